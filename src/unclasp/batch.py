@@ -1,0 +1,128 @@
+"""What goes in and what comes out, as dataclasses: every field with its shape, unit and frame.
+
+Letters: B batch, H and W picture or crop height and width, h and w size of the finest feature map, T iterations, L pixels of a level.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.hands import NUM_JOINTS
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
+
+
+def _expect(name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(
+            f"{name} must be {np.dtype(dtype).name} of shape {shape}, got {array.dtype} of shape {array.shape}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One annotated picture as a data set gives it, before any crop."""
+
+    image: ByteArray
+    """(H, W, 3) RGB."""
+    joints_cam: FloatArray
+    """(42, 3) mm, camera frame; what stands at invalid joints is meaningless and must be masked."""
+    valid: BoolArray
+    """(42,) joint usable; already false for the whole hand where the wrist is missing."""
+    focal: FloatArray
+    """(2,) px."""
+    princpt: FloatArray
+    """(2,) px, principal point."""
+    box: FloatArray
+    """(4,) x1, y1, x2, y2 px around the hands as annotated: not yet square, not yet expanded."""
+    hand_type: BoolArray
+    """(2,) right hand present, left hand present."""
+    hand_type_valid: bool
+    """Whether `hand_type` can be trusted."""
+    parts: ByteArray | None
+    """(H, W) part classes, or None where there is no mask."""
+    name: str
+    """Names the picture in messages: a file, or `synthetic:SEED/INDEX`."""
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3:
+            raise ValueError(f"image must be (H, W, 3), got {self.image.shape}")
+        _expect("image", self.image, (*self.image.shape[:2], 3), np.uint8)
+        _expect("joints_cam", self.joints_cam, (NUM_JOINTS, 3), np.float32)
+        _expect("valid", self.valid, (NUM_JOINTS,), np.bool_)
+        _expect("focal", self.focal, (2,), np.float32)
+        _expect("princpt", self.princpt, (2,), np.float32)
+        _expect("box", self.box, (4,), np.float32)
+        _expect("hand_type", self.hand_type, (2,), np.bool_)
+        if self.parts is not None:
+            _expect("parts", self.parts, self.image.shape[:2], np.uint8)
+
+    @property
+    def interacting(self) -> bool:
+        """Both hands are present: the *Two* bucket of the evaluation, however many joints are valid."""
+        return bool(self.hand_type.all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Crops and targets as tensors, ready for the network and its losses."""
+
+    image: "Tensor"
+    """(B, 3, H, W) uint8 RGB crops; the model scales and normalises them."""
+    pose_2p5d: "Tensor"
+    """(B, 42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist."""
+    valid: "Tensor"
+    """(B, 42) bool, joint usable for training: annotated, inside the crop and within the depth range."""
+    parts: "Tensor"
+    """(B, h, w) int64 part classes at the size of the finest feature map; 0 where `parts_valid` is false."""
+    parts_valid: "Tensor"
+    """(B,) bool, the picture has a part mask."""
+    hand_type: "Tensor"
+    """(B, 2) bool, right and left hand present."""
+    hand_type_valid: "Tensor"
+    """(B,) bool."""
+    root_depth: "Tensor"
+    """(B,) mm, depth of the left wrist minus that of the right wrist."""
+    root_depth_valid: "Tensor"
+    """(B,) bool, both wrists are known."""
+    names: tuple[str, ...]
+    """Which pictures these are, for messages."""
+
+    def to(self, device: "torch.device | str") -> Self:
+        """Return the batch with every tensor on `device`."""
+        moved = {
+            field.name: getattr(self, field.name).to(device, non_blocking=True)
+            for field in fields(self)
+            if field.name != "names"
+        }
+        return replace(self, **moved)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the network says of a batch of crops."""
+
+    pose_2p5d: "Tensor"
+    """(B, 42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist (section 3.1)."""
+    steps: tuple["Tensor", ...]
+    """T tensors (B, 42, 2): in-plane estimate u, v in crop pixels after each iteration, for supervision (section 3.4)."""
+    part_logits: "Tensor"
+    """(B, 33, h, w) logits of the part classes on the finest map (section 3.2)."""
+    relations: tuple["Tensor", ...]
+    """Relation logits of the initialisation and of each J-I, mean over heads where there are several: (B, 42, L) each, before
+    the softmax, row-major over the level's pixels. Empty for a decoder without joint-image relations."""
+    presence: "Tensor | None"
+    """(B, 2) logits of right and left hand being in the picture; None without that head."""
+    root_depth: "Tensor | None"
+    """(B,) mm, depth of the left wrist minus that of the right wrist; None without that head."""

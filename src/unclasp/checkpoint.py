@@ -1,0 +1,126 @@
+"""Weights as safetensors with their config inside; training state apart, as tensors and plain values. No pickle, no lenient loading."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from unclasp.config import Config, from_dict, to_dict
+from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.files import whole
+from unclasp.model import DFL, build
+
+FORMAT = "1"
+"""Version of the weights file: keys of the metadata and names of the tensors."""
+
+
+def shipped_weights(name: str = "small") -> Path:
+    """Return the path of a model in the package."""
+    path = Path(__file__).parent / "weights" / f"{name}.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"no shipped weights are called {name!r}: {path} is missing; give the path of a weights file")
+    return path
+
+
+def save_weights(path: Path | str, state: dict[str, Tensor], config: Config, *, notes: dict[str, Any] | None = None) -> None:
+    """Write a model whole: parameters in half precision, buffers (running variances can be large) in single.
+
+    Args:
+        path: Ends in .safetensors.
+        state: The model's `state_dict`.
+        config: What `build` needs to make the model again, and how it was trained.
+        notes: Plain values to keep beside it, such as steps trained.
+    """
+    with torch.device("meta"):
+        parameters = {key for key, _ in build(config.model).named_parameters()}
+    tensors = {
+        key: value.detach().to("cpu", torch.float16 if key in parameters else value.dtype).contiguous()
+        for key, value in state.items()
+    }
+    facts = {"format": FORMAT, "unclasp": metadata.version("unclasp"), "config": json.dumps(to_dict(config))}
+    with whole(path) as temporary:
+        save_file(tensors, temporary, metadata={**facts, "notes": json.dumps(notes or {})})
+
+
+def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
+    """Build the model of a weights file, in evaluation mode and single precision on the CPU.
+
+    Args:
+        path: A file of `save_weights`, or None for the shipped small model.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, not ours or of another model.
+    """
+    path = Path(path) if path is not None else shipped_weights()
+    tensors, facts = _read(path)
+    if facts.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected a weights file of format {FORMAT}, got {facts.get('format', 'one without a format')}; "
+            "was it written by unclasp train?"
+        )
+    try:
+        config = from_dict(json.loads(facts["config"]))
+    except (UnclaspError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    model = build(config.model)
+    load_strictly(model, tensors, str(path))
+    return model.eval(), config
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            return tensors, file.metadata() or {}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no weights file {path}") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
+
+
+def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Load `tensors` into `module`; every name and shape must agree, or nothing is loaded.
+
+    Raises:
+        CheckpointError: Names the tensors that are missing, unexpected or of another shape.
+    """
+    expected = {key: value.shape for key, value in module.state_dict().items()}
+    problems = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
+        "of another shape": sorted(k for k in expected.keys() & tensors.keys() if expected[k] != tensors[k].shape),
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{what}: {', '.join(keys[:8])}" for what, keys in problems.items() if keys)
+        raise CheckpointError(f"{source} does not fit the model ({told})")
+    module.load_state_dict(tensors)
+
+
+def save_state(path: Path | str, state: dict[str, Any]) -> None:
+    """Write a training state (tensors, numbers, strings, lists, dicts) whole."""
+    with whole(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: Path | str) -> dict[str, Any]:
+    """Read a training state onto the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or holds anything but tensors and plain values.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no training state {path}; start without --resume") from error
+    except Exception as error:  # torch.load raises anything from RuntimeError to UnpicklingError
+        raise CheckpointError(f"{path} is not a training state of unclasp ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a training state of unclasp (it holds a {type(state).__name__})")
+    return state
+
+

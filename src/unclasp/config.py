@@ -1,0 +1,323 @@
+"""Every choice as a field, every model of the paper as a preset: `paper()`, `small()`, `tiny()` and the rows of Tables 1-3.
+
+A preset is a function that returns a config; a variant calls another preset and changes a field or two.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from unclasp.errors import UnclaspError
+
+
+class Relation(StrEnum):
+    """Which features a relation (similarity matrix) is computed from: the ticks of Table 2."""
+
+    APPEARANCE = "appearance"
+    POSITION = "position"
+    BOTH = "both"
+
+
+class Decoder(StrEnum):
+    """How joints get their features."""
+
+    DECOUPLED = "decoupled"
+    """The paper's: appearance and position apart, tied by relations alone (section 3.3)."""
+    FUSED = "fused"
+    """One stream of appearance plus position, otherwise the same: Table 1, rows 2-4."""
+    POOLED = "pooled"
+    """No decoder: globally pooled features to the pose by a linear layer: Table 1, row 1."""
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise UnclaspError(f"{name} must be greater than 0, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network (sections 3.2 and 3.3)."""
+
+    backbone: str = "resnet50"
+    """resnet18, resnet34, resnet50, efficientnet_lite0, tiny (for tests), or timm:NAME."""
+    image_size: int = 256
+    """Side of the square crop in pixels (section 4.1)."""
+    fpn_channels: int = 256
+    """C_F, channels of every pyramid level (section 3.2)."""
+    segmentation_channels: int = 256
+    """Hidden channels of the part segmentation head; 0 makes it one linear layer."""
+    position_channels: int = 256
+    """C_P, channels of the position features."""
+    decoder: Decoder = Decoder.DECOUPLED
+    """Whether features are decoupled (Table 1)."""
+    iterations: int = 3
+    """T, decoder iterations (Table 3). Three use strides 16, 8, 4 after an initialisation at 32; two drop the coarsest level,
+    more repeat the finest one."""
+    joint_joint: bool = True
+    """J-J in every iteration (section 3.3.2; Table 1, row 3)."""
+    refine: bool = True
+    """SPR after the last iteration (section 3.3.2; Table 1, row 4)."""
+    init_relation: Relation = Relation.APPEARANCE
+    """What the initialisation relates by (eq. 1; Table 2)."""
+    joint_joint_relation: Relation = Relation.POSITION
+    """What J-J relates by (section 3.3.2; Table 2)."""
+    joint_image_relation: Relation = Relation.BOTH
+    """What J-I relates by (eq. 3; Table 2)."""
+    regress_from: Relation = Relation.POSITION
+    """Which joint features become the pose (section 3.3.3; Table 2)."""
+    heads: int = 1
+    """Relation matrices per joint: 1 is the paper's literal reading; more split both kinds of channels evenly."""
+    feedforward: int = 4
+    """Hidden width of the feed-forward layers as a multiple of the channels."""
+    refine_layers: int = 2
+    """Blocks of graph convolution and self-attention in SPR."""
+    presence_head: bool = False
+    """Predict which hands are in the picture (not in the paper)."""
+    root_depth_head: bool = False
+    """Predict the depth of the left wrist relative to the right one (not in the paper)."""
+
+    def __post_init__(self) -> None:
+        _positive(
+            image_size=self.image_size, fpn_channels=self.fpn_channels, position_channels=self.position_channels,
+            iterations=self.iterations, heads=self.heads, feedforward=self.feedforward, refine_layers=self.refine_layers,
+        )  # fmt: skip
+        if self.image_size % 32:
+            raise UnclaspError(f"image_size must be a multiple of 32 (the coarsest stride), got {self.image_size}")
+        if self.iterations not in range(2, 6):
+            raise UnclaspError(f"iterations must be 2, 3, 4 or 5 (Table 3), got {self.iterations}")
+        for name, channels in (("appearance", self.appearance_channels), ("position", self.position_channels)):
+            if channels % self.heads:
+                raise UnclaspError(
+                    f"heads must divide the {channels} {name} channels, got {self.heads}; "
+                    "appearance channels are fpn_channels + 33, so fpn_channels 223 or 255 suit 8 heads"
+                )
+
+    @property
+    def appearance_channels(self) -> int:
+        """C_F + C_s: channels of the appearance features (section 3.2)."""
+        return self.fpn_channels + 33
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Stride of the level that the initialisation and each iteration read."""
+        if self.iterations == 2:
+            return (16, 8, 4)
+        return (32, 16, 8, *(4,) * (self.iterations - 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Section 3.4. Joint terms are in 256-unit space: crop pixels of a 256x256 crop, depth in 400/256 mm."""
+
+    steps_weight: float = 1.0
+    """Weight of L_2D, the in-plane loss of the intermediate estimates (eq. 11)."""
+    pose_weight: float = 3.0
+    """lambda_1, weight of L_2.5D, the loss of the final pose (eq. 11)."""
+    segmentation_weight: float = 1.0
+    """lambda_2, weight of L_seg (eq. 11)."""
+    plane_weight: float = 0.5
+    """alpha of the final pose: weight of u and v (eq. 7)."""
+    depth_weight: float = 1.0
+    """beta of the final pose: weight of the depth (eq. 7)."""
+    plane_threshold: float = 1.0
+    """tau_1, where the in-plane loss turns from square to linear (eq. 6)."""
+    depth_threshold: float = 3.0
+    """tau_2, the same for the depth."""
+    focal_gamma: float = 2.0
+    """Focusing parameter of the focal loss (eq. 8); 0 is cross-entropy."""
+    dice_epsilon: float = 1.0
+    """Keeps the Dice loss of absent classes finite (eq. 9)."""
+    relation_weight: float = 0.0
+    """Weight of a cross-entropy between relation rows and a Gaussian around the true joint (not in the paper)."""
+    relation_sigma: float = 6.0
+    """Standard deviation of that Gaussian, in 256-unit space."""
+    presence_weight: float = 1.0
+    """Weight of the presence head's binary cross-entropy, where the head is on."""
+    root_depth_weight: float = 1.0
+    """Weight of the relative wrist depth's loss, where the head is on."""
+
+    def __post_init__(self) -> None:
+        _positive(
+            plane_threshold=self.plane_threshold, depth_threshold=self.depth_threshold,
+            dice_epsilon=self.dice_epsilon, relation_sigma=self.relation_sigma,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random changes of the training crops; the defaults are the published ones of the InterHand2.6M line."""
+
+    translation: float = 0.15
+    """Largest shift, as a share of the box's width and height."""
+    scale: float = 0.25
+    """Box size times 1 + scale * clip(N(0, 1), -1, 1)."""
+    rotation: float = 45.0
+    """Degrees times clip(N(0, 1), -2, 2)."""
+    rotation_probability: float = 0.6
+    """How often a crop is rotated at all."""
+    flip_probability: float = 0.5
+    """How often a crop is mirrored, with the sides swapped."""
+    colour: float = 0.2
+    """Each channel is multiplied by a uniform draw from 1 - colour to 1 + colour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train (section 4.1)."""
+
+    epochs: int = 50
+    """Passes over the training data."""
+    batch_size: int = 64
+    """Samples per optimiser step, over all devices together."""
+    learning_rate: float = 1e-4
+    """Adam's step size."""
+    backbone_rate: float = 1.0
+    """The backbone's learning rate as a multiple of `learning_rate`."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW); 0 is Adam."""
+    schedule: Literal["step", "cosine"] = "step"
+    """step: divide at `decay_epochs`; cosine: down to zero at the end."""
+    decay_epochs: tuple[int, ...] = (24, 35)
+    """Epochs before which the learning rate drops (section 4.1)."""
+    decay_factor: float = 5.0
+    """What it is divided by: not in the paper; the closest peer's."""
+    warmup_steps: int = 0
+    """Steps over which the rate rises linearly from zero."""
+    clip_norm: float = 0.0
+    """Largest gradient norm; 0 does not clip."""
+    ema_decay: float = 0.0
+    """Decay of the exponential moving average of the weights, which is then what is evaluated and shipped; 0 keeps none."""
+    seed: int = 0
+    """Seeds the weights, the order of the samples and the augmentation."""
+
+    def __post_init__(self) -> None:
+        _positive(
+            epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
+            decay_factor=self.decay_factor,
+        )  # fmt: skip
+        if not 0 <= self.ema_decay < 1:
+            raise UnclaspError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment, whole; it is stored in every checkpoint."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """What it is trained to do."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """How training crops vary."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How it is trained."""
+
+
+def paper() -> Config:
+    """The published model and recipe: ResNet-50, 256x256, N = 4 levels, T = 3 iterations."""
+    return Config()
+
+
+def small() -> Config:
+    """The shipped model: EfficientNet-Lite0 at 128x128 with both optional heads, for CPUs."""
+    return Config(
+        model=ModelConfig(
+            backbone="efficientnet_lite0", image_size=128, fpn_channels=96, segmentation_channels=96,
+            position_channels=128, feedforward=2, presence_head=True, root_depth_head=True,
+        ),
+        # In the published scale the joint terms drown the others early on: see docs/decisions.md.
+        loss=LossConfig(
+            steps_weight=1 / 40, pose_weight=3 / 40, relation_weight=0.3, presence_weight=0.3, root_depth_weight=1 / 40
+        ),
+        train=TrainConfig(
+            epochs=10, batch_size=32, learning_rate=1e-3, backbone_rate=0.5, weight_decay=1e-2, schedule="cosine",
+            warmup_steps=200, clip_norm=5.0, ema_decay=0.998,
+        ),
+    )  # fmt: skip
+
+
+def tiny() -> Config:
+    """Everything small enough for tests: a forward and backward pass takes milliseconds."""
+    return Config(
+        model=ModelConfig(
+            backbone="tiny", image_size=64, fpn_channels=15, segmentation_channels=16, position_channels=16,
+            feedforward=2, refine_layers=1, presence_head=True, root_depth_head=True,
+        ),
+        train=TrainConfig(epochs=2, batch_size=4, learning_rate=2e-3),
+    )  # fmt: skip
+
+
+def with_model(config: Config, **changes: Any) -> Config:
+    """Return `config` with some fields of its model changed."""
+    return replace(config, model=replace(config.model, **changes))
+
+
+def _tables(base: Callable[[], Config]) -> dict[str, Callable[[], Config]]:
+    """The rows of Tables 1-3 as changes of `base`, by name."""
+    fused: dict[str, Any] = {"decoder": Decoder.FUSED}
+    rows: dict[str, dict[str, Any]] = {
+        "table1-pooled": {"decoder": Decoder.POOLED, "joint_joint": False, "refine": False},
+        "table1-ji": {**fused, "joint_joint": False, "refine": False},
+        "table1-jj": {**fused, "refine": False},
+        "table1-spr": fused,
+        "table2-init-position": {"init_relation": Relation.POSITION},
+        "table2-init-both": {"init_relation": Relation.BOTH},
+        "table2-ji-position": {"joint_image_relation": Relation.POSITION},
+        "table2-ji-appearance": {"joint_image_relation": Relation.APPEARANCE},
+        "table2-jj-appearance": {"joint_joint_relation": Relation.APPEARANCE},
+        "table2-jj-both": {"joint_joint_relation": Relation.BOTH},
+        "table2-regress-appearance": {"regress_from": Relation.APPEARANCE},
+        "table2-regress-both": {"regress_from": Relation.BOTH},
+        "table3-iterations2": {"iterations": 2},
+        "table3-iterations4": {"iterations": 4},
+        "table3-iterations5": {"iterations": 5},
+    }
+    return {
+        f"{base.__name__}-{name}": lambda changes=changes: with_model(base(), **changes)  # type: ignore[misc]
+        for name, changes in rows.items()
+    }
+
+
+PRESETS: Final[dict[str, Callable[[], Config]]] = {
+    "paper": paper, "small": small, "tiny": tiny, **_tables(paper), **_tables(small), **_tables(tiny),
+}  # fmt: skip
+"""Every named config: three sizes, and each row of the paper's Tables 1-3 in each size (`paper-table1-spr`, …)."""
+
+
+def preset(name: str) -> Config:
+    """Return the preset called `name`.
+
+    Raises:
+        UnclaspError: No preset has that name.
+    """
+    if name not in PRESETS:
+        raise UnclaspError(f"there is no preset {name!r}; choose one of: {', '.join(PRESETS)}")
+    return PRESETS[name]()
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Return `config` as nested plain values, for JSON."""
+    return asdict(config)
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """Rebuild a config from `to_dict`'s values.
+
+    Raises:
+        UnclaspError: A field is unknown or of a wrong kind.
+    """
+    try:
+        model = dict(values["model"])
+        model["decoder"] = Decoder(model["decoder"])
+        for name in ("init_relation", "joint_joint_relation", "joint_image_relation", "regress_from"):
+            model[name] = Relation(model[name])
+        train = dict(values["train"])
+        train["decay_epochs"] = tuple(train["decay_epochs"])
+        return Config(
+            model=ModelConfig(**model), loss=LossConfig(**values["loss"]),
+            augment=AugmentConfig(**values["augment"]), train=TrainConfig(**train),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnclaspError(f"not a config of this version of unclasp: {error}") from error

@@ -1,0 +1,48 @@
+"""Rendered hands as a data set: picture i is a function of (seed, i) alone, so nothing needs to be stored."""
+
+from unclasp import geometry
+from unclasp.batch import Sample
+from unclasp.synth.generate import Generated, generate
+from unclasp.synth.scene import SceneMix
+
+SEEDS = {"train": 1, "val": 2, "test": 3}
+"""The seed of each split; nothing is ever trained on those of val and test."""
+SIZES = {"train": 1_000_000, "val": 500, "test": 2_000}
+"""Pictures of each split."""
+BOX_EXPANSION = 1.2
+"""Annotated boxes are this much larger than the tight one, as InterHand2.6M's are."""
+
+
+class Synthetic:
+    """`size` pictures of synthetic hands, each a function of (seed, index) and of the options alone.
+
+    Args:
+        seed: Any integer of at least 0.
+        size: How many pictures the data set has.
+        mix: How often each kind of scene and view comes up.
+        image_size: Side of the square pictures in px.
+    """
+
+    def __init__(self, seed: int, size: int, mix: SceneMix | None = None, *, image_size: int = 256) -> None:
+        self.seed, self.size, self.mix, self.image_size = seed, size, mix or SceneMix(), image_size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.size:
+            raise IndexError(f"index must lie in [0, {self.size}), got {index}")
+        generated = generate(self.seed, index, size=self.image_size, mix=self.mix)
+        return sample_from_generated(generated, f"synthetic:{self.seed}/{index}")
+
+
+def sample_from_generated(generated: Generated, name: str) -> Sample:
+    """Return a rendered picture as a `Sample`, with the box as InterHand2.6M annotates it."""
+    valid = generated.valid
+    pixels = geometry.project(generated.joints_cam[valid], generated.focal, generated.princpt)
+    box = geometry.expand_box(geometry.tight_box(pixels, valid[valid]), BOX_EXPANSION)
+    return Sample(
+        image=generated.image, joints_cam=generated.joints_cam, valid=valid, focal=generated.focal,
+        princpt=generated.princpt, box=box.astype("float32"), hand_type=generated.hand_type, hand_type_valid=True,
+        parts=generated.parts, name=name,
+    )  # fmt: skip

@@ -1,0 +1,175 @@
+"""The one crop: training, evaluation and prediction all cut pictures here (sections 4.1-4.2 and the InterHand2.6M line's published rules).
+
+Everything a crop does (box, rotation, mirror image) is one 3x3 matrix `crop_from_image`; pixels, joints and part masks go through the
+same matrix, and its inverse leads back to the picture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from unclasp import geometry
+from unclasp.batch import Batch, BoolArray, ByteArray, FloatArray, Sample
+from unclasp.config import AugmentConfig
+from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
+
+DEPTH_RANGE = 200.0
+"""Joints farther than this from their wrist's depth, in mm, are not trained on: the published 400 mm range."""
+PART_STRIDE = 4
+"""Part masks are compared on the finest feature map, whose stride this is (section 3.4.2)."""
+
+Matrix = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square cut from a picture, and the way there."""
+
+    image: ByteArray
+    """(S, S, 3) RGB."""
+    crop_from_image: Matrix
+    """3x3, picture pixels to crop pixels."""
+
+    @property
+    def image_from_crop(self) -> Matrix:
+        """3x3, crop pixels to picture pixels."""
+        return np.linalg.inv(self.crop_from_image)
+
+
+def crop_image(image: ByteArray, box: Matrix, size: int, *, rotation: float = 0.0, flip: bool = False) -> Crop:
+    """Cut a square box out of a picture; what lies outside of the picture is black.
+
+    Args:
+        image: (H, W, 3) RGB.
+        box: (x1, y1, x2, y2) px of the picture, square and already expanded (`geometry.square_box`).
+        size: Side of the crop in px.
+        rotation: Degrees by which the box turns clockwise.
+        flip: Mirror the picture first; `box` is still given in the picture as it is.
+    """
+    crop_from_image = view_matrix(box, size, width=image.shape[1], rotation=rotation, flip=flip)
+    return Crop(_warp(image, crop_from_image, size, cv2.INTER_LINEAR), crop_from_image)
+
+
+def view_matrix(box: Matrix, size: int, *, width: int, rotation: float = 0.0, flip: bool = False) -> Matrix:
+    """Return the `crop_from_image` of `crop_image` for a picture `width` pixels wide."""
+    if not flip:
+        return geometry.crop_matrix(box, size, rotation)
+    mirrored = np.array([width - 1 - box[2], box[1], width - 1 - box[0], box[3]])
+    return geometry.crop_matrix(mirrored, size, rotation) @ geometry.flip_matrix(width)
+
+
+def _warp(image: ByteArray, matrix: Matrix, size: int, interpolation: int) -> ByteArray:
+    affine = np.ascontiguousarray(matrix[:2], dtype=np.float64)
+    return np.asarray(cv2.warpAffine(image, affine, (size, size), flags=interpolation), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class View:
+    """How one picture is looked at: the draw of the augmentation, or the plain test view."""
+
+    box: Matrix
+    """(4,) square x1, y1, x2, y2 px in the picture."""
+    rotation: float = 0.0
+    """Degrees clockwise."""
+    flip: bool = False
+    """Mirror image, with the sides swapped."""
+    gain: FloatArray | None = None
+    """(3,) factor per colour channel, or None."""
+
+
+def plain_view(box: Matrix) -> View:
+    """Return the test view: the annotated box made square and expanded, nothing random."""
+    return View(geometry.square_box(box))
+
+
+def random_view(box: Matrix, config: AugmentConfig, rng: np.random.Generator) -> View:
+    """Draw an augmented view, with the published ranges and clipping."""
+    square = geometry.square_box(box)
+    side = square[2] - square[0]
+    shift = rng.uniform(-config.translation, config.translation, 2) * side
+    scale = 1 + config.scale * float(np.clip(rng.standard_normal(), -1, 1))
+    turned = rng.random() < config.rotation_probability
+    rotation = config.rotation * float(np.clip(rng.standard_normal(), -2, 2)) if turned else 0.0
+    flip = bool(rng.random() < config.flip_probability)
+    gain = rng.uniform(1 - config.colour, 1 + config.colour, 3).astype(np.float32)
+    return View(geometry.expand_box(square + np.concatenate([shift, shift]), scale), rotation, flip, gain)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One crop with its targets; the fields are those of `Batch` for a single picture."""
+
+    image: ByteArray
+    pose_2p5d: FloatArray
+    valid: BoolArray
+    parts: npt.NDArray[np.int64] | None
+    hand_type: BoolArray
+    hand_type_valid: bool
+    root_depth: float
+    root_depth_valid: bool
+    name: str
+
+
+def make_example(sample: Sample, view: View, size: int) -> Example:
+    """Cut the view out of a sample and carry every annotation along.
+
+    Mirroring swaps the blocks of joints, their validity, the hand types and the part classes. Rotation acts on pixels alone: the
+    relative depth stays (the weak-perspective assumption of 2.5D poses).
+    """
+    crop = crop_image(sample.image, view.box, size, rotation=view.rotation, flip=view.flip)
+    image = crop.image
+    if view.gain is not None:
+        image = np.clip(image * view.gain, 0, 255).astype(np.uint8)
+    order = FLIPPED_JOINTS if view.flip else slice(None)
+    safe = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
+    pose = geometry.pose_2p5d_from_cam(safe, sample.focal, sample.princpt, crop.crop_from_image)[order]
+    valid = sample.valid[order]
+    roots_known = bool(sample.valid[list(ROOTS)].all()) and sample.interacting
+    depth = geometry.root_depth(safe) * (-1 if view.flip else 1)
+    inside = ((pose[:, :2] >= 0) & (pose[:, :2] < size)).all(axis=1)
+    trainable = valid & inside & (np.abs(pose[:, 2]) < DEPTH_RANGE) & bool(image.any())
+    return Example(
+        image=image,
+        pose_2p5d=np.where(valid[:, None], pose, 0.0).astype(np.float32),
+        valid=trainable,
+        parts=_crop_parts(sample.parts, crop.crop_from_image, size, flip=view.flip),
+        hand_type=sample.hand_type[::-1].copy() if view.flip else sample.hand_type,
+        hand_type_valid=sample.hand_type_valid,
+        root_depth=depth if roots_known else 0.0,
+        root_depth_valid=roots_known,
+        name=sample.name,
+    )
+
+
+def _crop_parts(
+    parts: ByteArray | None, crop_from_image: Matrix, size: int, *, flip: bool
+) -> npt.NDArray[np.int64] | None:
+    if parts is None:
+        return None
+    # A pixel of the map covers PART_STRIDE crop pixels, so its centre is at (i + 0.5) * stride - 0.5.
+    shift = 0.5 / PART_STRIDE - 0.5
+    map_from_crop = np.array([[1 / PART_STRIDE, 0, shift], [0, 1 / PART_STRIDE, shift], [0, 0, 1]])
+    warped = _warp(parts, map_from_crop @ crop_from_image, size // PART_STRIDE, cv2.INTER_NEAREST)
+    return (FLIPPED_PARTS[warped] if flip else warped).astype(np.int64)
+
+
+def collate(examples: Sequence[Example]) -> Batch:
+    """Stack examples into a batch of tensors."""
+    side = examples[0].image.shape[0] // PART_STRIDE
+    no_parts = np.zeros((side, side), dtype=np.int64)
+    return Batch(
+        image=torch.from_numpy(np.stack([e.image for e in examples]).transpose(0, 3, 1, 2)),
+        pose_2p5d=torch.from_numpy(np.stack([e.pose_2p5d for e in examples])),
+        valid=torch.from_numpy(np.stack([e.valid for e in examples])),
+        parts=torch.from_numpy(np.stack([no_parts if e.parts is None else e.parts for e in examples])),
+        parts_valid=torch.tensor([e.parts is not None for e in examples]),
+        hand_type=torch.from_numpy(np.stack([e.hand_type for e in examples])),
+        hand_type_valid=torch.tensor([e.hand_type_valid for e in examples]),
+        root_depth=torch.tensor([e.root_depth for e in examples], dtype=torch.float32),
+        root_depth_valid=torch.tensor([e.root_depth_valid for e in examples]),
+        names=tuple(e.name for e in examples),
+    )

@@ -1,0 +1,132 @@
+"""Rendering a data set to disk in InterHand2.6M's layout, with part masks, over several processes."""
+
+import json
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from unclasp.batch import Sample
+from unclasp.data.interhand import FILES, annotation_entries, annotation_path, parts_path
+from unclasp.data.synthetic import Synthetic
+from unclasp.errors import DataError
+from unclasp.files import write_bytes, write_text
+from unclasp.hands import JOINT_NAMES, PARENTS
+from unclasp.synth.scene import SceneMix
+
+CAPTURE_SIZE = 500
+"""Pictures per `Capture` folder; one is rendered by one process, and is the unit that an interrupted run repeats."""
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class _Job:
+    root: Path
+    split: str
+    seed: int
+    image_size: int
+    mix: SceneMix
+    capture: int
+    indices: range
+
+    @property
+    def finished(self) -> Path:
+        return self.root / "annotations" / self.split / "captures" / f"Capture{self.capture}.json"
+
+
+def write_dataset(
+    root: Path, count: int, *, seed: int, split: str = "train", image_size: int = 256, mix: SceneMix | None = None,
+    processes: int = 1,
+) -> Iterator[int]:  # fmt: skip
+    """Render pictures 0 to count - 1 of a seed; iterate over the result to do the work.
+
+    A run that was interrupted goes on where it stopped, and one with a larger `count` adds to what is there: each finished capture
+    leaves its annotations under annotations/SPLIT/captures, and the three annotation files are written at the end.
+
+    Args:
+        root: Folder of the data set.
+        count: How many pictures.
+        seed: Seed of the pictures, as of `Synthetic`.
+        split: Name of the split on disk.
+        image_size: Side of the pictures in px.
+        mix: How often each kind of scene and view comes up.
+        processes: How many captures are rendered at the same time.
+
+    Yields:
+        How many pictures are done, after each capture.
+
+    Raises:
+        DataError: The folder holds pictures of other options.
+    """
+    mix = mix or SceneMix()
+    _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": repr(mix)})
+    jobs = [
+        _Job(root, split, seed, image_size, mix, start // CAPTURE_SIZE, range(start, min(start + CAPTURE_SIZE, count)))
+        for start in range(0, count, CAPTURE_SIZE)
+    ]
+    done = 0
+    if processes <= 1:
+        for job in jobs:
+            done += _render_capture(job)
+            yield done
+    else:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            for rendered in pool.imap_unordered(_render_capture, jobs):
+                done += rendered
+                yield done
+    _write_annotations(root, split, jobs)
+
+
+def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None:
+    path = root / "annotations" / split / "captures" / "options.json"
+    if path.exists():
+        present = json.loads(path.read_text(encoding="utf-8"))
+        if present != options:
+            raise DataError(f"{root} holds pictures made with {present}, not with {options}; choose another folder")
+    else:
+        write_text(path, json.dumps(options))
+
+
+def _render_capture(job: _Job) -> int:
+    if job.finished.exists() and len(json.loads(job.finished.read_bytes())) == len(job.indices):
+        return len(job.indices)
+    cv2.setNumThreads(1)
+    dataset = Synthetic(job.seed, job.indices.stop, job.mix, image_size=job.image_size)
+    entries = [_write_sample(job, dataset[index], index) for index in job.indices]
+    write_text(job.finished, json.dumps(entries))
+    return len(entries)
+
+
+def _write_sample(job: _Job, sample: Sample, index: int) -> dict[str, Any]:
+    kind = "interacting" if sample.interacting else "single"
+    file_name = f"Capture{job.capture}/{kind}/cam{index:06d}/image{index}.jpg"
+    image_path = job.root / "images" / job.split / file_name
+    bgr = np.ascontiguousarray(sample.image[..., ::-1])
+    write_bytes(image_path, cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
+    assert sample.parts is not None
+    write_bytes(parts_path(job.root, job.split, file_name), cv2.imencode(".png", sample.parts)[1].tobytes())
+    return annotation_entries(sample, index, job.capture, file_name)
+
+
+def _write_annotations(root: Path, split: str, jobs: list[_Job]) -> None:
+    data: dict[str, Any] = {"images": [], "annotations": []}
+    cameras: dict[str, Any] = {}
+    joints: dict[str, Any] = {}
+    for job in jobs:
+        capture = str(job.capture)
+        cameras[capture] = {key: {} for key in ("campos", "camrot", "focal", "princpt")}
+        joints[capture] = {}
+        for entry in json.loads(job.finished.read_bytes()):
+            data["images"].append(entry["image"])
+            data["annotations"].append(entry["annotation"])
+            joints[capture].update(entry["joint_3d"])
+            for key, by_camera in cameras[capture].items():
+                by_camera.update(entry["camera"][key])
+    for kind, content in zip(FILES, (data, cameras, joints), strict=True):
+        write_text(annotation_path(root, split, kind), json.dumps(content))
+    lines = (f"{name} {index} {parent}" for index, (name, parent) in enumerate(zip(JOINT_NAMES, PARENTS, strict=True)))
+    write_text(root / "annotations" / "skeleton.txt", "\n".join(["# name index parent", *lines, ""]))

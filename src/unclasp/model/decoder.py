@@ -1,0 +1,181 @@
+"""The decoder (section 3.3): from an initial guess, joints gather features level by level; their positions become the pose.
+
+Letters: B batch, L pixels of a level, T iterations, A appearance and S position channels.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unclasp.config import ModelConfig, Relation
+from unclasp.hands import NUM_JOINTS
+from unclasp.model.relation import KINDS, Features, Kind, Readout, RelationLayer, Widths, aggregate, relate
+
+
+class Decoded(NamedTuple):
+    """What a decoder makes of the levels. Poses are in units in which the crop and the depth range span 0 to 1."""
+
+    pose: Tensor
+    """(B, 42, 3) u, v, depth."""
+    steps: tuple[Tensor, ...]
+    """T estimates (B, 42, 2) u, v, one after each iteration."""
+    relations: tuple[Tensor, ...]
+    """Logits (B, 42, L) of the initialisation and of each J-I, mean over heads."""
+    joints: Tensor
+    """(B, 42, C) the last joint features, for the optional heads."""
+
+
+class Needs(NamedTuple):
+    """The kinds of features that each stage has to produce, because something after it reads them."""
+
+    initial: frozenset[Kind]
+    joint_joint: tuple[frozenset[Kind], ...]
+    joint_image: tuple[frozenset[Kind], ...]
+
+
+def needs(config: ModelConfig) -> Needs:
+    """Follow the decoder backwards from what is read out, so that nothing is built that could never matter.
+
+    In the paper's model the last appearance features are such a thing: only the last positions become the pose.
+    """
+    estimate = frozenset(KINDS[config.regress_from])
+    after: frozenset[Kind] = estimate | (frozenset(KINDS[Relation.BOTH]) if config.root_depth_head else frozenset())
+    joint_joint: list[frozenset[Kind]] = []
+    joint_image: list[frozenset[Kind]] = []
+    for _ in range(config.iterations):
+        joint_image.append(after)
+        between = after.union(KINDS[config.joint_image_relation])
+        joint_joint.append(between)
+        before = between.union(KINDS[config.joint_joint_relation]) if config.joint_joint else between
+        after = before | estimate
+    return Needs(before, tuple(reversed(joint_joint)), tuple(reversed(joint_image)))
+
+
+class Initialisation(nn.Module):
+    """Joints as learnable queries find their first features on the coarsest level (eq. 1 and 2), with no other learned map.
+
+    The paper has queries for appearance alone, as joints have no preferred place; the ablations of Table 2 also have some for position.
+    """
+
+    def __init__(self, widths: Widths, by: Relation) -> None:
+        super().__init__()
+        self.by = by
+        for kind in KINDS[Relation.BOTH]:
+            if kind in KINDS[by]:
+                self.register_parameter(kind, nn.Parameter(torch.randn(NUM_JOINTS, widths.of(kind))))
+            else:
+                self.register_buffer(kind, torch.zeros(NUM_JOINTS, 0), persistent=False)
+
+    def forward(self, level: Features) -> tuple[Features, Tensor]:
+        """Return the joints and the relation's logits (B, 42, L)."""
+        queries = Features(self.appearance, self.position)
+        logits = relate(queries, level, self.by).expand(level.appearance.shape[0], -1, -1)
+        return aggregate(logits.softmax(dim=-1), level), logits
+
+
+class Iteration(nn.Module):
+    """One iteration: J-J among the joints (section 3.3.2), if there is one, then J-I with a level (section 3.3.3)."""
+
+    def __init__(self, joint_joint: RelationLayer | None, joint_image: RelationLayer) -> None:
+        super().__init__()
+        self.joint_joint = joint_joint
+        self.joint_image = joint_image
+
+    def forward(self, joints: Features, level: Features) -> tuple[Features, Tensor]:
+        """Return the joints and the logits (B, H, 42, L) of J-I."""
+        if self.joint_joint is not None:
+            joints, _ = self.joint_joint(joints, joints)
+        joints, logits = self.joint_image(joints, level)
+        return joints, logits
+
+
+class Estimate(nn.Module):
+    """Joint features to coordinates: a linear layer on the kinds that are read, one of which may be refined before (SPR)."""
+
+    def __init__(self, widths: Widths, read: Relation, outputs: int, *, refine: nn.Module | None = None) -> None:
+        """Build the layer.
+
+        Args:
+            widths: Channels of the joint features.
+            read: The kinds that become coordinates.
+            outputs: 2 for u, v or 3 for u, v, depth.
+            refine: Maps (B, 42, C) to the same; applied to positions, or to appearance where only that is read.
+        """
+        super().__init__()
+        self.kinds = KINDS[read]
+        self.refined: Kind = self.kinds[-1]
+        self.refine = nn.Identity() if refine is None else refine
+        self.readout = Readout(widths.total(self.kinds), outputs, bias=0.5)
+
+    def forward(self, joints: Features) -> Tensor:
+        """Return (B, 42, outputs)."""
+        refined = joints._replace(**{self.refined: self.refine(joints.of(self.refined))})
+        return self.readout(torch.cat([refined.of(kind) for kind in self.kinds], dim=-1))
+
+
+class DecoupledDecoder(nn.Module):
+    """The paper's decoder: appearance and position apart, tied by relations alone."""
+
+    def __init__(
+        self, initialise: Initialisation, iterations: Sequence[Iteration], *,
+        to_steps: Sequence[nn.Module], to_pose: nn.Module,
+    ) -> None:  # fmt: skip
+        """Assemble the decoder.
+
+        Args:
+            initialise: Coarsest level to joints.
+            iterations: T modules that update the joints, one for each further level.
+            to_steps: Joints to in-plane estimates (B, 42, 2), one for each iteration.
+            to_pose: The last joints to (B, 42, 3).
+        """
+        super().__init__()
+        self.initialise = initialise
+        self.iterations = nn.ModuleList(iterations)
+        self.to_steps = nn.ModuleList(to_steps)
+        self.to_pose = to_pose
+
+    def forward(self, levels: Sequence[Features]) -> Decoded:
+        """Decode T + 1 levels, coarsest first."""
+        joints, logits = self.initialise(levels[0])
+        relations, steps = [logits], []
+        for iteration, to_step, level in zip(self.iterations, self.to_steps, levels[1:], strict=True):
+            joints, logits = iteration(joints, level)
+            relations.append(logits.mean(dim=1))
+            steps.append(to_step(joints))
+        return Decoded(self.to_pose(joints), tuple(steps), tuple(relations), torch.cat(joints, dim=-1))
+
+
+class FusedDecoder(nn.Module):
+    """The baseline without decoupling (Table 1, rows 2-4): the same decoder run on one stream, appearance and position added up."""
+
+    def __init__(self, project: nn.Module, decoder: DecoupledDecoder) -> None:
+        """Assemble the decoder.
+
+        Args:
+            project: Appearance (B, L, A) to the position channels (B, L, S).
+            decoder: Works on position alone, which here holds the mixture.
+        """
+        super().__init__()
+        self.project = project
+        self.decoder = decoder
+
+    def forward(self, levels: Sequence[Features]) -> Decoded:
+        """Decode T + 1 levels, coarsest first."""
+        mixed = [Features(level.appearance[..., :0], self.project(level.appearance) + level.position) for level in levels]
+        return self.decoder(mixed)
+
+
+class PooledDecoder(nn.Module):
+    """The baseline without a decoder (Table 1, row 1): the coarsest level's mean appearance to the pose by a linear layer."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.readout = Readout(channels, 3 * NUM_JOINTS, bias=0.5)
+
+    def forward(self, levels: Sequence[Features]) -> Decoded:
+        """Decode the first of the levels."""
+        pooled = levels[0].appearance.mean(dim=1)
+        pose = self.readout(pooled).unflatten(-1, (NUM_JOINTS, 3))
+        return Decoded(pose, (), (), pooled.unsqueeze(1).expand(-1, NUM_JOINTS, -1))

@@ -1,0 +1,231 @@
+"""The network as a whole (figure 2), and the one place where its sizes are decided: `build`.
+
+Letters: B batch, S side of the square crop in pixels.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unclasp.batch import Prediction
+from unclasp.config import Decoder, ModelConfig, Relation
+from unclasp.errors import UnclaspError
+from unclasp.hands import HAND_SLICES
+from unclasp.model.backbone import STRIDES, Backbone, build_backbone
+from unclasp.model.decoder import (
+    DecoupledDecoder,
+    Estimate,
+    FusedDecoder,
+    Initialisation,
+    Iteration,
+    PooledDecoder,
+    needs,
+)
+from unclasp.model.encoder import Encoder, PositionFeatures, Pyramid, part_segmentation
+from unclasp.model.refine import spatial_refinement
+from unclasp.model.relation import KINDS, Kind, Readout, RelationLayer, Widths
+
+DEPTH_RANGE: Final = 400.0
+"""mm; relative depths from -200 to 200 are 0 to 1 in the network's units (protocol of the InterHand2.6M line)."""
+
+
+class Normalise(nn.Module):
+    """RGB values in 0..255 to what the backbone's ImageNet weights were trained on.
+
+    The published peers of the InterHand2.6M line only divide by 255; we start from ImageNet files and do as they expect.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: Backbone, image_size: int) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, 3, S, S) RGB, uint8 or float in 0..255, to floats of mean 0 and deviation 1, about."""
+        expected = (3, self.image_size, self.image_size)
+        if image.shape[1:] != expected:
+            raise UnclaspError(f"image must be (B, {', '.join(map(str, expected))}), got {tuple(image.shape)}")
+        return (image - self.mean) / self.std
+
+
+class RootDepth(nn.Module):
+    """Depth of the left wrist relative to the right one, from a view of the whole crop and the mean features of each hand."""
+
+    def __init__(self, overview_channels: int, joint_channels: int, hidden: int) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(overview_channels + 2 * joint_channels, hidden), nn.ReLU(), Readout(hidden, 1, bias=0.0)
+        )
+
+    def forward(self, overview: Tensor, joints: Tensor) -> Tensor:
+        """Return (B,) mm of an overview (B, A) and joint features (B, 42, C)."""
+        hands = [joints[:, hand].mean(dim=1) for hand in HAND_SLICES]
+        return DEPTH_RANGE / 2 * self.network(torch.cat((overview, *hands), dim=-1)).squeeze(-1)
+
+
+class DFL(nn.Module):
+    """Crops of two interacting hands to their 2.5D pose."""
+
+    def __init__(
+        self, normalise: Normalise, encoder: Encoder, decoder: nn.Module, *,
+        presence: nn.Module | None = None, root_depth: nn.Module | None = None,
+    ) -> None:  # fmt: skip
+        """Assemble the network.
+
+        Args:
+            normalise: Crops to the backbone's input.
+            encoder: That to the levels' features and part logits.
+            decoder: The levels to `decoder.Decoded`.
+            presence: The coarsest level's mean appearance (B, A) to logits (B, 2) of right and left hand.
+            root_depth: That and the joint features to the relative wrist depth (B,) mm.
+        """
+        super().__init__()
+        self.normalise = normalise
+        self.encoder = encoder
+        self.decoder = decoder
+        self.presence = presence
+        self.root_depth = root_depth
+
+    def forward(self, image: Tensor) -> Prediction:
+        """Predict from crops (B, 3, S, S) RGB, uint8 or float in 0..255."""
+        encoded = self.encoder(self.normalise(image))
+        decoded = self.decoder(encoded.levels)
+        overview = encoded.levels[0].appearance.mean(dim=1)
+        return Prediction(
+            pose_2p5d=torch.cat((self._to_pixels(decoded.pose[..., :2]), _to_depth(decoded.pose[..., 2:])), dim=-1),
+            steps=tuple(self._to_pixels(step) for step in decoded.steps),
+            part_logits=encoded.part_logits,
+            relations=decoded.relations,
+            presence=None if self.presence is None else self.presence(overview),
+            root_depth=None if self.root_depth is None else self.root_depth(overview, decoded.joints),
+        )
+
+    def _to_pixels(self, plane: Tensor) -> Tensor:
+        """Map 0..1 to the crop's extent: from the left edge of the first pixel, -0.5, to the right edge of the last one."""
+        return plane * self.normalise.image_size - 0.5
+
+
+def _to_depth(depth: Tensor) -> Tensor:
+    return (depth - 0.5) * DEPTH_RANGE
+
+
+class _Parts(NamedTuple):
+    """A decoder, and what it asks of the encoder."""
+
+    decoder: nn.Module
+    joint_channels: int
+    strides: tuple[int, ...]
+    appearance_strides: frozenset[int]
+    reads_position: bool
+
+
+def _decoupled(config: ModelConfig) -> _Parts:
+    widths = Widths(config.appearance_channels, config.position_channels)
+    hidden = Widths(*(config.feedforward * width for width in widths))
+    needed = needs(config)
+    levels: list[frozenset[Kind]] = [
+        needed.initial.union(KINDS[config.init_relation]),
+        *(kinds.union(KINDS[config.joint_image_relation]) for kinds in needed.joint_image),
+    ]
+    return _Parts(
+        _assemble(config, widths, hidden),
+        joint_channels=sum(widths),
+        strides=config.strides,
+        appearance_strides=frozenset(
+            stride for stride, kinds in zip(config.strides, levels, strict=True) if "appearance" in kinds
+        ),
+        reads_position=any("position" in kinds for kinds in levels),
+    )
+
+
+def _fused(config: ModelConfig) -> _Parts:
+    by = Relation.POSITION
+    alone = replace(config, init_relation=by, joint_joint_relation=by, joint_image_relation=by, regress_from=by)
+    appearance, position = config.appearance_channels, config.position_channels
+    # As many hidden channels as the decoupled decoder's two kinds have together, for about as many parameters.
+    hidden = Widths(0, config.feedforward * (appearance + position))
+    decoder = _assemble(replace(alone, root_depth_head=False), Widths(0, position), hidden)
+    return _Parts(
+        FusedDecoder(nn.Linear(appearance, position), decoder),
+        joint_channels=position,
+        strides=config.strides,
+        appearance_strides=frozenset(config.strides),
+        reads_position=True,
+    )
+
+
+def _pooled(config: ModelConfig) -> _Parts:
+    channels = config.appearance_channels
+    strides = config.strides[:1]
+    return _Parts(PooledDecoder(channels), channels, strides, frozenset(strides), reads_position=False)
+
+
+_DECODERS: Final[dict[Decoder, Callable[[ModelConfig], _Parts]]] = {
+    Decoder.DECOUPLED: _decoupled, Decoder.FUSED: _fused, Decoder.POOLED: _pooled,
+}  # fmt: skip
+
+
+def _assemble(config: ModelConfig, widths: Widths, hidden: Widths) -> DecoupledDecoder:
+    needed = needs(config)
+    iterations = [
+        Iteration(
+            RelationLayer(widths, config.joint_joint_relation, updates=of_joints, heads=config.heads, hidden=hidden)
+            if config.joint_joint
+            else None,
+            RelationLayer(widths, config.joint_image_relation, updates=of_image, heads=config.heads, hidden=hidden),
+        )
+        for of_joints, of_image in zip(needed.joint_joint, needed.joint_image, strict=True)
+    ]
+    refined = widths.of(KINDS[config.regress_from][-1])
+    refine = (
+        spatial_refinement(refined, layers=config.refine_layers, heads=config.heads, feedforward=config.feedforward)
+        if config.refine
+        else None
+    )
+    return DecoupledDecoder(
+        Initialisation(widths, config.init_relation),
+        iterations,
+        to_steps=[Estimate(widths, config.regress_from, 2) for _ in iterations],
+        to_pose=Estimate(widths, config.regress_from, 3, refine=refine),
+    )
+
+
+def build(config: ModelConfig) -> DFL:
+    """Build the network of a config, with random weights.
+
+    Raises:
+        UnclaspError: The backbone is unknown, or the relations leave the pose without any view of the picture.
+    """
+    parts = _DECODERS[config.decoder](config)
+    if not parts.appearance_strides:
+        raise UnclaspError("with all relations by position the pose cannot depend on the picture; let one use appearance")
+    heads = config.presence_head or config.root_depth_head
+    appearance_strides = parts.appearance_strides.union(parts.strides[:1] if heads else ())
+    backbone = build_backbone(config.backbone)
+    encoder = Encoder(
+        backbone,
+        Pyramid(backbone.channels, config.fpn_channels, sorted({*appearance_strides, STRIDES[0]})),
+        part_segmentation(config.fpn_channels, config.segmentation_channels),
+        PositionFeatures(config.position_channels, [config.image_size // stride for stride in parts.strides])
+        if parts.reads_position
+        else None,
+        strides=parts.strides,
+        appearance_strides=appearance_strides,
+    )
+    appearance = config.appearance_channels
+    return DFL(
+        Normalise(backbone, config.image_size),
+        encoder,
+        parts.decoder,
+        presence=nn.Linear(appearance, 2) if config.presence_head else None,
+        root_depth=RootDepth(appearance, parts.joint_channels, config.position_channels)
+        if config.root_depth_head
+        else None,
+    )

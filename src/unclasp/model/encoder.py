@@ -1,0 +1,153 @@
+"""The encoder (section 3.2): a feature pyramid, part segmentation, and the position features of every level.
+
+Letters: B batch, H and W crop size, L pixels of a level, A appearance and S position channels. Level 0 is the coarsest.
+"""
+
+from collections.abc import Collection, Sequence
+from math import pi
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unclasp.hands import NUM_PARTS
+from unclasp.model.backbone import STRIDES, Backbone
+from unclasp.model.relation import Features
+
+FREQUENCIES: Final = 16
+"""Sine waves per axis of the position code; their lengths run from 2 down to 1/16 of the crop, two pixels of a 32 pixel wide map."""
+
+
+class Pyramid(nn.Module):
+    """Feature pyramid network (Lin et al. 2017): every level sees what the coarser ones know.
+
+    Output layers exist for `strides` only; the top-down path always starts at stride 32.
+    """
+
+    def __init__(self, inputs: dict[int, int], channels: int, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleDict({str(stride): nn.Conv2d(inputs[stride], channels, 1) for stride in STRIDES})
+        self.output = nn.ModuleDict(
+            {str(stride): nn.Conv2d(channels, channels, 3, padding=1) for stride in STRIDES if stride in strides}
+        )
+        for layer in (*self.lateral.values(), *self.output.values()):
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, maps: list[Tensor]) -> dict[int, Tensor]:
+        """Return the map (B, channels, H / stride, W / stride) of each stride, from the backbone's maps, finest first."""
+        outputs = {}
+        down: Tensor | None = None
+        for stride, features in zip(reversed(STRIDES), reversed(maps), strict=True):
+            lateral = self.lateral[str(stride)](features)
+            down = lateral if down is None else lateral + F.interpolate(down, scale_factor=2.0, mode="nearest")
+            if str(stride) in self.output:
+                outputs[stride] = self.output[str(stride)](down)
+        return outputs
+
+
+def part_segmentation(channels: int, hidden: int) -> nn.Sequential:
+    """Build the head that tells the 33 part classes apart on the finest map; without hidden channels it is linear."""
+    if hidden == 0:
+        return nn.Sequential(nn.Conv2d(channels, NUM_PARTS, 1))
+    return nn.Sequential(
+        nn.Conv2d(channels, hidden, 3, padding=1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True),
+        nn.Conv2d(hidden, NUM_PARTS, 1),
+    )  # fmt: skip
+
+
+def pixel_centres(size: int) -> Tensor:
+    """Return the centres (size * size, 2) of a square map's pixels as x, y in units of the crop's side, row by row.
+
+    >>> pixel_centres(2).tolist()
+    [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+    """
+    centres = (torch.arange(size) + 0.5) / size
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    return torch.stack((x, y), dim=-1).flatten(0, 1)
+
+
+def sine_code(points: Tensor) -> Tensor:
+    """Return sines and cosines (..., 64) of points (..., 2) in [0, 1]: the same place has the same code on every level."""
+    exponents = torch.linspace(0, 5, FREQUENCIES, dtype=points.dtype, device=points.device)
+    phases = points.unsqueeze(-1) * (pi * 2**exponents)  # (..., 2, 16)
+    return torch.cat((phases.sin(), phases.cos()), dim=-1).flatten(-2)
+
+
+class PositionFeatures(nn.Module):
+    """Position features F^p of every level: a sine code of its pixel centres, mapped by one small network shared by all.
+
+    They depend on the grid alone, never on the image.
+    """
+
+    def __init__(self, channels: int, sizes: Sequence[int]) -> None:
+        super().__init__()
+        for size in set(sizes):
+            self.register_buffer(f"code{size}", sine_code(pixel_centres(size))[None], persistent=False)
+        self.sizes = tuple(sizes)
+        self.network = nn.Sequential(
+            nn.Linear(4 * FREQUENCIES, channels), nn.ReLU(), nn.Linear(channels, channels), nn.LayerNorm(channels)
+        )
+
+    def forward(self) -> list[Tensor]:
+        """Return F^p (1, L, S) of each level."""
+        distinct = {size: self.network(self.get_buffer(f"code{size}")) for size in dict.fromkeys(self.sizes)}
+        return [distinct[size] for size in self.sizes]
+
+
+class Encoded(NamedTuple):
+    """What the encoder makes of an image."""
+
+    levels: tuple[Features, ...]
+    """F^a (B, L, A) and F^p (1, L, S) of each level that the decoder reads, row-major over its pixels."""
+    part_logits: Tensor
+    """(B, 33, H / 4, W / 4)."""
+
+
+class Encoder(nn.Module):
+    """Image to appearance features F^a = concat(F, S) and position features F^p at every level."""
+
+    def __init__(
+        self, backbone: Backbone, pyramid: Pyramid, segmentation: nn.Module, positions: PositionFeatures | None,
+        *, strides: Sequence[int], appearance_strides: Collection[int],
+    ) -> None:  # fmt: skip
+        """Assemble the encoder.
+
+        Args:
+            backbone: Image to maps.
+            pyramid: Maps to maps of equal channels, at least at stride 4 and where appearance is read.
+            segmentation: The finest map to part logits.
+            positions: The levels' position features, or None if the decoder reads none.
+            strides: Stride of each level, coarsest first.
+            appearance_strides: Where appearance is read; elsewhere it has no channels.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.pyramid = pyramid
+        self.segmentation = segmentation
+        self.positions = positions
+        self.strides = tuple(strides)
+        self.appearance_strides = tuple(sorted(appearance_strides))
+
+    def forward(self, image: Tensor) -> Encoded:
+        """Encode normalised images (B, 3, H, W)."""
+        maps = self.pyramid(self.backbone(image))
+        part_logits = self.segmentation(maps[STRIDES[0]])
+        parts = part_logits.softmax(dim=1)
+        appearances = {
+            stride: _tokens(maps[stride], F.avg_pool2d(parts, stride // STRIDES[0]))
+            for stride in self.appearance_strides
+        }
+        nothing = part_logits.new_zeros(image.shape[0], 1, 0)
+        positions = [nothing] * len(self.strides) if self.positions is None else self.positions()
+        levels = (
+            Features(appearances.get(stride, nothing), position)
+            for stride, position in zip(self.strides, positions, strict=True)
+        )
+        return Encoded(tuple(levels), part_logits)
+
+
+def _tokens(features: Tensor, parts: Tensor) -> Tensor:
+    """Concatenate a map and its part probabilities into tokens (B, L, A)."""
+    return torch.cat((features, parts.to(features.dtype)), dim=1).flatten(2).transpose(1, 2)

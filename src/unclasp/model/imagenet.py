@@ -1,0 +1,63 @@
+"""Loading a backbone's ImageNet weights from a file, strictly."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from unclasp.errors import CheckpointError
+from unclasp.model.backbone import Backbone
+
+
+def load_backbone(model: nn.Module, path: str | Path) -> None:
+    """Load an ImageNet file into a backbone, or into the backbone of a whole network.
+
+    The file must hold exactly the backbone's parameters and, if any, the classifier's, which are dropped. Only the counters
+    `num_batches_tracked` may be missing, as older files do not have them.
+
+    Args:
+        model: A `Backbone`, or a module that contains one.
+        path: A `.safetensors` file, or a state dict saved by PyTorch (read without unpickling objects).
+
+    Raises:
+        CheckpointError: The file cannot be read, or is of another network; the message lists the differences.
+    """
+    backbone = next((module for module in model.modules() if isinstance(module, Backbone)), None)
+    if backbone is None:
+        raise CheckpointError(f"{type(model).__name__} contains no backbone to load {path} into")
+    stored = {
+        name: value for name, value in _read(Path(path)).items() if name.split(".")[0] not in backbone.classifier
+    }
+    own = backbone.state_dict()
+    counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
+    stored = counters | stored
+    _check_same(own, stored, path=path)
+    backbone.load_state_dict(stored, strict=True)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"there is no weights file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} is not a readable weights file: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} must hold a dict from parameter names to tensors, got {type(state).__name__}")
+    return state
+
+
+def _check_same(own: dict[str, Tensor], stored: dict[str, Tensor], *, path: str | Path) -> None:
+    lines = [f"missing: {name}" for name in own if name not in stored]
+    lines += [f"unexpected: {name}" for name in stored if name not in own]
+    lines += [
+        f"{name}: expected shape {tuple(own[name].shape)}, got {tuple(value.shape)}"
+        for name, value in stored.items()
+        if name in own and own[name].shape != value.shape
+    ]
+    if lines:
+        shown = "\n  ".join(lines[:20] + [f"and {len(lines) - 20} more"] * (len(lines) > 20))
+        raise CheckpointError(f"{path} does not fit the backbone:\n  {shown}")

@@ -1,0 +1,179 @@
+"""The two kinds of features, and the relations that are all that may pass between them (section 3.3).
+
+A relation is a similarity matrix between joints and something else. It is computed from features of one kind, or of both with
+the logits added, and then gathers *each* kind apart. Every learned map below works on one kind, so that nothing else can mix them.
+
+Letters: B batch, N joints (42), L tokens related to (pixels of a level, or the joints), H heads, A appearance and S position channels.
+"""
+
+from collections.abc import Collection
+from typing import Final, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unclasp.config import Relation
+
+Kind = Literal["appearance", "position"]
+
+KINDS: Final[dict[Relation, tuple[Kind, ...]]] = {
+    Relation.APPEARANCE: ("appearance",),
+    Relation.POSITION: ("position",),
+    Relation.BOTH: ("appearance", "position"),
+}
+"""The kinds of features that a choice in the config stands for."""
+
+
+class Features(NamedTuple):
+    """Features of joints or of the pixels of one level. A kind that nobody reads may have no channels."""
+
+    appearance: Tensor
+    """(B, L, A) from RGB values."""
+    position: Tensor
+    """(B or 1, L, S) from coordinates."""
+
+    def of(self, kind: Kind) -> Tensor:
+        """Return the features of one kind."""
+        return self.appearance if kind == "appearance" else self.position
+
+
+class Widths(NamedTuple):
+    """Channels of each kind of features."""
+
+    appearance: int
+    position: int
+
+    def of(self, kind: Kind) -> int:
+        """Return the channels of one kind."""
+        return self.appearance if kind == "appearance" else self.position
+
+    def total(self, kinds: Collection[Kind]) -> int:
+        """Return the channels of several kinds together."""
+        return sum(self.of(kind) for kind in kinds)
+
+
+def relate(queries: Features, keys: Features, by: Relation) -> Tensor:
+    """Relate without any learned map: the logits of eq. 1, scaled by the channels that take part.
+
+    Args:
+        queries: N tokens.
+        keys: L tokens.
+        by: The kinds that take part.
+
+    Returns:
+        (B, N, L) logits; their softmax over the last axis is the relation.
+    """
+    kinds = KINDS[by]
+    scale = sum(keys.of(kind).shape[-1] for kind in kinds) ** -0.5
+    terms = [scale * queries.of(kind) @ keys.of(kind).transpose(-1, -2) for kind in kinds]
+    return torch.stack(torch.broadcast_tensors(*terms)).sum(dim=0)
+
+
+def aggregate(relation: Tensor, values: Features) -> Features:
+    """Gather both kinds of features by the same relation (eq. 2).
+
+    Args:
+        relation: (B, N, L), rows sum to 1.
+        values: L tokens.
+    """
+    return Features(relation @ values.appearance, relation @ values.position)
+
+
+class Similarity(nn.Module):
+    """Learned dot products between queries and keys of one kind, for each head: one term of eq. 3's logits."""
+
+    def __init__(self, channels: int, heads: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels, bias=False)
+        """Without bias: that would add the same to a whole row, which the softmax takes away again."""
+        for layer in (self.query, self.key):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return the unscaled logits (B, H, N, L) of queries (B, N, C) and keys (B or 1, L, C)."""
+        per_head = self.query(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, N, C/H)
+        # q (W k) = (q W) k: mapping the few joints instead of the many pixels gives the same at a fraction of the cost.
+        mapped = per_head @ self.key.weight.unflatten(0, (self.heads, -1))  # (B, H, N, C)
+        return mapped @ keys.unsqueeze(1).transpose(-1, -2)
+
+
+class Update(nn.Module):
+    """Gather values of one kind by a relation into the joints; then, as in a transformer layer, the feed-forward part."""
+
+    def __init__(self, channels: int, hidden: int, heads: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.value = nn.Linear(channels, channels, bias=False)
+        """Without bias: rows sum to 1, so that it would only add to the bias of `output`."""
+        self.output = nn.Linear(channels, channels)
+        self.norm = nn.LayerNorm(channels)
+        self.feedforward = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+        self.feedforward_norm = nn.LayerNorm(channels)
+        for layer in (self.value, self.output, self.feedforward[0], self.feedforward[2]):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, joints: Tensor, relation: Tensor, values: Tensor) -> Tensor:
+        """Return joints (B, N, C) updated from values (B or 1, L, C) by a relation (B, H, N, L)."""
+        gathered = relation @ values.unsqueeze(1)  # (B, H, N, C); R (V W) = (R V) W, see Similarity
+        mapped = gathered @ self.value.weight.unflatten(0, (self.heads, -1)).transpose(-1, -2)  # (B, H, N, C/H)
+        joints = self.norm(joints + self.output(mapped.transpose(1, 2).flatten(2)))
+        return self.feedforward_norm(joints + self.feedforward(joints))
+
+
+class RelationLayer(nn.Module):
+    """Relate joints to tokens by some kinds of features, and update some kinds by that one relation (eq. 3 and 4).
+
+    Equal to attention on the concatenated features, split afterwards, with every learned map block-diagonal in the two kinds:
+    a full one would mix them.
+    """
+
+    def __init__(
+        self, widths: Widths, by: Relation, *, updates: Collection[Kind], heads: int, hidden: Widths
+    ) -> None:
+        """Build the layer.
+
+        Args:
+            widths: Channels of joints and tokens.
+            by: The kinds that the relation is computed from.
+            updates: The kinds that something downstream reads; the others pass unchanged.
+            heads: Relation matrices; the channels of every kind are split evenly among them.
+            hidden: Channels inside the feed-forward parts.
+        """
+        super().__init__()
+        self.scale = (widths.total(KINDS[by]) / heads) ** -0.5
+        self.similarity = nn.ModuleDict({kind: Similarity(widths.of(kind), heads) for kind in KINDS[by]})
+        self.update = nn.ModuleDict(
+            {kind: Update(widths.of(kind), hidden.of(kind), heads) for kind in sorted(updates)}
+        )
+        self.kinds_related: tuple[Kind, ...] = KINDS[by]
+        self.kinds_updated: tuple[Kind, ...] = tuple(sorted(updates))
+
+    def logits(self, joints: Features, tokens: Features) -> Tensor:
+        """Return the relation's logits (B, H, N, L): the kinds' terms added, so that one softmax covers them."""
+        terms = [self.similarity[kind](joints.of(kind), tokens.of(kind)) for kind in self.kinds_related]
+        return self.scale * torch.stack(terms).sum(dim=0) if len(terms) > 1 else self.scale * terms[0]
+
+    def forward(self, joints: Features, tokens: Features) -> tuple[Features, Tensor]:
+        """Return the updated joints and the relation's logits (B, H, N, L)."""
+        logits = self.logits(joints, tokens)
+        relation = logits.softmax(dim=-1)
+        updated = {
+            kind: self.update[kind](joints.of(kind), relation, tokens.of(kind)) for kind in self.kinds_updated
+        }
+        return joints._replace(**updated), logits
+
+
+class Readout(nn.Linear):
+    """A small linear layer whose result stays in float32 under autocast: bfloat16 would round a coordinate to half a pixel."""
+
+    def __init__(self, channels: int, outputs: int, *, bias: float) -> None:
+        super().__init__(channels, outputs)
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.constant_(self.bias, bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (..., outputs) of features (..., channels)."""
+        features = features.to(torch.promote_types(features.dtype, self.weight.dtype))
+        return (features.unsqueeze(-2) * self.weight).sum(dim=-1) + self.bias

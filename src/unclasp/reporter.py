@@ -1,0 +1,75 @@
+"""What a training run tells: a progress bar for people, JSON lines for machines."""
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+
+class Reporter:
+    """Shows and records the terms of the loss, the share of time spent waiting for data, and the time left.
+
+    Tensors are only read every `every` steps, so that a device is not made to wait in between.
+
+    Args:
+        path: The log, appended to; None on all ranks but the first, which then say nothing.
+        first_step: Where the run starts.
+        last_step: Where it will end.
+        batch_size: Samples per step over all devices.
+        every: Steps between reports.
+    """
+
+    def __init__(self, path: Path | None, *, first_step: int, last_step: int, batch_size: int, every: int) -> None:
+        self.step, self.last_step, self.batch_size, self.every = first_step, last_step, batch_size, every
+        self._file = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+        self._bar = Progress(
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), disable=path is None,
+        )  # fmt: skip
+        self._task = self._bar.add_task("train", total=last_step, completed=first_step, told="")
+        self._data_seconds, self._reported_step = 0.0, first_step
+        self._reported_at = self._waiting_since = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if self._file is not None:
+            self._file.close()
+
+    def data_ready(self) -> None:
+        """Say that a batch has arrived: the time since the last step was spent waiting for it."""
+        self._data_seconds += time.perf_counter() - self._waiting_since
+
+    def stepped(self, terms: dict[str, Tensor], rate: float) -> None:
+        """Say that a step has been taken at a learning rate, with these terms of the loss."""
+        self.step += 1
+        if self._file is not None and (self.step % self.every == 0 or self.step == self.last_step):
+            self._report({name: float(term) for name, term in terms.items()}, rate)
+        self._waiting_since = time.perf_counter()
+
+    def _report(self, terms: dict[str, float], rate: float) -> None:
+        now = time.perf_counter()
+        steps, seconds = self.step - self._reported_step, now - self._reported_at
+        line = {
+            "step": self.step, "learning_rate": rate, "samples_per_second": steps * self.batch_size / seconds,
+            "data_share": self._data_seconds / seconds, "loss": terms,
+        }  # fmt: skip
+        assert self._file is not None
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        told = " ".join(f"{name} {value:.3g}" for name, value in terms.items())
+        told += f" | {line['samples_per_second']:.0f} samples/s, {line['data_share']:.0%} waiting for data"
+        self._bar.update(self._task, completed=self.step, told=told)
+        self._data_seconds, self._reported_step, self._reported_at = 0.0, self.step, now

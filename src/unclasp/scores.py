@@ -1,0 +1,180 @@
+"""The accumulator behind every report: samples go in one by one, and two accumulators add up to what one pass gives."""
+
+import heapq
+import math
+from dataclasses import dataclass, field
+from typing import Final, Literal, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import metrics
+from unclasp.errors import UnclaspError
+from unclasp.hands import NUM_JOINTS, NUM_PARTS
+from unclasp.metrics import Average, Bools, Counts, Doubles
+
+Bucket = Literal["single", "two", "all"]
+BUCKETS: Final[tuple[Bucket, ...]] = ("single", "two", "all")
+"""One hand present; both present (however many joints are valid); both pooled, which is not the mean of the two."""
+WORST_KEPT: Final = 20
+"""How many of the worst samples an accumulator remembers."""
+
+_FRACTION_BITS: Final = 40
+_Integers = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleScore:
+    """How one sample was predicted. What a model or a data set does not tell is None."""
+
+    name: str
+    """Names the picture."""
+    interacting: bool
+    """Both hands are present."""
+    errors: Doubles
+    """(42,) mm, `metrics.joint_errors`."""
+    plane_errors: Doubles
+    """(42,) pixels of a 256 x 256 crop, `metrics.plane_errors`."""
+    valid: Bools
+    """(42,) joint counts."""
+    wrist_offset_error: float | None = None
+    """mm, `metrics.wrist_offset_errors`; only where both hands are present and both wrists annotated."""
+    handedness_correct: bool | None = None
+    """Only where the label can be trusted."""
+    confusion: Counts | None = None
+    """(33, 33) pixels by true and by predicted part class, `metrics.confusion_matrix`."""
+
+    @property
+    def mean_error(self) -> float:
+        """Mean over the sample's valid joints in mm, wrists included; NaN where there are none."""
+        return float(self.errors[self.valid].mean()) if self.valid.any() else math.nan
+
+
+def _exact(values: Doubles) -> _Integers:
+    """Turn numbers into integer multiples of 2^-40, so that sums depend neither on order nor on grouping."""
+    scaled = np.rint(np.ldexp(values, _FRACTION_BITS))
+    return np.array([int(value) for value in scaled.tolist()], dtype=object)
+
+
+def _inexact(sums: _Integers) -> Doubles:
+    return np.array([value / 2**_FRACTION_BITS for value in sums.tolist()], dtype=np.float64)
+
+
+def _integers(*shape: int) -> _Integers:
+    return np.full(shape, 0, dtype=object)
+
+
+@dataclass(kw_only=True, eq=False)
+class Scores:
+    """Sums over samples. `a + b` holds both; it equals, bit for bit, the accumulator that saw all samples in any order.
+
+    The state is small and does not grow with the samples. Rows are (single, two).
+    """
+
+    samples: Counts = field(default_factory=lambda: np.zeros(2, dtype=np.int64))
+    error_sums: _Integers = field(default_factory=lambda: _integers(2, NUM_JOINTS))
+    plane_sums: _Integers = field(default_factory=lambda: _integers(2, NUM_JOINTS))
+    joints: Counts = field(default_factory=lambda: np.zeros((2, NUM_JOINTS), dtype=np.int64))
+    pck: Counts = field(
+        default_factory=lambda: np.zeros((2, NUM_JOINTS, len(metrics.PCK_THRESHOLDS) + 1), dtype=np.int64)
+    )
+    wrist_offset_sum: _Integers = field(default_factory=lambda: _integers(1))
+    wrist_offsets: int = 0
+    handedness_right: int = 0
+    handedness_seen: int = 0
+    confusion: Counts = field(default_factory=lambda: np.zeros((NUM_PARTS, NUM_PARTS), dtype=np.int64))
+    worst: tuple[tuple[str, float], ...] = ()
+    """Up to `WORST_KEPT` (name, mean error in mm), the worst first."""
+
+    def add(self, score: SampleScore) -> None:
+        """Count one sample.
+
+        Raises:
+            UnclaspError: An error of a valid joint is not a finite number.
+        """
+        valid, bucket = score.valid, int(score.interacting)
+        errors, plane = (np.where(valid, values, 0.0) for values in (score.errors, score.plane_errors))
+        offset = score.wrist_offset_error
+        if not (np.isfinite(errors).all() and np.isfinite(plane).all() and (offset is None or math.isfinite(offset))):
+            raise UnclaspError(f"the prediction for {score.name} is not finite; are the weights damaged?")
+        self.samples[bucket] += 1
+        self.error_sums[bucket] += _exact(errors)
+        self.plane_sums[bucket] += _exact(plane)
+        self.joints[bucket] += valid
+        self.pck[bucket] += metrics.pck_counts(errors[None], valid[None])
+        if offset is not None:
+            self.wrist_offset_sum += _exact(np.array([offset]))
+            self.wrist_offsets += 1
+        if score.handedness_correct is not None:
+            self.handedness_right += score.handedness_correct
+            self.handedness_seen += 1
+        if score.confusion is not None:
+            self.confusion += score.confusion
+        if valid.any():
+            self.worst = _worst((*self.worst, (score.name, score.mean_error)))
+
+    def __add__(self, other: Self) -> "Scores":
+        """Return a new accumulator that holds the samples of both."""
+        return Scores(
+            samples=self.samples + other.samples,
+            error_sums=self.error_sums + other.error_sums,
+            plane_sums=self.plane_sums + other.plane_sums,
+            joints=self.joints + other.joints,
+            pck=self.pck + other.pck,
+            wrist_offset_sum=self.wrist_offset_sum + other.wrist_offset_sum,
+            wrist_offsets=self.wrist_offsets + other.wrist_offsets,
+            handedness_right=self.handedness_right + other.handedness_right,
+            handedness_seen=self.handedness_seen + other.handedness_seen,
+            confusion=self.confusion + other.confusion,
+            worst=_worst((*self.worst, *other.worst)),
+        )
+
+    def sample_count(self, bucket: Bucket) -> int:
+        """Return how many samples the bucket holds, whether or not any of their joints is valid."""
+        return int(self.samples[_rows(bucket)].sum())
+
+    def joint_errors(self, bucket: Bucket) -> Doubles:
+        """Return each joint's mean error (42,) in mm; NaN where the joint was never valid."""
+        return _means(*self._joint_sums(self.error_sums, bucket, kept=np.ones(NUM_JOINTS, dtype=np.bool_)))
+
+    def mpjpe(self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True) -> float:
+        """Return `metrics.mpjpe` in mm over the 42 joints, or over the 40 that are not wrists."""
+        return metrics.mean_of_joints(*self._joint_sums(self.error_sums, bucket, kept=_kept(wrists)), average)
+
+    def plane_error(self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True) -> float:
+        """Return the mean in-plane error in pixels of a 256 x 256 crop, averaged as `mpjpe` is."""
+        return metrics.mean_of_joints(*self._joint_sums(self.plane_sums, bucket, kept=_kept(wrists)), average)
+
+    def pck_curve(self, bucket: Bucket, *, wrists: bool = False) -> Doubles:
+        """Return `metrics.pck_curve` at `metrics.PCK_THRESHOLDS`."""
+        return metrics.pck_from_counts(self.pck[_rows(bucket)].sum(axis=0)[_kept(wrists)])
+
+    def mrrpe(self) -> float:
+        """Return `metrics.mrrpe` in mm; NaN if no sample told it."""
+        return float(_means(_inexact(self.wrist_offset_sum), np.array([self.wrist_offsets]))[0])
+
+    def handedness_accuracy(self) -> float:
+        """Return `metrics.handedness_accuracy`; NaN if no sample told it."""
+        return self.handedness_right / self.handedness_seen if self.handedness_seen else math.nan
+
+    def _joint_sums(self, sums: _Integers, bucket: Bucket, *, kept: Bools) -> tuple[Doubles, Counts]:
+        rows = _rows(bucket)
+        pooled = cast(_Integers, sums[rows].sum(axis=0))
+        return _inexact(pooled[kept]), self.joints[rows].sum(axis=0)[kept]
+
+
+def _rows(bucket: Bucket) -> slice:
+    return {"single": slice(0, 1), "two": slice(1, 2), "all": slice(0, 2)}[bucket]
+
+
+def _kept(wrists: bool) -> Bools:
+    return np.ones(NUM_JOINTS, dtype=np.bool_) if wrists else metrics.WITHOUT_WRISTS
+
+
+def _means(total: Doubles, count: Counts) -> Doubles:
+    means: Doubles = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return means
+
+
+def _worst(samples: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+    return tuple(heapq.nsmallest(WORST_KEPT, samples, key=lambda sample: (-sample[1], sample[0])))

@@ -1,0 +1,168 @@
+"""From light to an 8-bit picture: what the camera, its operator and the file format do. Mild mostly, with a tail."""
+
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.synth.light import Setting
+from unclasp.synth.raster import Floats
+
+Image8 = npt.NDArray[np.uint8]
+
+_CURVE: Final = 1024
+_NOISE_SIZE: Final = 1 << 18
+
+
+@lru_cache(maxsize=1)
+def _noise() -> Floats:
+    """Make a long table of unit normal numbers, once."""
+    return np.random.default_rng(23).standard_normal(_NOISE_SIZE).astype(np.float32)
+
+
+def photograph(rng: np.random.Generator, hands: Floats, backdrop: Floats, *, setting: Setting) -> Image8:
+    """Compose hands and backdrop and take the photograph: (H, W, 3) uint8 RGB.
+
+    Args:
+        rng: Source of randomness.
+        hands: (H, W, 4) linear RGB multiplied by coverage, and coverage.
+        backdrop: (H, W, 3) linear RGB.
+        setting: The kind of light; a studio may have the colour cast of the capture domes.
+    """
+    exposure = _exposure(rng, hands, backdrop)
+    light = _compose(rng, hands, backdrop)
+    light = _lens(rng, light)
+    curve = _tone_curve(rng)
+    gains = exposure * _white_balance(rng, studio=setting == "studio")
+    saturation = float(np.clip(rng.normal(0.95, 0.16), 0.45, 1.4))
+    if rng.random() < 0.1:
+        saturation = 0.0
+    vignette = rng.uniform(0.0, 0.5) if rng.random() < 0.35 else 0.0
+    shot, read = _sensor(rng)
+    image = np.empty(light.shape, dtype=np.uint8)
+    noise, start = _noise(), 4 * int(rng.integers(_NOISE_SIZE // 4))
+    _develop(light, gains.astype(np.float32), curve, np.float32(saturation), np.float32(vignette), np.float32(shot), np.float32(read), noise, start, image)
+    image = _file(rng, image)
+    if saturation == 0.0:
+        image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    return np.ascontiguousarray(image)
+
+
+def _exposure(rng: np.random.Generator, hands: Floats, backdrop: Floats) -> float:
+    """Meter the hands more than the scene, and miss by a little."""
+    inside = hands[..., 3] > 0.9
+    luminance = hands[..., 1][inside][::7]
+    bright = float(np.percentile(luminance, 80)) if luminance.size > 20 else 0.3
+    scene = float(backdrop[::8, ::8].mean())
+    log = 0.72 * np.log(0.36 / max(bright, 0.01)) + 0.22 * np.log(np.clip(0.25 / max(scene, 0.01), 0.35, 2.0)) + rng.normal(0, 0.22)
+    return float(np.exp(np.clip(log, -2.0, 3.0)))
+
+
+def _compose(rng: np.random.Generator, hands: Floats, backdrop: Floats) -> Floats:
+    """Put the hands before the backdrop, in half of the pictures with a soft shadow on it."""
+    coverage = hands[..., 3:]
+    light = backdrop
+    if rng.random() < 0.4:
+        height, width = coverage.shape[:2]
+        small = cv2.resize(coverage, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+        shift = rng.normal(0, 0.05 * min(small.shape), 2).astype(int)
+        small = cv2.GaussianBlur(np.roll(small, shift, axis=(0, 1)), (0, 0), float(rng.uniform(0.6, 5)))
+        shadow = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+        light = light * (1 - np.float32(rng.uniform(0.1, 0.6)) * shadow)
+    return np.ascontiguousarray(hands[..., :3] + (1 - coverage) * light, dtype=np.float32)
+
+
+def _lens(rng: np.random.Generator, light: Floats) -> Floats:
+    """Blur by defocus or by motion, in proportion to the size of the picture."""
+    scale = min(light.shape[:2]) / 256
+    kind = rng.random()
+    if kind < 0.5:
+        return cv2.GaussianBlur(light, (0, 0), scale * float(rng.uniform(0.3, 0.8)))
+    if kind < 0.58:
+        return cv2.GaussianBlur(light, (0, 0), scale * float(rng.uniform(0.8, 2.0)))
+    if kind < 0.70:
+        length = scale * float(1.5 + 7.5 * rng.beta(1, 2.5))
+        angle = float(rng.uniform(0, np.pi))
+        size = 2 * int(np.ceil(length / 2)) + 1
+        kernel = np.zeros((size, size), dtype=np.float32)
+        steps = np.linspace(-length / 2, length / 2, 4 * size)
+        middle = size // 2
+        columns = np.clip(np.rint(middle + steps * np.cos(angle)).astype(int), 0, size - 1)
+        rows = np.clip(np.rint(middle + steps * np.sin(angle)).astype(int), 0, size - 1)
+        np.add.at(kernel, (rows, columns), 1.0)
+        return cv2.filter2D(light, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    return light
+
+
+def _white_balance(rng: np.random.Generator, *, studio: bool) -> npt.NDArray[np.float64]:
+    """Draw (3,) channel gains: along daylight mostly, a little along green; capture domes at times lean to green-yellow."""
+    gains = np.exp(np.array([0.5, 0.0, -0.5]) * rng.normal(0, 0.13) + np.array([-0.3, 0.4, -0.3]) * rng.normal(0, 0.06))
+    if studio and rng.random() < 0.25:
+        gains = gains * np.array([rng.uniform(0.75, 1.0), 1.0, rng.uniform(0.4, 0.95)])
+    return np.asarray(gains / (gains @ [0.21, 0.72, 0.07]))
+
+
+def _tone_curve(rng: np.random.Generator) -> Floats:
+    """Make the (N,) table from the root of linear light (0-2) to display values 0-255: sRGB, shoulder, contrast, gamma."""
+    linear = np.linspace(0, 2, _CURVE) ** 2
+    knee = rng.uniform(0.45, 0.8)
+    shoulder = np.where(linear < knee, linear, knee + (1 - knee) * (1 - np.exp(-(linear - knee) / (1 - knee))))
+    display = np.where(shoulder <= 0.0031308, 12.92 * shoulder, 1.055 * np.maximum(shoulder, 1e-9) ** (1 / 2.4) - 0.055)
+    display = display ** np.exp(rng.normal(0, 0.10))
+    contrast = rng.normal(0.12, 0.22)
+    display = display + contrast * (display * display * (3 - 2 * display) - display)
+    black = max(0.0, rng.normal(-0.02, 0.03))
+    return (255 * np.clip(black + (1 - black) * display, 0, 1)).astype(np.float32)
+
+
+def _sensor(rng: np.random.Generator) -> tuple[float, float]:
+    """Draw the deviation of shot and read noise, in display values at mid grey."""
+    level = rng.uniform(0.3, 2.5) if rng.random() < 0.8 else rng.uniform(2.5, 9)
+    return level * rng.uniform(0.4, 1.0), level * rng.uniform(0.2, 1.0)
+
+
+@nb.njit(cache=True, nogil=True)
+def _develop(light, gains, curve, saturation, vignette, shot, read, noise, start, image):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Apply gains, vignette, tone curve, saturation and noise per pixel."""
+    height, width = light.shape[:2]
+    last, count = curve.shape[0] - 1, noise.shape[0]
+    centre_x, centre_y = np.float32(0.5 * width), np.float32(0.5 * height)
+    reach = np.float32(1.0) / (centre_x * centre_x + centre_y * centre_y)
+    position = start
+    for y in range(height):
+        for x in range(width):
+            dx, dy = x - centre_x, y - centre_y
+            fall = np.float32(1.0) - vignette * (dx * dx + dy * dy) * reach
+            red = curve[min(last, int(np.sqrt(max(np.float32(0.0), light[y, x, 0] * gains[0] * fall)) * np.float32(last * 0.5)))]
+            green = curve[min(last, int(np.sqrt(max(np.float32(0.0), light[y, x, 1] * gains[1] * fall)) * np.float32(last * 0.5)))]
+            blue = curve[min(last, int(np.sqrt(max(np.float32(0.0), light[y, x, 2] * gains[2] * fall)) * np.float32(last * 0.5)))]
+            grey = np.float32(0.3) * red + np.float32(0.59) * green + np.float32(0.11) * blue
+            position = (position + 4) % count
+            common = noise[position]
+            sigma = read + shot * np.sqrt(grey * np.float32(1.0 / 128.0))
+            for channel in range(3):
+                value = red if channel == 0 else green if channel == 1 else blue
+                value = grey + saturation * (value - grey) + sigma * (np.float32(0.7) * common + np.float32(0.7) * noise[position + 1 + channel])
+                image[y, x, channel] = np.uint8(min(np.float32(255.0), max(np.float32(0.0), value + np.float32(0.5))))
+
+
+def _file(rng: np.random.Generator, image: Image8) -> Image8:
+    """Lower the resolution in some pictures, sharpen in some, compress most as JPEG."""
+    height, width = image.shape[:2]
+    if rng.random() < 0.25:
+        factor = float(rng.uniform(1.2, 2.2) if rng.random() < 0.8 else rng.uniform(2.2, 4))
+        small = cv2.resize(image, (int(width / factor), int(height / factor)), interpolation=cv2.INTER_AREA)
+        way = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
+        image = cv2.resize(small, (width, height), interpolation=way)
+    elif rng.random() < 0.15:
+        soft = cv2.GaussianBlur(image, (0, 0), 1.0)
+        amount = float(rng.uniform(0.2, 0.8))
+        image = cv2.addWeighted(image, 1 + amount, soft, -amount, 0)
+    if rng.random() < 0.75:
+        quality = int(100 - 70 * rng.beta(1.1, 2.5) - 4)
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return image

@@ -1,0 +1,51 @@
+"""A sheet of samples to look at: picture, skeleton and part labels side by side."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.hands import BONES, FINGER_COLOURS, JOINTS_PER_HAND, PART_COLOURS
+from unclasp.synth.generate import Generated
+
+Image8 = npt.NDArray[np.uint8]
+
+_FINE = 4
+"""cv2 takes coordinates in 1/16 pixels."""
+
+
+def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Image8:
+    """Draw the projected joints over the picture, enlarged `zoom` times: (zoom * H, zoom * W, 3)."""
+    height, width = sample.image.shape[:2]
+    picture = cv2.resize(sample.image, (width * zoom, height * zoom), interpolation=cv2.INTER_LINEAR)
+    depth = np.where(sample.valid, sample.joints_cam[:, 2], 1.0)[:, None]
+    pixels = sample.joints_cam[:, :2] / depth * sample.focal + sample.princpt
+    points = np.rint(((pixels + 0.5) * zoom - 0.5) * 2**_FINE).astype(int).tolist()
+    order = sorted(BONES, key=lambda bone: -float(sample.joints_cam[bone[0], 2]))
+    for joint, parent in order:
+        if sample.valid[joint]:
+            hand, local = divmod(joint, JOINTS_PER_HAND)
+            colour = FINGER_COLOURS[hand, local // 4].tolist()
+            cv2.line(picture, points[joint], points[parent], colour, max(1, zoom), cv2.LINE_AA, _FINE)
+            cv2.circle(picture, points[joint], zoom * 2**_FINE, colour, -1, cv2.LINE_AA, _FINE)
+    return picture
+
+
+def draw_sample(sample: Generated) -> Image8:
+    """Draw picture, skeleton and part colours next to each other: (H, 3 W, 3)."""
+    height, width = sample.image.shape[:2]
+    skeleton = cv2.resize(draw_skeleton(sample), (width, height), interpolation=cv2.INTER_AREA)
+    shaded = (0.25 * sample.image + 0.75 * PART_COLOURS[sample.parts]).astype(np.uint8)
+    colours = np.where(sample.parts[..., None] > 0, shaded, sample.image // 4)
+    return np.concatenate([sample.image, skeleton, colours], axis=1)
+
+
+def contact_sheet(samples: Sequence[Generated], *, columns: int = 2) -> Image8:
+    """Arrange samples of one size in rows of `columns`; RGB, missing cells are black."""
+    if not samples:
+        raise ValueError("expected at least one sample to draw, got none")
+    cells = [draw_sample(sample) for sample in samples]
+    cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
+    rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
+    return np.concatenate(rows, axis=0)

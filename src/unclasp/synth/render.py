@@ -1,0 +1,199 @@
+"""A scene becomes a picture with its part labels and its depth."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.synth import background, effects
+from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
+from unclasp.synth.hand import HandModel
+from unclasp.synth.light import Sky, light_hands, sample_sky
+from unclasp.synth.raster import Buffers, Floats, Ints, Screen, project_to_grid, rasterize
+from unclasp.synth.scene import PosedHand, Scene
+from unclasp.synth.shade import COLUMNS, SKIN, Lights, Surface, label_parts, noise_table, shade, skin_vector
+from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin
+
+_SHADOW_MARGIN_MM: Final = 60.0
+_SHADOW_RADIUS_MM: Final = 150.0
+_NOISE: Final = noise_table()
+
+
+class Rendered(NamedTuple):
+    """A picture and what is known of it per pixel."""
+
+    image: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    parts: npt.NDArray[np.uint8]
+    """(H, W) part class at the pixel's centre: 0 background, forearm and clothes, 1-16 right, 17-32 left hand."""
+    depth: Floats
+    """(H, W) mm at the pixel's centre, inf where nothing is."""
+
+
+class Mesh(NamedTuple):
+    """Everything in front of the background, as one mesh. V vertices, F faces; camera frame, mm."""
+
+    vertices: Floats
+    """(V, 3)."""
+    normals: Floats
+    """(V, 3)."""
+    rows: Floats
+    """(V, COLUMNS) what the shading kernel interpolates."""
+    faces: Ints
+    """(F, 3) outward."""
+    kinds: npt.NDArray[np.uint8]
+    """(F,) SKIN, CLOTH or BAND."""
+    fingers: Ints
+    """(F,) finger of a skin face, -1 elsewhere."""
+    left: npt.NDArray[np.bool_]
+    """(F,)."""
+    model_row: Ints
+    """(V,) vertex of the hand model, -1 for clothes."""
+
+
+def render(scene: Scene, rng: np.random.Generator, *, supersample: int = 2) -> Rendered:
+    """Draw a scene with a random look: skin, clothes, light, background, camera.
+
+    Args:
+        scene: Posed hands and camera.
+        rng: Source of all that is random; the result is a function of its state.
+        supersample: Samples per pixel side on contours.
+    """
+    sky = sample_sky(rng, view=scene.view)
+    look = sample_skin(rng)
+    wardrobe = sample_wardrobe(rng)
+    mesh = assemble(scene, look, wardrobe)
+    lights = _light(scene, mesh, sky)
+    surface = _surface(look, wardrobe)
+    coverage, centre, parts = _draw(scene, mesh, lights, surface, supersample=supersample)
+    backdrop = background.paint(rng, scene=scene, setting=sky.setting, skin=look.colour, cloth=wardrobe.colours)
+    image = effects.photograph(rng, coverage, backdrop, setting=sky.setting)
+    return Rendered(image, parts, centre.depth())
+
+
+def assemble(scene: Scene, look: SkinLook, wardrobe: Wardrobe) -> Mesh:
+    """Join the hands and their clothes into one mesh."""
+    model, paint = HandModel.load(), canvas()
+    pieces: list[Mesh] = []
+    for index, hand in enumerate(scene.hands):
+        pieces.append(_hand_piece(hand, model, paint, look))
+        others = [other.joints for other in scene.hands if other is not hand]
+        tubes = dress(
+            wardrobe,
+            hand.vertices,
+            hand.joints[20],
+            _dorsal(hand),
+            forearm=paint.probabilities[:, 0] > 0.8,
+            far=np.arange(len(hand.vertices)) >= len(hand.vertices) - _EXTRUDED,
+            first=index == 0,
+            keep_out=np.concatenate(others) if others else np.zeros((0, 3), dtype=np.float32),
+        )
+        pieces.extend(_tube_piece(tube) for tube in tubes)
+    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
+    faces = [piece.faces + np.int32(start) for piece, start in zip(pieces, starts[:-1], strict=True)]
+    joined = {name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in Mesh._fields if name != "faces"}
+    return Mesh(faces=np.ascontiguousarray(np.concatenate(faces), dtype=np.int32), **joined)
+
+
+_EXTRUDED: Final = 24
+"""The model's last vertices are the far end of the forearm."""
+
+
+def _dorsal(hand: PosedHand) -> Floats:
+    """Return (3,) the direction out of the back of the hand, from wrist, index and pinky base."""
+    wrist, index, pinky = hand.joints[20], hand.joints[7], hand.joints[19]
+    normal = np.cross(index - wrist, pinky - wrist)
+    normal = normal / (np.linalg.norm(normal) + 1e-9)
+    return np.asarray(normal if hand.side == "right" else -normal, dtype=np.float32)
+
+
+def _hand_piece(hand: PosedHand, model: HandModel, paint: Canvas, look: SkinLook) -> Mesh:
+    count = len(hand.vertices)
+    rows = np.empty((count, COLUMNS), dtype=np.float32)
+    rows[:, 0:3], rows[:, 3:6], rows[:, 6:9] = hand.vertices, hand.normals, paint.rest
+    rows[:, 9:12], rows[:, 12:15] = look.albedo, 0.0
+    rows[:, 15], rows[:, 16], rows[:, 17] = paint.nail, paint.palm, look.low_noise
+    rows[:, 18], rows[:, 19:22] = paint.arc, paint.palm_lines
+    left = hand.side == "left"
+    faces = np.asarray(model.faces, dtype=np.int32)
+    return Mesh(
+        vertices=np.asarray(hand.vertices, dtype=np.float32),
+        normals=np.asarray(hand.normals, dtype=np.float32),
+        rows=rows,
+        faces=faces[:, ::-1] if left else faces,
+        kinds=np.full(len(faces), SKIN, dtype=np.uint8),
+        fingers=paint.face_finger,
+        left=np.full(len(faces), left),
+        model_row=np.arange(count, dtype=np.int32),
+    )
+
+
+def _tube_piece(tube: Tube) -> Mesh:
+    count = len(tube.vertices)
+    rows = np.zeros((count, COLUMNS), dtype=np.float32)
+    rows[:, 0:3], rows[:, 3:6], rows[:, 6:9] = tube.vertices, tube.normals, tube.texture
+    rows[:, 9:12], rows[:, 15] = 0.3, tube.mark
+    return Mesh(
+        vertices=tube.vertices,
+        normals=tube.normals,
+        rows=rows,
+        faces=tube.faces,
+        kinds=np.full(len(tube.faces), tube.kind, dtype=np.uint8),
+        fingers=np.full(len(tube.faces), -1, dtype=np.int32),
+        left=np.zeros(len(tube.faces), dtype=np.bool_),
+        model_row=np.full(count, -1, dtype=np.int32),
+    )
+
+
+def _light(scene: Scene, mesh: Mesh, sky: Sky) -> Lights:
+    """Cast the shadows and write the ambient light into the mesh's rows."""
+    joints = np.concatenate([hand.joints for hand in scene.hands])
+    centre = joints.mean(axis=0)
+    radius = float(np.linalg.norm(joints - centre, axis=1).max()) + _SHADOW_MARGIN_MM
+    albedo = np.ascontiguousarray(mesh.rows[:, 9:12])
+    lights, ambient = light_hands(
+        sky, mesh.vertices, mesh.normals, mesh.faces, albedo, centre=centre, radius=max(_SHADOW_RADIUS_MM, radius)
+    )
+    mesh.rows[:, 12:15] = ambient
+    return lights
+
+
+def _surface(look: SkinLook, wardrobe: Wardrobe) -> Surface:
+    skin = skin_vector(**look.strengths)  # type: ignore[arg-type]
+    return Surface(
+        noise=_NOISE,
+        finger_joints=canvas().finger_joints,
+        skin=skin,
+        cloth=wardrobe.colours.astype(np.float32),
+        pattern=wardrobe.pattern,
+        band=wardrobe.band.astype(np.float32),
+    )
+
+
+def _grid(scene: Scene, mesh: Mesh, supersample: int) -> tuple[Screen, Buffers]:
+    width, height = scene.size
+    screen = project_to_grid(mesh.vertices, scene.focal, scene.princpt, supersample=supersample)
+    return screen, rasterize(screen, mesh.faces, width=width * supersample, height=height * supersample)
+
+
+def _draw(
+    scene: Scene, mesh: Mesh, lights: Lights, surface: Surface, *, supersample: int
+) -> tuple[Floats, Buffers, npt.NDArray[np.uint8]]:
+    """Return (H, W, 4) linear RGB with coverage, the buffers at pixel centres, and the (H, W) part labels."""
+    width, height = scene.size
+    screen, centre = _grid(scene, mesh, 1)
+    sub_screen, sub = _grid(scene, mesh, supersample)
+    out = np.zeros((height, width, 4), dtype=np.float32)
+    shade(
+        mesh.rows, mesh.faces, mesh.kinds, mesh.fingers,
+        (screen.points, screen.keys, centre.face, centre.key),
+        (sub_screen.points, sub_screen.keys, sub.face, sub.key),
+        surface, lights, out,
+    )  # fmt: skip
+    parts = np.empty((height, width), dtype=np.uint8)
+    paint = canvas()
+    label_parts(
+        screen.points, screen.keys, mesh.faces, centre.face, mesh.model_row, mesh.left, paint.probabilities,
+        paint.dominant, parts,
+    )  # fmt: skip
+    return out, centre, parts

@@ -1,0 +1,264 @@
+"""Training: devices, precision, distribution and launch are Lightning Fabric's, the loop is ours (section 4.1).
+
+The order of the samples and every augmentation are functions of (seed, epoch, index), so a run that was cut off anywhere and resumed
+gives the same weights, bit for bit, as one that was not.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from unclasp.batch import Batch
+from unclasp.checkpoint import load_state, load_strictly, save_state, save_weights
+from unclasp.config import Config, TrainConfig, from_dict, to_dict
+from unclasp.data import Dataset
+from unclasp.data.transforms import Example, collate, make_example, random_view
+from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
+from unclasp.losses import compute_losses, total_loss
+from unclasp.model import DFL, build
+from unclasp.model.backbone import load_backbone
+from unclasp.reporter import Reporter
+
+STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
+"""Files of a run: all that `--resume` needs; the model to use; one line of JSON per report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where and on what a run goes; none of it changes what is learned."""
+
+    out: Path
+    """Folder of the run: state.pt, weights.safetensors, log.jsonl."""
+    resume: bool = False
+    """Go on from the folder's state.pt."""
+    accelerator: str = "auto"
+    """Fabric's accelerator: cpu, cuda, mps or auto."""
+    devices: int = 1
+    """Processes, one per device."""
+    precision: str = "32-true"
+    """Fabric's precision: 32-true, bf16-mixed, 16-mixed."""
+    workers: int = 0
+    """Loader processes per device."""
+    save_every: int = 500
+    """Steps between checkpoints; one is also written at the end."""
+    report_every: int = 20
+    """Steps between lines of the log."""
+    backbone_weights: Path | None = None
+    """ImageNet weights to start the backbone from; only at the start of a run."""
+    max_steps: int | None = None
+    """Stop after this many steps in all, as if the machine had gone away: the schedule is not shortened."""
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run is; one optimiser step is one batch over all devices."""
+
+    step: int = 0
+    steps_per_epoch: int
+    total_steps: int
+
+
+
+class TrainingExamples(TorchDataset[Example]):
+    """Augmented crops; item (epoch, index) is a function of the seed, the epoch and the index alone."""
+
+    def __init__(self, dataset: Dataset, config: Config) -> None:
+        self.dataset, self.config = dataset, config
+
+    def __getitem__(self, key: tuple[int, int]) -> Example:
+        epoch, index = key
+        rng = np.random.default_rng([self.config.train.seed, epoch, index])
+        sample = self.dataset[index]
+        return make_example(sample, random_view(sample.box, self.config.augment, rng), self.config.model.image_size)
+
+
+def batches_of(
+    size: int, config: TrainConfig, *, first_step: int, last_step: int, rank: int, world: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Yield this rank's share of each step's (epoch, index) pairs; together the ranks see the batches of a single process.
+
+    Each epoch is a permutation of its own; the samples that do not fill a last batch wait for another epoch.
+    """
+    per_epoch = size // config.batch_size
+    order, order_epoch = np.empty(0, dtype=np.int64), -1
+    for step in range(first_step, last_step):
+        epoch, batch = divmod(step, per_epoch)
+        if epoch != order_epoch:
+            order, order_epoch = np.random.default_rng([config.seed, epoch]).permutation(size), epoch
+        indices = order[batch * config.batch_size : (batch + 1) * config.batch_size]
+        yield [(epoch, int(index)) for index in indices[rank::world]]
+
+
+def learning_rate(step: int, config: TrainConfig, *, steps_per_epoch: int) -> float:
+    """Return the learning rate of a step: the schedule times the linear warm-up."""
+    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.schedule == "cosine":
+        progress = step / (config.epochs * steps_per_epoch)
+        return config.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    drops = sum(step >= epoch * steps_per_epoch for epoch in config.decay_epochs)
+    return config.learning_rate * warmup / config.decay_factor**drops
+
+
+class MovingAverage:
+    """Exponential moving average of a model's weights and running statistics; `decay` 0 follows the model itself."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {key: value.detach().clone() for key, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards the model; early on by more, so that the random start is forgotten."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step)) if self.decay else 1.0
+        current = model.state_dict()
+        floats = [key for key, value in self.state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.state[key] for key in floats], [current[key] for key in floats], weight)
+        for key in self.state.keys() - set(floats):
+            self.state[key].copy_(current[key])
+
+
+def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return Adam, or AdamW where there is weight decay; biases, norms and queries do not decay."""
+    backbone = {id(parameter) for parameter in model.backbone.parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        rate = config.backbone_rate if id(parameter) in backbone else 1.0
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": ps, "rate": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()],
+        lr=config.learning_rate,
+    )
+
+
+def train(config: Config, dataset: Dataset, options: RunOptions) -> Path:
+    """Train a model and return the path of its weights.
+
+    Args:
+        config: Model, losses, augmentation and recipe; a resumed run must have the config that it began with.
+        dataset: Where samples come from.
+        options: Where and on what to run.
+
+    Raises:
+        UnclaspError: The data set is smaller than a batch, or the batch does not divide among the devices.
+        CheckpointError: There is nothing to resume, or it is another run.
+        NonFiniteLossError: The loss became infinite or not a number; the last checkpoint is left as it was.
+    """
+    if len(dataset) < config.train.batch_size:
+        raise UnclaspError(f"the data set has {len(dataset)} pictures, fewer than one batch of {config.train.batch_size}")
+    if config.train.batch_size % options.devices:
+        raise UnclaspError(f"batch_size {config.train.batch_size} must be a multiple of the {options.devices} devices")
+    state_path = options.out / STATE
+    if not options.resume and state_path.exists():
+        raise CheckpointError(f"{state_path} exists: add --resume to go on with it, or choose another --out")
+    state = load_state(state_path) if options.resume else None
+    if state is not None and from_dict(state["config"]) != config:
+        raise CheckpointError(f"{state_path} was trained with another config; resume with the settings it began with")
+    fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=options.precision)  # type: ignore[arg-type]
+    fabric.launch(_run, config, dataset, options, state)
+    return options.out / WEIGHTS
+
+
+def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, state: dict[str, Any] | None) -> None:
+    fabric.seed_everything(config.train.seed, verbose=False)
+    per_epoch = len(dataset) // config.train.batch_size
+    progress = Progress(steps_per_epoch=per_epoch, total_steps=per_epoch * config.train.epochs)
+    plain = _start(config, options, state)
+    average = MovingAverage(plain, config.train.ema_decay)
+    adam = optimiser(plain, config.train)
+    if state is not None:
+        adam.load_state_dict(state["optimiser"])
+        average.state = state["average"]
+        progress.step = state["step"]
+    model, adam = fabric.setup(plain, adam)
+    average.state = {key: value.to(fabric.device) for key, value in average.state.items()}
+    last = min(progress.total_steps, options.max_steps or progress.total_steps)
+    loader = _loader(fabric, config, dataset, options, first_step=progress.step, last_step=last)
+    with Reporter(
+        options.out / LOG if fabric.is_global_zero else None, first_step=progress.step, last_step=last,
+        batch_size=config.train.batch_size, every=options.report_every,
+    ) as reporter:  # fmt: skip
+        for batch in loader:
+            reporter.data_ready()
+            terms = step(fabric, model, adam, batch.to(fabric.device), config, progress)
+            average.update(plain, progress.step)
+            progress.step += 1
+            reporter.stepped(terms, adam.param_groups[0]["lr"] / adam.param_groups[0]["rate"])
+            if progress.step % options.save_every == 0 or progress.step == last:
+                _save(fabric, options.out, plain, adam, average, config, progress)
+
+
+def _start(config: Config, options: RunOptions, state: dict[str, Any] | None) -> DFL:
+    model = build(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if state is not None:
+        load_strictly(model, state["model"], str(options.out / STATE))
+    elif options.backbone_weights is not None:
+        load_backbone(model.backbone, options.backbone_weights)
+    return model.train()
+
+
+def _loader(
+    fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, *, first_step: int, last_step: int
+) -> DataLoader[Example]:
+    batches = list(
+        batches_of(
+            len(dataset), config.train, first_step=first_step, last_step=last_step, rank=fabric.global_rank,
+            world=fabric.world_size,
+        )
+    )  # fmt: skip
+    return DataLoader(
+        TrainingExamples(dataset, config), batch_sampler=batches, collate_fn=collate, num_workers=options.workers,  # type: ignore[arg-type]
+        pin_memory=fabric.device.type == "cuda",
+    )  # fmt: skip
+
+
+def step(
+    fabric: Fabric, model: Any, adam: torch.optim.Optimizer, batch: Batch, config: Config, progress: Progress
+) -> dict[str, Tensor]:
+    """Take one optimiser step and return the terms of the loss, with their sum as `total`."""
+    rate = learning_rate(progress.step, config.train, steps_per_epoch=progress.steps_per_epoch)
+    for group in adam.param_groups:
+        group["lr"] = rate * group["rate"]
+    prediction = model(batch.image)
+    terms = compute_losses(prediction, batch, config.loss, image_size=config.model.image_size)
+    total = total_loss(terms, config.loss)
+    _stop_if_not_finite(fabric, total, terms, batch, progress.step)
+    adam.zero_grad(set_to_none=True)
+    fabric.backward(total)
+    if config.train.clip_norm:
+        fabric.clip_gradients(model, adam, max_norm=config.train.clip_norm, error_if_nonfinite=False)
+    adam.step()
+    return {"total": total.detach(), **{name: term.detach() for name, term in terms.items()}}
+
+
+def _stop_if_not_finite(fabric: Fabric, total: Tensor, terms: dict[str, Tensor], batch: Batch, at: int) -> None:
+    finite = torch.isfinite(total.detach()).float()
+    everywhere = fabric.all_reduce(finite, reduce_op="sum")
+    if float(everywhere) == fabric.world_size:
+        return
+    told = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+    where = f"on this device with {', '.join(batch.names)}" if not float(finite) else "on another device"
+    raise NonFiniteLossError(f"the loss is not finite at step {at} ({told}) {where}; the last checkpoint is unharmed")
+
+
+def _save(
+    fabric: Fabric, out: Path, model: DFL, adam: torch.optim.Optimizer, average: MovingAverage, config: Config,
+    progress: Progress,
+) -> None:  # fmt: skip
+    if fabric.is_global_zero:
+        state = {
+            "config": to_dict(config), "step": progress.step, "model": model.state_dict(),
+            "average": average.state, "optimiser": adam.state_dict(),
+        }  # fmt: skip
+        save_state(out / STATE, state)
+        save_weights(out / WEIGHTS, average.state, config, notes={"steps": progress.step})
+    fabric.barrier()

@@ -1,0 +1,145 @@
+import copy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from unclasp import geometry
+from unclasp.config import AugmentConfig
+from unclasp.data.transforms import View, collate, crop_image, make_example, plain_view, random_view
+from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS
+
+BOX = np.array([12.0, 8.0, 76.0, 72.0])
+
+
+def reference_crop_matrix(box, size, rotation):
+    """The published rule, by three points, with OpenCV's solver."""
+    centre, half, angle = (box[:2] + box[2:]) / 2, (box[2] - box[0]) / 2, np.deg2rad(rotation)
+    down = np.array([-np.sin(angle), np.cos(angle)]) * half
+    right = np.array([np.cos(angle), np.sin(angle)]) * half
+    source = np.float32([centre, centre + down, centre + right])
+    target = np.float32([[size / 2, size / 2], [size / 2, size], [size, size / 2]])
+    return cv2.getAffineTransform(source, target)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 30.0, -77.0])
+def test_crop_matrix_is_the_published_one(rotation):
+    ours = geometry.crop_matrix(BOX, 128, rotation)
+    np.testing.assert_allclose(ours[:2], reference_crop_matrix(BOX, 128, rotation), atol=1e-5)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("rotation", [0.0, 40.0])
+def test_a_bright_dot_lands_where_the_matrix_says(flip, rotation):
+    image = np.zeros((96, 96, 3), np.uint8)
+    cv2.circle(image, (40, 52), 3, (255, 255, 255), -1)
+    crop = crop_image(image, BOX, 256, rotation=rotation, flip=flip)
+    expected = geometry.apply_affine(crop.crop_from_image, np.array([40.0, 52.0]))
+    ys, xs = np.nonzero(crop.image[..., 0] > 127)
+    np.testing.assert_allclose([xs.mean(), ys.mean()], expected, atol=0.3)
+    np.testing.assert_allclose(crop.image_from_crop @ crop.crop_from_image, np.eye(3), atol=1e-9)
+
+
+def test_cropping_the_mirrored_picture_is_the_mirrored_view(make_sample):
+    sample = make_sample(1)
+    mirrored = sample.image[:, ::-1].copy()
+    box = np.array([95 - BOX[2], BOX[1], 95 - BOX[0], BOX[3]])
+    flipped = crop_image(sample.image, BOX, 64, flip=True).image.astype(int)
+    difference = np.abs(flipped - crop_image(mirrored, box, 64).image)
+    assert difference.max() <= 1
+
+
+def test_flipping_swaps_everything_that_has_a_side(make_sample):
+    sample = make_sample(2)
+    square = geometry.square_box(sample.box)
+    plain = make_example(sample, View(square), 64)
+    flipped = make_example(sample, View(square, flip=True), 64)
+    # The crop rule puts the box's centre on size / 2, so a mirrored crop is mirrored about that line.
+    np.testing.assert_allclose(flipped.pose_2p5d[:, 0], 64 - plain.pose_2p5d[FLIPPED_JOINTS, 0], atol=1e-3)
+    np.testing.assert_allclose(flipped.pose_2p5d[:, 1:], plain.pose_2p5d[FLIPPED_JOINTS, 1:], atol=1e-3)
+    assert flipped.root_depth == pytest.approx(-plain.root_depth)
+    assert plain.root_depth != 0
+    counts, expected = (np.bincount(x.ravel(), minlength=33) for x in (flipped.parts, FLIPPED_PARTS[plain.parts]))
+    assert np.abs(counts - expected).sum() <= 0.3 * (expected[1:].sum())
+
+
+def test_a_single_right_hand_becomes_a_left_one(make_sample):
+    sample = make_sample(3, hands="right")
+    flipped = make_example(sample, View(geometry.square_box(sample.box), flip=True), 64)
+    assert flipped.hand_type.tolist() == [False, True]
+    assert not flipped.valid[:21].any() and flipped.valid[21:].all()
+    assert not flipped.root_depth_valid
+    assert set(np.unique(flipped.parts)) <= {0, *range(17, 33)}
+
+
+def test_rotation_turns_pixels_and_leaves_depth(make_sample):
+    sample = make_sample(4)
+    square = geometry.square_box(sample.box)
+    plain, turned = (make_example(sample, View(square, rotation=r), 64) for r in (0.0, 90.0))
+    # The box turns clockwise, so its contents turn anticlockwise: (x, y) about the centre becomes (y, -x).
+    relative = plain.pose_2p5d[:, :2] - 32
+    np.testing.assert_allclose(turned.pose_2p5d[:, :2] - 32, np.stack([relative[:, 1], -relative[:, 0]], 1), atol=1e-3)
+    np.testing.assert_array_equal(turned.pose_2p5d[:, 2], plain.pose_2p5d[:, 2])
+
+
+def test_parts_lie_under_their_joints(make_sample):
+    sample = make_sample(5)
+    example = make_example(sample, plain_view(sample.box), 128)
+    u, v = ((example.pose_2p5d[:, :2] + 0.5) / 4 - 0.5).round().astype(int).T
+    assert (example.parts[v, u] > 0).mean() > 0.95
+
+
+def test_joints_outside_of_the_crop_are_not_trained_on(make_sample):
+    sample = make_sample(6)
+    x1, y1, x2, y2 = geometry.square_box(sample.box)
+    shifted = make_example(sample, View(np.array([x1 + 40, y1, x2 + 40, y2])), 64)
+    assert 0 < shifted.valid.sum() < 42
+    inside = (shifted.pose_2p5d[:, 0] >= 0) & (shifted.pose_2p5d[:, 0] < 64)
+    assert not shifted.valid[~inside].any()
+
+
+def test_a_black_crop_trains_nothing(make_sample):
+    sample = make_sample(7)
+    sample.image[:] = 0
+    assert not make_example(sample, plain_view(sample.box), 64).valid.any()
+
+
+def test_nothing_is_changed_in_place_and_views_are_repeatable(make_sample):
+    sample = make_sample(8)
+    before = copy.deepcopy(sample)
+    examples = [
+        make_example(sample, random_view(sample.box, AugmentConfig(), np.random.default_rng(5)), 64) for _ in range(2)
+    ]
+    np.testing.assert_array_equal(examples[0].image, examples[1].image)
+    for name in ("image", "joints_cam", "valid", "box", "parts", "hand_type"):
+        np.testing.assert_array_equal(getattr(sample, name), getattr(before, name))
+
+
+def test_random_views_keep_to_the_published_ranges():
+    rng, config = np.random.default_rng(0), AugmentConfig()
+    views = [random_view(BOX, config, rng) for _ in range(2000)]
+    sides = np.array([view.box[2] - view.box[0] for view in views]) / 80.0
+    rotations = np.array([view.rotation for view in views])
+    assert 0.75 <= sides.min() < 0.76 and 1.24 < sides.max() <= 1.25
+    assert np.abs(rotations).max() <= 90 and 0.55 < (rotations != 0).mean() < 0.65
+    assert 0.45 < np.mean([view.flip for view in views]) < 0.55
+    centres = np.array([(view.box[:2] + view.box[2:]) / 2 for view in views]) - (BOX[:2] + BOX[2:]) / 2
+    assert 11.5 < np.abs(centres).max() <= 12
+
+
+@pytest.mark.parametrize("field", ["translation", "scale", "rotation", "rotation_probability", "flip_probability", "colour"])
+def test_every_field_of_the_augmentation_changes_the_views(field):
+    changed = AugmentConfig(**{field: 0.0})
+    draws = [[random_view(BOX, c, np.random.default_rng(i)) for i in range(20)] for c in (AugmentConfig(), changed)]
+    told = [[(*v.box, v.rotation, v.flip, *v.gain) for v in views] for views in draws]
+    assert not np.allclose(told[0], told[1])
+
+
+def test_collate_masks_what_is_missing(make_sample):
+    samples = [make_sample(9), make_sample(10, parts=False), make_sample(11, hands="left")]
+    batch = collate([make_example(sample, plain_view(sample.box), 64) for sample in samples])
+    assert batch.image.shape == (3, 3, 64, 64) and batch.image.dtype == torch.uint8
+    assert batch.parts.shape == (3, 16, 16) and batch.parts_valid.tolist() == [True, False, True]
+    assert batch.root_depth_valid.tolist() == [True, True, False]
+    assert batch.names == ("made:9", "made:10", "made:11") and len(batch) == 3
