@@ -22,6 +22,12 @@ def make_hand(rng: np.random.Generator, wrist: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def make_sample() -> MakeSample:
+    return make_sample_function()
+
+
+def make_sample_function() -> MakeSample:
+    """Return a function that draws a picture of dots where the joints are."""
+
     def build(seed: int = 0, *, hands: str = "interacting", size: int = 96, parts: bool = True) -> Sample:
         rng = np.random.default_rng(seed)
         hand_type = np.array([hands != "left", hands != "right"])

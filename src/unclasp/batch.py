@@ -4,7 +4,7 @@ Letters: B batch, H and W picture or crop height and width, h and w size of the 
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -109,9 +109,8 @@ class Batch:
         return len(self.names)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What the network says of a batch of crops."""
+class Prediction(NamedTuple):
+    """What the network says of a batch of crops; a tuple, so that wrappers of the network find the tensors in it."""
 
     pose_2p5d: "Tensor"
     """(B, 42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist (section 3.1)."""

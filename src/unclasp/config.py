@@ -3,6 +3,7 @@
 A preset is a function that returns a config; a variant calls another preset and changes a field or two.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -298,8 +299,9 @@ def preset(name: str) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Return `config` as nested plain values, for JSON."""
-    return asdict(config)
+    """Return `config` as nested dicts of plain values: what JSON gives back."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return plain
 
 
 def from_dict(values: dict[str, Any]) -> Config:

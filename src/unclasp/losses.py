@@ -1,8 +1,9 @@
 """The losses (section 3.4), as named terms and named weights.
 
-Joint terms live in 256-unit space: u and v scaled to a crop of 256x256 pixels, depth in units of 400/256 mm. Every term is a mean over
-the batch in which samples without the needed annotation count as zero, so that the gradient of a batch is the mean of its samples'
-gradients however it is spread over devices. Nothing here waits for the device: masks, no boolean indexing.
+Joint terms live in 256-unit space: u and v scaled to a crop of 256x256 pixels, depth in units of 400/256 mm. Every
+term is a mean over the batch in which samples without the needed annotation count as zero, so that the gradient of a
+batch is the mean of its samples' gradients, however it is spread over devices. Nothing here waits for the device:
+masks, no boolean indexing.
 
 Letters: B batch, h and w size of the finest feature map, L pixels of a level.
 """
@@ -11,7 +12,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from unclasp.batch import Batch, Prediction
 from unclasp.config import LossConfig
@@ -33,7 +34,13 @@ def smooth_l1(x: Tensor, tau: float) -> Tensor:
 
 
 def pose_loss(
-    pose: Tensor, target: Tensor, valid: Tensor, *, plane_weight: float, depth_weight: float, thresholds: tuple[float, float]
+    pose: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    *,
+    plane_weight: float,
+    depth_weight: float,
+    thresholds: tuple[float, float],
 ) -> Tensor:
     """L_2.5D, literally eq. 7: a sum over coordinates and a mean over a sample's valid joints.
 
@@ -72,7 +79,10 @@ def focal_loss(logits: Tensor, parts: Tensor, valid: Tensor, *, gamma: float) ->
 
 
 def dice_loss(logits: Tensor, parts: Tensor, valid: Tensor, *, epsilon: float) -> Tensor:
-    """Soft Dice loss of the part classes (eq. 9): 1 - mean over classes of (2 sum T p + eps) / (sum T + sum p + eps), per image.
+    """Soft Dice loss of the part classes (eq. 9), per image.
+
+    With the true mask T and the probability p of a class, summed over pixels, it is 1 minus the mean over classes of
+    (2 sum T p + epsilon) / (sum T + sum p + epsilon).
 
     Args:
         logits: (B, 33, h, w).
@@ -108,7 +118,9 @@ def relation_loss(logits: Tensor, plane: Tensor, valid: Tensor, *, sigma: float)
     plane = torch.where(valid.unsqueeze(-1), plane, 0.0)
     centres = (torch.arange(side, device=plane.device, dtype=plane.dtype) + 0.5) * (SPACE / side)
     offsets = (plane.unsqueeze(-1) - centres) / sigma
-    columns, rows = (-0.5 * offsets.square()).softmax(dim=-1).unbind(dim=2)  # (B, 42, side) each: the Gaussian is separable
+    columns, rows = (
+        (-0.5 * offsets.square()).softmax(dim=-1).unbind(dim=2)
+    )  # (B, 42, side) each: the Gaussian is separable
     truth = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(2)
     cross_entropy = -(truth * _full(logits).log_softmax(dim=-1)).sum(dim=-1)
     return _masked_mean(cross_entropy, valid).mean()
@@ -117,12 +129,12 @@ def relation_loss(logits: Tensor, plane: Tensor, valid: Tensor, *, sigma: float)
 def presence_loss(logits: Tensor, hand_type: Tensor, valid: Tensor) -> Tensor:
     """Binary cross-entropy of right and left hand being present: logits and hand_type (B, 2), valid (B,) bool."""
     logits = _full(logits)
-    each = F.binary_cross_entropy_with_logits(logits, hand_type.to(logits.dtype), reduction="none")
+    each = functional.binary_cross_entropy_with_logits(logits, hand_type.to(logits.dtype), reduction="none")
     return _masked(each.mean(dim=1), valid).mean()
 
 
 def root_depth_loss(root_depth: Tensor, target: Tensor, valid: Tensor, *, threshold: float) -> Tensor:
-    """Smooth L1 of the relative wrist depth: root_depth and target (B,) mm, valid (B,) bool, threshold in depth units."""
+    """Smooth L1 of the relative wrist depth (B,) mm against its target; the threshold is in depth units."""
     error = torch.where(valid, _full(root_depth) - target, 0.0) / DEPTH_UNIT
     return smooth_l1(error, threshold).mean()
 
@@ -137,8 +149,8 @@ def compute_losses(prediction: Prediction, batch: Batch, config: LossConfig, ima
         image_size: Side of the crop in pixels.
 
     Returns:
-        Scalars: pose, focal, dice; steps if there are intermediate estimates; relation if it has a weight; presence and root_depth
-        if the network has those heads.
+        Scalars: pose, focal, dice; steps if there are intermediate estimates; relation if it has a weight; presence and
+        root_depth if the network has those heads.
     """
     if batch.parts.shape[1:] != prediction.part_logits.shape[2:]:
         raise ValueError(
@@ -200,7 +212,7 @@ def total(losses: dict[str, Tensor], config: LossConfig) -> Tensor:
 
 
 def to_space(pose: Tensor, image_size: int) -> Tensor:
-    """Take u, v in crop pixels and perhaps depth in mm (B, 42, 2 or 3) to 256-unit space: u = 0 is the crop's left edge.
+    """Take (B, 42, 2 or 3) u, v in crop pixels and perhaps depth in mm to 256-unit space, where a crop begins at 0.
 
     >>> to_space(torch.tensor([[[-0.5, 63.5, 25.0]]]), 128).tolist()
     [[[0.0, 128.0, 16.0]]]

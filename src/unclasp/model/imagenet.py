@@ -13,8 +13,8 @@ from unclasp.model.backbone import Backbone
 def load_backbone(model: nn.Module, path: str | Path) -> None:
     """Load an ImageNet file into a backbone, or into the backbone of a whole network.
 
-    The file must hold exactly the backbone's parameters and, if any, the classifier's, which are dropped. Only the counters
-    `num_batches_tracked` may be missing, as older files do not have them.
+    The file must hold exactly the backbone's parameters and, if any, the classifier's, which are dropped. Only the
+    counters `num_batches_tracked` may be missing, as older files do not have them.
 
     Args:
         model: A `Backbone`, or a module that contains one.
@@ -26,9 +26,7 @@ def load_backbone(model: nn.Module, path: str | Path) -> None:
     backbone = next((module for module in model.modules() if isinstance(module, Backbone)), None)
     if backbone is None:
         raise CheckpointError(f"{type(model).__name__} contains no backbone to load {path} into")
-    stored = {
-        name: value for name, value in _read(Path(path)).items() if name.split(".")[0] not in backbone.classifier
-    }
+    stored = {name: value for name, value in _read(Path(path)).items() if name.split(".")[0] not in backbone.classifier}
     own = backbone.state_dict()
     counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
     stored = counters | stored

@@ -1,7 +1,7 @@
-"""Spatial position refinement, SPR (section 3.3.2): the joints' last features agree along the skeleton and among all joints.
+"""Spatial position refinement, SPR (section 3.3.2): joints agree along the skeleton and with all others.
 
-The paper names a light graph convolution (local) and an attention module (global), after a reference whose entry is lost; the
-sizes and the order are ours. The two hands' trees are joined by an edge between the wrists.
+The paper names a light graph convolution (local) and an attention module (global), after a reference whose entry is
+lost; the sizes and the order are ours. The two hands' trees are joined by an edge between the wrists.
 """
 
 import torch
@@ -38,7 +38,8 @@ class RefineBlock(nn.Module):
         """Map (B, 42, C) to the same."""
         joints = self.norm(joints + torch.relu(self.adjacency @ self.graph(joints)))
         relation = (self.scale * self.similarity(joints, joints)).softmax(dim=-1)
-        return self.update(joints, relation, joints)
+        refined: Tensor = self.update(joints, relation, joints)
+        return refined
 
 
 def spatial_refinement(channels: int, *, layers: int, heads: int, feedforward: int) -> nn.Sequential:

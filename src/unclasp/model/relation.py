@@ -1,9 +1,11 @@
 """The two kinds of features, and the relations that are all that may pass between them (section 3.3).
 
-A relation is a similarity matrix between joints and something else. It is computed from features of one kind, or of both with
-the logits added, and then gathers *each* kind apart. Every learned map below works on one kind, so that nothing else can mix them.
+A relation is a similarity matrix between joints and something else. It is computed from features of one kind, or of
+both with the logits added, and then gathers *each* kind apart. Every learned map below works on one kind, so that
+nothing else can mix them.
 
-Letters: B batch, N joints (42), L tokens related to (pixels of a level, or the joints), H heads, A appearance and S position channels.
+Letters: B batch, N joints (42), L tokens related to (pixels of a level, or the joints), H heads, A appearance channels,
+S position channels, C channels of one kind.
 """
 
 from collections.abc import Collection
@@ -66,7 +68,8 @@ def relate(queries: Features, keys: Features, by: Relation) -> Tensor:
     kinds = KINDS[by]
     scale = sum(keys.of(kind).shape[-1] for kind in kinds) ** -0.5
     terms = [scale * queries.of(kind) @ keys.of(kind).transpose(-1, -2) for kind in kinds]
-    return torch.stack(torch.broadcast_tensors(*terms)).sum(dim=0)
+    logits: Tensor = sum(terms[1:], start=terms[0])
+    return logits
 
 
 def aggregate(relation: Tensor, values: Features) -> Features:
@@ -93,14 +96,15 @@ class Similarity(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return the unscaled logits (B, H, N, L) of queries (B, N, C) and keys (B or 1, L, C)."""
-        per_head = self.query(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, N, C/H)
+        query: Tensor = self.query(queries)
+        per_head = query.view(*query.shape[:2], self.heads, -1).transpose(1, 2)  # (B, H, N, C/H)
         # q (W k) = (q W) k: mapping the few joints instead of the many pixels gives the same at a fraction of the cost.
-        mapped = per_head @ self.key.weight.unflatten(0, (self.heads, -1))  # (B, H, N, C)
+        mapped = per_head @ _by_head(self.key, self.heads)  # (B, H, N, C)
         return mapped @ keys.unsqueeze(1).transpose(-1, -2)
 
 
 class Update(nn.Module):
-    """Gather values of one kind by a relation into the joints; then, as in a transformer layer, the feed-forward part."""
+    """Gather values of one kind by a relation into the joints; then the feed-forward part of a transformer layer."""
 
     def __init__(self, channels: int, hidden: int, heads: int = 1) -> None:
         super().__init__()
@@ -109,29 +113,34 @@ class Update(nn.Module):
         """Without bias: rows sum to 1, so that it would only add to the bias of `output`."""
         self.output = nn.Linear(channels, channels)
         self.norm = nn.LayerNorm(channels)
-        self.feedforward = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+        widen, narrow = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+        self.feedforward = nn.Sequential(widen, nn.ReLU(), narrow)
         self.feedforward_norm = nn.LayerNorm(channels)
-        for layer in (self.value, self.output, self.feedforward[0], self.feedforward[2]):
+        for layer in (self.value, self.output, widen, narrow):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, joints: Tensor, relation: Tensor, values: Tensor) -> Tensor:
         """Return joints (B, N, C) updated from values (B or 1, L, C) by a relation (B, H, N, L)."""
         gathered = relation @ values.unsqueeze(1)  # (B, H, N, C); R (V W) = (R V) W, see Similarity
-        mapped = gathered @ self.value.weight.unflatten(0, (self.heads, -1)).transpose(-1, -2)  # (B, H, N, C/H)
+        mapped = gathered @ _by_head(self.value, self.heads).transpose(-1, -2)  # (B, H, N, C/H)
         joints = self.norm(joints + self.output(mapped.transpose(1, 2).flatten(2)))
-        return self.feedforward_norm(joints + self.feedforward(joints))
+        updated: Tensor = self.feedforward_norm(joints + self.feedforward(joints))
+        return updated
+
+
+def _by_head(layer: nn.Linear, heads: int) -> Tensor:
+    """Return the layer's weight as (H, outputs / H, inputs)."""
+    return layer.weight.view(heads, -1, layer.in_features)
 
 
 class RelationLayer(nn.Module):
     """Relate joints to tokens by some kinds of features, and update some kinds by that one relation (eq. 3 and 4).
 
-    Equal to attention on the concatenated features, split afterwards, with every learned map block-diagonal in the two kinds:
-    a full one would mix them.
+    Equal to attention on the concatenated features, split afterwards, with every learned map block-diagonal in the two
+    kinds: a full one would mix them.
     """
 
-    def __init__(
-        self, widths: Widths, by: Relation, *, updates: Collection[Kind], heads: int, hidden: Widths
-    ) -> None:
+    def __init__(self, widths: Widths, by: Relation, *, updates: Collection[Kind], heads: int, hidden: Widths) -> None:
         """Build the layer.
 
         Args:
@@ -144,29 +153,26 @@ class RelationLayer(nn.Module):
         super().__init__()
         self.scale = (widths.total(KINDS[by]) / heads) ** -0.5
         self.similarity = nn.ModuleDict({kind: Similarity(widths.of(kind), heads) for kind in KINDS[by]})
-        self.update = nn.ModuleDict(
-            {kind: Update(widths.of(kind), hidden.of(kind), heads) for kind in sorted(updates)}
-        )
+        self.update = nn.ModuleDict({kind: Update(widths.of(kind), hidden.of(kind), heads) for kind in sorted(updates)})
         self.kinds_related: tuple[Kind, ...] = KINDS[by]
         self.kinds_updated: tuple[Kind, ...] = tuple(sorted(updates))
 
     def logits(self, joints: Features, tokens: Features) -> Tensor:
         """Return the relation's logits (B, H, N, L): the kinds' terms added, so that one softmax covers them."""
-        terms = [self.similarity[kind](joints.of(kind), tokens.of(kind)) for kind in self.kinds_related]
-        return self.scale * torch.stack(terms).sum(dim=0) if len(terms) > 1 else self.scale * terms[0]
+        terms: list[Tensor] = [self.similarity[kind](joints.of(kind), tokens.of(kind)) for kind in self.kinds_related]
+        logits: Tensor = self.scale * sum(terms[1:], start=terms[0])
+        return logits
 
     def forward(self, joints: Features, tokens: Features) -> tuple[Features, Tensor]:
         """Return the updated joints and the relation's logits (B, H, N, L)."""
         logits = self.logits(joints, tokens)
         relation = logits.softmax(dim=-1)
-        updated = {
-            kind: self.update[kind](joints.of(kind), relation, tokens.of(kind)) for kind in self.kinds_updated
-        }
+        updated = {kind: self.update[kind](joints.of(kind), relation, tokens.of(kind)) for kind in self.kinds_updated}
         return joints._replace(**updated), logits
 
 
 class Readout(nn.Linear):
-    """A small linear layer whose result stays in float32 under autocast: bfloat16 would round a coordinate to half a pixel."""
+    """A small linear layer that stays in float32 under autocast: bfloat16 would round coordinates to half pixels."""
 
     def __init__(self, channels: int, outputs: int, *, bias: float) -> None:
         super().__init__(channels, outputs)

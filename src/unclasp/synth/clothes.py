@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.synth.material import BAND, CLOTH
 from unclasp.synth.raster import Floats, Ints
-from unclasp.synth.shade import BAND, CLOTH
 
 _SIDES: Final = 28
 _ARM_CELLS: Final = 48
@@ -64,9 +64,11 @@ def cloth_colour(rng: np.random.Generator) -> Floats:
     """Draw the linear RGB of a textile: black, grey, white, blue and muted colours are common."""
     kind = rng.random()
     if kind < 0.5:
-        rgb = np.full(3, rng.choice([0.02, 0.05, 0.12, 0.35, 0.7]) * rng.uniform(0.6, 1.3)) * (1 + rng.normal(0, 0.04, 3))
+        rgb = np.full(3, rng.choice([0.02, 0.05, 0.12, 0.35, 0.7]) * rng.uniform(0.6, 1.3)) * (
+            1 + rng.normal(0, 0.04, 3)
+        )
     elif kind < 0.7:
-        rgb = np.array([0.05, 0.10, 0.25]) * rng.uniform(0.4, 2.2) * (1 + rng.normal(0, 0.15, 3))
+        rgb = np.array([0.06, 0.09, 0.17]) * rng.uniform(0.3, 2.2) * (1 + rng.normal(0, 0.15, 3))
     else:
         grey = rng.uniform(0.05, 0.6)
         rgb = grey * np.exp(rng.normal(0, rng.uniform(0.1, 0.9), 3))
@@ -159,7 +161,7 @@ def dress(
     arm = _measure(vertices, wrist, forearm, far)
     tubes = []
     if wardrobe.strap_start is not None and wardrobe.strap_hand == (0 if first else 1):
-        tubes.append(_strap(wardrobe, arm, dorsal))
+        tubes.append(_strap(wardrobe, arm, wardrobe.strap_start, dorsal))
     if wardrobe.sleeve_start is not None:
         start = wardrobe.sleeve_start
         if len(keep_out):
@@ -179,19 +181,22 @@ def _sleeve(wardrobe: Wardrobe, arm: _Arm, start: float) -> Tube:
     skin = np.interp(stations / _CELL_MM, np.arange(_ARM_CELLS), arm.radius)
     widest = np.maximum.accumulate(skin) + wardrobe.looseness
     angle = np.arange(_SIDES) * (2 * np.pi / _SIDES)
-    waves = np.sin(stations[:, None] / 13 + 2 * np.sin(angle + wardrobe.phase)) + np.sin(stations[:, None] / 29 + 3 * angle + wardrobe.phase)
+    waves = np.sin(stations[:, None] / 13 + 2 * np.sin(angle + wardrobe.phase)) + np.sin(
+        stations[:, None] / 29 + 3 * angle + wardrobe.phase
+    )
     ramp = np.clip((stations - start - wardrobe.cuff) / 25, 0, 1)[:, None]
     radius = widest[:, None] + wardrobe.folds * ramp * waves
     if wardrobe.cuff:
         radius = radius + 1.5 * (stations < start + wardrobe.cuff)[:, None]
     # the hem turns inwards, so that one does not look through the sleeve
     hem = np.full((1, _SIDES), max(3.0, skin[0] * 0.7))
-    return _tube(arm, np.r_[start + 1.5, stations], np.concatenate([hem, radius]), CLOTH, np.zeros(_SIDES), wardrobe.phase)
+    return _tube(
+        arm, np.r_[start + 1.5, stations], np.concatenate([hem, radius]), CLOTH, np.zeros(_SIDES), wardrobe.phase
+    )
 
 
-def _strap(wardrobe: Wardrobe, arm: _Arm, dorsal: Floats) -> Tube:
-    assert wardrobe.strap_start is not None
-    start, width = wardrobe.strap_start, max(wardrobe.strap_width, 14.0) if wardrobe.dial else wardrobe.strap_width
+def _strap(wardrobe: Wardrobe, arm: _Arm, start: float, dorsal: Floats) -> Tube:
+    width = max(wardrobe.strap_width, 14.0) if wardrobe.dial else wardrobe.strap_width
     stations = start + width * np.array([0.02, 0.0, 0.08, 0.5, 0.92, 1.0, 0.98])
     skin = float(np.interp((start + width) / _CELL_MM, np.arange(_ARM_CELLS), arm.radius))
     angle = np.arange(_SIDES) * (2 * np.pi / _SIDES)

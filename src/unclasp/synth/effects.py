@@ -1,5 +1,6 @@
 """From light to an 8-bit picture: what the camera, its operator and the file format do. Mild mostly, with a tail."""
 
+import math
 from functools import lru_cache
 from typing import Final
 
@@ -14,13 +15,15 @@ from unclasp.synth.raster import Floats
 Image8 = npt.NDArray[np.uint8]
 
 _CURVE: Final = 1024
-_NOISE_SIZE: Final = 1 << 18
+_NOISE_SIZE: Final = 512
 
 
 @lru_cache(maxsize=1)
 def _noise() -> Floats:
-    """Make a long table of unit normal numbers, once."""
-    return np.random.default_rng(23).standard_normal(_NOISE_SIZE).astype(np.float32)
+    """Make (2, N, N, 4) fields of unit normal numbers, once: a white one, and one as smooth as a camera's."""
+    white = np.random.default_rng(23).standard_normal((_NOISE_SIZE, _NOISE_SIZE, 4)).astype(np.float32)
+    smooth = cv2.GaussianBlur(white, (0, 0), 0.75)
+    return np.stack([white, smooth / smooth.std()]).astype(np.float32)
 
 
 def photograph(rng: np.random.Generator, hands: Floats, backdrop: Floats, *, setting: Setting) -> Image8:
@@ -37,16 +40,15 @@ def photograph(rng: np.random.Generator, hands: Floats, backdrop: Floats, *, set
     light = _lens(rng, light)
     curve = _tone_curve(rng)
     gains = exposure * _white_balance(rng, studio=setting == "studio")
-    saturation = float(np.clip(rng.normal(0.95, 0.16), 0.45, 1.4))
-    if rng.random() < 0.1:
-        saturation = 0.0
+    grey = rng.random() < 0.1
+    saturation = 0.0 if grey else np.clip(rng.normal(1.0, 0.13), 0.55, 1.4)
     vignette = rng.uniform(0.0, 0.5) if rng.random() < 0.35 else 0.0
-    shot, read = _sensor(rng)
+    look = np.array([saturation, vignette, *_sensor(rng)])
+    noise, start = _noise()[int(rng.random() < 0.7)], rng.integers(0, _NOISE_SIZE, 2)
     image = np.empty(light.shape, dtype=np.uint8)
-    noise, start = _noise(), 4 * int(rng.integers(_NOISE_SIZE // 4))
-    _develop(light, gains.astype(np.float32), curve, np.float32(saturation), np.float32(vignette), np.float32(shot), np.float32(read), noise, start, image)
+    _develop(light, curve, gains, look, noise, start, image)
     image = _file(rng, image)
-    if saturation == 0.0:
+    if grey:
         image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     return np.ascontiguousarray(image)
 
@@ -57,7 +59,11 @@ def _exposure(rng: np.random.Generator, hands: Floats, backdrop: Floats) -> floa
     luminance = hands[..., 1][inside][::7]
     bright = float(np.percentile(luminance, 80)) if luminance.size > 20 else 0.3
     scene = float(backdrop[::8, ::8].mean())
-    log = 0.72 * np.log(0.36 / max(bright, 0.01)) + 0.22 * np.log(np.clip(0.25 / max(scene, 0.01), 0.35, 2.0)) + rng.normal(0, 0.22)
+    log = (
+        0.72 * np.log(0.30 / max(bright, 0.01))
+        + 0.22 * np.log(np.clip(0.25 / max(scene, 0.01), 0.35, 2.0))
+        + rng.normal(-0.05, 0.27)
+    )
     return float(np.exp(np.clip(log, -2.0, 3.0)))
 
 
@@ -98,17 +104,19 @@ def _lens(rng: np.random.Generator, light: Floats) -> Floats:
 
 
 def _white_balance(rng: np.random.Generator, *, studio: bool) -> npt.NDArray[np.float64]:
-    """Draw (3,) channel gains: along daylight mostly, a little along green; capture domes at times lean to green-yellow."""
-    gains = np.exp(np.array([0.5, 0.0, -0.5]) * rng.normal(0, 0.13) + np.array([-0.3, 0.4, -0.3]) * rng.normal(0, 0.06))
+    """Draw (3,) channel gains: along daylight mostly, a little along green; capture domes at times lean to olive."""
+    gains = np.exp(
+        np.array([0.5, 0.0, -0.5]) * rng.normal(0.02, 0.11) + np.array([-0.3, 0.4, -0.3]) * rng.normal(0, 0.05)
+    )
     if studio and rng.random() < 0.25:
-        gains = gains * np.array([rng.uniform(0.75, 1.0), 1.0, rng.uniform(0.4, 0.95)])
+        gains = gains * np.array([rng.uniform(0.75, 1.0), 1.0, rng.uniform(0.55, 0.95)])
     return np.asarray(gains / (gains @ [0.21, 0.72, 0.07]))
 
 
 def _tone_curve(rng: np.random.Generator) -> Floats:
-    """Make the (N,) table from the root of linear light (0-2) to display values 0-255: sRGB, shoulder, contrast, gamma."""
+    """Make the (N,) table from the root of linear light (0-2) to 0-255: shoulder, sRGB, gamma, contrast."""
     linear = np.linspace(0, 2, _CURVE) ** 2
-    knee = rng.uniform(0.45, 0.8)
+    knee = rng.uniform(0.55, 0.9)
     shoulder = np.where(linear < knee, linear, knee + (1 - knee) * (1 - np.exp(-(linear - knee) / (1 - knee))))
     display = np.where(shoulder <= 0.0031308, 12.92 * shoulder, 1.055 * np.maximum(shoulder, 1e-9) ** (1 / 2.4) - 0.055)
     display = display ** np.exp(rng.normal(0, 0.10))
@@ -120,33 +128,38 @@ def _tone_curve(rng: np.random.Generator) -> Floats:
 
 def _sensor(rng: np.random.Generator) -> tuple[float, float]:
     """Draw the deviation of shot and read noise, in display values at mid grey."""
-    level = rng.uniform(0.3, 2.5) if rng.random() < 0.8 else rng.uniform(2.5, 9)
+    level = rng.uniform(0.3, 2.2) if rng.random() < 0.82 else rng.uniform(2.2, 7)
     return level * rng.uniform(0.4, 1.0), level * rng.uniform(0.2, 1.0)
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _expose(curve, light):
+    """Look one value of linear light up in the tone curve."""
+    last = curve.shape[0] - 1
+    return curve[min(last, int(math.sqrt(max(0.0, light)) * 0.5 * last))]
+
+
 @nb.njit(cache=True, nogil=True)
-def _develop(light, gains, curve, saturation, vignette, shot, read, noise, start, image):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Apply gains, vignette, tone curve, saturation and noise per pixel."""
+def _develop(light, curve, gains, look, noise, start, image):
+    """Apply gains, vignette, tone curve, saturation and noise per pixel; look = (saturation, vignette, shot, read)."""
     height, width = light.shape[:2]
-    last, count = curve.shape[0] - 1, noise.shape[0]
-    centre_x, centre_y = np.float32(0.5 * width), np.float32(0.5 * height)
-    reach = np.float32(1.0) / (centre_x * centre_x + centre_y * centre_y)
-    position = start
+    saturation, vignette, shot, read = look
+    mask = noise.shape[0] - 1
+    reach = 4.0 / (width * width + height * height)
     for y in range(height):
         for x in range(width):
-            dx, dy = x - centre_x, y - centre_y
-            fall = np.float32(1.0) - vignette * (dx * dx + dy * dy) * reach
-            red = curve[min(last, int(np.sqrt(max(np.float32(0.0), light[y, x, 0] * gains[0] * fall)) * np.float32(last * 0.5)))]
-            green = curve[min(last, int(np.sqrt(max(np.float32(0.0), light[y, x, 1] * gains[1] * fall)) * np.float32(last * 0.5)))]
-            blue = curve[min(last, int(np.sqrt(max(np.float32(0.0), light[y, x, 2] * gains[2] * fall)) * np.float32(last * 0.5)))]
-            grey = np.float32(0.3) * red + np.float32(0.59) * green + np.float32(0.11) * blue
-            position = (position + 4) % count
-            common = noise[position]
-            sigma = read + shot * np.sqrt(grey * np.float32(1.0 / 128.0))
+            dx, dy = x - 0.5 * width, y - 0.5 * height
+            fall = 1.0 - vignette * (dx * dx + dy * dy) * reach
+            red = _expose(curve, light[y, x, 0] * gains[0] * fall)
+            green = _expose(curve, light[y, x, 1] * gains[1] * fall)
+            blue = _expose(curve, light[y, x, 2] * gains[2] * fall)
+            grey = 0.3 * red + 0.59 * green + 0.11 * blue
+            grain = noise[(y + start[0]) & mask, (x + start[1]) & mask]
+            sigma = 0.7 * (read + shot * math.sqrt(grey / 128.0))
+            colour = (red, green, blue)
             for channel in range(3):
-                value = red if channel == 0 else green if channel == 1 else blue
-                value = grey + saturation * (value - grey) + sigma * (np.float32(0.7) * common + np.float32(0.7) * noise[position + 1 + channel])
-                image[y, x, channel] = np.uint8(min(np.float32(255.0), max(np.float32(0.0), value + np.float32(0.5))))
+                value = grey + saturation * (colour[channel] - grey) + sigma * (grain[3] + grain[channel]) + 0.5
+                image[y, x, channel] = np.uint8(min(255.0, max(0.0, value)))
 
 
 def _file(rng: np.random.Generator, image: Image8) -> Image8:

@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.synth.material import POSITION
 from unclasp.synth.raster import Floats, Ints, Screen, rasterize, snap
 from unclasp.synth.shade import Lights, occluded_ambient
 
@@ -18,7 +19,6 @@ _DOME_CELLS: Final = 96
 _KEY_CELLS: Final = 256
 _AMBIENT_BIAS_MM: Final = 3.0
 
-# per setting: key strength, softness of its shadow (map cells), ambient strength, warmth of the key and of the dome (log R/B)
 _RANGES: Final[dict[Setting, tuple[tuple[float, float], ...]]] = {
     "indoor": ((0.5, 1.2), (1.0, 3.0), (0.35, 0.8), (-0.05, 0.35), (-0.1, 0.25)),
     "window": ((0.4, 1.0), (2.0, 4.0), (0.4, 0.9), (-0.2, 0.1), (-0.1, 0.15)),
@@ -27,6 +27,7 @@ _RANGES: Final[dict[Setting, tuple[tuple[float, float], ...]]] = {
     "backlit": ((0.8, 2.0), (1.0, 3.0), (0.3, 0.6), (-0.1, 0.3), (-0.15, 0.1)),
     "evening": ((0.6, 1.4), (1.0, 2.5), (0.12, 0.35), (0.2, 0.6), (-0.1, 0.3)),
 }
+"""Ranges of key strength, softness of its shadow (map cells), ambient strength, warmth (log R / B) of key and dome."""
 
 
 class Sky(NamedTuple):
@@ -64,7 +65,8 @@ def sample_sky(rng: np.random.Generator, *, view: str) -> Sky:
 
     Args:
         rng: Source of randomness.
-        view: View of the scene; it says where up is: against y when the camera looks level, towards the camera when it looks down.
+        view: View of the scene. It says where up is: against y when the camera looks level, towards the camera when
+            it looks down.
     """
     names = list(_SETTINGS)
     setting = names[rng.choice(len(names), p=list(_SETTINGS.values()))]
@@ -96,34 +98,29 @@ def _sample_dome(rng: np.random.Generator, up: Floats, ambient: Floats) -> tuple
     return dome.astype(np.float32), colours.astype(np.float32)
 
 
-def light_hands(
-    sky: Sky, vertices: Floats, normals: Floats, faces: Ints, albedo: Floats, *, centre: Floats, radius: float
-) -> tuple[Lights, Floats]:
-    """Cast the shadows.
+def light_hands(sky: Sky, rows: Floats, faces: Ints, *, centre: Floats, radius: float) -> Lights:
+    """Cast the shadows, and write the ambient light that reaches each vertex into its row.
 
     Args:
         sky: The light.
-        vertices: (V, 3) mm, camera frame.
-        normals: (V, 3).
+        rows: (V, COLUMNS) vertex rows, camera frame; the AMBIENT columns are written.
         faces: (F, 3).
-        albedo: (V, 3) linear RGB, tints the light that bounces in closed places.
         centre: (3,) mm, middle of the region that casts shadows.
         radius: Of that region, mm.
 
     Returns:
-        The lights with the key light's shadow map, and the (V, 3) ambient light that reaches each vertex.
+        The lights with the key light's shadow map.
     """
+    vertices = np.ascontiguousarray(rows[:, POSITION : POSITION + 3])
     shadow, shadow_from_camera = _shadow_map(sky.key, vertices, faces, centre, radius, _KEY_CELLS)
     maps = np.empty((len(sky.dome), _DOME_CELLS, _DOME_CELLS), dtype=np.float32)
     transforms = np.empty((len(sky.dome), 3, 4), dtype=np.float32)
     for light, direction in enumerate(sky.dome):
         maps[light], transforms[light] = _shadow_map(direction, vertices, faces, centre, radius, _DOME_CELLS)
-    ambient = np.empty_like(vertices)
-    bias = np.float32(_AMBIENT_BIAS_MM)
-    occluded_ambient(vertices, normals, sky.dome, sky.dome_colours, maps, transforms, bias, albedo, ambient)
+    occluded_ambient(rows, sky.dome, sky.dome_colours, maps, transforms, _AMBIENT_BIAS_MM)
     directions = np.stack([sky.key, sky.fill])
     colours = np.stack([sky.key_colour, sky.fill_colour]).astype(np.float32)
-    return Lights(directions, colours, shadow, shadow_from_camera, np.float32(sky.softness)), ambient
+    return Lights(directions, colours, shadow, shadow_from_camera, sky.softness)
 
 
 def _shadow_map(

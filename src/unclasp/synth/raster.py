@@ -1,12 +1,13 @@
 """The rasteriser: triangles to a buffer of visible faces, on one core, compiled by numba.
 
-Conventions: pixel centres are at integers, so pixel (column x, row y) is sampled at the point (x, y). A grid with supersampling
-s has s * W columns; its sample i lies at u = (i + 0.5) / s - 0.5 of the picture (`supersampled` maps the other way).
+Conventions: pixel centres are at integers, so pixel (column x, row y) is sampled at the point (x, y). A grid with
+supersampling s has s * W columns; its sample i lies at u = (i + 0.5) / s - 0.5 of the picture (`supersampled` maps
+the other way).
 
-Vertices are snapped to 1/256 of a grid step, which makes the edge functions exact in float64: neighbouring triangles leave
-neither holes nor cracks, and the result is the same on every machine. A sample on a shared edge belongs to whichever triangle
-is nearer. The kernel keeps the *largest* key: pass 1 / z for a perspective camera (linear over the screen, so the depth is
-perspective-correct) and -depth for a parallel light.
+Vertices are snapped to 1/256 of a grid step, which makes the edge functions exact in float64: neighbouring
+triangles leave neither holes nor cracks, and the result is the same on every machine. A sample on a shared edge
+belongs to whichever triangle is nearer. The kernel keeps the *largest* key: pass 1 / z for a perspective camera
+(linear over the screen, so the depth is perspective-correct) and -depth for a parallel light.
 """
 
 import math
@@ -88,8 +89,7 @@ def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Buffer
 
     Args:
         screen: Vertices on the grid.
-        faces: (F, 3) vertex indices; seen from outside they run counter-clockwise, so that the cross product of the edges
-            points outward. Faces that look away are culled.
+        faces: (F, 3) vertex indices; the cross product of the edges points outward. Faces that look away are culled.
         width: Columns of the grid.
         height: Rows of the grid.
     """
@@ -100,7 +100,7 @@ def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Buffer
 
 
 @nb.njit(cache=True, nogil=True)
-def _rasterize(points, keys, faces, face, best):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _rasterize(points, keys, faces, face, best):
     height, width = face.shape
     face[:] = -1
     best[:] = -np.inf
@@ -135,11 +135,12 @@ def _rasterize(points, keys, faces, face, best):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def barycentric(points, keys, a, b, c, x, y):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Perspective-correct weights of the vertices a, b, c at grid point (x, y); keys are 1 / z."""
+def barycentric(points, keys, corners, x, y):
+    """Perspective-correct weights of a triangle's three vertices at grid point (x, y); keys are 1 / z."""
+    a, b, c = corners
     xa, ya, xb, yb, xc, yc = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
     weight_a = ((xc - x) * (yb - y) - (xb - x) * (yc - y)) * keys[a]
     weight_b = ((xa - x) * (yc - y) - (xc - x) * (ya - y)) * keys[b]
     weight_c = ((xb - x) * (ya - y) - (xa - x) * (yb - y)) * keys[c]
     scale = 1.0 / (weight_a + weight_b + weight_c)
-    return np.float32(weight_a * scale), np.float32(weight_b * scale), np.float32(weight_c * scale)
+    return weight_a * scale, weight_b * scale, weight_c * scale

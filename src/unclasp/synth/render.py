@@ -4,19 +4,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from unclasp.synth.scene import PosedHand, Scene
 
 from unclasp.synth import background, effects
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
 from unclasp.synth.hand import HandModel
 from unclasp.synth.light import Sky, light_hands, sample_sky
-from unclasp.synth.raster import Buffers, Floats, Ints, Screen, project_to_grid, rasterize
-from unclasp.synth.scene import PosedHand, Scene
-from unclasp.synth.shade import COLUMNS, SKIN, Lights, Surface, label_parts, noise_table, shade, skin_vector
+from unclasp.synth.material import COLUMNS, SKIN, Surface, noise_table
+from unclasp.synth.raster import Buffers, Floats, Ints, project_to_grid, rasterize
+from unclasp.synth.shade import Faces, Lights, View, label_parts, shade
 from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin
 
 _SHADOW_MARGIN_MM: Final = 60.0
 _SHADOW_RADIUS_MM: Final = 150.0
-_NOISE: Final = noise_table()
 
 
 class Rendered(NamedTuple):
@@ -33,10 +33,6 @@ class Rendered(NamedTuple):
 class Mesh(NamedTuple):
     """Everything in front of the background, as one mesh. V vertices, F faces; camera frame, mm."""
 
-    vertices: Floats
-    """(V, 3)."""
-    normals: Floats
-    """(V, 3)."""
     rows: Floats
     """(V, COLUMNS) what the shading kernel interpolates."""
     faces: Ints
@@ -66,7 +62,7 @@ def render(scene: Scene, rng: np.random.Generator, *, supersample: int = 2) -> R
     lights = _light(scene, mesh, sky)
     surface = _surface(look, wardrobe)
     coverage, centre, parts = _draw(scene, mesh, lights, surface, supersample=supersample)
-    backdrop = background.paint(rng, scene=scene, setting=sky.setting, skin=look.colour, cloth=wardrobe.colours)
+    backdrop = background.paint(rng, scene=scene, setting=sky.setting, skin=look.colour, cloth=wardrobe.colours[0])
     image = effects.photograph(rng, coverage, backdrop, setting=sky.setting)
     return Rendered(image, parts, centre.depth())
 
@@ -84,19 +80,17 @@ def assemble(scene: Scene, look: SkinLook, wardrobe: Wardrobe) -> Mesh:
             hand.joints[20],
             _dorsal(hand),
             forearm=paint.probabilities[:, 0] > 0.8,
-            far=np.arange(len(hand.vertices)) >= len(hand.vertices) - _EXTRUDED,
+            far=np.arange(len(hand.vertices)) >= len(hand.vertices) - len(model.loop),
             first=index == 0,
             keep_out=np.concatenate(others) if others else np.zeros((0, 3), dtype=np.float32),
         )
         pieces.extend(_tube_piece(tube) for tube in tubes)
-    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
+    starts = np.cumsum([0, *(len(piece.rows) for piece in pieces)])
     faces = [piece.faces + np.int32(start) for piece, start in zip(pieces, starts[:-1], strict=True)]
-    joined = {name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in Mesh._fields if name != "faces"}
+    joined = {
+        name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in Mesh._fields if name != "faces"
+    }
     return Mesh(faces=np.ascontiguousarray(np.concatenate(faces), dtype=np.int32), **joined)
-
-
-_EXTRUDED: Final = 24
-"""The model's last vertices are the far end of the forearm."""
 
 
 def _dorsal(hand: PosedHand) -> Floats:
@@ -117,8 +111,6 @@ def _hand_piece(hand: PosedHand, model: HandModel, paint: Canvas, look: SkinLook
     left = hand.side == "left"
     faces = np.asarray(model.faces, dtype=np.int32)
     return Mesh(
-        vertices=np.asarray(hand.vertices, dtype=np.float32),
-        normals=np.asarray(hand.normals, dtype=np.float32),
         rows=rows,
         faces=faces[:, ::-1] if left else faces,
         kinds=np.full(len(faces), SKIN, dtype=np.uint8),
@@ -134,8 +126,6 @@ def _tube_piece(tube: Tube) -> Mesh:
     rows[:, 0:3], rows[:, 3:6], rows[:, 6:9] = tube.vertices, tube.normals, tube.texture
     rows[:, 9:12], rows[:, 15] = 0.3, tube.mark
     return Mesh(
-        vertices=tube.vertices,
-        normals=tube.normals,
         rows=rows,
         faces=tube.faces,
         kinds=np.full(len(tube.faces), tube.kind, dtype=np.uint8),
@@ -150,30 +140,26 @@ def _light(scene: Scene, mesh: Mesh, sky: Sky) -> Lights:
     joints = np.concatenate([hand.joints for hand in scene.hands])
     centre = joints.mean(axis=0)
     radius = float(np.linalg.norm(joints - centre, axis=1).max()) + _SHADOW_MARGIN_MM
-    albedo = np.ascontiguousarray(mesh.rows[:, 9:12])
-    lights, ambient = light_hands(
-        sky, mesh.vertices, mesh.normals, mesh.faces, albedo, centre=centre, radius=max(_SHADOW_RADIUS_MM, radius)
-    )
-    mesh.rows[:, 12:15] = ambient
-    return lights
+    return light_hands(sky, mesh.rows, mesh.faces, centre=centre, radius=max(_SHADOW_RADIUS_MM, radius))
 
 
 def _surface(look: SkinLook, wardrobe: Wardrobe) -> Surface:
-    skin = skin_vector(**look.strengths)  # type: ignore[arg-type]
     return Surface(
-        noise=_NOISE,
+        noise=noise_table(),
         finger_joints=canvas().finger_joints,
-        skin=skin,
+        skin=look.strengths,
         cloth=wardrobe.colours.astype(np.float32),
         pattern=wardrobe.pattern,
         band=wardrobe.band.astype(np.float32),
     )
 
 
-def _grid(scene: Scene, mesh: Mesh, supersample: int) -> tuple[Screen, Buffers]:
+def _view(scene: Scene, mesh: Mesh, supersample: int) -> tuple[View, Buffers]:
+    """Rasterise the mesh on a grid."""
     width, height = scene.size
-    screen = project_to_grid(mesh.vertices, scene.focal, scene.princpt, supersample=supersample)
-    return screen, rasterize(screen, mesh.faces, width=width * supersample, height=height * supersample)
+    screen = project_to_grid(mesh.rows[:, :3], scene.focal, scene.princpt, supersample=supersample)
+    buffers = rasterize(screen, mesh.faces, width=width * supersample, height=height * supersample)
+    return View(screen.points, screen.keys, buffers.face, buffers.key), buffers
 
 
 def _draw(
@@ -181,19 +167,11 @@ def _draw(
 ) -> tuple[Floats, Buffers, npt.NDArray[np.uint8]]:
     """Return (H, W, 4) linear RGB with coverage, the buffers at pixel centres, and the (H, W) part labels."""
     width, height = scene.size
-    screen, centre = _grid(scene, mesh, 1)
-    sub_screen, sub = _grid(scene, mesh, supersample)
+    centre, buffers = _view(scene, mesh, 1)
+    sub, _ = _view(scene, mesh, supersample)
     out = np.zeros((height, width, 4), dtype=np.float32)
-    shade(
-        mesh.rows, mesh.faces, mesh.kinds, mesh.fingers,
-        (screen.points, screen.keys, centre.face, centre.key),
-        (sub_screen.points, sub_screen.keys, sub.face, sub.key),
-        surface, lights, out,
-    )  # fmt: skip
+    shade(Faces(mesh.rows, mesh.faces, mesh.kinds, mesh.fingers), centre, sub, surface, lights, out)
     parts = np.empty((height, width), dtype=np.uint8)
     paint = canvas()
-    label_parts(
-        screen.points, screen.keys, mesh.faces, centre.face, mesh.model_row, mesh.left, paint.probabilities,
-        paint.dominant, parts,
-    )  # fmt: skip
-    return out, centre, parts
+    label_parts(centre, mesh.faces, mesh.left, mesh.model_row, paint.probabilities, paint.dominant, parts)
+    return out, buffers, parts

@@ -1,11 +1,11 @@
-"""The shading kernels: light, skin and cloth at the visible samples, on one core, compiled by numba.
+"""The shading kernels: what light the visible surfaces send to the camera, on one core, compiled by numba.
 
-Skin is a wrapped diffuse term per colour channel (light bleeds red past the terminator: a cheap subsurface scattering), a GGX
-highlight, creases, veins and a bump from solid noise that is stuck to the rest pose. The ambient light is occluded per vertex
-by small shadow maps of a dome of directions; only the key light has a shadow per sample.
+Diffuse light is wrapped past the terminator, red further than blue: a cheap subsurface scattering. The highlight is
+GGX. The ambient light is occluded per vertex by small shadow maps of a dome of directions; only the key light is
+tested per sample.
 
-Shading is adaptive: a picture pixel whose samples all lie on one surface is shaded once, at its centre; a pixel on a contour
-is shaded at each of its covered samples.
+Shading is adaptive: a picture pixel whose samples all lie on one surface is shaded once, at its centre; a pixel on
+a contour is shaded at each of its covered samples.
 """
 
 import math
@@ -13,32 +13,15 @@ from typing import Final, NamedTuple
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.synth.material import AMBIENT, CLOTH, NORMAL, POSITION, SKIN, Surface, blend3, skin_at, worn_at
 from unclasp.synth.raster import Floats, Ints, barycentric
 
-POSITION: Final = 0
-NORMAL: Final = 3
-REST: Final = 6
-ALBEDO: Final = 9
-AMBIENT: Final = 12
-NAIL: Final = 15
-PALM: Final = 16
-VEIN: Final = 17
-ARC: Final = 18
-PALM_CREASE: Final = 19
-COLUMNS: Final = 22
-"""Layout of a vertex row: where each attribute begins. ARC: mm along the finger from its base joint; PALM_CREASE: signed
-distances in mm to the three lines of the palm; REST: mm, where solid noise and patterns live."""
-
-SKIN: Final = 0
-CLOTH: Final = 1
-BAND: Final = 2
-"""Kinds of surface, one per face."""
-
-NOISE_CELLS: Final = 32
 _MERGE_MM: Final = 5.0
 """Samples whose depths lie within this belong to one surface."""
+_KEY_BIAS_MM: Final = 2.0
+_BOUNCE: Final = 0.35
+"""Share of blocked ambient light that comes back from the skin that blocks it."""
 
 
 class Lights(NamedTuple):
@@ -56,336 +39,256 @@ class Lights(NamedTuple):
     """Spacing of the shadow's nine filter taps, in map cells."""
 
 
-class Surface(NamedTuple):
-    """Appearance of the skin and of what is worn: linear RGB colours and strengths of the effects."""
+class View(NamedTuple):
+    """The mesh on one sampling grid."""
 
-    noise: Floats
-    """(N, N, N, 4) periodic solid noise: value and gradient."""
-    finger_joints: Floats
-    """(5, 3) ARC in mm of base, middle and end joint of each finger."""
-    skin: Floats
-    """(10,) see `skin_vector`."""
-    cloth: Floats
-    """(2, 3) both colours of the sleeve."""
-    pattern: Floats
-    """(5,) kind (0 plain, 1 stripes, 2 checks), frequency per mm along and around, contrast of the weave, bump."""
-    band: Floats
-    """(2, 3) colours of strap and dial."""
+    points: "np.ndarray[tuple[int, int], np.dtype[np.float64]]"
+    """(V, 2) grid steps."""
+    keys: Floats
+    """(V,) 1 / z."""
+    face: Ints
+    """(H, W) visible face, -1 for none."""
+    key: Floats
+    """(H, W) 1 / z of what is visible."""
 
 
-def skin_vector(
-    *, mottle: float, bump: float, crease: float, vein: float, wrap: float, roughness: float, specular: float,
-    offset: float, nail: tuple[float, float],
-) -> Floats:  # fmt: skip
-    """Pack the strengths of the skin's effects in the order the kernel reads them."""
-    return np.array([mottle, bump, crease, vein, wrap, roughness, specular, offset, *nail], dtype=np.float32)
+class Faces(NamedTuple):
+    """The mesh itself."""
 
-
-def noise_table(seed: int = 7) -> Floats:
-    """Make the (N, N, N, 4) periodic noise: value of unit deviation and its gradient per cell."""
-    value = np.random.default_rng(seed).standard_normal((NOISE_CELLS,) * 3).astype(np.float32)
-    for axis in range(3):
-        value = 0.5 * value + 0.25 * (np.roll(value, 1, axis) + np.roll(value, -1, axis))
-    value = (value - value.mean()) / value.std()
-    gradient = [(np.roll(value, -1, axis) - np.roll(value, 1, axis)) / 2 for axis in range(3)]
-    return np.ascontiguousarray(np.stack([value, *gradient], axis=-1), dtype=np.float32)
+    rows: Floats
+    """(V, COLUMNS), see `material`."""
+    corners: Ints
+    """(F, 3)."""
+    kinds: "np.ndarray[tuple[int], np.dtype[np.uint8]]"
+    """(F,) SKIN, CLOTH or BAND."""
+    fingers: Ints
+    """(F,) finger 0-4 of a skin face, -1 elsewhere."""
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _solid(table, x, y, z):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Trilinear value and gradient of the periodic noise."""
-    mask = table.shape[0] - 1
-    floor_x, floor_y, floor_z = math.floor(x), math.floor(y), math.floor(z)
-    tx, ty, tz = np.float32(x - floor_x), np.float32(y - floor_y), np.float32(z - floor_z)
-    i, j, k = int(floor_x) & mask, int(floor_y) & mask, int(floor_z) & mask
-    i1, j1, k1 = (i + 1) & mask, (j + 1) & mask, (k + 1) & mask
-    one = np.float32(1.0)
-    w00, w01, w10, w11 = (one - tx) * (one - ty), (one - tx) * ty, tx * (one - ty), tx * ty
-    sz = one - tz
-    a, b, c, d = table[i, j, k], table[i, j1, k], table[i1, j, k], table[i1, j1, k]
-    e, f, g, h = table[i, j, k1], table[i, j1, k1], table[i1, j, k1], table[i1, j1, k1]
-    value = sz * (w00 * a[0] + w01 * b[0] + w10 * c[0] + w11 * d[0]) + tz * (w00 * e[0] + w01 * f[0] + w10 * g[0] + w11 * h[0])
-    gx = sz * (w00 * a[1] + w01 * b[1] + w10 * c[1] + w11 * d[1]) + tz * (w00 * e[1] + w01 * f[1] + w10 * g[1] + w11 * h[1])
-    gy = sz * (w00 * a[2] + w01 * b[2] + w10 * c[2] + w11 * d[2]) + tz * (w00 * e[2] + w01 * f[2] + w10 * g[2] + w11 * h[2])
-    gz = sz * (w00 * a[3] + w01 * b[3] + w10 * c[3] + w11 * d[3]) + tz * (w00 * e[3] + w01 * f[3] + w10 * g[3] + w11 * h[3])
-    return value, gx, gy, gz
-
-
-@nb.njit(cache=True, nogil=True)
-def occluded_ambient(vertices, normals, directions, colours, maps, maps_from_camera, bias, albedo, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Sum the dome lights at each vertex: (V, 3). Blocked light comes back once, dimmed and tinted by the skin."""
-    size = maps.shape[1]
-    for v in range(vertices.shape[0]):
-        px, py, pz = vertices[v, 0], vertices[v, 1], vertices[v, 2]
-        nx, ny, nz = normals[v, 0], normals[v, 1], normals[v, 2]
-        px, py, pz = px + bias * nx, py + bias * ny, pz + bias * nz
-        for channel in range(3):
-            out[v, channel] = 0.0
-        for light in range(directions.shape[0]):
-            cosine = nx * directions[light, 0] + ny * directions[light, 1] + nz * directions[light, 2]
-            if cosine <= 0.0:
-                continue
-            m = maps_from_camera[light]
-            column = m[0, 0] * px + m[0, 1] * py + m[0, 2] * pz + m[0, 3]
-            row = m[1, 0] * px + m[1, 1] * py + m[1, 2] * pz + m[1, 3]
-            key = -(m[2, 0] * px + m[2, 1] * py + m[2, 2] * pz + m[2, 3]) + bias
-            visible = np.float32(0.0)
-            x0, y0 = int(math.floor(column)), int(math.floor(row))
-            for dy in range(2):
-                for dx in range(2):
-                    x, y = x0 + dx, y0 + dy
-                    if x < 0 or y < 0 or x >= size or y >= size or key > maps[light, y, x]:
-                        visible += np.float32(0.25)
-            for channel in range(3):
-                back = (np.float32(1.0) - visible) * np.float32(0.35) * albedo[v, channel]
-                out[v, channel] += cosine * colours[light, channel] * (visible + back)
+def _place(transform, x, y, z):
+    """Apply a (3, 4) transform to a point."""
+    m = transform
+    return (
+        m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3],
+        m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3],
+        m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3],
+    )
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _key_visibility(lights, px, py, pz, nx, ny, nz):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Share of the key light that arrives: nine bilinear taps of the shadow map around the point."""
-    shadow, m, step = lights.shadow, lights.shadow_from_camera, lights.softness
+def _bilinear_visibility(shadow, column, row, key):
+    """Share of the four cells around (column, row) that the light passes; 1 outside the map."""
     size = shadow.shape[0]
-    px, py, pz = px + np.float32(2.0) * nx, py + np.float32(2.0) * ny, pz + np.float32(2.0) * nz
-    column = m[0, 0] * px + m[0, 1] * py + m[0, 2] * pz + m[0, 3]
-    row = m[1, 0] * px + m[1, 1] * py + m[1, 2] * pz + m[1, 3]
-    key = -(m[2, 0] * px + m[2, 1] * py + m[2, 2] * pz + m[2, 3]) + np.float32(2.0)
-    visible = np.float32(0.0)
-    for tap_y in range(-1, 2):
-        for tap_x in range(-1, 2):
-            x, y = column + tap_x * step, row + tap_y * step
-            x0, y0 = math.floor(x), math.floor(y)
-            fx, fy = np.float32(x - x0), np.float32(y - y0)
-            i, j = int(x0), int(y0)
-            if i < 0 or j < 0 or i >= size - 1 or j >= size - 1:
-                visible += np.float32(1.0)
-                continue
-            top = (np.float32(1.0) - fx) * (key > shadow[j, i]) + fx * (key > shadow[j, i + 1])
-            bottom = (np.float32(1.0) - fx) * (key > shadow[j + 1, i]) + fx * (key > shadow[j + 1, i + 1])
-            visible += (np.float32(1.0) - fy) * top + fy * bottom
-    return visible / np.float32(9.0)
-
-
-@nb.njit(cache=True, nogil=True, inline="always")
-def _ggx(n_dot_l, n_dot_v, n_dot_h, v_dot_h, roughness):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Cook-Torrance highlight with the GGX distribution, Schlick's Fresnel term (F0 0.028) and the cosine included."""
-    alpha = roughness * roughness
-    square = alpha * alpha
-    falloff = n_dot_h * n_dot_h * (square - np.float32(1.0)) + np.float32(1.0)
-    shade = alpha * np.float32(0.5)
-    geometry = (n_dot_l * (1 - shade) + shade) * (n_dot_v * (1 - shade) + shade) * np.float32(4.0)
-    grazing = np.float32(1.0) - v_dot_h
-    fresnel = np.float32(0.028) + np.float32(0.972) * grazing * grazing * grazing * grazing * grazing
-    return square / (np.float32(math.pi) * falloff * falloff) * fresnel * n_dot_l / geometry
-
-
-@nb.njit(cache=True, nogil=True, inline="always")
-def _bell(x, width):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """A bump of height 1 that falls to zero at |x| = width."""
-    t = x / width
-    t = np.float32(1.0) - t * t
-    return t * t if t > 0 else np.float32(0.0)
+    i, j = math.floor(column), math.floor(row)
+    if i < 0 or j < 0 or i >= size - 1 or j >= size - 1:
+        return 1.0
+    fx, fy = column - i, row - j
+    top = (1.0 - fx) * (key > shadow[j, i]) + fx * (key > shadow[j, i + 1])
+    bottom = (1.0 - fx) * (key > shadow[j + 1, i]) + fx * (key > shadow[j + 1, i + 1])
+    return (1.0 - fy) * top + fy * bottom
 
 
 @nb.njit(cache=True, nogil=True)
-def _crease(surface, finger, arc, palm, lines, fine):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Depth 0-1 of the creases at a skin point: lines across the finger joints, wrinkles on knuckles, three palm lines."""
-    depth = np.float32(0.0)
-    arc = arc + np.float32(0.7) * fine
-    if finger >= 0:
-        base, middle, end = surface.finger_joints[finger]
-        if palm > 0.4:
-            strength = min(np.float32(1.0), (palm - np.float32(0.4)) * 4)
-            depth += strength * (_bell(arc - middle - 1.2, 1.3) + np.float32(0.7) * _bell(arc - middle + 2.0, 1.1))
-            depth += strength * np.float32(0.8) * _bell(arc - end, 1.3)
-            depth += strength * np.float32(0.8) * _bell(arc - base - np.float32(0.48) * (middle - base), 1.3)
-        else:
-            wrinkle = max(np.float32(0.0), np.float32(math.sin(arc * 2.6 + 2.0 * fine)))
-            depth += np.float32(0.55) * wrinkle * (_bell(arc - middle, 8.0) + np.float32(0.6) * _bell(arc - end, 5.0))
-    elif palm > 0.4:
-        for line in range(3):
-            depth += np.float32(0.75) * _bell(lines[line] + np.float32(0.9) * fine, 1.5)
-    return min(depth, np.float32(1.0))
-
-
-@nb.njit(cache=True, nogil=True)
-def _shade_sample(vertex, screen, keys, faces, kinds, fingers, surface, lights, f, x, y):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Linear RGB leaving the surface towards the camera, at grid point (x, y) of face f."""
-    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-    wa, wb, wc = barycentric(screen, keys, a, b, c, x, y)
-    va, vb, vc = vertex[a], vertex[b], vertex[c]
-    px, py, pz = wa * va[0] + wb * vb[0] + wc * vc[0], wa * va[1] + wb * vb[1] + wc * vc[1], wa * va[2] + wb * vb[2] + wc * vc[2]
-    nx, ny, nz = wa * va[3] + wb * vb[3] + wc * vc[3], wa * va[4] + wb * vb[4] + wc * vc[4], wa * va[5] + wb * vb[5] + wc * vc[5]
-    rx, ry, rz = wa * va[6] + wb * vb[6] + wc * vc[6], wa * va[7] + wb * vb[7] + wc * vc[7], wa * va[8] + wb * vb[8] + wc * vc[8]
-    red, green, blue = wa * va[9] + wb * vb[9] + wc * vc[9], wa * va[10] + wb * vb[10] + wc * vc[10], wa * va[11] + wb * vb[11] + wc * vc[11]
-    ambient_r = wa * va[12] + wb * vb[12] + wc * vc[12]
-    ambient_g = wa * va[13] + wb * vb[13] + wc * vc[13]
-    ambient_b = wa * va[14] + wb * vb[14] + wc * vc[14]
-    skin, kind = surface.skin, kinds[f]
-    offset = skin[7]
-    mid, mx, my, mz = _solid(surface.noise, rx * np.float32(0.31) + offset, ry * np.float32(0.31), rz * np.float32(0.31) + offset)
-    fine, gx, gy, gz = _solid(surface.noise, ry * np.float32(0.93), rz * np.float32(0.93) + offset, rx * np.float32(0.93))
-    wrap, roughness, specular, bump = skin[4], skin[5], skin[6], skin[1]
-    cavity = np.float32(1.0)
-    if kind == SKIN:
-        nail, palm, low = wa * va[15] + wb * vb[15] + wc * vc[15], wa * va[16] + wb * vb[16] + wc * vc[16], wa * va[17] + wb * vb[17] + wc * vc[17]
-        lines = (wa * va[19] + wb * vb[19] + wc * vc[19], wa * va[20] + wb * vb[20] + wc * vc[20], wa * va[21] + wb * vb[21] + wc * vc[21])
-        arc = wa * va[18] + wb * vb[18] + wc * vc[18]
-        if nail > 0.5:
-            roughness, specular, bump = roughness * np.float32(0.55), specular * np.float32(1.5), np.float32(0.1) * bump
-            tip = min(np.float32(1.0), max(np.float32(0.0), (nail - np.float32(0.5)) * 4))
-            lighten, redden = skin[8] * tip, skin[9] * tip
-            red, green, blue = red + lighten * (np.float32(0.62) - red) + redden, green + lighten * (np.float32(0.42) - green), blue + lighten * (np.float32(0.36) - blue)
-        else:
-            crease = skin[2] * _crease(surface, fingers[f], arc, palm, lines, np.float32(0.5) * mid)
-            cavity = np.float32(1.0) - np.float32(0.5) * crease
-            mottle = np.float32(1.0) + skin[0] * (np.float32(0.45) * low + np.float32(0.35) * mid + np.float32(0.25) * fine)
-            flush = skin[0] * (np.float32(0.45) * low + np.float32(0.3) * mid)
-            vein = skin[3] * max(np.float32(0.0), np.float32(1.0) - abs(low) * np.float32(6.0)) * max(np.float32(0.0), np.float32(1.0) - np.float32(2.0) * palm)
-            red *= (mottle + np.float32(0.25) * flush) * (np.float32(1.0) - np.float32(0.35) * crease) * (np.float32(1.0) - vein)
-            green *= (mottle - np.float32(0.3) * flush) * (np.float32(1.0) - np.float32(0.55) * crease) * (np.float32(1.0) - np.float32(0.55) * vein)
-            blue *= (mottle - np.float32(0.3) * flush) * (np.float32(1.0) - np.float32(0.6) * crease) * (np.float32(1.0) - np.float32(0.35) * vein)
-        gx, gy, gz = np.float32(0.6) * gx + np.float32(0.4) * mx, np.float32(0.6) * gy + np.float32(0.4) * my, np.float32(0.6) * gz + np.float32(0.4) * mz
-    else:
-        colour = surface.cloth if kind == CLOTH else surface.band
-        other = np.float32(0.0)
-        if kind == BAND:
-            other = wa * va[15] + wb * vb[15] + wc * vc[15]
-            roughness, specular = np.float32(0.35), np.float32(2.0)
-        else:
-            pattern = surface.pattern
-            along, around = math.sin(ry * pattern[1]), math.sin(rx * pattern[2])
-            if pattern[0] == 1:
-                other = np.float32(min(1.0, max(0.0, 0.5 + 6.0 * along)))
-            elif pattern[0] == 2:
-                other = np.float32(0.5) * ((along > 0.3) + (around > 0.3))
-            weave = np.float32(1.0) + pattern[3] * (np.float32(0.5) * fine + np.float32(0.5) * mid)
-            roughness, specular, bump, wrap = np.float32(0.85), np.float32(0.25), pattern[4], np.float32(0.1)
-            gx, gy, gz = np.float32(0.3) * gx + mx, np.float32(0.3) * gy + my, np.float32(0.3) * gz + mz
-            red, green, blue = weave, weave, weave
-        if kind == BAND:
-            red, green, blue = np.float32(1.0), np.float32(1.0), np.float32(1.0)
-        red *= colour[0, 0] + other * (colour[1, 0] - colour[0, 0])
-        green *= colour[0, 1] + other * (colour[1, 1] - colour[0, 1])
-        blue *= colour[0, 2] + other * (colour[1, 2] - colour[0, 2])
-    nx, ny, nz = nx - bump * gx, ny - bump * gy, nz - bump * gz
-    scale = np.float32(1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-12))
-    nx, ny, nz = nx * scale, ny * scale, nz * scale
-    scale = np.float32(-1.0 / math.sqrt(px * px + py * py + pz * pz))
-    vx, vy, vz = px * scale, py * scale, pz * scale
-    n_dot_v = max(nx * vx + ny * vy + nz * vz, np.float32(0.02))
-    out_r, out_g, out_b = red * ambient_r * cavity, green * ambient_g * cavity, blue * ambient_b * cavity
-    grazing = np.float32(1.0) - n_dot_v
-    rim = (np.float32(0.02) + np.float32(0.35) * grazing * grazing * grazing * grazing) * specular * (np.float32(1.0) - roughness * np.float32(0.8))
-    out_r, out_g, out_b = out_r + rim * ambient_r, out_g + rim * ambient_g, out_b + rim * ambient_b
-    for light in range(2):
-        lx, ly, lz = lights.directions[light, 0], lights.directions[light, 1], lights.directions[light, 2]
-        n_dot_l = nx * lx + ny * ly + nz * lz
-        if n_dot_l <= -wrap:
-            continue
-        visible = np.float32(1.0)
-        if light == 0:
-            visible = _key_visibility(lights, px, py, pz, nx, ny, nz)
-            if visible <= 0:
-                continue
-        wrap_g, wrap_b = np.float32(0.45) * wrap, np.float32(0.3) * wrap
-        one = np.float32(1.0)
-        lit_r = visible * max(np.float32(0.0), n_dot_l + wrap) / ((one + wrap) * (one + wrap))
-        lit_g = visible * max(np.float32(0.0), n_dot_l + wrap_g) / ((one + wrap_g) * (one + wrap_g))
-        lit_b = visible * max(np.float32(0.0), n_dot_l + wrap_b) / ((one + wrap_b) * (one + wrap_b))
-        shine = np.float32(0.0)
-        if n_dot_l > 0:
-            hx, hy, hz = lx + vx, ly + vy, lz + vz
-            scale = np.float32(1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-12))
-            n_dot_h = max(np.float32(0.0), (nx * hx + ny * hy + nz * hz) * scale)
-            v_dot_h = max(np.float32(0.0), (vx * hx + vy * hy + vz * hz) * scale)
-            shine = visible * specular * cavity * _ggx(n_dot_l, n_dot_v, n_dot_h, v_dot_h, roughness)
-        out_r += (red * lit_r * cavity + shine) * lights.colours[light, 0]
-        out_g += (green * lit_g * cavity + shine) * lights.colours[light, 1]
-        out_b += (blue * lit_b * cavity + shine) * lights.colours[light, 2]
-    return out_r, out_g, out_b
-
-
-@nb.njit(cache=True, nogil=True)
-def shade(vertex, faces, kinds, fingers, centre, sub, surface, lights, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Fill (H, W, 4): linear RGB multiplied by coverage, and coverage.
+def occluded_ambient(rows, dome, dome_colours, maps, maps_from_camera, bias):
+    """Write the AMBIENT columns: the dome's light at each vertex. Blocked light comes back once, dim and tinted.
 
     Args:
-        vertex: (V, COLUMNS) rows.
-        faces: (F, 3).
-        kinds: (F,) SKIN, CLOTH or BAND.
-        fingers: (F,) finger 0-4 of a skin face, -1 elsewhere.
-        centre: (points, keys, face, key) of the grid with one sample per pixel.
-        sub: The same of the supersampled grid.
-        surface: `Surface`.
-        lights: `Lights`.
-        out: (H, W, 4) float32.
+        rows: (V, COLUMNS), changed.
+        dome: (L, 3) unit vectors.
+        dome_colours: (L, 3) linear RGB.
+        maps: (L, S, S) shadow maps, as in `Lights`.
+        maps_from_camera: (L, 3, 4).
+        bias: mm.
     """
-    points, keys, face, key = centre
-    sub_points, sub_keys, sub_face, sub_key = sub
-    height, width = face.shape
-    samples = sub_face.shape[0] // height
-    weight = np.float32(1.0 / (samples * samples))
+    for v in range(rows.shape[0]):
+        nx, ny, nz = rows[v, 3], rows[v, 4], rows[v, 5]
+        px, py, pz = rows[v, 0] + bias * nx, rows[v, 1] + bias * ny, rows[v, 2] + bias * nz
+        red, green, blue = 0.0, 0.0, 0.0
+        for light in range(dome.shape[0]):
+            cosine = nx * dome[light, 0] + ny * dome[light, 1] + nz * dome[light, 2]
+            if cosine <= 0.0:
+                continue
+            column, row, depth = _place(maps_from_camera[light], px, py, pz)
+            visible = _bilinear_visibility(maps[light], column, row, bias - depth)
+            back = _BOUNCE * (1.0 - visible)
+            red += cosine * dome_colours[light, 0] * (visible + back * rows[v, 9])
+            green += cosine * dome_colours[light, 1] * (visible + back * rows[v, 10])
+            blue += cosine * dome_colours[light, 2] * (visible + back * rows[v, 11])
+        rows[v, AMBIENT], rows[v, AMBIENT + 1], rows[v, AMBIENT + 2] = red, green, blue
+
+
+@nb.njit(cache=True, nogil=True)
+def _key_visibility(lights, position, normal):
+    """Share of the key light that arrives: nine bilinear taps of the shadow map around the point."""
+    x = position[0] + _KEY_BIAS_MM * normal[0]
+    y = position[1] + _KEY_BIAS_MM * normal[1]
+    z = position[2] + _KEY_BIAS_MM * normal[2]
+    column, row, depth = _place(lights.shadow_from_camera, x, y, z)
+    visible = 0.0
+    for tap_y in range(-1, 2):
+        for tap_x in range(-1, 2):
+            visible += _bilinear_visibility(
+                lights.shadow, column + tap_x * lights.softness, row + tap_y * lights.softness, _KEY_BIAS_MM - depth
+            )
+    return visible / 9.0
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _unit(x, y, z):
+    scale = 1.0 / math.sqrt(x * x + y * y + z * z + 1e-12)
+    return scale * x, scale * y, scale * z
+
+
+@nb.njit(cache=True, nogil=True)
+def _highlight(normal, towards_eye, towards_light, roughness):
+    """Cook-Torrance highlight: GGX distribution, Schlick's Fresnel term (F0 0.028), cosine included."""
+    n_dot_l, n_dot_v = _dot(normal, towards_light), max(_dot(normal, towards_eye), 0.02)
+    half = _unit(
+        towards_eye[0] + towards_light[0], towards_eye[1] + towards_light[1], towards_eye[2] + towards_light[2]
+    )
+    n_dot_h = max(0.0, _dot(normal, half))
+    alpha = roughness * roughness
+    falloff = n_dot_h * n_dot_h * (alpha * alpha - 1.0) + 1.0
+    shade = 0.5 * alpha
+    geometry = 4.0 * (n_dot_l * (1.0 - shade) + shade) * (n_dot_v * (1.0 - shade) + shade)
+    grazing = 1.0 - max(0.0, _dot(towards_eye, half))
+    fresnel = 0.028 + 0.972 * grazing * grazing * grazing * grazing * grazing
+    return alpha * alpha / (math.pi * falloff * falloff) * fresnel * n_dot_l / geometry
+
+
+@nb.njit(cache=True, nogil=True)
+def _lit(material, ambient, position, smooth_normal, lights):
+    """Linear RGB that a material sends to the camera."""
+    albedo, slope, wrap = material.albedo, material.slope, material.wrap
+    normal = _unit(smooth_normal[0] - slope[0], smooth_normal[1] - slope[1], smooth_normal[2] - slope[2])
+    towards_eye = _unit(-position[0], -position[1], -position[2])
+    grazing = 1.0 - max(_dot(normal, towards_eye), 0.0)
+    rim = (0.02 + 0.35 * grazing * grazing * grazing * grazing) * material.specular * (1.0 - 0.8 * material.roughness)
+    red = material.cavity * ambient[0] * (albedo[0] + rim)
+    green = material.cavity * ambient[1] * (albedo[1] + rim)
+    blue = material.cavity * ambient[2] * (albedo[2] + rim)
+    for light in range(2):
+        direction = (lights.directions[light, 0], lights.directions[light, 1], lights.directions[light, 2])
+        cosine = _dot(normal, direction)
+        if cosine <= -wrap:
+            continue
+        visible = material.cavity
+        if light == 0:
+            visible *= _key_visibility(lights, position, smooth_normal)
+        if visible <= 0.0:
+            continue
+        shine = 0.0
+        if cosine > 0.0:
+            shine = material.specular * _highlight(normal, towards_eye, direction, material.roughness)
+        wrap_green, wrap_blue = 0.45 * wrap, 0.30 * wrap
+        diffuse_red = max(0.0, cosine + wrap) / ((1.0 + wrap) * (1.0 + wrap))
+        diffuse_green = max(0.0, cosine + wrap_green) / ((1.0 + wrap_green) * (1.0 + wrap_green))
+        diffuse_blue = max(0.0, cosine + wrap_blue) / ((1.0 + wrap_blue) * (1.0 + wrap_blue))
+        red += visible * lights.colours[light, 0] * (albedo[0] * diffuse_red + shine)
+        green += visible * lights.colours[light, 1] * (albedo[1] * diffuse_green + shine)
+        blue += visible * lights.colours[light, 2] * (albedo[2] * diffuse_blue + shine)
+    return red, green, blue
+
+
+@nb.njit(cache=True, nogil=True)
+def _shade_sample(mesh, view, surface, lights, f, x, y):
+    """Linear RGB of face f at the grid point (x, y)."""
+    corners = (mesh.corners[f, 0], mesh.corners[f, 1], mesh.corners[f, 2])
+    weights = barycentric(view.points, view.keys, corners, x, y)
+    if mesh.kinds[f] == SKIN:
+        material = skin_at(surface, mesh.rows, corners, weights, mesh.fingers[f])
+    else:
+        material = worn_at(surface, mesh.rows, corners, weights, mesh.kinds[f] == CLOTH)
+    position = blend3(mesh.rows, corners, weights, POSITION)
+    normal = blend3(mesh.rows, corners, weights, NORMAL)
+    ambient = blend3(mesh.rows, corners, weights, AMBIENT)
+    return _lit(material, ambient, position, _unit(normal[0], normal[1], normal[2]), lights)
+
+
+@nb.njit(cache=True, nogil=True)
+def _coverage(sub, row, column, samples, key):
+    """Count the covered samples of a pixel, and tell whether they and its centre (key 1 / z) are one surface."""
+    covered, near, far = 0, key, key
+    for j in range(row * samples, (row + 1) * samples):
+        for i in range(column * samples, (column + 1) * samples):
+            if sub.face[j, i] >= 0:
+                covered += 1
+                near, far = max(near, sub.key[j, i]), min(far, sub.key[j, i])
+    return covered, covered == samples * samples and far > 0.0 and 1.0 / far - 1.0 / near < _MERGE_MM
+
+
+@nb.njit(cache=True, nogil=True)
+def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights, out: Floats) -> None:
+    """Write (H, W, 4): linear RGB multiplied by coverage, and coverage.
+
+    Args:
+        mesh: What is drawn.
+        centre: The mesh on the grid with one sample per pixel.
+        sub: The mesh on the supersampled grid.
+        surface: Skin and clothes.
+        lights: The light.
+        out: (H, W, 4) float32, zeros.
+    """
+    height, width = centre.face.shape
+    samples = sub.face.shape[0] // height
+    weight = 1.0 / (samples * samples)
     for row in range(height):
         for column in range(width):
-            covered, near, far = 0, np.float32(-np.inf), np.float32(np.inf)
-            for j in range(row * samples, (row + 1) * samples):
-                for i in range(column * samples, (column + 1) * samples):
-                    if sub_face[j, i] >= 0:
-                        covered += 1
-                        near, far = max(near, sub_key[j, i]), min(far, sub_key[j, i])
+            covered, single = _coverage(sub, row, column, samples, centre.key[row, column])
             out[row, column, 3] = covered * weight
             if covered == 0:
                 continue
-            f = face[row, column]
-            if covered == samples * samples and f >= 0:
-                near, far = max(near, key[row, column]), min(far, key[row, column])
-                if np.float32(1.0) / far - np.float32(1.0) / near < _MERGE_MM:
-                    red, green, blue = _shade_sample(vertex, points, keys, faces, kinds, fingers, surface, lights, f, float(column), float(row))
-                    out[row, column, 0], out[row, column, 1], out[row, column, 2] = red, green, blue
-                    continue
+            if single:
+                colour = _shade_sample(mesh, centre, surface, lights, centre.face[row, column], column, row)
+                out[row, column, 0], out[row, column, 1], out[row, column, 2] = colour
+                continue
             for j in range(row * samples, (row + 1) * samples):
                 for i in range(column * samples, (column + 1) * samples):
-                    f = sub_face[j, i]
-                    if f >= 0:
-                        red, green, blue = _shade_sample(vertex, sub_points, sub_keys, faces, kinds, fingers, surface, lights, f, float(i), float(j))
-                        out[row, column, 0] += weight * red
-                        out[row, column, 1] += weight * green
-                        out[row, column, 2] += weight * blue
+                    if sub.face[j, i] >= 0:
+                        colour = _shade_sample(mesh, sub, surface, lights, sub.face[j, i], i, j)
+                        out[row, column, 0] += weight * colour[0]
+                        out[row, column, 1] += weight * colour[1]
+                        out[row, column, 2] += weight * colour[2]
 
 
 @nb.njit(cache=True, nogil=True)
-def label_parts(points, keys, faces, face, rows, left, probabilities, dominant, parts):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def label_parts(view, corners, left, model_rows, probabilities, dominant, parts):
     """Write the part class of each pixel: argmax of the interpolated part probabilities, +16 for the left hand.
 
     Args:
-        points: (V, 2) vertices on the grid with one sample per pixel.
-        keys: (V,) 1 / z.
-        faces: (F, 3).
-        face: (H, W) visible face, -1 for none.
-        rows: (V,) row of `probabilities` of each vertex, -1 for what is not a hand.
+        view: `View` with one sample per pixel.
+        corners: (F, 3).
         left: (F,) whether the face belongs to the left hand.
+        model_rows: (V,) row of `probabilities` of each vertex, -1 for what is not a hand.
         probabilities: (M, 17) of the hand model, 0 = forearm.
         dominant: (M,) their argmax.
         parts: (H, W) uint8, written.
     """
-    for y in range(face.shape[0]):
-        for x in range(face.shape[1]):
-            f = face[y, x]
-            parts[y, x] = 0
-            if f < 0:
+    parts[:] = 0
+    for row in range(parts.shape[0]):
+        for column in range(parts.shape[1]):
+            f = view.face[row, column]
+            if f < 0 or model_rows[corners[f, 0]] < 0:
                 continue
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            ra, rb, rc = rows[a], rows[b], rows[c]
-            if ra < 0 or rb < 0 or rc < 0:
-                continue
-            part = dominant[ra]
-            if dominant[rb] != part or dominant[rc] != part:
-                wa, wb, wc = barycentric(points, keys, a, b, c, float(x), float(y))
-                best = np.float32(-1.0)
+            a, b, c = model_rows[corners[f, 0]], model_rows[corners[f, 1]], model_rows[corners[f, 2]]
+            part = np.int64(dominant[a])
+            if dominant[b] != part or dominant[c] != part:
+                triple = (corners[f, 0], corners[f, 1], corners[f, 2])
+                wa, wb, wc = barycentric(view.points, view.keys, triple, column, row)
+                best = -1.0
                 for candidate in range(probabilities.shape[1]):
-                    p = wa * probabilities[ra, candidate] + wb * probabilities[rb, candidate] + wc * probabilities[rc, candidate]
-                    if p > best:
-                        best, part = p, candidate
+                    share = (
+                        wa * probabilities[a, candidate]
+                        + wb * probabilities[b, candidate]
+                        + wc * probabilities[c, candidate]
+                    )
+                    if share > best:
+                        best, part = share, candidate
             if part > 0:
-                parts[y, x] = part + 16 if left[f] else part
+                parts[row, column] = part + 16 if left[f] else part

@@ -1,0 +1,1 @@
+"""Rendered hands with everything known about them: joints, parts, cameras. Needs the extra `synth` (numba)."""

@@ -1,0 +1,244 @@
+"""Articulation: angles of a hand, how natural ones are drawn, and the bones that follow from them.
+
+A pose is an array of 26 angles in radians, `ANGLES`:
+
+    0-4    thumb: base in the palm's plane, base out of it, twist, flexion of the middle joint, of the last joint; relative to rest
+    5-20   index, middle, ring, pinky: abduction, flexion of base, middle and last joint; absolute
+    21-22  arch: how far the ring's and the pinky's metacarpals follow
+    23-25  wrist: flexion, deviation, twist of the forearm
+
+Ranges are clinical ones (AAOS): base of the fingers -20 to 90 degrees, middle 0 to 110, last 0 to 80, wrist within 45 here because
+skinned wrists thin out beyond.
+"""
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+from unclasp.synth.hand import Floats, HandModel, RestHand
+
+ANGLES: Final = 26
+BONES: Final = 22
+
+Fingers = tuple[tuple[float, ...], ...]
+
+
+def _same(angles: tuple[float, float, float], thumb: tuple[float, ...]) -> Fingers:
+    return (thumb, angles, angles, angles, angles)
+
+
+_STRAIGHT, _CURLED = (3.0, 5.0, 3.0), (82.0, 97.0, 58.0)
+_ACROSS, _OUT = (40.0, -10.0, 22.0, 40.0, 45.0), (-12.0, -15.0, 0.0, 2.0, 0.0)
+
+TEMPLATES: Final[dict[str, Fingers]] = {
+    "flat": _same((0, 5, 3), (0, -10, 0, 5, 5)),
+    "flat_thumb_out": _same((0, 4, 3), _OUT),
+    "relaxed": ((5, -5, 5, 15, 15), (20, 25, 15), (25, 32, 18), (30, 36, 20), (32, 36, 20)),
+    "half_closed": ((12, -2, 8, 20, 20), (38, 45, 25), (45, 52, 30), (50, 56, 32), (52, 56, 32)),
+    "fist": (_ACROSS, *(_CURLED,) * 4),
+    "thumb_in_fist": ((50, -5, 20, 40, 50), *((75.0, 90.0, 50.0),) * 4),
+    "claw": _same((5, 70, 50), (5, 5, 10, 15, 20)),
+    "point": (_ACROSS, (5, 5, 3), (80, 95, 55), _CURLED, _CURLED),
+    "point_thumb_up": (_OUT, (3, 5, 3), (80, 95, 55), _CURLED, _CURLED),
+    "pinch": ((12, 5, 25, 25, 25), (55, 48, 22), (30, 30, 15), (22, 25, 12), (15, 20, 10)),
+    "ok": ((18, 6, 25, 22, 30), (58, 55, 28), (15, 15, 8), (8, 10, 6), (5, 8, 5)),
+    "thumb_to_middle": ((25, 8, 28, 25, 28), (20, 22, 12), (60, 52, 26), (35, 35, 18), (25, 28, 15)),
+    "thumb_to_ring": ((34, 10, 30, 28, 30), (12, 15, 8), (35, 35, 18), (66, 55, 28), (40, 40, 22)),
+    "thumb_to_pinky": ((44, 12, 34, 30, 32), (8, 10, 6), (18, 20, 12), (42, 42, 22), (70, 58, 28)),
+    "hook": _same((15, 85, 55), (10, -20, 10, 20, 20)),
+    "two": (_ACROSS, (0, 3, 3), (0, 3, 3), (80, 95, 55), _CURLED),
+    "three": (_ACROSS, _STRAIGHT, _STRAIGHT, _STRAIGHT, _CURLED),
+    "four": ((42, -12, 24, 35, 35), *(_STRAIGHT,) * 4),
+    "thumb_up": (_OUT, *(_CURLED,) * 4),
+    "call": (_OUT, _CURLED, _CURLED, _CURLED, _STRAIGHT),
+    "horns": ((40, -20, 20, 40, 40), _STRAIGHT, _CURLED, _CURLED, _STRAIGHT),
+    "cup": ((15, 15, 25, 15, 15), (35, 30, 18), (35, 32, 18), (38, 32, 18), (40, 32, 18)),
+    "grip": ((22, 18, 28, 20, 25), (50, 50, 30), (52, 54, 32), (55, 56, 32), (58, 56, 32)),
+    "bent_at_base": _same((75, 8, 5), (20, 0, 15, 15, 15)),
+    "tent": ((10, 12, 15, 12, 12), *((30.0, 22.0, 12.0),) * 4),
+}
+"""Degrees: thumb's five angles, then base, middle and last joint of each finger. Abduction is drawn apart."""
+
+_THUMB_LOW, _THUMB_HIGH = np.array([-20.0, -38, -15, -10, -15]), np.array([52.0, 22, 40, 60, 80])
+_ABDUCTION_GAIN, _ABDUCTION_LIMIT = np.array([1.0, 0.1, 0.7, 1.4]), np.array([20.0, 6, 14, 25])
+WRIST_LIMIT: Final = 45.0
+"""Degrees of wrist flexion at most."""
+
+
+def draw_pose(
+    rng: np.random.Generator, *, names: tuple[str, ...] = tuple(TEMPLATES), spread: float = 4.0, noise: float = 1.0
+) -> Floats:
+    """Draw a pose: a blend of two templates plus noise, within the ranges of the joints.
+
+    Args:
+        rng: Source of randomness.
+        names: Which templates may be blended.
+        spread: Mean abduction in degrees.
+        noise: Factor on the noise; below 0.5 fingers are not moved one by one.
+    """
+    first, second = (TEMPLATES[names[index]] for index in rng.integers(len(names), size=2))
+    weight = rng.beta(0.35, 0.35)
+    thumb = np.array(first[0]) * (1 - weight) + np.array(second[0]) * weight
+    fingers = np.array(first[1:]) * (1 - weight) + np.array(second[1:]) * weight
+    curl = rng.beta(0.6, 0.6, 4)[:, None] * np.array([80.0, 95.0, 58.0])
+    if rng.random() < 0.3 * (noise >= 0.5):
+        fingers = 0.3 * fingers + 0.7 * curl
+    thumb = np.clip(thumb + noise * rng.normal(0, [8, 8, 6, 8, 11]), _THUMB_LOW, _THUMB_HIGH)
+    fingers = fingers + noise * rng.normal(0, [8, 9, 5], (4, 3))
+    base, middle = np.clip(fingers[:, 0], -20, 90), np.clip(fingers[:, 1], 0, 110)
+    # The last joint follows the middle one (the 2/3 rule) where a tendon pulls both.
+    last = np.where(middle > 15, 0.5 * fingers[:, 2] + middle / 3, fingers[:, 2]).clip(0, 80)
+    splay = spread * _ABDUCTION_GAIN + rng.normal(0, 5 * noise) * _ABDUCTION_GAIN + noise * rng.normal(0, 2.5, 4)
+    abduction = np.clip(splay, -4, _ABDUCTION_LIMIT) * np.clip(1 - base / 90, 0.15, 1)
+    arch = np.clip(base[2:].mean() / 90, 0, 1) * np.array([5.0, 10.0])
+    wrist = [
+        np.clip(rng.normal(-8, 16), -WRIST_LIMIT, WRIST_LIMIT), np.clip(rng.normal(3, 8), -15, 25), rng.uniform(-45, 45),
+    ]  # fmt: skip
+    rows = np.stack([abduction, base, middle, last], axis=1).ravel()
+    return np.asarray(np.deg2rad(np.concatenate([thumb, rows, arch, wrist])))
+
+
+def jitter(rng: np.random.Generator, pose: Floats, degrees: float) -> Floats:
+    """Return the pose of a hand that does nearly the same; its wrist is its own."""
+    noise = np.deg2rad(rng.normal(0, degrees, ANGLES))
+    noise[21:] = 0
+    return np.asarray(pose + noise)
+
+
+@njit(cache=True, nogil=True)
+def _rotation(axis: Floats, angle: float) -> Floats:
+    """Rodrigues' rotation about a unit axis."""
+    x, y, z = axis[0], axis[1], axis[2]
+    c, s = np.cos(angle), np.sin(angle)
+    t = 1 - c
+    return np.array([
+        [t * x * x + c, t * x * y - s * z, t * x * z + s * y],
+        [t * x * y + s * z, t * y * y + c, t * y * z - s * x],
+        [t * x * z - s * y, t * y * z + s * x, t * z * z + c],
+    ])  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _normalised(vector: Floats) -> Floats:
+    return vector / (np.sqrt((vector * vector).sum()) + 1e-12)
+
+
+@njit(cache=True, nogil=True)
+def _frame(direction: Floats, axis: Floats) -> Floats:
+    """Return the rotation whose columns are the direction, the axis made orthogonal to it, and their cross product."""
+    d = _normalised(direction)
+    a = _normalised(axis - (axis * d).sum() * d)
+    frame = np.empty((3, 3))
+    frame[:, 0], frame[:, 1], frame[:, 2] = d, a, np.cross(d, a)
+    return frame
+
+
+@njit(cache=True, nogil=True)
+def _set(transforms: Floats, bone: int, rotation: Floats, head: Floats, to: Floats) -> None:
+    transforms[bone, :, :3] = rotation
+    transforms[bone, :, 3] = to - rotation @ head
+
+
+@njit(cache=True, nogil=True)
+def _finger(
+    transforms: Floats, joints: Floats, heads: Floats, tails: Floats, axis: Floats, finger: int, angles: Floats, arch: float
+) -> None:
+    """Pose finger 1-4 (index to pinky) by absolute angles, so that differences in the rest pose do not matter."""
+    x, y, z = np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, 1.0])
+    metacarpal = 4 * finger
+    first = metacarpal + 1
+    root = _rotation(x, arch)
+    _set(transforms, metacarpal, root, heads[metacarpal], heads[metacarpal])
+    sign = -1.0 if finger <= 2 else 1.0
+    straight = root @ _rotation(z, sign * angles[0]) @ y
+    bone = _normalised(heads[first + 1] - heads[first])
+    flat = _normalised(bone - bone[2] * z)
+    turn = np.cross(flat, straight)
+    sine = np.sqrt((turn * turn).sum())
+    flexion = axis.copy()
+    if sine > 1e-8:
+        flexion = _rotation(turn / sine, np.arctan2(sine, (flat * straight).sum())) @ axis
+    flexion = _normalised(flexion - (flexion * straight).sum() * straight)
+    at = root @ (heads[first] - heads[metacarpal]) + heads[metacarpal]
+    joints[4 * finger + 3] = at
+    bend = 0.0
+    for k in range(3):
+        bend += angles[1 + k]
+        end = tails[first + 2] if k == 2 else heads[first + k + 1]
+        target = _frame(_rotation(flexion, bend) @ straight, flexion)
+        rotation = target @ _frame(end - heads[first + k], axis).T
+        _set(transforms, first + k, rotation, heads[first + k], at)
+        at = at + rotation @ (end - heads[first + k])
+        joints[4 * finger + 2 - k] = at
+
+
+@njit(cache=True, nogil=True)
+def _thumb(transforms: Floats, joints: Floats, heads: Floats, tails: Floats, axis: Floats, angles: Floats) -> None:
+    z = np.array([0, 0, 1.0])
+    bones = np.empty((3, 3))
+    bones[0], bones[1], bones[2] = heads[2] - heads[1], heads[3] - heads[2], tails[3] - heads[3]
+    d0, d1, d2 = _normalised(bones[0]), _normalised(bones[1]), _normalised(bones[2])
+    out_of_plane = _normalised(np.cross(d0, z))
+    rotation = _rotation(z, angles[0]) @ _rotation(out_of_plane, angles[1]) @ _rotation(d0, angles[2])
+    rest = np.array([
+        0.0,
+        np.arctan2((np.cross(d0, d1) * axis).sum(), (d0 * d1).sum()),
+        np.arctan2((np.cross(d1, d2) * axis).sum(), (d1 * d2).sum()),
+    ])  # fmt: skip
+    at = heads[1].copy()
+    joints[3] = at
+    for k in range(3):
+        if k > 0:
+            rotation = rotation @ _rotation(axis, angles[2 + k] - rest[k])
+        _set(transforms, 1 + k, rotation, heads[1 + k], at)
+        at = at + rotation @ bones[k]
+        joints[2 - k] = at
+
+
+@njit(cache=True, nogil=True)
+def _bones(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[Floats, Floats]:
+    transforms = np.zeros((BONES, 3, 4))
+    for bone in range(BONES):
+        for k in range(3):
+            transforms[bone, k, k] = 1.0
+    joints = np.zeros((21, 3))
+    _thumb(transforms, joints, heads, tails, axes[0], pose[0:5])
+    for finger in range(1, 5):
+        arch = pose[18 + finger] if finger >= 3 else 0.0
+        start = 5 + 4 * (finger - 1)
+        _finger(transforms, joints, heads, tails, axes[finger], finger, pose[start : start + 4], arch)
+    joints[20] = heads[0]
+    forearm = _normalised(heads[20] - heads[0])
+    wrist = _rotation(np.array([1.0, 0, 0]), -pose[23]) @ _rotation(np.array([0, 0, 1.0]), pose[24])
+    for bone, share in ((20, 0.5), (21, 1.0)):
+        _set(transforms, bone, wrist @ _rotation(forearm, pose[25] * share), heads[0], heads[0])
+    return transforms, joints
+
+
+def pose_bones(rest: RestHand, pose: Floats) -> tuple[Floats, Floats]:
+    """Return what every bone does, (B, 3, 4) from rest to posed, and the 21 joints (21, 3) mm, both in the hand's frame.
+
+    The bones' order is that of the asset: wrist, three of the thumb, then a metacarpal and three bones per finger, two of the forearm.
+    """
+    return _bones(rest.heads, rest.tails, rest.axes, pose)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, nogil=True)
+def _skin(vertices: Floats, weights: Floats, transforms: Floats) -> Floats:
+    blended = weights @ transforms.reshape(transforms.shape[0], 12)
+    posed = np.empty(vertices.shape)
+    for i in range(vertices.shape[0]):
+        x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        for k in range(3):
+            posed[i, k] = (
+                blended[i, 4 * k] * x + blended[i, 4 * k + 1] * y + blended[i, 4 * k + 2] * z + blended[i, 4 * k + 3]
+            )
+    return posed
+
+
+def skin(model: HandModel, rest: RestHand, transforms: Floats) -> Floats:
+    """Return the posed vertices (V, 3) mm by linear blend skinning, in the hand's frame."""
+    return _skin(rest.vertices, model.weights, transforms)  # type: ignore[no-any-return]
+
+

@@ -1,0 +1,230 @@
+"""Scenes: which hands there are, how they are held, and where the camera is, with a prior like real use.
+
+A scene is drawn in three steps: the hands to each other (`placement`), the hands to the camera (which way the forearms come in
+depends on who holds the camera), and the camera to the hands (distance, field of view, crop).
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.synth.contact import overlap, rest_spheres
+from unclasp.synth.hand import Floats, HandModel, RestHand
+from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, rotation_about, rotation_between
+
+Kind = Literal["contact", "interlaced", "apart", "right", "left"]
+View = Literal["frontal", "selfie", "egocentric", "above", "any"]
+_Name = TypeVar("_Name", bound=str)
+Float32s = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SceneMix:
+    """How often each kind of scene and each view comes up; the numbers of each need not sum to one."""
+
+    kinds: dict[Kind, float] = field(
+        default_factory=lambda: {"contact": 0.38, "interlaced": 0.12, "apart": 0.14, "right": 0.18, "left": 0.18}
+    )
+    """Two hands touching, with fingers interlaced, apart; one hand."""
+    views: dict[View, float] = field(
+        default_factory=lambda: {"frontal": 0.38, "selfie": 0.07, "egocentric": 0.20, "above": 0.15, "any": 0.20}
+    )
+    """Someone facing the camera, the same at arm's length, one's own hands, hands on a table, from anywhere."""
+
+
+@dataclass(frozen=True)
+class PosedHand:
+    """One hand in front of the camera."""
+
+    side: Literal["right", "left"]
+    vertices: Float32s
+    """(V, 3) mm, camera frame."""
+    normals: Float32s
+    """(V, 3) unit, camera frame."""
+    joints: Float32s
+    """(21, 3) mm, camera frame."""
+    rest: RestHand
+    """The shape as a right hand, for textures that stick to the skin."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is in front of the camera, and the camera."""
+
+    kind: Kind
+    hands: tuple[PosedHand, ...]
+    """The right one first."""
+    focal: Floats
+    """(2,) px."""
+    princpt: Floats
+    """(2,) px; far from the middle where the picture is a crop of a larger one."""
+    size: tuple[int, int]
+    """Width and height in px."""
+    view: View
+
+
+@dataclass(frozen=True)
+class _ViewPrior:
+    """Where forearms come from and how far the hands are, for one kind of view."""
+
+    forearm: tuple[float, float, float]
+    """Mean direction from wrist to elbow in the camera frame, of both forearms together."""
+    spread: tuple[float, float, float]
+    """Standard deviations of that direction."""
+    right_side: float
+    """Where the right elbow is in the picture: -1 left, as of a person who faces the camera, 1 right, as of oneself."""
+    distance: tuple[float, float]
+    """mm."""
+    field: tuple[float, float]
+    """Horizontal field of view of the whole picture in degrees."""
+
+
+_VIEWS: Final[dict[View, _ViewPrior]] = {
+    "frontal": _ViewPrior((0, 1, 0.25), (0.4, 0.3, 0.45), -1, (450, 1100), (28, 65)),
+    "selfie": _ViewPrior((0, 1, 0.35), (0.4, 0.3, 0.4), -1, (300, 600), (60, 85)),
+    "egocentric": _ViewPrior((0, 1, -0.55), (0.35, 0.25, 0.3), 1, (270, 600), (50, 85)),
+    "above": _ViewPrior((0, 1, 0), (0.8, 0.6, 0.25), 1, (350, 900), (30, 75)),
+    "any": _ViewPrior((0, 0, 0), (1, 1, 1), 1, (350, 1100), (25, 80)),
+}
+_FILL = (0.50, 0.74)
+_NEAREST_MM = 60.0
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A hand and where it is in the camera's orientation; the scene is not yet in front of the camera."""
+
+    hand: Posed
+    rotation: Floats
+    translation: Floats
+
+    @property
+    def joints(self) -> Floats:
+        return np.asarray(self.hand.joints @ self.rotation.T + self.translation)
+
+
+def sample_scene(rng: np.random.Generator, mix: SceneMix, *, size: int) -> Scene:
+    """Draw a scene; a function of the generator's state alone.
+
+    Args:
+        rng: Source of randomness.
+        mix: How often each kind and view comes up.
+        size: Side of the square picture in px.
+    """
+    kind, view = _choose(rng, mix.kinds), _choose(rng, mix.views)
+    while True:
+        placed = _arrange(rng, kind, _VIEWS[view])
+        scene = _in_front_of_camera(rng, placed, kind, view, size)
+        if scene is not None:
+            return scene
+
+
+def _choose(rng: np.random.Generator, weights: dict[_Name, float]) -> _Name:
+    names = list(weights)
+    total = np.array([weights[name] for name in names], dtype=np.float64)
+    return names[int(rng.choice(len(names), p=total / total.sum()))]
+
+
+def draw_body(rng: np.random.Generator) -> Body:
+    """Draw a person's hands: shape, and length from wrist to fingertip; every tenth is a child's."""
+    model = HandModel.load()
+    shape = rng.normal(0, 0.8, model.shape_components)
+    shape[0] = 0.0
+    length = rng.uniform(115, 155) if rng.random() < 0.1 else float(np.clip(rng.normal(185, 13), 150, 215))
+    rest = model.rest(shape, length)
+    return Body(rest, rest_spheres(rest))
+
+
+def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior) -> list[_Placed]:
+    body = draw_body(rng)
+    if kind in ("contact", "interlaced"):
+        return _turn_pair(rng, in_contact(rng, body, interlaced=kind == "interlaced"), prior)
+    if kind == "apart":
+        return _apart(rng, body, prior)
+    hand = draw_hand(rng, body, left=kind == "left")
+    return [_Placed(hand, _turn_single(rng, hand, prior), np.zeros(3))]
+
+
+def _forearm_direction(rng: np.random.Generator, prior: _ViewPrior) -> Floats:
+    direction = np.array(prior.forearm) + rng.normal(0, prior.spread)
+    return np.asarray(direction / np.linalg.norm(direction))
+
+
+def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[_Placed]:
+    """Turn two hands so that their forearms come from where the view says, the right one from its side."""
+    forearms = (pair.right.forearm, pair.rotation @ pair.left.forearm)
+    mean = forearms[0] + forearms[1]
+    elbows = pair.right.spheres.centres[-1] - pair.left_spheres.centres[-1]
+    down = _forearm_direction(rng, prior)
+    first = rotation_between(mean / (np.linalg.norm(mean) + 1e-9), down)
+    if prior.forearm == (0, 0, 0):
+        turn = rotation_about(down, rng.uniform(-180, 180)) @ first
+    else:
+        across = first @ elbows
+        across = across - (across @ down) * down
+        wanted = np.array([prior.right_side, 0.0, 0.0])
+        wanted = wanted - (wanted @ down) * down
+        angle = np.rad2deg(np.arctan2(np.cross(across, wanted) @ down, across @ wanted))
+        turn = rotation_about(down, float(angle) + rng.normal(0, 28)) @ first
+    return [
+        _Placed(pair.right, turn, np.zeros(3)),
+        _Placed(pair.left, turn @ pair.rotation, turn @ pair.translation),
+    ]
+
+
+def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior) -> Floats:
+    """Turn one hand so that its forearm comes from its side; the palm may face anywhere."""
+    lateral = (-1 if hand.left else 1) * prior.right_side * abs(rng.normal(0, 0.35))
+    down = _forearm_direction(rng, prior) + np.array([lateral, 0.0, 0.0])
+    down = down / np.linalg.norm(down)
+    return np.asarray(rotation_about(down, rng.uniform(-180, 180)) @ rotation_between(hand.forearm, down))
+
+
+def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior) -> list[_Placed]:
+    """Two hands side by side, not touching; mostly, but not always, each on its own side."""
+    while True:
+        hands = [draw_hand(rng, body, left=left) for left in (False, True)]
+        turns = [_turn_single(rng, hand, prior) for hand in hands]
+        own_side = prior.right_side * (1 if rng.random() < 0.92 else -1)
+        offset = np.array([-own_side * rng.uniform(90, 270), rng.normal(0, 55), rng.normal(0, 60)])
+        centres = [turn @ hand.joints.mean(axis=0) for hand, turn in zip(hands, turns, strict=True)]
+        shifts = [-centres[0], -centres[1] + offset]
+        spheres = [hand.spheres.moved(turn, shift) for hand, turn, shift in zip(hands, turns, shifts, strict=True)]
+        if overlap(*spheres) < -6.0:
+            return [_Placed(*parts) for parts in zip(hands, turns, shifts, strict=True)]
+
+
+def _in_front_of_camera(
+    rng: np.random.Generator, placed: list[_Placed], kind: Kind, view: View, size: int
+) -> Scene | None:
+    """Put the hands at a distance, off the optical axis, and cut a square out of the picture around them."""
+    prior = _VIEWS[view]
+    joints = np.concatenate([item.joints for item in placed])
+    distance = rng.uniform(*prior.distance)
+    half_field = np.tan(np.deg2rad(rng.uniform(*prior.field) / 2))
+    off_axis = rng.uniform(-0.75, 0.75, 2) * half_field * np.array([1.0, 0.7])
+    centre = (joints.min(axis=0) + joints.max(axis=0)) / 2
+    shift = distance * np.array([off_axis[0], off_axis[1], 1.0]) - centre
+    rays = (joints + shift)[:, :2] / (joints + shift)[:, 2:]
+    if (joints + shift)[:, 2].min() < _NEAREST_MM:
+        return None
+    low, high = rays.min(axis=0), rays.max(axis=0)
+    focal = size * rng.uniform(*_FILL) / (high - low).max()
+    middle = (size - 1) / 2 + rng.uniform(-0.06, 0.06, 2) * size
+    hands = tuple(_posed(item, shift) for item in placed)
+    if min(hand.vertices[: -len(HandModel.load().loop), 2].min() for hand in hands) < _NEAREST_MM:
+        return None
+    return Scene(kind, hands, np.full(2, focal), middle - focal * (low + high) / 2, (size, size), view)
+
+
+def _posed(item: _Placed, shift: Floats) -> PosedHand:
+    hand = item.hand
+    return PosedHand(
+        side="left" if hand.left else "right",
+        vertices=(hand.vertices @ item.rotation.T + item.translation + shift).astype(np.float32),
+        normals=(hand.normals @ item.rotation.T).astype(np.float32),
+        joints=(item.joints + shift).astype(np.float32),
+        rest=hand.body.rest,
+    )

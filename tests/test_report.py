@@ -1,0 +1,158 @@
+"""What a report says, and that it says all of it."""
+
+import io
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from unclasp.errors import DataError, UnclaspError
+from unclasp.hands import JOINT_NAMES
+from unclasp.report import Protocol, Report
+from unclasp.scores import SampleScore, Scores
+
+
+def make_report(protocol: Protocol | None = None, **optional: Any) -> Report:
+    """Two pictures: single with an error of 12 mm everywhere, both hands with 24 mm at one joint only."""
+    scores = Scores()
+    errors = np.where(np.isin(np.arange(42), (20, 41)), 0.0, 12.0)
+    valid = np.ones(42, dtype=np.bool_)
+    only = np.arange(42) == 3
+    scores.add(SampleScore(name="one", interacting=False, errors=errors, plane_errors=errors / 4, valid=valid))
+    scores.add(
+        SampleScore(name="both", interacting=True, errors=2 * errors, plane_errors=errors / 2, valid=only, **optional)
+    )
+    return Report.from_scores(scores, model="m", dataset="d", image_size=64, protocol=protocol or Protocol())
+
+
+def test_figures_by_hand() -> None:
+    figures = make_report().figures
+    assert figures["mpjpe_single_mm"] == pytest.approx(12 * 40 / 42)
+    assert figures["mpjpe_two_mm"] == 24
+    assert figures["mpjpe_all_mm"] == pytest.approx((12 * 39 + 18) / 42)
+    assert figures["mpjpe_all_sample_average_mm"] == pytest.approx((12 * 40 + 24) / 43)
+    assert figures["plane_two_px"] == 6
+    assert figures["auc_single"] == pytest.approx((38 + 0.25) / 50)
+    assert figures["auc_two"] == pytest.approx((26 + 0.25) / 50)
+    assert figures["mrrpe_mm"] is figures["handedness_accuracy"] is figures["mean_iou"] is None
+
+
+def test_the_protocol_shapes_the_figures() -> None:
+    forty = make_report(Protocol(joints=40)).figures
+    assert forty["mpjpe_single_mm"] == pytest.approx(12)
+    assert forty["mpjpe_all_mm"] == pytest.approx((12 * 39 + 18) / 40)
+    by_sample = make_report(Protocol(average="sample")).figures
+    assert by_sample["mpjpe_all_mm"] == pytest.approx((12 * 40 + 24) / 43)
+    assert by_sample["mpjpe_all_joint_average_mm"] == pytest.approx((12 * 39 + 18) / 42)
+    wrists = make_report(Protocol(pck_wrists=True))
+    assert wrists.pck["single"] is not None
+    assert wrists.pck["single"][0] == pytest.approx(2 / 42)
+    assert wrists.figures["auc_single"] == pytest.approx((2 * 50 + 40 * 38.25) / 42 / 50)
+    assert make_report().pck["single"][0] == 0  # type: ignore[index]
+
+
+def test_optional_figures_appear_when_they_are_known() -> None:
+    confusion = np.zeros((33, 33), dtype=np.int64)
+    confusion[0, 0], confusion[1, 1], confusion[1, 2] = 6, 3, 1
+    report = make_report(wrist_offset_error=31.25, handedness_correct=True, confusion=confusion)
+    assert report.figures["mrrpe_mm"] == 31.25
+    assert report.figures["handedness_accuracy"] == 1
+    assert report.figures["pixel_accuracy"] == 0.9
+    assert report.figures["hand_pixel_accuracy"] == 0.75
+    assert report.figures["mean_iou"] == pytest.approx((1 + 0.75 + 0) / 3)
+    lines = {line[:18].strip(): line.split()[-1] for line in str(report).splitlines()[2:13] if line}
+    assert lines["MRRPE mm"] == "31.25"
+    assert lines["Hand pixels"] == "0.7500"
+
+
+def test_joints_and_worst_samples_are_listed() -> None:
+    report = make_report()
+    assert tuple(report.joint_errors) == JOINT_NAMES
+    assert report.joint_errors["r_thumb1"] == 18
+    assert report.joint_errors["l_wrist"] == 0
+    assert [name for name, _ in report.worst] == ["both", "one"]
+    assert report.samples == {"single": 1, "two": 1, "all": 2}
+
+
+@pytest.mark.parametrize("optional", [{}, {"wrist_offset_error": 3.0}])
+def test_json_holds_everything_and_reads_back(optional: dict[str, float], tmp_path: Path) -> None:
+    report = make_report(Protocol(joints=40, pck_wrists=True), **optional)
+    content = json.loads(report.to_json())
+    assert set(content) == {field.name for field in fields(Report)} | {"protocol_in_words", "pck_thresholds_mm"}
+    assert set(content["protocol"]) == {field.name for field in fields(Protocol)}
+    assert "NaN" not in report.to_json()
+    assert Report.from_json(report.to_json()) == report
+    path = tmp_path / "deep" / "report.json"
+    report.save(path)
+    assert Report.from_json(path.read_text()) == report
+    assert [file.name for file in path.parent.iterdir()] == ["report.json"]
+
+
+def test_empty_buckets_are_null_in_json_and_a_dash_in_the_table() -> None:
+    scores = Scores()
+    report = Report.from_scores(scores, model="m", dataset="d", image_size=64, protocol=Protocol())
+    assert set(report.figures.values()) == {None}
+    assert report.pck == {"single": None, "two": None, "all": None}
+    assert Report.from_json(report.to_json()) == report
+    assert str(report).splitlines()[4].split() == ["MPJPE", "mm", "-", "-", "-"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "m"}', "3"])
+def test_what_is_not_a_report_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="not a report"):
+        Report.from_json(text)
+
+
+def test_the_text_names_the_whole_protocol() -> None:
+    text = str(make_report(Protocol(depth_source="relative", joints=40, average="sample", pck_wrists=True)))
+    for words in (
+        "m on d (64 x 64)", "predicted offset", "annotated box", "times 1.25", "own wrist", "scaling none", "40 joints",
+        "mmpose", "wrists in", "12.00", "threshold 0.5",
+    ):  # fmt: skip
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depth_source": "relative"}, {"depth_source": "given"}, {"box_source": "given"}, {"box_expansion": 1.5},
+        {"average": "sample"}, {"joints": 40}, {"pck_wrists": True},
+    ],
+)  # fmt: skip
+def test_every_choice_is_told_in_words(change: dict[str, Any]) -> None:
+    assert Protocol(**change).describe() != Protocol().describe()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("depth_source", "rootnet"), ("box_source", "detector"), ("average", "macro"), ("joints", 21),
+        ("root", "middle"), ("scaling", "bone"), ("box_expansion", 0.0),
+    ],
+)  # fmt: skip
+def test_unknown_choices_are_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(UnclaspError) as caught:
+        Protocol(**{field: value})
+    assert field in str(caught.value)
+    assert str(value) in str(caught.value)
+
+
+def test_the_table_shows_what_the_text_shows() -> None:
+    report = make_report(wrist_offset_error=31.25)
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(report.table())
+    shown = console.export_text()
+    for line in str(report).splitlines():
+        for word in line.split():
+            assert word in shown
+
+
+def test_names_can_be_given_later() -> None:
+    report = make_report()
+    named = report.named(model="small", dataset="synthetic:test")
+    assert (named.model, named.dataset, report.model) == ("small", "synthetic:test", "m")
+    assert named.figures == report.figures

@@ -1,0 +1,171 @@
+"""The accumulator: equal to the plain functions, and to itself however the samples are split."""
+
+import math
+import pickle
+from dataclasses import replace
+from functools import reduce
+from itertools import pairwise
+from operator import add
+
+import numpy as np
+import pytest
+
+from unclasp import metrics
+from unclasp.errors import UnclaspError
+from unclasp.scores import BUCKETS, WORST_KEPT, SampleScore, Scores
+
+
+def make_scores(count: int, seed: int = 0) -> list[SampleScore]:
+    rng = np.random.default_rng(seed)
+    return [
+        SampleScore(
+            name=f"sample {index:03}",
+            interacting=bool(rng.random() < 0.5),
+            errors=np.where(np.isin(np.arange(42), (20, 41)), 0.0, rng.gamma(2.0, 8.0, 42)),
+            plane_errors=rng.gamma(2.0, 2.0, 42),
+            valid=rng.random(42) < 0.6,
+            wrist_offset_error=float(rng.gamma(2.0, 15.0)) if rng.random() < 0.5 else None,
+            handedness_correct=bool(rng.random() < 0.8) if rng.random() < 0.9 else None,
+            confusion=rng.integers(0, 9, (33, 33)) if rng.random() < 0.7 else None,
+        )
+        for index in range(count)
+    ]
+
+
+def accumulate(samples: list[SampleScore]) -> Scores:
+    scores = Scores()
+    for sample in samples:
+        scores.add(sample)
+    return scores
+
+
+def state(scores: Scores) -> dict[str, object]:
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(scores).items()}
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_it_agrees_with_the_plain_functions(bucket: str) -> None:
+    samples = make_scores(23)
+    scores = accumulate(samples)
+    kept = [sample for sample in samples if bucket == "all" or sample.interacting == (bucket == "two")]
+    errors, plane, valid = (np.stack([getattr(s, key) for s in kept]) for key in ("errors", "plane_errors", "valid"))
+    assert scores.sample_count(bucket) == len(kept)
+    for average in ("joint", "sample"):
+        for wrists in (True, False):
+            columns = slice(None) if wrists else metrics.WITHOUT_WRISTS
+            expected = metrics.mpjpe(errors[:, columns], valid[:, columns], average=average)
+            assert scores.mpjpe(bucket, average=average, wrists=wrists) == pytest.approx(expected, abs=1e-10)
+            expected = metrics.mpjpe(plane[:, columns], valid[:, columns], average=average)
+            assert scores.plane_error(bucket, average=average, wrists=wrists) == pytest.approx(expected, abs=1e-10)
+    for wrists in (True, False):
+        expected_curve = metrics.pck_curve(errors, valid, wrists=wrists)
+        np.testing.assert_allclose(scores.pck_curve(bucket, wrists=wrists), expected_curve, atol=1e-15)
+    means = [errors[valid[:, joint], joint].mean() for joint in range(42)]
+    np.testing.assert_allclose(scores.joint_errors(bucket), means, atol=1e-10)
+
+
+def test_the_rest_agrees_too() -> None:
+    samples = make_scores(23)
+    scores = accumulate(samples)
+    offsets = [s.wrist_offset_error for s in samples if s.wrist_offset_error is not None]
+    assert scores.mrrpe() == pytest.approx(sum(offsets) / len(offsets), abs=1e-10)
+    told = [s.handedness_correct for s in samples if s.handedness_correct is not None]
+    assert scores.handedness_accuracy() == sum(told) / len(told)
+    np.testing.assert_array_equal(scores.confusion, sum(s.confusion for s in samples if s.confusion is not None))
+
+
+def test_all_pools_the_samples_and_is_not_the_mean_of_the_columns() -> None:
+    def constant(value: float, interacting: bool) -> SampleScore:
+        errors = np.full(42, value)
+        return SampleScore(
+            name="", interacting=interacting, errors=errors, plane_errors=errors, valid=np.ones(42, dtype=np.bool_)
+        )
+
+    scores = accumulate([constant(10.0, False), constant(20.0, True), constant(22.0, True), constant(24.0, True)])
+    assert [scores.mpjpe(bucket) for bucket in BUCKETS] == [10, 22, 19]
+
+
+@pytest.mark.parametrize("cuts", [(1,), (5, 6), (0, 13), (3, 4, 12)])
+def test_the_sum_of_shares_is_one_pass_to_the_bit(cuts: tuple[int, ...]) -> None:
+    samples = make_scores(13)
+    bounds = (0, *cuts, len(samples))
+    shares = [accumulate(samples[start:stop]) for start, stop in pairwise(bounds)]
+    assert state(reduce(add, shares)) == state(accumulate(samples))
+
+
+def test_neither_order_nor_interleaving_matters() -> None:
+    samples = make_scores(13)
+    whole = state(accumulate(samples))
+    assert state(accumulate(samples[::-1])) == whole
+    ranks = [accumulate(samples[rank::3]) for rank in range(3)]
+    assert state(ranks[2] + (ranks[0] + ranks[1])) == whole
+    travelled = [pickle.loads(pickle.dumps(rank)) for rank in ranks]  # noqa: S301
+    assert state(reduce(add, travelled)) == whole
+
+
+def test_adding_changes_neither_side() -> None:
+    left, right = accumulate(make_scores(4)), accumulate(make_scores(3, seed=1))
+    before = state(left), state(right)
+    total = left + right
+    total.add(make_scores(1, seed=2)[0])
+    assert (state(left), state(right)) == before
+
+
+def test_samples_are_not_changed() -> None:
+    (sample,) = make_scores(1)
+    kept = {key: np.copy(getattr(sample, key)) for key in ("errors", "plane_errors", "valid")}
+    for key in kept:
+        getattr(sample, key).flags.writeable = False
+    accumulate([sample, sample])
+    for key, before in kept.items():
+        np.testing.assert_array_equal(getattr(sample, key), before)
+
+
+def test_sums_do_not_lose_small_errors_beside_large_ones() -> None:
+    (sample,) = make_scores(1)
+    sample = replace(sample, valid=np.ones(42, dtype=np.bool_))
+    large = replace(sample, errors=np.full(42, 1e12))
+    small = replace(sample, errors=np.full(42, 2.0**-30))
+    scores = accumulate([large, *[small] * 999])
+    assert scores.error_sums.sum() == 42 * (10**12 * 2**40 + 999 * 2**10)
+
+
+def test_nothing_gives_nan_and_no_warning() -> None:
+    scores = Scores()
+    figures = [scores.mpjpe("all"), scores.plane_error("two"), scores.mrrpe(), scores.handedness_accuracy()]
+    assert all(math.isnan(figure) for figure in figures)
+    assert np.isnan(scores.pck_curve("single")).all()
+    assert np.isnan(scores.joint_errors("all")).all()
+    assert scores.sample_count("all") == 0
+
+
+def test_a_sample_without_valid_joints_counts_as_a_picture_only() -> None:
+    samples = make_scores(5)
+    blind = replace(samples[0], valid=np.zeros(42, dtype=np.bool_), errors=np.full(42, np.nan))
+    assert math.isnan(blind.mean_error)
+    scores, without = accumulate([*samples, blind]), accumulate(samples)
+    assert scores.sample_count("all") == 6
+    assert scores.mpjpe("all") == without.mpjpe("all")
+    assert scores.worst == without.worst
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"errors": np.full(42, np.nan)}, {"errors": np.full(42, np.inf)}, {"errors": np.full(42, 1e300)},
+        {"plane_errors": np.full(42, np.inf)}, {"wrist_offset_error": math.nan},
+    ],
+)  # fmt: skip
+def test_predictions_that_are_not_finite_are_refused_by_name(change: dict[str, object]) -> None:
+    (sample,) = make_scores(1)
+    scores = Scores()
+    with pytest.raises(UnclaspError, match="sample 000 is not finite"):
+        scores.add(replace(sample, **change))
+    assert state(scores) == state(Scores())
+
+
+def test_the_worst_samples_are_kept() -> None:
+    samples = make_scores(WORST_KEPT + 15)
+    expected = sorted(((s.name, s.mean_error) for s in samples), key=lambda pair: -pair[1])[:WORST_KEPT]
+    assert list(accumulate(samples).worst) == expected
+    assert list((accumulate(samples[:17]) + accumulate(samples[17:])).worst) == expected
