@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unclasp.batch import Batch
-from unclasp.checkpoint import load_state, load_strictly, save_state, save_weights
+from unclasp.checkpoint import load_model, load_state, load_strictly, save_state, save_weights
 from unclasp.config import Config, TrainConfig, from_dict, to_dict
 from unclasp.data import Dataset
 from unclasp.data.transforms import Example, collate, make_example, random_view
@@ -53,6 +53,8 @@ class RunOptions:
     """Steps between lines of the log."""
     backbone_weights: Path | None = None
     """ImageNet weights to start the backbone from; only at the start of a run."""
+    start_weights: Path | None = None
+    """Weights of the same model to start from; only at the start of a run."""
     max_steps: int | None = None
     """Stop after this many steps in all, as if the machine had gone away: the schedule is not shortened."""
 
@@ -200,6 +202,8 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None) ->
     model = build(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if state is not None:
         load_strictly(model, state["model"], str(options.out / STATE))
+    elif options.start_weights is not None:
+        load_strictly(model, load_model(options.start_weights)[0].state_dict(), str(options.start_weights))
     elif options.backbone_weights is not None:
         load_backbone(model, options.backbone_weights)
     return model.train()

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from unclasp.synth.scene import Scene
 
 from unclasp.synth.light import Setting
 from unclasp.synth.people import draw_person
 from unclasp.synth.raster import Floats
+from unclasp.synth.scene import Scene
 from unclasp.synth.strokes import CLOUDS, GRAIN, WOOD, Colour, Strokes
 
 _SHARES: Final[dict[str, dict[str, float]]] = {
@@ -36,7 +36,8 @@ def _linear_from_srgb() -> Floats:
 def srgb_from_linear(linear: npt.NDArray[np.floating]) -> Colour:
     """Convert linear light (0-1) to 0-255 sRGB."""
     clipped = np.clip(linear, 0, 1).astype(np.float64)
-    return np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055) * 255
+    display = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
+    return np.asarray(255 * display, dtype=np.float64)
 
 
 class Subject(NamedTuple):
@@ -88,7 +89,7 @@ def _brightness(strokes: Strokes, setting: Setting) -> float:
     return float(np.exp(strokes.rng.normal(-0.05, 0.35)))
 
 
-def _plain(strokes: Strokes, _: Subject) -> None:
+def _plain(strokes: Strokes, _subject: Subject) -> None:
     """A wall or a paper backdrop."""
     colour = strokes.colour(light=(20, 250))
     strokes.gradient(colour, np.clip(colour * strokes.uniform(0.6, 1.15), 0, 255))
@@ -115,7 +116,7 @@ def _room(strokes: Strokes) -> None:
     strokes.texture(CLOUDS, strokes.uniform(0.02, 0.14), zoom=strokes.uniform(0.6, 3))
 
 
-def _clutter(strokes: Strokes, _: Subject) -> None:
+def _clutter(strokes: Strokes, _subject: Subject) -> None:
     """A room, sometimes with textile-like stripes or tiles."""
     _room(strokes)
     if strokes.rng.random() < 0.3:
@@ -125,7 +126,7 @@ def _clutter(strokes: Strokes, _: Subject) -> None:
     strokes.texture(GRAIN, strokes.uniform(0.0, 0.08))
 
 
-def _outdoor(strokes: Strokes, _: Subject) -> None:
+def _outdoor(strokes: Strokes, _subject: Subject) -> None:
     """Sky, ground and leaves."""
     sky = np.array([strokes.uniform(150, 230), strokes.uniform(180, 235), strokes.uniform(200, 250)])
     ground = np.array([1.0, strokes.uniform(0.9, 1.15), strokes.uniform(0.55, 0.9)]) * strokes.uniform(40, 150)
@@ -148,7 +149,7 @@ def _outdoor(strokes: Strokes, _: Subject) -> None:
         strokes.bokeh()
 
 
-def _desk(strokes: Strokes, _: Subject) -> None:
+def _desk(strokes: Strokes, _subject: Subject) -> None:
     """A table or a floor seen from above, with paper, cups and keys on it."""
     top = strokes.colour(light=(25, 245), vivid=0.2)
     if strokes.rng.random() < 0.45:

@@ -13,6 +13,7 @@ from unclasp.synth.light import Setting
 from unclasp.synth.raster import Floats
 
 Image8 = npt.NDArray[np.uint8]
+Doubles = npt.NDArray[np.float64]
 
 _CURVE: Final = 1024
 _NOISE_SIZE: Final = 512
@@ -86,24 +87,30 @@ def _lens(rng: np.random.Generator, light: Floats) -> Floats:
     scale = min(light.shape[:2]) / 256
     kind = rng.random()
     if kind < 0.5:
-        return cv2.GaussianBlur(light, (0, 0), scale * float(rng.uniform(0.3, 0.8)))
+        return _blurred(light, scale * float(rng.uniform(0.3, 0.8)))
     if kind < 0.58:
-        return cv2.GaussianBlur(light, (0, 0), scale * float(rng.uniform(0.8, 2.0)))
+        return _blurred(light, scale * float(rng.uniform(0.8, 2.0)))
     if kind < 0.70:
-        length = scale * float(1.5 + 7.5 * rng.beta(1, 2.5))
-        angle = float(rng.uniform(0, np.pi))
-        size = 2 * int(np.ceil(length / 2)) + 1
-        kernel = np.zeros((size, size), dtype=np.float32)
-        steps = np.linspace(-length / 2, length / 2, 4 * size)
-        middle = size // 2
-        columns = np.clip(np.rint(middle + steps * np.cos(angle)).astype(int), 0, size - 1)
-        rows = np.clip(np.rint(middle + steps * np.sin(angle)).astype(int), 0, size - 1)
-        np.add.at(kernel, (rows, columns), 1.0)
-        return cv2.filter2D(light, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+        return _moved(light, scale * float(1.5 + 7.5 * rng.beta(1, 2.5)), float(rng.uniform(0, np.pi)))
     return light
 
 
-def _white_balance(rng: np.random.Generator, *, studio: bool) -> npt.NDArray[np.float64]:
+def _blurred(light: Floats, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(light, (0, 0), sigma), dtype=np.float32)
+
+
+def _moved(light: Floats, length: float, angle: float) -> Floats:
+    """Smear along a straight line: length in pixels, angle in radians."""
+    middle = math.ceil(length / 2)
+    kernel = np.zeros((2 * middle + 1, 2 * middle + 1), dtype=np.float32)
+    steps = np.linspace(-length / 2, length / 2, 8 * middle + 4)
+    columns, rows = np.rint(middle + steps * np.cos(angle)), np.rint(middle + steps * np.sin(angle))
+    np.add.at(kernel, (rows.astype(np.int64), columns.astype(np.int64)), 1.0)
+    smeared = cv2.filter2D(light, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(smeared, dtype=np.float32)
+
+
+def _white_balance(rng: np.random.Generator, *, studio: bool) -> Doubles:
     """Draw (3,) channel gains: along daylight mostly, a little along green; capture domes at times lean to olive."""
     gains = np.exp(
         np.array([0.5, 0.0, -0.5]) * rng.normal(0.02, 0.11) + np.array([-0.3, 0.4, -0.3]) * rng.normal(0, 0.05)
@@ -123,7 +130,7 @@ def _tone_curve(rng: np.random.Generator) -> Floats:
     contrast = rng.normal(0.12, 0.22)
     display = display + contrast * (display * display * (3 - 2 * display) - display)
     black = max(0.0, rng.normal(-0.02, 0.03))
-    return (255 * np.clip(black + (1 - black) * display, 0, 1)).astype(np.float32)
+    return np.asarray(255 * np.clip(black + (1 - black) * display, 0, 1), dtype=np.float32)
 
 
 def _sensor(rng: np.random.Generator) -> tuple[float, float]:
@@ -132,15 +139,23 @@ def _sensor(rng: np.random.Generator) -> tuple[float, float]:
     return level * rng.uniform(0.4, 1.0), level * rng.uniform(0.2, 1.0)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _expose(curve, light):
+@nb.njit(cache=True, nogil=True)
+def _expose(curve: Floats, light: float) -> float:
     """Look one value of linear light up in the tone curve."""
     last = curve.shape[0] - 1
-    return curve[min(last, int(math.sqrt(max(0.0, light)) * 0.5 * last))]
+    return float(curve[min(last, int(math.sqrt(max(0.0, light)) * 0.5 * last))])
 
 
 @nb.njit(cache=True, nogil=True)
-def _develop(light, curve, gains, look, noise, start, image):
+def _develop(
+    light: Floats,
+    curve: Floats,
+    gains: Doubles,
+    look: Doubles,
+    noise: Floats,
+    start: npt.NDArray[np.int64],
+    image: Image8,
+) -> None:
     """Apply gains, vignette, tone curve, saturation and noise per pixel; look = (saturation, vignette, shot, read)."""
     height, width = light.shape[:2]
     saturation, vignette, shot, read = look
@@ -165,17 +180,24 @@ def _develop(light, curve, gains, look, noise, start, image):
 def _file(rng: np.random.Generator, image: Image8) -> Image8:
     """Lower the resolution in some pictures, sharpen in some, compress most as JPEG."""
     height, width = image.shape[:2]
+    changed: cv2.typing.MatLike = image
     if rng.random() < 0.25:
         factor = float(rng.uniform(1.2, 2.2) if rng.random() < 0.8 else rng.uniform(2.2, 4))
         small = cv2.resize(image, (int(width / factor), int(height / factor)), interpolation=cv2.INTER_AREA)
         way = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
-        image = cv2.resize(small, (width, height), interpolation=way)
+        changed = cv2.resize(small, (width, height), interpolation=way)
     elif rng.random() < 0.15:
         soft = cv2.GaussianBlur(image, (0, 0), 1.0)
         amount = float(rng.uniform(0.2, 0.8))
-        image = cv2.addWeighted(image, 1 + amount, soft, -amount, 0)
+        changed = cv2.addWeighted(image, 1 + amount, soft, -amount, 0)
     if rng.random() < 0.75:
-        quality = int(100 - 70 * rng.beta(1.1, 2.5) - 4)
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return image
+        changed = _compressed(changed, int(96 - 66 * rng.beta(1.1, 2.5)))
+    return np.asarray(changed, dtype=np.uint8)
+
+
+def _compressed(image: cv2.typing.MatLike, quality: int) -> cv2.typing.MatLike:
+    """Store as JPEG of a quality from 30 to 96 and read again."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return image if decoded is None else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)

@@ -53,11 +53,11 @@ class Sky(NamedTuple):
 def _warm(log_ratio: float) -> Floats:
     """Return (3,) a colour of mean 1 whose log(red / blue) is as given."""
     colour = np.exp(np.array([0.5, 0.03, -0.5]) * log_ratio)
-    return (colour / colour.mean()).astype(np.float32)
+    return np.asarray(colour / colour.mean(), dtype=np.float32)
 
 
 def _unit(vector: npt.NDArray[np.floating]) -> Floats:
-    return (vector / (np.linalg.norm(vector) + 1e-12)).astype(np.float32)
+    return np.asarray(vector / (np.linalg.norm(vector) + 1e-12), dtype=np.float32)
 
 
 def sample_sky(rng: np.random.Generator, *, view: str) -> Sky:
@@ -112,11 +112,13 @@ def light_hands(sky: Sky, rows: Floats, faces: Ints, *, centre: Floats, radius: 
         The lights with the key light's shadow map.
     """
     vertices = np.ascontiguousarray(rows[:, POSITION : POSITION + 3])
-    shadow, shadow_from_camera = _shadow_map(sky.key, vertices, faces, centre, radius, _KEY_CELLS)
+    shadow, shadow_from_camera = _shadow_map(sky.key, vertices, faces, centre=centre, radius=radius, cells=_KEY_CELLS)
     maps = np.empty((len(sky.dome), _DOME_CELLS, _DOME_CELLS), dtype=np.float32)
     transforms = np.empty((len(sky.dome), 3, 4), dtype=np.float32)
     for light, direction in enumerate(sky.dome):
-        maps[light], transforms[light] = _shadow_map(direction, vertices, faces, centre, radius, _DOME_CELLS)
+        maps[light], transforms[light] = _shadow_map(
+            direction, vertices, faces, centre=centre, radius=radius, cells=_DOME_CELLS
+        )
     occluded_ambient(rows, sky.dome, sky.dome_colours, maps, transforms, _AMBIENT_BIAS_MM)
     directions = np.stack([sky.key, sky.fill])
     colours = np.stack([sky.key_colour, sky.fill_colour]).astype(np.float32)
@@ -124,7 +126,7 @@ def light_hands(sky: Sky, rows: Floats, faces: Ints, *, centre: Floats, radius: 
 
 
 def _shadow_map(
-    direction: Floats, vertices: Floats, faces: Ints, centre: Floats, radius: float, cells: int
+    direction: Floats, vertices: Floats, faces: Ints, *, centre: Floats, radius: float, cells: int
 ) -> tuple[Floats, Floats]:
     """Return (S, S) -depth along a parallel light, and the (3, 4) map from camera mm to (column, row, depth)."""
     forward = -np.asarray(direction, dtype=np.float64)

@@ -13,6 +13,10 @@ import numpy.typing as npt
 
 from unclasp.synth.raster import Floats
 
+Vector = tuple[float, float, float]
+Corners = tuple[int, int, int]
+"""The vertex rows of a triangle."""
+
 POSITION: Final = 0
 NORMAL: Final = 3
 REST: Final = 6
@@ -41,6 +45,8 @@ STRIPES: Final = 1
 CHECKS: Final = 2
 
 _NOISE_CELLS: Final = 32
+_Four = tuple[float, float, float, float]
+_Cells = tuple[Floats, Floats, Floats, Floats]
 
 
 class SkinStrengths(NamedTuple):
@@ -56,11 +62,11 @@ class SkinStrengths(NamedTuple):
     specular: float
     offset: float
     """Where in the noise this skin lies, cells."""
-    nail_tint: tuple[float, float, float]
+    nail_tint: Vector
     """Colour of the nails relative to the skin under them."""
     nail_paint: float
     """Share of `nail_colour` in the colour of the nails: 0 natural, 1 polished."""
-    nail_colour: tuple[float, float, float]
+    nail_colour: Vector
     """Linear RGB of the polish."""
 
 
@@ -83,8 +89,8 @@ class Surface(NamedTuple):
 class Material(NamedTuple):
     """A surface at one point, ready to be lit."""
 
-    albedo: tuple[float, float, float]
-    slope: tuple[float, float, float]
+    albedo: Vector
+    slope: Vector
     """What the bump takes away from the normal."""
     roughness: float
     specular: float
@@ -117,15 +123,15 @@ def sample_noise(table: Floats, points: npt.NDArray[np.floating]) -> Floats:
     return total.astype(np.float32)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def blend(rows, corners, weights, column):
+@nb.njit(cache=True, nogil=True)
+def blend(rows: Floats, corners: Corners, weights: Vector, column: int) -> float:
     """Interpolate one attribute."""
     a, b, c = corners
-    return weights[0] * rows[a, column] + weights[1] * rows[b, column] + weights[2] * rows[c, column]
+    return float(weights[0] * rows[a, column] + weights[1] * rows[b, column] + weights[2] * rows[c, column])
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def blend3(rows, corners, weights, column):
+@nb.njit(cache=True, nogil=True)
+def blend3(rows: Floats, corners: Corners, weights: Vector, column: int) -> Vector:
     """Interpolate three attributes."""
     return (
         blend(rows, corners, weights, column),
@@ -134,17 +140,17 @@ def blend3(rows, corners, weights, column):
     )
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _mix4(low, high, across, share, channel):
+@nb.njit(cache=True, nogil=True)
+def _mix4(low: _Cells, high: _Cells, across: _Four, share: float, channel: int) -> float:
     """Blend one channel of four cells below and four above."""
     a, b, c, d = across
     below = a * low[0][channel] + b * low[1][channel] + c * low[2][channel] + d * low[3][channel]
     above = a * high[0][channel] + b * high[1][channel] + c * high[2][channel] + d * high[3][channel]
-    return (1 - share) * below + share * above
+    return float((1 - share) * below + share * above)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _solid(table, x, y, z):
+@nb.njit(cache=True, nogil=True)
+def _solid(table: Floats, x: float, y: float, z: float) -> _Four:
     """Trilinear value and gradient of the periodic noise, as a 4-tuple."""
     mask = table.shape[0] - 1
     floor_x, floor_y, floor_z = math.floor(x), math.floor(y), math.floor(z)
@@ -162,8 +168,8 @@ def _solid(table, x, y, z):
     )
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _bell(x, width):
+@nb.njit(cache=True, nogil=True)
+def _bell(x: float, width: float) -> float:
     """A bump of height 1 that falls to zero at |x| = width."""
     t = x / width
     t = 1.0 - t * t
@@ -171,7 +177,7 @@ def _bell(x, width):
 
 
 @nb.njit(cache=True, nogil=True)
-def _crease(surface, finger, arc, palm, lines, wobble):
+def _crease(surface: Surface, finger: int, arc: float, palm: float, lines: Vector, wobble: float) -> float:
     """Depth 0-1 of the creases: lines across the finger joints, wrinkles on the knuckles, three lines of the palm."""
     depth = 0.0
     arc = arc + 0.4 * wobble
@@ -179,7 +185,9 @@ def _crease(surface, finger, arc, palm, lines, wobble):
         base, middle, end = surface.finger_joints[finger]
         if palm > 0.4:
             depth += _bell(arc - middle - 1.2, 1.3) + 0.7 * _bell(arc - middle + 2.0, 1.1)
-            depth += 0.8 * _bell(arc - end, 1.3) + 0.8 * _bell(arc - base - 0.48 * (middle - base), 1.3)
+            depth += 0.8 * _bell(arc - end, 1.3)
+            if finger > 0:
+                depth += 0.8 * _bell(arc - base - 0.48 * (middle - base), 1.3)
             depth *= min(1.0, (palm - 0.4) * 4.0)
         else:
             wrinkle = max(0.0, math.sin(arc * 1.9 + 1.6 * wobble)) * (0.7 + 0.4 * wobble)
@@ -191,7 +199,7 @@ def _crease(surface, finger, arc, palm, lines, wobble):
 
 
 @nb.njit(cache=True, nogil=True)
-def skin_at(surface, rows, corners, weights, finger):
+def skin_at(surface: Surface, rows: Floats, corners: Corners, weights: Vector, finger: int) -> Material:
     """Return the `Material` of skin, or of a nail."""
     skin = surface.skin
     rx, ry, rz = blend3(rows, corners, weights, REST)
@@ -223,7 +231,7 @@ def skin_at(surface, rows, corners, weights, finger):
 
 
 @nb.njit(cache=True, nogil=True)
-def worn_at(surface, rows, corners, weights, is_cloth):
+def worn_at(surface: Surface, rows: Floats, corners: Corners, weights: Vector, is_cloth: bool) -> Material:
     """Return the `Material` of a sleeve or of a strap."""
     rx, ry, rz = blend3(rows, corners, weights, REST)
     mid = _solid(surface.noise, 0.11 * rx + rz, 0.16 * ry, rz)

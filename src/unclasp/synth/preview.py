@@ -29,7 +29,7 @@ def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Image8:
             colour = FINGER_COLOURS[hand, local // 4].tolist()
             cv2.line(picture, points[joint], points[parent], colour, max(1, zoom), cv2.LINE_AA, _FINE)
             cv2.circle(picture, points[joint], zoom * 2**_FINE, colour, -1, cv2.LINE_AA, _FINE)
-    return picture
+    return np.asarray(picture, dtype=np.uint8)
 
 
 def draw_sample(sample: Generated) -> Image8:

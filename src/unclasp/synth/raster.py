@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
 SUBPIXEL: Final = 256.0
@@ -29,7 +30,7 @@ NEAR_MM: Final = 20.0
 class Screen(NamedTuple):
     """Vertices on a sampling grid."""
 
-    points: npt.NDArray[np.float64]
+    points: Doubles
     """(V, 2) column and row in grid steps, snapped to 1/256."""
     keys: Floats
     """(V,) 1 / z (perspective) or -depth (parallel light); NaN drops the triangles of the vertex."""
@@ -49,7 +50,7 @@ class Buffers(NamedTuple):
             return np.where(self.face >= 0, 1.0 / self.key, np.inf).astype(np.float32)
 
 
-def supersampled(points: npt.NDArray[np.float64], supersample: int) -> npt.NDArray[np.float64]:
+def supersampled(points: Doubles, supersample: int) -> Doubles:
     """Map picture coordinates (pixels) to a grid with `supersample` samples per pixel side.
 
     >>> supersampled(np.array([0.0, 1.0]), 2)
@@ -79,7 +80,7 @@ def project_to_grid(
     return Screen(snap(supersampled(pixels, supersample)), (1.0 / safe).astype(np.float32))
 
 
-def snap(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def snap(points: Doubles) -> Doubles:
     """Round grid coordinates to the subpixel lattice on which edge functions are exact."""
     return np.rint(points * SUBPIXEL) / SUBPIXEL
 
@@ -100,7 +101,7 @@ def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Buffer
 
 
 @nb.njit(cache=True, nogil=True)
-def _rasterize(points, keys, faces, face, best):
+def _rasterize(points: Doubles, keys: Floats, faces: Ints, face: Ints, best: Floats) -> None:
     height, width = face.shape
     face[:] = -1
     best[:] = -np.inf
@@ -134,8 +135,10 @@ def _rasterize(points, keys, faces, face, best):
                     face[row, column] = f
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def barycentric(points, keys, corners, x, y):
+@nb.njit(cache=True, nogil=True)
+def barycentric(
+    points: Doubles, keys: Floats, corners: tuple[int, int, int], x: float, y: float
+) -> tuple[float, float, float]:
     """Perspective-correct weights of a triangle's three vertices at grid point (x, y); keys are 1 / z."""
     a, b, c = corners
     xa, ya, xb, yb, xc, yc = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]

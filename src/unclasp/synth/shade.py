@@ -13,9 +13,24 @@ from typing import Final, NamedTuple
 
 import numba as nb
 import numpy as np
+import numpy.typing as npt
 
-from unclasp.synth.material import AMBIENT, CLOTH, NORMAL, POSITION, SKIN, Surface, blend3, skin_at, worn_at
+from unclasp.synth.material import (
+    AMBIENT,
+    CLOTH,
+    NORMAL,
+    POSITION,
+    SKIN,
+    Material,
+    Surface,
+    Vector,
+    blend3,
+    skin_at,
+    worn_at,
+)
 from unclasp.synth.raster import Floats, Ints, barycentric
+
+Bytes = npt.NDArray[np.uint8]
 
 _MERGE_MM: Final = 5.0
 """Samples whose depths lie within this belong to one surface."""
@@ -42,7 +57,7 @@ class Lights(NamedTuple):
 class View(NamedTuple):
     """The mesh on one sampling grid."""
 
-    points: "np.ndarray[tuple[int, int], np.dtype[np.float64]]"
+    points: npt.NDArray[np.float64]
     """(V, 2) grid steps."""
     keys: Floats
     """(V,) 1 / z."""
@@ -59,14 +74,14 @@ class Faces(NamedTuple):
     """(V, COLUMNS), see `material`."""
     corners: Ints
     """(F, 3)."""
-    kinds: "np.ndarray[tuple[int], np.dtype[np.uint8]]"
+    kinds: Bytes
     """(F,) SKIN, CLOTH or BAND."""
     fingers: Ints
     """(F,) finger 0-4 of a skin face, -1 elsewhere."""
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _place(transform, x, y, z):
+@nb.njit(cache=True, nogil=True)
+def _place(transform: Floats, x: float, y: float, z: float) -> Vector:
     """Apply a (3, 4) transform to a point."""
     m = transform
     return (
@@ -76,8 +91,8 @@ def _place(transform, x, y, z):
     )
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _bilinear_visibility(shadow, column, row, key):
+@nb.njit(cache=True, nogil=True)
+def _bilinear_visibility(shadow: Floats, column: float, row: float, key: float) -> float:
     """Share of the four cells around (column, row) that the light passes; 1 outside the map."""
     size = shadow.shape[0]
     i, j = math.floor(column), math.floor(row)
@@ -86,11 +101,13 @@ def _bilinear_visibility(shadow, column, row, key):
     fx, fy = column - i, row - j
     top = (1.0 - fx) * (key > shadow[j, i]) + fx * (key > shadow[j, i + 1])
     bottom = (1.0 - fx) * (key > shadow[j + 1, i]) + fx * (key > shadow[j + 1, i + 1])
-    return (1.0 - fy) * top + fy * bottom
+    return float((1.0 - fy) * top + fy * bottom)
 
 
 @nb.njit(cache=True, nogil=True)
-def occluded_ambient(rows, dome, dome_colours, maps, maps_from_camera, bias):
+def occluded_ambient(
+    rows: Floats, dome: Floats, dome_colours: Floats, maps: Floats, maps_from_camera: Floats, bias: float
+) -> None:
     """Write the AMBIENT columns: the dome's light at each vertex. Blocked light comes back once, dim and tinted.
 
     Args:
@@ -119,7 +136,7 @@ def occluded_ambient(rows, dome, dome_colours, maps, maps_from_camera, bias):
 
 
 @nb.njit(cache=True, nogil=True)
-def _key_visibility(lights, position, normal):
+def _key_visibility(lights: Lights, position: Vector, normal: Vector) -> float:
     """Share of the key light that arrives: nine bilinear taps of the shadow map around the point."""
     x = position[0] + _KEY_BIAS_MM * normal[0]
     y = position[1] + _KEY_BIAS_MM * normal[1]
@@ -134,19 +151,19 @@ def _key_visibility(lights, position, normal):
     return visible / 9.0
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _dot(a, b):
+@nb.njit(cache=True, nogil=True)
+def _dot(a: Vector, b: Vector) -> float:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _unit(x, y, z):
+@nb.njit(cache=True, nogil=True)
+def _unit(x: float, y: float, z: float) -> Vector:
     scale = 1.0 / math.sqrt(x * x + y * y + z * z + 1e-12)
     return scale * x, scale * y, scale * z
 
 
 @nb.njit(cache=True, nogil=True)
-def _highlight(normal, towards_eye, towards_light, roughness):
+def _highlight(normal: Vector, towards_eye: Vector, towards_light: Vector, roughness: float) -> float:
     """Cook-Torrance highlight: GGX distribution, Schlick's Fresnel term (F0 0.028), cosine included."""
     n_dot_l, n_dot_v = _dot(normal, towards_light), max(_dot(normal, towards_eye), 0.02)
     half = _unit(
@@ -163,7 +180,7 @@ def _highlight(normal, towards_eye, towards_light, roughness):
 
 
 @nb.njit(cache=True, nogil=True)
-def _lit(material, ambient, position, smooth_normal, lights):
+def _lit(material: Material, ambient: Vector, position: Vector, smooth_normal: Vector, lights: Lights) -> Vector:
     """Linear RGB that a material sends to the camera."""
     albedo, slope, wrap = material.albedo, material.slope, material.wrap
     normal = _unit(smooth_normal[0] - slope[0], smooth_normal[1] - slope[1], smooth_normal[2] - slope[2])
@@ -197,7 +214,7 @@ def _lit(material, ambient, position, smooth_normal, lights):
 
 
 @nb.njit(cache=True, nogil=True)
-def _shade_sample(mesh, view, surface, lights, f, x, y):
+def _shade_sample(mesh: Faces, view: View, surface: Surface, lights: Lights, f: int, x: int, y: int) -> Vector:
     """Linear RGB of face f at the grid point (x, y)."""
     corners = (mesh.corners[f, 0], mesh.corners[f, 1], mesh.corners[f, 2])
     weights = barycentric(view.points, view.keys, corners, x, y)
@@ -212,7 +229,7 @@ def _shade_sample(mesh, view, surface, lights, f, x, y):
 
 
 @nb.njit(cache=True, nogil=True)
-def _coverage(sub, row, column, samples, key):
+def _coverage(sub: View, row: int, column: int, samples: int, key: float) -> tuple[int, bool]:
     """Count the covered samples of a pixel, and tell whether they and its centre (key 1 / z) are one surface."""
     covered, near, far = 0, key, key
     for j in range(row * samples, (row + 1) * samples):
@@ -258,7 +275,15 @@ def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights
 
 
 @nb.njit(cache=True, nogil=True)
-def label_parts(view, corners, left, model_rows, probabilities, dominant, parts):
+def label_parts(
+    view: View,
+    corners: Ints,
+    left: npt.NDArray[np.bool_],
+    model_rows: Ints,
+    probabilities: Floats,
+    dominant: Bytes,
+    parts: Bytes,
+) -> None:
     """Write the part class of each pixel: argmax of the interpolated part probabilities, +16 for the left hand.
 
     Args:
@@ -277,7 +302,7 @@ def label_parts(view, corners, left, model_rows, probabilities, dominant, parts)
             if f < 0 or model_rows[corners[f, 0]] < 0:
                 continue
             a, b, c = model_rows[corners[f, 0]], model_rows[corners[f, 1]], model_rows[corners[f, 2]]
-            part = np.int64(dominant[a])
+            part = int(dominant[a])
             if dominant[b] != part or dominant[c] != part:
                 triple = (corners[f, 0], corners[f, 1], corners[f, 2])
                 wa, wb, wc = barycentric(view.points, view.keys, triple, column, row)

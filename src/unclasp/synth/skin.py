@@ -140,14 +140,14 @@ class SkinLook(NamedTuple):
 def lab_to_linear(lab: npt.NDArray[np.floating]) -> Floats:
     """Convert CIELAB (D65) to linear sRGB, clipped to 0.005-0.95; any shape (..., 3).
 
-    >>> lab_to_linear(np.array([50.0, 0.0, 0.0])).round(2).tolist()
+    >>> [round(float(value), 2) for value in lab_to_linear(np.array([50.0, 0.0, 0.0]))]
     [0.18, 0.18, 0.18]
     """
     lightness = (lab[..., 0] + 16) / 116
     root = np.stack([lightness + lab[..., 1] / 500, lightness, lightness - lab[..., 2] / 200], axis=-1)
     xyz = np.where(root > 6 / 29, root**3, 3 * (6 / 29) ** 2 * (root - 4 / 29)) * np.array([0.95047, 1.0, 1.08883])
     rgb_from_xyz = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
-    return np.clip(xyz @ rgb_from_xyz.T, 0.005, 0.95).astype(np.float32)
+    return np.asarray(np.clip(xyz @ rgb_from_xyz.T, 0.005, 0.95), dtype=np.float32)
 
 
 def sample_skin(rng: np.random.Generator) -> SkinLook:
@@ -168,7 +168,7 @@ def sample_skin(rng: np.random.Generator) -> SkinLook:
     mask = (paint.palm * np.clip(1.0 - 0.6 * paint.probabilities[:, 0], 0, 1))[:, None]
     albedo = back_rgb * (1 - mask) + palm_rgb * mask
     albedo = albedo * (1 + flush * paint.flush[:, None] * np.array([0.03, -0.12, -0.10]))
-    return SkinLook(albedo.astype(np.float32), low_noise, back_rgb, _strengths(rng, gloved=gloved), gloved)
+    return SkinLook(albedo.astype(np.float32), low_noise, lab_to_linear(back), _strengths(rng, gloved=gloved), gloved)
 
 
 def _strengths(rng: np.random.Generator, *, gloved: bool) -> SkinStrengths:

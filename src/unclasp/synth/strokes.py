@@ -53,9 +53,9 @@ class Strokes:
         """Draw an sRGB colour; most are muted."""
         grey = self.uniform(*light)
         spread = self.rng.beta(1.1, 1 / vivid) * 0.9
-        tint = self.rng.standard_normal(3)
-        tint = tint - tint.mean()
-        return np.clip(grey * (1 + spread * tint), 0, 255)
+        warmth, green = self.rng.standard_normal(2)
+        tint = warmth * np.array([1.0, 0.1, -1.1]) + 0.45 * green * np.array([-1.0, 1.6, -0.6])
+        return np.asarray(np.clip(grey * (1 + spread * tint), 0, 255))
 
     def gradient(self, first: Colour, second: Colour, *, angle: float | None = None) -> None:
         """Fill the canvas with a straight blend of two colours."""
@@ -74,11 +74,14 @@ class Strokes:
             source[y : y + size, x : x + size], (self.width, self.height), interpolation=cv2.INTER_LINEAR
         )
         if self.rng.random() < 0.5:
-            window = window[::-1] if kind == 2 else cv2.flip(window, 1)
+            window = window[::-1] if kind == WOOD else cv2.flip(window, 1)
         factor = np.clip(128 + 128 * strength * window, 0, 255).astype(np.uint8)
-        changed = cv2.multiply(self.canvas, cv2.merge([factor] * 3), scale=1 / 128)
+        self._multiply(factor, 1 / 128, region)
+
+    def _multiply(self, factor: Canvas8, scale: float, region: Canvas8 | None) -> None:
+        changed = cv2.multiply(self.canvas, cv2.merge([factor] * 3), scale=scale)
         if region is None:
-            self.canvas = changed
+            self.canvas = np.asarray(changed, dtype=np.uint8)
         else:
             cv2.copyTo(changed, region, self.canvas)
 
@@ -104,7 +107,7 @@ class Strokes:
         """Defocus what has been drawn so far, sigma in 256ths of the smaller side."""
         sigma *= self.side / 256
         if sigma > 0.3:
-            self.canvas = cv2.GaussianBlur(self.canvas, (0, 0), sigma)
+            self.canvas = np.asarray(cv2.GaussianBlur(self.canvas, (0, 0), sigma), dtype=np.uint8)
 
     def anywhere(self) -> Colour:
         """Draw a point of the canvas or a little outside."""
@@ -119,11 +122,7 @@ class Strokes:
         for turn in range(1 if self.rng.random() < 0.5 else 2):
             along = np.cos(angle + turn * np.pi / 2) * x + np.sin(angle + turn * np.pi / 2) * y
             factor *= 1 - depth * (np.sin(along * (2 * np.pi / period)) > duty)
-        changed = cv2.multiply(self.canvas, cv2.merge([factor.astype(np.uint8)] * 3), scale=1 / 110)
-        if region is None:
-            self.canvas = changed
-        else:
-            cv2.copyTo(changed, region, self.canvas)
+        self._multiply(factor.astype(np.uint8), 1 / 110, region)
 
     def bokeh(self) -> None:
         """Add discs of out-of-focus light."""
@@ -132,4 +131,4 @@ class Strokes:
             colour = self.colour(light=(40, 160), vivid=0.5)
             centre = self.anywhere().astype(int).tolist()
             cv2.circle(layer, centre, int(self.uniform(0.01, 0.06) * self.side), colour.tolist(), -1, cv2.LINE_AA)
-        self.canvas = cv2.add(self.canvas, layer)
+        self.canvas = np.asarray(cv2.add(self.canvas, layer), dtype=np.uint8)

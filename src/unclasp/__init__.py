@@ -1,0 +1,21 @@
+"""The 3D pose of two interacting hands from one RGB picture."""
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unclasp.model import DFL, build
+    from unclasp.pose import HandPose
+    from unclasp.predictor import Predictor
+
+__version__ = metadata.version("unclasp")
+__all__ = ["DFL", "HandPose", "Predictor", "__version__", "build"]
+
+_HOMES = {"DFL": "unclasp.model", "build": "unclasp.model", "HandPose": "unclasp.pose", "Predictor": "unclasp.predictor"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names on first use: importing unclasp alone loads nothing heavy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'unclasp' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,36 @@
+"""How fast things are, measured side by side. Times on shared machines are noisy: compare within one run."""
+
+import time
+from statistics import median
+
+import cv2
+import numpy as np
+
+from unclasp.synth.render import render
+from unclasp.synth.scene import SceneMix, sample_scene
+
+
+def synth_speed(count: int, *, size: int, supersample: int) -> str:
+    """Render `count` pictures on one core and return a table of medians per stage."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        posing, rendering = [], []
+        for index in range(-5, count):  # the first few compile and fill caches
+            rng = np.random.default_rng([0, index + 5])
+            start = time.perf_counter()
+            scene = sample_scene(rng, SceneMix(), size=size)
+            posed = time.perf_counter()
+            render(scene, rng, supersample=supersample)
+            if index >= 0:
+                posing.append(posed - start)
+                rendering.append(time.perf_counter() - posed)
+    finally:
+        cv2.setNumThreads(threads)
+    total = np.array(posing) + np.array(rendering)
+    return "\n".join([
+        f"{count} pictures of {size}x{size}, {supersample}x{supersample} samples per pixel, one core",
+        f"  hands, pose, contact   {median(posing) * 1e3:6.1f} ms median, {np.mean(posing) * 1e3:6.1f} ms mean",
+        f"  light, skin, effects   {median(rendering) * 1e3:6.1f} ms median, {np.mean(rendering) * 1e3:6.1f} ms mean",
+        f"  together               {1 / total.mean():6.1f} images/s",
+    ])  # fmt: skip

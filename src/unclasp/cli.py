@@ -1,0 +1,68 @@
+"""The command line: which command was meant, its arguments, and what to say when it fails. No logic."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+from unclasp import __version__
+from unclasp.errors import UnclaspError
+
+COMMANDS: Final = {
+    "predict": "Find the hands in pictures: an overlay and a JSON file for each.",
+    "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
+    "train": "Train a preset.",
+    "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",
+    "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",
+    "bench synth": "Measure how fast the engine renders.",
+    "presets": "List the presets, among them each row of the paper's Tables 1-3.",
+}
+_INTERRUPTED = 130
+_FAILED = 2
+
+
+def help_text() -> str:
+    """Return what `unclasp --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
+    return "\n".join([
+        "usage: unclasp COMMAND [ARGUMENTS]   (unclasp COMMAND --help tells them)",
+        "",
+        "The 3D pose of two interacting hands from one RGB picture.",
+        "",
+        *lines,
+        "",
+        f"unclasp {__version__}",
+    ])  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 some sources failed, 2 wrong use or data, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(help_text())
+        sys.exit(0 if words else _FAILED)
+    if words[0] == "--version":
+        print(__version__)
+        sys.exit(0)
+    try:
+        sys.exit(_run(words))
+    except UnclaspError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(_FAILED)
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _run(words: list[str]) -> int:
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            module = import_module("unclasp.commands")
+            run = getattr(module, name.replace(" ", "_"))
+            return int(run(words[length:]))
+    raise UnclaspError(f"there is no command {words[0]!r}; the commands are {', '.join(COMMANDS)}")

@@ -1,0 +1,81 @@
+"""From the network's crop to the picture and to millimetres, when nobody knows the camera.
+
+A 2.5D pose leaves two things open: the focal length and the distance. Without intrinsics the field of view of the picture's longer side
+is taken to be `FIELD_OF_VIEW`; the distance is the one at which the bones have the lengths of an average adult hand.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
+
+Floats = npt.NDArray[np.float64]
+
+FIELD_OF_VIEW: Final = 60.0
+"""Degrees across the longer side of a picture whose camera is not known: between phones (65-75) and portraits (40)."""
+BONE_LENGTHS_MM: Final = (
+    27.4, 35.8, 29.2, 43.3, 26.2, 23.1, 25.9, 102.5, 26.5, 27.2,
+    32.9, 98.5, 25.9, 23.7, 29.3, 94.7, 19.4, 15.3, 21.2, 91.4,
+)  # fmt: skip
+"""Length of each of the 20 bones of the mean hand (185 mm from wrist to middle finger tip), in the order of `hands.BONES`."""
+DEPTH_RANGE_MM: Final = (120.0, 4000.0)
+"""Distances outside of this range are not believed and are clipped."""
+
+
+def assumed_focal(width: int, height: int) -> float:
+    """Return the focal length in px that goes with `FIELD_OF_VIEW`.
+
+    >>> round(assumed_focal(1000, 500), 1)
+    866.0
+    """
+    return max(width, height) / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
+
+
+def wrist_depths(
+    rays: Floats, relative: Floats, present: npt.NDArray[np.bool_], *, left_minus_right: float | None
+) -> Floats:
+    """Find the depth of each wrist from the size of the hand.
+
+    With unknown wrist depth Z a joint is at (Z + z) (x, y, 1), so the squared length of a bone is quadratic in Z. Z is where the squared
+    lengths of a hand's 20 bones sum up to those of the mean hand; with both hands present and their depth difference known, where those
+    of both hands do.
+
+    Args:
+        rays: (42, 2) lateral position at depth 1: (u - cx) / fx, (v - cy) / fy.
+        relative: (42,) mm, depth relative to the joint's own wrist.
+        present: (2,) which hands count.
+        left_minus_right: mm between the wrists in depth, or None if not known.
+
+    Returns:
+        (2,) mm.
+    """
+    polynomials = [_squared_length(rays[hand], relative[hand]) for hand in HAND_SLICES]
+    if present.all() and left_minus_right is not None:
+        # Z of the left wrist is Z of the right one plus the offset d: a (Z + d)^2 + b (Z + d) + c.
+        a, b, c = polynomials[1]
+        d = left_minus_right
+        shifted = np.array([a, b + 2 * a * d, c + b * d + a * d * d])
+        right = _root(polynomials[0] + shifted)
+        return np.clip([right, right + d], *DEPTH_RANGE_MM)
+    return np.clip([_root(polynomial) for polynomial in polynomials], *DEPTH_RANGE_MM)
+
+
+def _squared_length(rays: Floats, relative: Floats) -> Floats:
+    """Return the coefficients in Z of the summed squared bone lengths minus the mean hand's."""
+    joints, parents = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
+    slope = rays[joints] - rays[parents]
+    offset = rays[joints] * relative[joints, None] - rays[parents] * relative[parents, None]
+    depth = relative[joints] - relative[parents]
+    constant = (offset**2).sum() + (depth**2).sum() - (np.array(BONE_LENGTHS_MM) ** 2).sum()
+    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), constant])
+
+
+def _root(polynomial: Floats) -> float:
+    """Return the larger root; where there is none, where the polynomial is smallest."""
+    a, b, c = polynomial
+    if a < 1e-12:
+        return DEPTH_RANGE_MM[1]
+    return float((-b + math.sqrt(max(b * b - 4 * a * c, 0.0))) / (2 * a))
