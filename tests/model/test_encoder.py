@@ -38,6 +38,12 @@ def test_positions_tell_all_pixels_apart() -> None:
     assert torch.cdist(code, code).fill_diagonal_(9.0).min() > 0.1
 
 
+def test_pixels_are_listed_row_by_row_and_x_comes_first() -> None:
+    x, y = pixel_centres(3).unflatten(0, (3, 3)).unbind(dim=-1)
+    torch.testing.assert_close(x[1], torch.tensor([1 / 6, 3 / 6, 5 / 6]))
+    torch.testing.assert_close(y[:, 1], torch.tensor([1 / 6, 3 / 6, 5 / 6]))
+
+
 def test_positions_are_not_stored_in_checkpoints() -> None:
     assert all(name.startswith("network.") for name in PositionFeatures(8, (2, 4)).state_dict())
 
@@ -75,6 +81,14 @@ def test_appearance_is_the_map_and_the_averaged_part_probabilities() -> None:
             torch.testing.assert_close(token[:, :15], maps[stride][:, :, y, x])
             window = parts[:, :, y * block : (y + 1) * block, x * block : (x + 1) * block]
             torch.testing.assert_close(token[:, 15:], window.mean(dim=(2, 3)))
+
+
+def test_the_pose_trains_the_segmentation_too() -> None:
+    model = build(tiny().model)
+    encoded = model.encoder(torch.randn(2, 3, 64, 64))
+    probabilities = encoded.levels[0].appearance[..., 15:]
+    (gradient,) = torch.autograd.grad(probabilities.square().sum(), model.encoder.segmentation[-1].weight)
+    assert gradient.any()
 
 
 def test_positions_do_not_depend_on_the_image() -> None:

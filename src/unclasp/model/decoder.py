@@ -48,9 +48,8 @@ def needs(config: ModelConfig) -> Needs:
         joint_image.append(after)
         between = after.union(KINDS[config.joint_image_relation])
         joint_joint.append(between)
-        before = between.union(KINDS[config.joint_joint_relation]) if config.joint_joint else between
-        after = before | estimate
-    return Needs(before, tuple(reversed(joint_joint)), tuple(reversed(joint_image)))
+        after = between.union(KINDS[config.joint_joint_relation]) if config.joint_joint else between
+    return Needs(after, tuple(reversed(joint_joint)), tuple(reversed(joint_image)))
 
 
 class Initialisation(nn.Module):

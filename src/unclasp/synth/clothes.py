@@ -190,9 +190,9 @@ def _sleeve(wardrobe: Wardrobe, arm: _Arm, start: float) -> Tube:
         radius = radius + 1.5 * (stations < start + wardrobe.cuff)[:, None]
     # the hem turns inwards, so that one does not look through the sleeve
     hem = np.full((1, _SIDES), max(3.0, skin[0] * 0.7))
-    return _tube(
-        arm, np.r_[start + 1.5, stations], np.concatenate([hem, radius]), CLOTH, np.zeros(_SIDES), wardrobe.phase
-    )
+    rings = np.concatenate([hem, radius])
+    stations = np.concatenate([[start + 1.5], stations])
+    return _tube(arm, stations, radius=rings, kind=CLOTH, mark=np.zeros(_SIDES), phase=wardrobe.phase)
 
 
 def _strap(wardrobe: Wardrobe, arm: _Arm, start: float, dorsal: Floats) -> Tube:
@@ -205,11 +205,11 @@ def _strap(wardrobe: Wardrobe, arm: _Arm, start: float, dorsal: Floats) -> Tube:
     dial = (apart < 0.55).astype(np.float64) if wardrobe.dial else np.zeros(_SIDES)
     rise = np.array([-6.0, 1.0, 2.2, 2.4, 2.2, 1.0, -6.0])
     radius = skin + rise[:, None] + 4.0 * dial * (rise > 2)[:, None]
-    return _tube(arm, stations, radius, BAND, dial, wardrobe.phase)
+    return _tube(arm, stations, radius=radius, kind=BAND, mark=dial, phase=wardrobe.phase)
 
 
 def _tube(
-    arm: _Arm, stations: npt.NDArray[np.float64], radius: npt.NDArray[np.float64], kind: int,
+    arm: _Arm, stations: npt.NDArray[np.float64], *, radius: npt.NDArray[np.float64], kind: int,
     mark: npt.NDArray[np.float64], phase: float,
 ) -> Tube:  # fmt: skip
     """Build rings of `radius` (R, S) at the stations (R,) along the arm, joined by triangles that face outward."""

@@ -4,12 +4,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from unclasp.synth.scene import Scene, SceneMix, sample_scene
 
 from unclasp.errors import UnclaspError
 from unclasp.hands import JOINTS_PER_HAND, NUM_JOINTS, PARTS_PER_HAND
 from unclasp.synth.raster import Floats
 from unclasp.synth.render import Rendered, render
+from unclasp.synth.scene import Scene, SceneMix, sample_scene
 
 MIN_HAND_SHARE: Final = 0.009
 """Every present hand fills at least this share of the picture."""

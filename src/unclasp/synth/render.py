@@ -4,7 +4,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from unclasp.synth.scene import PosedHand, Scene
 
 from unclasp.synth import background, effects
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
@@ -12,6 +11,7 @@ from unclasp.synth.hand import HandModel
 from unclasp.synth.light import Sky, light_hands, sample_sky
 from unclasp.synth.material import COLUMNS, SKIN, Surface, noise_table
 from unclasp.synth.raster import Buffers, Floats, Ints, project_to_grid, rasterize
+from unclasp.synth.scene import PosedHand, Scene
 from unclasp.synth.shade import Faces, Lights, View, label_parts, shade
 from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin
 

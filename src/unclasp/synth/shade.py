@@ -289,11 +289,11 @@ def label_parts(
     Args:
         view: `View` with one sample per pixel.
         corners: (F, 3).
-        left: (F,) whether the face belongs to the left hand.
-        model_rows: (V,) row of `probabilities` of each vertex, -1 for what is not a hand.
+        left: (F,) whether it is the left hand.
+        model_rows: (V,) row in the hand model of each vertex, -1 for what is not a hand.
         probabilities: (M, 17) of the hand model, 0 = forearm.
         dominant: (M,) their argmax.
-        parts: (H, W) uint8, written.
+        parts: (H, W), written.
     """
     parts[:] = 0
     for row in range(parts.shape[0]):

@@ -1,0 +1,420 @@
+"""Users' pictures: find them, read them as RGB, name their outputs.
+
+A picture is an (H, W, 3) uint8 RGB array, upright (its EXIF orientation applied), transparency laid over white. Files
+are checked by their structure before OpenCV sees them, because it decodes truncated files with a grey tail and prints.
+"""
+
+import os
+import re
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unclasp.errors import ImageError
+
+Picture = NDArray[np.uint8]
+
+MIN_SIDE = 16
+"""Smallest width and height, in pixels."""
+MAX_PIXELS = 200_000_000
+"""Largest width × height that is decoded."""
+MAX_BYTES = 2**31 - 1
+"""Largest file that is read: OpenCV's own buffers end here."""
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
+
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing, restart marker nor fill byte
+_FOREIGN: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"%PDF", "a PDF document"),
+    (0, b"GIF8", "a GIF"),
+    (8, b"AVI ", "a video"),
+    (0, b"\x1a\x45\xdf\xa3", "a video"),
+    (4, b"ftyphe", "a HEIC picture"),
+    (4, b"ftypmif1", "a HEIC picture"),
+    (4, b"ftypavi", "an AVIF picture"),
+    (4, b"ftyp", "a video"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+)
+_TURNS: dict[int, Callable[[Picture], Picture]] = {  # EXIF orientation -> upright
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
+    8: lambda image: np.rot90(image, 1),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing to predict: a picture's path, or the error to report in its place."""
+
+    path: Path | None
+    """The picture; None where there is an error."""
+    error: str | None
+    """One line that begins with what was given; None where there is a path."""
+    given: str
+    """The caller's own word for it."""
+
+
+def read_picture(path: Path | str) -> Picture:
+    """Read a picture file, upright.
+
+    Args:
+        path: JPEG, PNG, WebP, BMP or TIFF; the content decides, not the suffix.
+
+    Returns:
+        (H, W, 3) uint8 RGB. 16-bit pixels are scaled to 8 bits, grey is repeated, transparency is laid over white.
+
+    Raises:
+        ImageError: One line that begins with the path, for anything that is not a whole picture of a usable size.
+    """
+    try:
+        return _decode(_read_bytes(Path(path)))
+    except ImageError as error:
+        raise ImageError(f"{str(path) or repr('')}: {error}") from None
+
+
+def check_image(image: object) -> Picture:
+    """Return a caller's array as an (H, W, 3) uint8 RGB picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; also (H, W) or (H, W, 1) grey and (H, W, 4) RGBA, all uint8.
+
+    Returns:
+        (H, W, 3), contiguous; the caller's own memory where nothing had to change.
+    """
+    if not isinstance(image, np.ndarray):
+        hint = "read the file with read_picture" if isinstance(image, str | Path) else "convert it with np.asarray"
+        raise ImageError(f"image must be an (H, W, 3) uint8 RGB array, got {type(image).__name__}; {hint}")
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
+        got = f"{image.dtype} of shape {image.shape}"
+        raise ImageError(f"image must be (H, W, 3) uint8 RGB, got {got}; {_array_hint(image)}")
+    if min(image.shape[:2]) < MIN_SIDE:
+        raise ImageError(f"image must be at least {MIN_SIDE} × {MIN_SIDE} pixels, got {image.shape}; use a larger one")
+    return np.ascontiguousarray(_to_rgb(image))
+
+
+def find_pictures(sources: Sequence[str | Path]) -> list[Source]:
+    """List the pictures that files, folders and quoted globs stand for, each file once.
+
+    Folders are searched recursively, by suffix, in sorted order, without hidden files; a file given by name is always
+    listed. What cannot be used becomes an entry with an error, in its place, so that the others are still done.
+
+    Args:
+        sources: Paths or patterns such as "photos/*.jpg".
+    """
+    found: list[Source] = []
+    seen: set[Path] = set()
+    for given in [sources] if isinstance(sources, str | Path) else sources:
+        for source in _expand(str(given)):
+            resolved = source.path.resolve() if source.path else None
+            if resolved is None or resolved not in seen:
+                found.append(source)
+            if resolved is not None:
+                seen.add(resolved)
+    return found
+
+
+def output_stems(paths: Sequence[Path | str]) -> list[str]:
+    """Return an output name without suffix for each path, all different even where case does not count.
+
+    A shared stem gets the names of its parent folders in front, as many as are needed; a number is added where folders
+    do not help.
+
+    >>> output_stems(["a/hand.jpg", "b/hand.jpg", "b/hand.png", "wave.jpg"])
+    ['a_hand', 'b_hand', 'b_hand_2', 'wave']
+    """
+    words = [_folders_and_stem(Path(path)) for path in paths]
+    names = {word: word[-1] for word in words}
+    depth = 1
+    while depth < max(map(len, words), default=0):
+        depth += 1
+        uses = Counter(name.casefold() for name in names.values())
+        names = {w: "_".join(w[-depth:]) if uses[name.casefold()] > 1 else name for w, name in names.items()}
+    return _number([names[word] for word in words])
+
+
+def _folders_and_stem(path: Path) -> tuple[str, ...]:
+    return (*(part for part in path.parent.parts if part not in (path.anchor, "..")), path.stem)
+
+
+def _number(names: Sequence[str]) -> list[str]:
+    """Append _2, _3, … to names that came before."""
+    wanted = {name.casefold() for name in names}
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        candidate, count = name, 1
+        while candidate.casefold() in taken or (count > 1 and candidate.casefold() in wanted):
+            count += 1
+            candidate = f"{name}_{count}"
+        taken.add(candidate.casefold())
+        unique.append(candidate)
+    return unique
+
+
+def _expand(given: str) -> Iterator[Source]:
+    """Yield what one word of the command line stands for; at least one source."""
+    path = Path(given)
+    try:
+        if path.suffix.lower() in VIDEO_SUFFIXES or (given.isdigit() and not path.exists()):
+            error = "videos and cameras are not supported yet; extract the frames as pictures and give their folder"
+        elif given and path.is_dir():
+            yield from _search_folder(path, given)
+            return
+        elif given and path.exists():
+            yield Source(path, None, given)
+            return
+        elif any(letter in given for letter in "*?["):
+            matches = sorted(filter(_is_picture, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+            yield from (Source(match, None, given) for match in matches)
+            if matches:
+                return
+            error = "the pattern matches no pictures; check it, or give a folder"
+        else:
+            error = "expected a picture, folder or pattern, found nothing of this name; check the spelling"
+    except (OSError, ValueError, NotImplementedError) as problem:
+        error = f"expected a picture, folder or pattern, got a name that cannot be used ({problem}); check the spelling"
+    yield Source(None, f"{given or repr(given)}: {error}", given)
+
+
+def _search_folder(folder: Path, given: str) -> Iterator[Source]:
+    """Yield the pictures under a folder, then its unreadable folders, or an error if there is neither."""
+    problems: list[OSError] = []
+    found = []
+    for root, folders, files in os.walk(folder, onerror=problems.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
+    yield from (Source(path, None, given) for path in sorted(found))
+    for problem in problems:
+        error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its rights"
+        yield Source(None, error, given)
+    if not found and not problems:
+        error = f"expected a folder with pictures ({' '.join(sorted(PICTURE_SUFFIXES))}), found none; check the folder"
+        yield Source(None, f"{given}: {error}", given)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _array_hint(image: NDArray[np.generic]) -> str:
+    """Say how to mend an array that is no picture."""
+    if image.ndim == 4:
+        return "pass one picture at a time, image[0]"
+    if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
+        return "put the channels last with image.transpose(1, 2, 0)"
+    if image.dtype.kind == "f":
+        return "if it is 0…1, multiply by 255 and convert with .astype(np.uint8)"
+    return "convert it to 8 bits per channel, 3 channels"
+
+
+def _to_rgb(image: Picture) -> Picture:
+    """Bring (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) to (H, W, 3); alpha is laid over white."""
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    if image.shape[2] == 3:
+        return image
+    alpha = image[..., 3:].astype(np.uint16)
+    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 65152: fits
+
+
+def _refuse(expected: str, got: str, advice: str) -> ImageError:
+    return ImageError(f"expected {expected}, got {got}; {advice}")
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Read a file that can be a picture."""
+    try:
+        if path.is_dir():
+            raise _refuse("a picture file", "a folder", "name a picture in it")
+        if not path.exists():
+            raise _refuse("a picture file", "nothing at this path", "check the spelling")
+        if not path.is_file():
+            raise _refuse("a picture file", "a device or pipe", "save the picture to a file first")
+        if path.stat().st_size > MAX_BYTES:
+            raise _refuse(f"at most {MAX_BYTES:,} bytes", f"{path.stat().st_size:,}", "use a smaller picture")
+        return path.read_bytes()
+    except OSError as error:
+        raise _refuse("a picture file", f"one that cannot be opened ({error.strerror})", "check its rights") from None
+
+
+def _decode(data: bytes) -> Picture:
+    """Check a file's structure and size, then decode it."""
+    kind, check = _recognise(data)
+    try:
+        exif = check(data)
+        image = _decode_pixels(data, kind)
+    except (struct.error, EOFError):
+        raise _refuse(f"a whole {kind}", "one that is truncated or damaged", "copy or download it again") from None
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
+        raise _refuse("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")
+    if image.dtype == np.uint16:
+        image = cv2.convertScaleAbs(image, alpha=1 / 257)
+    if channels > 1:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGRA2RGBA)
+    upright = _TURNS.get(_orientation(exif), _TURNS[1])
+    return np.ascontiguousarray(upright(_to_rgb(np.asarray(image, dtype=np.uint8))))
+
+
+def _decode_pixels(data: bytes, kind: str) -> NDArray[np.generic]:
+    """Return the pixels as stored: BGR(A) or grey, not turned (but OpenCV turns TIFF always)."""
+    plain = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # CMYK becomes BGR; a BMP's fourth byte is no alpha
+    try:
+        with _quiet_opencv():
+            flags = plain if kind in ("JPEG", "BMP") else cv2.IMREAD_UNCHANGED
+            image: NDArray[np.generic] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if "MAX_IMAGE_PIXELS" in str(error):
+            advice = "raise the limit or shrink the picture"
+            raise _refuse("at most OPENCV_IO_MAX_IMAGE_PIXELS pixels", "more", advice) from None
+        image = None
+    if image is None:
+        raise EOFError
+    return image
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing what the exception already says."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _recognise(data: bytes) -> tuple[str, Callable[[bytes], bytes]]:
+    """Return the format and its check, which returns the EXIF block and refuses bad sizes and truncation."""
+    if not data:
+        raise _refuse("a picture", "an empty file", "copy or download it again")
+    for magic, kind, check in _FORMATS:
+        if data.startswith(magic) and (kind != "WebP" or data[8:12] == b"WEBP"):
+            return kind, check
+    unknown = "a text file" if data[:64].isascii() and b"\0" not in data[:64] else "an unknown format"
+    foreign = next((name for at, magic, name in _FOREIGN if data.startswith(magic, at)), unknown)
+    advice = "extract its frames as pictures first" if foreign == "a video" else "convert it to JPEG or PNG"
+    raise _refuse("a JPEG, PNG, WebP, BMP or TIFF picture", foreign, advice)
+
+
+def _check_size(width: int, height: int) -> None:
+    """Refuse a picture by its header, before anything is decoded."""
+    if min(width, height) < MIN_SIDE:
+        raise _refuse(f"at least {MIN_SIDE} × {MIN_SIDE} pixels", f"{width} × {height}", "use a larger picture")
+    if width * height > MAX_PIXELS:
+        raise _refuse(f"at most {MAX_PIXELS:,} pixels", f"{width} × {height}", "shrink the picture first")
+
+
+def _check_jpeg(data: bytes) -> bytes:
+    """Walk the segments and scans up to the end-of-image marker; what follows it (phones' extras) is ignored."""
+    exif, position, seen = b"", 2, set()
+    while found := _JPEG_MARKER.search(data, position):
+        marker, position = found[0][1], found.end()
+        if marker == 0xD9 and seen >= {"frame", "scan"}:
+            return exif
+        if marker in (0x01, 0xD8, 0xD9):  # no payload
+            continue
+        (length,) = struct.unpack_from(">H", data, position)
+        payload = data[position + 2 : position + length]
+        if marker == 0xE1 and payload.startswith(b"Exif\0\0"):
+            exif = exif or payload
+        elif marker == 0xDA:
+            seen.add("scan")
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            height, width = struct.unpack_from(">HH", payload, 1)
+            _check_size(width, height)
+            seen.add("frame")
+        position += length
+    raise EOFError
+
+
+def _check_png(data: bytes) -> bytes:
+    """Walk the chunks, with their checksums, up to IEND."""
+    _check_size(*struct.unpack_from(">II", data, 16))
+    exif, position, kind = b"", 8, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, position)
+        (checksum,) = struct.unpack_from(">I", data, position + 8 + length)
+        if checksum != zlib.crc32(data[position + 4 : position + 8 + length]):
+            raise EOFError
+        if kind == b"eXIf":
+            exif = data[position + 8 : position + 8 + length]
+        position += 12 + length
+    return exif
+
+
+def _check_webp(data: bytes) -> bytes:
+    """Read the size of the three kinds of WebP, and the EXIF chunk of the extended one."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        _check_size(*(1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27)))
+    elif kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        _check_size(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    else:
+        _check_size(*(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26)))
+    end = 8 + int(struct.unpack_from("<I", data, 4)[0])
+    position = 12
+    while position + 8 <= end:
+        name, length = struct.unpack_from("<4sI", data, position)
+        if name == b"EXIF":
+            return data[position + 8 : position + 8 + length]
+        position += 8 + length + length % 2
+    return b""
+
+
+def _check_bmp(data: bytes) -> bytes:
+    layout = "<HH" if struct.unpack_from("<I", data, 14)[0] == 12 else "<ii"
+    width, height = struct.unpack_from(layout, data, 18)
+    _check_size(width, abs(height))
+    return b""
+
+
+def _check_tiff(data: bytes) -> bytes:
+    tags = _tiff_tags(data)
+    _check_size(tags.get(256, 0), tags.get(257, 0))
+    return b""  # OpenCV turns TIFF by itself
+
+
+def _tiff_tags(data: bytes) -> dict[int, int]:
+    """Return the first value of each tag of the first directory of a TIFF file or EXIF block."""
+    order = "<" if data.startswith(b"II") else ">"
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    tags = {}
+    for at in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", data, at)
+        (tags[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, at + 8)
+    return tags
+
+
+def _orientation(exif: bytes) -> int:
+    """Return the EXIF orientation; 1 (upright) where there is none or the block is damaged."""
+    try:
+        return _tiff_tags(exif.removeprefix(b"Exif\0\0")).get(274, 1)
+    except struct.error:
+        return 1
+
+
+_FORMATS: tuple[tuple[bytes, str, Callable[[bytes], bytes]], ...] = (
+    (b"\xff\xd8\xff", "JPEG", _check_jpeg),
+    (b"\x89PNG\r\n\x1a\n", "PNG", _check_png),
+    (b"RIFF", "WebP", _check_webp),
+    (b"BM", "BMP", _check_bmp),
+    (b"II*\0", "TIFF", _check_tiff),
+    (b"MM\0*", "TIFF", _check_tiff),
+)
