@@ -1,6 +1,6 @@
 """The 3D pose of two interacting hands from one RGB picture."""
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,14 +8,22 @@ if TYPE_CHECKING:
     from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
 
-__version__ = metadata.version("unclasp")
+    __version__: str
+
 __all__ = ["DFL", "HandPose", "Predictor", "__version__", "build"]
 
-_HOMES = {"DFL": "unclasp.model", "build": "unclasp.model", "HandPose": "unclasp.pose", "Predictor": "unclasp.predictor"}
+_HOMES = {
+    "DFL": "unclasp.model",
+    "build": "unclasp.model",
+    "HandPose": "unclasp.pose",
+    "Predictor": "unclasp.predictor",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import public names on first use: importing unclasp alone loads nothing heavy."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("unclasp")
     if name not in _HOMES:
         raise AttributeError(f"module 'unclasp' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

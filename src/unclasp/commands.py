@@ -1,8 +1,11 @@
-"""What each command takes and does. The arguments are dataclasses, whose docstrings are the help text; heavy imports wait for the run."""
+"""What each command takes and does.
+
+The arguments are dataclasses, whose docstrings are the help text; heavy imports wait for the run.
+"""
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -15,6 +18,7 @@ from unclasp.config import Config
 from unclasp.errors import UnclaspError
 
 if TYPE_CHECKING:
+    from unclasp.picture import Source
     from unclasp.predictor import Predictor
 
 _Arguments = TypeVar("_Arguments")
@@ -23,12 +27,16 @@ Sources = Annotated[tuple[str, ...], tyro.conf.Positional]
 
 def _parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:
     options: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(kind, args=words, prog=f"unclasp {name}", **options)
+    parsed: _Arguments = tyro.cli(kind, args=words, prog=f"unclasp {name}", **options)
+    return parsed
 
 
 @dataclass(frozen=True)
 class PredictArguments:
-    """Find the hands in pictures. Each gets OUT/NAME.png, the overlay with 3D views, and OUT/NAME.json (docs/json-schema.md)."""
+    """Find the hands in pictures.
+
+    Each picture gets OUT/NAME.png, the overlay with 3D views, and OUT/NAME.json (docs/json-schema.md).
+    """
 
     sources: Sources
     """Pictures, folders or globs."""
@@ -54,19 +62,25 @@ def predict(words: list[str]) -> int:
     from unclasp.picture import find_pictures, output_stems
     from unclasp.predictor import Predictor
 
-    sources = find_pictures(arguments.sources)
-    if not sources:
+    if not arguments.sources:
         raise UnclaspError("name at least one picture, folder or glob")
-    stems = iter(output_stems([source.path for source in sources if source.path is not None]))
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
+    sources = [source for source in find_pictures(arguments.sources) if not _is_earlier_result(source, arguments.out)]
+    if not sources:
+        raise UnclaspError(f"the sources hold nothing but the earlier results in {arguments.out}")
+    paths = [source.path for source in sources if source.path is not None]
+    stems = iter(output_stems(paths))
+    untouchable = {path.resolve() for path in paths}
     predictor = Predictor.load(arguments.weights, device=arguments.device, flip_test=arguments.flip_test)
     done: list[dict[str, Any]] = []
     errors = Console(stderr=True)
     shown = track(sources, "predict", console=errors, disable=len(sources) == 1 or not sys.stderr.isatty())
     for source in shown:
         if source.path is None:
-            entry = {"source": source.given, "error": source.error}
+            entry: dict[str, Any] = {"source": source.given, "error": source.error}
         else:
-            entry = _predict_one(predictor, source.path, next(stems), arguments)
+            entry = _predict_one(predictor, source.path, next(stems), arguments, untouchable=untouchable)
         done.append(entry)
         if "error" in entry:
             errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
@@ -77,10 +91,20 @@ def predict(words: list[str]) -> int:
     failed = sum("error" in entry for entry in done)
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
-    return 1 if failed else 0
+    return 0 if not failed else 1 if failed < len(done) else 2
 
 
-def _predict_one(predictor: "Predictor", path: Path, stem: str, arguments: PredictArguments) -> dict[str, Any]:
+def _is_earlier_result(source: "Source", out: Path) -> bool:
+    """Tell whether a searched folder led into the folder of results that lies inside of it."""
+    if source.path is None:
+        return False
+    out = out.resolve()
+    return out in source.path.resolve().parents and Path(source.given).resolve() in out.parents
+
+
+def _predict_one(
+    predictor: "Predictor", path: Path, stem: str, arguments: PredictArguments, *, untouchable: set[Path]
+) -> dict[str, Any]:
     import cv2
 
     from unclasp.files import write_bytes
@@ -88,15 +112,16 @@ def _predict_one(predictor: "Predictor", path: Path, stem: str, arguments: Predi
 
     try:
         image = read_picture(path)
-        pose = predictor(image, arguments.box, focal=arguments.focal)
+        pose = replace(predictor(image, arguments.box, focal=arguments.focal), source=str(path))
         overlay, numbers = arguments.out / f"{stem}.png", arguments.out / f"{stem}.json"
-        if path.resolve() in (overlay.resolve(), numbers.resolve()):
-            raise UnclaspError(f"{overlay} would overwrite its own source; choose another --out")
+        if overlay.resolve() in untouchable:
+            raise UnclaspError(f"{overlay} is one of the sources and is not overwritten; choose another --out")
         drawn = cv2.imencode(".png", pose.plot(image)[..., ::-1])[1].tobytes()
-        pose.save_json(numbers)
         write_bytes(overlay, drawn)
-    except (UnclaspError, OSError) as error:
-        told = str(error) if str(path) in str(error) else f"{path}: {error}"
+        pose.save_json(numbers)  # last: where there is a JSON, the result is whole
+    except (UnclaspError, OSError, MemoryError, cv2.error) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        told = reason if str(path) in reason else f"{path}: {reason}"
         return {"source": str(path), "error": told}
     return {"source": str(path), "hands": list(pose.sides), "overlay": str(overlay), "json": str(numbers)}
 
@@ -144,9 +169,7 @@ def train(words: list[str]) -> int:
         words = ["small", *words]
     preset = configs.preset(words[0])
     # tyro needs a value for the required `data` when a default is given; it stays required.
-    arguments = _parse(
-        TrainArguments, words[1:], "train PRESET", TrainArguments(data=tyro.MISSING, config=preset)
-    )
+    arguments = _parse(TrainArguments, words[1:], "train PRESET", TrainArguments(data=tyro.MISSING, config=preset))
     from unclasp.data import open_dataset
     from unclasp.train import RunOptions
     from unclasp.train import train as run
@@ -240,7 +263,10 @@ def synth_preview(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class WriteArguments:
-    """Write synthetic pictures in InterHand2.6M's layout, with part masks. An interrupted run goes on where it stopped."""
+    """Write synthetic pictures in InterHand2.6M's layout, with part masks.
+
+    An interrupted run goes on where it stopped.
+    """
 
     out: Path
     """Folder of the data set; train on it with --data interhand:OUT."""
@@ -308,5 +334,3 @@ def _need_synth() -> None:
         import numba  # noqa: F401
     except ModuleNotFoundError as error:
         raise UnclaspError("rendering needs numba: pip install 'unclasp[synth]'") from error
-
-

@@ -1,7 +1,8 @@
 """From the network's crop to the picture and to millimetres, when nobody knows the camera.
 
-A 2.5D pose leaves two things open: the focal length and the distance. Without intrinsics the field of view of the picture's longer side
-is taken to be `FIELD_OF_VIEW`; the distance is the one at which the bones have the lengths of an average adult hand.
+A 2.5D pose leaves two things open: the focal length and the distance. Without intrinsics the field of view of the
+picture's longer side is taken to be `FIELD_OF_VIEW`; the distance is the one at which the bones have the lengths of an
+average adult hand.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 FIELD_OF_VIEW: Final = 60.0
 """Degrees across the longer side of a picture whose camera is not known: between phones (65-75) and portraits (40)."""
@@ -20,9 +21,14 @@ BONE_LENGTHS_MM: Final = (
     27.4, 35.8, 29.2, 43.3, 26.2, 23.1, 25.9, 102.5, 26.5, 27.2,
     32.9, 98.5, 25.9, 23.7, 29.3, 94.7, 19.4, 15.3, 21.2, 91.4,
 )  # fmt: skip
-"""Length of each of the 20 bones of the mean hand (185 mm from wrist to middle finger tip), in the order of `hands.BONES`."""
+"""Lengths of the 20 bones of the mean synthetic hand, in the order of `hands.BONES`; the middle finger's tip is 185 mm
+from the wrist."""
+_SQUARED_LENGTH: Final = sum(length**2 for length in BONE_LENGTHS_MM)
 DEPTH_RANGE_MM: Final = (120.0, 4000.0)
 """Distances outside of this range are not believed and are clipped."""
+LATERAL_SHARE: Final = 0.1
+"""At least this share of the squared bone lengths is seen across the view; relative depths that leave less are not
+believed."""
 
 
 def assumed_focal(width: int, height: int) -> float:
@@ -39,9 +45,9 @@ def wrist_depths(
 ) -> Floats:
     """Find the depth of each wrist from the size of the hand.
 
-    With unknown wrist depth Z a joint is at (Z + z) (x, y, 1), so the squared length of a bone is quadratic in Z. Z is where the squared
-    lengths of a hand's 20 bones sum up to those of the mean hand; with both hands present and their depth difference known, where those
-    of both hands do.
+    With unknown wrist depth Z a joint is at (Z + z) (x, y, 1), so the squared length of a bone is quadratic in Z. Z is
+    where the squared lengths of a hand's 20 bones sum up to those of the mean hand; with both hands present and their
+    depth difference known, where those of both hands do.
 
     Args:
         rays: (42, 2) lateral position at depth 1: (u - cx) / fx, (v - cy) / fy.
@@ -58,7 +64,7 @@ def wrist_depths(
         a, b, c = polynomials[1]
         d = left_minus_right
         shifted = np.array([a, b + 2 * a * d, c + b * d + a * d * d])
-        right = _root(polynomials[0] + shifted)
+        right = _root(polynomials[0] + shifted, hands=2)
         return np.clip([right, right + d], *DEPTH_RANGE_MM)
     return np.clip([_root(polynomial) for polynomial in polynomials], *DEPTH_RANGE_MM)
 
@@ -69,13 +75,17 @@ def _squared_length(rays: Floats, relative: Floats) -> Floats:
     slope = rays[joints] - rays[parents]
     offset = rays[joints] * relative[joints, None] - rays[parents] * relative[parents, None]
     depth = relative[joints] - relative[parents]
-    constant = (offset**2).sum() + (depth**2).sum() - (np.array(BONE_LENGTHS_MM) ** 2).sum()
+    constant = (offset**2).sum() + (depth**2).sum() - _SQUARED_LENGTH
     return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), constant])
 
 
-def _root(polynomial: Floats) -> float:
-    """Return the larger root; where there is none, where the polynomial is smallest."""
+def _root(polynomial: Floats, *, hands: int = 1) -> float:
+    """Return the larger root, or a little more where too few of the squared lengths would be left across the view.
+
+    a Z^2 + b Z + c is a (Z - Z0)^2 - l, where Z0 = -b / 2a and l is the part of the squared lengths that depends on Z.
+    """
     a, b, c = polynomial
     if a < 1e-12:
         return DEPTH_RANGE_MM[1]
-    return float((-b + math.sqrt(max(b * b - 4 * a * c, 0.0))) / (2 * a))
+    lateral = max(b * b / (4 * a) - c, hands * LATERAL_SHARE * _SQUARED_LENGTH)
+    return float(-b / (2 * a) + math.sqrt(lateral / a))

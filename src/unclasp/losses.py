@@ -157,38 +157,37 @@ def compute_losses(prediction: Prediction, batch: Batch, config: LossConfig, ima
             f"parts must have the size of the finest feature map, {tuple(prediction.part_logits.shape[2:])}, "
             f"got {tuple(batch.parts.shape[1:])}"
         )
-    target = to_space(batch.pose_2p5d, image_size)
-    taus = (config.plane_threshold, config.depth_threshold)
-    pose = to_space(prediction.pose_2p5d, image_size)
-    losses = {
-        "pose": pose_loss(
-            pose, target, batch.valid,
-            plane_weight=config.plane_weight, depth_weight=config.depth_weight, thresholds=taus,
-        ),
-        "focal": focal_loss(prediction.part_logits, batch.parts, batch.parts_valid, gamma=config.focal_gamma),
-        "dice": dice_loss(prediction.part_logits, batch.parts, batch.parts_valid, epsilon=config.dice_epsilon),
-    }  # fmt: skip
-    if prediction.steps:
-        steps = [
-            pose_loss(
-                to_space(step, image_size), target[..., :2], batch.valid,
-                plane_weight=1.0, depth_weight=0.0, thresholds=taus,
-            )
-            for step in prediction.steps
-        ]  # fmt: skip
-        losses["steps"] = torch.stack(steps).mean()
-    if prediction.relations and config.relation_weight > 0:
-        rows = [
-            relation_loss(logits, target[..., :2], batch.valid, sigma=config.relation_sigma)
-            for logits in prediction.relations
-        ]
-        losses["relation"] = torch.stack(rows).mean()
+    losses = _joint_losses(prediction, batch, config, image_size)
+    losses["focal"] = focal_loss(prediction.part_logits, batch.parts, batch.parts_valid, gamma=config.focal_gamma)
+    losses["dice"] = dice_loss(prediction.part_logits, batch.parts, batch.parts_valid, epsilon=config.dice_epsilon)
     if prediction.presence is not None:
         losses["presence"] = presence_loss(prediction.presence, batch.hand_type, batch.hand_type_valid)
     if prediction.root_depth is not None:
         losses["root_depth"] = root_depth_loss(
             prediction.root_depth, batch.root_depth, batch.root_depth_valid, threshold=config.depth_threshold
         )
+    return losses
+
+
+def _joint_losses(prediction: Prediction, batch: Batch, config: LossConfig, image_size: int) -> dict[str, Tensor]:
+    """Compute the terms of the joints; each iteration's estimate has the final pose's loss, in the plane alone."""
+    target = to_space(batch.pose_2p5d, image_size)
+    plane = target[..., :2]
+    taus = (config.plane_threshold, config.depth_threshold)
+    alpha, beta = config.plane_weight, config.depth_weight
+    pose = to_space(prediction.pose_2p5d, image_size)
+    losses = {"pose": pose_loss(pose, target, batch.valid, plane_weight=alpha, depth_weight=beta, thresholds=taus)}
+    if prediction.steps:
+        steps = [
+            pose_loss(step, plane, batch.valid, plane_weight=1.0, depth_weight=0.0, thresholds=taus)
+            for step in (to_space(step, image_size) for step in prediction.steps)
+        ]
+        losses["steps"] = torch.stack(steps).mean()
+    if prediction.relations and config.relation_weight > 0:
+        rows = [
+            relation_loss(logits, plane, batch.valid, sigma=config.relation_sigma) for logits in prediction.relations
+        ]
+        losses["relation"] = torch.stack(rows).mean()
     return losses
 
 

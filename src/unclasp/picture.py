@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,9 +29,8 @@ MAX_PIXELS = 200_000_000
 """Largest width × height that is decoded."""
 MAX_BYTES = 2**31 - 1
 """Largest file that is read: OpenCV's own buffers end here."""
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
 
+_LOGGING: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has these functions in cv2 itself
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing, restart marker nor fill byte
 _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
@@ -53,18 +53,6 @@ _TURNS: dict[int, Callable[[Picture], Picture]] = {  # EXIF orientation -> uprig
     7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
     8: lambda image: np.rot90(image, 1),
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """One thing to predict: a picture's path, or the error to report in its place."""
-
-    path: Path | None
-    """The picture; None where there is an error."""
-    error: str | None
-    """One line that begins with what was given; None where there is a path."""
-    given: str
-    """The caller's own word for it."""
 
 
 def read_picture(path: Path | str) -> Picture:
@@ -106,111 +94,7 @@ def check_image(image: object) -> Picture:
     return np.ascontiguousarray(_to_rgb(image))
 
 
-def find_pictures(sources: Sequence[str | Path]) -> list[Source]:
-    """List the pictures that files, folders and quoted globs stand for, each file once.
-
-    Folders are searched recursively, by suffix, in sorted order, without hidden files; a file given by name is always
-    listed. What cannot be used becomes an entry with an error, in its place, so that the others are still done.
-
-    Args:
-        sources: Paths or patterns such as "photos/*.jpg".
-    """
-    found: list[Source] = []
-    seen: set[Path] = set()
-    for given in [sources] if isinstance(sources, str | Path) else sources:
-        for source in _expand(str(given)):
-            resolved = source.path.resolve() if source.path else None
-            if resolved is None or resolved not in seen:
-                found.append(source)
-            if resolved is not None:
-                seen.add(resolved)
-    return found
-
-
-def output_stems(paths: Sequence[Path | str]) -> list[str]:
-    """Return an output name without suffix for each path, all different even where case does not count.
-
-    A shared stem gets the names of its parent folders in front, as many as are needed; a number is added where folders
-    do not help.
-
-    >>> output_stems(["a/hand.jpg", "b/hand.jpg", "b/hand.png", "wave.jpg"])
-    ['a_hand', 'b_hand', 'b_hand_2', 'wave']
-    """
-    words = [_folders_and_stem(Path(path)) for path in paths]
-    names = {word: word[-1] for word in words}
-    depth = 1
-    while depth < max(map(len, words), default=0):
-        depth += 1
-        uses = Counter(name.casefold() for name in names.values())
-        names = {w: "_".join(w[-depth:]) if uses[name.casefold()] > 1 else name for w, name in names.items()}
-    return _number([names[word] for word in words])
-
-
-def _folders_and_stem(path: Path) -> tuple[str, ...]:
-    return (*(part for part in path.parent.parts if part not in (path.anchor, "..")), path.stem)
-
-
-def _number(names: Sequence[str]) -> list[str]:
-    """Append _2, _3, … to names that came before."""
-    wanted = {name.casefold() for name in names}
-    taken: set[str] = set()
-    unique = []
-    for name in names:
-        candidate, count = name, 1
-        while candidate.casefold() in taken or (count > 1 and candidate.casefold() in wanted):
-            count += 1
-            candidate = f"{name}_{count}"
-        taken.add(candidate.casefold())
-        unique.append(candidate)
-    return unique
-
-
-def _expand(given: str) -> Iterator[Source]:
-    """Yield what one word of the command line stands for; at least one source."""
-    path = Path(given)
-    try:
-        if path.suffix.lower() in VIDEO_SUFFIXES or (given.isdigit() and not path.exists()):
-            error = "videos and cameras are not supported yet; extract the frames as pictures and give their folder"
-        elif given and path.is_dir():
-            yield from _search_folder(path, given)
-            return
-        elif given and path.exists():
-            yield Source(path, None, given)
-            return
-        elif any(letter in given for letter in "*?["):
-            matches = sorted(filter(_is_picture, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
-            yield from (Source(match, None, given) for match in matches)
-            if matches:
-                return
-            error = "the pattern matches no pictures; check it, or give a folder"
-        else:
-            error = "expected a picture, folder or pattern, found nothing of this name; check the spelling"
-    except (OSError, ValueError, NotImplementedError) as problem:
-        error = f"expected a picture, folder or pattern, got a name that cannot be used ({problem}); check the spelling"
-    yield Source(None, f"{given or repr(given)}: {error}", given)
-
-
-def _search_folder(folder: Path, given: str) -> Iterator[Source]:
-    """Yield the pictures under a folder, then its unreadable folders, or an error if there is neither."""
-    problems: list[OSError] = []
-    found = []
-    for root, folders, files in os.walk(folder, onerror=problems.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
-    yield from (Source(path, None, given) for path in sorted(found))
-    for problem in problems:
-        error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its rights"
-        yield Source(None, error, given)
-    if not found and not problems:
-        error = f"expected a folder with pictures ({' '.join(sorted(PICTURE_SUFFIXES))}), found none; check the folder"
-        yield Source(None, f"{given}: {error}", given)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _array_hint(image: NDArray[np.generic]) -> str:
+def _array_hint(image: NDArray[Any]) -> str:
     """Say how to mend an array that is no picture."""
     if image.ndim == 4:
         return "pass one picture at a time, image[0]"
@@ -270,13 +154,12 @@ def _decode(data: bytes) -> Picture:
     return np.ascontiguousarray(upright(_to_rgb(np.asarray(image, dtype=np.uint8))))
 
 
-def _decode_pixels(data: bytes, kind: str) -> NDArray[np.generic]:
-    """Return the pixels as stored: BGR(A) or grey, not turned (but OpenCV turns TIFF always)."""
-    plain = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # CMYK becomes BGR; a BMP's fourth byte is no alpha
+def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
+    """Return the pixels as stored: BGR(A) or grey, not turned (but OpenCV always turns TIFF), CMYK as BGR."""
     try:
         with _quiet_opencv():
-            flags = plain if kind in ("JPEG", "BMP") else cv2.IMREAD_UNCHANGED
-            image: NDArray[np.generic] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            flags = cv2.IMREAD_COLOR if kind == "BMP" else cv2.IMREAD_UNCHANGED  # unchanged OS/2 BMPs come out grey
+            image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if "MAX_IMAGE_PIXELS" in str(error):
             advice = "raise the limit or shrink the picture"
@@ -290,12 +173,12 @@ def _decode_pixels(data: bytes, kind: str) -> NDArray[np.generic]:
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
     """Keep OpenCV from printing what the exception already says."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    level = _LOGGING.getLogLevel()
+    _LOGGING.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        _LOGGING.setLogLevel(level)
 
 
 def _recognise(data: bytes) -> tuple[str, Callable[[bytes], bytes]]:
@@ -321,35 +204,32 @@ def _check_size(width: int, height: int) -> None:
 
 def _check_jpeg(data: bytes) -> bytes:
     """Walk the segments and scans up to the end-of-image marker; what follows it (phones' extras) is ignored."""
-    exif, position, seen = b"", 2, set()
+    exif, position = b"", 2
     while found := _JPEG_MARKER.search(data, position):
         marker, position = found[0][1], found.end()
-        if marker == 0xD9 and seen >= {"frame", "scan"}:
+        if marker == 0xD9:
             return exif
-        if marker in (0x01, 0xD8, 0xD9):  # no payload
+        if marker in (0x01, 0xD8):  # no payload
             continue
         (length,) = struct.unpack_from(">H", data, position)
         payload = data[position + 2 : position + length]
         if marker == 0xE1 and payload.startswith(b"Exif\0\0"):
             exif = exif or payload
-        elif marker == 0xDA:
-            seen.add("scan")
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack_from(">HH", payload, 1)
             _check_size(width, height)
-            seen.add("frame")
         position += length
     raise EOFError
 
 
 def _check_png(data: bytes) -> bytes:
-    """Walk the chunks, with their checksums, up to IEND."""
+    """Walk the chunks up to IEND, with the checksums of those that matter (capital first letter)."""
     _check_size(*struct.unpack_from(">II", data, 16))
     exif, position, kind = b"", 8, b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, position)
         (checksum,) = struct.unpack_from(">I", data, position + 8 + length)
-        if checksum != zlib.crc32(data[position + 4 : position + 8 + length]):
+        if kind[:1].isupper() and checksum != zlib.crc32(data[position + 4 : position + 8 + length]):
             raise EOFError
         if kind == b"eXIf":
             exif = data[position + 8 : position + 8 + length]
@@ -418,3 +298,122 @@ _FORMATS: tuple[tuple[bytes, str, Callable[[bytes], bytes]], ...] = (
     (b"II*\0", "TIFF", _check_tiff),
     (b"MM\0*", "TIFF", _check_tiff),
 )
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One thing to predict: a picture's path, or the error to report in its place."""
+
+    path: Path | None
+    """The picture; None where there is an error."""
+    error: str | None
+    """One line that begins with what was given; None where there is a path."""
+    given: str
+    """The caller's own word for it."""
+
+
+def find_pictures(sources: Sequence[str | Path]) -> list[Source]:
+    """List the pictures that files, folders and quoted globs stand for, each file once.
+
+    Folders are searched recursively, by suffix, in sorted order, without hidden files; a file given by name is always
+    listed. What cannot be used becomes an entry with an error, in its place, so that the others are still done.
+
+    Args:
+        sources: Paths or patterns such as "photos/*.jpg".
+    """
+    found: list[Source] = []
+    seen: set[Path] = set()
+    for given in [sources] if isinstance(sources, str | Path) else sources:
+        for source in _expand(str(given)):
+            resolved = source.path.resolve() if source.path else None
+            if resolved is None or resolved not in seen:
+                found.append(source)
+            if resolved is not None:
+                seen.add(resolved)
+    return found
+
+
+def output_stems(paths: Sequence[Path | str]) -> list[str]:
+    """Return an output name without suffix for each path, all different even where case does not count.
+
+    A shared stem gets the names of its parent folders in front, as many as are needed; a number is added where folders
+    do not help.
+
+    >>> output_stems(["a/hand.jpg", "b/hand.jpg", "b/hand.png", "wave.jpg"])
+    ['a_hand', 'b_hand', 'b_hand_2', 'wave']
+    """
+    words = [_folders_and_stem(Path(path)) for path in paths]
+    names = {word: word[-1] for word in words}
+    depth = 1
+    while depth < max(map(len, words), default=0):
+        depth += 1
+        uses = Counter(name.casefold() for name in names.values())
+        names = {w: "_".join(w[-depth:]) if uses[name.casefold()] > 1 else name for w, name in names.items()}
+    return _number([names[word] for word in words])
+
+
+def _folders_and_stem(path: Path) -> tuple[str, ...]:
+    return (*(part for part in path.parent.parts if part not in (path.anchor, "..")), path.stem)
+
+
+def _number(names: Sequence[str]) -> list[str]:
+    """Append _2, _3, … to names that came before."""
+    wanted = {name.casefold() for name in names}
+    taken: set[str] = set()
+    unique = []
+    for name in names:
+        candidate, count = name, 1
+        while candidate.casefold() in taken or (count > 1 and candidate.casefold() in wanted):
+            count += 1
+            candidate = f"{name}_{count}"
+        taken.add(candidate.casefold())
+        unique.append(candidate)
+    return unique
+
+
+def _expand(given: str) -> Iterator[Source]:
+    """Yield what one word of the command line stands for; at least one source."""
+    path = Path(given)
+    try:
+        if given and path.is_dir():
+            yield from _search_folder(path, given)
+            return
+        if path.suffix.lower() in VIDEO_SUFFIXES or (given.isdigit() and not path.exists()):
+            error = "videos and cameras are not supported yet; extract the frames as pictures and give their folder"
+        elif given and path.exists():
+            yield Source(path, None, given)
+            return
+        elif any(letter in given for letter in "*?["):
+            matches = sorted(filter(_is_picture, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+            yield from (Source(match, None, given) for match in matches)
+            if matches:
+                return
+            error = "the pattern matches no pictures; check it, or give a folder"
+        else:
+            error = "expected a picture, folder or pattern, found nothing of this name; check the spelling"
+    except (OSError, ValueError, NotImplementedError) as problem:
+        error = f"expected a picture, folder or pattern, got a name that cannot be used ({problem}); check the spelling"
+    yield Source(None, f"{given or repr(given)}: {error}", given)
+
+
+def _search_folder(folder: Path, given: str) -> Iterator[Source]:
+    """Yield the pictures under a folder, then its unreadable folders, or an error if there is neither."""
+    problems: list[OSError] = []
+    found = []
+    for root, folders, files in os.walk(folder, onerror=problems.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
+    yield from (Source(path, None, given) for path in sorted(found))
+    for problem in problems:
+        error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its rights"
+        yield Source(None, error, given)
+    if not found and not problems:
+        error = f"expected a folder with pictures ({' '.join(sorted(PICTURE_SUFFIXES))}), found none; check the folder"
+        yield Source(None, f"{given}: {error}", given)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from unclasp.files import write_text
 from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, ROOTS, SIDES, Order, Side
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 SCHEMA: Final = 1
 """Version of the JSON form; it changes when a key changes its meaning or goes away."""
@@ -58,6 +58,8 @@ class HandPose:
     """Width and height in px."""
     model: str
     """Name of the weights."""
+    source: str | None = None
+    """The picture's file, where there is one."""
 
     def __post_init__(self) -> None:
         for name in ("joints_2d", "joints_3d", "joints_cam", "presence", "box"):
@@ -77,7 +79,9 @@ class HandPose:
             ValueError: No such side or order.
         """
         if side not in SIDES or order not in HAND_ORDERS:
-            raise ValueError(f"side must be one of {SIDES} and order one of {tuple(HAND_ORDERS)}, got {side!r}, {order!r}")
+            raise ValueError(
+                f"side must be one of {SIDES} and order one of {tuple(HAND_ORDERS)}, got {side!r}, {order!r}"
+            )
         joints, reorder = HAND_SLICES[SIDES.index(side)], HAND_ORDERS[order]
         return self.joints_2d[joints][reorder], self.joints_3d[joints][reorder]
 
@@ -93,7 +97,7 @@ class HandPose:
             "schema": SCHEMA,
             "unclasp": metadata.version("unclasp"),
             "model": self.model,
-            "image": {"width": self.image_size[0], "height": self.image_size[1]},
+            "image": {"source": self.source, "width": self.image_size[0], "height": self.image_size[1]},
             "box": _rounded(self.box),
             "camera": {
                 "focal": list(self.camera.focal), "princpt": list(self.camera.princpt), "assumed": self.camera.assumed,
@@ -116,7 +120,7 @@ class HandPose:
 
     def to_json(self) -> str:
         """Return the JSON form as text."""
-        return json.dumps(self.to_dict(), indent=1)
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def save_json(self, path: Path | str) -> None:
         """Write the JSON form whole."""
@@ -124,7 +128,7 @@ class HandPose:
 
     def plot(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Draw both hands over the picture, and in 3D beside it: (H', W', 3) uint8 RGB."""
-        from unclasp.visualize import HandView, draw_pose
+        from unclasp.visualize import HandView, draw_pose  # noqa: PLC0415 (numbers alone need no drawing)
 
         views = [
             HandView(*self.hand(side), side=side, score=float(self.presence[SIDES.index(side)])) for side in self.sides

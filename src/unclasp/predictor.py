@@ -1,5 +1,6 @@
 """Picture in, `HandPose` out: crops, the network, and the way back to the picture and to millimetres."""
 
+import math
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, Self
 
@@ -19,10 +20,15 @@ from unclasp.model import DFL
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 TIGHT_TO_ANNOTATED: Final = 1.2
 """InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
+SMALLEST_CROP: Final = 16.0
+"""px: a network that puts all joints in one place must not lead to an empty crop."""
+LARGEST_BOX: Final = 20.0
+"""Times the picture's longer side: a larger box shows nothing of the picture."""
+_CLEAREST_SHARE: Final = 0.02
 _MASS_SIZE: Final = 192
 _MASS_LEVEL: Final = 0.5
 _SMALL_SHARE: Final = 0.2
@@ -68,9 +74,9 @@ class TorchNetwork:
         if prediction.presence is not None:
             presence = prediction.presence.float().sigmoid()
         else:
-            # Without the head: the largest certainty that any pixel belongs to the side.
-            sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2)
-            presence = sides.flatten(2).amax(dim=2)
+            # Without the head: how certain the pixels are that show the side most clearly.
+            sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2).flatten(2)
+            presence = sides.topk(max(1, round(_CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
         return Answer(
             pose_2p5d=_numpy(prediction.pose_2p5d),
             presence=_numpy(presence),
@@ -105,10 +111,14 @@ class Predictor:
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
+            UnclaspError: The device is not there.
         """
         path = Path(weights) if weights is not None else shipped_weights()
         model, config = load_model(path)
-        network = TorchNetwork(model, name=path.stem, image_size=config.model.image_size, device=device)
+        try:
+            network = TorchNetwork(model, name=path.stem, image_size=config.model.image_size, device=device)
+        except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is not there
+            raise UnclaspError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
         return cls(network, flip_test=flip_test)
 
     def __call__(
@@ -123,40 +133,49 @@ class Predictor:
 
         Args:
             image: (H, W, 3) uint8 RGB; a grey or RGBA one is converted.
-            box: (4,) x1, y1, x2, y2 px around the hands. Without one the hands are looked for in the whole picture first.
+            box: (4,) x1, y1, x2, y2 px around the hands, like InterHand2.6M's: the tight box times 1.2. Without one the
+                hands are looked for in the whole picture first.
             focal: px. Without it `lifting.FIELD_OF_VIEW` is assumed.
             princpt: px. Without it the picture's middle.
 
         Raises:
             ImageError: The image is not a picture.
             BoxError: The box is malformed, empty or outside of the picture.
+            UnclaspError: The camera is malformed, or the network's answer is not finite.
         """
         image = check_image(image)
+        camera = _camera(image, focal, princpt)
         if box is not None:
             square = geometry.square_box(check_box(box, image))
         else:
             square = self._refined(image, find_region(self.network, image))
         answer, image_from_crop = self._answer(image, square)
-        camera = _camera(image, focal, princpt)
         return self._lift(answer, image_from_crop, square, camera, image)
 
     def _refined(self, image: ByteArray, square: Floats) -> Floats:
-        """Crop once more, around the joints that the first crop gave."""
+        """Return the crop around the joints that a first crop gave; that one itself where they make no sense."""
         answer, image_from_crop = self._answer(image, square)
         present = np.repeat(answer.presence[0] >= PRESENT, NUM_JOINTS // 2)
         if not present.any():
             return square
         joints = geometry.apply_affine(image_from_crop, answer.pose_2p5d[0, :, :2])
         tight = geometry.tight_box(joints, present)
+        if max(tight[2:] - tight[:2]) < SMALLEST_CROP or not _meets(tight, image):
+            return square
         return geometry.square_box(geometry.expand_box(tight, TIGHT_TO_ANNOTATED))
 
     def _answer(self, image: ByteArray, square: Floats) -> tuple[Answer, Floats]:
         size = self.network.image_size
         crop = crop_image(image, square, size)
-        if not self.flip_test:
-            return self.network(crop.image[None]), crop.image_from_crop
-        both = self.network(np.stack([crop.image, crop.image[:, ::-1]]))
-        return _average_of_mirrored(both, size), crop.image_from_crop
+        if self.flip_test:
+            both = self.network(np.stack([crop.image, crop.image[:, ::-1]]))
+            answer = _average_of_mirrored(both, size)
+        else:
+            answer = self.network(crop.image[None])
+        numbers = (answer.pose_2p5d, answer.presence, 0.0 if answer.root_depth is None else answer.root_depth)
+        if not all(np.isfinite(values).all() for values in numbers):
+            raise UnclaspError(f"the answer of {self.network.name} is not finite; are its weights damaged?")
+        return answer, crop.image_from_crop
 
     def _lift(
         self, answer: Answer, image_from_crop: Floats, square: Floats, camera: Camera, image: ByteArray
@@ -189,9 +208,7 @@ def _average_of_mirrored(both: Answer, size: int) -> Answer:
     )
 
 
-def _camera(
-    image: ByteArray, focal: tuple[float, float] | None, princpt: tuple[float, float] | None
-) -> Camera:
+def _camera(image: ByteArray, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:
     height, width = image.shape[:2]
     told = []
     if focal is None:
@@ -200,9 +217,21 @@ def _camera(
     if princpt is None:
         princpt = ((width - 1) / 2, (height - 1) / 2)
         told.append("the principal point in the middle")
-    if min(focal) <= 0:
-        raise UnclaspError(f"focal must be two positive numbers in px, got {focal}")
-    return Camera(focal=focal, princpt=princpt, assumed=" and ".join(told) or None)
+    return Camera(
+        focal=_pair("focal", focal, positive=True),
+        princpt=_pair("princpt", princpt),
+        assumed=" and ".join(told) or None,
+    )
+
+
+def _pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[float, float]:
+    try:
+        checked = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        checked = np.zeros(0)
+    if checked.shape != (2,) or not np.isfinite(checked).all() or (positive and checked.min() <= 0):
+        raise UnclaspError(f"{name} must be two {'positive ' * positive}numbers x, y in px, got {values!r}")
+    return float(checked[0]), float(checked[1])
 
 
 def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
@@ -219,19 +248,29 @@ def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
     told = np.array2string(checked, separator=", ")
     if checked.shape != (4,) or not np.isfinite(checked).all():
         raise BoxError(f"box must be four finite numbers x1, y1, x2, y2 in px, got {told}")
-    x1, y1, x2, y2 = checked
-    if x2 - x1 < 1 or y2 - y1 < 1:
-        raise BoxError(f"box must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {told}; is it x, y, width, height?")
-    if x2 < 0 or y2 < 0 or x1 > width - 1 or y1 > height - 1:
-        raise BoxError(f"box {told} lies outside of the picture of {width} x {height} px")
+    sides = checked[2:] - checked[:2]
+    if sides.min() < 1:
+        raise BoxError(
+            f"box must be x1, y1, x2, y2 with x2 and y2 at least 1 px larger than x1 and y1, got {told}; "
+            "is it x, y, width, height, or a share of the picture?"
+        )
+    if not _meets(checked, image):
+        raise BoxError(f"box must meet the picture of {width} x {height} px, got {told}, which lies outside of it")
+    if sides.max() > LARGEST_BOX * max(width, height):
+        raise BoxError(f"box must fit the hands in the picture of {width} x {height} px, got {told}; is it in px?")
     return checked
+
+
+def _meets(box: Floats, image: ByteArray) -> bool:
+    height, width = image.shape[:2]
+    return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)
 
 
 def find_region(network: Network, image: ByteArray) -> Floats:
     """Find the square around the hands in a whole picture, by the network's own part segmentation.
 
-    The network looks at the whole picture and at nine overlapping windows of half its size; where it sees hands, the largest regions
-    decide. Where it sees none, the whole picture is returned.
+    The network looks at the whole picture and at up to nine overlapping windows of half its size; where it sees hands,
+    the largest regions decide. Where it sees none, the whole picture is returned.
 
     Returns:
         (4,) square x1, y1, x2, y2 px.
@@ -254,11 +293,11 @@ def find_region(network: Network, image: ByteArray) -> Floats:
 
 
 def _half_windows(width: int, height: int) -> list[Floats]:
-    """Return squares of half the longer side that cover the picture, overlapping by half."""
+    """Return squares of half the longer side that cover the picture, overlapping by half or more."""
     side = max(width, height) / 2
-    columns, rows = (max(1, round(2 * extent / side) - 1) for extent in (width, height))
+    columns, rows = (max(1, math.ceil(2 * extent / side) - 1) for extent in (width, height))
     centres = [
-        ((column + 1) * width / (columns + 1), (row + 1) * height / (rows + 1))
+        ((column + 1) * width / (columns + 1) - 0.5, (row + 1) * height / (rows + 1) - 0.5)
         for row in range(rows)
         for column in range(columns)
     ]
@@ -275,7 +314,10 @@ def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) ->
 
 
 def _largest_regions(mask: npt.NDArray[np.bool_]) -> Floats | None:
-    """Return the box around the largest connected region and all that are not much smaller, or None."""
+    """Return the box around the largest connected region and all that are not much smaller, or None.
+
+    Its coordinates are those of the cells' edges: the first cell lies between 0 and 1.
+    """
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count < 2:
         return None
@@ -283,4 +325,4 @@ def _largest_regions(mask: npt.NDArray[np.bool_]) -> Floats | None:
     kept = stats[1:][areas >= _SMALL_SHARE * areas.max()]
     low = kept[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
     high = low + kept[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
-    return np.concatenate([low.min(axis=0) - 0.5, high.max(axis=0) - 0.5]).astype(np.float64)
+    return np.concatenate([low.min(axis=0), high.max(axis=0)]).astype(np.float64)

@@ -16,6 +16,11 @@ from unclasp.model import build, load_backbone
 from unclasp.model.backbone import BACKBONES, STRIDES, EfficientNetLite0, SameConv2d, build_backbone
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_maps_have_the_promised_strides_and_channels(name: str) -> None:
     backbone = build_backbone(name).eval()

@@ -16,6 +16,11 @@ TINY = [name for name in PRESETS if name.startswith("tiny")]
 LARGE = [name for name in PRESETS if not name.startswith("tiny")]
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 def random_batch(size: int = 3, image_size: int = 64, *, seed: int = 0, device: str = "cpu") -> Batch:
     generator = torch.Generator().manual_seed(seed)
 
@@ -195,7 +200,7 @@ def test_samples_do_not_influence_each_other_in_evaluation() -> None:
 def test_a_model_blind_to_the_picture_is_refused() -> None:
     blind = dict.fromkeys(("init_relation", "joint_joint_relation", "joint_image_relation"), Relation.POSITION)
     with pytest.raises(UnclaspError, match="cannot depend on the picture"):
-        build(replace(paper().model, backbone="tiny", **blind))
+        build(replace(tiny().model, **blind))
 
 
 def test_bfloat16_autocast_keeps_coordinates_in_full_precision() -> None:

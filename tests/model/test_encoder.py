@@ -3,12 +3,18 @@
 import itertools
 import math
 
+import pytest
 import torch
 from torch.nn import functional
 
 from unclasp.config import Decoder, Relation, tiny, with_model
 from unclasp.model import build
 from unclasp.model.encoder import PositionFeatures, Pyramid, part_segmentation, pixel_centres, sine_code
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
 
 
 def test_the_sine_code_is_what_it_says() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from unclasp import geometry
 from unclasp.batch import ByteArray, FloatArray, Sample
 from unclasp.errors import DataError
-from unclasp.hands import NUM_JOINTS
+from unclasp.hands import NUM_JOINTS, NUM_PARTS
 
 HAND_TYPES = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
 FILES = ("data", "camera", "joint_3d")
@@ -47,7 +47,7 @@ class InterHand:
 
     def __init__(self, root: Path | str, split: str = "train") -> None:
         self.root, self.split = Path(root), split
-        data, cameras, joints = (_read_json(annotation_path(self.root, split, kind)) for kind in FILES)
+        data, cameras, joints = (read_json(annotation_path(self.root, split, kind)) for kind in FILES)
         try:
             annotations = {annotation["image_id"]: annotation for annotation in data["annotations"]}
             records = [_record(image, annotations[image["id"]], cameras, joints) for image in data["images"]]
@@ -67,10 +67,11 @@ class InterHand:
     def __getitem__(self, index: int) -> Sample:
         name = self.file_names[index]
         numbers = {key: values[index].copy() for key, values in self._numbers.items()}
+        image = _read_rgb(self.root / "images" / self.split / name)
         return Sample(
             **{**numbers, "hand_type_valid": bool(numbers["hand_type_valid"])},
-            image=_read_rgb(self.root / "images" / self.split / name),
-            parts=_read_parts(parts_path(self.root, self.split, name)) if self._has_parts else None,
+            image=image,
+            parts=_read_parts(parts_path(self.root, self.split, name), image) if self._has_parts else None,
             name=name,
         )
 
@@ -86,15 +87,16 @@ def _record(image: dict[str, Any], annotation: dict[str, Any], cameras: Any, joi
         "file_name": image["file_name"],
         "joints_cam": geometry.camera_from_world(world, rotation, position).astype(np.float32),
         "valid": geometry.mask_without_root(valid),
-        "focal": np.asarray(camera["focal"][name], dtype=np.float32),
-        "princpt": np.asarray(camera["princpt"][name], dtype=np.float32),
+        "focal": np.asarray(camera["focal"][name], dtype=np.float32).reshape(2),
+        "princpt": np.asarray(camera["princpt"][name], dtype=np.float32).reshape(2),
         "box": np.array([x, y, x + width, y + height], dtype=np.float32),
         "hand_type": np.array(HAND_TYPES[annotation["hand_type"]]),
         "hand_type_valid": np.bool_(annotation["hand_type_valid"]),
     }
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Read a file of annotations."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -109,8 +111,16 @@ def _read_rgb(path: Path) -> ByteArray:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _read_parts(path: Path) -> ByteArray | None:
-    return _decode(path, cv2.IMREAD_GRAYSCALE) if path.exists() else None
+def _read_parts(path: Path, image: ByteArray) -> ByteArray | None:
+    if not path.exists():
+        return None
+    parts = _decode(path, cv2.IMREAD_GRAYSCALE)
+    if parts.shape != image.shape[:2] or parts.max() >= NUM_PARTS:
+        raise DataError(
+            f"{path} must hold part classes below {NUM_PARTS} for {image.shape[:2]} pixels, got {parts.shape} up to "
+            f"{parts.max()}; write the data set again"
+        )
+    return parts
 
 
 def _decode(path: Path, flags: int) -> ByteArray:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from unclasp.batch import Sample
-from unclasp.data.interhand import FILES, annotation_entries, annotation_path, parts_path
+from unclasp.data.interhand import FILES, annotation_entries, annotation_path, parts_path, read_json
 from unclasp.data.synthetic import Synthetic
 from unclasp.errors import DataError
 from unclasp.files import write_bytes, write_text
@@ -60,8 +60,10 @@ def write_dataset(
         How many pictures are done, after each capture.
 
     Raises:
-        DataError: The folder holds pictures of other options.
+        DataError: The folder holds pictures of other options, or `count` is not positive.
     """
+    if count < 1:
+        raise DataError(f"count must be at least 1, got {count}")
     mix = mix or SceneMix()
     _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": repr(mix)})
     jobs = [
@@ -84,7 +86,7 @@ def write_dataset(
 def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None:
     path = root / "annotations" / split / "captures" / "options.json"
     if path.exists():
-        present = json.loads(path.read_text(encoding="utf-8"))
+        present = read_json(path)
         if present != options:
             raise DataError(f"{root} holds pictures made with {present}, not with {options}; choose another folder")
     else:
@@ -92,7 +94,7 @@ def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None
 
 
 def _render_capture(job: _Job) -> int:
-    if job.finished.exists() and len(json.loads(job.finished.read_bytes())) == len(job.indices):
+    if job.finished.exists() and len(read_json(job.finished)) == len(job.indices):
         return len(job.indices)
     cv2.setNumThreads(1)
     dataset = Synthetic(job.seed, job.indices.stop, job.mix, image_size=job.image_size)
@@ -120,7 +122,7 @@ def _write_annotations(root: Path, split: str, jobs: list[_Job]) -> None:
         capture = str(job.capture)
         cameras[capture] = {key: {} for key in ("campos", "camrot", "focal", "princpt")}
         joints[capture] = {}
-        for entry in json.loads(job.finished.read_bytes()):
+        for entry in read_json(job.finished):
             data["images"].append(entry["image"])
             data["annotations"].append(entry["annotation"])
             joints[capture].update(entry["joint_3d"])

@@ -130,6 +130,13 @@ class _Parts(NamedTuple):
 def _decoupled(config: ModelConfig) -> _Parts:
     widths = Widths(config.appearance_channels, config.position_channels)
     hidden = Widths(*(config.feedforward * width for width in widths))
+    choices = [config.init_relation, config.joint_image_relation, config.regress_from]
+    if config.joint_joint:
+        choices.append(config.joint_joint_relation)
+    if all(choice is Relation.POSITION for choice in choices):
+        raise UnclaspError(
+            "with all relations by position the pose cannot depend on the picture; let one use appearance"
+        )
     needed = needs(config)
     levels: list[frozenset[Kind]] = [
         needed.initial.union(KINDS[config.init_relation]),
@@ -205,10 +212,6 @@ def build(config: ModelConfig) -> DFL:
         UnclaspError: The backbone is unknown, or the relations leave the pose without any view of the picture.
     """
     parts = _DECODERS[config.decoder](config)
-    if not parts.appearance_strides:
-        raise UnclaspError(
-            "with all relations by position the pose cannot depend on the picture; let one use appearance"
-        )
     heads = config.presence_head or config.root_depth_head
     appearance_strides = parts.appearance_strides.union(parts.strides[:1] if heads else ())
     backbone = build_backbone(config.backbone)

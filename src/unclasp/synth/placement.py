@@ -16,7 +16,8 @@ from unclasp.synth.hand import Floats, HandModel, RestHand
 from unclasp.synth.pose import TEMPLATES, draw_pose, jitter, pose_bones, skin
 
 MIRROR: Final = np.array([-1.0, 1.0, 1.0])
-_TRIES = 40
+_TRIES: Final = 40
+"""After so many failures the shape of the hands is to blame, and another person is drawn."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,13 @@ def pose_hand(body: Body, pose: Floats, *, left: bool) -> Posed | None:
     return Posed(body, left, vertices, joints, spheres, outer, normals)
 
 
-def draw_hand(rng: np.random.Generator, body: Body, *, left: bool, **options: object) -> Posed:
-    """Draw poses until one does not run into itself; `options` are those of `draw_pose`."""
-    while True:
+def draw_hand(rng: np.random.Generator, body: Body, *, left: bool, **options: object) -> Posed | None:
+    """Draw poses until one does not run into itself, or return None; `options` are those of `draw_pose`."""
+    for _ in range(_TRIES):
         hand = pose_hand(body, draw_pose(rng, **options), left=left)  # type: ignore[arg-type]
         if hand is not None:
             return hand
+    return None
 
 
 @cache
@@ -208,6 +210,8 @@ def _touching(rng: np.random.Generator, body: Body) -> Pair | None:
         draw_hand(rng, body, left=left, names=names, noise=0.7)
         for left, names in ((acting_left, recipe.poses[0]), (not acting_left, recipe.poses[1]))
     )
+    if acting is None or still is None:
+        return None
     regions = _regions()
     i, j = (int(rng.choice(regions[name])) for name in recipe.regions)
     right, left = (still, acting) if acting_left else (acting, still)
@@ -302,9 +306,9 @@ def _plausible(pair: Pair) -> bool:
     )
 
 
-def in_contact(rng: np.random.Generator, body: Body, *, interlaced: bool) -> Pair:
-    """Draw two hands that touch without penetrating by more than a few millimetres of skin."""
-    while True:
+def in_contact(rng: np.random.Generator, body: Body, *, interlaced: bool) -> Pair | None:
+    """Draw two hands that touch without penetrating by more than a few millimetres of skin, or return None."""
+    for _ in range(_TRIES):
         draw: Callable[[np.random.Generator, Body], Pair | None]
         draw = _interlaced if interlaced else _touching if rng.random() < 0.6 else _mirrored
         pair = draw(rng, body)
@@ -316,3 +320,4 @@ def in_contact(rng: np.random.Generator, body: Body, *, interlaced: bool) -> Pai
         pair = pair.moved(moved)
         if overlap(pair.right.spheres, pair.left_spheres) < 12.0:
             return pair
+    return None

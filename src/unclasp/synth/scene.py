@@ -90,6 +90,8 @@ _VIEWS: Final[dict[View, _ViewPrior]] = {
 }
 _FILL = (0.50, 0.74)
 _NEAREST_MM = 60.0
+_CAMERA_TRIES = 4
+_APART_MM = -6.0
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,12 @@ def sample_scene(rng: np.random.Generator, mix: SceneMix, *, size: int) -> Scene
     kind, view = _choose(rng, mix.kinds), _choose(rng, mix.views)
     while True:
         placed = _arrange(rng, kind, _VIEWS[view])
-        scene = _in_front_of_camera(rng, placed, kind, view, size)
-        if scene is not None:
-            return scene
+        if placed is None:
+            continue
+        for _ in range(_CAMERA_TRIES):
+            scene = _in_front_of_camera(rng, placed, kind, view, size)
+            if scene is not None:
+                return scene
 
 
 def _choose(rng: np.random.Generator, weights: dict[_Name, float]) -> _Name:
@@ -137,13 +142,17 @@ def draw_body(rng: np.random.Generator) -> Body:
     return Body(rest, rest_spheres(rest))
 
 
-def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior) -> list[_Placed]:
+def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior) -> list[_Placed] | None:
+    """Draw a person and the hands to each other and to the camera, or return None where that does not work out."""
     body = draw_body(rng)
     if kind in ("contact", "interlaced"):
-        return _turn_pair(rng, in_contact(rng, body, interlaced=kind == "interlaced"), prior)
+        pair = in_contact(rng, body, interlaced=kind == "interlaced")
+        return None if pair is None else _turn_pair(rng, pair, prior)
     if kind == "apart":
         return _apart(rng, body, prior)
     hand = draw_hand(rng, body, left=kind == "left")
+    if hand is None:
+        return None
     return [_Placed(hand, _turn_single(rng, hand, prior), np.zeros(3))]
 
 
@@ -182,18 +191,21 @@ def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior) -> Fl
     return np.asarray(rotation_about(down, rng.uniform(-180, 180)) @ rotation_between(hand.forearm, down))
 
 
-def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior) -> list[_Placed]:
+def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior) -> list[_Placed] | None:
     """Two hands side by side, not touching; mostly, but not always, each on its own side."""
-    while True:
-        hands = [draw_hand(rng, body, left=left) for left in (False, True)]
-        turns = [_turn_single(rng, hand, prior) for hand in hands]
-        own_side = prior.right_side * (1 if rng.random() < 0.92 else -1)
-        offset = np.array([-own_side * rng.uniform(90, 270), rng.normal(0, 55), rng.normal(0, 60)])
-        centres = [turn @ hand.joints.mean(axis=0) for hand, turn in zip(hands, turns, strict=True)]
-        shifts = [-centres[0], -centres[1] + offset]
-        spheres = [hand.spheres.moved(turn, shift) for hand, turn, shift in zip(hands, turns, shifts, strict=True)]
-        if overlap(*spheres) < -6.0:
-            return [_Placed(*parts) for parts in zip(hands, turns, shifts, strict=True)]
+    right, left = draw_hand(rng, body, left=False), draw_hand(rng, body, left=True)
+    if right is None or left is None:
+        return None
+    hands = (right, left)
+    turns = [_turn_single(rng, hand, prior) for hand in hands]
+    own_side = prior.right_side * (1 if rng.random() < 0.92 else -1)
+    offset = np.array([-own_side * rng.uniform(90, 270), rng.normal(0, 55), rng.normal(0, 60)])
+    centres = [turn @ hand.joints.mean(axis=0) for hand, turn in zip(hands, turns, strict=True)]
+    shifts = [-centres[0], -centres[1] + offset]
+    spheres = [hand.spheres.moved(turn, shift) for hand, turn, shift in zip(hands, turns, shifts, strict=True)]
+    if overlap(*spheres) > _APART_MM:
+        return None
+    return [_Placed(*parts) for parts in zip(hands, turns, shifts, strict=True)]
 
 
 def _in_front_of_camera(
@@ -212,6 +224,8 @@ def _in_front_of_camera(
         return None
     low, high = rays.min(axis=0), rays.max(axis=0)
     focal = size * rng.uniform(*_FILL) / (high - low).max()
+    if size > 2 * half_field * focal:
+        return None  # the crop would be wider than the whole picture
     middle = (size - 1) / 2 + rng.uniform(-0.06, 0.06, 2) * size
     hands = tuple(_posed(item, shift) for item in placed)
     if min(hand.vertices[: -len(HandModel.load().loop), 2].min() for hand in hands) < _NEAREST_MM:

@@ -1,0 +1,350 @@
+"""Pictures of poses: 2D skeletons over a picture, and beside it the 3D skeletons from the front and from the side.
+
+Everything is drawn on a canvas of several samples per pixel, at positions of a fraction of a pixel, and averaged down.
+Positions and sizes are pixels of the finished picture, pixel centres at integers; colours are RGB.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.errors import ImageError
+from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
+
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating]
+Colour = tuple[float, float, float]
+Box = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in pixels."""
+
+SIDE_VIEW_DEGREES: Final = 70.0
+"""The side view is the front view after the hands have turned this far about the vertical."""
+
+_HEIGHT, _MAX_WIDTH = 640, 1140
+_MARGIN, _GUTTER, _LEGEND, _RADIUS = 28, 18, 32, 12
+_CARD_WIDTHS: Final = {1: 420, 2: 320}
+"""Width of a column of cards by the number of columns."""
+_CARD_INSET: Final = (34, 38)
+"""Free space inside a card at the left and right, and above and below."""
+_PAPER: Final = (243, 242, 238)
+_CARD: Final = (253, 252, 250)
+_EDGE: Final = (226, 224, 218)
+_GRID: Final = (239, 237, 232)
+_MUTED: Final = (146, 143, 136)
+_INK: Final = (52, 50, 48)
+_OUTLINE: Final = (24, 22, 28)
+_WHITE: Final = (255, 255, 255)
+_SHIFT, _FARTHEST = 5, 1 << 17
+_BONE_MM, _LEAST_DEPTH_MM, _MAX_PIXELS_PER_MM = 6.5, 60.0, 1.8
+_VIEWS: Final = {"front": 0.0, "side": SIDE_VIEW_DEGREES}
+
+
+@dataclass(frozen=True)
+class HandView:
+    """One hand as the drawings need it."""
+
+    joints_2d: Floats
+    """(21, 2) pixels of the picture."""
+    joints_3d: Floats
+    """(21, 3) mm relative to its own wrist; camera axes: x right, y down, z forward."""
+    side: Side
+    score: float
+    """Probability that the hand is there."""
+
+
+Columns = Sequence[Sequence[HandView]]
+
+
+class _Pen(NamedTuple):
+    """How bones look by their depth: from `near` to `far` they grow thinner and fade into the card."""
+
+    width: float
+    darkness: float
+    """Of the outline: from 0, the bone's own colour, to 1, nearly black."""
+    near: float = 0.0
+    far: float = math.inf
+
+    def at(self, depth: float, colour: Colour) -> tuple[float, Colour, Colour]:
+        """Return width, fill and outline of a bone of a colour at a depth."""
+        away = min(max((depth - self.near) / (self.far - self.near), 0.0), 1.0)
+        width = self.width * (1.0 - 0.4 * away)
+        return width, _mix(colour, _CARD, 0.45 * away), _mix(_mix(colour, _OUTLINE, self.darkness), _CARD, 0.55 * away)
+
+
+class _Bone(NamedTuple):
+    """A bone with its two joints, ready to draw."""
+
+    depth: float
+    ends: Floats
+    """(2, 2) pixels: joint and parent."""
+    colours: tuple[Colour, Colour]
+    """Of the bone with its joint, and of the parent."""
+    pen: _Pen
+
+
+class _Canvas:
+    """A picture in the making, `factor` times as wide and as high as what comes out of it."""
+
+    def __init__(self, image: Image, factor: int) -> None:
+        self.factor = factor
+        self.samples = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
+
+    def finished(self) -> Image:
+        """Return the picture; where nothing was drawn it is the one that came, to the bit."""
+        if self.factor == 1:
+            return self.samples
+        height, width = (side // self.factor for side in self.samples.shape[:2])
+        return np.asarray(cv2.resize(self.samples, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+    def line(self, start: Floats, end: Floats, width: float, colour: Colour) -> None:
+        """Draw a line with round ends."""
+        thickness = max(1, round(width * self.factor))
+        cv2.line(self.samples, self._fixed(start), self._fixed(end), colour, thickness, cv2.LINE_AA, _SHIFT)
+
+    def disc(self, centre: Floats, radius: float, colour: Colour) -> None:
+        """Draw a filled disc."""
+        fixed_radius = round(radius * self.factor * (1 << _SHIFT))
+        cv2.circle(self.samples, self._fixed(centre), fixed_radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+    def text(
+        self, words: str, x: float, y: float, *, colour: Colour = _MUTED, size: float = 0.42, align: float = 0.0
+    ) -> float:
+        """Write words on the base line y and return their width; `align` of them, 0 to 1, are left of x."""
+        scale, font = size * self.factor, cv2.FONT_HERSHEY_DUPLEX
+        width = float(cv2.getTextSize(words, font, scale, 1)[0][0]) / self.factor
+        corner = round((x - align * width) * self.factor), round(y * self.factor)
+        cv2.putText(self.samples, words, corner, font, scale, colour, 1, cv2.LINE_AA)
+        return width
+
+    def caption(self, words: str, x: float, y: float, *, align: float = 0.0) -> None:
+        """Write words on a card, free of its grid."""
+        left = x - align * (width := self.text(words, x, y, align=align))
+        self.line(np.array([left, y - 5]), np.array([left + width, y - 5]), 18.0, _CARD)
+        self.text(words, x, y, align=align)
+
+    def _fixed(self, point: Floats) -> tuple[int, int]:
+        x, y = np.clip((np.asarray(point, dtype=np.float64) + 0.5) * self.factor - 0.5, -_FARTHEST, _FARTHEST)
+        return round(float(x) * (1 << _SHIFT)), round(float(y) * (1 << _SHIFT))
+
+
+def draw_skeletons(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
+    """Draw the 2D skeletons of hands over a picture.
+
+    Bones have their finger's colour (`hands.FINGER_COLOURS`); near ones lie over far ones.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
+        hands: Any number of hands; those with a joint that is not finite are left out.
+        root_offset: (3,) mm, left wrist minus right wrist: tells which hand is in front.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    image = _as_rgb(image)
+    longest = max(image.shape[:2])
+    canvas = _Canvas(image, 4 if longest <= 512 else 2 if longest <= 2000 else 1)
+    bones: list[_Bone] = []
+    for hand in _drawable(hands):
+        width = min(max(0.062 * _palm_width(hand.joints_2d), 0.0025 * longest, 1.0), max(0.011 * longest, 1.0))
+        depths = hand.joints_3d[:, 2] + _shift(hand, root_offset)[2]
+        bones += _bones(hand.side, hand.joints_2d, depths, _Pen(width, 1.0))
+    _draw_bones(canvas, bones)
+    return canvas.finished()
+
+
+def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
+    """Draw the picture with its 2D skeletons and, at its right, the 3D skeletons from the front and from the side.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
+        hands: Any number of hands; those with a joint that is not finite are left out.
+        root_offset: (3,) mm, left wrist minus right wrist: both hands stand in one common view. None: each in its own.
+
+    Returns:
+        (H', W', 3) uint8 RGB: a page of fixed height, as wide as the scaled picture needs.
+    """
+    hands = _drawable(hands)
+    picture, moved = _to_page(_as_rgb(image), hands)
+    columns = [hands] if root_offset is not None or not hands else [[hand] for hand in hands]
+    card_width = _CARD_WIDTHS.get(len(columns), min(_CARD_WIDTHS.values()))
+    (height, width), left = picture.shape[:2], _MARGIN + picture.shape[1] + _GUTTER
+    right = left + len(columns) * (card_width + _GUTTER) - _GUTTER
+    page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), _PAPER, dtype=np.uint8)
+    top = _MARGIN + (_HEIGHT - height) // 2
+    overlay = draw_skeletons(picture, moved, root_offset=root_offset)
+    _lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
+    if hands:
+        return _with_columns(page, columns, left=left, card_width=card_width, root_offset=root_offset)
+    _lay_card(page, (left, _MARGIN, right, _MARGIN + _HEIGHT))
+    canvas = _Canvas(page, 2)
+    canvas.text("no hand found", (left + right) / 2, _MARGIN + _HEIGHT / 2, size=0.55, align=0.5)
+    return canvas.finished()
+
+
+def turn_about_vertical(points: Floats, degrees: float) -> Floats:
+    """Turn camera points (…, 3) so that what was at the back (z) comes to the right (x).
+
+    >>> turn_about_vertical(np.array([0.0, 5.0, 2.0]), 90.0).round(6).tolist()
+    [2.0, 5.0, 0.0]
+    """
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turned_x, turned_z = cos * points[..., 0] + sin * points[..., 2], cos * points[..., 2] - sin * points[..., 0]
+    return np.stack([turned_x, points[..., 1], turned_z], axis=-1)
+
+
+def _with_columns(page: Image, columns: Columns, *, left: int, card_width: int, root_offset: Floats | None) -> Image:
+    """Return the page with the legend, the front and the side view of each column of hands, all at one scale."""
+    height = (_HEIGHT - _LEGEND - _GUTTER) // 2
+    tops = _MARGIN + _LEGEND, _MARGIN + _HEIGHT - height
+    lefts = [left + number * (card_width + _GUTTER) for number in range(len(columns))]
+    boxes = [[(x, top, x + card_width, top + height) for top in tops] for x in lefts]
+    worlds = [np.stack([hand.joints_3d + _shift(hand, root_offset) for hand in column]) for column in columns]
+    views = [[turn_about_vertical(world, degrees) for degrees in _VIEWS.values()] for world in worlds]
+    extents = np.array([np.ptp(view[..., :2].reshape(-1, 2), axis=0) for pair in views for view in pair])
+    room = np.array([card_width, height]) - 2 * np.array(_CARD_INSET)
+    scale = min(_MAX_PIXELS_PER_MM, float((room / np.maximum(extents, 1.0)).min()))
+    for box in [box for pair in boxes for box in pair]:
+        _lay_card(page, box)
+    canvas = _Canvas(page, 2)
+    for column, pair, x, places in zip(columns, views, lefts, boxes, strict=True):
+        _draw_legend(canvas, column, x, _MARGIN)
+        for name, joints, box in zip(_VIEWS, pair, places, strict=True):
+            _draw_view(canvas, box, [(hand.side, of) for hand, of in zip(column, joints, strict=True)], name, scale)
+    return canvas.finished()
+
+
+def _draw_view(canvas: _Canvas, box: Box, hands: Sequence[tuple[Side, Floats]], name: str, scale: float) -> None:
+    """Draw joints (21, 3) in mm of hands, turned already, on a card: orthographically, at `scale` pixels per mm."""
+    joints = np.concatenate([of_hand for _, of_hand in hands])
+    low, high = joints.min(axis=0), joints.max(axis=0)
+    centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+    origin = centre - (low + high)[:2] / 2 * scale
+    step = _draw_grid(canvas, box, origin, scale)
+    canvas.caption(name, box[0] + 18, box[1] + 26)
+    canvas.caption(f"grid {step} mm", box[2] - 18, box[3] - 18, align=1.0)
+    _draw_axes(canvas, np.array([box[0] + 20.0, box[3] - 46.0]), _VIEWS[name])
+    near, far = float(low[2]), float(max(high[2], low[2] + _LEAST_DEPTH_MM))
+    pen = _Pen(min(max(_BONE_MM * scale, 3.0), 9.0), 0.5, near, far)
+    bones = [_bones(side, origin + of_hand[:, :2] * scale, of_hand[:, 2], pen) for side, of_hand in hands]
+    _draw_bones(canvas, [bone for of_hand in bones for bone in of_hand])
+
+
+def _draw_grid(canvas: _Canvas, box: Box, origin: Floats, scale: float) -> int:
+    """Draw grid lines through the origin (2,) px; return their distance in mm."""
+    step = next((mm for mm in (20, 50, 100, 200) if mm * scale >= 20), math.ceil(20 / scale))
+    corners = np.array([[box[0] + 1.0, box[1] + 1.0], [box[2] - 2.0, box[3] - 2.0]])
+    for axis in (0, 1):
+        low, high = (corners[:, axis] + [6.0, -6.0] - origin[axis]) / (step * scale)
+        for number in range(math.ceil(low), math.floor(high) + 1):
+            ends = corners.copy()
+            ends[:, axis] = origin[axis] + number * step * scale
+            canvas.line(ends[0], ends[1], 1.0, _GRID)
+    return step
+
+
+def _draw_axes(canvas: _Canvas, origin: Floats, degrees: float) -> None:
+    """Draw and name the camera's axes as they lie in the view, except the one that points nearly at the viewer."""
+    for name, axis in zip("xyz", turn_about_vertical(np.eye(3), degrees)[:, :2] * 20.0, strict=True):
+        if np.linalg.norm(axis) > 12:
+            canvas.line(origin, origin + axis, 1.5, _MUTED)
+            x, y = origin + axis * 1.4
+            canvas.text(name, x, y + 3, size=0.38, align=0.5)
+
+
+def _draw_legend(canvas: _Canvas, hands: Sequence[HandView], x: float, y: float) -> None:
+    """Name the hands of a column, each behind the colours of its fingers from thumb to pinky."""
+    for hand in hands:
+        for colour in _finger_colours(hand.side):
+            canvas.disc(np.array([x + 5, y + 11]), 4.5, colour)
+            x += 11
+        x += 8 + canvas.text(f"{hand.side} hand", x + 8, y + 16, colour=_INK, size=0.5)
+        x += 7 + canvas.text(f"{hand.score:.2f}", x + 7, y + 16, size=0.5) + 26
+
+
+def _draw_bones(canvas: _Canvas, bones: Sequence[_Bone]) -> None:
+    """Draw bones from far to near, each with its two joints, over a dark outline."""
+    for bone in sorted(bones, key=lambda bone: -bone.depth):
+        styles = [bone.pen.at(bone.depth, colour) for colour in bone.colours]
+        width, fill, outline = styles[0]
+        edge = min(max(0.22 * width, 0.4), 1.6)
+        canvas.line(bone.ends[0], bone.ends[1], width + 2 * edge, outline)
+        canvas.line(bone.ends[0], bone.ends[1], width, fill)
+        for end, (_, joint_fill, joint_outline) in zip(bone.ends, styles, strict=True):
+            canvas.disc(end, 0.78 * width + edge, joint_outline)
+            canvas.disc(end, 0.78 * width, joint_fill)
+            canvas.disc(end, 0.36 * width, _mix(joint_fill, _WHITE, 0.75))
+
+
+def _bones(side: Side, points: Floats, depths: Floats, pen: _Pen) -> list[_Bone]:
+    """Return the 20 bones of a hand with the joints (21, 2) px at the depths (21,)."""
+    fingers = _finger_colours(side)
+    r, g, b = PART_COLOURS[1 + PARTS_PER_HAND * SIDES.index(side)].tolist()
+    bones = []
+    for joint, parent in enumerate(HAND_PARENTS[:20]):
+        colours = fingers[joint // 4], (r, g, b) if parent == 20 else fingers[joint // 4]
+        bones.append(_Bone(float(depths[[joint, parent]].mean()), points[[joint, parent]], colours, pen))
+    return bones
+
+
+def _finger_colours(side: Side) -> list[Colour]:
+    return [(r, g, b) for r, g, b in FINGER_COLOURS[SIDES.index(side)].tolist()]
+
+
+def _palm_width(joints_2d: Floats) -> float:
+    """Guess the width of a palm in px from the knuckles, or from its length where it is seen from its edge."""
+    across, along = joints_2d[7] - joints_2d[19], joints_2d[11] - joints_2d[20]
+    return float(max(np.linalg.norm(across), 0.65 * np.linalg.norm(along)))
+
+
+def _shift(hand: HandView, root_offset: Floats | None) -> Floats:
+    return np.zeros(3) if root_offset is None or hand.side == "right" else np.asarray(root_offset, dtype=np.float64)
+
+
+def _to_page(image: Image, hands: Sequence[HandView]) -> tuple[Image, list[HandView]]:
+    """Scale a picture and what lies on it to the height of the page, or to its greatest width."""
+    height, width = image.shape[:2]
+    scale = min(_HEIGHT / height, _MAX_WIDTH / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    ratio = np.array(size) / (width, height)
+    moved = [replace(hand, joints_2d=(hand.joints_2d + 0.5) * ratio - 0.5) for hand in hands]
+    return np.asarray(scaled, dtype=np.uint8), moved
+
+
+def _drawable(hands: Sequence[HandView]) -> list[HandView]:
+    return [hand for hand in hands if np.isfinite(hand.joints_2d).all() and np.isfinite(hand.joints_3d).all()]
+
+
+def _as_rgb(image: Image) -> Image:
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ImageError(f"expected a uint8 picture (H, W, 3), got {image.dtype} {image.shape}: convert it to RGB")
+    return image
+
+
+def _lay_card(page: Image, box: Box) -> None:
+    """Lay a light card with a hair line around it."""
+    _lay(page, _EDGE, box)
+    _lay(page, _CARD, box, inset=1.0)
+
+
+def _lay(page: Image, content: Image | Colour, box: Box, *, inset: float = 0.0) -> None:
+    """Lay a picture or a plain colour over a box with round corners, `inset` px inside its edges; in place."""
+    size = box[2] - box[0], box[3] - box[1]
+    radius = min(_RADIUS, min(size) / 8)
+    away = [np.abs(np.arange(side) + 0.5 - side / 2) - (side / 2 - radius) for side in size]
+    x, y = np.maximum(away[0], 0)[None, :], np.maximum(away[1], 0)[:, None]
+    mask = np.clip(radius - inset + 0.5 - np.hypot(x, y), 0.0, 1.0)[..., None]
+    region = page[box[1] : box[3], box[0] : box[2]]
+    region[:] = np.rint(region + (np.asarray(content, dtype=np.float32) - region) * mask)
+
+
+def _mix(colour: Colour, other: Colour, share: float) -> Colour:
+    r, g, b = (a + (z - a) * share for a, z in zip(colour, other, strict=True))
+    return r, g, b

@@ -1,0 +1,246 @@
+"""Files of weights and of training state: what goes in comes out, and what is not ours is refused by name."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from unclasp.checkpoint import load_model, load_state, load_strictly, save_state, save_weights, shipped_weights
+from unclasp.config import tiny, to_dict, with_model
+from unclasp.errors import CheckpointError
+from unclasp.files import whole, write_bytes, write_text
+from unclasp.model import DFL, build
+
+
+@pytest.fixture(scope="module")
+def model() -> DFL:
+    torch.manual_seed(0)
+    model = build(tiny().model)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_var"):
+            buffer.fill_(123456.0)  # more than half precision can hold
+    return model
+
+
+@pytest.fixture
+def weights(tmp_path: Path, model: DFL) -> Path:
+    save_weights(tmp_path / "w.safetensors", model.state_dict(), tiny(), notes={"steps": 7})
+    return tmp_path / "w.safetensors"
+
+
+def tensors_and_facts(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+# ---- weights
+
+
+def test_weights_come_back_as_they_were_in_half_precision(weights: Path, model: DFL) -> None:
+    loaded, config = load_model(weights)
+    assert config == tiny()
+    parameters = {name for name, _ in model.named_parameters()}
+    for name, value in model.state_dict().items():
+        expected = value.half().float() if name in parameters else value
+        assert torch.equal(loaded.state_dict()[name], expected), name
+        assert loaded.state_dict()[name].dtype == value.dtype, name
+    assert not loaded.training
+
+
+def test_parameters_are_stored_in_half_and_buffers_in_single_precision(weights: Path, model: DFL) -> None:
+    tensors, _ = tensors_and_facts(weights)
+    parameters = {name for name, _ in model.named_parameters()}
+    assert tensors.keys() == model.state_dict().keys()
+    assert {tensors[name].dtype for name in parameters} == {torch.float16}
+    variances = [value for name, value in tensors.items() if name.endswith("running_var")]
+    assert variances and all(v.dtype == torch.float32 and (v == 123456.0).all() for v in variances)
+
+
+def test_the_file_says_how_it_was_made(weights: Path) -> None:
+    _, facts = tensors_and_facts(weights)
+    assert facts.keys() == {"format", "unclasp", "config", "notes"}
+    assert json.loads(facts["config"]) == to_dict(tiny()) and json.loads(facts["notes"]) == {"steps": 7}
+
+
+def test_the_config_in_the_file_decides_what_is_built(tmp_path: Path) -> None:
+    config = with_model(tiny(), iterations=2, presence_head=False)
+    config = replace(config, train=replace(config.train, decay_epochs=(3, 5)))
+    save_weights(tmp_path / "other.safetensors", build(config.model).state_dict(), config)
+    loaded, told = load_model(tmp_path / "other.safetensors")
+    assert told == config
+    prediction = loaded(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    assert prediction.presence is None and len(prediction.steps) < len(build(tiny().model).eval()(
+        torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    ).steps)  # fmt: skip
+
+
+def test_tensors_that_do_not_fit_are_named_and_nothing_is_loaded() -> None:
+    linear = torch.nn.Linear(2, 3)
+    before = linear.weight.detach().clone()
+    with pytest.raises(CheckpointError, match=r"here.*missing: bias; unexpected: extra; of another shape: weight\)"):
+        load_strictly(linear, {"weight": torch.zeros(3, 3), "extra": torch.zeros(1)}, "here")
+    with pytest.raises(CheckpointError, match=r"\(missing: bias\)"):
+        load_strictly(linear, {"weight": torch.zeros(3, 2)}, "here")
+    assert torch.equal(linear.weight, before)
+
+
+def test_weights_of_another_model_are_refused_with_the_tensors_names(weights: Path, tmp_path: Path) -> None:
+    tensors, facts = tensors_and_facts(weights)
+    lost = sorted(tensors)[0]
+    save_file({k: v for k, v in tensors.items() if k != lost}, tmp_path / "lost.safetensors", metadata=facts)
+    with pytest.raises(CheckpointError, match=rf"lost\.safetensors does not fit the model \(missing: {lost}\)"):
+        load_model(tmp_path / "lost.safetensors")
+
+
+def foreign(kind: str, path: Path, good: Path) -> None:
+    tensors, facts = tensors_and_facts(good)
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("these are no weights, whatever the name says")
+    elif kind == "cut":
+        path.write_bytes(good.read_bytes()[:-100])
+    elif kind == "cut in the header":
+        path.write_bytes(good.read_bytes()[:200])
+    elif kind == "pickle":
+        torch.save(tensors, path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "foreign":
+        save_file(tensors, path)
+    elif kind == "later format":
+        save_file(tensors, path, metadata={**facts, "format": "2"})
+    elif kind == "no config":
+        save_file(tensors, path, metadata={"format": "1"})
+    elif kind == "config is no JSON":
+        save_file(tensors, path, metadata={**facts, "config": "{"})
+    elif kind == "config is a list":
+        save_file(tensors, path, metadata={**facts, "config": "[]"})
+    elif kind == "unknown field":
+        config = json.loads(facts["config"])
+        config["model"]["wings"] = 2
+        save_file(tensors, path, metadata={**facts, "config": json.dumps(config)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("missing", "there is no weights file"),
+        ("empty", "not a whole safetensors file"),
+        ("text", "not a whole safetensors file"),
+        ("cut", "not a whole safetensors file"),
+        ("cut in the header", "not a whole safetensors file"),
+        ("pickle", "not a whole safetensors file"),
+        ("folder", "not a whole safetensors file"),
+        ("foreign", "got one without a format; was it written by unclasp train"),
+        ("later format", "expected a weights file of format 1, got 2"),
+        ("no config", "config"),
+        ("config is no JSON", "Expecting property name"),
+        ("config is a list", "not a config of this version"),
+        ("unknown field", "not a config of this version.*wings"),
+    ],
+)
+def test_files_that_are_not_ours_are_refused_in_one_line(weights: Path, tmp_path: Path, kind: str, told: str) -> None:
+    path = tmp_path / "mine.safetensors"
+    foreign(kind, path, weights)
+    with pytest.raises(CheckpointError, match=told) as caught:
+        load_model(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_shipped_model_is_named() -> None:
+    with pytest.raises(CheckpointError, match="no shipped weights are called 'huge'"):
+        shipped_weights("huge")
+
+
+# ---- training state
+
+
+def test_a_training_state_comes_back_with_every_kind_of_value(tmp_path: Path) -> None:
+    state = {"step": 4, "rate": 0.5, "names": ["a", "b"], "deep": {"x": torch.arange(3), "none": None}}
+    save_state(tmp_path / "state.pt", state)
+    loaded = load_state(tmp_path / "state.pt")
+    assert torch.equal(loaded["deep"].pop("x"), state["deep"].pop("x"))  # type: ignore[attr-defined]
+    assert loaded == state
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("how", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_a_state_that_would_run_code_is_refused_unrun(tmp_path: Path, how: Any) -> None:
+    how({"step": Trap(tmp_path / "sprung")}, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match=r"state\.pt is not a training state"):
+        load_state(tmp_path / "state.pt")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_states_that_are_missing_damaged_or_of_another_kind_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    with pytest.raises(CheckpointError, match=r"no training state .*state\.pt; start without --resume"):
+        load_state(path)
+    save_state(path, {"step": 1, "x": torch.zeros(1000)})
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(CheckpointError, match="not a training state"):
+        load_state(path)
+    torch.save([1, 2], path)
+    with pytest.raises(CheckpointError, match="it holds a list"):
+        load_state(path)
+
+
+# ---- whole files
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path, existed: bool) -> None:
+    target = tmp_path / "result.json"
+    if existed:
+        target.write_text("old")
+    with pytest.raises(RuntimeError, match="power cut"), whole(target) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError("power cut")
+    assert [path.name for path in tmp_path.iterdir()] == (["result.json"] if existed else [])
+    assert not existed or target.read_text() == "old"
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    target.write_text("old")
+    with whole(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+        assert temporary.parent == tmp_path and temporary.suffix == ".json"  # one file system, and the writer's format
+    assert target.read_text() == "new" and list(tmp_path.iterdir()) == [target]
+
+
+def test_folders_are_made_and_text_is_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "name.txt", "Hände ≠ pieds\n")
+    write_bytes(tmp_path / "a" / "c.bin", b"\x00\xff")
+    assert (tmp_path / "a" / "b" / "name.txt").read_bytes() == "Hände ≠ pieds\n".encode()
+    assert (tmp_path / "a" / "c.bin").read_bytes() == b"\x00\xff"
+
+
+def test_failing_to_save_weights_keeps_the_old_ones(weights: Path, model: DFL, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = weights.read_bytes()
+
+    def half(tensors: Any, path: Path, metadata: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("unclasp.checkpoint.save_file", half)
+    with pytest.raises(OSError, match="No space"):
+        save_weights(weights, model.state_dict(), tiny())
+    assert weights.read_bytes() == before and list(weights.parent.iterdir()) == [weights]

@@ -1,0 +1,298 @@
+"""The command line as users have it: a process, its exit code, and what it prints."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import unclasp
+from unclasp.checkpoint import save_weights
+from unclasp.cli import COMMANDS, main
+from unclasp.config import PRESETS, tiny
+from unclasp.errors import UnclaspError
+from unclasp.model import build
+
+HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightning_fabric")
+PREDICT_FLAGS = {
+    "--out", "--weights", "--box", "--focal", "--device", "--flip-test", "--no-flip-test", "--json", "--no-json",
+    "--help",
+}  # fmt: skip
+
+
+def run(*words: str | Path, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `python -m unclasp WORDS`, or some code, in a process of its own."""
+    start = ["-c", code] if code is not None else ["-m", "unclasp", *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "PYTHONUTF8": "1"}
+    return subprocess.run(
+        [sys.executable, *start], capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    save_weights(path, build(tiny().model).state_dict(), tiny())
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with two good pictures and two bad ones."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("one.png", "two.jpg"):
+        cv2.imwrite(str(folder / name), rng.integers(0, 255, (60, 80, 3)).astype(np.uint8))
+    (folder / "broken.jpg").write_bytes((folder / "two.jpg").read_bytes()[:400])
+    (folder / "empty.png").write_bytes(b"")
+    return folder
+
+
+def predict_here(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    """Run `unclasp predict` in this process, which has torch already; return exit code, output and errors."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["predict", *map(str, words)])
+    told = capsys.readouterr()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, told.out, told.err
+
+
+# ---- light and quick
+
+
+@pytest.mark.parametrize("statement", ["import unclasp", "import unclasp.cli; print(unclasp.cli.help_text())"])
+def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
+    done = run(code=f"{statement}\nimport sys\nprint('loaded', *sorted(set(sys.modules) & set({HEAVY!r})))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["loaded"]
+
+
+def test_the_check_for_heavy_imports_can_fail() -> None:
+    assert run(code="import numpy, sys; print('numpy' in sys.modules)").stdout.split() == ["True"]
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("--version",)])
+def test_help_is_quick(words: tuple[str, ...]) -> None:
+    spent = os.times().children_user + os.times().children_system
+    done = run(*words)
+    spent = os.times().children_user + os.times().children_system - spent
+    assert done.returncode == 0 and not done.stderr
+    assert spent < 2, f"{spent:.2f} s of processor time"  # not of the clock: the machine may be busy
+
+
+def test_help_names_every_command() -> None:
+    told = run("--help").stdout
+    assert f"unclasp {unclasp.__version__}" in told
+    for name, summary in COMMANDS.items():
+        assert f"  {name}" in told and summary in told
+
+
+def test_the_commands_are_these() -> None:
+    """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
+    assert set(COMMANDS) == {"predict", "evaluate", "train", "synth preview", "synth write", "bench synth", "presets"}
+
+
+def test_every_command_can_be_run() -> None:
+    from unclasp import commands
+
+    for name in COMMANDS:
+        assert callable(getattr(commands, name.replace(" ", "_"))), name
+
+
+def test_the_flags_of_predict_are_these(capsys: pytest.CaptureFixture[str]) -> None:
+    """Frozen like the commands."""
+    code, told, _ = predict_here(capsys, "--help")
+    assert code == 0 and set(re.findall(r"(?<!\S)--[a-z][a-z-]*", told.replace("|", " "))) == PREDICT_FLAGS
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "presets"])
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([*name.split(), "--help"])
+    told = capsys.readouterr().out
+    assert exit_.value.code == 0 and f"usage: unclasp {name}" in told
+
+
+# ---- wrong use
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("predicct",), "there is no command 'predicct'; the commands are predict, "),
+        (("synth",), "there is no command 'synth'"),
+        (("synth", "paint"), "there is no command 'synth'"),
+        (("presets", "all"), "unclasp presets takes no arguments, got all"),
+        (("predict",), "name at least one picture, folder or glob"),
+        (("train",), "usage: unclasp train PRESET --data DATA"),
+        (("train", "gigantic"), "there is no preset 'gigantic'; choose one of: paper, small"),
+        (("evaluate", "coco:x"), "a data set is named synthetic:SPLIT or interhand:ROOT[:SPLIT], got 'coco:x'"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    output = capsys.readouterr()
+    assert exit_.value.code == 2 and not output.out
+    assert output.err.startswith(f"error: {told}") and output.err.count("\n") == 1
+
+
+def test_no_words_show_the_help_and_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([])
+    assert exit_.value.code == 2 and "usage: unclasp COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (UnclaspError("it is so"), 2)])
+def test_interruptions_and_errors_have_their_codes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    def fail(words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("unclasp.commands.presets", fail)
+    with pytest.raises(SystemExit) as exit_:
+        main(["presets"])
+    assert exit_.value.code == code
+    assert capsys.readouterr().err in ("interrupted; what was finished is kept\n", "error: it is so\n")
+
+
+def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["presets"])
+    assert exit_.value.code == 0 and capsys.readouterr().out.splitlines() == list(PRESETS)
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    """`unclasp presets | head -1`, with a pipe that is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-u", "-m", "unclasp", "presets"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 0 and "Traceback" not in done.stderr and "Exception" not in done.stderr, done.stderr
+
+
+# ---- predict
+
+
+def test_a_folder_with_good_and_bad_pictures(weights: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("predict", photos, "--weights", weights, "--out", out)
+    assert done.returncode == 1, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["one.json", "one.png", "two.json", "two.png"]
+    told = done.stderr.splitlines()
+    assert len(told) == 3 and told[-1] == "2 of 4 sources failed", done.stderr
+    for line, name in zip(told, ("broken.jpg", "empty.png"), strict=False):
+        assert line.startswith("error: ") and line.count(str(photos / name)) == 1
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        str(photos / n) for n in ("one.png", "two.jpg")
+    ]
+    for name in ("one", "two"):
+        pose = json.loads((out / f"{name}.json").read_text())
+        assert pose["model"] == "mine" and (pose["image"]["width"], pose["image"]["height"]) == (80, 60)
+        assert cv2.imread(str(out / f"{name}.png")).shape[2] == 3
+
+
+def test_json_tells_what_was_done(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    code, told, _ = predict_here(capsys, photos, tmp_path / "nowhere.png", "--weights", weights, "--out", out, "--json")
+    entries = {Path(entry["source"]).name: entry for entry in json.loads(told)}
+    assert code == 1 and set(entries) == {"one.png", "two.jpg", "broken.jpg", "empty.png", "nowhere.png"}
+    for name in ("one.png", "two.jpg"):
+        assert entries[name].keys() == {"source", "hands", "overlay", "json"}
+        pose = json.loads(Path(entries[name]["json"]).read_text())
+        assert Path(entries[name]["overlay"]).exists() and pose["image"]["source"] == entries[name]["source"]
+        assert entries[name]["hands"] == [hand["side"] for hand in pose["hands"]]
+    for name in ("broken.jpg", "empty.png", "nowhere.png"):
+        assert entries[name].keys() == {"source", "error"} and "\n" not in entries[name]["error"]
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [(("500", "10", "600", "50"), "outside"), (("0", "0", "0", "0"), "at least 1 px larger"), (("nan",) * 4, "finite")],
+)
+def test_a_bad_box_fails_every_picture_and_says_why(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], box: tuple[str, ...], told: str
+) -> None:
+    words = (photos / "one.png", "--weights", weights, "--out", tmp_path / "out", "--box", *box)
+    code, _, errors = predict_here(capsys, *words)
+    assert code == 2 and str(photos / "one.png") in errors.splitlines()[0] and told in errors.splitlines()[0]
+    assert len(errors.splitlines()) == 2 and not (tmp_path / "out").exists()
+
+
+def test_box_and_focal_reach_the_pose(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    box, out = ("10", "5", "50", "45"), tmp_path / "out"
+    words = (photos / "one.png", "--weights", weights, "--out", out, "--box", *box, "--focal", "90", "80")
+    assert predict_here(capsys, *words)[0] == 0
+    pose = json.loads((out / "one.json").read_text())
+    assert pose["box"] == [5, 0, 55, 50]  # 40 px times 1.25 about (30, 25)
+    assert pose["camera"]["focal"] == [90, 80]
+
+
+def test_sources_are_not_overwritten(weights: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    code, _, errors = predict_here(capsys, photos, "--weights", weights, "--out", photos)
+    assert code == 1 and f"{photos / 'one.png'} is one of the sources and is not overwritten" in errors
+    assert {path: path.read_bytes() for path in before} == before
+    assert (photos / "two.png").exists() and (photos / "two.json").exists()
+    assert not (photos / "one.json").exists(), "no half of a result"
+
+
+def test_earlier_results_are_not_predicted_again(
+    weights: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = photos / "unclasp-out"
+    words = (photos, "--weights", weights, "--out", out, "--json")
+    first, second = (json.loads(predict_here(capsys, *words)[1]) for _ in range(2))
+    assert [entry["source"] for entry in second] == [entry["source"] for entry in first] and len(first) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--weights", "nowhere.safetensors"), "there is no weights file nowhere.safetensors"),
+        (("--device", "abacus"), "device 'abacus' cannot be used"),
+    ],
+)
+def test_what_concerns_all_pictures_is_told_once(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    given = words if "--weights" in words else ("--weights", str(weights), *words)
+    code, _, errors = predict_here(capsys, photos, *given, "--out", tmp_path / "out")
+    assert code == 2 and errors.startswith(f"error: {told}") and errors.count("\n") == 1
+
+
+def test_out_must_be_a_folder(weights: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = predict_here(capsys, photos / "two.jpg", "--weights", weights, "--out", photos / "one.png")
+    assert code == 2 and errors == f"error: --out must be a folder, got the file {photos / 'one.png'}\n"
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, errors = predict_here(capsys, photos / "one.png", "--weights", weights, "--out", tmp_path / "out")
+    first, last = errors.splitlines()
+    assert code == 2 and first.startswith(f"error: {photos / 'one.png'}: ") and "No space left" in first
+    assert last == "1 of 1 sources failed" and not list((tmp_path / "out").iterdir())

@@ -1,0 +1,157 @@
+"""The distance from the size of the hand, against hands whose distance is known and against a search."""
+
+import numpy as np
+import pytest
+
+from unclasp.hands import BONES, HAND_PARENTS, ROOTS
+from unclasp.lifting import BONE_LENGTHS_MM, DEPTH_RANGE_MM, LATERAL_SHARE, assumed_focal, wrist_depths
+
+BOTH = np.array([True, True])
+
+
+def hand(rng: np.random.Generator, wrist: tuple[float, float, float], *, scale: float = 1.0) -> np.ndarray:
+    """Return 21 camera joints whose bones have the mean hand's lengths, times a scale, in random directions upward."""
+    joints = np.zeros((21, 3))
+    joints[20] = wrist
+    for joint in sorted(range(20), key=lambda j: -(j % 4)):
+        direction = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.4, 3)
+        length = scale * BONE_LENGTHS_MM[joint]
+        joints[joint] = joints[HAND_PARENTS[joint]] + length * direction / np.linalg.norm(direction)
+    return joints
+
+
+def seen(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rays (42, 2) and relative depths (42,) of camera joints (42, 3)."""
+    return joints[:, :2] / joints[:, 2:], joints[:, 2] - np.repeat(joints[list(ROOTS), 2], 21)
+
+
+def two_hands(seed: int, depths: tuple[float, float], scales: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    sides = zip((-70.0, 80.0), depths, scales, strict=True)
+    return np.concatenate([hand(rng, (x, 50.0, depth), scale=scale) for x, depth, scale in sides])
+
+
+@pytest.mark.parametrize("depths", [(600.0, 600.0), (400.0, 460.0), (1500.0, 1380.0)])
+@pytest.mark.parametrize("difference_known", [True, False])
+def test_a_hand_of_average_size_is_put_where_it_is(depths: tuple[float, float], difference_known: bool) -> None:
+    for seed in range(5):
+        rays, relative = seen(two_hands(seed, depths))
+        difference = depths[1] - depths[0] if difference_known else None
+        np.testing.assert_allclose(wrist_depths(rays, relative, BOTH, left_minus_right=difference), depths, rtol=1e-9)
+
+
+def test_the_sum_of_squared_lengths_is_the_mean_hands() -> None:
+    """The definition, bone by bone, for a hand of another size."""
+    rays, relative = seen(two_hands(0, (700.0, 500.0), scales=(1.1, 0.9)))
+    depths = wrist_depths(rays, relative, BOTH, left_minus_right=None)
+    z = relative + np.repeat(depths, 21)
+    joints = np.concatenate([rays * z[:, None], z[:, None]], axis=1)
+    for bones in (BONES[:20], BONES[20:]):
+        total = sum(float(((joints[joint] - joints[parent]) ** 2).sum()) for joint, parent in bones)
+        assert total == pytest.approx(sum(length**2 for length in BONE_LENGTHS_MM), rel=1e-9)
+    assert depths[0] < 700 and depths[1] > 500  # a larger hand seems nearer, a smaller one farther away
+
+
+@pytest.mark.parametrize("scale", [0.9, 0.95, 1.05, 1.1])
+def test_a_larger_hand_seems_nearer_by_as_much(scale: float) -> None:
+    rays, relative = seen(two_hands(6, (800.0, 800.0), scales=(scale, scale)))
+    np.testing.assert_allclose(wrist_depths(rays, relative, BOTH, left_minus_right=0.0), 800 / scale, rtol=0.02)
+
+
+def misfit(depth: float, rays: np.ndarray, relative: np.ndarray) -> float:
+    """Return how far one hand's summed squared bone lengths are from the mean hand's, as a share."""
+    z = depth + relative
+    joints = np.column_stack([rays * z[:, None], z])
+    total = sum(float(((joints[j] - joints[HAND_PARENTS[j]]) ** 2).sum()) for j in range(20))
+    return abs(total / sum(length**2 for length in BONE_LENGTHS_MM) - 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_depth_is_where_a_search_finds_the_best_one(seed: int) -> None:
+    """All depths in steps of 1 mm, with depths of joints that are wrong by a few mm."""
+    rng = np.random.default_rng(seed)
+    rays, relative = seen(two_hands(seed, (500.0 + 90 * seed, 700.0), scales=(1.2, 0.85)))
+    relative = relative + rng.normal(0, 4, 42) * (relative != 0)
+    for hand_depth, joints in zip(
+        wrist_depths(rays, relative, BOTH, left_minus_right=None), (slice(0, 21), slice(21, 42)), strict=True
+    ):
+        best = min(range(150, 1500), key=lambda depth: misfit(depth, rays[joints], relative[joints]))
+        assert hand_depth == pytest.approx(best, abs=0.51)
+
+
+@pytest.mark.parametrize("noise", [10.0, 100.0, 1e4, 1e8])
+def test_whatever_the_network_says_the_depth_stays_in_its_range(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        rays, relative = rng.normal(0, 0.3, (42, 2)), rng.normal(0, noise, 42)
+        for difference in (None, float(rng.normal(0, noise))):
+            depths = wrist_depths(rays, relative, BOTH, left_minus_right=difference)
+            assert np.isfinite(depths).all() and (np.clip(depths, *DEPTH_RANGE_MM) == depths).all()
+
+
+def test_rendered_hands_are_put_where_they_are() -> None:
+    """Hands of the engine: made to be of average size, exactly; with the sizes that it draws, rightly on average."""
+    pytest.importorskip("numba")
+    from unclasp.synth.scene import SceneMix, sample_scene
+
+    ratios = []
+    for seed in range(60):
+        for posed in sample_scene(np.random.default_rng(seed), SceneMix(), size=256).hands:
+            joints = posed.joints.astype(np.float64)
+            bones = np.array([joints[joint] - joints[HAND_PARENTS[joint]] for joint in range(20)])
+            average = joints * np.sqrt(sum(length**2 for length in BONE_LENGTHS_MM) / (bones**2).sum())
+            if (bones[:, :2] ** 2).sum() > 2 * LATERAL_SHARE * (bones**2).sum():
+                rays, relative = seen(np.tile(average, (2, 1)))
+                depths = wrist_depths(rays, relative, BOTH, left_minus_right=0.0)
+                np.testing.assert_allclose(depths, average[20, 2], rtol=1e-6)
+            rays, relative = seen(np.tile(joints, (2, 1)))
+            ratios.append(wrist_depths(rays, relative, BOTH, left_minus_right=None)[0] / joints[20, 2])
+    assert 0.97 < np.median(ratios) < 1.03
+
+
+def test_a_known_difference_in_depth_sizes_both_hands_together() -> None:
+    rays, relative = seen(two_hands(1, (600.0, 640.0), scales=(1.05, 0.95)))
+    apart = wrist_depths(rays, relative, BOTH, left_minus_right=None)
+    together = wrist_depths(rays, relative, BOTH, left_minus_right=40.0)
+    assert together[1] - together[0] == pytest.approx(40.0)
+    assert apart[0] < together[0] < 610 and abs(together[0] - 600) < abs(apart[0] - 600)
+
+
+@pytest.mark.parametrize("present", [0, 1])
+def test_an_absent_hand_has_no_say(present: int) -> None:
+    joints = two_hands(2, (600.0, 650.0))
+    rays, relative = seen(joints)
+    absent = slice(21, 42) if present == 0 else slice(0, 21)
+    rays[absent], relative[absent] = 7.0, -900.0
+    depths = wrist_depths(rays, relative, np.arange(2) == present, left_minus_right=3000.0)
+    assert depths[present] == pytest.approx((600.0, 650.0)[present], rel=1e-9)
+
+
+def test_relative_depths_that_leave_no_length_across_the_view_keep_a_sane_distance() -> None:
+    """Where depths are too large for any hand, the size in the picture still decides: half the size is twice as far."""
+    rays, relative = seen(two_hands(3, (600.0, 600.0)))
+    wild = relative + np.where(np.arange(42) % 2, 150.0, -150.0) * (relative != 0)
+    near = wrist_depths(rays, wild, BOTH, left_minus_right=0.0)
+    far = wrist_depths(rays / 2, wild, BOTH, left_minus_right=0.0)
+    assert np.all(near > 600 * LATERAL_SHARE**0.5 * 0.8)
+    assert far[0] == pytest.approx(2 * near[0], rel=0.3)
+
+
+def test_what_cannot_be_is_clipped() -> None:
+    joints = np.zeros((42, 2))
+    depths = wrist_depths(joints, np.zeros(42), BOTH, left_minus_right=None)  # all joints in one place
+    np.testing.assert_array_equal(depths, [DEPTH_RANGE_MM[1]] * 2)
+    rays, relative = seen(two_hands(4, (600.0, 600.0)))
+    np.testing.assert_array_equal(wrist_depths(rays * 100, relative * 0, BOTH, left_minus_right=0.0), DEPTH_RANGE_MM[0])
+
+
+def test_the_assumed_focal_length_spans_60_degrees() -> None:
+    focal = assumed_focal(640, 480)
+    assert np.degrees(2 * np.arctan(320 / focal)) == pytest.approx(60)
+    assert assumed_focal(480, 640) == focal
+
+
+def test_the_constants_are_the_synthetic_mean_hand() -> None:
+    """185 mm from the wrist to the middle finger's tip, as the engine's hands have on average."""
+    assert sum(BONE_LENGTHS_MM[8:12]) == pytest.approx(185, abs=0.2)
+    assert len(BONE_LENGTHS_MM) == 20

@@ -1,0 +1,203 @@
+"""The result object and its JSON, which must be what docs/json-schema.md says."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unclasp
+from unclasp.hands import HAND_ORDERS, HAND_SLICES
+from unclasp.pose import Camera, HandPose
+
+SCHEMA_PAGE = Path(__file__).parents[1] / "docs" / "json-schema.md"
+
+
+def make_pose(right: float = 0.97, left: float = 0.91) -> HandPose:
+    rng = np.random.default_rng(0)
+    joints_cam = rng.normal((0, 0, 600), 50, (42, 3))
+    return HandPose(
+        joints_2d=joints_cam[:, :2] / joints_cam[:, 2:] * 500 + 128,
+        joints_3d=joints_cam - np.repeat(joints_cam[[20, 41]], 21, axis=0),
+        joints_cam=joints_cam,
+        presence=np.array([right, left]),
+        box=np.array([-3.25, 10.0, 200.0, 213.25]),
+        camera=Camera(focal=(500.0, 500.0), princpt=(128.0, 128.0), assumed="a field of view"),
+        depth_assumed="an average hand",
+        image_size=(256, 240),
+        model="tiny",
+    )
+
+
+def test_arrays_are_the_poses_own_and_read_only() -> None:
+    mine = np.zeros((42, 2))
+    pose = replace(make_pose(), joints_2d=mine)
+    mine[:] = 7
+    assert pose.joints_2d.max() == 0
+    for name in ("joints_2d", "joints_3d", "joints_cam", "presence", "box"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(pose, name)[0] = 1.0
+    with pytest.raises(FrozenInstanceError):
+        pose.model = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "sides"),
+    [(0.9, 0.8, ("right", "left")), (0.5, 0.49, ("right",)), (0.1, 0.7, ("left",)), (0.2, 0.3, ())],
+)
+def test_present_hands(right: float, left: float, sides: tuple[str, ...]) -> None:
+    pose = make_pose(right, left)
+    assert pose.sides == sides
+    assert [hand["side"] for hand in pose.to_dict()["hands"]] == list(sides)
+    assert (pose.root_offset is not None) == (len(sides) == 2)
+
+
+def test_root_offset_goes_from_the_right_wrist_to_the_left_one() -> None:
+    pose = make_pose()
+    assert pose.root_offset is not None
+    np.testing.assert_allclose(pose.joints_cam[20] + pose.root_offset, pose.joints_cam[41])
+
+
+def test_orders_of_other_libraries() -> None:
+    pose = make_pose()
+    for side, joints in zip(("right", "left"), HAND_SLICES, strict=True):
+        in_plane, in_space = pose.hand(side, order="mediapipe")  # type: ignore[arg-type]
+        np.testing.assert_array_equal(in_plane[0], pose.joints_2d[joints][20])  # the wrist comes first there,
+        np.testing.assert_array_equal(in_space[4], pose.joints_3d[joints][0])  # and the thumb's tip is number 4
+        for order in HAND_ORDERS:
+            assert pose.hand(side, order=order)[1].shape == (21, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("side", "order"), [("both", "mano"), ("left", "coco")])
+def test_unknown_sides_and_orders_are_named(side: str, order: str) -> None:
+    with pytest.raises(ValueError, match=f"{side}.*{order}"):
+        make_pose().hand(side, order=order)  # type: ignore[arg-type]
+
+
+# ---- JSON
+
+
+def documented() -> dict[str, str]:
+    """Return key -> type as the page's table has them."""
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|]+?) \|", SCHEMA_PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(rows) == len(dict(rows)) > 15
+    return dict(rows)
+
+
+def flattened(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the documented keys of a JSON value: `a.b` inside of objects, `a[].b` inside of lists of objects."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from flattened(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        yield key, value
+        for inner in value:
+            yield from flattened(inner, f"{key}[]")
+    else:
+        yield key, value
+
+
+def conforms(value: Any, kind: str) -> bool:
+    """Check a value against a type as the page writes it."""
+    if kind == "list":
+        return isinstance(value, list)
+    if kind.endswith("or null"):
+        return value is None or conforms(value, kind.removesuffix(" or null"))
+    if match := re.fullmatch(r"(\d+) × (\d+) numbers", kind):
+        rows, columns = map(int, match.groups())
+        return len(value) == rows and all(conforms(row, f"{columns} numbers") for row in value)
+    if match := re.fullmatch(r"(\d+) (number|string)s", kind):
+        return (
+            isinstance(value, list)
+            and len(value) == int(match[1])
+            and all(conforms(entry, match[2]) for entry in value)
+        )
+    kinds: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "string": (str,)}
+    return isinstance(value, kinds[kind]) and not isinstance(value, bool)
+
+
+@pytest.mark.parametrize("source", [None, "photos/hände.jpg"])
+def test_the_json_is_what_the_page_says(source: str | None) -> None:
+    types = documented()
+    values = list(flattened(json.loads(replace(make_pose(), source=source).to_json())))
+    assert {key for key, _ in values} == set(types)
+    for key, value in values:
+        assert conforms(value, types[key]), f"{key} should be {types[key]}, got {value!r}"
+
+
+def test_the_check_against_the_page_can_fail() -> None:
+    assert not conforms([[0.0, 1.0]] * 20, "21 × 2 numbers")
+    assert not conforms([0.0, "1"], "2 numbers")
+    assert not conforms("1", "integer")
+    assert not conforms(True, "integer")
+    assert not conforms(3, "string or null")
+
+
+def test_the_json_holds_the_numbers() -> None:
+    pose = make_pose(left=0.2)
+    written = json.loads(pose.to_json())
+    (hand,) = written["hands"]
+    for name in ("joints_2d", "joints_3d", "joints_cam"):
+        np.testing.assert_allclose(hand[name], getattr(pose, name)[:21], atol=0.005001)
+    np.testing.assert_allclose(written["box"], pose.box)
+    assert hand["joints_3d"][20] == [0, 0, 0]
+    assert (hand["side"], hand["presence"], written["presence"]) == ("right", 0.97, {"right": 0.97, "left": 0.2})
+    assert written["image"] == {"source": None, "width": 256, "height": 240}
+    assert written["camera"] == {"focal": [500, 500], "princpt": [128, 128], "assumed": "a field of view"}
+    assert (written["schema"], written["unclasp"], written["model"]) == (1, unclasp.__version__, "tiny")
+
+
+def test_numbers_that_json_does_not_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        replace(make_pose(), joints_3d=np.full((42, 3), np.nan)).to_json()
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "pose.json"
+    target.write_text("earlier")
+
+    def half(path: Path, text: str, **options: Any) -> int:
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space"):
+        make_pose().save_json(target)
+    assert target.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_save_json_makes_the_folder(tmp_path: Path) -> None:
+    make_pose().save_json(tmp_path / "new" / "pose.json")
+    assert json.loads((tmp_path / "new" / "pose.json").read_text())["model"] == "tiny"
+
+
+# ---- drawing
+
+
+@pytest.mark.parametrize(("right", "left"), [(0.9, 0.9), (0.9, 0.1), (0.1, 0.1)])
+def test_plot_returns_a_picture_and_leaves_the_callers_alone(right: float, left: float) -> None:
+    image = np.full((240, 256, 3), 128, np.uint8)
+    drawn = make_pose(right, left).plot(image)
+    assert drawn.dtype == np.uint8 and drawn.ndim == 3 and drawn.shape[2] == 3 and min(drawn.shape[:2]) > 100
+    assert (image == 128).all()
+    if right >= 0.5:
+        assert not np.array_equal(drawn, make_pose(0.1, 0.1).plot(image))
+
+
+def test_plot_draws_the_hands_that_are_present_and_their_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("unclasp.visualize.draw_pose", lambda image, views, **more: told.append((views, more)) or image)
+    both, left = make_pose(), make_pose(right=0.1)
+    for pose in (both, left):
+        pose.plot(np.zeros((240, 256, 3), np.uint8))
+    (views, more), (one, nothing) = told
+    assert [(view.side, view.score) for view in views] == [("right", 0.97), ("left", 0.91)]
+    np.testing.assert_array_equal(views[1].joints_2d, both.joints_2d[21:])
+    np.testing.assert_array_equal(views[1].joints_3d, both.joints_3d[21:])
+    np.testing.assert_array_equal(more["root_offset"], both.joints_cam[41] - both.joints_cam[20])
+    assert [view.side for view in one] == ["left"] and nothing == {"root_offset": None}

@@ -1,0 +1,461 @@
+"""Prediction: exact answers must come back exact, crops follow the rule, and bad input is named."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from test_lifting import two_hands
+from unclasp import config as configs
+from unclasp import geometry, predictor
+from unclasp.batch import Prediction
+from unclasp.checkpoint import save_weights
+from unclasp.config import with_model
+from unclasp.data.transforms import Crop, crop_image
+from unclasp.errors import BoxError, CheckpointError, ImageError, UnclaspError
+from unclasp.hands import FLIPPED_JOINTS
+from unclasp.lifting import assumed_focal
+from unclasp.model import build
+from unclasp.predictor import Answer, Predictor, TorchNetwork, find_region
+
+WIDTH, HEIGHT, SIZE = 640, 480, 64
+FOCAL = np.full(2, assumed_focal(WIDTH, HEIGHT))
+PRINCPT = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2])
+BOX = [150.0, 100.0, 500.0, 430.0]
+
+
+@pytest.fixture
+def crops(monkeypatch: pytest.MonkeyPatch) -> list[Crop]:
+    """Every crop that is made, in order."""
+    made: list[Crop] = []
+
+    def recorded(image: Any, box: Any, size: int) -> Crop:
+        made.append(crop_image(image, box, size))
+        return made[-1]
+
+    monkeypatch.setattr(predictor, "crop_image", recorded)
+    return made
+
+
+class Oracle:
+    """A network that knows the answer: the 2.5D pose of given camera joints in whichever crop was made last.
+
+    A second crop in the call is the mirror image of the first one. `bias` is added to every answer, in crop px and mm.
+    """
+
+    name, image_size = "oracle", SIZE
+
+    def __init__(
+        self,
+        joints: np.ndarray,
+        crops: list[Crop],
+        *,
+        presence: tuple[float, float] = (0.9, 0.8),
+        bias: float = 0.0,
+        roots: bool = True,
+        focal: np.ndarray = FOCAL,
+    ) -> None:
+        self.joints, self.crops, self.presence, self.bias, self.roots = joints, crops, presence, bias, roots
+        self.focal = focal
+
+    def __call__(self, crops: np.ndarray, /) -> Answer:
+        assert crops.shape[1:] == (SIZE, SIZE, 3) and crops.dtype == np.uint8
+        if len(crops) > 2:  # the search, which finds nothing and so gives the whole picture
+            nothing = np.zeros((len(crops), 16, 16))
+            return Answer(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, nothing)
+        matrix = self.crops[-1].crop_from_image
+        pose = geometry.pose_2p5d_from_cam(self.joints, self.focal, PRINCPT, matrix)
+        root = geometry.root_depth(self.joints)
+        mirrored = pose[FLIPPED_JOINTS].copy()
+        mirrored[:, 0] = SIZE - 1 - mirrored[:, 0]
+        return Answer(
+            pose_2p5d=np.stack([pose, mirrored])[: len(crops)] + self.bias,
+            presence=np.array([self.presence, self.presence[::-1]])[: len(crops)],
+            root_depth=np.array([root, -root])[: len(crops)] + self.bias if self.roots else None,
+            hand_probability=np.zeros((len(crops), 16, 16)),
+        )
+
+
+def black() -> np.ndarray:
+    return np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+
+
+# ---- the way back
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+@pytest.mark.parametrize("roots", [False, True])
+def test_an_exact_answer_gives_the_exact_pose(crops: list[Crop], flip_test: bool, roots: bool) -> None:
+    joints = two_hands(0, (600.0, 640.0))
+    pose = Predictor(Oracle(joints, crops, roots=roots), flip_test=flip_test)(black(), BOX)
+    np.testing.assert_allclose(pose.joints_2d, geometry.project(joints, FOCAL, PRINCPT), atol=1e-8)
+    np.testing.assert_allclose(pose.joints_3d, geometry.relative_to_roots(joints), atol=1e-6)
+    np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-6)
+    np.testing.assert_allclose(pose.presence, [0.9, 0.8])
+    assert pose.image_size == (WIDTH, HEIGHT) and pose.model == "oracle"
+
+
+def test_a_given_camera_is_used_and_not_called_assumed(crops: list[Crop]) -> None:
+    joints, focal = two_hands(1, (600.0, 640.0)), np.array([900.0, 880.0])
+    network = Oracle(joints, crops, focal=focal)
+    pose = Predictor(network)(black(), BOX, focal=tuple(focal), princpt=tuple(PRINCPT))
+    np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-6)
+    assert pose.camera.assumed is None and pose.camera.focal == (900.0, 880.0)
+    assert pose.depth_assumed is not None and "average adult" in pose.depth_assumed
+
+
+def test_assumptions_are_stated(crops: list[Crop]) -> None:
+    predict = Predictor(Oracle(two_hands(2, (600.0, 600.0)), crops))
+    assert "field of view of 60 degrees" in str(predict(black(), BOX).camera.assumed)
+    assert predict(black(), BOX, focal=(900.0, 900.0)).camera.assumed == "the principal point in the middle"
+
+
+def test_a_hand_that_is_larger_than_assumed_comes_out_smaller_but_in_shape(crops: list[Crop]) -> None:
+    joints = two_hands(3, (800.0, 800.0), scales=(1.1, 1.1))
+    pose = Predictor(Oracle(joints, crops))(black(), BOX)
+    np.testing.assert_allclose(pose.joints_2d, geometry.project(joints, FOCAL, PRINCPT), atol=1e-8)
+    lengths = np.linalg.norm(pose.joints_3d[[7, 11, 15, 19]], axis=1) / np.linalg.norm(
+        geometry.relative_to_roots(joints)[[7, 11, 15, 19]], axis=1
+    )
+    np.testing.assert_allclose(lengths, 1 / 1.1, rtol=0.03)
+
+
+def test_the_flip_test_cancels_what_a_mirror_image_mirrors(crops: list[Crop]) -> None:
+    """A network that says everything too far right: in the mirror image that is too far left."""
+    joints = two_hands(4, (600.0, 640.0))
+    exact = geometry.project(joints, FOCAL, PRINCPT)
+    biased = Predictor(Oracle(joints, crops, bias=3.0))(black(), BOX)
+    averaged = Predictor(Oracle(joints, crops, bias=3.0), flip_test=True)(black(), BOX)
+    assert np.abs(biased.joints_2d[:, 0] - exact[:, 0]).min() > 3
+    np.testing.assert_allclose(averaged.joints_2d[:, 0], exact[:, 0], atol=1e-8)
+
+
+def test_a_mirrored_picture_gives_the_mirrored_pose(crops: list[Crop]) -> None:
+    joints = two_hands(5, (600.0, 640.0))
+    mirrored = joints[FLIPPED_JOINTS] * [-1, 1, 1]  # the principal point is in the middle
+    pose = Predictor(Oracle(joints, crops))(black(), BOX)
+    other = Predictor(Oracle(mirrored, crops, presence=(0.8, 0.9)))(
+        black(), [WIDTH - 1 - BOX[2], BOX[1], WIDTH - 1 - BOX[0], BOX[3]]
+    )
+    np.testing.assert_allclose(other.joints_3d, pose.joints_3d[FLIPPED_JOINTS] * [-1, 1, 1], atol=1e-6)
+    np.testing.assert_allclose(other.joints_2d[:, 0], WIDTH - 1 - pose.joints_2d[FLIPPED_JOINTS][:, 0], atol=1e-8)
+
+
+def test_answers_that_are_not_finite_are_refused(crops: list[Crop]) -> None:
+    with pytest.raises(UnclaspError, match=r"oracle is not finite.*weights"):
+        Predictor(Oracle(two_hands(6, (600.0, 600.0)), crops, bias=np.nan))(black(), BOX)
+
+
+@pytest.mark.parametrize("field", ["pose_2p5d", "presence", "root_depth"])
+def test_no_part_of_an_answer_may_be_infinite(crops: list[Crop], field: str) -> None:
+    class Broken(Oracle):
+        def __call__(self, crops: np.ndarray, /) -> Answer:
+            answer = super().__call__(crops)
+            values = getattr(answer, field).copy()
+            values[-1:] = np.inf
+            return answer._replace(**{field: values})
+
+    with pytest.raises(UnclaspError, match="not finite"):
+        Predictor(Broken(two_hands(6, (600.0, 600.0)), crops))(black(), BOX)
+
+
+# ---- boxes
+
+
+def test_a_given_box_is_cropped_by_the_interhand_rule(crops: list[Crop]) -> None:
+    pose = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), BOX)
+    # The long side 350 times 1.25 about the centre (325, 265), worked by hand.
+    np.testing.assert_allclose(pose.box, [325 - 218.75, 265 - 218.75, 325 + 218.75, 265 + 218.75])
+    assert len(crops) == 1
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ([10, 10, 10, 10], "at least 1 px larger"),
+        ([310, 40, 120, 200], "at least 1 px larger.*x, y, width, height"),
+        ([0.1, 0.2, 0.6, 0.9], "share of the picture"),
+        ([700, 10, 900, 200], "meet the picture of 640 x 480"),
+        ([-300, -200, -10, -10], "lies outside"),
+        ([10, 20, 30], "four finite numbers"),
+        ([[10, 20, 30, 40]], "four finite numbers"),
+        ([10, 20, np.nan, 40], "four finite numbers"),
+        ("everywhere", "four numbers"),
+        ([-1e9, -1e9, 1e9, 1e9], "is it in px"),
+    ],
+)
+def test_bad_boxes_are_named(crops: list[Crop], box: Any, told: str) -> None:
+    with pytest.raises(BoxError, match=told) as caught:
+        Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), box)
+    assert "\n" not in str(caught.value) and "got" in str(caught.value)
+    assert not crops
+
+
+def test_a_box_may_reach_beyond_the_picture(crops: list[Crop]) -> None:
+    joints = two_hands(0, (600.0, 600.0))
+    pose = Predictor(Oracle(joints, crops))(black(), [-100, -50, 300, 400])
+    np.testing.assert_allclose(pose.joints_2d, geometry.project(joints, FOCAL, PRINCPT), atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        {"focal": (0.0, 5.0)},
+        {"focal": (np.nan, 5.0)},
+        {"focal": 900.0},
+        {"focal": "wide"},
+        {"princpt": (1.0, 2.0, 3.0)},
+    ],
+)
+def test_bad_cameras_are_named(crops: list[Crop], camera: dict[str, Any]) -> None:
+    with pytest.raises(UnclaspError, match=f"{next(iter(camera))} must be two .*numbers x, y in px, got"):
+        Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), BOX, **camera)
+
+
+def test_bad_arrays_are_named(crops: list[Crop]) -> None:
+    with pytest.raises(ImageError, match="uint8"):
+        Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(np.zeros((HEIGHT, WIDTH, 3)))  # type: ignore[arg-type]
+
+
+def test_the_picture_is_not_changed_and_the_answer_stays(crops: list[Crop]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    before = image.copy()
+    predict = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))
+    assert predict(image).to_json() == predict(image).to_json()
+    np.testing.assert_array_equal(image, before)
+
+
+# ---- without a box
+
+
+def test_the_last_crop_is_around_the_joints_that_were_found(crops: list[Crop]) -> None:
+    joints = two_hands(0, (900.0, 900.0))
+    pose = Predictor(Oracle(joints, crops))(black())
+    pixels = geometry.project(joints, FOCAL, PRINCPT)
+    side = 1.2 * 1.25 * (pixels.max(axis=0) - pixels.min(axis=0)).max()
+    np.testing.assert_allclose(pose.box[2:] - pose.box[:2], side)
+    np.testing.assert_allclose((pose.box[:2] + pose.box[2:]) / 2, (pixels.max(axis=0) + pixels.min(axis=0)) / 2)
+    np.testing.assert_allclose(pose.joints_2d, pixels, atol=1e-8)
+
+
+def test_an_absent_hand_does_not_widen_the_crop(crops: list[Crop]) -> None:
+    joints = two_hands(0, (900.0, 900.0))
+    pixels = geometry.project(joints, FOCAL, PRINCPT)[21:]
+    pose = Predictor(Oracle(joints, crops, presence=(0.1, 0.9)))(black())
+    np.testing.assert_allclose((pose.box[:2] + pose.box[2:]) / 2, (pixels.max(axis=0) + pixels.min(axis=0)) / 2)
+
+
+@pytest.mark.parametrize("case", ["nobody", "one place", "outside"])
+def test_where_joints_make_no_sense_the_picture_is_kept(crops: list[Crop], case: str) -> None:
+    joints = two_hands(0, (900.0, 900.0))
+    if case == "one place":
+        joints[:] = [0.0, 0.0, 900.0]
+    if case == "outside":
+        joints += [5000.0, 0.0, 0.0]
+    pose = Predictor(Oracle(joints, crops, presence=(0.1, 0.2) if case == "nobody" else (0.9, 0.9)))(black())
+    np.testing.assert_allclose(pose.box, [-0.5, -80.5, 639.5, 559.5])
+    assert np.isfinite(pose.joints_cam).all() and (case != "nobody" or not pose.sides)
+
+
+class Bright:
+    """Takes what is bright for hands."""
+
+    name, image_size = "bright", SIZE
+
+    def __call__(self, crops: np.ndarray, /) -> Answer:
+        small = np.stack([cv2.resize(crop[..., 0], (16, 16), interpolation=cv2.INTER_AREA) for crop in crops])
+        return Answer(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, small / 255)
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (640, 480), (300, 300), (200, 1000), (1000, 100)])
+def test_the_region_is_found_wherever_it_is(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(sum(shape))
+    for _ in range(12):
+        image = np.zeros((*shape, 3), np.uint8)
+        side = int(max(shape) * rng.uniform(0.12, 0.3))
+        x, y = (int(rng.uniform(*sorted((-side / 4, extent - 3 * side / 4)))) for extent in (shape[1], shape[0]))
+        x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + side, shape[1]), min(y + side, shape[0])
+        image[y1:y2, x1:x2] = 255
+        found = find_region(Bright(), image)
+        slack = 0.05 * max(shape)  # two pixels of the coarsest map
+        centre = (found[:2] + found[2:]) / 2
+        np.testing.assert_allclose(centre, [(x1 + x2) / 2, (y1 + y2) / 2], atol=slack)
+        long = max(x2 - x1, y2 - y1)
+        assert 1.2 * long < found[2] - found[0] + slack and found[2] - found[0] < 1.5 * long + 2 * slack
+
+
+def test_both_hands_are_in_the_region_and_specks_are_not() -> None:
+    image = black()
+    image[100:200, 60:160] = image[260:340, 480:580] = 255
+    image[440:450, 20:30] = 255
+    x1, y1, x2, y2 = find_region(Bright(), image)
+    assert (x2 - x1) == pytest.approx(1.5 * (580 - 60), rel=0.1)
+    assert (x1 + x2) / 2 == pytest.approx(320, abs=20) and (y1 + y2) / 2 == pytest.approx(220, abs=20)
+
+
+def test_a_picture_without_hands_is_looked_at_as_a_whole() -> None:
+    np.testing.assert_allclose(find_region(Bright(), black()), [-0.5, -80.5, 639.5, 559.5])
+
+
+@pytest.mark.parametrize("shape", [(480, 640), (640, 480), (9, 16), (360, 640), (400, 640), (100, 1000), (300, 300)])
+def test_the_windows_are_half_the_picture_and_leave_nothing_out(shape: tuple[int, int]) -> None:
+    height, width = shape
+    windows = np.array(predictor._half_windows(width, height))
+    assert len(windows) <= 9
+    np.testing.assert_allclose(windows[:, 2:] - windows[:, :2], max(shape) / 2)
+    for pixel in np.ndindex(height, width) if width * height < 200 else [(0, 0), (height - 1, width - 1)]:
+        first, last = np.array(pixel[::-1]) - 0.5, np.array(pixel[::-1]) + 0.5
+        inside = (windows[:, :2] <= first + 1e-9) & (windows[:, 2:] >= last - 1e-9)
+        assert inside.all(axis=1).any(), f"pixel {pixel} of {shape} is in no window"
+    for axis in (0, 1):
+        starts = np.unique(windows[:, axis].round(6))
+        assert (np.diff(starts) <= max(shape) / 4 + 1e-6).all(), "neighbours overlap by half"
+
+
+def test_the_map_of_a_window_is_pasted_where_the_window_is() -> None:
+    """A window over the cells 48 to 96 of the whole: its 16 pixels are three cells wide each."""
+    probability = np.zeros((16, 16))
+    probability[2:4, 5:9] = 1
+    whole, window = np.array([-0.5, -0.5, 383.5, 383.5]), np.array([95.5, 191.5, 191.5, 287.5])
+    pasted = predictor._pasted(probability, window, whole, 192 / 384)
+    rows, columns = np.nonzero(pasted > 0.5)
+    assert (columns.min(), columns.max() + 1) == (48 + 15, 48 + 27)
+    assert (rows.min(), rows.max() + 1) == (96 + 6, 96 + 12)
+
+
+def test_the_box_of_a_region_ends_where_its_cells_end() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[3:9, 4:14] = True
+    mask[15:17, 0:4] = True  # 8 cells against 60
+    found = predictor._largest_regions(mask)
+    assert found is not None and found.tolist() == [4, 3, 14, 9]
+    mask[15:18, 0:5] = True  # 15 cells of 60 are more than a fifth
+    found = predictor._largest_regions(mask)
+    assert found is not None and found.tolist() == [0, 3, 14, 18]
+    assert predictor._largest_regions(mask & False) is None
+
+
+# ---- the torch engine
+
+
+class Listening(torch.nn.Module):
+    """Gives a made-up prediction and remembers what it was given."""
+
+    def __init__(self, *, presence: bool = True, roots: bool = True, right: float = 0.0, pixels: int = 0) -> None:
+        super().__init__()
+        self.presence, self.roots, self.right, self.pixels = presence, roots, right, pixels
+
+    def forward(self, image: torch.Tensor) -> Prediction:
+        self.image = image
+        count = len(image)
+        logits = torch.zeros(count, 33, 16, 16)
+        logits[:, 0] = 20.0
+        logits[:, 5].flatten(1)[:, : self.pixels] = 40.0
+        return Prediction(
+            pose_2p5d=torch.arange(42 * 3.0).view(42, 3).repeat(count, 1, 1),
+            steps=(),
+            part_logits=logits,
+            relations=(),
+            presence=torch.tensor([[self.right, -self.right]] * count) if self.presence else None,
+            root_depth=torch.full((count,), 12.0) if self.roots else None,
+        )
+
+
+def test_the_network_gets_channels_first_rgb_bytes() -> None:
+    model = Listening(right=2.0)
+    crops = np.random.default_rng(0).integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.uint8)
+    answer = TorchNetwork(model, name="listening", image_size=SIZE)(crops)  # type: ignore[arg-type]
+    assert model.image.dtype == torch.uint8 and not model.training
+    np.testing.assert_array_equal(model.image.permute(0, 2, 3, 1).numpy(), crops)
+    np.testing.assert_allclose(answer.presence, [[0.880797, 0.119203]] * 2, atol=1e-6)
+    np.testing.assert_array_equal(answer.root_depth, [12, 12])
+    np.testing.assert_array_equal(answer.pose_2p5d[1, 1], [3, 4, 5])
+    assert answer.hand_probability.shape == (2, 16, 16) and answer.hand_probability.max() < 1e-6
+
+
+@pytest.mark.parametrize(("pixels", "present"), [(0, False), (1, False), (10, True)])
+def test_without_the_head_presence_comes_from_the_parts(pixels: int, present: bool) -> None:
+    """Part 5 is the right index; a single pixel of 256 is not yet a hand."""
+    model = Listening(presence=False, roots=False, pixels=pixels)
+    answer = TorchNetwork(model, name="x", image_size=SIZE)(np.zeros((1, SIZE, SIZE, 3), np.uint8))  # type: ignore[arg-type]
+    assert (answer.presence[0, 0] >= 0.5) == present
+    assert answer.presence[0, 1] < 1e-6 and answer.root_depth is None
+    assert answer.hand_probability[0].round().sum() == pixels
+
+
+def tiny_network() -> TorchNetwork:
+    torch.manual_seed(3)
+    model = build(configs.tiny().model)
+    with torch.no_grad():
+        for parameter in model.parameters():  # fresh heads give nearly the same pose for every picture
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return TorchNetwork(model, name="tiny", image_size=SIZE)
+
+
+def test_with_the_flip_test_mirrored_pictures_have_mirrored_poses() -> None:
+    """For any weights. Both crops are 64 px at scale 1, and the second is one pixel on: a crop's centre is pixel 32."""
+    image = np.random.default_rng(4).integers(0, 255, (100, 120, 3)).astype(np.uint8)
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    box, half = np.array([50.0, 48.0]), 25.6  # times 1.25 is 32
+    there = np.array([119 - box[0] + 1, box[1]])
+    boxes = [np.concatenate([centre - half, centre + half]) for centre in (box, there)]
+    plain, flipped = (Predictor(tiny_network(), flip_test=flip) for flip in (False, True))
+    pose, other = flipped(image, boxes[0]), flipped(mirrored, boxes[1])
+    np.testing.assert_allclose(other.joints_2d[:, 0], 119 - pose.joints_2d[FLIPPED_JOINTS, 0], atol=1e-3)
+    np.testing.assert_allclose(other.joints_2d[:, 1], pose.joints_2d[FLIPPED_JOINTS, 1], atol=1e-3)
+    np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-5)
+    # Without it they differ by far more, so the agreement is not that of a network which sees nothing.
+    lone = plain(mirrored, boxes[1]).joints_2d[:, 0] - (119 - plain(image, boxes[0]).joints_2d[FLIPPED_JOINTS, 0])
+    assert np.abs(lone).max() > 0.1
+
+
+def test_the_flip_test_is_the_average_of_both_answers() -> None:
+    network, size = tiny_network(), SIZE
+    image = np.random.default_rng(5).integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)
+    box = np.array([32 - 25.6, 32 - 25.6, 32 + 25.6, 32 + 25.6])  # the crop is the picture
+    pose = Predictor(network, flip_test=True)(image, box)
+    both = network(np.stack([image, image[:, ::-1]]))
+    for joint in range(42):
+        u, v, _ = both.pose_2p5d[0, joint]
+        u_mirrored, v_mirrored, _ = both.pose_2p5d[1, (joint + 21) % 42]
+        expected = [(u + size - 1 - u_mirrored) / 2, (v + v_mirrored) / 2]
+        np.testing.assert_allclose(pose.joints_2d[joint], expected, atol=1e-3)
+    np.testing.assert_allclose(pose.presence, (both.presence[0] + both.presence[1, ::-1]) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_a_weights_file_predicts_from_start_to_end(tmp_path: Path, heads: bool) -> None:
+    config = with_model(configs.tiny(), presence_head=heads, root_depth_head=heads)
+    torch.manual_seed(0)
+    save_weights(tmp_path / "mine.safetensors", build(config.model).state_dict(), config)
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+    for flip_test in (False, True):
+        predict = Predictor.load(tmp_path / "mine.safetensors", flip_test=flip_test)
+        for box in (None, [20, 10, 100, 80]):
+            pose = predict(image, box)
+            assert pose.model == "mine" and np.isfinite(pose.joints_cam).all()
+            assert pose.to_json()
+
+
+def test_grey_and_transparent_arrays_are_converted(crops: list[Crop]) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH)).astype(np.uint8)
+    rgb = np.repeat(grey[..., None], 3, axis=2)
+    rgba = np.dstack([rgb, np.full_like(grey, 255)])
+    predict = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))
+    for image in (grey, rgb, rgba):
+        predict(image, BOX)
+    np.testing.assert_array_equal(crops[0].image, crops[1].image)
+    np.testing.assert_array_equal(crops[2].image, crops[1].image)
+
+
+def test_missing_weights_and_devices_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere"):
+        Predictor.load(tmp_path / "nowhere.safetensors")
+    config = configs.tiny()
+    save_weights(tmp_path / "tiny.safetensors", build(config.model).state_dict(), config)
+    for device in ("abacus", "cuda:99"):
+        with pytest.raises(UnclaspError, match=f"device '{device}' cannot be used"):
+            Predictor.load(tmp_path / "tiny.safetensors", device=device)

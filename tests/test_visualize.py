@@ -1,0 +1,156 @@
+"""Pictures of poses: what is drawn where, in which colour, and what is left alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unclasp.errors import ImageError
+from unclasp.hands import BONES, FINGER_COLOURS, SIDES, Side
+from unclasp.visualize import HandView, draw_pose, draw_skeletons, turn_about_vertical
+
+GREY = 128
+
+
+def open_hand(side: Side, *, centre: tuple[float, float] = (160.0, 160.0), scale: float = 1.0) -> HandView:
+    """Return an open hand in the plane of the picture, its fingers pointing up, the index 15 mm in front."""
+    joints = np.zeros((21, 3))
+    for finger in range(5):
+        across = (finger - 2) * 22.0 * (1 if side == "left" else -1)
+        for step in range(4):
+            reach = 60.0 + 25.0 * (3 - step)
+            joints[4 * finger + step] = across * reach / 90.0, -reach, -15.0 if finger == 1 else 3.0 * finger
+    in_picture = joints[:, :2] * scale + np.array(centre) + [0.0, 60.0 * scale]
+    return HandView(joints_2d=in_picture, joints_3d=joints, side=side, score=0.98)
+
+
+def plain(height: int = 320, width: int = 320) -> np.ndarray:
+    return np.full((height, width, 3), GREY, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_middle_of_every_finger_bone_has_the_colour_of_its_finger(side: Side) -> None:
+    hand = open_hand(side)
+    drawn = draw_skeletons(plain(), [hand])
+    for joint, parent in BONES[:20]:
+        if parent == 20:
+            continue
+        u, v = np.rint(hand.joints_2d[[joint, parent]].mean(axis=0)).astype(int)
+        expected = FINGER_COLOURS[SIDES.index(side), joint // 4].astype(int)
+        assert np.abs(drawn[v, u].astype(int) - expected).max() <= 3
+
+
+def test_far_from_the_hand_the_picture_stays_to_the_bit() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    hand = open_hand("right", centre=(80.0, 120.0), scale=0.5)
+    drawn = draw_skeletons(picture, [hand])
+    (x1, y1), (x2, y2) = hand.joints_2d.min(axis=0) - 8, hand.joints_2d.max(axis=0) + 9
+    inside = np.zeros((240, 320), dtype=bool)
+    inside[int(y1) : int(y2), int(x1) : int(x2)] = True
+    assert np.array_equal(drawn[~inside], picture[~inside])
+    assert not np.array_equal(drawn[inside], picture[inside])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (64, 64), (300, 500), (700, 90)])
+def test_shapes_and_types_for_pictures_of_every_size(size: tuple[int, int]) -> None:
+    hands = [open_hand("right", centre=(size[1] / 2, size[0] / 2), scale=min(size) / 320)]
+    picture = plain(*size)
+    drawn, page = draw_skeletons(picture, hands), draw_pose(picture, hands)
+    assert (drawn.shape, drawn.dtype) == ((*size, 3), np.uint8)
+    assert page.dtype == np.uint8
+    assert page.shape[0] > 640
+    assert page.shape[2] == 3
+    assert (picture == GREY).all()
+
+
+def test_a_very_wide_picture_gives_a_page_of_limited_width() -> None:
+    assert draw_pose(plain(100, 3000), []).shape[1] < 2000
+
+
+def test_a_grey_picture_becomes_rgb() -> None:
+    hand = open_hand("left")
+    assert np.array_equal(draw_skeletons(plain()[..., 0], [hand]), draw_skeletons(plain(), [hand]))
+
+
+@pytest.mark.parametrize("picture", [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)])
+def test_what_is_no_picture_is_refused(picture: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="expected a uint8 picture"):
+        draw_skeletons(picture, [])
+
+
+@pytest.mark.parametrize("draw", [draw_skeletons, draw_pose])
+def test_hands_with_joints_that_are_not_finite_are_left_out(draw: Callable[..., np.ndarray]) -> None:
+    good, bad = open_hand("left"), open_hand("right")
+    broken = [replace(bad, joints_2d=np.full((21, 2), np.nan)), replace(bad, joints_3d=np.full((21, 3), np.inf))]
+    assert np.array_equal(draw(plain(), [good, *broken]), draw(plain(), [good]))
+    assert np.array_equal(draw(plain(), broken), draw(plain(), []))
+
+
+@pytest.mark.parametrize("far", [-500.0, 1e5, 1e12])
+def test_joints_outside_the_picture_do_no_harm(far: float) -> None:
+    hand = open_hand("right")
+    outside = replace(hand, joints_2d=hand.joints_2d + far)
+    assert np.array_equal(draw_skeletons(plain(), [outside]), plain())
+    partly = hand.joints_2d.copy()
+    partly[8] = far, -far
+    assert draw_pose(plain(), [replace(hand, joints_2d=partly)]).shape[0] > 640
+
+
+def test_the_near_hand_lies_over_the_far_one() -> None:
+    hands = [open_hand("right"), open_hand("left")]
+    u, v = np.rint(hands[0].joints_2d[[9, 10]].mean(axis=0)).astype(int)
+    for depth, side in ((100.0, 0), (-100.0, 1)):
+        drawn = draw_skeletons(plain(), hands, root_offset=np.array([0.0, 0.0, depth]))
+        assert np.abs(drawn[v, u].astype(int) - FINGER_COLOURS[side, 2]).max() <= 3
+
+
+def test_the_two_sides_have_different_colours() -> None:
+    right, left = open_hand("right"), replace(open_hand("right"), side="left")
+    assert not np.array_equal(draw_skeletons(plain(), [right]), draw_skeletons(plain(), [left]))
+
+
+def test_the_picture_stands_at_the_left_of_the_page() -> None:
+    page = draw_pose(plain(640, 480), [])
+    assert (page[100:600, 60:480] == GREY).all()
+    assert page[:, 520:].mean() > 235
+
+
+def test_without_hands_the_page_says_so() -> None:
+    card = draw_pose(plain(640, 640), [])[:, 690:]
+    written = np.argwhere((card < 200).any(axis=2))
+    assert len(written) > 100
+    assert np.abs(written.mean(axis=0) - [348, 206]).max() < 20
+
+
+def test_one_common_view_with_the_offset_and_two_views_without() -> None:
+    hands = [open_hand("right"), open_hand("left")]
+    offset = np.array([150.0, 10.0, 40.0])
+    common, apart = draw_pose(plain(), hands, root_offset=offset), draw_pose(plain(), hands)
+    single = draw_pose(plain(), hands[:1])
+    assert common.shape == single.shape
+    assert apart.shape[1] > common.shape[1]
+    assert not np.array_equal(common, draw_pose(plain(), hands, root_offset=-offset))
+
+
+def test_the_side_view_shows_the_hand_from_another_side() -> None:
+    page = draw_pose(plain(640, 640), [open_hand("right")])
+    front, side = (np.ptp(page[rows, 690:1100].astype(int), axis=2) > 60 for rows in (slice(100, 320), slice(410, 630)))
+    widths = [np.ptp(np.argwhere(view)[:, 1]) for view in (front, side)]
+    assert widths[0] > 1.5 * widths[1]
+
+
+def test_the_side_view_turns_about_the_vertical() -> None:
+    points = np.random.default_rng(1).normal(size=(5, 21, 3))
+    turned = turn_about_vertical(points, 70.0)
+    np.testing.assert_allclose(turned[..., 1], points[..., 1])
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=-1), np.linalg.norm(points, axis=-1))
+    np.testing.assert_allclose(turn_about_vertical(turned, -70.0), points, atol=1e-12)
+
+
+def test_the_hands_are_not_changed() -> None:
+    hand = open_hand("right")
+    before = hand.joints_2d.copy(), hand.joints_3d.copy()
+    draw_pose(plain(), [hand], root_offset=np.array([1.0, 2.0, 3.0]))
+    assert np.array_equal(hand.joints_2d, before[0])
+    assert np.array_equal(hand.joints_3d, before[1])
