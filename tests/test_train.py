@@ -7,20 +7,33 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import make_sample_function
 
+from conftest import make_sample_function
 from unclasp.checkpoint import load_model, load_state
 from unclasp.config import AugmentConfig, TrainConfig, tiny
 from unclasp.data.transforms import collate, make_example, plain_view
-from unclasp.evaluate import evaluate
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
+from unclasp.evaluate import evaluate
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
-from unclasp.train import LOG, STATE, WEIGHTS, MovingAverage, RunOptions, TrainingExamples, batches_of, learning_rate, train
+from unclasp.train import (
+    LOG,
+    STATE,
+    WEIGHTS,
+    MovingAverage,
+    RunOptions,
+    TrainingExamples,
+    batches_of,
+    learning_rate,
+    train,
+)
 
 
 class Samples:
-    """A small data set; `deadly` counts down to a kill -9 of the own process, `poison` names a sample that breaks the loss."""
+    """A small data set.
+
+    `deadly` counts down to a kill -9 of the own process, `poison` names a sample that breaks the loss.
+    """
 
     def __init__(self, size, *, deadly=None):
         self.size, self.deadly = size, deadly
@@ -39,7 +52,14 @@ class Samples:
 
 def config_for(**changes):
     config = tiny()
-    settings = {"epochs": 3, "batch_size": 4, "ema_decay": 0.9, "schedule": "cosine", "warmup_steps": 2, "clip_norm": 5.0}
+    settings = {
+        "epochs": 3,
+        "batch_size": 4,
+        "ema_decay": 0.9,
+        "schedule": "cosine",
+        "warmup_steps": 2,
+        "clip_norm": 5.0,
+    }
     return replace(config, train=replace(config.train, **{**settings, **changes}))
 
 
@@ -225,5 +245,3 @@ def test_augmentation_depends_on_the_epoch_and_the_index_alone():
     assert not np.array_equal(examples[0, 2].image, examples[1, 2].image)
     other = TrainingExamples(Samples(6), config_for(seed=1))
     assert not np.array_equal(examples[0, 2].image, other[0, 2].image)
-
-

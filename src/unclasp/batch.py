@@ -1,6 +1,7 @@
 """What goes in and what comes out, as dataclasses: every field with its shape, unit and frame.
 
-Letters: B batch, H and W picture or crop height and width, h and w size of the finest feature map, T iterations, L pixels of a level.
+Letters: B batch, H and W picture or crop height and width, h and w size of the finest feature map, T
+iterations, L pixels of a level.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -115,12 +116,13 @@ class Prediction(NamedTuple):
     pose_2p5d: "Tensor"
     """(B, 42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist (section 3.1)."""
     steps: tuple["Tensor", ...]
-    """T tensors (B, 42, 2): in-plane estimate u, v in crop pixels after each iteration, for supervision (section 3.4)."""
+    """T tensors (B, 42, 2): u, v in crop pixels estimated after each iteration, for supervision (section 3.4)."""
     part_logits: "Tensor"
     """(B, 33, h, w) logits of the part classes on the finest map (section 3.2)."""
     relations: tuple["Tensor", ...]
-    """Relation logits of the initialisation and of each J-I, mean over heads where there are several: (B, 42, L) each, before
-    the softmax, row-major over the level's pixels. Empty for a decoder without joint-image relations."""
+    """Relation logits of the initialisation and of each J-I, mean over heads where there are several: (B, 42,
+    L) each, before the softmax, row-major over the level's pixels. Empty for a decoder without joint-image
+    relations."""
     presence: "Tensor | None"
     """(B, 2) logits of right and left hand being in the picture; None without that head."""
     root_depth: "Tensor | None"

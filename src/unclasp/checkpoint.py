@@ -1,4 +1,7 @@
-"""Weights as safetensors with their config inside; training state apart, as tensors and plain values. No pickle, no lenient loading."""
+"""Weights as safetensors with their config inside.
+
+Training state apart, as tensors and plain values. No pickle, no lenient loading.
+"""
 
 import json
 from importlib import metadata
@@ -23,11 +26,15 @@ def shipped_weights(name: str = "small") -> Path:
     """Return the path of a model in the package."""
     path = Path(__file__).parent / "weights" / f"{name}.safetensors"
     if not path.exists():
-        raise CheckpointError(f"no shipped weights are called {name!r}: {path} is missing; give the path of a weights file")
+        raise CheckpointError(
+            f"no shipped weights are called {name!r}: {path} is missing; give the path of a weights file"
+        )
     return path
 
 
-def save_weights(path: Path | str, state: dict[str, Tensor], config: Config, *, notes: dict[str, Any] | None = None) -> None:
+def save_weights(
+    path: Path | str, state: dict[str, Tensor], config: Config, *, notes: dict[str, Any] | None = None
+) -> None:
     """Write a model whole: parameters in half precision, buffers (running variances can be large) in single.
 
     Args:
@@ -122,5 +129,3 @@ def load_state(path: Path | str) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is not a training state of unclasp (it holds a {type(state).__name__})")
     return state
-
-

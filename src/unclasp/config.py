@@ -1,4 +1,4 @@
-"""Every choice as a field, every model of the paper as a preset: `paper()`, `small()`, `tiny()` and the rows of Tables 1-3.
+"""Every choice as a field, every model of the paper as a preset: `paper()`, `small()`, `tiny()`, rows of Tables 1-3.
 
 A preset is a function that returns a config; a variant calls another preset and changes a field or two.
 """
@@ -54,8 +54,8 @@ class ModelConfig:
     decoder: Decoder = Decoder.DECOUPLED
     """Whether features are decoupled (Table 1)."""
     iterations: int = 3
-    """T, decoder iterations (Table 3). Three use strides 16, 8, 4 after an initialisation at 32; two drop the coarsest level,
-    more repeat the finest one."""
+    """T, decoder iterations (Table 3). Three use strides 16, 8, 4 after an initialisation at 32; two drop the
+    coarsest level, more repeat the finest one."""
     joint_joint: bool = True
     """J-J in every iteration (section 3.3.2; Table 1, row 3)."""
     refine: bool = True
@@ -82,7 +82,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _positive(
             image_size=self.image_size, fpn_channels=self.fpn_channels, position_channels=self.position_channels,
-            iterations=self.iterations, heads=self.heads, feedforward=self.feedforward, refine_layers=self.refine_layers,
+            iterations=self.iterations, heads=self.heads, feedforward=self.feedforward,
+            refine_layers=self.refine_layers,
         )  # fmt: skip
         if self.image_size % 32:
             raise UnclaspError(f"image_size must be a multiple of 32 (the coarsest stride), got {self.image_size}")
@@ -189,7 +190,10 @@ class TrainConfig:
     clip_norm: float = 0.0
     """Largest gradient norm; 0 does not clip."""
     ema_decay: float = 0.0
-    """Decay of the exponential moving average of the weights, which is then what is evaluated and shipped; 0 keeps none."""
+    """Decay of the exponential moving average of the weights, which is then what is evaluated and shipped.
+
+    0 keeps none.
+    """
     seed: int = 0
     """Seeds the weights, the order of the samples and the augmentation."""
 

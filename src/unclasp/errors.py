@@ -1,4 +1,7 @@
-"""What users can get wrong, as one family of exceptions: the command line prints them as one line, without a traceback."""
+"""What users can get wrong, as one family of exceptions.
+
+The command line prints them as one line, without a traceback.
+"""
 
 
 class UnclaspError(ValueError):

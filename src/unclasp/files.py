@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes `path`'s place when the block ends well and vanishes when it does not.
+    """Yield a temporary path that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     The temporary file keeps the suffix, for writers that choose the format by it. Missing parent folders are made.
     """

@@ -4,10 +4,13 @@ Conventions, for this whole package:
 
 - Camera frame: x right, y down, z forward, millimetres. The camera is a pinhole without distortion:
   u = fx * X / Z + cx, v = fy * Y / Z + cy.
-- World to camera is `rotation @ (point - position)`: InterHand2.6M's `campos` is the camera's centre, not a translation.
+- World to camera is `rotation @ (point - position)`: InterHand2.6M's `campos` is the camera's centre, not a
+  translation.
 - Pixel centres stand at integers: the top left pixel covers [-0.5, 0.5] in both directions.
-- A 2.5D pose (…, 42, 3) is u, v in crop pixels and the depth in mm relative to the wrist of the joint's own hand (section 3.1).
-- Transforms are named `destination_from_source` and act on column vectors: `crop_from_image` is 3x3 and takes (u, v, 1) of the
+- A 2.5D pose (…, 42, 3) is u, v in crop pixels and the depth in mm relative to the wrist of the joint's own
+  hand (section 3.1).
+- Transforms are named `destination_from_source` and act on column vectors: `crop_from_image` is 3x3 and takes
+  (u, v, 1) of the
   picture to the crop. Every 2D quantity goes through the one matrix of its crop.
 - Boxes are (x1, y1, x2, y2) in pixels; on disk InterHand2.6M stores (x, y, width, height).
 """
@@ -110,7 +113,8 @@ def square_box(box: Array, expansion: float = 1.25) -> Array:
 def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
     """Return `crop_from_image`, 3x3, for a square box and a crop of size x size pixels.
 
-    The published rule: the box's centre goes to (size / 2, size / 2) and the middle of its (rotated) right edge to (size, size / 2).
+    The published rule: the box's centre goes to (size / 2, size / 2) and the middle of its (rotated) right edge
+    to (size, size / 2).
 
     Args:
         box: (x1, y1, x2, y2) px, square.

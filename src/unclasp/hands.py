@@ -1,8 +1,8 @@
 """The vocabulary of hands: joints, bones, sides, part classes, orders of other libraries, colours.
 
-Joints are in InterHand2.6M's order (skeleton.txt of the data set): right hand 0-20, left hand 21-41; within a hand thumb, index,
-middle, ring, pinky, each from the tip to the base, then the wrist. *Right* and *left* are the person's own. Wherever something
-comes once per side, the right one is first.
+Joints are in InterHand2.6M's order (skeleton.txt of the data set): right hand 0-20, left hand 21-41; within a
+hand thumb, index, middle, ring, pinky, each from the tip to the base, then the wrist. *Right* and *left* are
+the person's own. Wherever something comes once per side, the right one is first.
 """
 
 from typing import Final, Literal
@@ -78,8 +78,8 @@ HAND_ORDERS: Final[dict[Order, npt.NDArray[np.int64]]] = {
 }
 """`joints[..., HAND_ORDERS[name], :]` reorders one hand's 21 joints into another library's order.
 
-MediaPipe, OpenPose and FreiHAND: wrist, then thumb, index, middle, ring, pinky from base to tip. MANO: wrist, then index,
-middle, pinky, ring, thumb from base to the last knuckle, then the five tips from thumb to pinky.
+MediaPipe, OpenPose and FreiHAND: wrist, then thumb, index, middle, ring, pinky from base to tip. MANO: wrist,
+then index, middle, pinky, ring, thumb from base to the last knuckle, then the five tips from thumb to pinky.
 """
 
 FINGER_COLOURS: Final[npt.NDArray[np.uint8]] = np.array(

@@ -128,7 +128,7 @@ class HandPose:
 
     def plot(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Draw both hands over the picture, and in 3D beside it: (H', W', 3) uint8 RGB."""
-        from unclasp.visualize import HandView, draw_pose  # noqa: PLC0415 (numbers alone need no drawing)
+        from unclasp.visualize import HandView, draw_pose
 
         views = [
             HandView(*self.hand(side), side=side, score=float(self.presence[SIDES.index(side)])) for side in self.sides

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
@@ -25,13 +25,13 @@ class Reporter:
 
     def __init__(self, path: Path | None, *, first_step: int, last_step: int, batch_size: int, every: int) -> None:
         self.step, self.last_step, self.batch_size, self.every = first_step, last_step, batch_size, every
-        self._file = None
+        self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a", encoding="utf-8")
         self._bar = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), disable=path is None,
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), disable=path is None,
         )  # fmt: skip
         self._task = self._bar.add_task("train", total=last_step, completed=first_step, told="")
         self._data_seconds, self._reported_step = 0.0, first_step
@@ -56,19 +56,18 @@ class Reporter:
         """Say that a step has been taken at a learning rate, with these terms of the loss."""
         self.step += 1
         if self._file is not None and (self.step % self.every == 0 or self.step == self.last_step):
-            self._report({name: float(term) for name, term in terms.items()}, rate)
+            self._report(self._file, {name: float(term) for name, term in terms.items()}, rate)
         self._waiting_since = time.perf_counter()
 
-    def _report(self, terms: dict[str, float], rate: float) -> None:
+    def _report(self, file: TextIO, terms: dict[str, float], rate: float) -> None:
         now = time.perf_counter()
         steps, seconds = self.step - self._reported_step, now - self._reported_at
         line = {
             "step": self.step, "learning_rate": rate, "samples_per_second": steps * self.batch_size / seconds,
             "data_share": self._data_seconds / seconds, "loss": terms,
         }  # fmt: skip
-        assert self._file is not None
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        file.write(json.dumps(line) + "\n")
+        file.flush()
         told = " ".join(f"{name} {value:.3g}" for name, value in terms.items())
         told += f" | {line['samples_per_second']:.0f} samples/s, {line['data_share']:.0%} waiting for data"
         self._bar.update(self._task, completed=self.step, told=told)

@@ -1,7 +1,7 @@
 """Training: devices, precision, distribution and launch are Lightning Fabric's, the loop is ours (section 4.1).
 
-The order of the samples and every augmentation are functions of (seed, epoch, index), so a run that was cut off anywhere and resumed
-gives the same weights, bit for bit, as one that was not.
+The order of the samples and every augmentation are functions of (seed, epoch, index), so a run that was cut off
+anywhere and resumed gives the same weights, bit for bit, as one that was not.
 """
 
 import math
@@ -68,7 +68,6 @@ class Progress:
     total_steps: int
 
 
-
 class TrainingExamples(TorchDataset[Example]):
     """Augmented crops; item (epoch, index) is a function of the seed, the epoch and the index alone."""
 
@@ -85,9 +84,10 @@ class TrainingExamples(TorchDataset[Example]):
 def batches_of(
     size: int, config: TrainConfig, *, first_step: int, last_step: int, rank: int, world: int
 ) -> Iterator[list[tuple[int, int]]]:
-    """Yield this rank's share of each step's (epoch, index) pairs; together the ranks see the batches of a single process.
+    """Yield this rank's share of each step's (epoch, index) pairs.
 
-    Each epoch is a permutation of its own; the samples that do not fill a last batch wait for another epoch.
+    Together the ranks see the batches of a single process. Each epoch is a permutation of its own; the samples
+    that do not fill a last batch wait for another epoch.
     """
     per_epoch = size // config.batch_size
     order, order_epoch = np.empty(0, dtype=np.int64), -1
@@ -155,7 +155,9 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path:
         NonFiniteLossError: The loss became infinite or not a number; the last checkpoint is left as it was.
     """
     if len(dataset) < config.train.batch_size:
-        raise UnclaspError(f"the data set has {len(dataset)} pictures, fewer than one batch of {config.train.batch_size}")
+        raise UnclaspError(
+            f"the data set has {len(dataset)} pictures, fewer than one batch of {config.train.batch_size}"
+        )
     if config.train.batch_size % options.devices:
         raise UnclaspError(f"batch_size {config.train.batch_size} must be a multiple of the {options.devices} devices")
     state_path = options.out / STATE
@@ -165,7 +167,7 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path:
     if state is not None and from_dict(state["config"]) != config:
         raise CheckpointError(f"{state_path} was trained with another config; resume with the settings it began with")
     fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=options.precision)  # type: ignore[arg-type]
-    fabric.launch(_run, config, dataset, options, state)
+    fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
     return options.out / WEIGHTS
 
 
@@ -199,7 +201,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
 
 
 def _start(config: Config, options: RunOptions, state: dict[str, Any] | None) -> DFL:
-    model = build(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model: DFL = build(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if state is not None:
         load_strictly(model, state["model"], str(options.out / STATE))
     elif options.start_weights is not None:
@@ -219,7 +221,7 @@ def _loader(
         )
     )  # fmt: skip
     return DataLoader(
-        TrainingExamples(dataset, config), batch_sampler=batches, collate_fn=collate, num_workers=options.workers,  # type: ignore[arg-type]
+        TrainingExamples(dataset, config), batch_sampler=batches, collate_fn=collate, num_workers=options.workers,
         pin_memory=fabric.device.type == "cuda",
     )  # fmt: skip
 
@@ -245,7 +247,7 @@ def step(
 
 def _stop_if_not_finite(fabric: Fabric, loss: Tensor, terms: dict[str, Tensor], batch: Batch, at: int) -> None:
     finite = torch.isfinite(loss.detach()).float()
-    everywhere = fabric.all_reduce(finite, reduce_op="sum")
+    everywhere: Any = fabric.all_reduce(finite, reduce_op="sum")
     if float(everywhere) == fabric.world_size:
         return
     told = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())

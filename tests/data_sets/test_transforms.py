@@ -128,7 +128,9 @@ def test_random_views_keep_to_the_published_ranges():
     assert 11.5 < np.abs(centres).max() <= 12
 
 
-@pytest.mark.parametrize("field", ["translation", "scale", "rotation", "rotation_probability", "flip_probability", "colour"])
+@pytest.mark.parametrize(
+    "field", ["translation", "scale", "rotation", "rotation_probability", "flip_probability", "colour"]
+)
 def test_every_field_of_the_augmentation_changes_the_views(field):
     changed = AugmentConfig(**{field: 0.0})
     draws = [[random_view(BOX, c, np.random.default_rng(i)) for i in range(20)] for c in (AugmentConfig(), changed)]

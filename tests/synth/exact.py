@@ -1,4 +1,7 @@
-"""How deep two meshes are in each other and how close they come, the slow and obvious way: winding numbers and closest points."""
+"""How deep two meshes are in each other and how close they come, the slow and obvious way.
+
+Winding numbers and closest points.
+"""
 
 import numpy as np
 

@@ -86,9 +86,7 @@ def test_hands_apart_do_not_touch():
 def test_the_measure_itself_finds_a_planted_penetration():
     right, left = scene([8, 0], kinds=("apart",)).hands
     moved = left.vertices + right.joints[11] - left.joints[11]
-    depth, _ = penetration_and_gap(
-        right.vertices.astype(float), faces_of(right), moved.astype(float), faces_of(left)
-    )
+    depth, _ = penetration_and_gap(right.vertices.astype(float), faces_of(right), moved.astype(float), faces_of(left))
     assert depth > 5.0
 
 

@@ -18,8 +18,8 @@ def open_dataset(name: str) -> Dataset:
     """Open a data set by the name that the command line uses.
 
     Args:
-        name: `synthetic:SPLIT` (train, val or test; rendered as it is read), or `interhand:ROOT[:SPLIT]` for a folder in
-            InterHand2.6M's layout, the real one or one of `unclasp synth write`; its split is train if not given.
+        name: `synthetic:SPLIT` (train, val or test; rendered as it is read), or `interhand:ROOT[:SPLIT]` for a
+            folder in InterHand2.6M's layout, the real one or one of `unclasp synth write`; train if not given.
 
     Raises:
         DataError: The name is not of this form, or what it names is not there.
@@ -31,7 +31,9 @@ def open_dataset(name: str) -> Dataset:
         from unclasp.data.interhand import InterHand
 
         root, separator, split = rest.rpartition(":")
-        return InterHand(Path(root), split) if separator and split in ("train", "val", "test") else InterHand(Path(rest))
+        return (
+            InterHand(Path(root), split) if separator and split in ("train", "val", "test") else InterHand(Path(rest))
+        )
     raise DataError(f"a data set is named synthetic:SPLIT or interhand:ROOT[:SPLIT], got {name!r}")
 
 

@@ -4,8 +4,9 @@
     ROOT/images/SPLIT/CaptureC/SEQUENCE/camCAMERA/imageFRAME.jpg
     ROOT/parts/SPLIT/…/imageFRAME.png     8-bit part classes 0-32; optional, ours
 
-Joints are world coordinates in mm, cameras are `rotation @ (world - position)`, boxes are (x, y, width, height), and joints that were
-not annotated hold the placeholder (1, 1, 1). The JSON files are read whole into arrays, which suits sets up to some 10^5 pictures.
+Joints are world coordinates in mm, cameras are `rotation @ (world - position)`, boxes are (x, y, width,
+height), and joints that were not annotated hold the placeholder (1, 1, 1). The JSON files are read whole into
+arrays, which suits sets up to some 10^5 pictures.
 """
 
 import json
@@ -53,7 +54,9 @@ class InterHand:
             records = [_record(image, annotations[image["id"]], cameras, joints) for image in data["images"]]
         except (KeyError, TypeError, ValueError) as error:
             where = annotation_path(self.root, split, "data").parent
-            raise DataError(f"{where}: the annotations do not fit together ({type(error).__name__}: {error})") from error
+            raise DataError(
+                f"{where}: the annotations do not fit together ({type(error).__name__}: {error})"
+            ) from error
         self.file_names = [record["file_name"] for record in records]
         self._numbers = {
             key: np.stack([record[key] for record in records]) if records else np.zeros((0,))
@@ -100,7 +103,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; expected InterHand2.6M's v1.0 layout below the folder you named") from error
+        raise DataError(
+            f"{path} is missing; expected InterHand2.6M's v1.0 layout below the folder you named"
+        ) from error
     except ValueError as error:
         raise DataError(f"{path} is not whole JSON ({error}); fetch it again") from error
 
@@ -135,10 +140,12 @@ def _decode(path: Path, flags: int) -> ByteArray:
 
 def annotation_entries(sample: Sample, index: int, capture: int, file_name: str) -> dict[str, Any]:
     """Return one picture's entries for the annotation files; the world frame is that of its own camera."""
-    camera, frame = file_name.split("/cam")[1].split("/")[0], str(index)
+    camera, frame = file_name.split("/cam")[1].split("/", maxsplit=1)[0], str(index)
     height, width = sample.image.shape[:2]
     x1, y1, x2, y2 = (float(value) for value in sample.box)
-    hand_type = {flags: name for name, flags in HAND_TYPES.items()}[(bool(sample.hand_type[0]), bool(sample.hand_type[1]))]
+    hand_type = {flags: name for name, flags in HAND_TYPES.items()}[
+        (bool(sample.hand_type[0]), bool(sample.hand_type[1]))
+    ]
     world: FloatArray = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
     return {
         "image": {
@@ -155,7 +162,8 @@ def annotation_entries(sample: Sample, index: int, capture: int, file_name: str)
         },
         "joint_3d": {
             frame: {
-                "world_coord": world.round(3).astype(float).tolist(), "joint_valid": [[bool(valid)] for valid in sample.valid],
+                "world_coord": world.round(3).astype(float).tolist(),
+                "joint_valid": [[bool(valid)] for valid in sample.valid],
                 "hand_type": hand_type, "hand_type_valid": True,
             }
         },

@@ -1,7 +1,9 @@
-"""The one crop: training, evaluation and prediction all cut pictures here (sections 4.1-4.2 and the InterHand2.6M line's published rules).
+"""The one crop: training, evaluation and prediction all cut pictures here.
 
-Everything a crop does (box, rotation, mirror image) is one 3x3 matrix `crop_from_image`; pixels, joints and part masks go through the
-same matrix, and its inverse leads back to the picture.
+The rules are those of sections 4.1-4.2 and of the InterHand2.6M line's published code.
+
+Everything a crop does (box, rotation, mirror image) is one 3x3 matrix `crop_from_image`; pixels, joints and
+part masks go through the same matrix, and its inverse leads back to the picture.
 """
 
 from collections.abc import Sequence
@@ -117,8 +119,8 @@ class Example:
 def make_example(sample: Sample, view: View, size: int) -> Example:
     """Cut the view out of a sample and carry every annotation along.
 
-    Mirroring swaps the blocks of joints, their validity, the hand types and the part classes. Rotation acts on pixels alone: the
-    relative depth stays (the weak-perspective assumption of 2.5D poses).
+    Mirroring swaps the blocks of joints, their validity, the hand types and the part classes. Rotation acts on
+    pixels alone: the relative depth stays (the weak-perspective assumption of 2.5D poses).
     """
     crop = crop_image(sample.image, view.box, size, rotation=view.rotation, flip=view.flip)
     image = crop.image

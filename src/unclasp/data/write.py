@@ -44,8 +44,9 @@ def write_dataset(
 ) -> Iterator[int]:  # fmt: skip
     """Render pictures 0 to count - 1 of a seed; iterate over the result to do the work.
 
-    A run that was interrupted goes on where it stopped, and one with a larger `count` adds to what is there: each finished capture
-    leaves its annotations under annotations/SPLIT/captures, and the three annotation files are written at the end.
+    A run that was interrupted goes on where it stopped, and one with a larger `count` adds to what is there:
+    each finished capture leaves its annotations under annotations/SPLIT/captures, and the three annotation
+    files are written at the end.
 
     Args:
         root: Folder of the data set.
@@ -109,8 +110,8 @@ def _write_sample(job: _Job, sample: Sample, index: int) -> dict[str, Any]:
     image_path = job.root / "images" / job.split / file_name
     bgr = np.ascontiguousarray(sample.image[..., ::-1])
     write_bytes(image_path, cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
-    assert sample.parts is not None
-    write_bytes(parts_path(job.root, job.split, file_name), cv2.imencode(".png", sample.parts)[1].tobytes())
+    if sample.parts is not None:
+        write_bytes(parts_path(job.root, job.split, file_name), cv2.imencode(".png", sample.parts)[1].tobytes())
     return annotation_entries(sample, index, job.capture, file_name)
 
 

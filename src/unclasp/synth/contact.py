@@ -1,7 +1,8 @@
 """Collision: spheres to find a place fast, then the skinned surfaces themselves to touch without penetrating.
 
-The surface test takes, for each point of one surface, the nearest point of the other; it is inside if it lies behind that point's
-normal. With vertices 3-6 mm apart this is right to about a millimetre; tests/synth measures it against the exact meshes.
+The surface test takes, for each point of one surface, the nearest point of the other; it is inside if it lies
+behind that point's normal. With vertices 3-6 mm apart this is right to about a millimetre; tests/synth measures
+it against the exact meshes.
 """
 
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def _allowed_overlap(names: list[str]) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _fit(vertices: Floats, heads: Floats, tails: Floats, bone: Indices, along: Floats, ring: Indices, percentile: Floats,
+def _fit(vertices: Floats, heads: Floats, tails: Floats, bone: Indices, along: Floats, ring: Indices,
+percentile: Floats,
          beyond: float) -> tuple[Floats, Floats]:  # fmt: skip
     centres, radii = np.empty((len(bone), 3)), np.empty(len(bone))
     distances = np.empty(ring.shape[1])
@@ -184,7 +186,7 @@ def overlap(a: Spheres, b: Spheres) -> float:
 
 
 def push_apart(a: Spheres, b: Spheres, *, tolerance: float, rounds: int = 25) -> Floats | None:
-    """Return how far b must move until the spheres overlap by less than `tolerance` mm, or None if that does not come about."""
+    """Return how far b must move until the spheres overlap by less than `tolerance` mm, or None if it cannot."""
     moved, push = np.zeros(3), np.zeros(3)
     for _ in range(rounds):
         deepest = _overlap(a.centres, a.radii, b.centres + moved, b.radii, push)
@@ -194,8 +196,13 @@ def push_apart(a: Spheres, b: Spheres, *, tolerance: float, rounds: int = 25) ->
     return None
 
 
-def slide_in(a: Spheres, b: Spheres, direction: Floats, *, start: float = 300.0, tolerance: float = 1.0) -> float | None:
-    """Return how far b is from its own place along `direction` when it touches a, coming from `start` mm away; None if it passes by."""
+def slide_in(
+    a: Spheres, b: Spheres, direction: Floats, *, start: float = 300.0, tolerance: float = 1.0
+) -> float | None:
+    """Return how far b is from its own place along `direction` when it touches a, coming from `start` mm away.
+
+    None if it passes by.
+    """
     moved, push = start, np.zeros(3)
     for _ in range(80):
         gap = -_overlap(a.centres, a.radii, b.centres + moved * direction, b.radii, push)
@@ -263,7 +270,10 @@ def _bounds(points: Floats, margin: float) -> tuple[Floats, Floats]:
 
 @njit(cache=True, nogil=True)
 def _probe(points: Floats, of: Floats, normals: Floats, reach: float) -> tuple[float, Floats, float, Floats]:
-    """Return how deep `points` are inside of a surface and the way out there; the smallest distance and the way there."""
+    """Return how deep `points` are inside of a surface and the way out there.
+
+    The smallest distance and the way there.
+    """
     deepest, out, nearest, towards = 0.0, np.zeros(3), 1e9, np.zeros(3)
     low, high = _bounds(points, reach)
     candidates = _within(of, low, high)
@@ -289,7 +299,9 @@ def _probe(points: Floats, of: Floats, normals: Floats, reach: float) -> tuple[f
 def settle(
     a: Surface, b: Surface, *, touch: bool, depth: float = 2.6, gap: float = 1.5, rounds: int = 14
 ) -> Floats | None:
-    """Move b until the surfaces penetrate by at most `depth` mm and, where they are to `touch`, are at most `gap` mm apart.
+    """Move b until the surfaces touch, or at least do not run through each other.
+
+    They end up at most `depth` mm in each other and, where they are to `touch`, at most `gap` mm apart.
 
     Returns:
         The translation of b, or None if it cannot be done in so many rounds.

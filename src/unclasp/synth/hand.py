@@ -1,7 +1,7 @@
 """The hand model: a CC0 mesh with twelve shape components, skinned to 22 bones (assets/ORIGIN.md).
 
-The hand's own frame: origin at the wrist, x towards the thumb, y towards the base of the middle finger, z out of the palm; mm; right
-hand. A left hand is the mirror image in x.
+The hand's own frame: origin at the wrist, x towards the thumb, y towards the base of the middle finger, z out
+of the palm; mm; right hand. A left hand is the mirror image in x.
 """
 
 from collections import Counter
@@ -69,7 +69,10 @@ class HandModel:
     @cache
     def load() -> "HandModel":
         """Read the packaged asset, once."""
-        with resources.files("unclasp.synth").joinpath("assets/hand_cc0.npz").open("rb") as file, np.load(file) as asset:
+        with (
+            resources.files("unclasp.synth").joinpath("assets/hand_cc0.npz").open("rb") as file,
+            np.load(file) as asset,
+        ):
             arrays = {key: asset[key] for key in asset.files}
         names = tuple(str(name) for name in arrays["bones"])
         count = int(arrays["nV"])

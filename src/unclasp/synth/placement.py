@@ -1,6 +1,7 @@
 """How two hands are held to each other: recipes for contact, interlaced fingers, and the touch itself.
 
-Everything happens in the right hand's frame: the right hand stays, and the left one, already mirrored in x, is rotated and moved.
+Everything happens in the right hand's frame: the right hand stays, and the left one, already mirrored in x, is
+rotated and moved.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.synth.contact import Spheres, Surface, overlap, pose_spheres, push_apart, self_collides, settle, slide_in, surface
+from unclasp.synth.contact import (
+    Spheres,
+    Surface,
+    overlap,
+    pose_spheres,
+    push_apart,
+    self_collides,
+    settle,
+    slide_in,
+    surface,
+)
 from unclasp.synth.hand import Floats, HandModel, RestHand
 from unclasp.synth.pose import TEMPLATES, draw_pose, jitter, pose_bones, skin
 
@@ -125,7 +136,9 @@ TOUCHES: Final = {
     "pointing_at_palm": Touch(1.0, (_POINT, _OPEN), ("index_tip", "palm"), tilt=25),
     "counting": Touch(1.2, (_POINT, _OPEN), ("index_tip", "pads"), tilt=30),
     "thumb_on_palm": Touch(0.5, (("cup", "thumb_up", "relaxed"), _OPEN), ("thumb_tip", "palm"), tilt=25),
-    "tips_meet": Touch(0.8, (("pinch", "claw", "tent", "ok"), ("pinch", "claw", "tent", "ok")), ("pads", "pads"), tilt=30),
+    "tips_meet": Touch(
+        0.8, (("pinch", "claw", "tent", "ok"), ("pinch", "claw", "tent", "ok")), ("pads", "pads"), tilt=30
+    ),
     "on_finger_backs": Touch(0.8, (_OPEN, (*_FIST, *_HOLD)), ("palm", "finger_backs"), (-120, 120), 15),
     "any": Touch(3.0, (_ALL, _ALL), ("any", "any"), tilt=20),
 }
@@ -237,7 +250,9 @@ def _until_free(pair: Pair) -> Pair | None:
     return None if push is None else pair.moved(push)
 
 
-def _twins(rng: np.random.Generator, body: Body, names: tuple[str, ...], *, spread: float, noise: float, differ: float) -> tuple[Posed, Posed] | None:
+def _twins(
+    rng: np.random.Generator, body: Body, names: tuple[str, ...], *, spread: float, noise: float, differ: float
+) -> tuple[Posed, Posed] | None:
     pose = draw_pose(rng, names=names, spread=spread, noise=noise)
     right, left = pose_hand(body, pose, left=False), pose_hand(body, jitter(rng, pose, differ), left=True)
     return None if right is None or left is None else (right, left)
@@ -302,7 +317,9 @@ def _plausible(pair: Pair) -> bool:
     right_elbow, left_elbow = pair.right.spheres.centres[-1], pair.left_spheres.centres[-1]
     opposed = pair.right.forearm @ (pair.rotation @ pair.left.forearm)
     return bool(
-        np.linalg.norm(right_palm - left_palm) < 160 and np.linalg.norm(right_elbow - left_elbow) > 130 and opposed > -0.8
+        np.linalg.norm(right_palm - left_palm) < 160
+        and np.linalg.norm(right_elbow - left_elbow) > 130
+        and opposed > -0.8
     )
 
 

@@ -2,13 +2,13 @@
 
 A pose is an array of 26 angles in radians, `ANGLES`:
 
-    0-4    thumb: base in the palm's plane, base out of it, twist, flexion of the middle joint, of the last joint; relative to rest
-    5-20   index, middle, ring, pinky: abduction, flexion of base, middle and last joint; absolute
-    21-22  arch: how far the ring's and the pinky's metacarpals follow
-    23-25  wrist: flexion, deviation, twist of the forearm
+    0-4    thumb: base in the palm's plane, base out of it, twist, flexion of the middle joint, of the last
+    joint; relative to rest 5-20   index, middle, ring, pinky: abduction, flexion of base, middle and last
+    joint; absolute 21-22  arch: how far the ring's and the pinky's metacarpals follow 23-25  wrist: flexion,
+    deviation, twist of the forearm
 
-Ranges are clinical ones (AAOS): base of the fingers -20 to 90 degrees, middle 0 to 110, last 0 to 80, wrist within 45 here because
-skinned wrists thin out beyond.
+Ranges are clinical ones (AAOS): base of the fingers -20 to 90 degrees, middle 0 to 110, last 0 to 80, wrist
+within 45 here because skinned wrists thin out beyond.
 """
 
 from typing import Final
@@ -93,7 +93,8 @@ def draw_pose(
     abduction = np.clip(splay, -4, _ABDUCTION_LIMIT) * np.clip(1 - base / 90, 0.15, 1)
     arch = np.clip(base[2:].mean() / 90, 0, 1) * np.array([5.0, 10.0])
     wrist = [
-        np.clip(rng.normal(-8, 16), -WRIST_LIMIT, WRIST_LIMIT), np.clip(rng.normal(3, 8), -15, 25), rng.uniform(-45, 45),
+        np.clip(rng.normal(-8, 16), -WRIST_LIMIT, WRIST_LIMIT), np.clip(rng.normal(3, 8), -15, 25),
+        rng.uniform(-45, 45),
     ]  # fmt: skip
     rows = np.stack([abduction, base, middle, last], axis=1).ravel()
     return np.asarray(np.deg2rad(np.concatenate([thumb, rows, arch, wrist])))
@@ -121,7 +122,8 @@ def _rotation(axis: Floats, angle: float) -> Floats:
 
 @njit(cache=True, nogil=True)
 def _normalised(vector: Floats) -> Floats:
-    return vector / (np.sqrt((vector * vector).sum()) + 1e-12)
+    unit: Floats = vector / (np.sqrt((vector * vector).sum()) + 1e-12)
+    return unit
 
 
 @njit(cache=True, nogil=True)
@@ -142,7 +144,14 @@ def _set(transforms: Floats, bone: int, rotation: Floats, head: Floats, to: Floa
 
 @njit(cache=True, nogil=True)
 def _finger(
-    transforms: Floats, joints: Floats, heads: Floats, tails: Floats, axis: Floats, finger: int, angles: Floats, arch: float
+    transforms: Floats,
+    joints: Floats,
+    heads: Floats,
+    tails: Floats,
+    axis: Floats,
+    finger: int,
+    angles: Floats,
+    arch: float,
 ) -> None:
     """Pose finger 1-4 (index to pinky) by absolute angles, so that differences in the rest pose do not matter."""
     x, y, z = np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, 1.0])
@@ -217,11 +226,13 @@ def _bones(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[Fl
 
 
 def pose_bones(rest: RestHand, pose: Floats) -> tuple[Floats, Floats]:
-    """Return what every bone does, (B, 3, 4) from rest to posed, and the 21 joints (21, 3) mm, both in the hand's frame.
+    """Return what every bone does, (B, 3, 4) from rest to posed, and the 21 joints (21, 3) mm, in the hand's frame.
 
-    The bones' order is that of the asset: wrist, three of the thumb, then a metacarpal and three bones per finger, two of the forearm.
+    The bones' order is that of the asset: wrist, three of the thumb, then a metacarpal and three bones per
+    finger, two of the forearm.
     """
-    return _bones(rest.heads, rest.tails, rest.axes, pose)  # type: ignore[no-any-return]
+    transforms, joints = _bones(rest.heads, rest.tails, rest.axes, pose)
+    return transforms, joints
 
 
 @njit(cache=True, nogil=True)
@@ -239,6 +250,5 @@ def _skin(vertices: Floats, weights: Floats, transforms: Floats) -> Floats:
 
 def skin(model: HandModel, rest: RestHand, transforms: Floats) -> Floats:
     """Return the posed vertices (V, 3) mm by linear blend skinning, in the hand's frame."""
-    return _skin(rest.vertices, model.weights, transforms)  # type: ignore[no-any-return]
-
-
+    posed: Floats = _skin(rest.vertices, model.weights, transforms)
+    return posed

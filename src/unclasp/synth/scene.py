@@ -1,7 +1,7 @@
 """Scenes: which hands there are, how they are held, and where the camera is, with a prior like real use.
 
-A scene is drawn in three steps: the hands to each other (`placement`), the hands to the camera (which way the forearms come in
-depends on who holds the camera), and the camera to the hands (distance, field of view, crop).
+A scene is drawn in three steps: the hands to each other (`placement`), the hands to the camera (which way the
+forearms come in depends on who holds the camera), and the camera to the hands (distance, field of view, crop).
 """
 
 from dataclasses import dataclass, field
