@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from unclasp.config import Config, from_dict, to_dict
 from unclasp.errors import CheckpointError, UnclaspError
-from unclasp.files import whole
+from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
 
 FORMAT = "1"
@@ -50,8 +50,7 @@ def save_weights(
         for key, value in state.items()
     }
     facts = {"format": FORMAT, "unclasp": metadata.version("unclasp"), "config": json.dumps(to_dict(config))}
-    with whole(path) as temporary:
-        save_file(tensors, temporary, metadata={**facts, "notes": json.dumps(notes or {})})
+    write_bytes(path, save(tensors, metadata={**facts, "notes": json.dumps(notes or {})}))
 
 
 def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
