@@ -62,6 +62,9 @@ class ModelConfig:
     """SPR after the last iteration (section 3.3.2; Table 1, row 4)."""
     init_relation: Relation = Relation.APPEARANCE
     """What the initialisation relates by (eq. 1; Table 2)."""
+    init_residual: bool = False
+    """Add the queries to what the initialisation gathers, as a transformer layer would. Eq. 2 as printed does not, so that
+    joints start nearly alike and learn slowly: see docs/decisions.md."""
     joint_joint_relation: Relation = Relation.POSITION
     """What J-J relates by (section 3.3.2; Table 2)."""
     joint_image_relation: Relation = Relation.BOTH
@@ -72,7 +75,7 @@ class ModelConfig:
     """Relation matrices per joint: 1 is the paper's literal reading; more split both kinds of channels evenly."""
     feedforward: int = 4
     """Hidden width of the feed-forward layers as a multiple of the channels."""
-    refine_layers: int = 2
+    refine_layers: int = 3
     """Blocks of graph convolution and self-attention in SPR."""
     presence_head: bool = False
     """Predict which hands are in the picture (not in the paper)."""
@@ -230,7 +233,8 @@ def small() -> Config:
     return Config(
         model=ModelConfig(
             backbone="efficientnet_lite0", image_size=128, fpn_channels=96, segmentation_channels=96,
-            position_channels=128, feedforward=2, presence_head=True, root_depth_head=True,
+            position_channels=128, init_residual=True, feedforward=2, refine_layers=2, presence_head=True,
+            root_depth_head=True,
         ),
         # In the published scale the joint terms drown the others early on: see docs/decisions.md.
         loss=LossConfig(

@@ -128,7 +128,7 @@ class MovingAverage:
 
 
 def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return Adam, or AdamW where there is weight decay; biases, norms and queries do not decay."""
+    """Return Adam, or AdamW where there is weight decay; biases and norms do not decay."""
     backbone = {id(parameter) for parameter in model.encoder.backbone.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in model.parameters():

@@ -62,9 +62,10 @@ class Initialisation(nn.Module):
     appearance: Tensor
     position: Tensor
 
-    def __init__(self, widths: Widths, by: Relation) -> None:
+    def __init__(self, widths: Widths, by: Relation, *, residual: bool = False) -> None:
         super().__init__()
         self.by = by
+        self.residual = residual
         for kind in KINDS[Relation.BOTH]:
             if kind in KINDS[by]:
                 self.register_parameter(kind, nn.Parameter(torch.randn(NUM_JOINTS, widths.of(kind))))
@@ -75,7 +76,10 @@ class Initialisation(nn.Module):
         """Return the joints and the relation's logits (B, 42, L)."""
         queries = Features(self.appearance, self.position)
         logits = relate(queries, level, self.by).expand(level.appearance.shape[0], -1, -1)
-        return aggregate(logits.softmax(dim=-1), level), logits
+        joints = aggregate(logits.softmax(dim=-1), level)
+        if self.residual:
+            joints = joints._replace(**{kind: joints.of(kind) + queries.of(kind) for kind in KINDS[self.by]})
+        return joints, logits
 
 
 class Iteration(nn.Module):

@@ -198,7 +198,7 @@ def _assemble(config: ModelConfig, widths: Widths, hidden: Widths) -> DecoupledD
         else None
     )
     return DecoupledDecoder(
-        Initialisation(widths, config.init_relation),
+        Initialisation(widths, config.init_relation, residual=config.init_residual),
         iterations,
         to_steps=[Estimate(widths, config.regress_from, 2) for _ in iterations],
         to_pose=Estimate(widths, config.regress_from, 3, refine=refine),
