@@ -63,8 +63,8 @@ class ModelConfig:
     init_relation: Relation = Relation.APPEARANCE
     """What the initialisation relates by (eq. 1; Table 2)."""
     init_residual: bool = False
-    """Add the queries to what the initialisation gathers, as a transformer layer would. Eq. 2 as printed does not, so that
-    joints start nearly alike and learn slowly: see docs/decisions.md."""
+    """Add the queries to what the initialisation gathers, as a transformer layer would. Eq. 2 as printed does not,
+    so that joints start nearly alike and learn slowly: see docs/decisions.md."""
     joint_joint_relation: Relation = Relation.POSITION
     """What J-J relates by (section 3.3.2; Table 2)."""
     joint_image_relation: Relation = Relation.BOTH

@@ -163,7 +163,7 @@ def test_a_left_hand_is_a_mirrored_right_one():
 def test_both_hands_of_a_person_are_alike_and_people_differ():
     lengths = []
     for seed in range(40):
-        rest = draw_body(np.random.default_rng(seed)).rest
+        rest = draw_body(np.random.default_rng(seed)).rest[0]
         lengths.append(np.linalg.norm(rest.heads[HandModel.load().bone("finger3-1")]))
     assert np.std(lengths) > 4
 

@@ -25,7 +25,7 @@ Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Where the spheres sit, decided once on the mean shape."""
 
     bone: Indices
@@ -41,7 +41,8 @@ class _Layout:
 
 
 @cache
-def _layout() -> _Layout:
+def sphere_layout() -> Layout:
+    """Return where the spheres of every hand sit."""
     model = HandModel.load()
     rest = model.rest(np.zeros(0), 185.0)
     count = len(rest.vertices) - len(model.loop)
@@ -66,7 +67,7 @@ def _layout() -> _Layout:
     end = model.bone("lowerarm01")
     tube = np.arange(1, _TUBE_SPHERES + 1) / _TUBE_SPHERES
     names = [name for name, _ in places] + ["tube"] * len(tube)
-    return _Layout(
+    return Layout(
         bone=np.concatenate([bones, np.full(len(tube), end)]),
         along=np.concatenate([[u for _, u in places], -tube]),
         ring=np.concatenate([rings, np.resize(model.loop, (len(tube), _RING)).astype(np.int64)]),
@@ -133,7 +134,7 @@ class Spheres:
 
 def rest_spheres(rest: RestHand) -> Spheres:
     """Fit the spheres of a shape in rest pose."""
-    layout = _layout()
+    layout = sphere_layout()
     centres, radii = _fit(
         rest.vertices, rest.heads, rest.tails, layout.bone, layout.along, layout.ring, layout.percentile, FOREARM_MM
     )
@@ -142,7 +143,7 @@ def rest_spheres(rest: RestHand) -> Spheres:
 
 def pose_spheres(spheres: Spheres, transforms: Floats) -> Spheres:
     """Carry the rest spheres along with their bones."""
-    of_bone = transforms[_layout().bone]
+    of_bone = transforms[sphere_layout().bone]
     return Spheres(np.einsum("sij,sj->si", of_bone[:, :, :3], spheres.centres) + of_bone[:, :, 3], spheres.radii)
 
 
@@ -159,7 +160,7 @@ def _excess(centres: Floats, radii: Floats, allowed: Floats) -> float:
 
 def self_collides(spheres: Spheres) -> bool:
     """Tell whether fingers run into each other or into the palm by more than skin gives way."""
-    return bool(_excess(spheres.centres, spheres.radii, _layout().apart) > 0)
+    return bool(_excess(spheres.centres, spheres.radii, sphere_layout().apart) > 0)
 
 
 @njit(cache=True, nogil=True)

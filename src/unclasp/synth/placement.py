@@ -5,7 +5,7 @@ rotated and moved.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
@@ -23,20 +23,25 @@ from unclasp.synth.contact import (
     slide_in,
     surface,
 )
+from unclasp.synth.grasp import close_fingers
 from unclasp.synth.hand import Floats, HandModel, RestHand
-from unclasp.synth.pose import TEMPLATES, draw_pose, jitter, pose_bones, skin
+from unclasp.synth.interlace import fingers_between, weave
+from unclasp.synth.pose import draw_pose, jitter, pose_bones, skin
+from unclasp.synth.recipes import MIRRORS, TOUCHES
 
 MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 _TRIES: Final = 40
 """After so many failures the shape of the hands is to blame, and another person is drawn."""
+_DEPTH_MM: Final = 2.6
+_INTERLACED_DEPTH_MM: Final = 3.4  # wedged fingers press into each other
 
 
 @dataclass(frozen=True)
 class Body:
-    """What a person's two hands have in common."""
+    """A person's hands, (right, left), both as right hands in rest pose; they differ by a percent or so."""
 
-    rest: RestHand
-    spheres: Spheres
+    rest: tuple[RestHand, RestHand]
+    spheres: tuple[Spheres, Spheres]
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Posed:
 
     body: Body
     left: bool
+    pose: Floats
+    """(26,) radians, see `pose`."""
     vertices: Floats
     joints: Floats
     spheres: Spheres
@@ -61,15 +68,16 @@ class Posed:
 def pose_hand(body: Body, pose: Floats, *, left: bool) -> Posed | None:
     """Pose a hand, or return None where it would run into itself."""
     model = HandModel.load()
-    transforms, joints = pose_bones(body.rest, pose)
-    spheres = pose_spheres(body.spheres, transforms)
+    rest = body.rest[left]
+    transforms, joints = pose_bones(rest, pose)
+    spheres = pose_spheres(body.spheres[left], transforms)
     if self_collides(spheres):
         return None
-    vertices = skin(model, body.rest, transforms)
+    vertices = skin(model, rest, transforms)
     if left:
         vertices, joints, spheres = vertices * MIRROR, joints * MIRROR, Spheres(spheres.centres * MIRROR, spheres.radii)
     outer, normals = surface(model, vertices, mirrored=left)
-    return Posed(body, left, vertices, joints, spheres, outer, normals)
+    return Posed(body, left, pose, vertices, joints, spheres, outer, normals)
 
 
 def draw_hand(rng: np.random.Generator, body: Body, *, left: bool, **options: object) -> Posed | None:
@@ -109,68 +117,6 @@ def _regions() -> dict[str, npt.NDArray[np.int64]]:
     return {name: np.flatnonzero(mask) for name, mask in masks.items()}
 
 
-@dataclass(frozen=True)
-class Touch:
-    """A recipe: a region of one hand meets a region of the other, opposite to each other, at a twist."""
-
-    weight: float
-    poses: tuple[tuple[str, ...], tuple[str, ...]]
-    regions: tuple[str, str]
-    twist: tuple[float, float] = (-180.0, 180.0)
-    """Degrees about the common normal, from fingers pointing the same way."""
-    tilt: float = 12.0
-    """Standard deviation in degrees of how far the normals are from opposite."""
-
-
-_OPEN, _HOLD = ("flat", "relaxed", "cup", "flat_thumb_out"), ("grip", "cup", "half_closed", "relaxed")
-_FIST, _POINT = ("fist", "thumb_up", "half_closed"), ("point", "point_thumb_up", "relaxed")
-_ALL = tuple(TEMPLATES)
-
-TOUCHES: Final = {
-    "palms": Touch(1.0, (_OPEN, _OPEN), ("palm", "palm"), (-110, 110), 10),
-    "fist_in_palm": Touch(1.2, (_FIST, _HOLD), ("knuckles", "palm"), tilt=18),
-    "hand_on_back": Touch(1.2, (_OPEN, (*_OPEN, *_HOLD)), ("palm", "back"), (-120, 120), 12),
-    "holding_hand": Touch(1.2, (_HOLD, _HOLD), ("palm", "edge"), (-140, 140), 18),
-    "holding_wrist": Touch(0.8, (_HOLD, _ALL), ("palm", "wrist"), (40, 140), 15),
-    "holding_fingers": Touch(1.0, (_HOLD, _OPEN), ("palm", "fingers"), (40, 140), 20),
-    "pointing_at_palm": Touch(1.0, (_POINT, _OPEN), ("index_tip", "palm"), tilt=25),
-    "counting": Touch(1.2, (_POINT, _OPEN), ("index_tip", "pads"), tilt=30),
-    "thumb_on_palm": Touch(0.5, (("cup", "thumb_up", "relaxed"), _OPEN), ("thumb_tip", "palm"), tilt=25),
-    "tips_meet": Touch(
-        0.8, (("pinch", "claw", "tent", "ok"), ("pinch", "claw", "tent", "ok")), ("pads", "pads"), tilt=30
-    ),
-    "on_finger_backs": Touch(0.8, (_OPEN, (*_FIST, *_HOLD)), ("palm", "finger_backs"), (-120, 120), 15),
-    "any": Touch(3.0, (_ALL, _ALL), ("any", "any"), tilt=20),
-}
-
-
-@dataclass(frozen=True)
-class Mirrored:
-    """A recipe: both hands do the same, on either side of a plane, and come together until they touch."""
-
-    weight: float
-    poses: tuple[str, ...]
-    plane: tuple[float, float, float]
-    """Normal of the plane in the right hand's frame: z out of the palm, y along the fingers, x towards the thumb."""
-    tilt: float
-    """Standard deviation of the normal's components."""
-    slip: float = 6.0
-    """Standard deviation in mm of how far the hands are out of line."""
-
-
-MIRRORS: Final = {
-    "prayer": Mirrored(2.0, ("flat", "relaxed", "flat_thumb_out"), (0, 0, 1), 0.12),
-    "steeple": Mirrored(1.2, ("tent", "cup", "claw"), (0, 0.25, 1), 0.15, 3.0),
-    "clap": Mirrored(1.0, ("flat", "cup", "relaxed"), (0, 0, 1), 0.3, 14.0),
-    "tips_first": Mirrored(0.8, ("flat", "relaxed", "cup", "tent"), (0, 1, 0.4), 0.3),
-    "heart": Mirrored(0.8, ("cup", "grip", "tent", "pinch"), (0.5, 0.8, 0), 0.2),
-    "side_by_side": Mirrored(0.8, _OPEN, (1, 0.1, 0), 0.25),
-    "little_fingers": Mirrored(0.6, (*_OPEN, "fist"), (-1, 0, 0.1), 0.2),
-    "fists": Mirrored(0.7, ("fist", "thumb_up", "point", "half_closed"), (0, 0.8, 0.5), 0.5, 10.0),
-    "any": Mirrored(1.2, _ALL, (0, 0.2, 0.8), 0.6, 12.0),
-}
-
-
 def _pick(rng: np.random.Generator, weights: list[float]) -> int:
     return int(rng.choice(len(weights), p=np.array(weights) / sum(weights)))
 
@@ -206,6 +152,11 @@ class Pair:
         """The left hand's spheres in the right hand's frame."""
         return self.left.spheres.moved(self.rotation, self.translation)
 
+    def spheres_for_left(self) -> Spheres:
+        """Return the right hand's spheres in the left hand's own frame, before it is mirrored."""
+        spheres = self.right.spheres
+        return Spheres(((spheres.centres - self.translation) @ self.rotation) * MIRROR, spheres.radii)
+
     def left_surface(self) -> Surface:
         """Return the left hand's surface in the right hand's frame."""
         outer = self.left.surface
@@ -237,7 +188,20 @@ def _touching(rng: np.random.Generator, body: Body) -> Pair | None:
     tilt = rotation_about(rng.standard_normal(3), abs(rng.normal(0, recipe.tilt)))
     rotation = tilt @ twist @ facing
     translation = right.vertices[at_right] - rotation @ left.vertices[at_left]
-    return _until_free(Pair(right, left, rotation, translation))
+    pair = _until_free(Pair(right, left, rotation, translation))
+    if pair is None or recipe.closes is None or rng.random() < 0.1:
+        return pair
+    return _closed(pair, left=acting_left if recipe.closes == "acting" else not acting_left)
+
+
+def _closed(pair: Pair, *, left: bool) -> Pair | None:
+    """Close one of the hands around the other."""
+    hand, others = (pair.left, pair.spheres_for_left()) if left else (pair.right, pair.left_spheres)
+    pose = close_fingers(hand.body.rest[left], hand.body.spheres[left], hand.pose, others)
+    closed = pose_hand(hand.body, pose, left=left)
+    if closed is None:
+        return None
+    return replace(pair, left=closed) if left else replace(pair, right=closed)
 
 
 def _angle_about(axis: Floats, a: Floats, b: Floats) -> float:
@@ -266,11 +230,23 @@ def _reflection(plane: Floats) -> Floats:
 
 def _mirrored(rng: np.random.Generator, body: Body) -> Pair | None:
     recipe = list(MIRRORS.values())[_pick(rng, [mirror.weight for mirror in MIRRORS.values()])]
-    twins = _twins(rng, body, recipe.poses, spread=rng.normal(4, 4), noise=0.6, differ=4.0)
+    differ = 3.0 if recipe.tips else 4.0
+    twins = _twins(rng, body, recipe.poses, spread=rng.normal(4, 4), noise=recipe.noise, differ=differ)
     if twins is None:
         return None
-    plane = np.array(recipe.plane) + rng.normal(0, recipe.tilt, 3)
+    plane = np.array(recipe.plane)
+    if recipe.tips:
+        plane = _plane_through(twins[0].joints[list(recipe.tips)], plane / np.linalg.norm(plane))
+    plane = plane + rng.normal(0, recipe.tilt, 3)
     return _slid(rng, twins, plane, slip=rng.normal(0, recipe.slip, 3))
+
+
+def _plane_through(points: Floats, facing: Floats) -> Floats:
+    """Return the normal of the plane that fits the points best and, where they leave it open, faces as wanted."""
+    offsets = points - points.mean(axis=0)
+    spread = offsets.T @ offsets / len(points) + 4.0 * (np.eye(3) - np.outer(facing, facing))
+    normal = np.linalg.eigh(spread)[1][:, 0]
+    return np.asarray(normal * np.sign(normal @ facing))
 
 
 def _slid(rng: np.random.Generator, hands: tuple[Posed, Posed], plane: Floats, *, slip: Floats) -> Pair | None:
@@ -283,31 +259,17 @@ def _slid(rng: np.random.Generator, hands: tuple[Posed, Posed], plane: Floats, *
 
 
 def _interlaced(rng: np.random.Generator, body: Body) -> Pair | None:
-    """Fingers between fingers: spread, half a finger's spacing out of line, and pushed together until they wedge."""
-    names = ("flat", "relaxed", "tent", "half_closed")
-    twins = _twins(rng, body, names, spread=rng.uniform(14, 24), noise=0.25, differ=2.0)
-    if twins is None:
+    woven = weave(rng, body.rest[0], body.spheres[0])
+    if woven is None:
         return None
-    knuckles = twins[0].joints[[7, 19]]
-    spacing = (knuckles[0] - knuckles[1]) / 3
-    plane = np.array([rng.normal(0, 0.05), 1.0, rng.uniform(0.0, 1.4)])
-    side = rng.choice([-0.5, 0.5]) + rng.normal(0, 0.05)
-    pair = _slid(rng, twins, plane, slip=spacing * side + rng.normal(0, 2, 3) * np.array([0, 1, 1]))
-    if pair is None or not _interleaved(pair):
-        return None
-    return pair
+    right, left = pose_hand(body, woven.right, left=False), pose_hand(body, woven.left, left=True)
+    return None if right is None or left is None else Pair(right, left, woven.rotation, woven.translation)
 
 
 def _interleaved(pair: Pair) -> bool:
-    """Tell whether fingertips of each hand have passed between those of the other."""
-    direction = pair.right.joints[11] - pair.right.joints[20]
-    direction = direction / np.linalg.norm(direction)
-    tips = [4, 8, 12, 16]
-    right = pair.right.joints[tips] @ direction
-    left = (pair.left.joints @ pair.rotation.T + pair.translation)[tips]
-    between = np.sort(pair.right.joints[tips] @ np.array([1.0, 0, 0]))
-    inside = ((left[:, 0] > between[0]) & (left[:, 0] < between[-1])).sum()
-    return bool(np.median(right) - np.median(left @ direction) > 12.0 and inside >= 2)
+    """Tell whether at least two fingers of each hand go between those of the other."""
+    left = pair.left.joints @ pair.rotation.T + pair.translation
+    return bool(min(fingers_between(pair.right.joints, left), fingers_between(left, pair.right.joints)) >= 2)
 
 
 def _plausible(pair: Pair) -> bool:
@@ -331,10 +293,13 @@ def in_contact(rng: np.random.Generator, body: Body, *, interlaced: bool) -> Pai
         pair = draw(rng, body)
         if pair is None or not _plausible(pair):
             continue
-        moved = settle(pair.right.surface, pair.left_surface(), touch=True)
+        depth = _INTERLACED_DEPTH_MM if interlaced else _DEPTH_MM
+        moved = settle(pair.right.surface, pair.left_surface(), touch=True, depth=depth)
         if moved is None or np.linalg.norm(moved) > 40:
             continue
         pair = pair.moved(moved)
+        if interlaced and not _interleaved(pair):
+            continue
         if overlap(pair.right.spheres, pair.left_spheres) < 12.0:
             return pair
     return None

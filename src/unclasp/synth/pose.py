@@ -2,10 +2,11 @@
 
 A pose is an array of 26 angles in radians, `ANGLES`:
 
-    0-4    thumb: base in the palm's plane, base out of it, twist, flexion of the middle joint, of the last
-    joint; relative to rest 5-20   index, middle, ring, pinky: abduction, flexion of base, middle and last
-    joint; absolute 21-22  arch: how far the ring's and the pinky's metacarpals follow 23-25  wrist: flexion,
-    deviation, twist of the forearm
+    0-4    thumb: base in the palm's plane, base out of it, twist, flexion of the middle and of the last joint;
+           relative to rest
+    5-20   index, middle, ring, pinky: abduction, flexion of base, middle and last joint; absolute
+    21-22  arch: how far the ring's and the pinky's metacarpals follow
+    23-25  wrist: flexion, deviation, twist of the forearm
 
 Ranges are clinical ones (AAOS): base of the fingers -20 to 90 degrees, middle 0 to 110, last 0 to 80, wrist
 within 45 here because skinned wrists thin out beyond.
@@ -37,7 +38,7 @@ TEMPLATES: Final[dict[str, Fingers]] = {
     "relaxed": ((5, -5, 5, 15, 15), (20, 25, 15), (25, 32, 18), (30, 36, 20), (32, 36, 20)),
     "half_closed": ((12, -2, 8, 20, 20), (38, 45, 25), (45, 52, 30), (50, 56, 32), (52, 56, 32)),
     "fist": (_ACROSS, *(_CURLED,) * 4),
-    "thumb_in_fist": ((50, -5, 20, 40, 50), *((75.0, 90.0, 50.0),) * 4),
+    "thumb_in_fist": ((44, 2, 15, 45, 55), *((72.0, 85.0, 46.0),) * 4),
     "claw": _same((5, 70, 50), (5, 5, 10, 15, 20)),
     "point": (_ACROSS, (5, 5, 3), (80, 95, 55), _CURLED, _CURLED),
     "point_thumb_up": (_OUT, (3, 5, 3), (80, 95, 55), _CURLED, _CURLED),
@@ -56,6 +57,7 @@ TEMPLATES: Final[dict[str, Fingers]] = {
     "cup": ((15, 15, 25, 15, 15), (35, 30, 18), (35, 32, 18), (38, 32, 18), (40, 32, 18)),
     "grip": ((22, 18, 28, 20, 25), (50, 50, 30), (52, 54, 32), (55, 56, 32), (58, 56, 32)),
     "bent_at_base": _same((75, 8, 5), (20, 0, 15, 15, 15)),
+    "heart": ((0, 15, 5, 5, 8), (48, 46, 24), (50, 50, 26), (54, 54, 28), (58, 56, 30)),
     "tent": ((10, 12, 15, 12, 12), *((30.0, 22.0, 12.0),) * 4),
 }
 """Degrees: thumb's five angles, then base, middle and last joint of each finger. Abduction is drawn apart."""
@@ -108,7 +110,7 @@ def jitter(rng: np.random.Generator, pose: Floats, degrees: float) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _rotation(axis: Floats, angle: float) -> Floats:
+def rotation_matrix(axis: Floats, angle: float) -> Floats:
     """Rodrigues' rotation about a unit axis."""
     x, y, z = axis[0], axis[1], axis[2]
     c, s = np.cos(angle), np.sin(angle)
@@ -117,6 +119,26 @@ def _rotation(axis: Floats, angle: float) -> Floats:
         [t * x * x + c, t * x * y - s * z, t * x * z + s * y],
         [t * x * y + s * z, t * y * y + c, t * y * z - s * x],
         [t * x * z - s * y, t * y * z + s * x, t * z * z + c],
+    ])  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def product(a: Floats, b: Floats) -> Floats:
+    """Return the product of two 3x3 matrices; numba's own needs SciPy."""
+    c = np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            c[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
+    return c
+
+
+@njit(cache=True, nogil=True)
+def _turned(a: Floats, vector: Floats) -> Floats:
+    """Return a 3x3 matrix times a vector."""
+    x, y, z = vector[0], vector[1], vector[2]
+    return np.array([
+        a[0, 0] * x + a[0, 1] * y + a[0, 2] * z, a[1, 0] * x + a[1, 1] * y + a[1, 2] * z,
+        a[2, 0] * x + a[2, 1] * y + a[2, 2] * z,
     ])  # fmt: skip
 
 
@@ -139,7 +161,7 @@ def _frame(direction: Floats, axis: Floats) -> Floats:
 @njit(cache=True, nogil=True)
 def _set(transforms: Floats, bone: int, rotation: Floats, head: Floats, to: Floats) -> None:
     transforms[bone, :, :3] = rotation
-    transforms[bone, :, 3] = to - rotation @ head
+    transforms[bone, :, 3] = to - _turned(rotation, head)
 
 
 @njit(cache=True, nogil=True)
@@ -157,28 +179,28 @@ def _finger(
     x, y, z = np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, 1.0])
     metacarpal = 4 * finger
     first = metacarpal + 1
-    root = _rotation(x, arch)
+    root = rotation_matrix(x, arch)
     _set(transforms, metacarpal, root, heads[metacarpal], heads[metacarpal])
     sign = -1.0 if finger <= 2 else 1.0
-    straight = root @ _rotation(z, sign * angles[0]) @ y
+    straight = _turned(root, _turned(rotation_matrix(z, sign * angles[0]), y))
     bone = _normalised(heads[first + 1] - heads[first])
     flat = _normalised(bone - bone[2] * z)
     turn = np.cross(flat, straight)
     sine = np.sqrt((turn * turn).sum())
     flexion = axis.copy()
     if sine > 1e-8:
-        flexion = _rotation(turn / sine, np.arctan2(sine, (flat * straight).sum())) @ axis
+        flexion = _turned(rotation_matrix(turn / sine, np.arctan2(sine, (flat * straight).sum())), axis)
     flexion = _normalised(flexion - (flexion * straight).sum() * straight)
-    at = root @ (heads[first] - heads[metacarpal]) + heads[metacarpal]
+    at = _turned(root, heads[first] - heads[metacarpal]) + heads[metacarpal]
     joints[4 * finger + 3] = at
     bend = 0.0
     for k in range(3):
         bend += angles[1 + k]
         end = tails[first + 2] if k == 2 else heads[first + k + 1]
-        target = _frame(_rotation(flexion, bend) @ straight, flexion)
-        rotation = target @ _frame(end - heads[first + k], axis).T
+        target = _frame(_turned(rotation_matrix(flexion, bend), straight), flexion)
+        rotation = product(target, _frame(end - heads[first + k], axis).T)
         _set(transforms, first + k, rotation, heads[first + k], at)
-        at = at + rotation @ (end - heads[first + k])
+        at = at + _turned(rotation, end - heads[first + k])
         joints[4 * finger + 2 - k] = at
 
 
@@ -189,7 +211,8 @@ def _thumb(transforms: Floats, joints: Floats, heads: Floats, tails: Floats, axi
     bones[0], bones[1], bones[2] = heads[2] - heads[1], heads[3] - heads[2], tails[3] - heads[3]
     d0, d1, d2 = _normalised(bones[0]), _normalised(bones[1]), _normalised(bones[2])
     out_of_plane = _normalised(np.cross(d0, z))
-    rotation = _rotation(z, angles[0]) @ _rotation(out_of_plane, angles[1]) @ _rotation(d0, angles[2])
+    rotation = product(rotation_matrix(z, angles[0]), rotation_matrix(out_of_plane, angles[1]))
+    rotation = product(rotation, rotation_matrix(d0, angles[2]))
     rest = np.array([
         0.0,
         np.arctan2((np.cross(d0, d1) * axis).sum(), (d0 * d1).sum()),
@@ -199,14 +222,15 @@ def _thumb(transforms: Floats, joints: Floats, heads: Floats, tails: Floats, axi
     joints[3] = at
     for k in range(3):
         if k > 0:
-            rotation = rotation @ _rotation(axis, angles[2 + k] - rest[k])
+            rotation = product(rotation, rotation_matrix(axis, angles[2 + k] - rest[k]))
         _set(transforms, 1 + k, rotation, heads[1 + k], at)
-        at = at + rotation @ bones[k]
+        at = at + _turned(rotation, bones[k])
         joints[2 - k] = at
 
 
 @njit(cache=True, nogil=True)
-def _bones(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[Floats, Floats]:
+def bones_of(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[Floats, Floats]:
+    """Do what `pose_bones` does, for other kernels."""
     transforms = np.zeros((BONES, 3, 4))
     for bone in range(BONES):
         for k in range(3):
@@ -219,9 +243,9 @@ def _bones(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[Fl
         _finger(transforms, joints, heads, tails, axes[finger], finger, pose[start : start + 4], arch)
     joints[20] = heads[0]
     forearm = _normalised(heads[20] - heads[0])
-    wrist = _rotation(np.array([1.0, 0, 0]), -pose[23]) @ _rotation(np.array([0, 0, 1.0]), pose[24])
+    wrist = product(rotation_matrix(np.array([1.0, 0, 0]), -pose[23]), rotation_matrix(np.array([0, 0, 1.0]), pose[24]))
     for bone, share in ((20, 0.5), (21, 1.0)):
-        _set(transforms, bone, wrist @ _rotation(forearm, pose[25] * share), heads[0], heads[0])
+        _set(transforms, bone, product(wrist, rotation_matrix(forearm, pose[25] * share)), heads[0], heads[0])
     return transforms, joints
 
 
@@ -231,20 +255,21 @@ def pose_bones(rest: RestHand, pose: Floats) -> tuple[Floats, Floats]:
     The bones' order is that of the asset: wrist, three of the thumb, then a metacarpal and three bones per
     finger, two of the forearm.
     """
-    transforms, joints = _bones(rest.heads, rest.tails, rest.axes, pose)
+    transforms, joints = bones_of(rest.heads, rest.tails, rest.axes, pose)
     return transforms, joints
 
 
 @njit(cache=True, nogil=True)
 def _skin(vertices: Floats, weights: Floats, transforms: Floats) -> Floats:
-    blended = weights @ transforms.reshape(transforms.shape[0], 12)
-    posed = np.empty(vertices.shape)
+    posed = np.zeros(vertices.shape)
     for i in range(vertices.shape[0]):
         x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-        for k in range(3):
-            posed[i, k] = (
-                blended[i, 4 * k] * x + blended[i, 4 * k + 1] * y + blended[i, 4 * k + 2] * z + blended[i, 4 * k + 3]
-            )
+        for bone in range(weights.shape[1]):
+            weight = weights[i, bone]
+            if weight > 0:
+                for k in range(3):
+                    row = transforms[bone, k]
+                    posed[i, k] += weight * (row[0] * x + row[1] * y + row[2] * z + row[3])
     return posed
 
 

@@ -133,13 +133,17 @@ def _choose(rng: np.random.Generator, weights: dict[_Name, float]) -> _Name:
 
 
 def draw_body(rng: np.random.Generator) -> Body:
-    """Draw a person's hands: shape, and length from wrist to fingertip; every tenth is a child's."""
+    """Draw a person's hands: shape, and length from wrist to fingertip; every tenth is a child's.
+
+    Left and right differ a little.
+    """
     model = HandModel.load()
     shape = rng.normal(0, 0.8, model.shape_components)
     shape[0] = 0.0
     length = rng.uniform(115, 155) if rng.random() < 0.1 else float(np.clip(rng.normal(185, 13), 150, 215))
-    rest = model.rest(shape, length)
-    return Body(rest, rest_spheres(rest))
+    other = shape + np.append(0.0, rng.normal(0, 0.08, len(shape) - 1))
+    right, left = model.rest(shape, length), model.rest(other, length * rng.normal(1, 0.01))
+    return Body((right, left), (rest_spheres(right), rest_spheres(left)))
 
 
 def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior) -> list[_Placed] | None:
@@ -240,5 +244,5 @@ def _posed(item: _Placed, shift: Floats) -> PosedHand:
         vertices=(hand.vertices @ item.rotation.T + item.translation + shift).astype(np.float32),
         normals=(hand.normals @ item.rotation.T).astype(np.float32),
         joints=(item.joints + shift).astype(np.float32),
-        rest=hand.body.rest,
+        rest=hand.body.rest[hand.left],
     )

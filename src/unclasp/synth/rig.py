@@ -1,0 +1,53 @@
+"""What the searches for poses need of a hand, as arrays for numba."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from unclasp.synth.contact import Indices, Spheres, sphere_layout
+from unclasp.synth.hand import Floats, RestHand
+from unclasp.synth.pose import bones_of
+
+_FOREARM: Final = 20
+"""The first of the forearm's bones."""
+
+
+class Rig(NamedTuple):
+    """The bones and the spheres of a shape in rest pose, as a right hand."""
+
+    heads: Floats
+    """(B, 3) mm."""
+    tails: Floats
+    """(B, 3) mm."""
+    axes: Floats
+    """(5, 3) about which the fingers flex."""
+    centres: Floats
+    """(S, 3) mm."""
+    radii: Floats
+    """(S,) mm."""
+    bone: Indices
+    """(S,) the bone that carries a sphere."""
+    allowed: Floats
+    """(S, S) how far two spheres of one hand may overlap in mm."""
+
+
+def rig_of(rest: RestHand, spheres: Spheres, *, forearm: bool) -> Rig:
+    """Collect the arrays, with or without the spheres of the forearm."""
+    layout = sphere_layout()
+    kept = np.flatnonzero((layout.bone < _FOREARM) | forearm)
+    return Rig(
+        heads=rest.heads, tails=rest.tails, axes=rest.axes, centres=spheres.centres[kept], radii=spheres.radii[kept],
+        bone=layout.bone[kept], allowed=layout.apart[np.ix_(kept, kept)],
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def place(rig: Rig, pose: Floats, placed: Floats) -> None:
+    """Write the centres of the posed spheres, (S, 3) mm, to `placed`."""
+    transforms, _ = bones_of(rig.heads, rig.tails, rig.axes, pose)
+    for s in range(len(rig.bone)):
+        x, y, z = rig.centres[s, 0], rig.centres[s, 1], rig.centres[s, 2]
+        for k in range(3):
+            row = transforms[rig.bone[s], k]
+            placed[s, k] = row[0] * x + row[1] * y + row[2] * z + row[3]
