@@ -100,7 +100,8 @@ def test_rendered_hands_are_put_where_they_are() -> None:
             joints = posed.joints.astype(np.float64)
             bones = np.array([joints[joint] - joints[HAND_PARENTS[joint]] for joint in range(20)])
             average = joints * np.sqrt(sum(length**2 for length in BONE_LENGTHS_MM) / (bones**2).sum())
-            if (bones[:, :2] ** 2).sum() > 2 * LATERAL_SHARE * (bones**2).sum():
+            # A near hand that points at the camera has two distances at which its bones are as long: skipped.
+            if (bones[:, :2] ** 2).sum() > 4 * LATERAL_SHARE * (bones**2).sum():
                 rays, relative = seen(np.tile(average, (2, 1)))
                 depths = wrist_depths(rays, relative, BOTH, left_minus_right=0.0)
                 np.testing.assert_allclose(depths, average[20, 2], rtol=1e-6)
