@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -101,10 +102,9 @@ def test_the_commands_are_these() -> None:
 
 
 def test_every_command_can_be_run() -> None:
-    from unclasp import commands
-
     for name in COMMANDS:
-        assert callable(getattr(commands, name.replace(" ", "_"))), name
+        words = name.split()
+        assert callable(getattr(import_module(f"unclasp.commands.{words[0]}"), words[-1])), name
 
 
 def test_the_flags_of_predict_are_these(capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +158,7 @@ def test_interruptions_and_errors_have_their_codes(
     def fail(words: list[str]) -> int:
         raise error
 
-    monkeypatch.setattr("unclasp.commands.presets", fail)
+    monkeypatch.setattr("unclasp.commands.presets.presets", fail)
     with pytest.raises(SystemExit) as exit_:
         main(["presets"])
     assert exit_.value.code == code

@@ -16,12 +16,12 @@ from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.evaluate import evaluate
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
+from unclasp.options import RunOptions
 from unclasp.train import (
     LOG,
     STATE,
     WEIGHTS,
     MovingAverage,
-    RunOptions,
     TrainingExamples,
     batches_of,
     learning_rate,
@@ -64,7 +64,7 @@ def config_for(**changes):
 
 
 def cpu(out, **changes):
-    return RunOptions(out=out, accelerator="cpu", **{"save_every": 2, "report_every": 1, **changes})
+    return RunOptions(out=out, accelerator="cpu", **{"workers": 0, "save_every": 2, "report_every": 1, **changes})
 
 
 def train_and_die(out, deadly):

@@ -62,7 +62,7 @@ def _run(words: list[str]) -> int:
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in COMMANDS:
-            module = import_module("unclasp.commands")
-            run = getattr(module, name.replace(" ", "_"))
+            module = import_module(f"unclasp.commands.{words[0]}")
+            run = getattr(module, name.split()[-1])
             return int(run(words[length:]))
     raise UnclaspError(f"there is no command {words[0]!r}; the commands are {', '.join(COMMANDS)}")

@@ -25,38 +25,11 @@ from unclasp.data.transforms import Example, collate, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone
+from unclasp.options import RunOptions
 from unclasp.reporter import Reporter
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: all that `--resume` needs; the model to use; one line of JSON per report."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Where and on what a run goes; none of it changes what is learned."""
-
-    out: Path
-    """Folder of the run: state.pt, weights.safetensors, log.jsonl."""
-    resume: bool = False
-    """Go on from the folder's state.pt."""
-    accelerator: str = "auto"
-    """Fabric's accelerator: cpu, cuda, mps or auto."""
-    devices: int = 1
-    """Processes, one per device."""
-    precision: str = "32-true"
-    """Fabric's precision: 32-true, bf16-mixed, 16-mixed."""
-    workers: int = 0
-    """Loader processes per device."""
-    save_every: int = 500
-    """Steps between checkpoints; one is also written at the end."""
-    report_every: int = 20
-    """Steps between lines of the log."""
-    backbone_weights: Path | None = None
-    """ImageNet weights to start the backbone from; only at the start of a run."""
-    start_weights: Path | None = None
-    """Weights of the same model to start from; only at the start of a run."""
-    max_steps: int | None = None
-    """Stop after this many steps in all, as if the machine had gone away: the schedule is not shortened."""
 
 
 @dataclass(kw_only=True)
@@ -141,8 +114,8 @@ def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
     )
 
 
-def train(config: Config, dataset: Dataset, options: RunOptions) -> Path:
-    """Train a model and return the path of its weights.
+def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
+    """Train a model and return the path of its weights; None on all processes but the first, which writes them.
 
     Args:
         config: Model, losses, augmentation and recipe; a resumed run must have the config that it began with.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unclasp.errors import UnclaspError
+from unclasp.model.depthwise import depthwise_conv2d
 
 STRIDES: Final = (4, 8, 16, 32)
 
@@ -128,7 +129,10 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        return super().forward(functional.pad(input, self.around) if any(self.around) else input)
+        padded = functional.pad(input, self.around) if any(self.around) else input
+        if self.groups == self.in_channels:
+            return depthwise_conv2d(padded, self.weight, self.stride[0])
+        return super().forward(padded)
 
 
 def _lite_norm(channels: int) -> nn.BatchNorm2d:

@@ -1,0 +1,80 @@
+"""`unclasp synth preview` and `unclasp synth write`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import track
+
+from unclasp.commands.arguments import need_synth, parse
+
+
+@dataclass(frozen=True)
+class PreviewArguments:
+    """Draw a contact sheet of synthetic pictures: picture, skeleton, parts."""
+
+    out: Path = Path("sheet.png")
+    """Picture to write."""
+    count: int = 12
+    """How many samples."""
+    seed: int = 0
+    """Seed of the samples."""
+    size: int = 256
+    """Side of the pictures in px."""
+    columns: int = 2
+    """Samples per row."""
+
+
+def preview(words: list[str]) -> int:
+    """Run `unclasp synth preview`."""
+    arguments = parse(PreviewArguments, words, "synth preview")
+    import cv2
+
+    from unclasp.files import write_bytes
+
+    need_synth()
+    from unclasp.synth.generate import generate
+    from unclasp.synth.preview import contact_sheet
+
+    samples = [generate(arguments.seed, i, size=arguments.size) for i in track(range(arguments.count), "render")]
+    sheet = contact_sheet(samples, columns=arguments.columns)
+    write_bytes(arguments.out, cv2.imencode(arguments.out.suffix or ".png", sheet[..., ::-1])[1].tobytes())
+    print(f"{arguments.count} samples: {arguments.out}")
+    return 0
+
+
+@dataclass(frozen=True)
+class WriteArguments:
+    """Write synthetic pictures in InterHand2.6M's layout, with part masks.
+
+    An interrupted run goes on where it stopped.
+    """
+
+    out: Path
+    """Folder of the data set; train on it with --data interhand:OUT."""
+    count: int = 1000
+    """How many pictures; a larger count adds to what is there."""
+    seed: int = 1
+    """Seed of the pictures. 2 and 3 are those of synthetic:val and synthetic:test: do not train on them."""
+    split: str = "train"
+    """Name of the split on disk."""
+    size: int = 256
+    """Side of the pictures in px."""
+    processes: int = 1
+    """Rendered at the same time."""
+
+
+def write(words: list[str]) -> int:
+    """Run `unclasp synth write`."""
+    arguments = parse(WriteArguments, words, "synth write")
+    need_synth()
+    from unclasp.data.write import CAPTURE_SIZE, write_dataset
+
+    written = write_dataset(
+        arguments.out, arguments.count, seed=arguments.seed, split=arguments.split, image_size=arguments.size,
+        processes=arguments.processes,
+    )  # fmt: skip
+    captures = -(-arguments.count // CAPTURE_SIZE)
+    for _ in track(written, f"render ({CAPTURE_SIZE} a step)", total=captures):
+        pass
+    print(f"{arguments.count} pictures: {arguments.out}")
+    return 0

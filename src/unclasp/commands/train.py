@@ -1,0 +1,45 @@
+"""`unclasp train`."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from unclasp import config as configs
+from unclasp.commands.arguments import parse
+from unclasp.config import Config
+from unclasp.errors import UnclaspError
+from unclasp.options import RunOptions
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Train a preset; every field of its config is an option.
+
+    A run's folder holds state.pt (for --resume), weights.safetensors (to use) and log.jsonl.
+    """
+
+    data: str
+    """synthetic:train, or interhand:ROOT[:SPLIT] for a folder in InterHand2.6M's layout."""
+    run: Annotated[RunOptions, tyro.conf.arg(name="")] = field(default_factory=RunOptions)
+    """Where and on what to run."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=configs.small)
+    """The preset, field by field."""
+
+
+def train(words: list[str]) -> int:
+    """Run `unclasp train PRESET`."""
+    if not words or words[0].startswith("-"):
+        if not {"-h", "--help"} & set(words):
+            raise UnclaspError("usage: unclasp train PRESET --data DATA; unclasp presets lists the presets")
+        words = ["small", *words]
+    preset = configs.preset(words[0])
+    # tyro needs a value for the required `data` when a default is given; it stays required.
+    arguments = parse(TrainArguments, words[1:], "train PRESET", TrainArguments(data=tyro.MISSING, config=preset))
+    from unclasp.data import open_dataset
+    from unclasp.train import train as run
+
+    weights = run(arguments.config, open_dataset(arguments.data), arguments.run)
+    if weights is not None:
+        print(f"weights: {weights}")
+    return 0
