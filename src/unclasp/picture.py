@@ -1,17 +1,14 @@
-"""Users' pictures: find them, read them as RGB, name their outputs.
+"""Users' pictures: read them as RGB.
 
 A picture is an (H, W, 3) uint8 RGB array, upright (its EXIF orientation applied), transparency laid over white. Files
 are checked by their structure before OpenCV sees them, because it decodes truncated files with a grey tail and prints.
 """
 
-import os
 import re
 import struct
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -298,122 +295,3 @@ _FORMATS: tuple[tuple[bytes, str, Callable[[bytes], bytes]], ...] = (
     (b"II*\0", "TIFF", _check_tiff),
     (b"MM\0*", "TIFF", _check_tiff),
 )
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
-
-
-@dataclass(frozen=True)
-class Source:
-    """One thing to predict: a picture's path, or the error to report in its place."""
-
-    path: Path | None
-    """The picture; None where there is an error."""
-    error: str | None
-    """One line that begins with what was given; None where there is a path."""
-    given: str
-    """The caller's own word for it."""
-
-
-def find_pictures(sources: Sequence[str | Path]) -> list[Source]:
-    """List the pictures that files, folders and quoted globs stand for, each file once.
-
-    Folders are searched recursively, by suffix, in sorted order, without hidden files; a file given by name is always
-    listed. What cannot be used becomes an entry with an error, in its place, so that the others are still done.
-
-    Args:
-        sources: Paths or patterns such as "photos/*.jpg".
-    """
-    found: list[Source] = []
-    seen: set[Path] = set()
-    for given in [sources] if isinstance(sources, str | Path) else sources:
-        for source in _expand(str(given)):
-            resolved = source.path.resolve() if source.path else None
-            if resolved is None or resolved not in seen:
-                found.append(source)
-            if resolved is not None:
-                seen.add(resolved)
-    return found
-
-
-def output_stems(paths: Sequence[Path | str]) -> list[str]:
-    """Return an output name without suffix for each path, all different even where case does not count.
-
-    A shared stem gets the names of its parent folders in front, as many as are needed; a number is added where folders
-    do not help.
-
-    >>> output_stems(["a/hand.jpg", "b/hand.jpg", "b/hand.png", "wave.jpg"])
-    ['a_hand', 'b_hand', 'b_hand_2', 'wave']
-    """
-    words = [_folders_and_stem(Path(path)) for path in paths]
-    names = {word: word[-1] for word in words}
-    depth = 1
-    while depth < max(map(len, words), default=0):
-        depth += 1
-        uses = Counter(name.casefold() for name in names.values())
-        names = {w: "_".join(w[-depth:]) if uses[name.casefold()] > 1 else name for w, name in names.items()}
-    return _number([names[word] for word in words])
-
-
-def _folders_and_stem(path: Path) -> tuple[str, ...]:
-    return (*(part for part in path.parent.parts if part not in (path.anchor, "..")), path.stem)
-
-
-def _number(names: Sequence[str]) -> list[str]:
-    """Append _2, _3, … to names that came before."""
-    wanted = {name.casefold() for name in names}
-    taken: set[str] = set()
-    unique = []
-    for name in names:
-        candidate, count = name, 1
-        while candidate.casefold() in taken or (count > 1 and candidate.casefold() in wanted):
-            count += 1
-            candidate = f"{name}_{count}"
-        taken.add(candidate.casefold())
-        unique.append(candidate)
-    return unique
-
-
-def _expand(given: str) -> Iterator[Source]:
-    """Yield what one word of the command line stands for; at least one source."""
-    path = Path(given)
-    try:
-        if given and path.is_dir():
-            yield from _search_folder(path, given)
-            return
-        if path.suffix.lower() in VIDEO_SUFFIXES or (given.isdigit() and not path.exists()):
-            error = "videos and cameras are not supported yet; extract the frames as pictures and give their folder"
-        elif given and path.exists():
-            yield Source(path, None, given)
-            return
-        elif any(letter in given for letter in "*?["):
-            matches = sorted(filter(_is_picture, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
-            yield from (Source(match, None, given) for match in matches)
-            if matches:
-                return
-            error = "the pattern matches no pictures; check it, or give a folder"
-        else:
-            error = "expected a picture, folder or pattern, found nothing of this name; check the spelling"
-    except (OSError, ValueError, NotImplementedError) as problem:
-        error = f"expected a picture, folder or pattern, got a name that cannot be used ({problem}); check the spelling"
-    yield Source(None, f"{given or repr(given)}: {error}", given)
-
-
-def _search_folder(folder: Path, given: str) -> Iterator[Source]:
-    """Yield the pictures under a folder, then its unreadable folders, or an error if there is neither."""
-    problems: list[OSError] = []
-    found = []
-    for root, folders, files in os.walk(folder, onerror=problems.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
-    yield from (Source(path, None, given) for path in sorted(found))
-    for problem in problems:
-        error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its rights"
-        yield Source(None, error, given)
-    if not found and not problems:
-        error = f"expected a folder with pictures ({' '.join(sorted(PICTURE_SUFFIXES))}), found none; check the folder"
-        yield Source(None, f"{given}: {error}", given)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -14,8 +14,8 @@ from unclasp.commands.arguments import parse
 from unclasp.errors import UnclaspError
 
 if TYPE_CHECKING:
-    from unclasp.picture import Source
     from unclasp.predictor import Predictor
+    from unclasp.sources import Source
 
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional]
 
@@ -48,14 +48,14 @@ class PredictArguments:
 def predict(words: list[str]) -> int:
     """Run `unclasp predict`."""
     arguments = parse(PredictArguments, words, "predict")
-    from unclasp.picture import find_pictures, output_stems
     from unclasp.predictor import Predictor
+    from unclasp.sources import find_sources, output_stems
 
     if not arguments.sources:
         raise UnclaspError("name at least one picture, folder or glob")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
-    sources = [source for source in find_pictures(arguments.sources) if not _is_earlier_result(source, arguments.out)]
+    sources = [source for source in find_sources(arguments.sources) if not _is_earlier_result(source, arguments.out)]
     if not sources:
         raise UnclaspError(f"the sources hold nothing but the earlier results in {arguments.out}")
     paths = [source.path for source in sources if source.path is not None]

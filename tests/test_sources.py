@@ -1,0 +1,152 @@
+"""What words stand for which pictures, and how their results are called."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unclasp.sources import Source, find_sources, output_stems
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    def write(data: bytes, name: str = "hand.jpg") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+# Finding ------------------------------------------------------------------------------------------------------------
+
+
+def names(sources: list[Source], root: Path) -> list[str]:
+    return [str(s.path.relative_to(root)) if s.path else f"! {s.error}" for s in sources]
+
+
+def test_folders_are_searched_by_suffix_in_order(save: Callable[..., Path], tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.jpeg", "sub/c.png", "sub/deep/d.webp", "e.bmp", "f.tif", "g.TIFF"):
+        save(b"x", name)
+    for name in ("notes.txt", ".hidden.jpg", ".cache/h.jpg", "film.mp4", "jpg"):
+        save(b"x", name)
+    (tmp_path / "folder.jpg").mkdir()
+    expected = ["a.jpeg", "b.JPG", "e.bmp", "f.tif", "g.TIFF", "sub/c.png", "sub/deep/d.webp"]
+    found = find_sources([tmp_path])
+    assert names(found, tmp_path) == expected
+    assert {(s.error, s.given) for s in found} == {(None, str(tmp_path))}
+
+
+def test_globs(save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b.jpg", "a.jpg", "c.png", "sub/d.jpg", ".e.jpg", "notes.txt"):
+        save(b"x", name)
+    (tmp_path / "folder.jpg").mkdir()
+    assert names(find_sources([f"{tmp_path}/*.jpg"]), tmp_path) == ["a.jpg", "b.jpg"]
+    assert names(find_sources([f"{tmp_path}/**/*.jpg"]), tmp_path) == ["a.jpg", "b.jpg", "sub/d.jpg"]
+    assert names(find_sources([f"{tmp_path}/[bc].*"]), tmp_path) == ["b.jpg", "c.png"]
+    monkeypatch.chdir(tmp_path)
+    assert find_sources(["*.png"]) == [Source(Path("c.png"), None, "*.png")]
+    assert find_sources(["?.gif"])[0].error == "?.gif: the pattern matches no pictures; check it, or give a folder"
+    save(b"x", "[a].jpg")
+    assert find_sources(["[a].jpg"]) == [Source(Path("[a].jpg"), None, "[a].jpg")]  # a real name comes first
+
+
+def test_errors_keep_their_place_and_the_others_are_done(save: Callable[..., Path], tmp_path: Path) -> None:
+    first, last = save(b"x", "first.jpg"), save(b"x", "last.weird")
+    (tmp_path / "empty").mkdir()
+    given = [first, tmp_path / "missing.jpg", tmp_path / "empty", f"{tmp_path}/*.png", "", last]
+    found = find_sources(given)
+    assert [s.path for s in found] == [first, None, None, None, None, last]
+    assert [s.given for s in found] == [str(g) for g in given]
+    for source, expected in zip(
+        found[1:5], ["nothing of this name", "found none", "matches no pictures", "''"], strict=True
+    ):
+        assert source.error is not None
+        assert expected in source.error
+        assert source.error.startswith(source.given or "''")
+    assert find_sources([]) == []
+
+
+@pytest.mark.parametrize("given", ["film.mp4", "film.MOV", "a.avi", "b.mkv", "c.webm", "0", "12"])
+def test_videos_and_cameras_wait(save: Callable[..., Path], given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(save(b"x", "film.mp4").parent)
+    (source,) = find_sources([given])
+    assert source.path is None
+    assert source.error is not None
+    assert source.error.startswith(f"{given}: videos and cameras are not supported yet; ")
+
+
+def test_a_file_named_like_a_camera_is_a_file(save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(save(b"x", "0").parent)
+    assert find_sources(["0"]) == [Source(Path("0"), None, "0")]
+
+
+@pytest.mark.parametrize("given", ["x" * 300 + ".jpg", "[" * 300, "a\0*.jpg", "a**b/*.jpg"])
+def test_impossible_names_are_errors(given: str) -> None:
+    (source,) = find_sources([given])
+    assert source.path is None
+    assert source.error
+
+
+def test_each_file_comes_once(save: Callable[..., Path], tmp_path: Path) -> None:
+    path = save(b"x", "a.jpg")
+    (tmp_path / "link.jpg").symlink_to(path)
+    given = [path, tmp_path / "sub" / ".." / "a.jpg", f"{tmp_path}/*.jpg", tmp_path]
+    (tmp_path / "sub").mkdir()
+    assert find_sources(given) == [Source(path, None, str(path))]
+    assert find_sources(str(path)) == find_sources([path])  # one string is one source, not its letters
+
+
+def test_an_unreadable_folder_is_reported(
+    save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, scan = save(b"x", "good/a.jpg"), os.scandir
+    save(b"x", "locked/b.jpg")
+
+    def deny(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    found = find_sources([tmp_path])
+    assert [s.path for s in found] == [good, None]
+    assert found[1].error == f"{tmp_path}/locked: the folder cannot be opened (Permission denied); check its rights"
+
+
+# Naming -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([], []),
+        (["a/x.jpg", "b/y.jpg"], ["x", "y"]),
+        (["a/x.jpg", "b/x.jpg", "c.png"], ["a_x", "b_x", "c"]),
+        (["x.jpg", "sub/x.jpg"], ["x", "sub_x"]),
+        (["p/a/x.jpg", "q/a/x.jpg", "q/b/x.jpg"], ["p_a_x", "q_a_x", "b_x"]),
+        (["a/x.jpg", "c/a/x.jpg", "b/x.jpg"], ["a_x", "c_a_x", "b_x"]),
+        (["a/x.jpg", "a/x.png", "a/x.bmp"], ["x", "x_2", "x_3"]),
+        (["x.jpg", "x.png", "x_2.jpg"], ["x", "x_3", "x_2"]),
+        (["a/x.jpg", "b/x.jpg", "a_x.jpg"], ["a_x", "b_x", "a_x_2"]),
+        (["/a/x.jpg", "/b/X.jpg"], ["a_x", "b_X"]),
+        (["/x.jpg", "../x.jpg"], ["x", "x_2"]),
+        (["a.b.jpg", "a.c.jpg"], ["a.b", "a.c"]),
+    ],
+)
+def test_output_stems(paths: list[str], expected: list[str]) -> None:
+    assert output_stems(paths) == expected
+    assert output_stems([Path(path) for path in paths]) == expected
+    assert len({stem.casefold() for stem in expected}) == len(paths)
+    assert not any("/" in stem for stem in expected)
+
+
+def test_output_stems_of_many_pictures_differ() -> None:
+    rng = np.random.default_rng(3)
+    paths = ["/".join(rng.choice(["a", "b", "a_b", "A"], rng.integers(1, 5))) + ".jpg" for _ in range(500)]
+    stems = output_stems(paths)
+    assert len({stem.casefold() for stem in stems}) == len(paths)
+    assert stems == output_stems(paths)
