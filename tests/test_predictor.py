@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +10,6 @@ import torch
 from test_lifting import two_hands
 from unclasp import config as configs
 from unclasp import geometry, predictor
-from unclasp.batch import Prediction
 from unclasp.checkpoint import save_weights
 from unclasp.config import with_model
 from unclasp.data.transforms import Crop, crop_image
@@ -19,7 +17,9 @@ from unclasp.errors import BoxError, CheckpointError, ImageError, UnclaspError
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
 from unclasp.model import build
-from unclasp.predictor import Answer, Predictor, TorchNetwork, find_region
+from unclasp.network import Answer
+from unclasp.predictor import Predictor
+from unclasp.torch_network import TorchNetwork
 
 WIDTH, HEIGHT, SIZE = 640, 480, 64
 FOCAL = np.full(2, assumed_focal(WIDTH, HEIGHT))
@@ -260,130 +260,7 @@ def test_where_joints_make_no_sense_the_picture_is_kept(crops: list[Crop], case:
     assert np.isfinite(pose.joints_cam).all() and (case != "nobody" or not pose.sides)
 
 
-class Bright:
-    """Takes what is bright for hands."""
-
-    name, image_size = "bright", SIZE
-
-    def __call__(self, crops: np.ndarray, /) -> Answer:
-        small = np.stack([cv2.resize(crop[..., 0], (16, 16), interpolation=cv2.INTER_AREA) for crop in crops])
-        return Answer(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, small / 255)
-
-
-@pytest.mark.parametrize("shape", [(480, 640), (640, 480), (300, 300), (200, 1000), (1000, 100)])
-def test_the_region_is_found_wherever_it_is(shape: tuple[int, int]) -> None:
-    rng = np.random.default_rng(sum(shape))
-    for _ in range(12):
-        image = np.zeros((*shape, 3), np.uint8)
-        side = int(max(shape) * rng.uniform(0.12, 0.3))
-        x, y = (int(rng.uniform(*sorted((-side / 4, extent - 3 * side / 4)))) for extent in (shape[1], shape[0]))
-        x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + side, shape[1]), min(y + side, shape[0])
-        image[y1:y2, x1:x2] = 255
-        found = find_region(Bright(), image)
-        slack = 0.05 * max(shape)  # two pixels of the coarsest map
-        centre = (found[:2] + found[2:]) / 2
-        np.testing.assert_allclose(centre, [(x1 + x2) / 2, (y1 + y2) / 2], atol=slack)
-        long = max(x2 - x1, y2 - y1)
-        assert 1.2 * long < found[2] - found[0] + slack and found[2] - found[0] < 1.5 * long + 2 * slack
-
-
-def test_both_hands_are_in_the_region_and_specks_are_not() -> None:
-    image = black()
-    image[100:200, 60:160] = image[260:340, 480:580] = 255
-    image[440:450, 20:30] = 255
-    x1, y1, x2, y2 = find_region(Bright(), image)
-    assert (x2 - x1) == pytest.approx(1.5 * (580 - 60), rel=0.1)
-    assert (x1 + x2) / 2 == pytest.approx(320, abs=20) and (y1 + y2) / 2 == pytest.approx(220, abs=20)
-
-
-def test_a_picture_without_hands_is_looked_at_as_a_whole() -> None:
-    np.testing.assert_allclose(find_region(Bright(), black()), [-0.5, -80.5, 639.5, 559.5])
-
-
-@pytest.mark.parametrize("shape", [(480, 640), (640, 480), (9, 16), (360, 640), (400, 640), (100, 1000), (300, 300)])
-def test_the_windows_are_half_the_picture_and_leave_nothing_out(shape: tuple[int, int]) -> None:
-    height, width = shape
-    windows = np.array(predictor._half_windows(width, height))
-    assert len(windows) <= 9
-    np.testing.assert_allclose(windows[:, 2:] - windows[:, :2], max(shape) / 2)
-    for pixel in np.ndindex(height, width) if width * height < 200 else [(0, 0), (height - 1, width - 1)]:
-        first, last = np.array(pixel[::-1]) - 0.5, np.array(pixel[::-1]) + 0.5
-        inside = (windows[:, :2] <= first + 1e-9) & (windows[:, 2:] >= last - 1e-9)
-        assert inside.all(axis=1).any(), f"pixel {pixel} of {shape} is in no window"
-    for axis in (0, 1):
-        starts = np.unique(windows[:, axis].round(6))
-        assert (np.diff(starts) <= max(shape) / 4 + 1e-6).all(), "neighbours overlap by half"
-
-
-def test_the_map_of_a_window_is_pasted_where_the_window_is() -> None:
-    """A window over the cells 48 to 96 of the whole: its 16 pixels are three cells wide each."""
-    probability = np.zeros((16, 16))
-    probability[2:4, 5:9] = 1
-    whole, window = np.array([-0.5, -0.5, 383.5, 383.5]), np.array([95.5, 191.5, 191.5, 287.5])
-    pasted = predictor._pasted(probability, window, whole, 192 / 384)
-    rows, columns = np.nonzero(pasted > 0.5)
-    assert (columns.min(), columns.max() + 1) == (48 + 15, 48 + 27)
-    assert (rows.min(), rows.max() + 1) == (96 + 6, 96 + 12)
-
-
-def test_the_box_of_a_region_ends_where_its_cells_end() -> None:
-    mask = np.zeros((20, 20), bool)
-    mask[3:9, 4:14] = True
-    mask[15:17, 0:4] = True  # 8 cells against 60
-    found = predictor._largest_regions(mask)
-    assert found is not None and found.tolist() == [4, 3, 14, 9]
-    mask[15:18, 0:5] = True  # 15 cells of 60 are more than a fifth
-    found = predictor._largest_regions(mask)
-    assert found is not None and found.tolist() == [0, 3, 14, 18]
-    assert predictor._largest_regions(mask & False) is None
-
-
-# ---- the torch engine
-
-
-class Listening(torch.nn.Module):
-    """Gives a made-up prediction and remembers what it was given."""
-
-    def __init__(self, *, presence: bool = True, roots: bool = True, right: float = 0.0, pixels: int = 0) -> None:
-        super().__init__()
-        self.presence, self.roots, self.right, self.pixels = presence, roots, right, pixels
-
-    def forward(self, image: torch.Tensor) -> Prediction:
-        self.image = image
-        count = len(image)
-        logits = torch.zeros(count, 33, 16, 16)
-        logits[:, 0] = 20.0
-        logits[:, 5].flatten(1)[:, : self.pixels] = 40.0
-        return Prediction(
-            pose_2p5d=torch.arange(42 * 3.0).view(42, 3).repeat(count, 1, 1),
-            steps=(),
-            part_logits=logits,
-            relations=(),
-            presence=torch.tensor([[self.right, -self.right]] * count) if self.presence else None,
-            root_depth=torch.full((count,), 12.0) if self.roots else None,
-        )
-
-
-def test_the_network_gets_channels_first_rgb_bytes() -> None:
-    model = Listening(right=2.0)
-    crops = np.random.default_rng(0).integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.uint8)
-    answer = TorchNetwork(model, name="listening", image_size=SIZE)(crops)  # type: ignore[arg-type]
-    assert model.image.dtype == torch.uint8 and not model.training
-    np.testing.assert_array_equal(model.image.permute(0, 2, 3, 1).numpy(), crops)
-    np.testing.assert_allclose(answer.presence, [[0.880797, 0.119203]] * 2, atol=1e-6)
-    np.testing.assert_array_equal(answer.root_depth, [12, 12])
-    np.testing.assert_array_equal(answer.pose_2p5d[1, 1], [3, 4, 5])
-    assert answer.hand_probability.shape == (2, 16, 16) and answer.hand_probability.max() < 1e-6
-
-
-@pytest.mark.parametrize(("pixels", "present"), [(0, False), (1, False), (10, True)])
-def test_without_the_head_presence_comes_from_the_parts(pixels: int, present: bool) -> None:
-    """Part 5 is the right index; a single pixel of 256 is not yet a hand."""
-    model = Listening(presence=False, roots=False, pixels=pixels)
-    answer = TorchNetwork(model, name="x", image_size=SIZE)(np.zeros((1, SIZE, SIZE, 3), np.uint8))  # type: ignore[arg-type]
-    assert (answer.presence[0, 0] >= 0.5) == present
-    assert answer.presence[0, 1] < 1e-6 and answer.root_depth is None
-    assert answer.hand_probability[0].round().sum() == pixels
+# ---- real networks
 
 
 def tiny_network() -> TorchNetwork:

@@ -1,10 +1,8 @@
 """Picture in, `HandPose` out: crops, the network, and the way back to the picture and to millimetres."""
 
-import math
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,79 +12,20 @@ from unclasp.batch import ByteArray
 from unclasp.checkpoint import load_model, shipped_weights
 from unclasp.data.transforms import crop_image
 from unclasp.errors import BoxError, UnclaspError
-from unclasp.hands import FLIPPED_JOINTS, NUM_JOINTS, PARTS_PER_HAND
+from unclasp.hands import NUM_JOINTS
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
-from unclasp.model import DFL
+from unclasp.network import Answer, Network, average_of_mirrored
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
+from unclasp.regions import TIGHT_TO_ANNOTATED, find_region
+from unclasp.torch_network import TorchNetwork
 
 Floats = npt.NDArray[np.floating]
 
-TIGHT_TO_ANNOTATED: Final = 1.2
-"""InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
 SMALLEST_CROP: Final = 16.0
 """px: a network that puts all joints in one place must not lead to an empty crop."""
 LARGEST_BOX: Final = 20.0
 """Times the picture's longer side: a larger box shows nothing of the picture."""
-_CLEAREST_SHARE: Final = 0.02
-_MASS_SIZE: Final = 192
-_MASS_LEVEL: Final = 0.5
-_SMALL_SHARE: Final = 0.2
-
-
-class Answer(NamedTuple):
-    """What a network says of N crops of S x S px."""
-
-    pose_2p5d: Floats
-    """(N, 42, 3) crop px and wrist-relative mm."""
-    presence: Floats
-    """(N, 2) probabilities."""
-    root_depth: Floats | None
-    """(N,) mm, left minus right."""
-    hand_probability: Floats
-    """(N, h, w) how likely each pixel of the finest map shows a hand."""
-
-
-class Network(Protocol):
-    """Any engine that answers for crops."""
-
-    name: str
-    image_size: int
-
-    def __call__(self, crops: ByteArray, /) -> Answer:
-        """Answer for (N, S, S, 3) RGB crops."""
-        ...
-
-
-class TorchNetwork:
-    """A `DFL` on a device."""
-
-    def __init__(self, model: DFL, *, name: str, image_size: int, device: torch.device | str = "cpu") -> None:
-        self.name, self.image_size, self.device = name, image_size, torch.device(device)
-        self._model = model.eval().to(self.device)
-
-    @torch.inference_mode()
-    def __call__(self, crops: ByteArray, /) -> Answer:
-        """Answer for (N, S, S, 3) RGB crops."""
-        images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
-        prediction = self._model(images)
-        probabilities = prediction.part_logits.float().softmax(dim=1)
-        if prediction.presence is not None:
-            presence = prediction.presence.float().sigmoid()
-        else:
-            # Without the head: how certain the pixels are that show the side most clearly.
-            sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2).flatten(2)
-            presence = sides.topk(max(1, round(_CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
-        return Answer(
-            pose_2p5d=_numpy(prediction.pose_2p5d),
-            presence=_numpy(presence),
-            root_depth=None if prediction.root_depth is None else _numpy(prediction.root_depth),
-            hand_probability=_numpy(1 - probabilities[:, 0]),
-        )
-
-
-def _numpy(tensor: torch.Tensor) -> Floats:
-    return tensor.float().cpu().numpy().astype(np.float64)
 
 
 class Predictor:
@@ -169,7 +108,7 @@ class Predictor:
         crop = crop_image(image, square, size)
         if self.flip_test:
             both = self.network(np.stack([crop.image, crop.image[:, ::-1]]))
-            answer = _average_of_mirrored(both, size)
+            answer = average_of_mirrored(both, size)
         else:
             answer = self.network(crop.image[None])
         numbers = (answer.pose_2p5d, answer.presence, 0.0 if answer.root_depth is None else answer.root_depth)
@@ -194,18 +133,6 @@ class Predictor:
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
-
-
-def _average_of_mirrored(both: Answer, size: int) -> Answer:
-    """Average the answers for a crop and for its mirror image; sides and u are mirrored back."""
-    mirrored = both.pose_2p5d[1, FLIPPED_JOINTS].copy()
-    mirrored[:, 0] = size - 1 - mirrored[:, 0]
-    return Answer(
-        pose_2p5d=(both.pose_2p5d[:1] + mirrored) / 2,
-        presence=(both.presence[:1] + both.presence[1, ::-1]) / 2,
-        root_depth=None if both.root_depth is None else (both.root_depth[:1] - both.root_depth[1]) / 2,
-        hand_probability=(both.hand_probability[:1] + both.hand_probability[1, :, ::-1]) / 2,
-    )
 
 
 def _camera(image: ByteArray, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:
@@ -264,65 +191,3 @@ def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
 def _meets(box: Floats, image: ByteArray) -> bool:
     height, width = image.shape[:2]
     return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)
-
-
-def find_region(network: Network, image: ByteArray) -> Floats:
-    """Find the square around the hands in a whole picture, by the network's own part segmentation.
-
-    The network looks at the whole picture and at up to nine overlapping windows of half its size; where it sees hands,
-    the largest regions decide. Where it sees none, the whole picture is returned.
-
-    Returns:
-        (4,) square x1, y1, x2, y2 px.
-    """
-    height, width = image.shape[:2]
-    whole = geometry.square_box(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), expansion=1.0)
-    windows = [whole, *_half_windows(width, height)]
-    size = network.image_size
-    crops = [crop_image(image, window, size) for window in windows]
-    answer = network(np.stack([crop.image for crop in crops]))
-    scale = _MASS_SIZE / (whole[2] - whole[0])
-    mass = np.zeros((_MASS_SIZE, _MASS_SIZE), dtype=np.float32)
-    for window, probability in zip(windows, answer.hand_probability, strict=True):
-        mass = np.maximum(mass, _pasted(probability, window, whole, scale))
-    found = _largest_regions(mass > _MASS_LEVEL)
-    if found is None:
-        return whole
-    box = found / scale + np.tile(whole[:2], 2)
-    return geometry.square_box(geometry.expand_box(box, TIGHT_TO_ANNOTATED))
-
-
-def _half_windows(width: int, height: int) -> list[Floats]:
-    """Return squares of half the longer side that cover the picture, overlapping by half or more."""
-    side = max(width, height) / 2
-    columns, rows = (max(1, math.ceil(2 * extent / side) - 1) for extent in (width, height))
-    centres = [
-        ((column + 1) * width / (columns + 1) - 0.5, (row + 1) * height / (rows + 1) - 0.5)
-        for row in range(rows)
-        for column in range(columns)
-    ]
-    return [np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2]) for x, y in centres]
-
-
-def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) -> npt.NDArray[np.float32]:
-    """Resample a window's map (h, w) onto the map of the whole picture."""
-    stride = (window[2] - window[0]) * scale / probability.shape[1]
-    offset = (window[:2] - whole[:2]) * scale + stride / 2 - 0.5
-    matrix = np.array([[stride, 0, offset[0]], [0, stride, offset[1]]])
-    pasted = cv2.warpAffine(probability.astype(np.float32), matrix, (_MASS_SIZE, _MASS_SIZE), flags=cv2.INTER_LINEAR)
-    return np.asarray(pasted, dtype=np.float32)
-
-
-def _largest_regions(mask: npt.NDArray[np.bool_]) -> Floats | None:
-    """Return the box around the largest connected region and all that are not much smaller, or None.
-
-    Its coordinates are those of the cells' edges: the first cell lies between 0 and 1.
-    """
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count < 2:
-        return None
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    kept = stats[1:][areas >= _SMALL_SHARE * areas.max()]
-    low = kept[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
-    high = low + kept[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
-    return np.concatenate([low.min(axis=0), high.max(axis=0)]).astype(np.float64)

@@ -1,0 +1,47 @@
+"""The torch engine behind a prediction."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from unclasp.batch import ByteArray
+from unclasp.hands import PARTS_PER_HAND
+from unclasp.model import DFL
+from unclasp.network import Answer
+
+Floats = npt.NDArray[np.floating]
+
+_CLEAREST_SHARE: Final = 0.02
+
+
+class TorchNetwork:
+    """A `DFL` on a device."""
+
+    def __init__(self, model: DFL, *, name: str, image_size: int, device: torch.device | str = "cpu") -> None:
+        self.name, self.image_size, self.device = name, image_size, torch.device(device)
+        self._model = model.eval().to(self.device)
+
+    @torch.inference_mode()
+    def __call__(self, crops: ByteArray, /) -> Answer:
+        """Answer for (N, S, S, 3) RGB crops."""
+        images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
+        prediction = self._model(images)
+        probabilities = prediction.part_logits.float().softmax(dim=1)
+        if prediction.presence is not None:
+            presence = prediction.presence.float().sigmoid()
+        else:
+            # Without the head: how certain the pixels are that show the side most clearly.
+            sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2).flatten(2)
+            presence = sides.topk(max(1, round(_CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
+        return Answer(
+            pose_2p5d=_numpy(prediction.pose_2p5d),
+            presence=_numpy(presence),
+            root_depth=None if prediction.root_depth is None else _numpy(prediction.root_depth),
+            hand_probability=_numpy(1 - probabilities[:, 0]),
+        )
+
+
+def _numpy(tensor: torch.Tensor) -> Floats:
+    return tensor.float().cpu().numpy().astype(np.float64)

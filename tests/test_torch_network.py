@@ -1,0 +1,55 @@
+"""The torch engine: what goes in, what comes out."""
+
+import numpy as np
+import pytest
+import torch
+
+from unclasp.batch import Prediction
+from unclasp.torch_network import TorchNetwork
+
+SIZE = 64
+
+
+class Listening(torch.nn.Module):
+    """Gives a made-up prediction and remembers what it was given."""
+
+    def __init__(self, *, presence: bool = True, roots: bool = True, right: float = 0.0, pixels: int = 0) -> None:
+        super().__init__()
+        self.presence, self.roots, self.right, self.pixels = presence, roots, right, pixels
+
+    def forward(self, image: torch.Tensor) -> Prediction:
+        self.image = image
+        count = len(image)
+        logits = torch.zeros(count, 33, 16, 16)
+        logits[:, 0] = 20.0
+        logits[:, 5].flatten(1)[:, : self.pixels] = 40.0
+        return Prediction(
+            pose_2p5d=torch.arange(42 * 3.0).view(42, 3).repeat(count, 1, 1),
+            steps=(),
+            part_logits=logits,
+            relations=(),
+            presence=torch.tensor([[self.right, -self.right]] * count) if self.presence else None,
+            root_depth=torch.full((count,), 12.0) if self.roots else None,
+        )
+
+
+def test_the_network_gets_channels_first_rgb_bytes() -> None:
+    model = Listening(right=2.0)
+    crops = np.random.default_rng(0).integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.uint8)
+    answer = TorchNetwork(model, name="listening", image_size=SIZE)(crops)  # type: ignore[arg-type]
+    assert model.image.dtype == torch.uint8 and not model.training
+    np.testing.assert_array_equal(model.image.permute(0, 2, 3, 1).numpy(), crops)
+    np.testing.assert_allclose(answer.presence, [[0.880797, 0.119203]] * 2, atol=1e-6)
+    np.testing.assert_array_equal(answer.root_depth, [12, 12])
+    np.testing.assert_array_equal(answer.pose_2p5d[1, 1], [3, 4, 5])
+    assert answer.hand_probability.shape == (2, 16, 16) and answer.hand_probability.max() < 1e-6
+
+
+@pytest.mark.parametrize(("pixels", "present"), [(0, False), (1, False), (10, True)])
+def test_without_the_head_presence_comes_from_the_parts(pixels: int, present: bool) -> None:
+    """Part 5 is the right index; a single pixel of 256 is not yet a hand."""
+    model = Listening(presence=False, roots=False, pixels=pixels)
+    answer = TorchNetwork(model, name="x", image_size=SIZE)(np.zeros((1, SIZE, SIZE, 3), np.uint8))  # type: ignore[arg-type]
+    assert (answer.presence[0, 0] >= 0.5) == present
+    assert answer.presence[0, 1] < 1e-6 and answer.root_depth is None
+    assert answer.hand_probability[0].round().sum() == pixels
