@@ -1,105 +1,212 @@
-"""InterHand2.6M's on-disk layout (release v1.0): a reader, and a writer for rendered pictures.
-
-    ROOT/annotations/SPLIT/InterHand2.6M_SPLIT_{data,camera,joint_3d}.json
-    ROOT/images/SPLIT/CaptureC/SEQUENCE/camCAMERA/imageFRAME.jpg
-    ROOT/parts/SPLIT/…/imageFRAME.png     8-bit part classes 0-32; optional, ours
+"""InterHand2.6M as samples, in the layouts of `layout` and through the mapped index of `index`.
 
 Joints are world coordinates in mm, cameras are `rotation @ (world - position)`, boxes are (x, y, width,
-height), and joints that were not annotated hold the placeholder (1, 1, 1). The JSON files are read whole into
-arrays, which suits sets up to some 10^5 pictures.
+height), and joints that were not annotated hold the placeholder (1, 1, 1).
 """
 
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_args, overload
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.batch import ByteArray, FloatArray, Sample
+from unclasp.batch import BoolArray, Sample
+from unclasp.data.annotations import HUMAN, MACHINE, TYPE_VALID, USABLE
+from unclasp.data.entries import annotation_entries
+from unclasp.data.filtered import filtered_rows
+from unclasp.data.index import Index, open_index
+from unclasp.data.layout import FILES, Subset, annotation_path, find_layout, parts_path
+from unclasp.data.pictures import read_parts, read_rgb
 from unclasp.errors import DataError
-from unclasp.hands import NUM_JOINTS, NUM_PARTS
+from unclasp.hands import NUM_JOINTS
 
-HAND_TYPES = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
-FILES = ("data", "camera", "joint_3d")
+__all__ = ["FILES", "InterHand", "annotation_entries", "annotation_path", "parts_path", "read_json"]
 
+Hands = Literal["all", "single", "interacting"]
+Rows = npt.NDArray[np.int64]
 
-def annotation_path(root: Path, split: str, kind: str) -> Path:
-    """Return where the annotations of a kind (`data`, `camera`, `joint_3d`) of a split lie."""
-    return root / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json"
-
-
-def parts_path(root: Path, split: str, file_name: str) -> Path:
-    """Return where the part mask of a picture lies."""
-    return (root / "parts" / split / file_name).with_suffix(".png")
+_BOTH: Final = 3
+"""Column `hand_type` of pictures of two hands."""
+_THINNING: Final = 6
+"""From 30 frames a second to 5."""
+_log = logging.getLogger(__name__)
 
 
 class InterHand:
-    """The pictures of one split.
+    """The pictures of one split, in the order of the annotation file.
+
+    Images without a usable box are left out, which is told when the data set is opened. The index is made at the
+    first opening (`unclasp data index` shows how far it is); all processes share its pages.
 
     Args:
         root: Folder with `annotations` and `images`.
         split: train, val or test.
+        subset: `human` (the publication's H) or `machine` (M): in v1.0 by the lists of annotation ids
+            aid_human_annot_SPLIT.txt and aid_machine_annot_SPLIT.txt, in the older layout by its folders. All of val
+            is M. Nothing else tells them apart, least of all the captures, and as H and M overlap, M is not what H
+            leaves.
+        hands: Only pictures of one hand, or of two, by the annotated `hand_type`.
+        fps: Thin a 30 frames a second release to 5: of each sequence, the frames whose number is a multiple of six
+            steps away from the first one's. A step is the smallest one within the capture (1 or 3, by the recording's
+            own clock; 6 or 18 at 5 frames a second). None: all frames there are.
+        filtered: The set that IntagHand introduced and DIR and the dagger rows of the paper's tables use: two hands,
+            `hand_type_valid`, a MANO fit for both, and a mean pixel of at least 10. The pictures have to be read for
+            that; the outcome is kept beside the index.
 
     Raises:
-        DataError: A file is missing or damaged, or refers to what is not there.
+        DataError: A file is missing or damaged, or does not have what is asked for.
     """
 
-    def __init__(self, root: Path | str, split: str = "train") -> None:
+    def __init__(
+        self, root: Path | str, split: str = "train", *, subset: Subset = "all", hands: Hands = "all",
+        fps: int | None = None, filtered: bool = False,
+    ) -> None:  # fmt: skip
+        if hands not in get_args(Hands):
+            raise DataError(f"hands must be one of {', '.join(get_args(Hands))}, got {hands!r}")
         self.root, self.split = Path(root), split
-        data, cameras, joints = (read_json(annotation_path(self.root, split, kind)) for kind in FILES)
-        try:
-            annotations = {annotation["image_id"]: annotation for annotation in data["annotations"]}
-            records = [_record(image, annotations[image["id"]], cameras, joints) for image in data["images"]]
-        except (KeyError, TypeError, ValueError) as error:
-            where = annotation_path(self.root, split, "data").parent
-            raise DataError(
-                f"{where}: the annotations do not fit together ({type(error).__name__}: {error})"
-            ) from error
-        self.file_names = [record["file_name"] for record in records]
-        self._numbers = {
-            key: np.stack([record[key] for record in records]) if records else np.zeros((0,))
-            for key in ("joints_cam", "valid", "focal", "princpt", "box", "hand_type", "hand_type_valid")
-        }
+        self.layout = find_layout(self.root, split, subset)
+        self.index = open_index(self.layout)
+        usable = (self._column("flags") & USABLE) > 0
+        _tell_left_out(self.index, self.layout.folder)
+        chosen = usable & self._of_subset(subset) & self._of_hands(hands)
+        if fps is not None:
+            chosen &= thinned(self.index, fps)
+        if filtered:
+            chosen &= filtered_rows(self.index, self.layout)
+        self._rows: Rows | None = None if chosen.all() else np.flatnonzero(chosen)
         self._has_parts = (self.root / "parts" / split).is_dir()
 
     def __len__(self) -> int:
-        return len(self.file_names)
+        return len(self.index) if self._rows is None else len(self._rows)
 
     def __getitem__(self, index: int) -> Sample:
-        name = self.file_names[index]
-        numbers = {key: values[index].copy() for key, values in self._numbers.items()}
-        image = _read_rgb(self.root / "images" / self.split / name)
-        return Sample(
-            **{**numbers, "hand_type_valid": bool(numbers["hand_type_valid"])},
-            image=image,
-            parts=_read_parts(parts_path(self.root, self.split, name), image) if self._has_parts else None,
-            name=name,
+        record = self.record(index)
+        image = read_rgb(self.layout.images / record["name"])
+        mask = parts_path(self.root, self.split, record["name"])
+        return Sample(**record, image=image, parts=read_parts(mask, image) if self._has_parts else None)
+
+    @property
+    def file_names(self) -> "FileNames":
+        """The pictures' names, relative to images/SPLIT, as in `Sample.name`."""
+        return FileNames(self)
+
+    @property
+    def annotation_ids(self) -> Rows:
+        """(N,) the annotations' ids, by which other files refer to the pictures."""
+        return self._column("annotation_id")[self.rows]
+
+    @property
+    def rows(self) -> Rows:
+        """(N,) the rows of the index."""
+        return np.arange(len(self.index)) if self._rows is None else self._rows
+
+    def record(self, index: int) -> dict[str, Any]:
+        """Return the fields of a `Sample` that come from the annotations: all but the picture and its parts."""
+        row = self._row(index)
+        frame, camera = self._column("frame")[row], self._column("camera")[row]
+        valid: BoolArray = np.unpackbits(self._column("valid")[row], count=NUM_JOINTS).astype(bool)
+        joints = geometry.camera_from_world(
+            self._column("world")[frame], self._column("camrot")[camera], self._column("campos")[camera]
         )
+        hand_type = int(self._column("hand_type")[row])
+        return {
+            "joints_cam": joints.astype(np.float32),
+            "valid": geometry.mask_without_root(valid),
+            "focal": self._column("focal")[camera].astype(np.float32),
+            "princpt": self._column("princpt")[camera].astype(np.float32),
+            "box": self._column("box")[row].copy(),
+            "hand_type": np.array([hand_type & 1, hand_type & 2], dtype=bool),
+            "hand_type_valid": bool(self._column("flags")[row] & TYPE_VALID),
+            "name": self.index.file_name(row),
+        }
+
+    def _row(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index must lie in [0, {len(self)}), got {index}")
+        index %= len(self)
+        return index if self._rows is None else int(self._rows[index])
+
+    def _column(self, name: str) -> npt.NDArray[Any]:
+        return self.index.columns[name]
+
+    def _of_subset(self, subset: Subset) -> npt.NDArray[np.bool_]:
+        everything = np.ones(len(self.index), dtype=bool)
+        if subset == "all" or self.layout.release == "older" or (subset == "machine" and self.split == "val"):
+            return everything
+        if subset == "human" and self.split == "val":
+            raise DataError("val has no human annotations; use the subset machine or all")
+        if subset not in self.index.lists:
+            raise DataError(
+                f"{self.layout.id_list(subset)} is missing: only that list of annotation ids tells which ones are "
+                f"{subset} annotations; docs/data.md says where it is to be had"
+            )
+        return (self._column("flags") & (HUMAN if subset == "human" else MACHINE)) > 0
+
+    def _of_hands(self, hands: Hands) -> npt.NDArray[np.bool_]:
+        both = self._column("hand_type") == _BOTH
+        return np.ones_like(both) if hands == "all" else both if hands == "interacting" else ~both
 
 
-def _record(image: dict[str, Any], annotation: dict[str, Any], cameras: Any, joints: Any) -> dict[str, Any]:
-    camera, name = cameras[str(image["capture"])], str(image["camera"])
-    frame = joints[str(image["capture"])][str(image["frame_idx"])]
-    world = np.asarray(frame["world_coord"], dtype=np.float64).reshape(NUM_JOINTS, 3)
-    rotation, position = (np.asarray(camera[key][name], dtype=np.float64) for key in ("camrot", "campos"))
-    valid = np.asarray(annotation["joint_valid"], dtype=bool).reshape(NUM_JOINTS)
-    x, y, width, height = annotation["bbox"]
-    return {
-        "file_name": image["file_name"],
-        "joints_cam": geometry.camera_from_world(world, rotation, position).astype(np.float32),
-        "valid": geometry.mask_without_root(valid),
-        "focal": np.asarray(camera["focal"][name], dtype=np.float32).reshape(2),
-        "princpt": np.asarray(camera["princpt"][name], dtype=np.float32).reshape(2),
-        "box": np.array([x, y, x + width, y + height], dtype=np.float32),
-        "hand_type": np.array(HAND_TYPES[annotation["hand_type"]]),
-        "hand_type_valid": np.bool_(annotation["hand_type_valid"]),
-    }
+class FileNames(Sequence[str]):
+    """The names of a data set's pictures, made when they are asked for."""
+
+    def __init__(self, dataset: InterHand) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._dataset.index.file_name(self._dataset._row(index))
+
+
+def thinned(index: Index, fps: int) -> npt.NDArray[np.bool_]:
+    """Tell which images of an index belong to its thinning to `fps` frames a second (rule: see `InterHand`)."""
+    if fps not in (5, 30):
+        raise DataError(f"fps must be 5 or 30, the releases that there are, got {fps}")
+    frames, captures, sequences = (index.columns[name] for name in ("frame_idx", "capture", "sequence"))
+    chosen = np.zeros(len(index), dtype=bool)
+    for capture in np.unique(captures):
+        of_capture = captures == capture
+        step = frame_step(frames[of_capture], sequences[of_capture])
+        if step >= _THINNING and fps == 30:
+            raise DataError(
+                f"capture {capture} has every {step}th frame, which is the 5 frames a second release; fps=30 needs "
+                "the other one"
+            )
+        every = step * _THINNING if step < _THINNING and fps == 5 else 1
+        first = np.full(int(sequences.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(first, sequences[of_capture], frames[of_capture])
+        chosen[of_capture] = (frames[of_capture] - first[sequences[of_capture]]) % every == 0
+    return chosen
+
+
+def frame_step(frames: npt.NDArray[np.int64], sequences: npt.NDArray[np.integer]) -> int:
+    """Return the smallest step between the frames of any one sequence; 6 where no sequence has two frames."""
+    order = np.lexsort((frames, sequences))
+    steps, same = np.diff(frames[order]), np.diff(sequences[order]) == 0
+    steps = steps[same & (steps > 0)]
+    return int(steps.min()) if len(steps) else _THINNING
+
+
+def _tell_left_out(index: Index, folder: Path) -> None:
+    for kind in ("box", "joints"):
+        if kind in index.problems.counts:
+            _log.warning("%s: %s", folder, index.problems.line(kind))
 
 
 def read_json(path: Path) -> Any:
-    """Read a file of annotations."""
+    """Read a file of annotations whole."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -108,63 +215,3 @@ def read_json(path: Path) -> Any:
         ) from error
     except ValueError as error:
         raise DataError(f"{path} is not whole JSON ({error}); fetch it again") from error
-
-
-def _read_rgb(path: Path) -> ByteArray:
-    # Orientation tags are ignored: the annotations are for the pixels as stored.
-    image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _read_parts(path: Path, image: ByteArray) -> ByteArray | None:
-    if not path.exists():
-        return None
-    parts = _decode(path, cv2.IMREAD_GRAYSCALE)
-    if parts.shape != image.shape[:2] or parts.max() >= NUM_PARTS:
-        raise DataError(
-            f"{path} must hold part classes below {NUM_PARTS} for {image.shape[:2]} pixels, got {parts.shape} up to "
-            f"{parts.max()}; write the data set again"
-        )
-    return parts
-
-
-def _decode(path: Path, flags: int) -> ByteArray:
-    try:
-        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flags)
-    except (OSError, cv2.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); is the download complete?") from error
-    if image is None:
-        raise DataError(f"{path} is not a picture that can be decoded; fetch it again")
-    return np.asarray(image, dtype=np.uint8)
-
-
-def annotation_entries(sample: Sample, index: int, capture: int, file_name: str) -> dict[str, Any]:
-    """Return one picture's entries for the annotation files; the world frame is that of its own camera."""
-    camera, frame = file_name.split("/cam")[1].split("/", maxsplit=1)[0], str(index)
-    height, width = sample.image.shape[:2]
-    x1, y1, x2, y2 = (float(value) for value in sample.box)
-    hand_type = {flags: name for name, flags in HAND_TYPES.items()}[
-        (bool(sample.hand_type[0]), bool(sample.hand_type[1]))
-    ]
-    world: FloatArray = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
-    return {
-        "image": {
-            "id": index, "file_name": file_name, "width": width, "height": height, "capture": capture, "subject": 0,
-            "seq_name": file_name.split("/")[1], "camera": camera, "frame_idx": index,
-        },
-        "annotation": {
-            "id": index, "image_id": index, "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "joint_valid": [[int(valid)] for valid in sample.valid], "hand_type": hand_type, "hand_type_valid": 1,
-        },
-        "camera": {
-            "campos": {camera: [0.0, 0.0, 0.0]}, "camrot": {camera: np.eye(3).tolist()},
-            "focal": {camera: sample.focal.tolist()}, "princpt": {camera: sample.princpt.tolist()},
-        },
-        "joint_3d": {
-            frame: {
-                "world_coord": world.round(3).astype(float).tolist(),
-                "joint_valid": [[bool(valid)] for valid in sample.valid],
-                "hand_type": hand_type, "hand_type_valid": True,
-            }
-        },
-    }  # fmt: skip

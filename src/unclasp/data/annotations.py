@@ -1,0 +1,314 @@
+"""One pass over the annotation files of a split, into arrays with one row per image, camera and frame.
+
+Nothing is refused here but files that are not JSON or have another outline: what is wrong with single entries is
+counted in `Problems`, and the images concerned are marked as not usable.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from unclasp.data.jsonstream import JsonStream
+from unclasp.data.layout import Layout, Subset
+from unclasp.data.problems import Problems
+from unclasp.data.tables import Array, Columns, Progress, misfit, read_cameras, read_frames, read_mano
+from unclasp.errors import DataError
+from unclasp.hands import NUM_JOINTS
+
+HAND_TYPES: Final = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
+TYPE_VALID, USABLE, HUMAN, MACHINE = 1, 2, 4, 8
+"""Bits of the column `flags`."""
+_TYPE_BITS: Final = {name: right + 2 * left for name, (right, left) in HAND_TYPES.items()}
+_ROWS: Final = 4096
+"""Entries of a file that are turned into arrays at a time."""
+
+
+@dataclass
+class Annotations:
+    """What the annotation files of a split hold.
+
+    Columns with one row per image, in the file's order: `id`, `annotation_id`, `capture`, `frame_idx`, `sequence` (row
+    of `sequences`), `camera` and `frame` (rows of the tables, -1 if missing), `size` (width, height), `box` (x1, y1,
+    x2, y2 px), `valid` (42 bits in 6 bytes), `hand_type` (bit 0 right, bit 1 left), `flags`; the file name of row i is
+    `names[name_starts[i]:name_starts[i + 1]]` in UTF-8. Per camera: `camrot`, `campos`, `focal`, `princpt`. Per frame:
+    `world` (42, 3) mm and `frame_mano`.
+    """
+
+    columns: Columns
+    sequences: list[str]
+    """CAPTURE/SEQUENCE of each row of `sequence`."""
+    problems: Problems
+    has_mano: bool
+    lists: list[Subset]
+    """The subsets whose lists of ids were there."""
+
+
+def read_annotations(layout: Layout, progress: Progress | None = None) -> Annotations:
+    """Read the annotations of a split; memory grows with the number of images and frames, not with the files.
+
+    Args:
+        layout: Where they are.
+        progress: Called with the characters of each reading.
+
+    Raises:
+        DataError: A file is missing, is not whole JSON, has another outline, or names no image.
+    """
+    problems = Problems()
+    camera_rows, columns = read_cameras(layout.path("camera"), progress)
+    frame_rows, frames, finite = read_frames(layout.path("joint_3d"), problems, progress)
+    mano = layout.mano
+    frames["frame_mano"] = read_mano(mano, frame_rows, len(frames["world"]), problems, progress)
+    images = _Images(camera_rows, frame_rows, problems)
+    boxes = _Boxes(problems)
+    _read_data(layout.path("data"), images, boxes, progress)
+    table = images.columns()
+    _join(table, boxes.columns(), finite, problems)
+    lists = _mark_subsets(layout, table, problems)
+    return Annotations({**table, **columns, **frames}, list(images.sequences), problems, mano.exists(), lists)
+
+
+def _read_data(path: Path, images: "_Images", boxes: "_Boxes", progress: Progress | None) -> None:
+    seen = []
+    with JsonStream(path, progress) as stream:
+        for key in stream.members():
+            if key in ("images", "annotations"):
+                take: _Images | _Boxes = images if key == "images" else boxes
+                for entry in stream.values():
+                    take.add(entry)
+                take.flush()
+                seen.append(key)
+            else:
+                stream.value()
+        stream.end()
+    for key in ("images", "annotations"):
+        if key not in seen:
+            raise misfit(path, f"there is no list '{key}'")
+    if not images.count:
+        raise DataError(f"{path} names no image; fetch it again")
+    if images.count == images.problems.counts.get("image"):
+        raise misfit(path, images.problems.line("image"))
+
+
+class _Table:
+    """Columns that grow by chunks."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems, self.count = problems, 0
+        self._chunks: dict[str, list[Array]] = {}
+
+    def _grow(self, **columns: Array) -> None:
+        for name, values in columns.items():
+            self._chunks.setdefault(name, []).append(values)
+
+    def columns(self) -> Columns:
+        """Return the columns, and let go of what they were made of."""
+        joined = {}
+        for name in list(self._chunks):
+            joined[name] = np.concatenate(self._chunks.pop(name))
+        return joined
+
+
+class _Images(_Table):
+    """The entries of `images`."""
+
+    def __init__(self, cameras: dict[str, int | str], frames: dict[str, int | str], problems: Problems) -> None:
+        super().__init__(problems)
+        self.cameras, self.frames = cameras, frames
+        self.sequences: dict[str, int] = {}
+        self._numbers: list[tuple[int, ...]] = []
+        self._names: list[bytes] = []
+
+    def add(self, image: Any) -> None:
+        self.count += 1
+        try:
+            capture, camera, frame = image["capture"], image["camera"], image["frame_idx"]
+            name = image["file_name"].encode()
+            sequence = f"{capture}/{image.get('seq_name', '')}"
+            self._numbers.append((
+                int(image["id"]), int(capture), int(frame), self.sequences.setdefault(sequence, len(self.sequences)),
+                self._look_up("camera", self.cameras, capture, camera),
+                self._look_up("frame", self.frames, capture, frame),
+                int(image.get("width", 0)), int(image.get("height", 0)),
+            ))  # fmt: skip
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self.problems.add("image", f"number {self.count}: {type(error).__name__} {error}")
+            return
+        self._names.append(name)
+        if len(self._names) == _ROWS:
+            self.flush()
+
+    def _look_up(self, kind: str, rows: dict[str, int | str], capture: Any, name: Any) -> int:
+        row = rows.get(f"{capture}/{name}", "is missing")
+        if isinstance(row, int):
+            return row
+        self.problems.add(kind, f"capture '{capture}' {kind} '{name}': {row}")
+        return -1
+
+    def flush(self) -> None:
+        """Turn what has gathered into arrays."""
+        if not self._names:
+            return
+        numbers = np.array(self._numbers, dtype=np.int64)
+        names = ("id", "capture", "frame_idx", "sequence", "camera", "frame")
+        small = {
+            name: numbers[:, i].astype(np.int32) for i, name in enumerate(names) if name not in ("id", "frame_idx")
+        }
+        self._grow(
+            id=numbers[:, 0].copy(), frame_idx=numbers[:, 2].copy(), size=numbers[:, 6:].astype(np.int32), **small
+        )
+        lengths = np.array([len(name) for name in self._names], dtype=np.int64)
+        self._grow(name_starts=lengths, names=np.frombuffer(b"".join(self._names), dtype=np.uint8))
+        self._numbers, self._names = [], []
+
+    def columns(self) -> Columns:
+        joined = super().columns()
+        joined["name_starts"] = np.concatenate([[0], np.cumsum(joined["name_starts"])]).astype(np.int64)
+        return joined
+
+
+class _Boxes(_Table):
+    """The entries of `annotations`."""
+
+    def __init__(self, problems: Problems) -> None:
+        super().__init__(problems)
+        self._numbers: list[tuple[int, int, int]] = []
+        self._boxes: list[list[float]] = []
+        self._valid: list[list[Any]] = []
+
+    def add(self, annotation: Any) -> None:
+        self.count += 1
+        try:
+            x, y, width, height = annotation["bbox"]
+            kind = _TYPE_BITS[annotation["hand_type"]]
+            valid = annotation["joint_valid"]
+            if len(valid) != NUM_JOINTS:
+                raise ValueError(f"joint_valid must hold 42 numbers, got {len(valid)}")
+            image_id = int(annotation["image_id"])
+            numbers = (image_id, int(annotation.get("id", image_id)), 4 * bool(annotation["hand_type_valid"]) + kind)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self.problems.add("annotation", f"number {self.count}: {type(error).__name__} {error}")
+            return
+        self._numbers.append(numbers)
+        self._boxes.append([x, y, width, height])
+        self._valid.append(valid)
+        if len(self._numbers) == _ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Turn what has gathered into arrays."""
+        if not self._numbers:
+            return
+        try:
+            boxes = np.array(self._boxes, dtype=np.float64)
+            valid = np.array(self._valid, dtype=np.float32).reshape(-1, NUM_JOINTS) > 0
+            numbers = np.array(self._numbers, dtype=np.int64)
+        except (TypeError, ValueError):
+            self._flush_one_by_one()
+            return
+        boxes[:, 2:] += boxes[:, :2]
+        self._grow(
+            image_id=numbers[:, 0].copy(), annotation_id=numbers[:, 1].copy(), kind=numbers[:, 2].astype(np.uint8),
+            box=boxes.astype(np.float32), valid=np.packbits(valid, axis=1),
+        )  # fmt: skip
+        self._numbers, self._boxes, self._valid = [], [], []
+
+    def _flush_one_by_one(self) -> None:
+        """Find the entry of a chunk that is not made of numbers."""
+        entries = list(zip(self._numbers, self._boxes, self._valid, strict=True))
+        for numbers, box, valid in entries:
+            self._numbers, self._boxes, self._valid = [numbers], [box], [valid]
+            try:
+                np.array(box, dtype=np.float64)
+                np.array(valid, dtype=np.float32).reshape(NUM_JOINTS)
+            except (TypeError, ValueError) as error:
+                self.problems.add("annotation", f"of image {numbers[0]}: {error}")
+            else:
+                self.flush()
+        self._numbers, self._boxes, self._valid = [], [], []
+
+
+def _join(images: Columns, annotations: Columns, finite: Array, problems: Problems) -> None:
+    """Give each image the columns of its annotation, found by `image_id`, and mark the images that can be used."""
+    ids, wanted = images["id"], annotations.get("image_id", np.zeros(0, np.int64))
+    order = np.argsort(ids, kind="stable")
+    _twice(ids[order], "image twice", problems)
+    place = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
+    known = ids[order][place] == wanted
+    _several(wanted[~known], "orphan", problems, "of image {}")
+    _twice(np.sort(wanted[known]), "annotation twice", problems)
+    row = np.full(len(ids), -1, dtype=np.int64)
+    row[order[place[known]]] = np.flatnonzero(known)
+    _several(ids[row < 0], "unannotated", problems, "image {}")
+    _several(wanted[wanted != annotations["annotation_id"]] if len(wanted) else wanted, "id", problems, "of image {}")
+    if len(wanted) == len(ids) and (moved := np.flatnonzero(wanted != ids)).size:
+        problems.add("order", f"from number {moved[0] + 1} on", len(moved))
+    there = row >= 0
+    for name, empty in (("annotation_id", -1), ("box", 0), ("valid", 0), ("kind", 0)):
+        source = annotations.get(name, np.zeros((0, *{"box": (4,), "valid": (6,)}.get(name, ())), np.int64))
+        images[name] = np.full((len(ids), *source.shape[1:]), empty, dtype=source.dtype)
+        images[name][there] = source[row[there]]
+    kind = images.pop("kind")
+    with np.errstate(invalid="ignore"):
+        boxed = np.isfinite(images["box"]).all(axis=1) & (images["box"][:, 2:] > images["box"][:, :2]).all(axis=1)
+    _several(ids[there & ~boxed], "box", problems, "image {}")
+    if len(finite) and not finite.all():
+        images["valid"] &= np.packbits(finite, axis=1)[images["frame"]]
+    usable = there & boxed & (images["camera"] >= 0) & (images["frame"] >= 0)
+    images["hand_type"] = (kind & 3).astype(np.uint8)
+    images["flags"] = np.where(kind & 4, TYPE_VALID, 0).astype(np.uint8) | np.where(usable, USABLE, 0).astype(np.uint8)
+    _name_twice(images, problems)
+
+
+def _twice(ordered: Array, kind: str, problems: Problems) -> None:
+    _several(ordered[1:][ordered[1:] == ordered[:-1]], kind, problems, "{}")
+
+
+def _several(ids: Array, kind: str, problems: Problems, text: str) -> None:
+    for value in ids[:3]:
+        problems.add(kind, text.format(value))
+    if len(ids) > 3:
+        problems.add(kind, "", len(ids) - 3)
+
+
+def _name_twice(images: Columns, problems: Problems) -> None:
+    """Find file names that stand for two images; names are compared by their hash first, which is smaller."""
+    data, starts = images["names"].tobytes(), images["name_starts"].tolist()
+    hashes = np.array([hash(data[starts[i] : starts[i + 1]]) for i in range(len(starts) - 1)], dtype=np.int64)
+    suspects = np.isin(hashes, _repeated(hashes))
+    seen: set[bytes] = set()
+    for i in np.flatnonzero(suspects):
+        name = data[starts[i] : starts[i + 1]]
+        if name in seen:
+            problems.add("name twice", name.decode())
+        seen.add(name)
+
+
+def _repeated(values: Array) -> Array:
+    ordered = np.sort(values)
+    return np.asarray(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _mark_subsets(layout: Layout, images: Columns, problems: Problems) -> list[Subset]:
+    """Set the bits of the subsets by the lists of ids; in the older layout the file itself is the subset."""
+    if layout.release == "older":
+        return []
+    found: list[Subset] = []
+    names: Iterable[tuple[Subset, int]] = (("human", HUMAN), ("machine", MACHINE))
+    for subset, bit in names:
+        path = layout.id_list(subset)
+        if path.exists():
+            listed = _read_ids(path)
+            images["flags"][np.isin(images["annotation_id"], listed)] |= bit
+            _several(np.setdiff1d(listed, images["annotation_id"]), "listed", problems, f"{path.name}: {{}}")
+            found.append(subset)
+    return found
+
+
+def _read_ids(path: Path) -> Array:
+    try:
+        return np.array(path.read_text(encoding="utf-8").split(), dtype=np.int64)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} must hold one annotation id a line ({error}); fetch it again") from error

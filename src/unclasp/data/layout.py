@@ -1,0 +1,147 @@
+"""Where InterHand2.6M's files lie, in both layouts that its owners have released, and how many pictures they name.
+
+    v1.0    ROOT/annotations/SPLIT/InterHand2.6M_SPLIT_{data,camera,joint_3d,MANO_NeuralAnnot}.json
+    older   ROOT/annotations/{all,human_annot,machine_annot}/InterHand2.6M_SPLIT_{data,camera,joint_3d,MANO}.json
+    both    ROOT/images/SPLIT/CaptureC/SEQUENCE/camCAMERA/imageFRAME.jpg
+    ours    ROOT/parts/SPLIT/…/imageFRAME.png     8-bit part classes 0-32; optional
+
+v1.0 has the human and the machine annotations in one file; which are human is told by lists of annotation ids,
+aid_human_annot_SPLIT.txt, that are downloaded apart and looked for beside the annotations and in ROOT.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, get_args
+
+from unclasp.errors import DataError
+
+Subset = Literal["all", "human", "machine"]
+"""Everything, or what people (the publication's H) or machines (M) annotated; H and M overlap."""
+SUBSETS: Final[tuple[Subset, ...]] = get_args(Subset)
+SPLITS: Final = ("train", "val", "test")
+FILES: Final = ("data", "camera", "joint_3d")
+"""The files that have to be there; the MANO fits are optional."""
+_OLDER_FOLDERS: Final[dict[Subset, str]] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
+_MANO_KINDS: Final = ("MANO_NeuralAnnot", "MANO")
+
+
+class Counts(NamedTuple):
+    """Numbers of pictures."""
+
+    single: int
+    interacting: int
+
+    @property
+    def total(self) -> int:
+        """Pictures in all."""
+        return self.single + self.interacting
+
+
+PUBLISHED: Final[dict[tuple[str, Subset], Counts]] = {
+    ("train", "human"): Counts(142_231, 386_251),
+    ("train", "machine"): Counts(594_189, 314_848),
+    ("train", "all"): Counts(687_548, 673_514),
+    ("val", "machine"): Counts(234_183, 145_942),
+    ("val", "all"): Counts(234_183, 145_942),
+    ("test", "human"): Counts(33_665, 87_908),
+    ("test", "machine"): Counts(455_303, 272_284),
+    ("test", "all"): Counts(488_968, 360_192),
+}
+"""What the owners state for v1.0 at 5 frames a second."""
+PUBLISHED_V0: Final = {"train": 738_602, "val": 184_287, "test": 352_897}
+"""Pictures of each split in v0.0, which nobody reports on any more."""
+PUBLISHED_MANO_FRAMES: Final = {"train": 18_718, "val": 2_736, "test": 6_890}
+"""Time steps with a MANO fit in v1.0 at 5 frames a second, as counted by its users."""
+
+
+def annotation_path(root: Path, split: str, kind: str) -> Path:
+    """Return where v1.0 has the annotations of a kind (`data`, `camera`, `joint_3d`) of a split."""
+    return root / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json"
+
+
+def parts_path(root: Path, split: str, file_name: str) -> Path:
+    """Return where the part mask of a picture lies."""
+    return (root / "parts" / split / file_name).with_suffix(".png")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The annotation files of one split."""
+
+    root: Path
+    split: str
+    folder: Path
+    """The folder of the JSON files."""
+    release: Literal["v1.0", "older"]
+    subset: Subset
+    """What the files hold; `all` in v1.0."""
+
+    def path(self, kind: str) -> Path:
+        """Return where a kind of file lies or should lie."""
+        return self.folder / f"InterHand2.6M_{self.split}_{kind}.json"
+
+    @property
+    def mano(self) -> Path:
+        """The MANO fits: the file that is there, else the one that should be."""
+        paths = [self.path(kind) for kind in _MANO_KINDS]
+        return next((path for path in paths if path.exists()), paths[0])
+
+    @property
+    def images(self) -> Path:
+        """The folder that the pictures' names start from."""
+        return self.root / "images" / self.split
+
+    def id_list(self, subset: Subset) -> Path:
+        """The list of annotation ids of a subset: the file that is there, else the one that should be."""
+        name = f"aid_{_OLDER_FOLDERS[subset]}_{self.split}.txt"
+        paths = [folder / name for folder in (self.folder, self.root / "annotations", self.root)]
+        return next((path for path in paths if path.exists()), paths[0])
+
+    @property
+    def sources(self) -> list[Path]:
+        """Every file that an index is made of, whether it is there or not."""
+        lists = [self.id_list("human"), self.id_list("machine")] if self.release == "v1.0" else []
+        return [*(self.path(kind) for kind in FILES), self.mano, *lists]
+
+
+def find_layout(root: Path, split: str, subset: Subset = "all") -> Layout:
+    """Tell which layout a folder has.
+
+    Raises:
+        DataError: There are no annotations of the split, or of the subset in the older layout.
+    """
+    if subset not in SUBSETS:
+        raise DataError(f"subset must be one of {', '.join(SUBSETS)}, got {subset!r}")
+    v1 = Layout(root, split, root / "annotations" / split, "v1.0", "all")
+    older = {name: Layout(root, split, root / "annotations" / folder, "older", name)
+             for name, folder in _OLDER_FOLDERS.items()}  # fmt: skip
+    has_older = any(layout.path("data").exists() for layout in older.values())
+    found = older[subset] if has_older and not v1.path("data").exists() else v1
+    for path in (found.path(kind) for kind in FILES):
+        if not path.exists():
+            raise DataError(
+                f"{path} is missing; expected InterHand2.6M's v1.0 layout below the folder you named"
+                f"{_hint(root, split)}"
+            )
+    return found
+
+
+def splits_in(root: Path) -> list[str]:
+    """Return the splits that have an annotation file, the published ones first."""
+    folder = root / "annotations"
+    names = {path.stem.removeprefix("InterHand2.6M_").removesuffix("_data")
+             for path in folder.glob("*/InterHand2.6M_*_data.json")}  # fmt: skip
+    return [split for split in SPLITS if split in names] + sorted(names.difference(SPLITS))
+
+
+def _hint(root: Path, split: str) -> str:
+    """Guess from what is there what was meant."""
+    if not root.is_dir():
+        return f"; there is no folder {root}"
+    there = splits_in(root)
+    if there:
+        return f" (the splits there are {', '.join(there)})" if split not in there else ""
+    for near in (root.parent, root.parent.parent, *sorted(path for path in root.iterdir() if path.is_dir())):
+        if (near / "annotations").is_dir() and splits_in(near):
+            return f"; did you mean {near}?"
+    return "" if (root / "annotations").is_dir() else "; name the one that holds annotations/ and images/"

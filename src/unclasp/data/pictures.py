@@ -1,0 +1,47 @@
+"""Reading the pictures of data sets, as stored."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from unclasp.batch import ByteArray
+from unclasp.errors import DataError
+from unclasp.hands import NUM_PARTS
+
+
+def read_rgb(path: Path) -> ByteArray:
+    """Decode a picture; orientation tags are ignored, as the annotations are for the pixels as stored.
+
+    Raises:
+        DataError: It is missing or cannot be decoded.
+    """
+    image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def read_parts(path: Path, image: ByteArray) -> ByteArray | None:
+    """Read the part mask of a picture, if there is one.
+
+    Raises:
+        DataError: It is damaged, or not of this picture's size.
+    """
+    if not path.exists():
+        return None
+    parts = _decode(path, cv2.IMREAD_GRAYSCALE)
+    if parts.shape != image.shape[:2] or parts.max() >= NUM_PARTS:
+        raise DataError(
+            f"{path} must hold part classes below {NUM_PARTS} for {image.shape[:2]} pixels, got {parts.shape} up to "
+            f"{parts.max()}; write the data set again"
+        )
+    return parts
+
+
+def _decode(path: Path, flags: int) -> ByteArray:
+    try:
+        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flags)
+    except (OSError, cv2.error) as error:
+        raise DataError(f"{path} cannot be read ({error}); is the download complete?") from error
+    if image is None:
+        raise DataError(f"{path} is not a picture that can be decoded; fetch it again")
+    return np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,130 @@
+"""The tables of cameras, frames and MANO fits, each read in one pass."""
+
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.data.jsonstream import JsonStream
+from unclasp.data.problems import Problems
+from unclasp.errors import DataError
+from unclasp.hands import NUM_JOINTS, SIDES
+
+Array = npt.NDArray[Any]
+Columns = dict[str, Array]
+Progress = Callable[[int], None]
+
+MANO_KEY: Final = 4
+"""Bit of `frame_mano` beside those of the sides (1 right, 2 left): the fits have an entry for the frame."""
+_CAMERA_SHAPES: Final = {"camrot": (3, 3), "campos": (3,), "focal": (2,), "princpt": (2,)}
+_MANO_SHAPES: Final = {"pose": 48, "shape": 10, "trans": 3}
+
+
+def read_cameras(path: Path, progress: Progress | None) -> tuple[dict[str, int | str], Columns]:
+    """Return the row, or what is wrong, of each CAPTURE/CAMERA, and the table of cameras."""
+    rows: dict[str, int | str] = {}
+    table: dict[str, list[Array]] = {key: [] for key in _CAMERA_SHAPES}
+    with JsonStream(path, progress) as stream:
+        for capture in stream.members():
+            cameras = stream.value()
+            known = isinstance(cameras, dict) and all(isinstance(cameras.get(key), dict) for key in _CAMERA_SHAPES)
+            if not known:
+                raise misfit(path, f"capture '{capture}' must hold {', '.join(_CAMERA_SHAPES)}")
+            for name in dict.fromkeys(name for key in _CAMERA_SHAPES for name in cameras[key]):
+                try:
+                    row = {key: _numbers(cameras[key], key, name) for key in _CAMERA_SHAPES}
+                except ValueError as error:
+                    rows[f"{capture}/{name}"] = str(error)
+                    continue
+                rows[f"{capture}/{name}"] = len(table["camrot"])
+                for key, values in row.items():
+                    table[key].append(values)
+        stream.end()
+    arrays = {key: np.array(values).reshape(-1, *_CAMERA_SHAPES[key]) for key, values in table.items()}
+    return rows, arrays
+
+
+def _numbers(table: dict[str, Any], key: str, name: str) -> Array:
+    shape = _CAMERA_SHAPES[key]
+    try:
+        values = np.asarray(table[name], dtype=np.float64)
+    except KeyError:
+        raise ValueError(f"'{key}' lacks it") from None
+    except (TypeError, ValueError):
+        raise ValueError(f"'{key}' holds no numbers for it") from None
+    if values.shape != shape or not np.isfinite(values).all():
+        raise ValueError(f"'{key}' must hold {shape} finite numbers for it, got {values.shape}")
+    return values
+
+
+def read_frames(
+    path: Path, problems: Problems, progress: Progress | None
+) -> tuple[dict[str, int | str], Columns, Array]:
+    """Return the row, or what is wrong, of each CAPTURE/FRAME, the table of frames, and which joints are finite."""
+    rows: dict[str, int | str] = {}
+    worlds = array("d")
+    with JsonStream(path, progress) as stream:
+        for capture in stream.members():
+            for frame in stream.members():
+                key, entry = f"{capture}/{frame}", stream.value()
+                try:
+                    world = np.asarray(entry["world_coord"], dtype=np.float64)
+                except (KeyError, TypeError, ValueError):
+                    rows[key] = "'world_coord' must hold 42 points"
+                    continue
+                if world.shape != (NUM_JOINTS, 3):
+                    rows[key] = f"'world_coord' must hold (42, 3) numbers, got {world.shape}"
+                    continue
+                if not np.isfinite(world).all():
+                    problems.add("joints", f"capture {capture} frame {frame}")
+                rows[key] = len(worlds) // world.size
+                worlds.frombytes(world.tobytes())
+        stream.end()
+    table = np.array(worlds, dtype=np.float64).reshape(-1, NUM_JOINTS, 3)
+    finite = np.asarray(np.isfinite(table).all(axis=2))
+    # The placeholder of joints that were not annotated, so that nothing that is not finite gets into a sum.
+    return rows, {"world": table if finite.all() else np.where(finite[..., None], table, 1.0)}, finite
+
+
+def read_mano(
+    path: Path, rows: dict[str, int | str], count: int, problems: Problems, progress: Progress | None
+) -> Array:
+    """Return for each frame which hands have a fit."""
+    flags = np.zeros(count, dtype=np.uint8)
+    if not path.exists():
+        return flags
+    with JsonStream(path, progress) as stream:
+        for capture in stream.members():
+            for frame in stream.members():
+                hands, row = stream.value(), rows.get(f"{capture}/{frame}")
+                if not isinstance(row, int):
+                    problems.add("mano frame", f"capture {capture} frame {frame}")
+                    continue
+                flags[row] = MANO_KEY
+                for bit, side in enumerate(SIDES):
+                    hand = hands.get(side) if isinstance(hands, dict) else 0
+                    if hand is not None and _is_fit(hand):
+                        flags[row] |= 1 << bit
+                    elif hand is not None:
+                        problems.add("mano", f"capture {capture} frame {frame} {side}")
+        stream.end()
+    return flags
+
+
+def _is_fit(hand: Any) -> bool:
+    try:
+        arrays = [np.asarray(hand[key], dtype=np.float64).ravel() for key in _MANO_SHAPES]
+    except (KeyError, TypeError, ValueError):
+        return False
+    return all(
+        values.size == size and bool(np.isfinite(values).all())
+        for values, size in zip(arrays, _MANO_SHAPES.values(), strict=True)
+    )
+
+
+def misfit(path: Path, what: str) -> DataError:
+    """Return the error of annotations that have another outline than InterHand2.6M's."""
+    return DataError(f"{path.parent}: the annotations do not fit together: {path.name}: {what}; fetch it again")
