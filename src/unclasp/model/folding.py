@@ -1,0 +1,79 @@
+"""Neighbouring linear maps as one: batch normalisation into convolutions, convolutions into one another."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from unclasp.model.backbone import SameConv2d
+
+_PAIRS = (
+    ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("_conv_stem", "_bn0"), ("_expand_conv", "_bn0"),
+    ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"),
+)  # fmt: skip
+"""Attributes of the blocks in `backbone` that follow one another."""
+
+
+def fold_batch_norms(root: nn.Module) -> None:
+    """Make every batch normalisation that follows a convolution part of it, in place, by its running statistics.
+
+    Pairs are found in `Sequential`s and in the blocks of our own backbones. What else there is stays as it is.
+    """
+    for module in list(root.modules()):
+        children = dict(module.named_children())
+        pairs = pairwise(children) if isinstance(module, nn.Sequential) else iter(_PAIRS)
+        for first, second in pairs:
+            conv, norm = children.get(first), children.get(second)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, first, _with_norm(conv, norm))
+                setattr(module, second, nn.Identity())
+
+
+def _with_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
+    if norm.running_mean is None or norm.running_var is None:
+        return nn.Sequential(conv, norm)
+    gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    bias = norm.bias.double() - gain * norm.running_mean.double()
+    if conv.bias is not None:
+        bias = bias + gain * conv.bias.double()
+    weight = conv.weight.double() * gain[:, None, None, None]
+    if not isinstance(conv, SameConv2d):
+        return convolution(weight, bias, conv.stride[0], int(conv.padding[0]), conv.groups)
+    near, far = conv.around[:2]
+    if near == far:
+        return convolution(weight, bias, conv.stride[0], near, conv.groups)
+    return nn.Sequential(nn.ZeroPad2d(conv.around), convolution(weight, bias, conv.stride[0], 0, conv.groups))
+
+
+def convolution(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Conv2d:
+    """Return a convolution with these values, in single precision."""
+    outputs, inputs, kernel, _ = weight.shape
+    with torch.device("meta"):
+        conv = nn.Conv2d(inputs * groups, outputs, kernel, stride, padding, groups=groups)
+    conv.weight, conv.bias = _constant(weight), _constant(bias)
+    return conv
+
+
+def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Return a linear layer with these values, in single precision."""
+    with torch.device("meta"):
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight, layer.bias = _constant(weight), _constant(bias)
+    return layer
+
+
+def then_pointwise(conv: nn.Conv2d, pointwise: nn.Conv2d) -> nn.Conv2d:
+    """Return a convolution followed by a 1x1 convolution, both with bias, as one."""
+    mix = pointwise.weight.double().flatten(1)
+    weight = torch.einsum("oc,cikl->oikl", mix, conv.weight.double())
+    bias = mix @ bias_of(conv) + bias_of(pointwise)
+    return convolution(weight, bias, conv.stride[0], int(conv.padding[0]))
+
+
+def bias_of(layer: nn.Conv2d | nn.Linear) -> Tensor:
+    """Return a layer's bias in double precision; 0 for one without."""
+    return layer.weight.new_zeros(layer.weight.shape[0]).double() if layer.bias is None else layer.bias.double()
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.float().contiguous(), requires_grad=False)

@@ -1,0 +1,161 @@
+"""The optimised network is the plain one: same outputs, fewer operations."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unclasp.batch import Prediction
+from unclasp.checkpoint import load_model
+from unclasp.config import PRESETS, Config, paper, preset, small, tiny, with_model
+from unclasp.model import DFL, build
+from unclasp.model.backbone import BACKBONES, build_backbone
+from unclasp.model.deploy import LeanDecoder, optimise
+from unclasp.model.folding import fold_batch_norms
+from unclasp.model.macs import count_macs
+
+LINEAR = {"segmentation_channels": 0}
+CONFIGS: dict[str, Config] = {
+    **{name: preset(name) for name in PRESETS if name.startswith("tiny")},
+    "linear head": with_model(tiny(), root_depth_head=False, **LINEAR),
+    "linear head, finest level gathered": with_model(tiny(), **LINEAR),
+    "linear head, finest level thrice": with_model(tiny(), root_depth_head=False, iterations=5, **LINEAR),
+    "linear head, iterations 2": with_model(tiny(), root_depth_head=False, iterations=2, **LINEAR),
+    "queries kept": with_model(tiny(), init_residual=True),
+    "two heads": with_model(tiny(), heads=2),
+    "no heads": with_model(tiny(), root_depth_head=False, presence_head=False),
+}
+
+
+def trained_like(model: nn.Module) -> None:
+    """Give norms statistics, and everything magnitudes as training does, so that no term is lost in another."""
+    generator = torch.Generator().manual_seed(1)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
+        elif name.endswith("running_var"):
+            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        if name.endswith("readout.weight"):
+            parameter.data.mul_(3)
+        if name.endswith(("query.weight", "decoder.initialise.appearance")):
+            parameter.data.mul_(2)
+
+
+def built(config: Config) -> DFL:
+    torch.manual_seed(0)
+    model = build(config.model).eval()
+    trained_like(model)
+    return model
+
+
+def crops(count: int, size: int) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+def tensors(prediction: Prediction) -> Iterator[tuple[str, Tensor]]:
+    for name, value in zip(prediction._fields, prediction, strict=True):
+        if isinstance(value, tuple):
+            yield from ((f"{name} {index}", part) for index, part in enumerate(value))
+        elif value is not None:
+            yield name, value
+
+
+def assert_same(plain: DFL, lean: DFL, image: Tensor) -> None:
+    with torch.inference_mode():
+        expected, got = dict(tensors(plain(image))), dict(tensors(lean(image)))
+    assert expected.keys() == got.keys()
+    for name, value in expected.items():
+        assert got[name].shape == value.shape, name
+        torch.testing.assert_close(
+            got[name], value, rtol=1e-5, atol=1e-4, msg=lambda told, name=name: f"{name}: {told}"
+        )
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_outputs_are_those_of_the_plain_network(name: str) -> None:
+    model = built(CONFIGS[name])
+    assert_same(model, optimise(model), crops(3, 64))
+
+
+@pytest.mark.parametrize("count", [1, 3, 16])
+def test_the_shipped_model_is_the_same_for_every_batch_size(count: int) -> None:
+    model, config = load_model()
+    assert_same(model, optimise(model), crops(count, config.model.image_size))
+
+
+def test_poses_depend_on_what_is_compared() -> None:
+    """Or agreement would say nothing: pictures, relations and every parameter move the pose by more."""
+    model = built(CONFIGS["linear head"])
+    lean, generator = optimise(model), torch.Generator().manual_seed(3)
+    with torch.inference_mode():
+        image = crops(2, 64)
+        pose = lean(image).pose_2p5d
+        assert (pose[0] - pose[1]).abs().max() > 0.1
+        for name, tensor in lean.named_parameters():
+            if "backbone" not in name and "presence" not in name and "to_steps" not in name:
+                before = tensor.clone()
+                tensor.add_(0.5 * torch.randn(tensor.shape, generator=generator))
+                moved = (lean(image).pose_2p5d - pose).abs().max()
+                tensor.copy_(before)
+                assert moved > 2e-4, name
+
+
+def test_the_plain_network_stays_as_it_is() -> None:
+    model = built(tiny())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimise(model)
+    after = model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_is_left() -> None:
+    """No batch normalisation, no network of positions; with a linear head, no smoothing at stride 4."""
+    lean = optimise(built(CONFIGS["linear head"]))
+    assert isinstance(lean.decoder, LeanDecoder)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in lean.modules())
+    assert not any("positions.network" in name for name, _ in lean.named_parameters())
+    assert "4" not in lean.encoder.output and "8" in lean.encoder.output  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", [*BACKBONES])
+def test_batch_norms_fold_into_every_backbone(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(name).eval()
+    trained_like(backbone)
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = backbone.double()(image.double())
+        fold_batch_norms(backbone)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+        for got, value in zip(backbone.float()(image), expected, strict=True):
+            assert (got - value).abs().max() <= 1e-4 * value.abs().max()
+
+
+def test_macs_are_counted_by_hand() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
+    assert count_macs(net, 8) == 64 * (3 * 5 * 9 + 5 * 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        (paper(), 12.2e9),
+        (with_model(paper(), **LINEAR), 8e9),
+        (small(), 0.42e9),
+        (with_model(small(), **LINEAR), 0.33e9),
+    ],
+    ids=["paper", "paper, linear head", "small", "small, linear head"],
+)
+def test_macs(config: Config, most: float) -> None:
+    """On the meta device. The hidden convolution of the paper's default head alone takes 2.4 G, and keeps another 2.4 G
+    of smoothing from folding away."""
+    with torch.device("meta"):
+        model = build(config.model).eval()
+        plain, lean = (count_macs(each, config.model.image_size) for each in (model, optimise(model)))
+    assert lean <= most and lean < 0.96 * plain
