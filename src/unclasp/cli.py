@@ -12,9 +12,14 @@ COMMANDS: Final = {
     "predict": "Find the hands in pictures: an overlay and a JSON file for each.",
     "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
     "train": "Train a preset.",
+    "calibrate": "Fit how far each joint of a trained model can be trusted.",
     "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",
     "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",
     "bench synth": "Measure how fast the engine renders.",
+    "bench index": "Measure what the index of a data set costs, on made-up annotations of InterHand2.6M's size.",
+    "data check": "Tell what is there of InterHand2.6M, and what to fetch.",
+    "data index": "Make the index that InterHand2.6M is read through.",
+    "data show": "Draw a sheet of a data set's pictures with their joints on them.",
     "presets": "List the presets, among them each row of the paper's Tables 1-3.",
 }
 _INTERRUPTED = 130

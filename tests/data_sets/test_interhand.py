@@ -1,14 +1,13 @@
 """InterHand2.6M's layout: what is written reads back the same, runs go on where they stopped, and damage is named."""
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from made_set import change, set_annotations
 
 from unclasp import geometry
 from unclasp.data import open_dataset
@@ -17,44 +16,6 @@ from unclasp.errors import DataError
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "interhand_mini"
 REAL = Path(__file__).parents[3] / "shared" / "real" / "interhand2.6m_sample"
-
-
-def set_annotations(root: Path, entries: list[dict[str, Any]], split: str = "train") -> None:
-    """Write the three annotation files by hand, without the writer under test."""
-    data: dict[str, Any] = {"images": [e["image"] for e in entries], "annotations": [e["annotation"] for e in entries]}
-    cameras: dict[str, Any] = {}
-    joints: dict[str, Any] = {}
-    for entry in entries:
-        capture = str(entry["image"]["capture"])
-        joints.setdefault(capture, {}).update(entry["joint_3d"])
-        for key, value in entry["camera"].items():
-            cameras.setdefault(capture, {}).setdefault(key, {}).update(value)
-    for kind, content in (("data", data), ("camera", cameras), ("joint_3d", joints)):
-        path = annotation_path(root, split, kind)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content))
-
-
-@pytest.fixture
-def small(tmp_path: Path, make_sample: Any) -> Path:
-    """Three pictures in two captures: both hands, the right one, the left one; no part masks."""
-    entries = []
-    for index, hands in enumerate(("interacting", "right", "left")):
-        sample = make_sample(index, hands=hands)
-        name = f"Capture{index // 2}/hands/cam{index:03d}/image{index}.jpg"
-        path = tmp_path / "images" / "train" / name
-        path.parent.mkdir(parents=True)
-        cv2.imwrite(str(path), sample.image[..., ::-1])
-        entries.append(annotation_entries(sample, index, index // 2, name))
-    set_annotations(tmp_path, entries)
-    return tmp_path
-
-
-def change(root: Path, kind: str, edit: Callable[[Any], Any], split: str = "train") -> None:
-    path = annotation_path(root, split, kind)
-    content = json.loads(path.read_text())
-    edit(content)
-    path.write_text(json.dumps(content))
 
 
 # ---- reading

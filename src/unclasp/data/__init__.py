@@ -1,7 +1,7 @@
 """Data sets: map-style collections of `Sample`s, opened by name."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from unclasp.batch import Sample
 from unclasp.errors import DataError
@@ -19,7 +19,8 @@ def open_dataset(name: str) -> Dataset:
 
     Args:
         name: `synthetic:SPLIT` (train, val or test; rendered as it is read), or `interhand:ROOT[:SPLIT]` for a
-            folder in InterHand2.6M's layout, the real one or one of `unclasp synth write`; train if not given.
+            folder in InterHand2.6M's layout, the real one or one of `unclasp synth write`; train if not given. The
+            options of `InterHand` may follow: interhand:ROOT:test,subset=human,hands=interacting,fps=5,filtered.
 
     Raises:
         DataError: The name is not of this form, or what it names is not there.
@@ -30,11 +31,26 @@ def open_dataset(name: str) -> Dataset:
     if kind == "interhand" and rest:
         from unclasp.data.interhand import InterHand
 
+        rest, options = _options(rest)
         root, separator, split = rest.rpartition(":")
-        return (
-            InterHand(Path(root), split) if separator and split in ("train", "val", "test") else InterHand(Path(rest))
-        )
+        if separator and split in ("train", "val", "test"):
+            return InterHand(Path(root), split, **options)
+        return InterHand(Path(rest), **options)
     raise DataError(f"a data set is named synthetic:SPLIT or interhand:ROOT[:SPLIT], got {name!r}")
+
+
+def _options(name: str) -> tuple[str, dict[str, Any]]:
+    """Split the options off the end of a name; a folder may have commas in its own."""
+    options: dict[str, Any] = {}
+    while True:
+        rest, comma, option = name.rpartition(",")
+        key, _, value = option.partition("=")
+        if not comma or key not in ("subset", "hands", "fps", "filtered"):
+            return name, options
+        if key == "fps" and not value.isdecimal():
+            raise DataError(f"fps must be 5 or 30, the releases that there are, got {value!r}")
+        options[key] = int(value) if key == "fps" else True if key == "filtered" else value
+        name = rest
 
 
 def _open_synthetic(split: str) -> Dataset:

@@ -58,7 +58,7 @@ def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None
         if unreadable == candidates.sum():
             raise DataError(f"{layout.images} holds none of the {unreadable} pictures that the filter has to look at")
         _log.warning("%s: %d pictures cannot be read and are left out of the filtered set", layout.images, unreadable)
-    return candidates & (states == BRIGHT)
+    return np.asarray(candidates & (states == BRIGHT))
 
 
 def filtered_candidates(index: Index, layout: Layout) -> npt.NDArray[np.bool_]:
@@ -71,8 +71,8 @@ def filtered_candidates(index: Index, layout: Layout) -> npt.NDArray[np.bool_]:
     wanted = TYPE_VALID | USABLE
     # An image without a frame is not usable, so that its row -1 does not count.
     both_fits = (columns["frame_mano"][columns["frame"]] & 3) == 3
-    chosen: npt.NDArray[np.bool_] = (columns["hand_type"] == 3) & ((columns["flags"] & wanted) == wanted) & both_fits
-    return chosen
+    certain = (columns["flags"] & wanted) == wanted
+    return np.asarray((columns["hand_type"] == 3) & certain & both_fits)
 
 
 def brightness(paths: Iterable[Path]) -> list[int]:

@@ -19,7 +19,9 @@ from typing import Any, Final, Self
 from unclasp.errors import DataError
 
 _CHUNK: Final = 1 << 20
-"""Characters per reading, and how far before the end of the buffer an error may be due to that end."""
+"""Characters per reading."""
+_CUT: Final = 16
+"""How far before the end of the buffer an error may be due to that end: longer than any number's or word's tail."""
 _SPACE: Final = " \t\r\n"
 _NAMES: Final = {"{": "an object", "[": "a list", '"': "a string", "n": "null", "t": "true", "f": "false"}
 
@@ -42,6 +44,8 @@ class JsonStream:
         self._decode = json.JSONDecoder().raw_decode
         try:
             self._file = path.open(encoding="utf-8-sig")
+        except FileNotFoundError as error:
+            raise DataError(f"{path} is missing; fetch it") from error
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror})") from error
 
@@ -74,12 +78,14 @@ class JsonStream:
             try:
                 value, end = self._decode(self._text, self._at)
             except JSONDecodeError as error:
-                if self._ended or error.pos + _CHUNK < len(self._text):
+                cut = error.pos + _CUT >= len(self._text) or error.msg.startswith("Unterminated string")
+                if self._ended or not cut:
                     raise self._broken(error.msg) from error
             except RecursionError as error:
                 raise self._broken("it is nested too deeply") from error
             else:
-                if end < len(self._text) or self._ended:  # a number at the very end might go on
+                goes_on = isinstance(value, int | float) and end + _CUT > len(self._text)  # 1 of 1e+16
+                if self._ended or not goes_on:
                     self._at = end
                     return value
             self._read()

@@ -112,9 +112,7 @@ def find_layout(root: Path, split: str, subset: Subset = "all") -> Layout:
     """
     if subset not in SUBSETS:
         raise DataError(f"subset must be one of {', '.join(SUBSETS)}, got {subset!r}")
-    v1 = Layout(root, split, root / "annotations" / split, "v1.0", "all")
-    older = {name: Layout(root, split, root / "annotations" / folder, "older", name)
-             for name, folder in _OLDER_FOLDERS.items()}  # fmt: skip
+    v1, older = _candidates(root, split)
     has_older = any(layout.path("data").exists() for layout in older.values())
     found = older[subset] if has_older and not v1.path("data").exists() else v1
     for path in (found.path(kind) for kind in FILES):
@@ -126,12 +124,28 @@ def find_layout(root: Path, split: str, subset: Subset = "all") -> Layout:
     return found
 
 
+def layouts_in(root: Path) -> list[Layout]:
+    """Return all that has a data file below a folder: one entry per split, or in the older layout per subset of it."""
+    found = []
+    for split in splits_in(root):
+        v1, older = _candidates(root, split)
+        named = [layout for layout in older.values() if layout.path("data").exists()]
+        found += [v1] if v1.path("data").exists() else named
+    return found
+
+
 def splits_in(root: Path) -> list[str]:
     """Return the splits that have an annotation file, the published ones first."""
     folder = root / "annotations"
     names = {path.stem.removeprefix("InterHand2.6M_").removesuffix("_data")
              for path in folder.glob("*/InterHand2.6M_*_data.json")}  # fmt: skip
     return [split for split in SPLITS if split in names] + sorted(names.difference(SPLITS))
+
+
+def _candidates(root: Path, split: str) -> tuple[Layout, dict[Subset, Layout]]:
+    folder = root / "annotations"
+    older = {name: Layout(root, split, folder / below, "older", name) for name, below in _OLDER_FOLDERS.items()}
+    return Layout(root, split, folder / split, "v1.0", "all"), older
 
 
 def _hint(root: Path, split: str) -> str:

@@ -1,0 +1,219 @@
+"""How long an index takes to make and to open, and what memory it needs, on made-up annotations of the true size."""
+
+import json
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from unclasp.data.index import build_index
+from unclasp.data.interhand import InterHand
+from unclasp.data.layout import PUBLISHED, annotation_path, find_layout
+from unclasp.errors import UnclaspError
+from unclasp.files import whole
+
+TRUE_SIZE: Final = PUBLISHED["train", "all"].total
+CAMERAS: Final = 80
+"""Per capture, about as many as the data set has."""
+FRAMES_PER_SEQUENCE: Final = 24
+_SEQUENCES_PER_CAPTURE: Final = 27
+_RECORDS: Final = 20_000
+"""Records that each worker reads, at random, so that it touches pages all over the index."""
+
+
+def write_made_up(root: Path, count: int, split: str = "train", seed: int = 0) -> int:
+    """Write annotations of `count` made-up images in the v1.0 layout, without pictures; return their size in bytes.
+
+    The numbers are random but of the true kind, precision and number: what takes time and memory is what does in the
+    real files. The MANO fits have an entry for each frame, and null for every seventh hand.
+    """
+    rng = np.random.default_rng(seed)
+    frames = -(-count // CAMERAS)
+    names = [str(400000 + 10000 * (i % 4 == 3) + i) for i in range(CAMERAS)]
+    if count < 1:
+        raise UnclaspError(f"count must be at least 1, got {count}")
+    capture_of = [frame // (FRAMES_PER_SEQUENCE * _SEQUENCES_PER_CAPTURE) for frame in range(frames)]
+    captures = sorted(set(capture_of))
+    _write_json(annotation_path(root, split, "camera"), {str(c): _cameras(rng, names) for c in captures})
+    _write_members(annotation_path(root, split, "joint_3d"), capture_of, lambda frame: _frame(rng, frame))
+    _write_members(annotation_path(root, split, "MANO_NeuralAnnot"), capture_of, lambda frame: _fits(rng, frame))
+    _write_data(annotation_path(root, split, "data"), count, names, capture_of, rng)
+    return sum(path.stat().st_size for path in find_layout(root, split).sources if path.exists())
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(content))
+
+
+def _write_members(path: Path, capture_of: list[int], make: Any) -> None:
+    """Write {capture: {frame: …}} without holding all of it."""
+    with whole(path) as temporary, temporary.open("w") as file:
+        for frame, capture in enumerate(capture_of):
+            if not frame or capture_of[frame - 1] != capture:
+                file.write(f'{"}, " if frame else "{"}"{capture}": {{')
+            else:
+                file.write(", ")
+            file.write(f'"{_number(frame)}": {json.dumps(make(frame))}')
+        file.write("}}")
+
+
+def _number(frame: int) -> int:
+    """Return the frame's number by the recording's clock, as published: every 18th at 5 frames a second."""
+    return 1000 + 18 * frame
+
+
+def _cameras(rng: np.random.Generator, names: list[str]) -> dict[str, Any]:
+    def numbers(*shape: int) -> dict[str, Any]:
+        return {name: rng.normal(0, 500, shape).tolist() for name in names}
+
+    return {"campos": numbers(3), "camrot": numbers(3, 3), "focal": numbers(2), "princpt": numbers(2)}
+
+
+def _frame(rng: np.random.Generator, frame: int) -> dict[str, Any]:
+    world = rng.normal(0, 300, (42, 3)).astype(np.float32).astype(float).tolist()
+    return {"world_coord": world, "joint_valid": [[True]] * 42, "hand_type": _hand_type(frame), "hand_type_valid": True}
+
+
+def _fits(rng: np.random.Generator, frame: int) -> dict[str, Any]:
+    def fit(side: int) -> dict[str, Any] | None:
+        if (2 * frame + side) % 7 == 0:
+            return None
+        return {"pose": rng.normal(0, 1, 48).tolist(), "shape": rng.normal(0, 1, 10).tolist(), "trans": [0.1, 0.2, 0.9]}
+
+    return {"right": fit(0), "left": fit(1)}
+
+
+def _hand_type(frame: int) -> str:
+    return ("right", "interacting", "left", "interacting")[frame // FRAMES_PER_SEQUENCE % 4]
+
+
+def _write_data(path: Path, count: int, names: list[str], capture_of: list[int], rng: np.random.Generator) -> None:
+    with whole(path) as temporary, temporary.open("w") as file:
+        file.write('{"images": [')
+        file.writelines(_joined(_images(count, names, capture_of)))
+        file.write('], "annotations": [')
+        file.writelines(_joined(_boxes(count, rng)))
+        file.write("]}")
+
+
+def _joined(parts: Iterator[str]) -> Iterator[str]:
+    yield next(parts)
+    for part in parts:
+        yield ", "
+        yield part
+
+
+def _images(count: int, names: list[str], capture_of: list[int]) -> Iterator[str]:
+    for i in range(count):
+        frame, camera = divmod(i, len(names))
+        capture, number, name = capture_of[frame], _number(frame), names[camera]
+        sequence = f"{frame // FRAMES_PER_SEQUENCE:04d}_made_up_sequence"
+        yield (
+            f'{{"id": {i}, "file_name": "Capture{capture}/{sequence}/cam{name}/image{number}.jpg", "width": 334, '
+            f'"height": 512, "capture": {capture}, "subject": {capture % 9}, "seq_name": "{sequence}", '
+            f'"camera": "{name}", "frame_idx": {number}}}'
+        )
+
+
+def _boxes(count: int, rng: np.random.Generator) -> Iterator[str]:
+    boxes = rng.uniform(20, 180, (4096, 4)).astype(np.float32).astype(float).tolist()
+    valid = {kind: json.dumps([[int(right)]] * 21 + [[int(left)]] * 21)
+             for kind, right, left in (("right", 1, 0), ("left", 0, 1), ("interacting", 1, 1))}  # fmt: skip
+    for i in range(count):
+        kind = _hand_type(i // CAMERAS)
+        yield (
+            f'{{"id": {i}, "image_id": {i}, "bbox": {boxes[i % 4096]}, "joint_valid": {valid[kind]}, '
+            f'"hand_type": "{kind}", "hand_type_valid": 1}}'
+        )
+
+
+def index_cost(root: Path, split: str = "train", workers: int = 8) -> dict[str, Any]:
+    """Make the index of a split anew and open it; measure both, and the memory of processes that read it.
+
+    Memory is measured in children: the one that makes the index, and `workers` that were forked from a process that
+    has opened the data set, as a loader's are, and that read records from all over it at the same time.
+
+    Returns:
+        Bytes of annotations and of the index; seconds by the clock and of the processor to make it, and the peak of
+        resident memory meanwhile; seconds to open it, the median of several times; medians over the workers of their
+        private and of their shared memory, and of the seconds for a record. All memory in bytes.
+    """
+    layout = find_layout(root, split)
+    start = time.perf_counter()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        processor, peak = pool.apply(_build, (root, split))
+    made = time.perf_counter() - start
+    opened = []
+    for _ in range(5):
+        start = time.perf_counter()
+        dataset = InterHand(root, split)
+        opened.append(time.perf_counter() - start)
+    return {
+        "images": len(dataset), "annotation_bytes": sum(p.stat().st_size for p in layout.sources if p.exists()),
+        "index_bytes": dataset.index.path.stat().st_size, "make_seconds": made, "make_processor_seconds": processor,
+        "make_peak_bytes": peak, "open_seconds": float(np.median(opened)), "workers": workers,
+        **_workers(dataset, workers),
+    }  # fmt: skip
+
+
+def told(cost: dict[str, Any]) -> str:
+    """Tell the figures of `index_cost` to people."""
+    megabytes = {key.removesuffix("_bytes"): cost[key] / 1e6 for key in cost if key.endswith("_bytes")}
+    minutes, processor = cost["make_seconds"] / 60, cost["make_processor_seconds"] / 60
+    return "\n".join([
+        f"{cost['images']:,} images, {megabytes['annotation']:,.0f} MB of annotations",
+        f"  make     {minutes:.1f} min by the clock, {processor:.1f} min of one processor, "
+        f"peak {megabytes['make_peak']:,.0f} MB",
+        f"  index    {megabytes['index']:,.0f} MB, opened in {cost['open_seconds'] * 1e3:.0f} ms",
+        f"  record   {cost['record_seconds'] * 1e3:.2f} ms, all of a sample but its picture",
+        f"  memory   of each of {cost['workers']} workers: {megabytes['worker_private']:.0f} MB of its own, "
+        f"{megabytes['worker_shared']:.0f} MB shared",
+    ])  # fmt: skip
+
+
+def _build(root: Path, split: str) -> tuple[float, int]:
+    build_index(find_layout(root, split), anew=True)
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    return spent.ru_utime + spent.ru_stime, spent.ru_maxrss * 1024
+
+
+def _workers(dataset: InterHand, workers: int) -> dict[str, Any]:
+    """Let forked workers read at the same time; return what memory they have for themselves and together."""
+    context = multiprocessing.get_context("fork")
+    read, answers = context.Barrier(workers), context.SimpleQueue()
+    processes = [context.Process(target=_read_records, args=(dataset, seed, read, answers)) for seed in range(workers)]
+    for process in processes:
+        process.start()
+    told = [answers.get() for _ in processes]
+    for process in processes:
+        process.join()
+    private, shared, seconds = (float(np.median([entry[i] for entry in told])) for i in range(3))
+    return {"worker_private_bytes": private, "worker_shared_bytes": shared, "record_seconds": seconds}
+
+
+def _read_records(dataset: InterHand, seed: int, read: Any, answers: Any) -> None:
+    rows = np.random.default_rng(seed).integers(0, len(dataset), _RECORDS).tolist()
+    start = time.perf_counter()
+    for row in rows:
+        dataset.record(row)
+    seconds = (time.perf_counter() - start) / len(rows)
+    read.wait()  # all have their pages now, so that what is shared is seen to be
+    private, shared = memory_of(os.getpid())
+    read.wait()
+    answers.put((private, shared, seconds))
+
+
+def memory_of(process: int) -> tuple[int, int]:
+    """Return the private and the shared resident memory of a process in bytes; Linux only."""
+    path = Path(f"/proc/{process}/smaps_rollup")
+    if not path.exists():
+        raise UnclaspError("private memory is measured by /proc/PID/smaps_rollup, which only Linux has")
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in path.read_text().splitlines()[1:]}
+    private = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]
+    return private * 1024, (kilobytes["Rss"] - private) * 1024

@@ -1,0 +1,151 @@
+"""`unclasp data check`, `unclasp data index` and `unclasp data show`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from unclasp.commands.arguments import parse
+from unclasp.errors import UnclaspError
+
+Root = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Tell what is there of InterHand2.6M, against its annotations and the published counts.
+
+    Exit code: 0 everything that the annotations name is there, 1 something is missing, 2 nothing can be used.
+    """
+
+    root: Root
+    """Folder with annotations/ and images/."""
+    opened: int = 500
+    """Pictures of each split to decode, evenly spread, to find black and broken ones."""
+    open_all: bool = False
+    """Decode every picture."""
+    json: bool = False
+    """Print JSON instead of the table."""
+
+
+def check(words: list[str]) -> int:
+    """Run `unclasp data check`."""
+    arguments = parse(CheckArguments, words, "data check")
+    from unclasp.data.check import check as run
+    from unclasp.data.findings import EXIT_CODES
+
+    if arguments.opened < 0:
+        raise UnclaspError(f"--opened must be at least 0, got {arguments.opened}")
+    with _progress() as tell:
+        result = run(arguments.root, opened=None if arguments.open_all else arguments.opened, progress=tell)
+    print(result.to_json() if arguments.json else result)
+    return EXIT_CODES[result.verdict]
+
+
+@dataclass(frozen=True)
+class IndexArguments:
+    """Make the index of each split, which is what the data set is read through.
+
+    Opening a data set makes it too; here one sees how far it is. An index that is up to date is left as it is.
+    """
+
+    root: Root
+    """Folder with annotations/ and images/."""
+    split: str | None = None
+    """Only this split; all that are there if not given."""
+    filtered: bool = False
+    """Also read the pictures of the filtered two-hand set (IntagHand, DIR), and tell how many belong to it."""
+    force: bool = False
+    """Make it anew in any case."""
+
+
+def index(words: list[str]) -> int:
+    """Run `unclasp data index`."""
+    arguments = parse(IndexArguments, words, "data index")
+    from unclasp.data.filtered import filtered_rows
+    from unclasp.data.index import build_index, fresh_index
+    from unclasp.data.layout import find_layout, layouts_in
+
+    layouts = [one for one in layouts_in(arguments.root) if arguments.split in (None, one.split)]
+    if not layouts:
+        find_layout(arguments.root, arguments.split or "train")  # says what is wrong
+    with _progress() as tell:
+        for layout in layouts:
+            name = layout.split if layout.subset == "all" else f"{layout.split} ({layout.subset})"
+            known = None if arguments.force else fresh_index(layout)
+            made = known or build_index(layout, lambda *done, name=name: tell(name, *done), anew=arguments.force)
+            state = "up to date" if known else "made"
+            print(f"{name}: {len(made):,} images, {state}: {made.path}")
+            for line in made.problems.lines():
+                print(f"{name}: noticed {line}")
+            if arguments.filtered:
+                kept = filtered_rows(made, layout, lambda *done, name=name: tell(f"{name}: pictures", *done))
+                print(f"{name}: {int(kept.sum()):,} images in the filtered two-hand set")
+    return 0
+
+
+@dataclass(frozen=True)
+class ShowArguments:
+    """Draw a sheet of pictures with their joints and boxes, to see that they lie on the hands."""
+
+    root: Root
+    """Folder with annotations/ and images/."""
+    split: str | None = None
+    """The first one that is there if not given."""
+    count: int = 12
+    """How many pictures, evenly spread."""
+    columns: int = 4
+    """Pictures per row."""
+    hands: Literal["all", "single", "interacting"] = "all"
+    """Only pictures of one hand, or of two."""
+    out: Path = Path("sheet.png")
+    """Picture to write."""
+
+
+def show(words: list[str]) -> int:
+    """Run `unclasp data show`."""
+    arguments = parse(ShowArguments, words, "data show")
+    import cv2
+    import numpy as np
+
+    from unclasp.data.interhand import InterHand
+    from unclasp.data.layout import splits_in
+    from unclasp.data.show import contact_sheet
+    from unclasp.files import write_bytes
+
+    if arguments.count < 1 or arguments.columns < 1:
+        raise UnclaspError("--count and --columns must be at least 1")
+    split = arguments.split or next(iter(splits_in(arguments.root)), "train")
+    dataset = InterHand(arguments.root, split, hands=arguments.hands)
+    count = min(arguments.count, len(dataset))
+    indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
+    sheet = contact_sheet(dataset, indices, columns=arguments.columns)
+    try:
+        drawn = cv2.imencode(arguments.out.suffix or ".png", sheet[..., ::-1])[1].tobytes()
+        write_bytes(arguments.out, drawn)
+    except (OSError, cv2.error) as error:
+        raise UnclaspError(f"{arguments.out} cannot be written ({' '.join(str(error).split())})") from error
+    print(f"{count} of {len(dataset):,} pictures of {split}: {arguments.out}")
+    return 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show bars on a terminal's error stream, one for each thing that is being done."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield tell

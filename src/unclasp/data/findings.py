@@ -1,0 +1,182 @@
+"""What `check` finds, as data, as JSON and as text for people."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Final, Literal
+
+from unclasp.data.layout import PUBLISHED_MANO_FRAMES, SPLITS, Counts, Subset
+
+Verdict = Literal["whole", "partial", "unusable"]
+EXIT_CODES: Final[dict[Verdict, int]] = {"whole": 0, "partial": 1, "unusable": 2}
+
+_MEANING: Final[dict[Verdict, str]] = {
+    "whole": "all that the annotations name is there",
+    "partial": "it can be used, but something is missing",
+    "unusable": "no split has both annotations and pictures",
+}
+
+_IMAGES: Final = "the image archives of InterHand2.6M (44 parts at 5 fps, with CHECKSUM)"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The picture files of a split against its annotations."""
+
+    present: int
+    missing: int
+    missing_by_capture: dict[str, int]
+    missing_folders: int
+    """Camera folders of which not a single picture is there."""
+    opened: int
+    """How many of those present were decoded, evenly spread."""
+    black: list[str]
+    """With a mean pixel below 10."""
+    unreadable: list[str]
+
+
+@dataclass(frozen=True)
+class Mano:
+    """The MANO fits of a split, per time step."""
+
+    frames: int
+    """Time steps that have an entry."""
+    without_entry: int
+    """Time steps of joint_3d.json that have none."""
+    one_hand: int
+    no_hand: int
+    images_with_fit: int
+
+
+@dataclass(frozen=True)
+class SplitCheck:
+    """One split, or one subset of it in the older layout."""
+
+    split: str
+    subset: Subset
+    version: str
+    fps: int | None
+    """By the steps between frame numbers; None where no sequence has two frames."""
+    counts: dict[str, Counts]
+    """Pictures per subset that can be told."""
+    published: dict[str, Counts]
+    problems: list[str]
+    damaged: bool
+    """No index can be made."""
+    pictures: Pictures
+    mano: Mano | None
+    index: str | None
+    """The index that is up to date."""
+
+
+@dataclass
+class Check:
+    """The outcome of `check`."""
+
+    root: str
+    release: str
+    splits: list[SplitCheck] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    """Annotation files that cannot be read."""
+    fetch: list[str] = field(default_factory=list)
+    """What is missing, and what to do about it."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """`unusable`: not one split can be trained on. `partial`: something that is named is not there."""
+        if not any(split.pictures.present and not split.damaged for split in self.splits):
+            return "unusable"
+        return "partial" if self.fetch else "whole"
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        splits = [
+            {**asdict(split), "counts": _named(split.counts), "published": _named(split.published)}
+            for split in self.splits
+        ]
+        return json.dumps({"verdict": self.verdict, **asdict(self), "splits": splits}, indent=1)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def to_fetch(result: Check) -> list[str]:
+    """Tell what has to be fetched for the splits to be whole."""
+    fetch = [item for split in result.splits for item in _to_fetch_of(split)]
+    if any(split.version.startswith("v1.0") for split in result.splits):
+        there = {split.split for split in result.splits}
+        fetch += [f"{name}: annotations and pictures" for name in SPLITS if name not in there]
+    return fetch
+
+
+def _to_fetch_of(split: SplitCheck) -> Iterator[str]:
+    where, pictures = _title(split), split.pictures
+    if split.damaged:
+        yield f"{where}: the annotations, again"
+    if pictures.missing:
+        captures = ", ".join(f"{capture} ({count:,})" for capture, count in pictures.missing_by_capture.items())
+        yield f"{where}: {pictures.missing:,} pictures, of {captures}; each of {_IMAGES} holds some of every split"
+    if pictures.unreadable:
+        shown = ", ".join(pictures.unreadable[:3])
+        yield f"{where}: {len(pictures.unreadable):,} pictures that cannot be decoded: {shown}"
+    if split.version.startswith("v1.0") and split.mano is None:
+        yield f"{where}: InterHand2.6M_{split.split}_MANO_NeuralAnnot.json, for part masks and the filtered set"
+    if split.version.startswith("v0.0"):
+        yield f"{where}: the annotations of v1.0"
+
+
+def _title(split: SplitCheck) -> str:
+    return split.split if split.subset == "all" else f"{split.split} ({split.subset})"
+
+
+def _named(counts: dict[str, Counts]) -> dict[str, dict[str, int]]:
+    return {name: {**count._asdict(), "total": count.total} for name, count in counts.items()}
+
+
+def _lines(result: Check) -> Iterator[str]:
+    layout = {"v1.0": "the layout of v1.0", "older": "the older layout (all, human_annot, machine_annot)"}
+    yield f"{result.root}: {layout[result.release]}"
+    yield f"  {'split':<6} {'subset':<8} {'single':>8} {'two':>8} {'images':>10}   {'published':>10}  version"
+    for split in result.splits:
+        for name, count in split.counts.items():
+            published = split.published.get(name)
+            stated = f"{published.total:>10,}" if published else f"{'':>10}"
+            version = split.version + (f", {split.fps} fps" if split.fps and "fps" not in split.version else "")
+            told = version if name == split.subset else ""
+            yield (
+                f"  {split.split:<6} {name:<8} {count.single:>8,} {count.interacting:>8,} {count.total:>10,}   "
+                f"{stated}  {told}".rstrip()
+            )
+    for split in result.splits:
+        yield from _split_lines(split)
+    for error in result.errors:
+        yield f"  error: {error}"
+    for item in result.fetch:
+        yield f"  fetch: {item}"
+    yield f"{result.verdict}: {_MEANING[result.verdict]}"
+
+
+def _split_lines(split: SplitCheck) -> Iterator[str]:
+    pictures = split.pictures
+    bright = pictures.opened - len(pictures.black) - len(pictures.unreadable)
+    yield (
+        f"{_title(split)}: {pictures.present:,} pictures there, {pictures.missing:,} missing, "
+        f"{pictures.missing_folders:,} camera folders empty; of {pictures.opened:,} decoded "
+        f"{len(pictures.black)} black, {len(pictures.unreadable)} unreadable, {bright:,} good"
+    )
+    if pictures.black:
+        yield f"  black: {', '.join(pictures.black[:3])}{', …' if len(pictures.black) > 3 else ''}"
+    if split.mano is None:
+        yield "  MANO fits: no file"
+    else:
+        mano, stated = split.mano, PUBLISHED_MANO_FRAMES.get(split.split)
+        against = f" (v1.0 at 5 fps: {stated:,})" if stated else ""
+        yield (
+            f"  MANO fits: {mano.frames:,} time steps{against}, {mano.without_entry:,} have no entry, "
+            f"{mano.one_hand:,} one hand only, {mano.no_hand:,} none; {mano.images_with_fit:,} images with a fit"
+        )
+    if "human" not in split.counts and split.subset == "all" and split.split != "val":
+        yield "  subsets: H cannot be told without its list of annotation ids"
+    for line in split.problems:
+        yield f"  noticed: {line}"
+    yield f"  index: {split.index or 'none that is up to date; unclasp data index makes it'}"
