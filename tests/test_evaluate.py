@@ -31,6 +31,7 @@ from unclasp.evaluate import (
     evaluate,
     mean_pose,
     score_predictions,
+    share_of,
 )
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -304,21 +305,62 @@ def test_workers_do_not_matter(dataset: Samples, guesses: dict[str, np.ndarray])
     assert run(dataset, guesses, workers=2) == run(dataset, guesses)
 
 
-@pytest.mark.parametrize("world", [2, 3, 7])
-def test_shares_add_up_to_one_process(dataset: Samples, guesses: dict[str, np.ndarray], world: int) -> None:
-    shares = []
+@pytest.mark.parametrize(("world", "batch_size"), [(2, 2), (3, 2), (7, 1), (4, 3), (2, 16)])
+def test_shares_add_up_to_one_process(
+    dataset: Samples, guesses: dict[str, np.ndarray], world: int, batch_size: int
+) -> None:
+    shares, seen = [], []
     for rank in range(world):
-        share = {name: values[rank::world] for name, values in guesses.items()}
-        indices = range(rank, len(dataset), world)
+        indices = share_of(len(dataset), batch_size, rank=rank, world=world)
+        share = {name: values[indices] for name, values in guesses.items()}
+        seen += indices
         shares.append(
             collect_scores(
-                Replay(**share), dataset, image_size=SIZE, protocol=Protocol(), indices=indices, batch_size=2
+                Replay(**share), dataset, image_size=SIZE, protocol=Protocol(), indices=indices, batch_size=batch_size
             )
         )
+    assert sorted(seen) == list(range(7))
     total = Report.from_scores(
         reduce(add, shares), model="Replay", dataset="made", image_size=SIZE, protocol=Protocol()
     )
     assert total == run(dataset, guesses)
+
+
+def test_processes_see_the_batches_of_a_single_one() -> None:
+    assert [share_of(7, 2, rank=rank, world=2) for rank in range(2)] == [[0, 1, 4, 5], [2, 3, 6]]
+    assert share_of(7, 8, rank=1, world=2) == []
+
+
+@pytest.mark.parametrize(("root", "scaling"), [("wrist", "bone"), ("middle_mcp", "none"), ("middle_mcp", "bone")])
+def test_model_based_protocols(dataset: Samples, guesses: dict[str, np.ndarray], root: str, scaling: str) -> None:
+    """Hands without a middle MCP do not count; the joints of alignment are the two that 40 leaves out."""
+    figures = [
+        run(dataset, guesses, protocol=Protocol(root=root, scaling=scaling, average="sample", joints=joints)).figures
+        for joints in (42, 40)
+    ]
+    errors: list[float] = []
+    roots = {"wrist": (20, 41), "middle_mcp": (11, 32)}[root]
+    for index, sample in enumerate(dataset.samples):
+        truth = sample.joints_cam.astype(float)
+        ours = slow_camera_joints(sample, guesses["poses"][index], (truth[20][2], truth[41][2]))
+        for joint in range(42):
+            wrist, middle = (20, 11) if joint < 21 else (41, 32)
+            if not (sample.valid[joint] and sample.valid[wrist] and sample.valid[middle]):
+                continue
+            origin = roots[joint // 21]
+            factor = math.dist(truth[middle], truth[wrist]) / math.dist(ours[middle], ours[wrist])
+            vector = np.subtract(ours[joint], ours[origin]) * (factor if scaling == "bone" else 1)
+            errors.append(math.dist(vector, truth[joint] - truth[origin]))
+    assert errors.count(0.0) == round(sum(error < 1e-9 for error in errors)) > 0
+    assert figures[0]["mpjpe_all_mm"] == pytest.approx(np.mean(errors), abs=1e-6)
+    assert figures[1]["mpjpe_all_mm"] == pytest.approx(np.mean([error for error in errors if error > 0]), abs=1e-6)
+
+
+def test_a_hand_without_extent_cannot_be_scaled(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
+    poses = guesses["poses"].copy()
+    poses[1, 11] = poses[1, 20]
+    with pytest.raises(UnclaspError, match="predicted for made:1 cannot be scaled: its wrist and middle MCP coincide"):
+        run(dataset, guesses | {"poses": poses}, protocol=Protocol(scaling="bone"))
 
 
 def test_stored_predictions_score_like_the_model_that_made_them(
@@ -388,6 +430,8 @@ def test_what_a_protocol_needs_has_to_be_there(dataset: Samples, guesses: dict[s
         run(dataset, guesses, protocol=Protocol(depth_source="given"))
     with pytest.raises(UnclaspError, match="box from outside, but none is given for made:0"):
         run(dataset, guesses, protocol=Protocol(box_source="given"))
+    with pytest.raises(UnclaspError, match="takes each box from RootNet's file, but none is given for made:0"):
+        run(dataset, guesses, protocol=Protocol(box_source="rootnet"))
     boxes = {sample.name: np.zeros(3) for sample in dataset.samples}
     with pytest.raises(UnclaspError, match=r"shape \(4,\), got \(3,\)"):
         run(dataset, guesses, protocol=Protocol(box_source="given"), external=External(boxes=boxes))
@@ -454,9 +498,6 @@ def test_stored_predictions_of_something_else_are_refused(dataset: Samples, gues
     poses = guesses["poses"]
     with pytest.raises(UnclaspError, match="6 predictions for 7 samples"):
         score_predictions(PosePredictions(pose_2p5d=poses[:6], image_size=SIZE), dataset)
-    names = tuple(f"made:{index}" for index in (0, 1, 2, 3, 4, 6, 5))
-    with pytest.raises(UnclaspError, match="prediction 5 is of made:6, but sample 5 is made:5"):
-        score_predictions(PosePredictions(pose_2p5d=poses, image_size=SIZE, names=names), dataset)
     for wrong in ({"pose_2p5d": poses[:, :21]}, {"presence": poses[:, 0]}, {"root_depth": poses[:, :1, 0]}):
         with pytest.raises(UnclaspError, match=f"{next(iter(wrong))} must have shape"):
             PosePredictions(**({"pose_2p5d": poses, "image_size": SIZE} | wrong))

@@ -53,6 +53,53 @@ def test_joint_errors_are_a_slow_loop(data: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(errors, slow_errors(data["predicted"], data["truth"]), rtol=0, atol=1e-9)
 
 
+def slow_aligned(joints: np.ndarray, root: str) -> list[list[float]]:
+    aligned = []
+    for joint in range(42):
+        origin = joints[{"wrist": (20, 41), "middle_mcp": (11, 32)}[root][joint // 21]]
+        aligned.append([float(joints[joint][axis] - origin[axis]) for axis in range(3)])
+    return aligned
+
+
+@pytest.mark.parametrize("root", ["wrist", "middle_mcp"])
+@pytest.mark.parametrize("scaling", ["none", "bone"])
+def test_roots_and_scaling_are_a_slow_loop(data: dict[str, np.ndarray], root: str, scaling: str) -> None:
+    errors = metrics.joint_errors(data["predicted"], data["truth"], root=root, scaling=scaling)
+    for sample in range(N):
+        ours, theirs = (slow_aligned(data[key][sample], root) for key in ("predicted", "truth"))
+        for joint in range(42):
+            wrist, middle = (20, 11) if joint < 21 else (41, 32)
+            factor = 1.0
+            if scaling == "bone":
+                factor = math.dist(theirs[middle], theirs[wrist]) / math.dist(ours[middle], ours[wrist])
+            expected = math.dist([factor * value for value in ours[joint]], theirs[joint])
+            assert errors[sample, joint] == pytest.approx(expected, abs=1e-9)
+    assert (errors[:, list(metrics.ROOT_JOINTS[root])] == 0).all()
+
+
+def test_scaling_forgives_the_size_of_each_hand_and_nothing_else(data: dict[str, np.ndarray]) -> None:
+    larger = data["truth"].copy()
+    larger[:, :21] *= 1.3
+    larger[:, 21:] *= 0.8
+    assert metrics.joint_errors(larger, data["truth"]).max() > 10
+    np.testing.assert_allclose(metrics.joint_errors(larger, data["truth"], scaling="bone"), 0, atol=1e-9)
+    moved = larger.copy()
+    moved[:, 3, 0] += 1.3
+    np.testing.assert_allclose(metrics.joint_errors(moved, data["truth"], scaling="bone")[:, 3], 1, atol=1e-9)
+
+
+def test_hands_that_cannot_be_aligned_do_not_count() -> None:
+    valid = np.ones((2, 42), dtype=np.bool_)
+    valid[0, 11] = valid[1, 41] = False
+    for options, lost in (
+        ({}, [20, 41][:0]), ({"root": "middle_mcp"}, range(21)), ({"scaling": "bone"}, range(21)),
+    ):  # fmt: skip
+        usable = metrics.usable_joints(valid, **options)
+        assert usable[0].tolist() == [joint not in lost and joint != 11 for joint in range(42)]
+    assert not metrics.usable_joints(valid)[1, 21:].any()
+    assert valid.sum() == 82
+
+
 def test_float32_is_measured_in_float64() -> None:
     truth = np.full((42, 3), 1000, dtype=np.float32)
     predicted = truth.copy()

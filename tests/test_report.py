@@ -12,7 +12,8 @@ from rich.console import Console
 
 from unclasp.errors import DataError, UnclaspError
 from unclasp.hands import JOINT_NAMES
-from unclasp.report import Protocol, Report
+from unclasp.protocol import Protocol
+from unclasp.report import Report
 from unclasp.scores import SampleScore, Scores
 
 
@@ -119,8 +120,9 @@ def test_the_text_names_the_whole_protocol() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"depth_source": "relative"}, {"depth_source": "given"}, {"box_source": "given"}, {"box_expansion": 1.5},
-        {"average": "sample"}, {"joints": 40}, {"pck_wrists": True},
+        {"depth_source": "relative"}, {"depth_source": "given"}, {"depth_source": "rootnet"}, {"box_source": "given"},
+        {"box_source": "rootnet"}, {"box_expansion": 1.5}, {"average": "sample"}, {"joints": 40}, {"pck_wrists": True},
+        {"root": "middle_mcp"}, {"scaling": "bone"},
     ],
 )  # fmt: skip
 def test_every_choice_is_told_in_words(change: dict[str, Any]) -> None:
@@ -130,8 +132,8 @@ def test_every_choice_is_told_in_words(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("depth_source", "rootnet"), ("box_source", "detector"), ("average", "macro"), ("joints", 21),
-        ("root", "middle"), ("scaling", "bone"), ("box_expansion", 0.0),
+        ("depth_source", "kinect"), ("box_source", "detector"), ("average", "macro"), ("joints", 21),
+        ("root", "middle"), ("scaling", "palm"), ("box_expansion", 0.0),
     ],
 )  # fmt: skip
 def test_unknown_choices_are_refused_by_name(field: str, value: Any) -> None:
@@ -149,6 +151,18 @@ def test_the_table_shows_what_the_text_shows() -> None:
     for line in str(report).splitlines():
         for word in line.split():
             assert word in shown
+
+
+def test_notes_are_printed_and_kept() -> None:
+    report = make_report().noting({"images": "732, as in the paper"}).noting({"RootNet": "file.json"})
+    assert report.notes == {"images": "732, as in the paper", "RootNet": "file.json"}
+    assert "images: 732, as in the paper" in str(report) and "RootNet: file.json" in str(report)
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_worst_samples_are_told_by_name() -> None:
+    assert make_report().worst_lines(1).split() == ["24.00", "mm", "both"]
+    assert [line.split()[-1] for line in make_report().worst_lines(9).splitlines()] == ["both", "one"]
 
 
 def test_names_can_be_given_later() -> None:

@@ -164,6 +164,15 @@ def test_predictions_that_are_not_finite_are_refused_by_name(change: dict[str, o
     assert state(scores) == state(Scores())
 
 
+def test_samples_without_a_place_in_the_picture_count_for_mm_alone() -> None:
+    samples = make_scores(9)
+    lifted = [replace(sample, plane_errors=None) if index % 3 else sample for index, sample in enumerate(samples)]
+    scores, kept = accumulate(lifted), accumulate(samples[::3])
+    assert scores.mpjpe("all") == accumulate(samples).mpjpe("all")
+    assert scores.plane_error("all") == kept.plane_error("all")
+    assert math.isnan(accumulate(lifted[1:3]).plane_error("all"))
+
+
 def test_the_worst_samples_are_kept() -> None:
     samples = make_scores(WORST_KEPT + 15)
     expected = sorted(((s.name, s.mean_error) for s in samples), key=lambda pair: -pair[1])[:WORST_KEPT]

@@ -1,6 +1,6 @@
-"""A data set and a model, or a file of predictions, in; a `Report` out (section 4.1)."""
+"""A data set and a model, or somebody's predictions, in; a `Report` out (section 4.1)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,26 +10,31 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unclasp import geometry
+from unclasp.baseline import MeanPose, mean_pose
 from unclasp.batch import ByteArray, Prediction
 from unclasp.data import Dataset
-from unclasp.data.transforms import PART_STRIDE, View, make_example
+from unclasp.data.lookup import annotated, notes_of
+from unclasp.data.transforms import View, make_example
 from unclasp.errors import UnclaspError
-from unclasp.hands import NUM_JOINTS, NUM_PARTS
-from unclasp.report import Protocol, Report
+from unclasp.predictions import PosePredictions, Recorder
+from unclasp.protocol import Protocol
+from unclasp.report import Report
 from unclasp.scores import Scores
-from unclasp.scoring import Answer, External, PosePredictions, Truth, crop_box, score
+from unclasp.scoring import Answer, External, Truth, crop_box, score
 
 __all__ = [
     "External",
     "MeanPose",
     "PosePredictions",
     "Protocol",
+    "Recorder",
     "Report",
     "Scores",
     "collect_scores",
     "evaluate",
     "mean_pose",
     "score_predictions",
+    "share_of",
 ]
 
 Progress = Callable[[int, int], None]
@@ -38,10 +43,10 @@ Model = Callable[[Tensor], Prediction]
 """Crops (B, 3, S, S) uint8 RGB to a prediction: `DFL`, `MeanPose`, or anything that answers like them."""
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  # choices of their own, by keyword
     model: Model, dataset: Dataset, *, image_size: int, protocol: Protocol | None = None, batch_size: int = 32,
     device: torch.device | str = "cpu", limit: int | None = None, workers: int = 0, progress: Progress | None = None,
-    external: External | None = None,
+    external: External | None = None, recorder: Recorder | None = None,
 ) -> Report:  # fmt: skip
     """Score a model on the samples of a data set.
 
@@ -56,45 +61,49 @@ def evaluate(
         workers: Loader processes.
         progress: Told after every batch.
         external: Boxes and depths, for protocols that take them from outside.
+        recorder: Keeps every prediction.
 
     Raises:
         UnclaspError: There are no samples, the protocol needs what is not there, or a prediction is not finite.
     """
     protocol = protocol or Protocol()
-    count = len(dataset) if limit is None else min(limit, len(dataset))
+    count = _count(dataset, limit)
     scores = collect_scores(
         model, dataset, image_size=image_size, protocol=protocol, batch_size=batch_size, device=device,
-        indices=range(count), workers=workers, progress=progress, external=external,
+        indices=range(count), workers=workers, progress=progress, external=external, recorder=recorder,
     )  # fmt: skip
     return Report.from_scores(
-        scores, model=_name(model), dataset=_name(dataset), image_size=image_size, protocol=protocol
-    )
+        scores, model=_name(model), dataset=_name(dataset), image_size=image_size, protocol=protocol,
+        notes=notes_of(dataset),
+    )  # fmt: skip
 
 
-def collect_scores(
+def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
     model: Model, dataset: Dataset, *, image_size: int, protocol: Protocol, indices: Sequence[int],
     batch_size: int = 32, device: torch.device | str = "cpu", workers: int = 0, progress: Progress | None = None,
-    external: External | None = None,
+    external: External | None = None, recorder: Recorder | None = None,
 ) -> Scores:  # fmt: skip
-    """Score a model on some samples: a share of `evaluate` for one of several processes.
+    """Score a model on some samples: a share of `evaluate` for one of several processes, which may be empty.
 
     The sum of the shares, whatever their sizes, makes the same `Report.from_scores` as a single process. The arguments
     are those of `evaluate`, and `indices`, the samples of this share.
     """
-    if not len(indices):
-        raise UnclaspError("there is nothing to evaluate: the data set is empty or the limit is 0")
     crops = _Crops(dataset, indices, image_size, protocol, external or External())
     loader: DataLoader[Any] = DataLoader(crops, batch_size=batch_size, num_workers=workers, collate_fn=list)
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
+    done = iter(indices)
     try:
         for module, _ in modes:
             module.training = False
-        for items in loader:
+        for items in loader if len(indices) else ():
             images = torch.from_numpy(np.stack([image for image, _ in items]).transpose(0, 3, 1, 2)).to(device)
             with torch.inference_mode():
                 prediction = model(images)
             for answer, (_, truth) in zip(_answers(prediction, image_size), items, strict=True):
                 scores.add(score(answer, truth, protocol, crops.external))
+                index = next(done)
+                if recorder is not None:
+                    recorder.add(index, truth.name, answer, with_parts=truth.parts is not None)
             if progress is not None:
                 progress(int(scores.samples.sum()), len(indices))
     finally:
@@ -103,43 +112,68 @@ def collect_scores(
     return scores
 
 
+def share_of(count: int, batch_size: int, *, rank: int, world: int) -> list[int]:
+    """Return the samples of one of several processes: every `world`-th of the batches that a single one would make.
+
+    Whole batches, because what a network says of a picture may differ in the last bit with those beside it.
+    """
+    return [
+        index
+        for start in range(rank * batch_size, count, world * batch_size)
+        for index in range(start, min(start + batch_size, count))
+    ]
+
+
 def score_predictions(
     predictions: PosePredictions, dataset: Dataset, *, protocol: Protocol | None = None, name: str = "predictions",
-    external: External | None = None,
+    external: External | None = None, limit: int | None = None, progress: Progress | None = None,
 ) -> Report:  # fmt: skip
     """Score stored predictions, whoever made them, on the data set that they were made for.
 
     Args:
         predictions: One per sample of the data set.
-        dataset: Samples; they are not changed.
+        dataset: Samples; they are not changed. Pictures are decoded only to score part classes.
         protocol: The choices behind the figures; InterHand2.6M's if not given. Its boxes are those of the crops.
         name: Names the method in the report.
         external: Boxes and depths, for protocols that take them from outside.
+        limit: Only the first so many samples.
+        progress: Told after every sample.
 
     Raises:
         UnclaspError: The predictions are of other samples, or not finite, or the protocol needs what is not there.
     """
     protocol, external = protocol or Protocol(), external or External()
-    if len(predictions.pose_2p5d) != len(dataset):
-        raise UnclaspError(f"there are {len(predictions.pose_2p5d)} predictions for {len(dataset)} samples")
-    scores = Scores()
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        if predictions.names is not None and predictions.names[index] != sample.name:
-            raise UnclaspError(
-                f"prediction {index} is of {predictions.names[index]}, but sample {index} is {sample.name}"
-            )
-        matrix = geometry.crop_matrix(crop_box(sample, protocol, external), predictions.image_size)
-        answer = Answer(
-            pose_2p5d=predictions.pose_2p5d[index],
-            image_size=predictions.image_size,
-            presence=None if predictions.presence is None else predictions.presence[index],
-            root_depth=None if predictions.root_depth is None else float(predictions.root_depth[index]),
-        )
-        scores.add(score(answer, Truth.of(sample, matrix), protocol, external))
+    count = _count(dataset, limit)
+    scores, size = Scores(), predictions.image_size
+    rows = predictions.rows(dataset, count)
+    with_parts = predictions.parts is not None
+    for index, truth in enumerate(_truths(dataset, count, size, protocol, external, with_parts=with_parts)):
+        scores.add(score(predictions.answer(int(rows[index]), truth.crop_from_image), truth, protocol, external))
+        if progress is not None:
+            progress(index + 1, count)
     return Report.from_scores(
-        scores, model=name, dataset=_name(dataset), image_size=predictions.image_size, protocol=protocol
-    )
+        scores, model=name, dataset=_name(dataset), image_size=size, protocol=protocol,
+        notes={**notes_of(dataset), **predictions.notes()},
+    )  # fmt: skip
+
+
+def _truths(
+    dataset: Dataset, count: int, size: int, protocol: Protocol, external: External, *, with_parts: bool
+) -> Iterator[Truth]:
+    crops = _Crops(dataset, range(count), size, protocol, external)
+    for index in range(count):
+        if with_parts:
+            yield crops[index][1]
+        else:
+            sample = annotated(dataset, index)
+            yield Truth.of(sample, geometry.crop_matrix(crop_box(sample, protocol, external), size))
+
+
+def _count(dataset: Dataset, limit: int | None) -> int:
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    if not count:
+        raise UnclaspError("there is nothing to evaluate: the data set is empty or the limit is 0")
+    return count
 
 
 class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
@@ -184,73 +218,3 @@ def _modules(model: Model) -> list[nn.Module]:
 
 def _name(thing: object) -> str:
     return str(getattr(thing, "name", type(thing).__name__))
-
-
-class MeanPose(nn.Module):
-    """The baseline that does not look: one and the same pose for every crop, with the interface of `DFL`.
-
-    Args:
-        pose_2p5d: (42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist.
-        image_size: Side of the crops in pixels.
-        presence: (2,) probability of the right and of the left hand.
-        root_depth: mm, depth of the left wrist minus that of the right wrist.
-    """
-
-    def __init__(self, pose_2p5d: Tensor, image_size: int, *, presence: Tensor, root_depth: float) -> None:
-        super().__init__()
-        self.name, self.image_size = "mean pose", image_size
-        self.register_buffer("pose_2p5d", pose_2p5d)
-        self.register_buffer("presence", presence.logit(eps=1e-6))
-        self.register_buffer("root_depth", torch.tensor(root_depth))
-
-    def forward(self, image: Tensor) -> Prediction:
-        """Answer crops (B, 3, S, S) with the mean pose, and with background everywhere."""
-        count, side = len(image), self.image_size // PART_STRIDE
-        pose = self.get_buffer("pose_2p5d").expand(count, -1, -1)
-        logits = pose.new_zeros(count, NUM_PARTS, side, side)
-        logits[:, 0] = 1.0
-        return Prediction(
-            pose_2p5d=pose,
-            steps=(),
-            part_logits=logits,
-            relations=(),
-            presence=self.get_buffer("presence").expand(count, -1),
-            root_depth=self.get_buffer("root_depth").expand(count),
-        )
-
-
-def mean_pose(
-    dataset: Dataset, *, image_size: int, protocol: Protocol | None = None, limit: int | None = None
-) -> MeanPose:
-    """Return the mean 2.5D pose of a data set's own test crops.
-
-    It is each joint's mean over the samples in which the joint is valid; one that never is stands at the centre of the
-    crop. The relative depth of the wrists and the presence of the hands are means too.
-
-    Args:
-        dataset: Samples; training data for an honest baseline, or the data to be scored on for the best constant pose.
-        image_size: Side of the crops in pixels.
-        protocol: Its boxes make the crops.
-        limit: Only the first so many samples.
-    """
-    protocol = protocol or Protocol()
-    total, seen = np.zeros((NUM_JOINTS, 3)), np.zeros((NUM_JOINTS, 1), dtype=np.int64)
-    hand_types, root_depths = [], []
-    for index in range(len(dataset) if limit is None else min(limit, len(dataset))):
-        sample = dataset[index]
-        truth = Truth.of(sample, geometry.crop_matrix(crop_box(sample, protocol, External()), image_size))
-        total += np.where(truth.valid[:, None], truth.pose_2p5d, 0.0)
-        seen += truth.valid[:, None]
-        hand_types.append(sample.hand_type)
-        if truth.wrists_known:
-            root_depths.append(geometry.root_depth(truth.joints_cam))
-    if not hand_types:
-        raise UnclaspError("a mean pose needs at least one sample; the data set is empty or the limit is 0")
-    centre = np.array([image_size / 2, image_size / 2, 0.0])
-    pose = np.where(seen > 0, total / np.maximum(seen, 1), centre)
-    return MeanPose(
-        torch.from_numpy(pose.astype(np.float32)),
-        image_size,
-        presence=torch.from_numpy(np.mean(hand_types, axis=0, dtype=np.float32)),
-        root_depth=float(np.mean(root_depths)) if root_depths else 0.0,
-    )

@@ -1,8 +1,9 @@
 """The measures of section 4.1 as pure functions: float64, mm unless said otherwise, no argument is ever changed.
 
-Letters: N samples, J joints, K thresholds. Joints are aligned per hand: each hand's own wrist is subtracted from its
-21 joints, in the prediction and in the truth alike; nothing is scaled or rotated. Only valid joints count: those that
-are annotated, of a hand whose wrist is. A mean over nothing is NaN.
+Letters: N samples, J joints, K thresholds. Joints are aligned per hand: the hand's own root joint, by default its
+wrist, is subtracted from its 21 joints, in the prediction and in the truth alike; nothing is rotated, and nothing is
+scaled unless asked for. Only valid joints count: those that are annotated, of a hand whose wrist is. A mean over
+nothing is NaN.
 """
 
 from typing import Final, Literal
@@ -10,8 +11,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.geometry import relative_to_roots
-from unclasp.hands import NUM_JOINTS, NUM_PARTS, ROOTS
+from unclasp.hands import JOINTS_PER_HAND, NUM_JOINTS, NUM_PARTS, ROOTS
 
 Floats = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
@@ -21,29 +21,75 @@ Counts = npt.NDArray[np.int64]
 Average = Literal["joint", "sample"]
 """joint: mean over the samples of each joint, then plain mean over the joints (InterHand2.6M's evaluator and its
 followers). sample: one mean over all valid joints of all samples at once (mmpose's evaluator)."""
+Root = Literal["wrist", "middle_mcp"]
+"""wrist: model-free practice. middle_mcp: IntagHand's evaluator."""
+Scaling = Literal["none", "bone"]
+"""bone: each predicted hand times true over predicted length from wrist to middle MCP (IntagHand's and DIR's
+evaluators)."""
 
+MIDDLE_MCPS: Final = (11, 32)
+"""Index of the right and of the left middle MCP among the 42 joints."""
+ROOT_JOINTS: Final[dict[Root, tuple[int, int]]] = {"wrist": ROOTS, "middle_mcp": MIDDLE_MCPS}
+"""What each hand is aligned by, right and left."""
 PCK_THRESHOLDS: Final[Doubles] = np.linspace(0.0, 50.0, 101)
 """(101,) mm: 0, 0.5, … 50."""
 PRESENCE_THRESHOLD: Final = 0.5
 """A hand is said to be there above, and not to be there below this probability."""
 PLANE_UNITS: Final = 256.0
 """Side of the crop in which in-plane errors are measured, whatever the size of the network's input."""
-WITHOUT_WRISTS: Final[Bools] = ~np.isin(np.arange(NUM_JOINTS), ROOTS)
-"""(42,) true at the 40 joints that alignment does not bring to zero."""
+WITHOUT_ROOTS: Final[dict[Root, Bools]] = {
+    root: ~np.isin(np.arange(NUM_JOINTS), joints) for root, joints in ROOT_JOINTS.items()
+}
+"""(42,) true at the 40 joints that alignment by this root does not bring to zero."""
+WITHOUT_WRISTS: Final[Bools] = WITHOUT_ROOTS["wrist"]
+"""(42,) true at the 40 joints that are not wrists."""
 
 
-def joint_errors(predicted: Floats, truth: Floats) -> Doubles:
-    """Return each joint's Euclidean distance to the truth after per-hand wrist alignment.
+def joint_errors(predicted: Floats, truth: Floats, *, root: Root = "wrist", scaling: Scaling = "none") -> Doubles:
+    """Return each joint's Euclidean distance to the truth after per-hand alignment.
 
     Args:
         predicted: (…, 42, 3) mm, camera frame.
         truth: (…, 42, 3) mm, camera frame.
+        root: The joint that each hand is aligned by.
+        scaling: With "bone", aligned hands are brought to the true length from wrist to middle MCP.
 
     Returns:
-        (…, 42) mm; both wrists are exactly 0. What stands at invalid joints is meaningless.
+        (…, 42) mm; both root joints are exactly 0. What stands at invalid joints is meaningless. NaN or infinite where
+        a hand is scaled whose predicted wrist and middle MCP coincide.
     """
-    aligned = relative_to_roots(predicted.astype(np.float64)) - relative_to_roots(truth.astype(np.float64))
-    return np.asarray(np.linalg.norm(aligned, axis=-1))
+    joints, true_joints = predicted.astype(np.float64), truth.astype(np.float64)
+    aligned, true_aligned = _aligned(joints, root), _aligned(true_joints, root)
+    if scaling == "bone":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            aligned = (
+                aligned * np.repeat(_palm_lengths(true_joints) / _palm_lengths(joints), JOINTS_PER_HAND, -1)[..., None]
+            )
+    return np.asarray(np.linalg.norm(aligned - true_aligned, axis=-1))
+
+
+def usable_joints(valid: Bools, *, root: Root = "wrist", scaling: Scaling = "none") -> Bools:
+    """Invalidate hands that cannot be aligned: the root, or the middle MCP to scale by, is not annotated.
+
+    Args:
+        valid: (…, 42), already false for hands without a wrist.
+        root: The joint that each hand is aligned by.
+        scaling: With "bone" both ends of the bone are needed.
+
+    Returns:
+        (…, 42), a new array.
+    """
+    needed = MIDDLE_MCPS if scaling == "bone" else ROOT_JOINTS[root]
+    return np.asarray(valid & np.repeat(valid[..., list(needed)], JOINTS_PER_HAND, axis=-1))
+
+
+def _aligned(joints: Doubles, root: Root) -> Doubles:
+    return np.asarray(joints - np.repeat(joints[..., list(ROOT_JOINTS[root]), :], JOINTS_PER_HAND, axis=-2))
+
+
+def _palm_lengths(joints: Doubles) -> Doubles:
+    """Return the distance from wrist to middle MCP of the right and of the left hand, (…, 2) mm."""
+    return np.asarray(np.linalg.norm(joints[..., list(MIDDLE_MCPS), :] - joints[..., list(ROOTS), :], axis=-1))
 
 
 def plane_errors(predicted: Floats, truth: Floats, crop_size: int) -> Doubles:
@@ -66,7 +112,7 @@ def mpjpe(errors: Floats, valid: Bools, *, average: Average = "joint") -> float:
 
     With `average="joint"`: for every joint the mean over the samples in which it is valid, then the mean over the
     joints that are valid in any sample. With `average="sample"`: the mean over all valid (sample, joint) pairs. The
-    wrists count as joints with error 0; leave their columns out for the mean over 40 joints.
+    roots count as joints with error 0; leave their columns out for the mean over 40 joints.
 
     Args:
         errors: (N, J) mm.

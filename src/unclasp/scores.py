@@ -11,12 +11,12 @@ import numpy.typing as npt
 from unclasp import metrics
 from unclasp.errors import UnclaspError
 from unclasp.hands import NUM_JOINTS, NUM_PARTS
-from unclasp.metrics import Average, Bools, Counts, Doubles
+from unclasp.metrics import Average, Bools, Counts, Doubles, Root
 
 Bucket = Literal["single", "two", "all"]
 BUCKETS: Final[tuple[Bucket, ...]] = ("single", "two", "all")
 """One hand present; both present (however many joints are valid); both pooled, which is not the mean of the two."""
-WORST_KEPT: Final = 20
+WORST_KEPT: Final = 100
 """How many of the worst samples an accumulator remembers."""
 
 _FRACTION_BITS: Final = 40
@@ -34,8 +34,8 @@ class SampleScore:
     """Both hands are present."""
     errors: Doubles
     """(42,) mm, `metrics.joint_errors`."""
-    plane_errors: Doubles
-    """(42,) pixels of a 256 x 256 crop, `metrics.plane_errors`."""
+    plane_errors: Doubles | None
+    """(42,) pixels of a 256 x 256 crop, `metrics.plane_errors`; None for predictions without a place in the picture."""
     valid: Bools
     """(42,) joint counts."""
     wrist_offset_error: float | None = None
@@ -47,7 +47,7 @@ class SampleScore:
 
     @property
     def mean_error(self) -> float:
-        """Mean over the sample's valid joints in mm, wrists included; NaN where there are none."""
+        """Mean over the sample's valid joints in mm, roots included; NaN where there are none."""
         return float(self.errors[self.valid].mean()) if self.valid.any() else math.nan
 
 
@@ -76,6 +76,7 @@ class Scores:
     error_sums: _Integers = field(default_factory=lambda: _integers(2, NUM_JOINTS))
     plane_sums: _Integers = field(default_factory=lambda: _integers(2, NUM_JOINTS))
     joints: Counts = field(default_factory=lambda: np.zeros((2, NUM_JOINTS), dtype=np.int64))
+    plane_joints: Counts = field(default_factory=lambda: np.zeros((2, NUM_JOINTS), dtype=np.int64))
     pck: Counts = field(
         default_factory=lambda: np.zeros((2, NUM_JOINTS, len(metrics.PCK_THRESHOLDS) + 1), dtype=np.int64)
     )
@@ -94,7 +95,9 @@ class Scores:
             UnclaspError: An error of a valid joint is not a finite number.
         """
         valid, bucket = score.valid, int(score.interacting)
-        errors, plane = (np.where(valid, values, 0.0) for values in (score.errors, score.plane_errors))
+        in_plane = valid & (score.plane_errors is not None)
+        errors = np.where(valid, score.errors, 0.0)
+        plane = np.zeros(NUM_JOINTS) if score.plane_errors is None else np.where(valid, score.plane_errors, 0.0)
         offset = score.wrist_offset_error
         if not all(np.all(np.abs(value) < _LARGEST) for value in (errors, plane, offset or 0.0)):
             raise UnclaspError(f"the prediction for {score.name} is not finite; are the weights damaged?")
@@ -102,6 +105,7 @@ class Scores:
         self.error_sums[bucket] += _exact(errors)
         self.plane_sums[bucket] += _exact(plane)
         self.joints[bucket] += valid
+        self.plane_joints[bucket] += in_plane
         self.pck[bucket] += metrics.pck_counts(errors[None], valid[None])
         if offset is not None:
             self.wrist_offset_sum += _exact(np.array([offset]))
@@ -111,7 +115,7 @@ class Scores:
             self.handedness_seen += 1
         if score.confusion is not None:
             self.confusion += score.confusion
-        if valid.any():
+        if valid.any() and (len(self.worst) < WORST_KEPT or score.mean_error >= self.worst[-1][1]):
             self.worst = _worst((*self.worst, (score.name, score.mean_error)))
 
     def __add__(self, other: Self) -> "Scores":
@@ -121,6 +125,7 @@ class Scores:
             error_sums=self.error_sums + other.error_sums,
             plane_sums=self.plane_sums + other.plane_sums,
             joints=self.joints + other.joints,
+            plane_joints=self.plane_joints + other.plane_joints,
             pck=self.pck + other.pck,
             wrist_offset_sum=self.wrist_offset_sum + other.wrist_offset_sum,
             wrist_offsets=self.wrist_offsets + other.wrist_offsets,
@@ -136,19 +141,28 @@ class Scores:
 
     def joint_errors(self, bucket: Bucket) -> Doubles:
         """Return each joint's mean error (42,) in mm; NaN where the joint was never valid."""
-        return _means(*self._joint_sums(self.error_sums, bucket, kept=np.ones(NUM_JOINTS, dtype=np.bool_)))
+        rows = _rows(bucket)
+        return _means(_pooled(self.error_sums, rows), self.joints[rows].sum(axis=0))
 
-    def mpjpe(self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True) -> float:
-        """Return `metrics.mpjpe` in mm over the 42 joints, or over the 40 that are not wrists."""
-        return metrics.mean_of_joints(*self._joint_sums(self.error_sums, bucket, kept=_kept(wrists)), average)
+    def mpjpe(self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True, root: Root = "wrist") -> float:
+        """Return `metrics.mpjpe` in mm over the 42 joints, or without the two that hands were aligned by."""
+        rows, kept = _rows(bucket), _kept(wrists, root)
+        return metrics.mean_of_joints(
+            _pooled(self.error_sums, rows)[kept], self.joints[rows].sum(axis=0)[kept], average
+        )
 
-    def plane_error(self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True) -> float:
+    def plane_error(
+        self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True, root: Root = "wrist"
+    ) -> float:
         """Return the mean in-plane error in pixels of a 256 x 256 crop, averaged as `mpjpe` is."""
-        return metrics.mean_of_joints(*self._joint_sums(self.plane_sums, bucket, kept=_kept(wrists)), average)
+        rows, kept = _rows(bucket), _kept(wrists, root)
+        return metrics.mean_of_joints(
+            _pooled(self.plane_sums, rows)[kept], self.plane_joints[rows].sum(axis=0)[kept], average
+        )
 
-    def pck_curve(self, bucket: Bucket, *, wrists: bool = False) -> Doubles:
-        """Return `metrics.pck_curve` at `metrics.PCK_THRESHOLDS`."""
-        return metrics.pck_from_counts(self.pck[_rows(bucket)].sum(axis=0)[_kept(wrists)])
+    def pck_curve(self, bucket: Bucket, *, wrists: bool = False, root: Root = "wrist") -> Doubles:
+        """Return `metrics.pck_curve` at `metrics.PCK_THRESHOLDS`, with or without the joints of alignment."""
+        return metrics.pck_from_counts(self.pck[_rows(bucket)].sum(axis=0)[_kept(wrists, root)])
 
     def mrrpe(self) -> float:
         """Return `metrics.mrrpe` in mm; NaN if no sample told it."""
@@ -158,18 +172,17 @@ class Scores:
         """Return `metrics.handedness_accuracy`; NaN if no sample told it."""
         return self.handedness_right / self.handedness_seen if self.handedness_seen else math.nan
 
-    def _joint_sums(self, sums: _Integers, bucket: Bucket, *, kept: Bools) -> tuple[Doubles, Counts]:
-        rows = _rows(bucket)
-        pooled = cast(_Integers, sums[rows].sum(axis=0))
-        return _inexact(pooled[kept]), self.joints[rows].sum(axis=0)[kept]
-
 
 def _rows(bucket: Bucket) -> slice:
     return {"single": slice(0, 1), "two": slice(1, 2), "all": slice(0, 2)}[bucket]
 
 
-def _kept(wrists: bool) -> Bools:
-    return np.ones(NUM_JOINTS, dtype=np.bool_) if wrists else metrics.WITHOUT_WRISTS
+def _kept(wrists: bool, root: Root) -> Bools:
+    return np.ones(NUM_JOINTS, dtype=np.bool_) if wrists else metrics.WITHOUT_ROOTS[root]
+
+
+def _pooled(sums: _Integers, rows: slice) -> Doubles:
+    return _inexact(cast(_Integers, sums[rows].sum(axis=0)))
 
 
 def _means(total: Doubles, count: Counts) -> Doubles:

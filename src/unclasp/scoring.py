@@ -1,8 +1,8 @@
 """One predicted sample against its annotation.
 
-The way of a prediction: 2.5D pose in the crop, back through the crop's matrix to the picture, absolute depth from the
-protocol's source, un-projection of every joint with its own depth, and then the measures. Only stored annotations are
-scored against: a joint that falls outside the crop still counts.
+The way of a 2.5D prediction: pose in the crop, back through the crop's matrix to the picture, absolute depth from the
+protocol's source, un-projection of every joint with its own depth, and then the measures. A prediction in mm goes to
+the measures as it is. Only stored annotations are scored against: a joint that falls outside the crop still counts.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from unclasp import geometry, metrics
 from unclasp.batch import BoolArray, Sample
 from unclasp.errors import UnclaspError
 from unclasp.hands import ROOTS
-from unclasp.report import Protocol
+from unclasp.protocol import Protocol
 from unclasp.scores import SampleScore
 
 Array = npt.NDArray[np.floating]
@@ -27,58 +27,9 @@ class External:
     """Boxes and depths from another program, such as RootNet, by the name of the sample."""
 
     boxes: Mapping[str, Array] = field(default_factory=dict)
-    """(4,) x1, y1, x2, y2 px, already expanded; for `box_source="given"`."""
+    """(4,) x1, y1, x2, y2 px, already expanded; for `box_source` "given" and "rootnet"."""
     root_depths: Mapping[str, Array] = field(default_factory=dict)
-    """(2,) mm, absolute depth of the right and of the left wrist; for `depth_source="given"`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PosePredictions:
-    """The predictions of any method for a whole data set, in the data set's order."""
-
-    pose_2p5d: Array
-    """(N, 42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist."""
-    image_size: int
-    """Side of the crops in pixels; the crops are the protocol's."""
-    root_depth: Array | None = None
-    """(N,) mm, depth of the left wrist minus that of the right wrist."""
-    presence: Array | None = None
-    """(N, 2) probability of the right and of the left hand."""
-    names: tuple[str, ...] | None = None
-    """Names of the samples, where known; the data set's have to agree."""
-
-    def __post_init__(self) -> None:
-        count = len(self.pose_2p5d)
-        shapes = {"pose_2p5d": (count, 42, 3), "root_depth": (count,), "presence": (count, 2)}
-        for name, shape in shapes.items():
-            array = getattr(self, name)
-            if array is not None and array.shape != shape:
-                raise UnclaspError(f"{name} must have shape {shape}, got {array.shape}")
-        if self.names is not None and len(self.names) != count:
-            raise UnclaspError(f"there are {count} poses but {len(self.names)} names")
-
-    @classmethod
-    def from_heatmaps(
-        cls, joints: Array, *, size: int, image_size: int = 256, depth_range: float = 400.0,
-        root_depth: Array | None = None, presence: Array | None = None, names: tuple[str, ...] | None = None,
-    ) -> Self:  # fmt: skip
-        """Convert from the heat-map units of the InterHand2.6M line.
-
-        Args:
-            joints: (N, 42, 3) in a volume of size x size x size, whose depth spans `depth_range` about the wrist.
-            size: 64 for InterNet and DIGIT, 256 for A2J-Transformer.
-            image_size: Side of the crops in pixels.
-            depth_range: mm.
-            root_depth: (N,) in 64 bins over `depth_range`, as InterNet gives it, whatever `size` is.
-            presence: (N, 2) probability of the right and of the left hand.
-            names: Names of the samples.
-        """
-        joints = joints.astype(np.float64)
-        depth = (joints[..., 2:] / size - 0.5) * depth_range
-        pose = np.concatenate([joints[..., :2] * (image_size / size), depth], axis=-1)
-        if root_depth is not None:
-            root_depth = (root_depth.astype(np.float64) / 64 - 0.5) * depth_range
-        return cls(pose_2p5d=pose, image_size=image_size, root_depth=root_depth, presence=presence, names=names)
+    """(2,) mm, absolute depth of the right and of the left wrist; for `depth_source` "given" and "rootnet"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,25 +77,35 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was predicted for one sample."""
+    """What was predicted for one sample: a 2.5D pose, or joints in mm."""
 
-    pose_2p5d: Array
     image_size: int
-    presence: Array | None
-    root_depth: float | None
-    parts: npt.NDArray[np.int64] | None = None
+    """Side of the protocol's crop in pixels."""
+    pose_2p5d: Array | None = None
+    """(42, 3) u, v in pixels of the protocol's crop, depth in mm relative to the joint's own wrist."""
+    joints_cam: Array | None = None
+    """(42, 3) mm, in the camera frame, or from a point of each hand's own if `relative`."""
+    relative: bool = False
+    """`joints_cam` has no place in the camera frame, nor do the hands have one to each other."""
+    presence: Array | None = None
+    """(2,) probability of the right and of the left hand."""
+    root_depth: float | None = None
+    """mm, depth of the left wrist minus that of the right wrist."""
+    parts: npt.NDArray[np.integer] | None = None
+    """(h, w) part classes."""
 
 
 def crop_box(sample: Sample, protocol: Protocol, external: External) -> Array:
     """Return the square box (x1, y1, x2, y2) px of the crop that the protocol prescribes."""
     if protocol.box_source == "annotated":
         return geometry.square_box(sample.box.astype(np.float64), protocol.box_expansion)
-    return geometry.square_box(_given(external.boxes, sample.name, (4,), "box"), 1.0)
+    return geometry.square_box(_given(external.boxes, sample.name, (4,), "box", protocol.box_source), 1.0)
 
 
-def _given(values: Mapping[str, Array], name: str, shape: tuple[int, ...], what: str) -> Array:
+def _given(values: Mapping[str, Array], name: str, shape: tuple[int, ...], what: str, source: str) -> Array:
     if name not in values:
-        raise UnclaspError(f"the protocol takes each {what} from outside, but none is given for {name}")
+        where = "RootNet's file" if source == "rootnet" else "outside"
+        raise UnclaspError(f"the protocol takes each {what} from {where}, but none is given for {name}")
     value = np.asarray(values[name], dtype=np.float64)
     if value.shape != shape:
         raise UnclaspError(f"the {what} given for {name} must have shape {shape}, got {value.shape}")
@@ -155,20 +116,45 @@ def score(answer: Answer, truth: Truth, protocol: Protocol, external: External) 
     """Measure one answer.
 
     Raises:
-        UnclaspError: The protocol needs what is not there, or the part classes have another size than the true ones.
+        UnclaspError: The protocol needs what is not there, a predicted hand cannot be scaled, or the part classes have
+            another size than the true ones.
     """
-    pose = answer.pose_2p5d.astype(np.float64)
-    depths = _root_depths(answer, truth, protocol, external)
+    joints, wrists = _joints_and_wrists(answer, truth, protocol, external)
+    valid = metrics.usable_joints(truth.valid, root=protocol.root, scaling=protocol.scaling)
+    errors = metrics.joint_errors(joints, truth.joints_cam, root=protocol.root, scaling=protocol.scaling)
+    if protocol.scaling == "bone" and np.isfinite(joints).all() and not np.isfinite(errors[valid]).all():
+        raise UnclaspError(f"a hand predicted for {truth.name} cannot be scaled: its wrist and middle MCP coincide")
+    offset = None
+    if wrists is not None and truth.wrists_known:
+        offset = float(metrics.wrist_offset_errors(wrists, truth.joints_cam[list(ROOTS)]))
     return SampleScore(
         name=truth.name,
         interacting=bool(truth.hand_type.all()),
-        errors=metrics.joint_errors(_in_camera(pose, depths, truth), truth.joints_cam),
-        plane_errors=metrics.plane_errors(pose[:, :2], truth.pose_2p5d[:, :2], answer.image_size),
-        valid=truth.valid,
-        wrist_offset_error=_wrist_offset_error(answer, truth, right_depth=depths[0]),
+        errors=errors,
+        plane_errors=_plane_errors(answer, truth),
+        valid=valid,
+        wrist_offset_error=offset,
         handedness_correct=_handedness_correct(answer, truth),
         confusion=_confusion(answer, truth),
     )
+
+
+def _joints_and_wrists(
+    answer: Answer, truth: Truth, protocol: Protocol, external: External
+) -> tuple[Array, Array | None]:
+    """Return the joints (42, 3) mm, and both wrists (2, 3) mm as MRRPE compares them, if the answer tells them."""
+    roots = list(ROOTS)
+    if answer.joints_cam is not None:
+        given = answer.joints_cam.astype(np.float64)
+        return given, None if answer.relative else given[roots]
+    if answer.pose_2p5d is None:
+        raise UnclaspError(f"nothing is predicted for {truth.name}: give pose_2p5d or joints_cam")
+    pose = answer.pose_2p5d.astype(np.float64)
+    depths = _root_depths(answer, truth, protocol, external)
+    joints = _in_camera(pose, depths, truth)
+    if answer.root_depth is None:
+        return joints, None
+    return joints, _in_camera(pose, np.array([depths[0], depths[0] + answer.root_depth]), truth)[roots]
 
 
 def _root_depths(answer: Answer, truth: Truth, protocol: Protocol, external: External) -> Array:
@@ -176,8 +162,8 @@ def _root_depths(answer: Answer, truth: Truth, protocol: Protocol, external: Ext
     true_depths = truth.joints_cam[list(ROOTS), 2]
     if protocol.depth_source == "gt":
         return true_depths
-    if protocol.depth_source == "given":
-        return _given(external.root_depths, truth.name, (2,), "pair of wrist depths")
+    if protocol.depth_source in ("given", "rootnet"):
+        return _given(external.root_depths, truth.name, (2,), "pair of wrist depths", protocol.depth_source)
     if answer.root_depth is None:
         raise UnclaspError(
             'depth_source="relative" needs a model that predicts the wrist offset: use "gt", or turn on root_depth_head'
@@ -197,13 +183,20 @@ def _in_camera(pose: Array, root_depths: Array, truth: Truth) -> Array:
     )
 
 
-def _wrist_offset_error(answer: Answer, truth: Truth, *, right_depth: float) -> float | None:
-    roots = list(ROOTS)
-    if answer.root_depth is None or not truth.wrists_known:
+def _plane_errors(answer: Answer, truth: Truth) -> npt.NDArray[np.float64] | None:
+    in_plane: Array | None
+    if answer.joints_cam is None:
+        in_plane = None if answer.pose_2p5d is None else answer.pose_2p5d.astype(np.float64)[:, :2]
+    elif answer.relative:
+        in_plane = None
+    else:
+        # What stands at joints that are not annotated is not looked at, and may lie in the camera's own plane.
+        safe = np.where(truth.valid[:, None], answer.joints_cam.astype(np.float64), 1.0)
+        pixels = geometry.project(safe, truth.focal, truth.princpt)
+        in_plane = geometry.apply_affine(truth.crop_from_image, pixels)
+    if in_plane is None:
         return None
-    depths = np.array([right_depth, right_depth + answer.root_depth])
-    predicted = _in_camera(answer.pose_2p5d.astype(np.float64), depths, truth)[roots]
-    return float(metrics.wrist_offset_errors(predicted, truth.joints_cam[roots]))
+    return metrics.plane_errors(in_plane, truth.pose_2p5d[:, :2], answer.image_size)
 
 
 def _handedness_correct(answer: Answer, truth: Truth) -> bool | None:

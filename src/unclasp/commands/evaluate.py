@@ -1,32 +1,57 @@
 """`unclasp evaluate`."""
 
-from dataclasses import dataclass
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from unclasp.commands.arguments import parse
+from unclasp.errors import UnclaspError
+from unclasp.protocol import Protocol
+from unclasp.scores import WORST_KEPT
+
+if TYPE_CHECKING:
+    from unclasp.data import Dataset
+    from unclasp.evaluate import Progress
+    from unclasp.report import Report
+    from unclasp.scoring import External
 
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Score a model: MPJPE, MRRPE, handedness, PCK and AUC, part segmentation, with the whole protocol."""
+    """Score a model or a file of predictions: MPJPE, MRRPE, handedness, PCK and AUC, parts, with the whole protocol."""
 
     data: Annotated[str, tyro.conf.Positional]
-    """synthetic:test, or interhand:ROOT[:SPLIT]."""
+    """synthetic:test, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT."""
     weights: Path | None = None
     """A weights file; the shipped small model if not given."""
     mean_pose: bool = False
     """Score the data set's own mean pose instead of a model: what knowing nothing of the picture gives."""
+    predictions: Path | None = None
+    """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
+    save_predictions: Path | None = None
+    """Write the model's predictions to this file (.npz or .json); scored again, they give the same figures."""
+    protocol: Annotated[Protocol, tyro.conf.arg(name="")] = field(default_factory=Protocol)
+    """The choices behind the figures."""
+    rootnet: Path | None = None
+    """RootNet's file, for --depth-source rootnet and --box-source rootnet."""
     limit: int | None = None
     """Only the first so many pictures."""
+    worst: int = 0
+    """Name the so many worst pictures, with their mean error: up to 100."""
     batch_size: int = 32
     """Crops per forward pass."""
     workers: int = 2
-    """Loader processes."""
+    """Loader processes per device."""
     device: str = "cpu"
     """cpu, cuda or mps."""
+    devices: int = 1
+    """How many devices, one process each; the figures do not depend on it."""
     out: Path | None = None
     """Also write the report as JSON."""
     json: bool = False
@@ -36,21 +61,112 @@ class EvaluateArguments:
 def evaluate(words: list[str]) -> int:
     """Run `unclasp evaluate`."""
     arguments = parse(EvaluateArguments, words, "evaluate")
-    from unclasp.checkpoint import load_model, shipped_weights
+    _check(arguments)
     from unclasp.data import open_dataset
-    from unclasp.evaluate import evaluate as run
-    from unclasp.evaluate import mean_pose
 
     dataset = open_dataset(arguments.data)
-    path = arguments.weights or shipped_weights()
-    model, config = load_model(path)
-    size = config.model.image_size
-    scored = mean_pose(dataset, image_size=size, limit=arguments.limit) if arguments.mean_pose else model
-    report = run(
-        scored.to(arguments.device), dataset, image_size=size, batch_size=arguments.batch_size,
-        device=arguments.device, limit=arguments.limit, workers=arguments.workers,
-    ).named(model="mean pose" if arguments.mean_pose else path.stem, dataset=arguments.data)  # fmt: skip
+    with _progress() as progress:
+        report = _report(arguments, dataset, progress)
+    if report is None:  # the first process reports
+        return 0
     if arguments.out is not None:
         report.save(arguments.out)
-    print(report.to_json() if arguments.json else report)
+    if arguments.json:
+        print(report.to_json())
+    else:
+        worst = f"\n\nworst pictures\n{report.worst_lines(arguments.worst)}" if arguments.worst else ""
+        print(f"{report}{worst}")
     return 0
+
+
+def _check(arguments: EvaluateArguments) -> None:
+    protocol = arguments.protocol
+    given = (arguments.weights, arguments.mean_pose, arguments.predictions)
+    methods = [flag for flag, value in zip(("--weights", "--mean-pose", "--predictions"), given, strict=True) if value]
+    if len(methods) > 1:
+        raise UnclaspError(f"{' and '.join(methods)} exclude each other: one thing is scored at a time")
+    if arguments.predictions is not None and (arguments.save_predictions is not None or arguments.devices != 1):
+        raise UnclaspError("--predictions has nothing to save and runs in one process; leave out the other option")
+    if "given" in (protocol.depth_source, protocol.box_source):
+        raise UnclaspError("depths and boxes are given to the library only; the command line has rootnet")
+    if protocol.needs_rootnet and arguments.rootnet is None:
+        raise UnclaspError("--depth-source or --box-source rootnet needs RootNet's file: add --rootnet FILE")
+    if arguments.rootnet is not None and not protocol.needs_rootnet:
+        raise UnclaspError("--rootnet is not used: add --depth-source rootnet, --box-source rootnet, or both")
+    for flag, value, least, most in (
+        ("--devices", arguments.devices, 1, math.inf), ("--worst", arguments.worst, 0, WORST_KEPT),
+        ("--batch-size", arguments.batch_size, 1, math.inf), ("--workers", arguments.workers, 0, math.inf),
+    ):  # fmt: skip
+        if not least <= value <= most:
+            told = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise UnclaspError(f"{flag} must be {told}, got {value}")
+    saved = arguments.save_predictions
+    if saved is not None and saved.suffix not in (".npz", ".json"):
+        raise UnclaspError(f"predictions are written as .npz or .json, got {saved}")
+
+
+def _report(arguments: EvaluateArguments, dataset: "Dataset", progress: "Progress") -> "Report | None":
+    from unclasp.evaluate import score_predictions
+    from unclasp.prediction_file import read_predictions
+
+    external, notes = _external(arguments, dataset)
+    options: dict[str, Any] = {
+        "protocol": arguments.protocol, "external": external, "limit": arguments.limit, "progress": progress,
+    }  # fmt: skip
+    if arguments.predictions is not None:
+        report: Report | None = score_predictions(read_predictions(arguments.predictions), dataset, **options)
+        name = arguments.predictions.stem
+    else:
+        report, name = _run_model(arguments, dataset, options)
+    return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes)
+
+
+def _run_model(
+    arguments: EvaluateArguments, dataset: "Dataset", options: dict[str, Any]
+) -> "tuple[Report | None, str]":
+    from unclasp.checkpoint import load_model, shipped_weights
+    from unclasp.evaluate import Recorder, mean_pose
+    from unclasp.evaluate import evaluate as run
+    from unclasp.prediction_file import write_predictions
+    from unclasp.ranks import evaluate_over, launch, under_torchrun
+
+    path = arguments.weights or shipped_weights()
+    model, config = load_model(path)
+    size, name = config.model.image_size, path.stem
+    recorder = None if arguments.save_predictions is None else Recorder()
+    options |= {
+        "image_size": size, "batch_size": arguments.batch_size, "workers": arguments.workers, "recorder": recorder,
+    }  # fmt: skip
+    scored: Any = model
+    if arguments.mean_pose:
+        name, given = "mean pose", {key: options[key] for key in ("protocol", "external", "limit")}
+        scored = mean_pose(dataset, image_size=size, **given)
+    if arguments.devices > 1 or under_torchrun():
+        report = evaluate_over(launch(arguments.device, arguments.devices), scored, dataset, **options)
+    else:
+        report = run(scored.to(arguments.device), dataset, device=arguments.device, **options)
+    if report is not None and recorder is not None and arguments.save_predictions is not None:
+        write_predictions(arguments.save_predictions, recorder.predictions(size))
+    return report, name
+
+
+def _external(arguments: EvaluateArguments, dataset: "Dataset") -> "tuple[External, dict[str, str]]":
+    from unclasp.scoring import External
+
+    if arguments.rootnet is None:
+        return External(), {}
+    from unclasp.data.rootnet import read_rootnet
+
+    rootnet = read_rootnet(arguments.rootnet, dataset)
+    return External(boxes=rootnet.boxes, root_depths=rootnet.root_depths), {"RootNet": arguments.rootnet.name}
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    """Yield what draws a progress bar, for people who watch."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("scoring", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,101 @@
+"""RootNet's boxes and wrist depths, as InterHand2.6M's authors distribute them for its val and test sets.
+
+A JSON list with one entry per annotation: `annot_id`, `bbox` (x, y, width, height) px, `abs_depth` (right, left) mm.
+The boxes are square and expanded already and must not be expanded again.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.data import Dataset
+from unclasp.data.lookup import annotation_ids_of, names_of
+from unclasp.errors import DataError
+
+Doubles = npt.NDArray[np.float64]
+
+
+class Rows(Mapping[str, Doubles]):
+    """Rows of an array by name: a dict of small arrays at a fraction of its memory."""
+
+    def __init__(self, rows: Mapping[str, int], values: Doubles) -> None:
+        self.rows, self.values_ = rows, values
+
+    def __getitem__(self, name: str) -> Doubles:
+        return np.asarray(self.values_[self.rows[name]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RootNet:
+    """What the file says, by the names of a data set's samples."""
+
+    boxes: Rows
+    """(4,) x1, y1, x2, y2 px, already expanded."""
+    root_depths: Rows
+    """(2,) mm, absolute depth of the right and of the left wrist."""
+
+
+def read_rootnet(path: Path | str, dataset: Dataset) -> RootNet:
+    """Read RootNet's file for a data set.
+
+    Args:
+        path: `rootnet_interhand2.6m_output_SPLIT.json`, or the older `…_all_test.json`.
+        dataset: Numbers its annotations.
+
+    Raises:
+        DataError: The file is missing or damaged, is of other data, or the data set does not number its annotations.
+    """
+    ids = annotation_ids_of(dataset)
+    if ids is None:
+        raise DataError(f"{path} goes by annotation ids, which this data set does not have; use InterHand2.6M")
+    known, boxes, depths = _read(Path(path))
+    row_of_id = {int(number): row for row, number in enumerate(known)}
+    if len(row_of_id) != len(known):
+        repeated = np.unique(known, return_counts=True)
+        raise DataError(f"{path} has annotation {repeated[0][repeated[1] > 1][0]} more than once; fetch it again")
+    missing = [int(number) for number in ids if int(number) not in row_of_id]
+    if missing:
+        told = ", ".join(str(number) for number in missing[:5])
+        raise DataError(
+            f"{path} lacks {len(missing)} of the {len(ids)} annotations of this data set, the first ones {told}; take "
+            "the file of the same split and release"
+        )
+    rows = {name: row_of_id[int(number)] for name, number in zip(names_of(dataset), ids, strict=True)}
+    return RootNet(boxes=Rows(rows, boxes), root_depths=Rows(rows, depths))
+
+
+def _read(path: Path) -> tuple[npt.NDArray[np.int64], Doubles, Doubles]:
+    try:
+        entries = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}); RootNet's files are a download of their own"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path} is not whole JSON ({error}); fetch it again") from error
+    try:
+        ids = np.array([int(entry["annot_id"]) for entry in entries], dtype=np.int64)
+        boxes = np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
+        depths = np.array([entry["abs_depth"] for entry in entries], dtype=np.float64).reshape(-1, 2)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} must be a list of annot_id, bbox (4 numbers) and abs_depth (2 numbers) "
+            f"({type(error).__name__}: {error}); fetch it again"
+        ) from error
+    wrong = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(depths).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1))
+    if len(ids) != len(boxes) or len(ids) != len(depths) or wrong.any():
+        where = f"annotation {ids[wrong][0]}" if wrong.any() else "some entries"
+        raise DataError(
+            f"{path}: {where} must have a box of 4 numbers with an area and 2 finite depths; fetch it again"
+        )
+    return ids, np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), depths

@@ -1,0 +1,96 @@
+"""Everything by which figures of one and the same model can differ, as named choices that every report prints.
+
+`Protocol` is also what `unclasp evaluate` takes as flags. The defaults are those of section 4.1 as A2J-Transformer's
+code has them: true depths and boxes, 42 joints, wrists as roots, no scaling.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from unclasp import metrics
+from unclasp.errors import UnclaspError
+from unclasp.metrics import Average, Root, Scaling
+
+DepthSource = Literal["gt", "relative", "rootnet", "given"]
+BoxSource = Literal["annotated", "rootnet", "given"]
+
+_DEPTHS: Final[dict[DepthSource, str]] = {
+    "gt": "ground-truth depth of each hand's wrist",
+    "relative": "ground-truth depth of the right wrist, or else of the left; the other by the predicted offset",
+    "rootnet": "RootNet's depth of each hand's wrist",
+    "given": "wrist depths given from outside",
+}
+_BOXES: Final[dict[BoxSource, str]] = {
+    "annotated": "annotated box, made square, times {expansion:g}",
+    "rootnet": "RootNet's box as it is, not expanded again",
+    "given": "boxes given from outside, made square, not expanded",
+}
+_AVERAGES: Final[dict[Average, str]] = {
+    "joint": "mean per joint over its valid samples, then over the {joints} joints (InterHand2.6M)",
+    "sample": "mean over all valid pairs of a sample and one of the {joints} joints (mmpose)",
+}
+_ROOTS: Final[dict[Root, str]] = {"wrist": "wrist", "middle_mcp": "middle MCP"}
+_SCALINGS: Final[dict[Scaling, str]] = {
+    "none": "scaling none",
+    "bone": "each predicted hand scaled by true over predicted length from wrist to middle MCP",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Everything by which figures for the same model can differ; the defaults are those of section 4.1."""
+
+    depth_source: DepthSource = "gt"
+    """Where the absolute wrist depths come from that lift 2.5D poses to camera space. gt (A2J-Transformer, mmpose) is
+    worth some 2.5 mm against rootnet (InterNet, DIGIT, Keypoint Transformer) on InterHand2.6M."""
+    box_source: BoxSource = "annotated"
+    """Where the crops come from. RootNet's boxes are not expanded again."""
+    box_expansion: float = 1.25
+    """Factor on annotated boxes after they were made square."""
+    average: Average = "joint"
+    """What MPJPE and the 2D error average first: joint (InterHand2.6M's evaluator) or sample (mmpose's)."""
+    joints: Literal[42, 40] = 42
+    """42 counts the two joints that hands are aligned by, whose error is 0, in MPJPE and in the 2D error; 40 does
+    not."""
+    root: Root = "wrist"
+    """What each hand is aligned by: wrist (model-free methods) or middle_mcp (IntagHand)."""
+    scaling: Scaling = "none"
+    """Whether predicted hands are scaled to the true size: none, or bone (IntagHand's and DIR's evaluators)."""
+    pck_wrists: bool = False
+    """Whether PCK and AUC count the wrists, or what else hands are aligned by; they lift the whole curve."""
+
+    def __post_init__(self) -> None:
+        choices = {
+            "depth_source": get_args(DepthSource), "box_source": get_args(BoxSource), "average": get_args(Average),
+            "joints": (42, 40), "root": get_args(Root), "scaling": get_args(Scaling),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                told = ", ".join(str(choice) for choice in allowed)
+                raise UnclaspError(f"{name} must be one of: {told}; got {getattr(self, name)!r}")
+        if not self.box_expansion > 0:
+            raise UnclaspError(f"box_expansion must be greater than 0, got {self.box_expansion}")
+
+    @property
+    def needs_rootnet(self) -> bool:
+        """Whether RootNet's file is needed."""
+        return "rootnet" in (self.depth_source, self.box_source)
+
+    def describe(self) -> dict[str, str]:
+        """Return the whole protocol in words, the fixed rules included."""
+        needed = "" if (self.root, self.scaling) == ("wrist", "none") else "; hands without a middle MCP do not count"
+        return {
+            "depth": _DEPTHS[self.depth_source],
+            "crop": _BOXES[self.box_source].format(expansion=self.box_expansion),
+            "alignment": f"each hand's own {_ROOTS[self.root]} subtracted; {_SCALINGS[self.scaling]}{needed}",
+            "MPJPE": _AVERAGES[self.average].format(joints=self.joints),
+            "buckets": "Single: one hand; Two: both hands, however many joints are valid; All: both pooled",
+            "valid": "annotated joints of hands whose wrist is annotated, inside the crop or not",
+            "PCK, AUC": (
+                f"valid joints pooled, {_ROOTS[self.root]}s {'in' if self.pck_wrists else 'out'}, 0-50 mm in 101 steps"
+            ),
+            "MRRPE": "right to left wrist, where both are valid; right one at the depth above, left one by offset",
+            "2D": "no alignment, pixels of a 256 x 256 crop, averaged as MPJPE",
+            "handedness": f"both hands right, threshold {metrics.PRESENCE_THRESHOLD:g}",
+            "parts": "33 classes at the resolution of the prediction, pixels pooled",
+        }

@@ -1,0 +1,146 @@
+"""`unclasp evaluate` as a command: models, files of predictions, the protocol's flags and what does not go together."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from unclasp.checkpoint import save_weights
+from unclasp.cli import main
+from unclasp.config import tiny
+from unclasp.data.interhand import InterHand
+from unclasp.model import build
+from unclasp.prediction_file import FORMAT
+from unclasp.protocol import Protocol
+
+GOLDEN = Path(__file__).parent / "data" / "golden" / "interhand_mini"
+REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    save_weights(path, build(tiny().model).state_dict(), tiny())
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = GOLDEN) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", f"interhand:{data}:test", *map(str, words)])
+    told = capsys.readouterr()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, told.out, told.err
+
+
+def report_of(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = GOLDEN) -> dict[str, Any]:
+    code, told, error = run(capsys, *words, "--json", "--workers", "0", data=data)
+    assert code == 0, error
+    content: dict[str, Any] = json.loads(told)
+    return content
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_saved_predictions_get_the_figures_of_the_model(
+    capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"saved{suffix}"
+    model = report_of(capsys, "--weights", weights, "--save-predictions", path)
+    again = report_of(capsys, "--predictions", path)
+    for key in ("figures", "joint_errors", "pck", "worst", "samples", "protocol", "image_size", "dataset"):
+        assert model[key] == again[key], key
+    assert model["figures"]["mrrpe_mm"] > 0 and model["figures"]["handedness_accuracy"] is not None
+    assert (model["model"], again["model"]) == ("mine", "saved")
+    assert again["notes"] == {"predictions": "2.5D poses in 64 px crops as above"}
+
+
+def test_the_protocol_is_flags_and_is_printed(
+    capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
+) -> None:
+    flags = {
+        "--depth-source": "relative", "--box-expansion": "1.5", "--average": "sample", "--joints": "40",
+        "--root": "middle_mcp", "--scaling": "bone",
+    }  # fmt: skip
+    words = [word for pair in flags.items() for word in pair]
+    out = tmp_path / "report.json"
+    code, told, error = run(capsys, "--weights", weights, *words, "--pck-wrists", "--out", out, "--workers", "0")
+    assert code == 0, error
+    wanted = Protocol(
+        depth_source="relative", box_expansion=1.5, average="sample", joints=40, root="middle_mcp", scaling="bone",
+        pck_wrists=True,
+    )  # fmt: skip
+    content = json.loads(out.read_text())
+    assert Protocol(**content["protocol"]) == wanted
+    for name, words_ in wanted.describe().items():
+        assert f"{name}: {words_}" in told and content["protocol_in_words"][name] == words_
+
+
+def test_the_worst_pictures_are_named(capsys: pytest.CaptureFixture[str], weights: Path) -> None:
+    worst = report_of(capsys, "--weights", weights)["worst"]
+    code, told, _ = run(capsys, "--weights", weights, "--worst", "3", "--workers", "0")
+    assert code == 0
+    listed = told.split("worst pictures\n")[1].splitlines()
+    assert [line.split()[-1] for line in listed] == [name for name, _ in worst[:3]]
+    assert [float(line.split()[0]) for line in listed] == [pytest.approx(error, abs=0.005) for _, error in worst[:3]]
+    assert worst == sorted(worst, key=lambda pair: -pair[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--predictions", "a.npz", "--mean-pose"), "--mean-pose and --predictions exclude each other"),
+        (("--predictions", "a.npz", "--save-predictions", "b.npz"), "--predictions has nothing to save"),
+        (("--predictions", "a.npz", "--devices", "2"), "--predictions has nothing to save and runs in one process"),
+        (("--predictions", "a.npz"), "there is no file of predictions a.npz"),
+        (("--save-predictions", "b.csv"), "predictions are written as .npz or .json, got b.csv"),
+        (("--depth-source", "rootnet"), "--depth-source or --box-source rootnet needs RootNet's file"),
+        (("--box-source", "rootnet"), "--depth-source or --box-source rootnet needs RootNet's file"),
+        (("--rootnet", "a.json"), "--rootnet is not used: add --depth-source rootnet"),
+        (("--depth-source", "given"), "depths and boxes are given to the library only"),
+        (("--devices", "0"), "--devices must be at least 1, got 0"),
+        (("--worst", "101"), "--worst must be from 0 to 100, got 101"),
+        (("--limit", "0", "--workers", "0"), "there is nothing to evaluate"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    code, out, error = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert error.startswith(f"error: {told}") and error.count("\n") == 1
+
+
+def save_moved(path: Path, data: Path, move: np.ndarray, joints: slice) -> None:
+    """Write the true joints of a data set, some of them moved (mm, camera frame)."""
+    samples = [
+        sample for dataset in [InterHand(data, "test")] for sample in map(dataset.__getitem__, range(len(dataset)))
+    ]
+    poses = np.stack([np.where(sample.valid[:, None], sample.joints_cam, [0, 0, 500]) for sample in samples])
+    poses = poses.astype(np.float64)
+    poses[:, joints] += move
+    names = np.array([sample.name for sample in samples])
+    np.savez(path, format=FORMAT, space="camera", joints=poses, names=names)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs the real frames in {REAL}")
+def test_known_errors_on_real_frames(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Perfect predictions are 0; fingers moved by (2, 3, 6) mm are 7 mm off, in 40 joints and 20/21 of it in 42."""
+    save_moved(tmp_path / "perfect.npz", REAL, np.zeros(3), slice(0, 42))
+    perfect = report_of(capsys, "--predictions", tmp_path / "perfect.npz", data=REAL)
+    assert perfect["samples"] == {"single": 2, "two": 1, "all": 3}
+    for name in ("mpjpe_single_mm", "mpjpe_two_mm", "mpjpe_all_mm", "mrrpe_mm", "plane_all_px"):
+        assert perfect["figures"][name] == 0
+    assert perfect["figures"]["auc_all"] == 1
+    save_moved(tmp_path / "right.npz", REAL, np.array([2.0, 3.0, 6.0]), slice(0, 20))
+    moved = report_of(capsys, "--predictions", tmp_path / "right.npz", "--joints", "40", data=REAL)
+    told = {name: error for name, error in moved["joint_errors"].items() if error is not None}
+    assert {name[0] for name in told} == {"r", "l"}
+    for name, error in told.items():
+        assert error == pytest.approx(7 if name[0] == "r" and name != "r_wrist" else 0, abs=1e-9)
+    save_moved(tmp_path / "hand.npz", REAL, np.array([0.0, 9.0, 12.0]), slice(21, 42))
+    shifted = report_of(capsys, "--predictions", tmp_path / "hand.npz", data=REAL)
+    assert shifted["figures"]["mpjpe_all_mm"] == pytest.approx(0, abs=1e-9)
+    assert shifted["figures"]["mrrpe_mm"] == pytest.approx(15, abs=1e-9)

@@ -1,0 +1,130 @@
+"""Evaluation over processes, as torchrun starts them, against a single one."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from unclasp.batch import Sample
+from unclasp.checkpoint import save_weights
+from unclasp.cli import main
+from unclasp.config import tiny
+from unclasp.data.interhand import annotation_entries, annotation_path
+from unclasp.errors import UnclaspError
+from unclasp.model import build
+from unclasp.prediction_file import read_predictions
+from unclasp.ranks import launch
+
+MakeSample = Callable[..., Sample]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "tiny.safetensors"
+    save_weights(path, build(tiny().model).state_dict(), tiny())
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path, make_sample: MakeSample) -> Path:
+    """Seven pictures in InterHand2.6M's layout."""
+    files: dict[str, dict] = {"data": {"images": [], "annotations": []}, "camera": {}, "joint_3d": {}}
+    for index in range(7):
+        sample = make_sample(index, hands=("interacting", "right", "left")[index % 3])
+        name = f"Capture{index}/seq/cam400001/image{index}.png"
+        entries = annotation_entries(sample, index, index, name)
+        files["data"]["images"].append(entries["image"])
+        files["data"]["annotations"].append(entries["annotation"])
+        files["camera"][str(index)] = entries["camera"]
+        files["joint_3d"][str(index)] = entries["joint_3d"]
+        picture = tmp_path / "data" / "images" / "test" / name
+        picture.parent.mkdir(parents=True)
+        cv2.imwrite(str(picture), sample.image[..., ::-1])
+    for kind, content in files.items():
+        path = annotation_path(tmp_path / "data", "test", kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    return tmp_path / "data"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def rank_of_two(rank: int, port: int, words: list[str], log: Path) -> None:
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    with log.open("w") as told, contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        try:
+            main(words)
+        finally:
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+
+
+def run_two(words: list[str], logs: Path) -> list[tuple[int | None, str]]:
+    """Run a command in two processes; return exit code and output of each."""
+    context, port = multiprocessing.get_context("fork"), free_port()
+    logs.mkdir()
+    files = [logs / f"{rank}.txt" for rank in range(2)]
+    ranks = [context.Process(target=rank_of_two, args=(rank, port, words, files[rank])) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(timeout=120)
+    return [(process.exitcode, file.read_text()) for process, file in zip(ranks, files, strict=True)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_two_processes_report_what_one_does(root: Path, weights: Path, tmp_path: Path, batch_size: int) -> None:
+    """Seven pictures do not divide by two, nor into batches of two; one batch of eight leaves a process without any."""
+    words = ["evaluate", f"interhand:{root}:test", "--weights", str(weights), "--workers", "0"]
+    words += ["--batch-size", str(batch_size)]
+    alone, both = tmp_path / "alone.json", tmp_path / "both.json"
+    with pytest.raises(SystemExit) as exit_:
+        main([*words, "--out", str(alone), "--save-predictions", str(tmp_path / "alone.npz")])
+    assert exit_.value.code == 0
+    saved = ["--save-predictions", str(tmp_path / "both.npz")]
+    (first, told), (second, told_by_second) = run_two(
+        [*words, "--devices", "2", "--out", str(both), *saved], tmp_path / "logs"
+    )
+    assert (first, second) == (0, 0), told + told_by_second
+    assert json.loads(alone.read_text())["samples"] == {"single": 4, "two": 3, "all": 7}
+    assert both.read_bytes() == alone.read_bytes()
+    assert "MPJPE mm" in told and "MPJPE mm" not in told_by_second
+    one, two = (read_predictions(tmp_path / f"{name}.npz") for name in ("alone", "both"))
+    assert one.names == two.names
+    np.testing.assert_array_equal(one.pose_2p5d, two.pose_2p5d)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_an_error_in_any_process_ends_all_of_them(root: Path, weights: Path, tmp_path: Path) -> None:
+    """The picture of sample 2 is the second process's."""
+    (root / "images" / "test" / "Capture2" / "seq" / "cam400001" / "image2.png").write_bytes(b"damaged")
+    words = ["evaluate", f"interhand:{root}:test", "--weights", str(weights), "--workers", "0", "--batch-size", "2"]
+    (first, told), (second, _) = run_two([*words, "--devices", "2"], tmp_path / "logs")
+    assert (first, second) == (2, 0)
+    assert "error: " in told and "image2.png is not a picture that can be decoded" in told and "Traceback" not in told
+
+
+def test_processes_and_devices_have_to_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UnclaspError, match="torchrun has started 2 processes on this machine; say --devices 2"):
+        launch("cpu", 4)
