@@ -127,3 +127,5 @@ class Prediction(NamedTuple):
     """(B, 2) logits of right and left hand being in the picture; None without that head."""
     root_depth: "Tensor | None"
     """(B,) mm, depth of the left wrist minus that of the right wrist; None without that head."""
+    confidence: "Tensor | None" = None
+    """(B, 42) logits of each joint being within `model.confidence.WITHIN` of the truth; None without that head."""

@@ -78,6 +78,16 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     return model.eval(), config
 
 
+def load_notes(path: Path | str) -> dict[str, Any]:
+    """Return the notes of a weights file.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    notes: dict[str, Any] = json.loads(_read(Path(path))[1].get("notes", "{}"))
+    return notes
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:

@@ -81,6 +81,8 @@ class ModelConfig:
     """Predict which hands are in the picture (not in the paper)."""
     root_depth_head: bool = False
     """Predict the depth of the left wrist relative to the right one (not in the paper)."""
+    confidence_head: bool = False
+    """Tell how far each joint can be trusted (not in the paper); `unclasp calibrate` adds it to a trained model."""
 
     def __post_init__(self) -> None:
         _positive(
@@ -98,6 +100,9 @@ class ModelConfig:
                     f"heads must divide the {channels} {name} channels, got {self.heads}; "
                     "appearance channels are fpn_channels + 33, so fpn_channels 223 or 255 suit 8 heads"
                 )
+
+        if self.confidence_head and self.decoder is Decoder.POOLED:
+            raise UnclaspError("confidence_head reads the decoder's relations, which a pooled one does not have")
 
     @property
     def appearance_channels(self) -> int:

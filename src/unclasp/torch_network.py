@@ -40,6 +40,7 @@ class TorchNetwork:
             presence=_numpy(presence),
             root_depth=None if prediction.root_depth is None else _numpy(prediction.root_depth),
             hand_probability=_numpy(1 - probabilities[:, 0]),
+            confidence=None if prediction.confidence is None else _numpy(prediction.confidence.float().sigmoid()),
         )
 
 

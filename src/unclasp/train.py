@@ -123,7 +123,8 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
         options: Where and on what to run.
 
     Raises:
-        UnclaspError: The data set is smaller than a batch, or the batch does not divide among the devices.
+        UnclaspError: The data set is smaller than a batch, the batch does not divide among the devices, or the config
+            has the confidence head, which is fitted afterwards.
         CheckpointError: There is nothing to resume, or it is another run.
         NonFiniteLossError: The loss became infinite or not a number; the last checkpoint is left as it was.
     """
@@ -133,6 +134,8 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
         )
     if config.train.batch_size % options.devices:
         raise UnclaspError(f"batch_size {config.train.batch_size} must be a multiple of the {options.devices} devices")
+    if config.model.confidence_head:
+        raise UnclaspError("the confidence head is fitted after training: leave it off, and run unclasp calibrate then")
     state_path = options.out / STATE
     if not options.resume and state_path.exists():
         raise CheckpointError(f"{state_path} exists: add --resume to go on with it, or choose another --out")
@@ -178,7 +181,9 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None) ->
     if state is not None:
         load_strictly(model, state["model"], str(options.out / STATE))
     elif options.start_weights is not None:
-        load_strictly(model, load_model(options.start_weights)[0].state_dict(), str(options.start_weights))
+        start = load_model(options.start_weights)[0].state_dict()
+        kept = {key: value for key, value in start.items() if not key.startswith("confidence.")}
+        load_strictly(model, kept, str(options.start_weights))
     elif options.backbone_weights is not None:
         load_backbone(model, options.backbone_weights)
     return model.train()

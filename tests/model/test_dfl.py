@@ -121,6 +121,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "refine_layers": {"refine_layers": 2},
     "presence_head": {"presence_head": False},
     "root_depth_head": {"root_depth_head": False},
+    "confidence_head": {"confidence_head": True},
 }
 
 

@@ -15,6 +15,7 @@ from unclasp.config import Decoder, ModelConfig, Relation
 from unclasp.errors import UnclaspError
 from unclasp.hands import HAND_SLICES
 from unclasp.model.backbone import STRIDES, Backbone, build_backbone
+from unclasp.model.confidence import Confidence, evidence
 from unclasp.model.decoder import (
     DecoupledDecoder,
     Estimate,
@@ -77,6 +78,7 @@ class DFL(nn.Module):
     def __init__(
         self, normalise: Normalise, encoder: Encoder, decoder: nn.Module, *,
         presence: nn.Module | None = None, root_depth: nn.Module | None = None,
+        confidence: nn.Module | None = None,
     ) -> None:  # fmt: skip
         """Assemble the network.
 
@@ -86,6 +88,7 @@ class DFL(nn.Module):
             decoder: The levels to `decoder.Decoded`.
             presence: The coarsest level's mean appearance (B, A) to logits (B, 2) of right and left hand.
             root_depth: That and the joint features to the relative wrist depth (B,) mm.
+            confidence: A prediction's `confidence.evidence` (B, 42, F) to logits (B, 42).
         """
         super().__init__()
         self.normalise = normalise
@@ -93,19 +96,26 @@ class DFL(nn.Module):
         self.decoder = decoder
         self.presence = presence
         self.root_depth = root_depth
+        self.confidence = confidence
 
     def forward(self, image: Tensor) -> Prediction:
         """Predict from crops (B, 3, S, S) RGB, uint8 or float in 0..255."""
         encoded = self.encoder(self.normalise(image))
         decoded = self.decoder(encoded.levels)
         overview = encoded.levels[0].appearance.mean(dim=1)
+        presence = None if self.presence is None else self.presence(overview)
         return Prediction(
             pose_2p5d=torch.cat((self._to_pixels(decoded.pose[..., :2]), _to_depth(decoded.pose[..., 2:])), dim=-1),
             steps=tuple(self._to_pixels(step) for step in decoded.steps),
             part_logits=encoded.part_logits,
             relations=decoded.relations,
-            presence=None if self.presence is None else self.presence(overview),
+            presence=presence,
             root_depth=None if self.root_depth is None else self.root_depth(overview, decoded.joints),
+            confidence=None
+            if self.confidence is None
+            else self.confidence(
+                evidence(decoded.pose[..., :2], decoded.steps, decoded.relations, encoded.part_logits, presence)
+            ),
         )
 
     def _to_pixels(self, plane: Tensor) -> Tensor:
@@ -234,4 +244,5 @@ def build(config: ModelConfig) -> DFL:
         root_depth=RootDepth(appearance, parts.joint_channels, config.position_channels)
         if config.root_depth_head
         else None,
+        confidence=Confidence(config.iterations) if config.confidence_head else None,
     )

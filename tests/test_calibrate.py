@@ -1,0 +1,157 @@
+"""Confidence: what it reads, that it can be fitted, and that it then tells good joints from bad ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import make_sample_function
+from unclasp.calibrate import _Gathered, _measure, calibrate
+from unclasp.checkpoint import load_model, load_notes, save_weights
+from unclasp.cli import main
+from unclasp.config import Decoder, tiny, with_model
+from unclasp.errors import UnclaspError
+from unclasp.model import build
+from unclasp.model.confidence import Confidence, evidence, evidence_size
+from unclasp.options import RunOptions
+from unclasp.train import train
+
+
+class Samples:
+    def __init__(self, size: int) -> None:
+        self.size, self.make = size, make_sample_function()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int):
+        return self.make(index, hands=("interacting", "right", "left")[index % 3])
+
+
+def answer(*, peak: tuple[int, int], joint: tuple[float, float], side: int = 8, sharp: float = 20.0):
+    """Return the evidence of one relation with a peak at a cell, and of all joints at one place."""
+    logits = torch.zeros(1, 42, side * side)
+    logits[:, :, peak[1] * side + peak[0]] = sharp
+    plane = torch.tensor(joint).expand(1, 42, 2)
+    parts = torch.zeros(1, 33, side, side)
+    return evidence(plane, [plane + 0.25], [logits], parts, torch.tensor([[3.0, -2.0]]))
+
+
+def test_a_sharp_relation_at_the_joint_shows_no_doubt() -> None:
+    spread, distance, step, *_ = answer(peak=(5, 2), joint=(5.5 / 8, 2.5 / 8))[0, 0].tolist()
+    assert spread < 1e-3 and distance < 1e-3
+    assert step == pytest.approx(0.25 * 2**0.5)
+
+
+def test_a_flat_relation_spreads_like_the_map() -> None:
+    spread, distance, *_ = answer(peak=(0, 0), joint=(0.5, 0.5), sharp=0.0)[0, 0].tolist()
+    centres = (np.arange(8) + 0.5) / 8
+    assert spread == pytest.approx((2 * centres.var()) ** 0.5, rel=1e-5) and distance < 1e-6
+
+
+def test_parts_are_read_where_the_joint_is_put() -> None:
+    """Left of the middle everything shows the right index's tip, right of it the left palm."""
+    logits = torch.full((1, 33, 8, 8), -30.0)
+    logits[:, 7, :, :4], logits[:, 17, :, 4:] = 30.0, 30.0
+    plane = torch.tensor([0.25, 0.5]).expand(1, 42, 2).clone()
+    plane[:, 21:, 0] = 0.75
+    signs = evidence(plane, [], [], logits, torch.zeros(1, 2))
+    right_index_tip, left_wrist, right_wrist = (signs[0, joint, :4].tolist() for joint in (4, 41, 20))
+    assert right_index_tip == pytest.approx([1, 1, 0, 0], abs=1e-5)
+    assert left_wrist == pytest.approx([1, 1, 0, 0], abs=1e-5)
+    assert right_wrist == pytest.approx([0, 1, 0, 0], abs=1e-5)
+
+
+def test_each_joint_sees_its_own_hands_presence_first() -> None:
+    signs = answer(peak=(0, 0), joint=(0.5, 0.5))
+    assert signs[0, 0, -2:].tolist() == [3.0, -2.0] and signs[0, 41, -2:].tolist() == [-2.0, 3.0]
+
+
+def test_evidence_has_the_size_that_the_head_expects() -> None:
+    config = tiny().model
+    prediction = build(config).eval()(torch.zeros(1, 3, 64, 64))
+    signs = evidence(
+        prediction.pose_2p5d[..., :2], prediction.steps, prediction.relations, prediction.part_logits,
+        prediction.presence,
+    )  # fmt: skip
+    assert signs.shape == (1, 42, evidence_size(config.iterations))
+
+
+def test_the_figures_of_known_confidences() -> None:
+    confidence = torch.tensor([0.95, 0.95, 0.05, 0.05])
+    told = _measure(confidence, torch.tensor([1.0, 3.0, 30.0, 50.0]), torch.tensor([1.0, 1.0, 0.0, 1.0]), 1)
+    assert (told.confident_mm, told.doubtful_mm) == (2.0, 40.0)
+    assert told.gap == pytest.approx(0.5 * 0.05 + 0.5 * 0.45)
+
+
+def test_calibration_leaves_the_pose_alone_and_survives_the_file(tmp_path: Path) -> None:
+    model, config = build(tiny().model).eval(), tiny()
+    fitted, new, calibration = calibrate(model, config, Samples(24))
+    image = torch.zeros(2, 3, 64, 64)
+    with torch.no_grad():
+        before, after = model(image), fitted(image)
+    assert torch.equal(before.pose_2p5d, after.pose_2p5d) and before.confidence is None
+    assert after.confidence.shape == (2, 42) and new.model.confidence_head
+    assert calibration.pictures == 6 and 0 <= calibration.gap <= 1
+    save_weights(tmp_path / "a.safetensors", fitted.state_dict(), new)
+    with torch.no_grad():
+        loaded = load_model(tmp_path / "a.safetensors")[0](image)
+    torch.testing.assert_close(loaded.confidence, after.confidence, rtol=0.05, atol=0.05)
+
+
+def test_fitting_again_gives_the_same() -> None:
+    model, config = build(tiny().model).eval(), tiny()
+    once, once_config, _ = calibrate(model, config, Samples(12))
+    twice, _, _ = calibrate(once, once_config, Samples(12))
+    for key, value in once.state_dict().items():
+        torch.testing.assert_close(twice.state_dict()[key], value)
+
+
+def test_planted_doubt_is_found() -> None:
+    """Relations are flat where a joint is put wrongly, and sharp where it is right: the head has to tell them apart."""
+    rng = np.random.default_rng(0)
+    gathered, head = _Gathered(), Confidence(2)
+    for _ in range(200):
+        wrong = rng.random(42) < 0.5
+        signs = rng.standard_normal((42, evidence_size(2)))
+        signs[:, 0] += 3 * wrong
+        errors = np.where(wrong, 60.0, 5.0) + rng.random(42)
+        gathered.signs.append(torch.from_numpy(signs).float())
+        gathered.placed.append(errors)
+        gathered.errors.append(errors)
+    calibration = gathered.fit(head)
+    assert calibration.confident_mm < 15 and calibration.doubtful_mm > 45 and calibration.gap < 0.05
+
+
+def test_too_few_pictures_are_refused() -> None:
+    with pytest.raises(UnclaspError, match="at least 8 pictures, got 3"):
+        calibrate(build(tiny().model).eval(), tiny(), Samples(3))
+
+
+def test_what_the_head_reads_must_be_there() -> None:
+    with pytest.raises(UnclaspError, match="confidence_head reads"):
+        with_model(tiny(), confidence_head=True, decoder=Decoder.POOLED, joint_joint=False, refine=False)
+
+
+def test_without_a_presence_head_hands_count_as_undecided() -> None:
+    model, config, _ = calibrate(build(tiny().model).eval(), tiny(), Samples(8))
+    bare = build(with_model(config, presence_head=False).model).eval()
+    bare.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("presence.")})
+    assert bare(torch.zeros(1, 3, 64, 64)).confidence.isfinite().all()
+
+
+def test_training_refuses_the_head(tmp_path: Path) -> None:
+    with pytest.raises(UnclaspError, match="fitted after training"):
+        train(with_model(tiny(), confidence_head=True), Samples(8), RunOptions(out=tmp_path, accelerator="cpu"))
+
+
+def test_the_command_keeps_the_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    path, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save_weights(path, build(tiny().model).state_dict(), tiny(), notes={"steps": 5})
+    monkeypatch.setattr("unclasp.data.open_dataset", lambda name: Samples(9))
+    with pytest.raises(SystemExit) as stop:
+        main(["calibrate", str(path), "--out", str(out)])
+    assert stop.value.code == 0 and "the more confident half of the joints" in capsys.readouterr().out
+    assert load_notes(out) == {"steps": 5, "calibrated_on": "synthetic:val"}
+    assert load_model(out)[1].model.confidence_head
