@@ -22,8 +22,6 @@ CAMERAS: Final = 80
 """Per capture, about as many as the data set has."""
 FRAMES_PER_SEQUENCE: Final = 24
 _SEQUENCES_PER_CAPTURE: Final = 27
-_RECORDS: Final = 20_000
-"""Records that each worker reads, at random, so that it touches pages all over the index."""
 
 
 def write_made_up(root: Path, count: int, split: str = "train", seed: int = 0) -> int:
@@ -133,11 +131,11 @@ def _boxes(count: int, rng: np.random.Generator) -> Iterator[str]:
         )
 
 
-def index_cost(root: Path, split: str = "train", workers: int = 8) -> dict[str, Any]:
+def index_cost(root: Path, split: str = "train", workers: int = 8, records: int = 20_000) -> dict[str, Any]:
     """Make the index of a split anew and open it; measure both, and the memory of processes that read it.
 
     Memory is measured in children: the one that makes the index, and `workers` that were forked from a process that
-    has opened the data set, as a loader's are, and that read records from all over it at the same time.
+    has opened the data set, as a loader's are, and that each read `records` random records at the same time.
 
     Returns:
         Bytes of annotations and of the index; seconds by the clock and of the processor to make it, and the peak of
@@ -158,7 +156,7 @@ def index_cost(root: Path, split: str = "train", workers: int = 8) -> dict[str, 
         "images": len(dataset), "annotation_bytes": sum(p.stat().st_size for p in layout.sources if p.exists()),
         "index_bytes": dataset.index.path.stat().st_size, "make_seconds": made, "make_processor_seconds": processor,
         "make_peak_bytes": peak, "open_seconds": float(np.median(opened)), "workers": workers,
-        **_workers(dataset, workers),
+        **_workers(dataset, workers, records),
     }  # fmt: skip
 
 
@@ -183,11 +181,12 @@ def _build(root: Path, split: str) -> tuple[float, int]:
     return spent.ru_utime + spent.ru_stime, spent.ru_maxrss * 1024
 
 
-def _workers(dataset: InterHand, workers: int) -> dict[str, Any]:
+def _workers(dataset: InterHand, workers: int, records: int) -> dict[str, Any]:
     """Let forked workers read at the same time; return what memory they have for themselves and together."""
     context = multiprocessing.get_context("fork")
+    choices = np.random.default_rng(0).integers(0, len(dataset), (workers, records)).tolist()
     read, answers = context.Barrier(workers), context.SimpleQueue()
-    processes = [context.Process(target=_read_records, args=(dataset, seed, read, answers)) for seed in range(workers)]
+    processes = [context.Process(target=_read_records, args=(dataset, rows, read, answers)) for rows in choices]
     for process in processes:
         process.start()
     told = [answers.get() for _ in processes]
@@ -197,8 +196,7 @@ def _workers(dataset: InterHand, workers: int) -> dict[str, Any]:
     return {"worker_private_bytes": private, "worker_shared_bytes": shared, "record_seconds": seconds}
 
 
-def _read_records(dataset: InterHand, seed: int, read: Any, answers: Any) -> None:
-    rows = np.random.default_rng(seed).integers(0, len(dataset), _RECORDS).tolist()
+def _read_records(dataset: InterHand, rows: list[int], read: Any, answers: Any) -> None:
     start = time.perf_counter()
     for row in rows:
         dataset.record(row)

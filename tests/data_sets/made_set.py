@@ -45,3 +45,13 @@ def change(root: Path, kind: str, edit: Callable[[Any], Any], split: str = "trai
     content = json.loads(path.read_text())
     edit(content)
     path.write_text(json.dumps(content))
+
+
+def set_mano(root: Path, fits: dict[str, dict[str, Any]], split: str = "train") -> None:
+    """Write the file of MANO fits: {capture: {frame: {side: fit or None}}}."""
+    annotation_path(root, split, "MANO_NeuralAnnot").write_text(json.dumps(fits))
+
+
+def fit() -> dict[str, Any]:
+    """Return a MANO fit of one hand."""
+    return {"pose": [0.1] * 48, "shape": [0.0] * 10, "trans": [0.0, 0.1, 0.9]}

@@ -39,9 +39,16 @@ def read_parts(path: Path, image: ByteArray) -> ByteArray | None:
 
 def _decode(path: Path, flags: int) -> ByteArray:
     try:
-        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flags)
-    except (OSError, cv2.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); is the download complete?") from error
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); is the download complete?") from error
+    if data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in data.tobytes():
+        # OpenCV would make up the rest of a JPEG without an end.
+        raise DataError(f"{path} is not a picture that can be decoded: it is cut short; fetch it again")
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        image = None
     if image is None:
         raise DataError(f"{path} is not a picture that can be decoded; fetch it again")
     return np.asarray(image, dtype=np.uint8)

@@ -8,10 +8,10 @@ _EXAMPLES: Final = 3
 FATAL: Final = {
     "image": "entries of 'images' that are damaged",
     "annotation": "entries of 'annotations' that are damaged",
-    "unannotated": "images without an annotation",
     "image twice": "ids that two images share",
     "annotation twice": "images with two annotations",
     "name twice": "file names that two images share",
+    "unannotated": "images without an annotation",
     "camera": "images whose camera is missing or damaged in camera.json",
     "frame": "images whose frame is missing or damaged in joint_3d.json",
 }
