@@ -23,7 +23,8 @@ from unclasp.model import build
 HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightning_fabric")
 PREDICT_FLAGS = {
     "--out", "--weights", "--box", "--focal", "--device", "--flip-test", "--no-flip-test", "--json", "--no-json",
-    "--help",
+    "--mirrored", "--no-mirrored", "--html", "--no-html", "--smooth", "--no-smooth", "--every", "--max-frames",
+    "--rerun", "--no-rerun", "--help",
 }  # fmt: skip
 
 
@@ -134,10 +135,10 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
         (("synth",), "there is no command 'synth'"),
         (("synth", "paint"), "there is no command 'synth'"),
         (("presets", "all"), "unclasp presets takes no arguments, got all"),
-        (("predict",), "name at least one picture, folder or glob"),
+        (("predict",), "name at least one picture, video, folder, glob or camera number"),
         (("train",), "usage: unclasp train PRESET --data DATA"),
         (("train", "gigantic"), "there is no preset 'gigantic'; choose one of: paper, small"),
-        (("evaluate", "coco:x"), "a data set is named synthetic:SPLIT or interhand:ROOT[:SPLIT], got 'coco:x'"),
+        (("evaluate", "coco:x"), "a data set is named synthetic:SPLIT, interhand:ROOT[:SPLIT], hic:ROOT or rgb2h"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import unclasp
+from unclasp.errors import UnclaspError
 from unclasp.hands import HAND_ORDERS, HAND_SLICES
 from unclasp.pose import Camera, HandPose
 
@@ -38,7 +39,8 @@ def test_arrays_are_the_poses_own_and_read_only() -> None:
     pose = replace(make_pose(), joints_2d=mine)
     mine[:] = 7
     assert pose.joints_2d.max() == 0
-    for name in ("joints_2d", "joints_3d", "joints_cam", "presence", "box"):
+    pose = replace(pose, confidence=np.ones(42))
+    for name in ("joints_2d", "joints_3d", "joints_cam", "presence", "present", "confidence", "box"):
         with pytest.raises(ValueError, match="read-only"):
             getattr(pose, name)[0] = 1.0
     with pytest.raises(FrozenInstanceError):
@@ -70,6 +72,42 @@ def test_orders_of_other_libraries() -> None:
         np.testing.assert_array_equal(in_space[4], pose.joints_3d[joints][0])  # and the thumb's tip is number 4
         for order in HAND_ORDERS:
             assert pose.hand(side, order=order)[1].shape == (21, 3)  # type: ignore[arg-type]
+
+
+def test_to_gives_every_hand_that_is_present_in_the_order_of_a_library() -> None:
+    pose = replace(make_pose(), confidence=np.arange(42) / 42)
+    both, left = pose.to("mano"), replace(pose, present=np.array([False, True])).to("mano")
+    assert list(both) == ["right", "left"] and list(left) == ["left"]
+    for hand, start in ((both["right"], 0), (both["left"], 21)):
+        np.testing.assert_array_equal(hand.joints_cam[0], pose.joints_cam[start + 20])  # the wrist
+        np.testing.assert_array_equal(hand.joints_2d[1], pose.joints_2d[start + 7])  # the index finger's base
+        np.testing.assert_array_equal(hand.joints_3d[16], pose.joints_3d[start])  # the thumb's tip
+        np.testing.assert_array_equal(hand.confidence[20], pose.confidence[start + 16])  # the pinky's tip
+    assert make_pose().to("openpose")["right"].confidence is None
+    with pytest.raises(ValueError, match=r"order must be one of .*got 'coco'"):
+        pose.to("coco")  # type: ignore[arg-type]
+
+
+def test_to_numpy_gives_the_callers_own_arrays() -> None:
+    pose = make_pose()
+    arrays = pose.to_numpy()
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "joints_2d": (42, 2), "joints_3d": (42, 3), "joints_cam": (42, 3), "presence": (2,), "present": (2,),
+        "box": (4,), "confidence": (42,),
+    }  # fmt: skip
+    for name, array in arrays.items():
+        if name != "confidence":
+            np.testing.assert_array_equal(array, getattr(pose, name))
+            array[:] = 0
+    assert np.isnan(arrays["confidence"]).all() and pose.joints_2d.any() and pose.present.all()
+    np.testing.assert_array_equal(replace(pose, confidence=np.ones(42)).to_numpy()["confidence"], 1)
+
+
+def test_tracking_may_decide_who_is_present() -> None:
+    pose = replace(make_pose(right=0.3, left=0.9), present=np.array([True, False]))
+    assert pose.sides == ("right",) and pose.root_offset is None
+    (hand,) = pose.to_dict()["hands"]
+    assert (hand["side"], hand["presence"]) == ("right", 0.3)
 
 
 @pytest.mark.parametrize(("side", "order"), [("both", "mano"), ("left", "coco")])
@@ -116,14 +154,23 @@ def conforms(value: Any, kind: str) -> bool:
             and len(value) == int(match[1])
             and all(conforms(entry, match[2]) for entry in value)
         )
+    if kind == "boolean":
+        return isinstance(value, bool)
     kinds: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "string": (str,)}
     return isinstance(value, kinds[kind]) and not isinstance(value, bool)
 
 
-@pytest.mark.parametrize("source", [None, "photos/hände.jpg"])
-def test_the_json_is_what_the_page_says(source: str | None) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"source": "photos/hände.jpg", "mirrored": True},
+        {"source": "clip.mp4", "frame": 3, "time": 0.1, "confidence": np.linspace(0, 1, 42)},
+    ],
+)
+def test_the_json_is_what_the_page_says(more: dict[str, Any]) -> None:
     types = documented()
-    values = list(flattened(json.loads(replace(make_pose(), source=source).to_json())))
+    values = list(flattened(json.loads(replace(make_pose(), **more).to_json())))
     assert {key for key, _ in values} == set(types)
     for key, value in values:
         assert conforms(value, types[key]), f"{key} should be {types[key]}, got {value!r}"
@@ -134,6 +181,8 @@ def test_the_check_against_the_page_can_fail() -> None:
     assert not conforms([0.0, "1"], "2 numbers")
     assert not conforms("1", "integer")
     assert not conforms(True, "integer")
+    assert not conforms(1, "boolean")
+    assert not conforms([0.5] * 20, "21 numbers or null")
     assert not conforms(3, "string or null")
 
 
@@ -146,7 +195,10 @@ def test_the_json_holds_the_numbers() -> None:
     np.testing.assert_allclose(written["box"], pose.box)
     assert hand["joints_3d"][20] == [0, 0, 0]
     assert (hand["side"], hand["presence"], written["presence"]) == ("right", 0.97, {"right": 0.97, "left": 0.2})
-    assert written["image"] == {"source": None, "width": 256, "height": 240}
+    assert written["image"] == {
+        "source": None, "frame": None, "time": None, "width": 256, "height": 240, "mirrored": False,
+    }  # fmt: skip
+    assert hand["confidence"] is None
     assert written["camera"] == {"focal": [500, 500], "princpt": [128, 128], "assumed": "a field of view"}
     assert (written["schema"], written["unclasp"], written["model"]) == (1, unclasp.__version__, "tiny")
 
@@ -201,3 +253,22 @@ def test_plot_draws_the_hands_that_are_present_and_their_offset(monkeypatch: pyt
     np.testing.assert_array_equal(views[1].joints_3d, both.joints_3d[21:])
     np.testing.assert_array_equal(more["root_offset"], both.joints_cam[41] - both.joints_cam[20])
     assert [view.side for view in one] == ["left"] and nothing == {"root_offset": None}
+
+
+def test_plot_uses_the_poses_own_picture_and_says_when_there_is_none() -> None:
+    image = np.full((240, 256, 3), 128, np.uint8)
+    pose = replace(make_pose(), image=image)
+    np.testing.assert_array_equal(pose.plot(), make_pose().plot(image))
+    with pytest.raises(UnclaspError, match=r"does not hold its picture; give it: pose.plot\(image\)"):
+        replace(pose, image=None).plot()
+
+
+def test_the_3d_views_of_a_mirrored_picture_look_like_the_picture() -> None:
+    pose = make_pose()
+    (right, left), offset = pose.views()
+    (mirrored_right, mirrored_left), mirrored_offset = replace(pose, mirrored=True).views()
+    for plain, mirrored in ((right, mirrored_right), (left, mirrored_left)):
+        np.testing.assert_array_equal(mirrored.joints_2d, plain.joints_2d)
+        np.testing.assert_array_equal(mirrored.joints_3d, plain.joints_3d * [-1, 1, 1])
+    assert offset is not None and mirrored_offset is not None
+    np.testing.assert_array_equal(mirrored_offset, offset * [-1, 1, 1])

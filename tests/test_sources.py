@@ -49,7 +49,10 @@ def test_globs(save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Mo
     assert names(find_sources([f"{tmp_path}/[bc].*"]), tmp_path) == ["b.jpg", "c.png"]
     monkeypatch.chdir(tmp_path)
     assert find_sources(["*.png"]) == [Source(Path("c.png"), None, "*.png")]
-    assert find_sources(["?.gif"])[0].error == "?.gif: the pattern matches no pictures; check it, or give a folder"
+    assert (
+        find_sources(["?.gif"])[0].error
+        == "?.gif: the pattern matches no pictures or videos; check it, or give a folder"
+    )
     save(b"x", "[a].jpg")
     assert find_sources(["[a].jpg"]) == [Source(Path("[a].jpg"), None, "[a].jpg")]  # a real name comes first
 
@@ -62,7 +65,7 @@ def test_errors_keep_their_place_and_the_others_are_done(save: Callable[..., Pat
     assert [s.path for s in found] == [first, None, None, None, None, last]
     assert [s.given for s in found] == [str(g) for g in given]
     for source, expected in zip(
-        found[1:5], ["nothing of this name", "found none", "matches no pictures", "''"], strict=True
+        found[1:5], ["nothing of this name", "found none", "matches no pictures or videos", "''"], strict=True
     ):
         assert source.error is not None
         assert expected in source.error
@@ -70,13 +73,31 @@ def test_errors_keep_their_place_and_the_others_are_done(save: Callable[..., Pat
     assert find_sources([]) == []
 
 
-@pytest.mark.parametrize("given", ["film.mp4", "film.MOV", "a.avi", "b.mkv", "c.webm", "0", "12"])
-def test_videos_and_cameras_wait(save: Callable[..., Path], given: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(save(b"x", "film.mp4").parent)
-    (source,) = find_sources([given])
-    assert source.path is None
-    assert source.error is not None
-    assert source.error.startswith(f"{given}: videos and cameras are not supported yet; ")
+@pytest.mark.parametrize("given", ["film.mp4", "film.MOV", "a.avi", "b.mkv", "c.webm", "d.m4v"])
+def test_videos_are_found_by_name_and_by_pattern(
+    save: Callable[..., Path], given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(save(b"x", given).parent)
+    assert find_sources([given]) == [Source(Path(given), None, given)]
+    (source,) = find_sources(["*." + given.split(".")[1]])
+    assert source.path == Path(given) and source.is_video and source.name == given
+    assert not find_sources(save(b"x", "a.jpg"))[0].is_video
+
+
+@pytest.mark.parametrize(("given", "number"), [("0", 0), ("12", 12), (0, 0), (3, 3)])
+def test_numbers_are_cameras(given: str | int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (source,) = find_sources(given)
+    assert source == Source(None, None, str(given), camera=number)
+    assert source.is_video and source.name == f"camera{number}"
+    assert find_sources([given, str(number)]) == [source]  # each once
+
+
+@pytest.mark.parametrize("given", ["-1", "1.5", "²"])
+def test_what_is_no_number_of_a_camera(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (source,) = find_sources(given)
+    assert source.camera is None and source.error is not None and "found nothing of this name" in source.error
 
 
 def test_a_file_named_like_a_camera_is_a_file(save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,10 @@ class ImageError(UnclaspError):
     """A picture that cannot be read, or is not a picture."""
 
 
+class VideoError(UnclaspError):
+    """A video or camera that cannot be opened, read to its end, or written."""
+
+
 class BoxError(UnclaspError):
     """A box that is malformed or does not meet the picture."""
 

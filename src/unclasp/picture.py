@@ -154,7 +154,7 @@ def _decode(data: bytes) -> Picture:
 def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
     """Return the pixels as stored: BGR(A) or grey, not turned (but OpenCV always turns TIFF), CMYK as BGR."""
     try:
-        with _quiet_opencv():
+        with quiet_opencv():
             flags = cv2.IMREAD_COLOR if kind == "BMP" else cv2.IMREAD_UNCHANGED  # unchanged OS/2 BMPs come out grey
             image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -168,7 +168,7 @@ def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
 
 
 @contextmanager
-def _quiet_opencv() -> Iterator[None]:
+def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV from printing what the exception already says."""
     level = _LOGGING.getLogLevel()
     _LOGGING.setLogLevel(0)

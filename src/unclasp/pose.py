@@ -1,24 +1,30 @@
 """The result for one picture, and its JSON form (documented in docs/json-schema.md)."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.errors import UnclaspError
 from unclasp.files import write_text
-from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, ROOTS, SIDES, Order, Side
+from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS, ROOTS, SIDES, Order, Side
+
+if TYPE_CHECKING:
+    from unclasp.visualize import HandView
 
 Floats = npt.NDArray[np.floating]
+Bools = npt.NDArray[np.bool_]
 
 SCHEMA: Final = 1
 """Version of the JSON form; it changes when a key changes its meaning or goes away."""
 PRESENT: Final = 0.5
 """A hand counts as present from this probability on."""
+_ARRAYS: Final = ("joints_2d", "joints_3d", "joints_cam", "presence", "confidence", "box")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +34,25 @@ class Camera:
     focal: tuple[float, float]
     """px of the picture."""
     princpt: tuple[float, float]
-    """px of the picture."""
+    """px of the picture; also of a mirrored one."""
     assumed: str | None
     """What was assumed about it, or None if the caller gave it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+class HandJoints(NamedTuple):
+    """The 21 joints of one hand, in the order of some library."""
+
+    joints_2d: Floats
+    """(21, 2) px of the picture."""
+    joints_3d: Floats
+    """(21, 3) mm relative to the wrist."""
+    joints_cam: Floats
+    """(21, 3) mm in the camera's frame."""
+    confidence: Floats | None
+    """(21,) 0 to 1, or None where the network does not say."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class HandPose:
     """Two hands in one picture; arrays are read-only, and the slots of absent hands hold what means nothing.
 
@@ -48,6 +67,10 @@ class HandPose:
     """(42, 3) mm in the camera's frame; as right as `camera` and `depth_assumed` are."""
     presence: Floats
     """(2,) probability that the right and the left hand are in the picture."""
+    confidence: Floats | None = None
+    """(42,) how far each joint can be trusted, 0 to 1, or None where the network does not say."""
+    present: Bools = None  # type: ignore[assignment]  # never None once made
+    """(2,) which hands count as present: from `PRESENT` on, unless tracking decides over several frames."""
     box: Floats
     """(4,) x1, y1, x2, y2 px: the square that the network saw."""
     camera: Camera
@@ -56,21 +79,38 @@ class HandPose:
     """What the distance from the camera rests on, or None if it is known."""
     image_size: tuple[int, int]
     """Width and height in px."""
+    mirrored: bool = False
+    """The picture is a mirror image, such as a selfie. Sides, `joints_3d` and `joints_cam` are those of the real hands;
+    `joints_2d` and `box` are pixels of the picture as given, so that u = cx - fx X / Z."""
     model: str
     """Name of the weights."""
     source: str | None = None
-    """The picture's file, where there is one."""
+    """The picture's or video's file, where there is one."""
+    frame: int | None = None
+    """Number of the frame in a video, from 0."""
+    time: float | None = None
+    """Seconds from the start of the video."""
+    image: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    """(H, W, 3) RGB as predicted on: the caller's own memory, for `plot`. `dataclasses.replace(pose, image=None)` lets
+    go of it."""
 
     def __post_init__(self) -> None:
-        for name in ("joints_2d", "joints_3d", "joints_cam", "presence", "box"):
-            array = np.array(getattr(self, name), dtype=np.float64)
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
+        for name in _ARRAYS:
+            given = getattr(self, name)
+            if given is not None:
+                self._freeze(name, np.array(given, dtype=np.float64))
+        self._freeze(
+            "present", np.array(self.presence >= PRESENT if self.present is None else self.present, dtype=bool)
+        )
+
+    def _freeze(self, name: str, array: npt.NDArray[Any]) -> None:
+        array.setflags(write=False)
+        object.__setattr__(self, name, array)
 
     @cached_property
     def sides(self) -> tuple[Side, ...]:
         """The hands that are present."""
-        return tuple(side for side, probability in zip(SIDES, self.presence, strict=True) if probability >= PRESENT)
+        return tuple(side for side, there in zip(SIDES, self.present, strict=True) if there)
 
     def hand(self, side: Side, *, order: Order = "interhand") -> tuple[Floats, Floats]:
         """Return one hand's 21 joints, (21, 2) px and (21, 3) mm relative to its wrist, in the order of a library.
@@ -78,12 +118,42 @@ class HandPose:
         Raises:
             ValueError: No such side or order.
         """
+        joints = self._joints(side, order)
+        return joints.joints_2d, joints.joints_3d
+
+    def to(self, order: Order) -> dict[Side, HandJoints]:
+        """Return the hands that are present with their joints in the order of a library.
+
+        Only the order changes: px stay px, mm stay mm, and the wrist stays the origin.
+
+        Args:
+            order: mediapipe, openpose, mano, freihand or interhand.
+
+        Raises:
+            ValueError: No such order.
+        """
+        if order not in HAND_ORDERS:
+            raise ValueError(f"order must be one of {tuple(HAND_ORDERS)}, got {order!r}")
+        return {side: self._joints(side, order) for side in self.sides}
+
+    def _joints(self, side: Side, order: Order) -> HandJoints:
         if side not in SIDES or order not in HAND_ORDERS:
             raise ValueError(
                 f"side must be one of {SIDES} and order one of {tuple(HAND_ORDERS)}, got {side!r}, {order!r}"
             )
-        joints, reorder = HAND_SLICES[SIDES.index(side)], HAND_ORDERS[order]
-        return self.joints_2d[joints][reorder], self.joints_3d[joints][reorder]
+        which = np.arange(NUM_JOINTS)[HAND_SLICES[SIDES.index(side)]][HAND_ORDERS[order]]
+        confidence = None if self.confidence is None else self.confidence[which]
+        return HandJoints(self.joints_2d[which], self.joints_3d[which], self.joints_cam[which], confidence)
+
+    def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays by name, as the caller's own; confidence is NaN where the network does not say.
+
+        Frames stack: `np.stack([pose.to_numpy()["joints_cam"] for pose in poses])`.
+        """
+        arrays = {name: np.array(getattr(self, name)) for name in (*_ARRAYS, "present") if name != "confidence"}
+        return arrays | {
+            "confidence": np.full(NUM_JOINTS, np.nan) if self.confidence is None else self.confidence.copy()
+        }
 
     @property
     def root_offset(self) -> Floats | None:
@@ -97,7 +167,10 @@ class HandPose:
             "schema": SCHEMA,
             "unclasp": metadata.version("unclasp"),
             "model": self.model,
-            "image": {"source": self.source, "width": self.image_size[0], "height": self.image_size[1]},
+            "image": {
+                "source": self.source, "frame": self.frame, "time": None if self.time is None else round(self.time, 4),
+                "width": self.image_size[0], "height": self.image_size[1], "mirrored": self.mirrored,
+            },
             "box": _rounded(self.box),
             "camera": {
                 "focal": list(self.camera.focal), "princpt": list(self.camera.princpt), "assumed": self.camera.assumed,
@@ -116,26 +189,53 @@ class HandPose:
             "joints_2d": _rounded(self.joints_2d[joints]),
             "joints_3d": _rounded(self.joints_3d[joints]),
             "joints_cam": _rounded(self.joints_cam[joints]),
+            "confidence": None if self.confidence is None else _rounded(self.confidence[joints], 4),
         }
 
-    def to_json(self) -> str:
-        """Return the JSON form as text."""
-        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+    def to_json(self, *, indent: int | None = 1) -> str:
+        """Return the JSON form as text; without an indent it is one line."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
 
     def save_json(self, path: Path | str) -> None:
         """Write the JSON form whole."""
         write_text(path, self.to_json())
 
-    def plot(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Draw both hands over the picture, and in 3D beside it: (H', W', 3) uint8 RGB."""
-        from unclasp.visualize import HandView, draw_pose
+    def save_html(self, path: Path | str) -> None:
+        """Write a page that shows the hands in 3D, to turn and to zoom; it needs nothing but a browser."""
+        from unclasp.view3d import page
 
-        views = [
-            HandView(*self.hand(side), side=side, score=float(self.presence[SIDES.index(side)])) for side in self.sides
-        ]
-        return draw_pose(image, views, root_offset=self.root_offset)
+        write_text(path, page(self.to_dict()))
+
+    def plot(self, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+        """Draw both hands over the picture, and in 3D beside it: (H', W', 3) uint8 RGB.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; the one that was predicted on if not given.
+
+        Raises:
+            UnclaspError: No picture is given, and the pose has let go of its own.
+        """
+        from unclasp.visualize import draw_pose
+
+        image = self.image if image is None else image
+        if image is None:
+            raise UnclaspError("this pose does not hold its picture; give it: pose.plot(image)")
+        views, root_offset = self.views()
+        return draw_pose(image, views, root_offset=root_offset)
+
+    def views(self) -> "tuple[list[HandView], Floats | None]":
+        """Return what `visualize` draws of the hands that are present, and `root_offset`, as the picture shows them."""
+        from unclasp.visualize import HandView
+
+        seen = np.array([-1.0 if self.mirrored else 1.0, 1.0, 1.0])  # the 3D views match the picture beside them
+        probability = dict(zip(SIDES, map(float, self.presence), strict=True))
+        views = []
+        for side in self.sides:
+            in_plane, in_space = self.hand(side)
+            views.append(HandView(in_plane, in_space * seen, side=side, score=probability[side]))
+        return views, None if self.root_offset is None else self.root_offset * seen
 
 
-def _rounded(array: Floats) -> list[Any]:
-    rounded: list[Any] = np.round(array, 2).tolist()
+def _rounded(array: Floats, digits: int = 2) -> list[Any]:
+    rounded: list[Any] = np.round(array, digits).tolist()
     return rounded

@@ -1,5 +1,7 @@
 """Picture in, `HandPose` out: crops, the network, and the way back to the picture and to millimetres."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -17,13 +19,14 @@ from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
 from unclasp.network import Answer, Network, average_of_mirrored
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
-from unclasp.regions import TIGHT_TO_ANNOTATED, find_region
+from unclasp.regions import box_around, find_region, meets
+from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.torch_network import TorchNetwork
+from unclasp.tracking import Predict
+from unclasp.video import Video
 
 Floats = npt.NDArray[np.floating]
 
-SMALLEST_CROP: Final = 16.0
-"""px: a network that puts all joints in one place must not lead to an empty crop."""
 LARGEST_BOX: Final = 20.0
 """Times the picture's longer side: a larger box shows nothing of the picture."""
 
@@ -67,6 +70,7 @@ class Predictor:
         *,
         focal: tuple[float, float] | None = None,
         princpt: tuple[float, float] | None = None,
+        mirrored: bool = False,
     ) -> HandPose:
         """Find the pose of the hands of one person.
 
@@ -76,6 +80,8 @@ class Predictor:
                 hands are looked for in the whole picture first.
             focal: px. Without it `lifting.FIELD_OF_VIEW` is assumed.
             princpt: px. Without it the picture's middle.
+            mirrored: The picture is a mirror image, such as a selfie: sides and 3D are those of the real hands, pixels
+                (also of `box` and `princpt`) those of the picture as given.
 
         Raises:
             ImageError: The image is not a picture.
@@ -83,6 +89,8 @@ class Predictor:
             UnclaspError: The camera is malformed, or the network's answer is not finite.
         """
         image = check_image(image)
+        if mirrored:
+            return self._unmirrored(image, box, focal=focal, princpt=princpt)
         camera = _camera(image, focal, princpt)
         if box is not None:
             square = geometry.square_box(check_box(box, image))
@@ -91,17 +99,86 @@ class Predictor:
         answer, image_from_crop = self._answer(image, square)
         return self._lift(answer, image_from_crop, square, camera, image)
 
+    def stream(
+        self,
+        source: Given | Iterable[Given],
+        *,
+        options: StreamOptions = StreamOptions(),  # noqa: B008  frozen
+        focal: tuple[float, float] | None = None,
+        princpt: tuple[float, float] | None = None,
+        mirrored: bool = False,
+        on_error: OnError | None = None,
+    ) -> Iterator[HandPose]:
+        """Yield the poses in any source, one by one as they are asked for.
+
+        >>> for pose in predictor.stream("clip.mp4"):  # doctest: +SKIP
+        ...     print(pose.frame, pose.sides)
+
+        Videos give a pose for each frame, with `frame` and `time`; the hands are followed, keep their slots, and are
+        smoothed (docs/video.md).
+
+        Args:
+            source: A picture's or video's path, a folder, a pattern, the number of a camera, an array (H, W, 3), or an
+                iterable of those.
+            options: The box, and how videos are gone through.
+            focal: px, as in a single call.
+            princpt: px, as in a single call.
+            mirrored: As in a single call.
+            on_error: Is told of each source that fails; the others are done nevertheless. Without it they are logged
+                as warnings, and if there was nothing but failures the first one is raised.
+
+        Raises:
+            UnclaspError: No source could be used.
+        """
+        return stream(self._with(focal, princpt, mirrored), source, options, on_error)
+
+    def video(
+        self,
+        video: Video,
+        options: StreamOptions = StreamOptions(),  # noqa: B008  frozen
+        *,
+        focal: tuple[float, float] | None = None,
+        princpt: tuple[float, float] | None = None,
+        mirrored: bool = False,
+    ) -> Iterator[HandPose]:
+        """Yield the pose of each frame of an open video or camera, tracked and smoothed, as `stream` does.
+
+        Of the options, `every` and `max_frames` are the video's own.
+        """
+        return video_poses(self._with(focal, princpt, mirrored), video, options)
+
+    def _with(self, focal: tuple[float, float] | None, princpt: tuple[float, float] | None, mirrored: bool) -> Predict:
+        return lambda image, box: self(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
+
+    def _unmirrored(
+        self,
+        image: ByteArray,
+        box: npt.ArrayLike | None,
+        *,
+        focal: tuple[float, float] | None,
+        princpt: tuple[float, float] | None,
+    ) -> HandPose:
+        """Find the pose in the mirror image, where the hands are as they are, and return to the picture's pixels."""
+        last = image.shape[1] - 1
+        if box is not None:
+            box = _mirror_box(check_box(box, image), last)
+        if princpt is not None:
+            cx, cy = _pair("princpt", princpt)
+            princpt = (last - cx, cy)
+        pose = self(np.ascontiguousarray(image[:, ::-1]), box, focal=focal, princpt=princpt)
+        cx, cy = pose.camera.princpt
+        return replace(
+            pose, mirrored=True, image=image, box=_mirror_box(pose.box, last),
+            joints_2d=np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
+            camera=replace(pose.camera, princpt=(last - cx, cy)),
+        )  # fmt: skip
+
     def _refined(self, image: ByteArray, square: Floats) -> Floats:
         """Return the crop around the joints that a first crop gave; that one itself where they make no sense."""
         answer, image_from_crop = self._answer(image, square)
-        present = np.repeat(answer.presence[0] >= PRESENT, NUM_JOINTS // 2)
-        if not present.any():
-            return square
         joints = geometry.apply_affine(image_from_crop, answer.pose_2p5d[0, :, :2])
-        tight = geometry.tight_box(joints, present)
-        if max(tight[2:] - tight[:2]) < SMALLEST_CROP or not _meets(tight, image):
-            return square
-        return geometry.square_box(geometry.expand_box(tight, TIGHT_TO_ANNOTATED))
+        box = box_around(joints, answer.presence[0] >= PRESENT, image)
+        return square if box is None else geometry.square_box(box)
 
     def _answer(self, image: ByteArray, square: Floats) -> tuple[Answer, Floats]:
         size = self.network.image_size
@@ -111,7 +188,8 @@ class Predictor:
             answer = average_of_mirrored(both, size)
         else:
             answer = self.network(crop.image[None])
-        numbers = (answer.pose_2p5d, answer.presence, 0.0 if answer.root_depth is None else answer.root_depth)
+        optional = (numbers for numbers in (answer.root_depth, answer.confidence) if numbers is not None)
+        numbers = (answer.pose_2p5d, answer.presence, *optional)
         if not all(np.isfinite(values).all() for values in numbers):
             raise UnclaspError(f"the answer of {self.network.name} is not finite; are its weights damaged?")
         return answer, crop.image_from_crop
@@ -129,7 +207,8 @@ class Predictor:
         joints_cam = geometry.unproject(joints_2d, pose[:, 2] + np.repeat(depths, NUM_JOINTS // 2), focal, princpt)
         return HandPose(
             joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
-            presence=presence, box=square, camera=camera,
+            presence=presence, confidence=None if answer.confidence is None else answer.confidence[0],
+            box=square, camera=camera, image=image,
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
@@ -161,6 +240,11 @@ def _pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[
     return float(checked[0]), float(checked[1])
 
 
+def _mirror_box(box: Floats, last: int) -> Floats:
+    """Mirror x1, y1, x2, y2 in a picture whose last column is `last`."""
+    return np.array([last - box[2], box[1], last - box[0], box[3]])
+
+
 def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
     """Return a box as (4,) float px.
 
@@ -181,13 +265,8 @@ def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
             f"box must be x1, y1, x2, y2 with x2 and y2 at least 1 px larger than x1 and y1, got {told}; "
             "is it x, y, width, height, or a share of the picture?"
         )
-    if not _meets(checked, image):
+    if not meets(checked, image):
         raise BoxError(f"box must meet the picture of {width} x {height} px, got {told}, which lies outside of it")
     if sides.max() > LARGEST_BOX * max(width, height):
         raise BoxError(f"box must fit the hands in the picture of {width} x {height} px, got {told}; is it in px?")
     return checked
-
-
-def _meets(box: Floats, image: ByteArray) -> bool:
-    height, width = image.shape[:2]
-    return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)

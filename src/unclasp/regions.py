@@ -10,15 +10,43 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
+from unclasp.hands import NUM_JOINTS
 from unclasp.network import Network
 
 Floats = npt.NDArray[np.floating]
 
 TIGHT_TO_ANNOTATED: Final = 1.2
 """InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
+SMALLEST_CROP: Final = 16.0
+"""px: a network that puts all joints in one place must not lead to an empty crop."""
 _MASS_SIZE: Final = 192
 _MASS_LEVEL: Final = 0.5
 _SMALL_SHARE: Final = 0.2
+
+
+def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArray) -> Floats | None:
+    """Return the box around joints that were found, as an annotator would have drawn it.
+
+    Args:
+        joints_2d: (42, 2) px.
+        present: (2,) which hands count.
+        image: (H, W, 3).
+
+    Returns:
+        (4,) x1, y1, x2, y2 px, or None where no hand is present, the joints are all in one place, or outside.
+    """
+    if not present.any():
+        return None
+    tight = geometry.tight_box(joints_2d, np.repeat(present, NUM_JOINTS // 2))
+    if max(tight[2:] - tight[:2]) < SMALLEST_CROP or not meets(tight, image):
+        return None
+    return geometry.expand_box(tight, TIGHT_TO_ANNOTATED)
+
+
+def meets(box: Floats, image: ByteArray) -> bool:
+    """Tell whether a box (x1, y1, x2, y2) has a pixel of the picture in it."""
+    height, width = image.shape[:2]
+    return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)
 
 
 def find_region(network: Network, image: ByteArray) -> Floats:

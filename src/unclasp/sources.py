@@ -10,35 +10,49 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+_EXPECTED = "a picture, video, folder or pattern"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to predict: a picture's path, or the error to report in its place."""
+    """One thing to predict: a file, a camera, or the error to report in its place."""
 
     path: Path | None
-    """The picture; None where there is an error."""
+    """The picture or video; None for a camera and where there is an error."""
     error: str | None
-    """One line that begins with what was given; None where there is a path."""
+    """One line that begins with what was given; None where there is something to predict."""
     given: str
     """The caller's own word for it."""
+    camera: int | None = None
+    """Number of a camera."""
+
+    @property
+    def is_video(self) -> bool:
+        """It has many frames."""
+        return self.camera is not None or (self.path is not None and self.path.suffix.lower() in VIDEO_SUFFIXES)
+
+    @property
+    def name(self) -> str:
+        """How results refer to it."""
+        return f"camera{self.camera}" if self.camera is not None else str(self.path or self.given)
 
 
-def find_sources(sources: Sequence[str | Path]) -> list[Source]:
-    """List the pictures that files, folders and quoted globs stand for, each file once.
+def find_sources(sources: str | Path | int | Sequence[str | Path | int]) -> list[Source]:
+    """List what files, folders, quoted globs and numbers of cameras stand for, each once.
 
-    Folders are searched recursively, by suffix, in sorted order, without hidden files; a file given by name is always
-    listed. What cannot be used becomes an entry with an error, in its place, so that the others are still done.
+    Folders are searched for pictures: recursively, by suffix, in sorted order, without hidden files. A glob finds
+    videos, too; a file given by name is always listed, and a file that is named like a camera is that file. What
+    cannot be used becomes an entry with an error, in its place, so that the others are still done.
 
     Args:
-        sources: Paths or patterns such as "photos/*.jpg".
+        sources: Paths, patterns such as "photos/*.jpg", or numbers such as 0.
     """
     found: list[Source] = []
-    seen: set[Path] = set()
-    for given in [sources] if isinstance(sources, str | Path) else sources:
+    seen: set[Path | int] = set()
+    for given in [sources] if isinstance(sources, str | Path | int) else sources:
         for source in _expand(str(given)):
-            resolved = source.path.resolve() if source.path else None
+            resolved = source.path.resolve() if source.path else source.camera
             if resolved is None or resolved not in seen:
                 found.append(source)
             if resolved is not None:
@@ -91,21 +105,22 @@ def _expand(given: str) -> Iterator[Source]:
         if given and path.is_dir():
             yield from _search_folder(path, given)
             return
-        if path.suffix.lower() in VIDEO_SUFFIXES or (given.isdigit() and not path.exists()):
-            error = "videos and cameras are not supported yet; extract the frames as pictures and give their folder"
-        elif given and path.exists():
+        if given and path.exists():
             yield Source(path, None, given)
             return
-        elif any(letter in given for letter in "*?["):
-            matches = sorted(filter(_is_picture, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+        if given.isascii() and given.isdigit():
+            yield Source(None, None, given, camera=int(given))
+            return
+        if any(letter in given for letter in "*?["):
+            matches = sorted(filter(_is_source, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
             yield from (Source(match, None, given) for match in matches)
             if matches:
                 return
-            error = "the pattern matches no pictures; check it, or give a folder"
+            error = "the pattern matches no pictures or videos; check it, or give a folder"
         else:
-            error = "expected a picture, folder or pattern, found nothing of this name; check the spelling"
+            error = f"expected {_EXPECTED}, found nothing of this name; check the spelling"
     except (OSError, ValueError, NotImplementedError) as problem:
-        error = f"expected a picture, folder or pattern, got a name that cannot be used ({problem}); check the spelling"
+        error = f"expected {_EXPECTED}, got a name that cannot be used ({problem}); check the spelling"
     yield Source(None, f"{given or repr(given)}: {error}", given)
 
 
@@ -127,3 +142,7 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
 
 def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _is_source(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()

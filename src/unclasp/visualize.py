@@ -132,7 +132,9 @@ class _Canvas:
         return round(float(x) * (1 << _SHIFT)), round(float(y) * (1 << _SHIFT))
 
 
-def draw_skeletons(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
+def draw_skeletons(
+    image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None, samples: int | None = None
+) -> Image:
     """Draw the 2D skeletons of hands over a picture.
 
     Bones have their finger's colour (`hands.FINGER_COLOURS`); near ones lie over far ones.
@@ -141,13 +143,14 @@ def draw_skeletons(image: Image, hands: Sequence[HandView], *, root_offset: Floa
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
         hands: Any number of hands; those with a joint that is not finite are left out.
         root_offset: (3,) mm, left wrist minus right wrist: tells which hand is in front.
+        samples: Along each side of a pixel: more are finer and slower; by the size of the picture if not given.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     image = _as_rgb(image)
     longest = max(image.shape[:2])
-    canvas = _Canvas(image, 4 if longest <= 512 else 2 if longest <= 2000 else 1)
+    canvas = _Canvas(image, samples or (4 if longest <= 512 else 2 if longest <= 2000 else 1))
     bones: list[_Bone] = []
     for hand in _drawable(hands):
         width = min(max(0.062 * _palm_width(hand.joints_2d), 0.0025 * longest, 1.0), max(0.011 * longest, 1.0))

@@ -2,13 +2,24 @@
 
 import json
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    track,
+)
 
 from unclasp.commands.arguments import parse
 from unclasp.errors import UnclaspError
@@ -22,13 +33,14 @@ Sources = Annotated[tuple[str, ...], tyro.conf.Positional]
 
 @dataclass(frozen=True)
 class PredictArguments:
-    """Find the hands in pictures.
+    """Find the hands in pictures, videos and cameras.
 
-    Each picture gets OUT/NAME.png, the overlay with 3D views, and OUT/NAME.json (docs/json-schema.md).
+    Each picture gets OUT/NAME.png, the overlay with 3D views, and OUT/NAME.json (docs/json-schema.md). Each video or
+    camera gets OUT/NAME.mp4, the overlay, and OUT/NAME.jsonl, a line for each frame; Ctrl-C ends it and keeps both.
     """
 
     sources: Sources
-    """Pictures, folders or globs."""
+    """Pictures, videos, folders, globs, or the number of a camera."""
     out: Path = Path("unclasp-out")
     """Folder for the results."""
     weights: Path | None = None
@@ -41,6 +53,18 @@ class PredictArguments:
     """Where the network runs: cpu, cuda, mps."""
     flip_test: bool = False
     """Average over the picture and its mirror image."""
+    mirrored: bool = False
+    """The pictures are mirror images, such as selfies: the person's right hand is told from the left one so."""
+    html: bool = False
+    """Write OUT/NAME.html, too: the hands of a picture in 3D, to turn in a browser."""
+    smooth: bool = True
+    """Filter the joints of videos over time."""
+    every: int = 1
+    """Of so many frames of a video, predict one."""
+    max_frames: int | None = None
+    """Stop each video after so many predicted frames."""
+    rerun: bool = False
+    """Write OUT/NAME.rrd, too: a video's frames and hands for the Rerun viewer."""
     json: bool = False
     """Print a JSON list of what was done instead of lines for people."""
 
@@ -52,35 +76,44 @@ def predict(words: list[str]) -> int:
     from unclasp.sources import find_sources, output_stems
 
     if not arguments.sources:
-        raise UnclaspError("name at least one picture, folder or glob")
+        raise UnclaspError("name at least one picture, video, folder, glob or camera number")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
     sources = [source for source in find_sources(arguments.sources) if not _is_earlier_result(source, arguments.out)]
     if not sources:
         raise UnclaspError(f"the sources hold nothing but the earlier results in {arguments.out}")
-    paths = [source.path for source in sources if source.path is not None]
-    stems = iter(output_stems(paths))
-    untouchable = {path.resolve() for path in paths}
+    usable = [source for source in sources if source.error is None]
+    stems = iter(output_stems([source.name for source in usable]))
+    untouchable = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(arguments.weights, device=arguments.device, flip_test=arguments.flip_test)
     done: list[dict[str, Any]] = []
     errors = Console(stderr=True)
-    shown = track(sources, "predict", console=errors, disable=len(sources) == 1 or not sys.stderr.isatty())
-    for source in shown:
-        if source.path is None:
+    many = len(sources) > 1 and not any(source.is_video for source in sources)  # a video has a bar of its own
+    for source in track(sources, "predict", console=errors, disable=not (many and sys.stderr.isatty())):
+        if source.error is not None:
             entry: dict[str, Any] = {"source": source.given, "error": source.error}
         else:
-            entry = _predict_one(predictor, source.path, next(stems), arguments, untouchable=untouchable)
+            one = _record_one if source.is_video else _predict_one
+            entry = one(predictor, source, arguments.out / next(stems), arguments, untouchable=untouchable)
         done.append(entry)
         if "error" in entry:
             errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
-        elif not arguments.json:
-            print(f"{entry['source']}: {' and '.join(entry['hands']) or 'no hand'} -> {entry['overlay']}")
+        if "overlay" in entry and not arguments.json:
+            print(_told(entry))
     if arguments.json:
         print(json.dumps(done, indent=1))
     failed = sum("error" in entry for entry in done)
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
     return 0 if not failed else 1 if failed < len(done) else 2
+
+
+def _told(entry: dict[str, Any]) -> str:
+    """Say what was done in a line for people."""
+    what = " and ".join(entry["hands"]) or "no hand"
+    if "frames" in entry:
+        what += f", both in {entry['both']} of {entry['frames']} frames at {entry['frames_per_second']} frames/s"
+    return f"{entry['source']}: {what} -> {entry['overlay']}"
 
 
 def _is_earlier_result(source: "Source", out: Path) -> bool:
@@ -92,7 +125,7 @@ def _is_earlier_result(source: "Source", out: Path) -> bool:
 
 
 def _predict_one(
-    predictor: "Predictor", path: Path, stem: str, arguments: PredictArguments, *, untouchable: set[Path]
+    predictor: "Predictor", source: "Source", stem: Path, arguments: PredictArguments, *, untouchable: set[Path]
 ) -> dict[str, Any]:
     import cv2
 
@@ -100,16 +133,80 @@ def _predict_one(
     from unclasp.picture import read_picture
 
     try:
-        image = read_picture(path)
-        pose = replace(predictor(image, arguments.box, focal=arguments.focal), source=str(path))
-        overlay, numbers = arguments.out / f"{stem}.png", arguments.out / f"{stem}.json"
-        if overlay.resolve() in untouchable:
-            raise UnclaspError(f"{overlay} is one of the sources and is not overwritten; choose another --out")
-        drawn = cv2.imencode(".png", pose.plot(image)[..., ::-1])[1].tobytes()
+        image = read_picture(source.name)
+        pose = replace(
+            predictor(image, arguments.box, focal=arguments.focal, mirrored=arguments.mirrored), source=source.name
+        )
+        overlay, numbers = (_result(stem, suffix, untouchable) for suffix in (".png", ".json"))
+        drawn = cv2.imencode(".png", pose.plot()[..., ::-1])[1].tobytes()
         write_bytes(overlay, drawn)
+        told = {"overlay": str(overlay), "json": str(numbers)}
+        if arguments.html:
+            told["html"] = str(_result(stem, ".html", untouchable))
+            pose.save_html(told["html"])
         pose.save_json(numbers)  # last: where there is a JSON, the result is whole
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        told = reason if str(path) in reason else f"{path}: {reason}"
-        return {"source": str(path), "error": told}
-    return {"source": str(path), "hands": list(pose.sides), "overlay": str(overlay), "json": str(numbers)}
+        return {"source": source.name, "error": _reason(error, source.name)}
+    return {"source": source.name, "hands": list(pose.sides), **told}
+
+
+def _record_one(
+    predictor: "Predictor", source: "Source", stem: Path, arguments: PredictArguments, *, untouchable: set[Path]
+) -> dict[str, Any]:
+    """Predict a video or camera; what there is before a failure of the source is kept, and told with the error."""
+    import cv2
+
+    from unclasp.recording import record
+    from unclasp.streaming import StreamOptions
+    from unclasp.video import Video
+
+    options = StreamOptions(
+        box=arguments.box, smooth=arguments.smooth, every=arguments.every, max_frames=arguments.max_frames
+    )
+    try:
+        results = {"overlay": ".mp4", "json": ".jsonl"} | ({"rerun": ".rrd"} if arguments.rerun else {})
+        told = {name: str(_result(stem, suffix, untouchable)) for name, suffix in results.items()}
+        opened = source.path if source.camera is None else source.camera
+        with Video(opened, every=options.every, max_frames=options.max_frames) as video, _bar(video.expected) as bar:
+            poses = predictor.video(video, options, focal=arguments.focal, mirrored=arguments.mirrored)
+            started = time.monotonic()
+            recorded = record(poses, stem, rate=video.rate / options.every, rerun=arguments.rerun, on_frame=bar)
+            seconds = time.monotonic() - started
+    except (UnclaspError, OSError, MemoryError, cv2.error) as error:
+        return {"source": source.name, "error": _reason(error, source.name)}
+    entry = {
+        "source": source.name, "hands": recorded.sides, "frames": recorded.frames, "both": recorded.both,
+        "frames_per_second": round(recorded.frames / max(seconds, 1e-3), 1), **told,
+    }  # fmt: skip
+    return entry | ({"error": _reason(recorded.problem, source.name)} if recorded.problem else {})
+
+
+def _result(stem: Path, suffix: str, untouchable: set[Path]) -> Path:
+    """Return the path of a result, which must not be one of the sources."""
+    path = stem.with_name(stem.name + suffix)
+    if path.resolve() in untouchable:
+        raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
+    return path
+
+
+def _reason(error: BaseException, source: str) -> str:
+    """Return an error as one line that names its source."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason if source in reason else f"{source}: {reason}"
+
+
+@contextmanager
+def _bar(expected: int | None) -> Iterator[Callable[[Any], None]]:
+    """Yield what is told of each frame, and show how many there were, how fast, and how long it will take."""
+    columns = (
+        TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]} frames/s"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task("predict", total=expected, rate="–")
+
+        def advance(_: Any) -> None:
+            speed = progress.tasks[task].speed
+            progress.update(task, advance=1, rate="–" if speed is None else f"{speed:.1f}")
+
+        yield advance

@@ -1,0 +1,51 @@
+"""The overlay of a video: skeletons over each frame and one small 3D view in its corner, drawn in milliseconds."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from unclasp.visualize import Floats, HandView, Image, draw_skeletons, turn_about_vertical
+
+VIEW_DEGREES: Final = 50.0
+"""The hands are seen in 3D after they have turned this far about the vertical."""
+_VIEW_SHARE: Final = 0.32
+_SMALLEST_VIEW: Final = 64
+_PIXEL_SHARE_PER_MM: Final = 1 / 330
+_INSET: Final = 0.86
+_CARD: Final = (253, 252, 250)
+
+
+def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
+    """Draw hands over a frame, and in 3D in its lower right corner.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; it is not changed.
+        hands: As for `visualize.draw_skeletons`.
+        root_offset: (3,) mm, left wrist minus right wrist.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    drawn = draw_skeletons(image, hands, root_offset=root_offset, samples=1)
+    side = round(_VIEW_SHARE * min(image.shape[:2]))
+    if not hands or side < _SMALLEST_VIEW:
+        return drawn
+    gap = side // 20
+    drawn[-gap - side : -gap, -gap - side : -gap] = _view(hands, root_offset, side)
+    return drawn
+
+
+def _view(hands: Sequence[HandView], root_offset: Floats | None, side: int) -> Image:
+    """Draw the hands in 3D on a square card."""
+    shifts = [0.0 if root_offset is None or hand.side == "right" else root_offset for hand in hands]
+    worlds = [turn_about_vertical(hand.joints_3d + by, VIEW_DEGREES) for hand, by in zip(hands, shifts, strict=True)]
+    both = np.concatenate(worlds)[:, :2]
+    low, high = both.min(axis=0), both.max(axis=0)
+    scale = min(_PIXEL_SHARE_PER_MM * side, _INSET * side / max(float((high - low).max()), 1.0))
+    placed = [
+        replace(hand, joints_2d=(world[:, :2] - (low + high) / 2) * scale + side / 2, joints_3d=world)
+        for hand, world in zip(hands, worlds, strict=True)
+    ]
+    return draw_skeletons(np.full((side, side, 3), _CARD, dtype=np.uint8), placed, samples=2)

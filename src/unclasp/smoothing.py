@@ -1,0 +1,111 @@
+"""Poses over time without jitter: a One-Euro filter with a trend, on each hand's place and on its shape.
+
+The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) is a low pass whose cutoff grows with speed: what rests is
+calm, what moves is not held back. Ours has two additions. It predicts with its own estimate of the speed before it
+averages, so that steady motion is not delayed at all. And the middle of a hand and the joints around it are filtered
+apart, because a whole hand moves fast where its shape does not.
+"""
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.hands import HAND_SLICES
+from unclasp.pose import HandPose
+
+Floats = npt.NDArray[np.floating]
+
+LONGEST_GAP: Final = 0.5
+"""Seconds without a hand or a frame after which it starts anew."""
+
+
+class OneEuro:
+    """A filter of points (N, D) that belong together: one speed, their mean, decides for all of them.
+
+    Args:
+        cutoff: Hz, at rest: lower is calmer.
+        per_speed: Hz of cutoff added per unit of speed: higher follows faster.
+        speed_cutoff: Hz, of the estimate of the speed.
+    """
+
+    def __init__(self, *, cutoff: float, per_speed: float, speed_cutoff: float) -> None:
+        self.cutoff, self.per_speed, self.speed_cutoff = cutoff, per_speed, speed_cutoff
+        self._value: Floats | None = None
+
+    def __call__(self, points: Floats, seconds: float, *, unit: Floats | float = 1.0) -> Floats:
+        """Return the filtered points, `seconds` after the last ones; speeds are in `unit`s (broadcast) per second."""
+        if self._value is None:
+            self._value, self._given, self._speed = points, points, np.zeros_like(points)
+            return points
+        speed = (points - self._given) / seconds
+        self._speed = self._speed + _share(self.speed_cutoff, seconds) * (speed - self._speed)
+        moving = float(np.linalg.norm(self._speed / unit, axis=-1).mean())
+        expected = self._value + self._speed * seconds
+        share = _share(self.cutoff + self.per_speed * moving, seconds)
+        self._given, self._value = points, expected + share * (points - expected)
+        return self._value
+
+
+def _share(cutoff: float, seconds: float) -> float:
+    """Return how much of the new value a first-order low pass takes."""
+    angle = 2 * math.pi * cutoff * seconds
+    return angle / (angle + 1)
+
+
+class _HandFilter:
+    """The filters of one hand: u, v in px and depth in mm, with speeds in spreads of the hand per second."""
+
+    def __init__(self) -> None:
+        self._middle = OneEuro(cutoff=1.0, per_speed=0.25, speed_cutoff=1.3)
+        self._shape = OneEuro(cutoff=0.7, per_speed=0.1, speed_cutoff=1.0)
+
+    def __call__(self, points: Floats, seconds: float, *, unit: Floats) -> Floats:
+        middle = points.mean(axis=0, keepdims=True)
+        around = self._shape(points - middle, seconds, unit=unit)
+        return self._middle(middle, seconds, unit=unit) + around
+
+
+class PoseFilter:
+    """Smooths the poses of successive frames; a hand that comes, or comes back, starts anew."""
+
+    def __init__(self) -> None:
+        self._filters: list[_HandFilter | None] = [None, None]
+
+    def exchange(self) -> None:
+        """Let the hands change sides."""
+        self._filters.reverse()
+
+    def __call__(self, pose: HandPose, seconds: float) -> HandPose:
+        """Return the pose with both hands smoothed, `seconds` after the last one; all its 3D agrees with its 2D.
+
+        Filtered are u, v and the depth from the camera; the rest follows from the camera.
+        """
+        joints_2d, depth = pose.joints_2d.copy(), pose.joints_cam[:, 2].copy()
+        for slot, (joints, there) in enumerate(zip(HAND_SLICES, pose.present, strict=True)):
+            if not there:
+                self._filters[slot] = None
+                continue
+            known = self._filters[slot] if seconds <= LONGEST_GAP else None
+            self._filters[slot] = known = known or _HandFilter()
+            points = np.column_stack([joints_2d[joints], depth[joints]])
+            smooth = known(points, seconds, unit=_spread(points[:, :2], pose.joints_3d[joints, :2]))
+            joints_2d[joints], depth[joints] = smooth[:, :2], smooth[:, 2]
+        return moved(pose, joints_2d, depth)
+
+
+def _spread(pixels: Floats, millimetres: Floats) -> Floats:
+    """Return (3,) the joints' root-mean-square distance from their middle, in px, px and mm."""
+    px, mm = (max(float(np.linalg.norm(np.std(points, axis=0))), 1e-6) for points in (pixels, millimetres))
+    return np.array([px, px, mm])
+
+
+def moved(pose: HandPose, joints_2d: Floats, depth: Floats) -> HandPose:
+    """Return the pose with joints at other pixels (42, 2) and depths (42,) mm."""
+    focal, princpt = np.array(pose.camera.focal), np.array(pose.camera.princpt)
+    joints_cam = geometry.unproject(joints_2d, depth, focal * (-1.0 if pose.mirrored else 1.0, 1.0), princpt)
+    joints_3d = geometry.relative_to_roots(joints_cam)
+    return replace(pose, joints_2d=joints_2d, joints_cam=joints_cam, joints_3d=joints_3d)

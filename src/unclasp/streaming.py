@@ -1,0 +1,87 @@
+"""Poses of whatever can be named: pictures, arrays, folders, patterns, videos, cameras, and lists of them."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.batch import ByteArray
+from unclasp.errors import UnclaspError
+from unclasp.picture import read_picture
+from unclasp.pose import HandPose
+from unclasp.sources import Source, find_sources
+from unclasp.tracking import Predict, Tracker
+from unclasp.video import Video
+
+Floats = npt.NDArray[np.floating]
+Given = str | Path | int | ByteArray
+OnError = Callable[[UnclaspError], None]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """How sources are gone through."""
+
+    box: npt.ArrayLike | None = None
+    """(4,) x1, y1, x2, y2 px around the hands in every picture; looked for, and followed in videos, if not given."""
+    smooth: bool = True
+    """Filter the joints of videos over time."""
+    every: int = 1
+    """Of so many frames one is predicted."""
+    max_frames: int | None = None
+    """Stop a video after so many predicted frames."""
+
+
+def stream(
+    predict: Predict, given: Given | Iterable[Given], options: StreamOptions, on_error: OnError | None = None
+) -> Iterator[HandPose]:
+    """Yield the poses of sources, one at a time, as `Predictor.stream` tells it."""
+    first, yielded = None, 0
+    for source in _sources(given):
+        try:
+            for pose in _poses(predict, source, options):
+                yielded += 1
+                yield pose
+        except UnclaspError as error:
+            first = first or error
+            if on_error is None:
+                _logger.warning("%s", error)
+            else:
+                on_error(error)
+    if first is not None and not yielded and on_error is None:
+        raise first
+
+
+def _sources(given: Given | Iterable[Given]) -> Iterator[Source | ByteArray]:
+    """Yield arrays and found sources, each to be predicted on its own."""
+    for each in [given] if isinstance(given, str | Path | int | np.ndarray) else given:
+        if isinstance(each, np.ndarray):
+            yield each
+        else:
+            yield from find_sources(each)
+
+
+def _poses(predict: Predict, source: Source | ByteArray, options: StreamOptions) -> Iterator[HandPose]:
+    if not isinstance(source, Source):
+        yield predict(source, options.box)
+    elif source.error is not None:
+        raise UnclaspError(source.error)
+    elif source.is_video:
+        opened: Path | int | None = source.path if source.camera is None else source.camera
+        with Video(opened, every=options.every, max_frames=options.max_frames) as video:  # type: ignore[arg-type]
+            yield from video_poses(predict, video, options)
+    else:
+        image = read_picture(source.path)  # type: ignore[arg-type]
+        yield replace(predict(image, options.box), source=source.name)
+
+
+def video_poses(predict: Predict, video: Video, options: StreamOptions) -> Iterator[HandPose]:
+    """Yield the pose of each frame of an open video, tracked."""
+    tracker = Tracker(predict, box=options.box, smooth=options.smooth)
+    for frame in video:
+        yield replace(tracker(frame.image, frame.time), frame=frame.number, source=video.name)

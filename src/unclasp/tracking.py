@@ -1,0 +1,142 @@
+"""Hands over frames: where to look next, which hand is which, and whether it is still there."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.batch import ByteArray
+from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES
+from unclasp.pose import PRESENT, HandPose
+from unclasp.regions import box_around
+from unclasp.smoothing import PoseFilter
+
+Floats = npt.NDArray[np.floating]
+Predict = Callable[[ByteArray, npt.ArrayLike | None], HandPose]
+"""Picture and box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) to pose."""
+
+RELEASED: Final = 0.25
+"""A hand that is present stays so until its probability, averaged over frames, falls below this."""
+MEMORY: Final = 0.5
+"""Share of the last frames' average in the average of probabilities."""
+SEARCH_EVERY: Final = 15
+"""Frames after which the whole picture is searched again where fewer than two hands are known."""
+PATIENCE: Final = 30
+"""Frames for which the network has to insist before hands change sides."""
+_NEWCOMER: Final = 1.5
+_CLEARLY: Final = 0.5
+_FRAME_SECONDS: Final = 1 / 30
+
+
+class Tracker:
+    """Poses of successive frames as those of the same hands.
+
+    The crop of a frame is around the joints of the last one. The whole picture is searched at first, when all hands are
+    lost or one of two is, and every `SEARCH_EVERY` frames while there is only one. A hand keeps its slot: what is where
+    the right hand was is the right hand, until the network says otherwise for `PATIENCE` frames.
+
+    Args:
+        predict: Picture and box to pose.
+        box: (4,) x1, y1, x2, y2 px around the hands in every frame: nothing is searched or followed then.
+        smooth: Filter the joints over time.
+    """
+
+    def __init__(self, predict: Predict, *, box: npt.ArrayLike | None = None, smooth: bool = True) -> None:
+        self._predict, self._box = predict, box
+        self._filter = PoseFilter() if smooth else None
+        self._last: HandPose | None = None
+        self._presence: Floats = np.zeros(2)
+        self._disagreed = self._unsearched = 0
+
+    def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
+        """Return the pose of the next frame, `time` seconds from the start."""
+        pose, last = self._find(image), self._last
+        if last is not None:
+            pose = self._with_last_sides(pose, last)
+        pose = replace(self._with_presence(pose), time=time)
+        self._last = pose if self._filter is None else self._filter(pose, _seconds_between(last, pose))
+        return self._last
+
+    def _find(self, image: ByteArray) -> HandPose:
+        if self._box is not None:
+            return self._predict(image, self._box)
+        last = self._last
+        box = None if last is None else box_around(last.joints_2d, last.present, image)
+        if last is None or box is None:
+            return self._search(image)
+        pose, expected = self._predict(image, box), int(last.present.sum())
+        self._unsearched += 1
+        known = int((pose.presence >= RELEASED).sum())
+        if known < expected or (known < 2 and self._unsearched >= SEARCH_EVERY) or _left(pose):
+            return max(pose, self._search(image), key=_hands)
+        return pose
+
+    def _search(self, image: ByteArray) -> HandPose:
+        self._unsearched = 0
+        return self._predict(image, None)
+
+    def _with_last_sides(self, pose: HandPose, last: HandPose) -> HandPose:
+        swapped = exchanged(pose)
+        differs = _strangeness(swapped, last) + _CLEARLY < _strangeness(pose, last)
+        self._disagreed = self._disagreed + 1 if differs else max(self._disagreed - 1, 0)
+        if not differs:
+            return pose
+        if self._disagreed < PATIENCE:
+            return swapped
+        self._disagreed, self._presence = 0, self._presence[::-1]
+        if self._filter is not None:
+            self._filter.exchange()
+        return pose
+
+    def _with_presence(self, pose: HandPose) -> HandPose:
+        if self._last is None:
+            self._presence = pose.presence
+            return pose
+        self._presence = MEMORY * self._presence + (1 - MEMORY) * pose.presence
+        return replace(pose, present=self._presence >= np.where(self._last.present, RELEASED, PRESENT))
+
+
+def exchanged(pose: HandPose) -> HandPose:
+    """Return the pose with the hands in each other's slots: nothing moves, sides change."""
+    return replace(
+        pose,
+        joints_2d=pose.joints_2d[FLIPPED_JOINTS],
+        joints_3d=pose.joints_3d[FLIPPED_JOINTS],
+        joints_cam=pose.joints_cam[FLIPPED_JOINTS],
+        presence=pose.presence[::-1],
+        confidence=None if pose.confidence is None else pose.confidence[FLIPPED_JOINTS],
+        present=pose.present[::-1],
+    )
+
+
+def _strangeness(pose: HandPose, last: HandPose) -> float:
+    """Return how far the hands that are present are from where the last frame had them, in hand sizes."""
+    total = 0.0
+    for slot, joints in enumerate(HAND_SLICES):
+        if pose.presence[slot] < PRESENT:
+            continue
+        here, there = pose.joints_2d[joints], last.joints_2d[joints]
+        far = float(np.linalg.norm(here.mean(axis=0) - there.mean(axis=0))) / max(
+            float(np.ptp(here, axis=0).max()), 1.0
+        )
+        total += min(far, _NEWCOMER) if last.present[slot] else _NEWCOMER
+    return total
+
+
+def _left(pose: HandPose) -> bool:
+    """Tell whether a hand's middle lies outside of the crop: the network points at what it does not see."""
+    middles = np.array([pose.joints_2d[joints].mean(axis=0) for joints in HAND_SLICES])[pose.presence >= PRESENT]
+    return bool(((middles < pose.box[:2]) | (middles > pose.box[2:])).any())
+
+
+def _hands(pose: HandPose) -> tuple[int, float]:
+    return int((pose.presence >= PRESENT).sum()), float(pose.presence.sum())
+
+
+def _seconds_between(last: HandPose | None, pose: HandPose) -> float:
+    """Return the seconds since the last frame; files without usable times are taken to have 30 frames a second."""
+    if last is None or last.time is None or pose.time is None or pose.time <= last.time:
+        return _FRAME_SECONDS
+    return pose.time - last.time

@@ -1,0 +1,216 @@
+"""Frames in and frames out: video files and cameras as RGB arrays with times, and MP4 files that are written whole.
+
+OpenCV does the decoding and the encoding; what it would print about it is said by our errors instead.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import cv2
+import numpy as np
+
+from unclasp.batch import ByteArray
+from unclasp.errors import VideoError
+from unclasp.picture import quiet_opencv
+
+CODECS: Final = ("avc1", "mp4v")
+"""Tried in this order: browsers play H.264 alone, but not every build of OpenCV can write it."""
+USUAL_RATE: Final = 30.0
+"""Frames per second where the source does not say."""
+_HIGHEST_RATE: Final = 1000.0
+_WHOLE: Final = 0.95
+"""Share of the announced frames from which on a file counts as whole: some containers only estimate their number."""
+
+
+class Frame(NamedTuple):
+    """One picture of a video."""
+
+    image: ByteArray
+    """(H, W, 3) RGB."""
+    number: int
+    """From 0, in the source."""
+    time: float
+    """Seconds from the first frame."""
+
+
+class Video:
+    """A video file or a camera, opened; a context manager and an iterable of frames.
+
+    Args:
+        source: A file, or the number of a camera.
+        every: Of so many frames one is decoded to a picture.
+        max_frames: Stop after so many pictures.
+
+    Raises:
+        VideoError: It cannot be opened; while iterating, that there is no frame, or that the file ends early.
+    """
+
+    def __init__(self, source: Path | str | int, *, every: int = 1, max_frames: int | None = None) -> None:
+        if every < 1 or (max_frames is not None and max_frames < 1):
+            raise VideoError(f"every and max_frames must be at least 1, got {every} and {max_frames}")
+        self.source, self.every, self.max_frames = source, every, max_frames
+        self.live = isinstance(source, int)
+        if not self.live:
+            _check_file(Path(source))  # type: ignore[arg-type]
+        with _silence():
+            self._capture = cv2.VideoCapture(source if self.live else str(source))
+        if not self._capture.isOpened():
+            raise VideoError(self._cannot_open())
+        rate, announced = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
+        self.rate = rate if 0 < rate <= _HIGHEST_RATE else USUAL_RATE
+        self._announced = round(announced) if not self.live and 0 < announced < 2**31 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._capture.release()
+
+    @property
+    def name(self) -> str:
+        """How results refer to it."""
+        return f"camera{self.source}" if self.live else str(self.source)
+
+    @property
+    def expected(self) -> int | None:
+        """How many pictures are to come, or None if nobody knows."""
+        whole = None if self._announced is None else math.ceil(self._announced / self.every)
+        known = [count for count in (whole, self.max_frames) if count is not None]
+        return min(known) if known else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        started = None
+        given = number = 0
+        while self.max_frames is None or given < self.max_frames:
+            if not self._capture.grab():
+                self._check_end(number)
+                return
+            if number % self.every == 0:
+                whole, image = self._capture.retrieve()
+                if whole and image is not None:
+                    now = time.monotonic() if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                    started = now if started is None else started
+                    yield Frame(_rgb(image), number, self._time(number, now - started))
+                    given += 1
+            number += 1
+
+    def _time(self, number: int, seconds: float) -> float:
+        """Return the source's own time, or one by the rate where it has none."""
+        return seconds if math.isfinite(seconds) and (seconds > 0 or number == 0) else number / self.rate
+
+    def _check_end(self, frames: int) -> None:
+        if self.live:
+            raise VideoError(f"camera {self.source}: it stopped after {frames} frames; is it still connected?")
+        if frames == 0:
+            raise VideoError(f"{self.source}: expected a video, got one without a frame; copy or download it again")
+        if self._announced is not None and frames < _WHOLE * self._announced - 1:
+            raise VideoError(
+                f"{self.source}: ends after {frames} of {self._announced} frames: it is truncated or damaged; "
+                "copy or download it again"
+            )
+
+    def _cannot_open(self) -> str:
+        if self.live:
+            return f"camera {self.source}: there is none, or it is in use or not permitted; try another number"
+        return (
+            f"{self.source}: expected a video, got a file that cannot be opened: it is truncated, damaged or of a kind "
+            "OpenCV does not read; copy it again or convert it to MP4"
+        )
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise VideoError(f"{path}: expected a video, found nothing of this name; check the spelling")
+    if not path.is_file():
+        raise VideoError(f"{path}: expected a video file, got a folder or device; name a file in it")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise VideoError(f"{path}: the video cannot be opened ({error.strerror}); check its rights") from None
+    if empty:
+        raise VideoError(f"{path}: expected a video, got an empty file; copy or download it again")
+
+
+def _rgb(image: ByteArray) -> ByteArray:
+    code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(image, code), dtype=np.uint8)
+
+
+class VideoWriter:
+    """Writes an MP4 file that is there whole, or not at all; after an interruption, whole up to there.
+
+    It is a context manager. Frames go to a temporary file beside the target, which takes the target's place at the end
+    of the block, or when the block is interrupted by Ctrl-C. With any other error, or without a frame, nothing stays.
+
+    Args:
+        path: The MP4 file.
+        rate: Frames per second.
+    """
+
+    def __init__(self, path: Path | str, *, rate: float) -> None:
+        self.path, self.rate = Path(path), rate
+        self.codec: str | None = None
+        """What it is encoded with, once there is a frame."""
+        self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.mp4")
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, image: ByteArray) -> None:
+        """Append an (H, W, 3) RGB picture; all have the size of the first, to the next even numbers.
+
+        Raises:
+            VideoError: The file cannot be written, or the picture has another size.
+        """
+        size = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2  # encoders want even sides
+        if self._writer is None:
+            self._writer, self._size = self._open(size), size
+        if size != self._size:
+            raise VideoError(f"{self.path}: all frames must be {self._size[0]} × {self._size[1]} px, got {size}")
+        self._writer.write(cv2.cvtColor(image[: size[1], : size[0]], cv2.COLOR_RGB2BGR))
+
+    def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.touch()
+        except OSError as error:
+            raise VideoError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from None
+        for codec in CODECS:
+            with _silence():
+                writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter.fourcc(*codec), self.rate, size)
+            if writer.isOpened():
+                self.codec = codec
+                return writer
+        raise VideoError(f"{self.path}: this OpenCV writes none of {', '.join(CODECS)}; install opencv-python-headless")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            if self._writer is not None:
+                self._writer.release()
+            if self._writer is not None and (kind is None or issubclass(kind, KeyboardInterrupt)):
+                self._temporary.replace(self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep OpenCV and the FFmpeg inside of it from printing: FFmpeg keeps the level it finds when it is first used."""
+    name = "OPENCV_FFMPEG_LOGLEVEL"
+    mine = name not in os.environ
+    os.environ.setdefault(name, "-8")
+    try:
+        with quiet_opencv():
+            yield
+    finally:
+        if mine:
+            os.environ.pop(name, None)

@@ -1,0 +1,191 @@
+"""Smoothing over time: calm at rest, not late in motion, the same at any distance, and 2D and 3D agree."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from test_lifting import hand
+from unclasp import geometry
+from unclasp.lifting import assumed_focal
+from unclasp.pose import Camera, HandPose
+from unclasp.smoothing import OneEuro, PoseFilter
+
+WIDTH, HEIGHT, RATE = 640, 480, 30
+FOCAL = assumed_focal(WIDTH, HEIGHT)
+CAMERA = Camera(focal=(FOCAL, FOCAL), princpt=((WIDTH - 1) / 2, (HEIGHT - 1) / 2), assumed=None)
+
+
+def make_pose(joints_cam: np.ndarray, *, noise: np.ndarray | float = 0.0, **fields: object) -> HandPose:
+    """Return the pose of camera joints (42, 3), with noise (42, 2) px on what is seen."""
+    joints_2d = geometry.project(joints_cam, np.array(CAMERA.focal), np.array(CAMERA.princpt)) + noise
+    joints_cam = geometry.unproject(joints_2d, joints_cam[:, 2], np.array(CAMERA.focal), np.array(CAMERA.princpt))
+    known = {
+        "joints_2d": joints_2d, "joints_cam": joints_cam, "joints_3d": geometry.relative_to_roots(joints_cam),
+        "presence": np.array([0.9, 0.9]), "box": np.array([0.0, 0.0, 100.0, 100.0]), "camera": CAMERA,
+        "depth_assumed": None, "image_size": (WIDTH, HEIGHT), "model": "made",
+    }  # fmt: skip
+    return HandPose(**{**known, **fields})  # type: ignore[arg-type]
+
+
+def moving_hands(frames: int = 300, *, speed: float = 1.0) -> np.ndarray:
+    """Return (frames, 42, 3) mm: two hands that wander to and fro, turn, and bend their fingers, all smoothly.
+
+    At speed 1 the wrists reach 0.5 m/s, as in lively signing.
+    """
+    rng = np.random.default_rng(0)
+    hands = [hand(rng, (x, 60.0, 620.0)) for x in (-80.0, 80.0)]
+    times = np.arange(frames) / RATE * speed
+    moved = np.empty((frames, 42, 3))
+    for number, time in enumerate(times):
+        for slot, joints in enumerate(hands):
+            around = joints - joints[20]
+            bend = 1 + 0.15 * np.sin(2 * np.pi * 0.9 * time + slot) * (np.arange(21) % 4 == 0)
+            angle = 0.4 * np.sin(2 * np.pi * 0.5 * time + 2 * slot)
+            turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+            path = [120 * np.sin(2 * np.pi * 0.6 * time), 40 * np.sin(2 * np.pi * 0.35 * time), 30 * np.sin(time)]
+            moved[number, 21 * slot : 21 * slot + 21] = joints[20] + path + (around * bend[:, None]) @ turn.T
+    return moved
+
+
+def acceleration(joints: np.ndarray) -> float:
+    return float(np.linalg.norm(np.diff(joints, 2, axis=0), axis=-1).mean())
+
+
+def lag(true: np.ndarray, given: np.ndarray) -> float:
+    """Return by how many frames `given` (T, …) is late: the shift of `true` that comes nearest, to a fiftieth."""
+    true, given = true.reshape(len(true), -1), given.reshape(len(given), -1)
+    numbers = np.arange(len(true))
+    shifts = np.arange(-2, 5, 0.02)
+    errors = []
+    for shift in shifts:
+        moved = np.stack([np.interp(numbers - shift, numbers, column) for column in true.T], axis=1)
+        errors.append(np.square(moved - given)[20:-20].mean())
+    return float(shifts[int(np.argmin(errors))])
+
+
+def smoothed(poses: list[HandPose]) -> list[HandPose]:
+    smooth = PoseFilter()
+    return [smooth(pose, 1 / RATE) for pose in poses]
+
+
+def stack(poses: list[HandPose], name: str) -> np.ndarray:
+    return np.stack([getattr(pose, name) for pose in poses])
+
+
+# ---- what it is for
+
+
+@pytest.mark.parametrize(("speed", "shared"), [(0.5, 0.0), (1.0, 0.0), (1.0, 1.5)])
+def test_a_third_of_the_acceleration_and_less_than_a_frame_late(speed: float, shared: float) -> None:
+    """Noise of 3 px on each joint, and of `shared` px on a whole hand at once, as a crop that jumps gives it."""
+    rng = np.random.default_rng(1)
+    true = moving_hands(speed=speed)
+    noise = rng.normal(0, 3, (len(true), 42, 2)) + np.repeat(rng.normal(0, shared, (len(true), 2, 2)), 21, axis=1)
+    given = [make_pose(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
+    clean = [make_pose(joints) for joints in true]
+    calm = smoothed(given)
+    for name in ("joints_2d", "joints_cam", "joints_3d"):
+        assert acceleration(stack(calm, name)) <= acceleration(stack(given, name)) / 3, name
+    late = lag(stack(clean, "joints_2d"), stack(calm, "joints_2d"))
+    assert abs(late) < 1, f"{late} frames late"
+    error = np.sqrt(np.square(stack(calm, "joints_2d") - stack(clean, "joints_2d")).mean())
+    step = np.linalg.norm(np.diff(stack(clean, "joints_2d"), axis=0), axis=-1).mean()
+    assert error < step, f"{error} px, but the hands move {step} px from frame to frame"
+
+
+def test_the_measure_of_lag_can_tell_frames_apart() -> None:
+    true = moving_hands(120)
+    assert lag(true[1:], true[:-1]) == pytest.approx(1, abs=0.05)
+    assert lag(true, true) == pytest.approx(0, abs=0.02)
+
+
+def test_steady_motion_is_not_late_at_all() -> None:
+    given = np.arange(200.0)[:, None, None] * np.array([[3.0, -1.0]])
+    smooth = OneEuro(cutoff=1.0, per_speed=0.0, speed_cutoff=1.0)
+    np.testing.assert_allclose([smooth(points, 1 / 30) for points in given][-1], given[-1], atol=1e-6)
+
+
+def test_at_rest_noise_is_averaged_away() -> None:
+    rng = np.random.default_rng(2)
+    still = np.repeat(moving_hands(1), 200, axis=0)
+    noise = rng.normal(0, 3, (200, 42, 2))
+    calm = smoothed([make_pose(joints, noise=of_frame) for joints, of_frame in zip(still, noise, strict=True)])
+    error = stack(calm, "joints_2d")[30:] - make_pose(still[0]).joints_2d
+    assert np.sqrt(np.square(error).mean()) < 1.5  # of 3 px
+
+
+# ---- the filter, by hand
+
+
+def test_one_step_by_hand() -> None:
+    """At 1 / (2 pi) Hz and a step of 1 s the share is 1/2, of the speed as of the value."""
+    smooth = OneEuro(cutoff=1 / (2 * np.pi), per_speed=0.0, speed_cutoff=1 / (2 * np.pi))
+    assert smooth(np.array([[0.0]]), 1.0) == 0
+    assert smooth(np.array([[4.0]]), 1.0) == 3  # speed 4 / 2 = 2; expected 2; half way from there to 4
+    assert smooth(np.array([[4.0]]), 1.0) == 4  # speed 1; expected 4
+
+
+def test_speed_raises_the_cutoff_in_its_own_unit() -> None:
+    def second(unit: float) -> float:
+        smooth = OneEuro(cutoff=0.1, per_speed=1.0, speed_cutoff=1.0)
+        smooth(np.array([[0.0]]), 0.1)
+        smooth(np.array([[10.0]]), 0.1, unit=unit)
+        return float(smooth(np.array([[0.0]]), 0.1, unit=unit)[0, 0])
+
+    assert second(0.1) < 1 < second(1000.0)  # in small units this is fast, so the last value counts
+
+
+@pytest.mark.parametrize("scale", [0.25, 4.0])
+def test_a_picture_of_another_size_is_smoothed_alike(scale: float) -> None:
+    """A pixel is nothing to the filter: the hand's own size is."""
+    rng = np.random.default_rng(3)
+    true, noise = moving_hands(60), rng.normal(0, 2, (60, 42, 2))
+    poses = [make_pose(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
+    camera = replace(CAMERA, focal=(FOCAL * scale,) * 2, princpt=tuple(np.array(CAMERA.princpt) * scale))
+    larger = [replace(pose, joints_2d=pose.joints_2d * scale, camera=camera) for pose in poses]
+    np.testing.assert_allclose(
+        stack(smoothed(larger), "joints_2d"), stack(smoothed(poses), "joints_2d") * scale, rtol=1e-9
+    )
+    np.testing.assert_allclose(stack(smoothed(larger), "joints_cam"), stack(smoothed(poses), "joints_cam"), rtol=1e-9)
+
+
+# ---- poses
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_2d_and_3d_agree_afterwards(mirrored: bool) -> None:
+    rng = np.random.default_rng(4)
+    poses = [make_pose(joints, noise=rng.normal(0, 3, (42, 2))) for joints in moving_hands(20)]
+    if mirrored:
+        poses = [
+            replace(pose, mirrored=True, joints_2d=pose.joints_2d * [-1, 1] + [WIDTH - 1, 0]) for pose in poses
+        ]  # the principal point is in the middle
+    for pose in smoothed(poses):
+        sign = [-1 if mirrored else 1, 1]
+        seen = geometry.project(pose.joints_cam, np.array(CAMERA.focal) * sign, np.array(CAMERA.princpt))
+        np.testing.assert_allclose(pose.joints_2d, seen, atol=1e-9)
+        np.testing.assert_allclose(pose.joints_3d, geometry.relative_to_roots(pose.joints_cam), atol=1e-9)
+    for plain, other in zip(smoothed(poses), poses, strict=True):
+        assert np.abs(plain.joints_cam - other.joints_cam).max() < 60  # the right side of the mirror
+
+
+def test_a_hand_that_comes_back_starts_anew_and_an_absent_one_is_left_alone() -> None:
+    joints = moving_hands(3)
+    away = joints[1] + np.array([150.0, 0, 0])
+    smooth = PoseFilter()
+    smooth(make_pose(joints[0]), 1 / RATE)
+    gone = make_pose(away, present=np.array([True, False]))
+    given = smooth(gone, 1 / RATE)
+    np.testing.assert_allclose(given.joints_2d[21:], gone.joints_2d[21:])
+    assert np.abs(given.joints_2d[:21] - gone.joints_2d[:21]).max() > 20
+    back = smooth(make_pose(away), 1 / RATE)
+    np.testing.assert_allclose(back.joints_2d[21:], gone.joints_2d[21:])
+
+
+def test_after_a_gap_everything_starts_anew() -> None:
+    joints = moving_hands(1)[0]
+    smooth = PoseFilter()
+    smooth(make_pose(joints), 1 / RATE)
+    moved = make_pose(joints + np.array([150.0, 0, 0]))
+    np.testing.assert_allclose(smooth(moved, 0.6).joints_2d, moved.joints_2d)

@@ -1,0 +1,146 @@
+"""The page of a result: whole, self-contained, with every joint in it."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from test_pose import make_pose
+from unclasp.hands import HAND_JOINT_NAMES, SIDES
+from unclasp.view3d import page
+
+
+class Reader(HTMLParser):
+    """Collects what a page is made of, and checks that its elements nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: dict[str, str] = {}
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        tag = self.open[-1] if self.open else ""
+        self.texts[tag] = self.texts.get(tag, "") + data
+
+
+def data_of(text: str) -> dict:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, flags=re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_all_joints_are_on_the_page_with_their_names() -> None:
+    pose = make_pose()
+    text = page(pose.to_dict())
+    right, left = data_of(text)["hands"]
+    for hand, side, joints in ((right, "right", pose.joints_cam[:21]), (left, "left", pose.joints_cam[21:])):
+        assert hand["names"] == [f"{side} {name}" for name in HAND_JOINT_NAMES]
+        np.testing.assert_allclose(hand["joints"], joints, atol=0.00501)
+    for side in SIDES:
+        for name in HAND_JOINT_NAMES:
+            assert f'"{side} {name}"' in text
+
+
+def test_the_page_parses_and_needs_nothing_from_elsewhere() -> None:
+    text = page(replace(make_pose(), source="a <b> & 'c'.jpg").to_dict())
+    read = Reader(text)
+    assert read.texts["title"].startswith("a <b> & 'c'.jpg") and read.texts["h1"] == "a <b> & 'c'.jpg"
+    assert not re.search(r"https?:|//[a-z]|@import|url\(|fetch|XMLHttp|import\(", text)
+    assert not {"src", "href"} & {name for name, _ in read.attributes}
+    assert "a field of view; an average hand" in read.texts["span"]
+
+
+def test_the_checks_of_the_page_can_fail() -> None:
+    with pytest.raises(AssertionError):
+        Reader("<div><span></div></span>")
+    with pytest.raises(AssertionError, match="never closed"):
+        Reader("<div>")
+
+
+def test_no_name_ends_the_script_early() -> None:
+    result = make_pose().to_dict()
+    result["image"]["source"] = result["hands"][0]["side"] = "right"
+    result["camera"]["assumed"] = "</script><script>alert(1)</script>"
+    text = page(result)
+    assert text.count("<script") == text.count("</script>") == 2 and "&lt;script&gt;alert" in text
+
+
+@pytest.mark.parametrize(("right", "left", "hands"), [(0.9, 0.1, ["right"]), (0.1, 0.9, ["left"]), (0.1, 0.1, [])])
+def test_absent_hands_are_not_shown(right: float, left: float, hands: list[str]) -> None:
+    text = page(make_pose(right, left).to_dict())
+    assert [hand["side"] for hand in data_of(text)["hands"]] == hands
+    assert [side for side in SIDES if f"{side} hand 0.90" in text] == hands
+
+
+def test_save_html_writes_the_page(tmp_path: Path) -> None:
+    make_pose().save_html(tmp_path / "new" / "pose.html")
+    assert (tmp_path / "new" / "pose.html").read_text(encoding="utf-8") == page(make_pose().to_dict())
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node, which runs the page's script here, is not installed")
+@pytest.mark.parametrize(("right", "left"), [(0.9, 0.9), (0.1, 0.1)])
+def test_the_script_draws_turns_and_names_joints(tmp_path: Path, right: float, left: float) -> None:
+    """The script runs against a canvas that only writes down what it is told."""
+    pose = make_pose(right, left)
+    text = page(pose.to_dict())
+    script = text[text.rindex("<script>") + len("<script>") : text.rindex("</script>")]
+    data = re.search(r'id="data">(.*?)</script>', text, flags=re.DOTALL)
+    assert data
+    (tmp_path / "run.js").write_text(
+        f"""
+const calls = [], elements = {{}};
+const element = id => elements[id] ??= {{style: {{}}, textContent: id === "data" ? {json.dumps(data[1])} : ""}};
+const paper = new Proxy({{}}, {{get: (_, name) => (...given) => calls.push([name, ...given]), set: () => true}});
+const fake = Object.assign(element("canvas"), {{clientWidth: 800, clientHeight: 600, getContext: () => paper,
+  setPointerCapture() {{}}}});
+globalThis.document = {{getElementById: element, querySelector: () => fake}};
+globalThis.window = globalThis; globalThis.innerWidth = 800;
+{script}
+const arcs = () => calls.splice(0).filter(call => call[0] === "arc").map(call => call.slice(1, 3));
+const front = arcs();
+const seen = shown.map(at => [at.x, at.y]);
+const named = shown.map(at => {{ canvas.onpointermove({{pointerId: 9, offsetX: at.x, offsetY: at.y}});
+  return label.textContent; }});
+canvas.onpointerdown({{pointerId: 1, clientX: 0, clientY: 0}});
+canvas.onpointermove({{pointerId: 1, clientX: 40, clientY: 0}});
+const turned = shown.map(at => [at.x, at.y]);
+element("front").onclick();
+const back = shown.map(at => [at.x, at.y]);
+console.log(JSON.stringify({{front, seen, named, turned, back}}));
+""",
+        encoding="utf-8",
+    )
+    done = subprocess.run(["node", tmp_path / "run.js"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    if right < 0.5:
+        assert told["front"] == [] == told["seen"]
+        return
+    seen = np.array(told["seen"])
+    assert len(seen) == 42 and (seen > 0).all() and (seen < [800, 600]).all()
+    # What is right in the picture is right on the page, up is up, and every joint tells its name where it is.
+    for axis in (0, 1):
+        assert np.corrcoef(seen[:, axis], pose.joints_cam[:, axis])[0, 1] > 0.95
+    wrist = pose.joints_cam[41]
+    assert f"left wrist  {', '.join(f'{mm:.1f}' for mm in np.round(wrist, 2))} mm" in told["named"]
+    assert len(set(told["named"])) > 35  # some joints of this random pose lie in front of others
+    assert np.abs(np.array(told["turned"]) - seen).max() > 10
+    np.testing.assert_allclose(told["back"], seen)
