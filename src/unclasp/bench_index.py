@@ -183,9 +183,10 @@ def _build(root: Path, split: str) -> tuple[float, int]:
 
 def _workers(dataset: InterHand, workers: int, records: int) -> dict[str, Any]:
     """Let forked workers read at the same time; return what memory they have for themselves and together."""
+    memory_of(os.getpid())  # says so where it cannot be measured, before anybody waits for anybody
     context = multiprocessing.get_context("fork")
     choices = np.random.default_rng(0).integers(0, len(dataset), (workers, records)).tolist()
-    read, answers = context.Barrier(workers), context.SimpleQueue()
+    read, answers = context.Barrier(workers, timeout=600), context.SimpleQueue()
     processes = [context.Process(target=_read_records, args=(dataset, rows, read, answers)) for rows in choices]
     for process in processes:
         process.start()

@@ -141,7 +141,9 @@ def _lines(result: Check) -> Iterator[str]:
         for name, count in split.counts.items():
             published = split.published.get(name)
             stated = f"{published.total:>10,}" if published else f"{'':>10}"
-            version = split.version + (f", {split.fps} fps" if split.fps and "fps" not in split.version else "")
+            version = split.version + (
+                f", frame numbers of {split.fps} fps" if split.fps and "fps" not in split.version else ""
+            )
             told = version if name == split.subset else ""
             yield (
                 f"  {split.split:<6} {name:<8} {count.single:>8,} {count.interacting:>8,} {count.total:>10,}   "
