@@ -21,6 +21,7 @@ def open_dataset(name: str) -> Dataset:
         name: `synthetic:SPLIT` (train, val or test; rendered as it is read), or `interhand:ROOT[:SPLIT]` for a
             folder in InterHand2.6M's layout, the real one or one of `unclasp synth write`; train if not given. The
             options of `InterHand` may follow: interhand:ROOT:test,subset=human,hands=interacting,fps=5,filtered.
+            `hic:ROOT` and `rgb2hands:ROOT` are for evaluation, with the options of `HIC` and `RGB2Hands`.
 
     Raises:
         DataError: The name is not of this form, or what it names is not there.
@@ -36,7 +37,17 @@ def open_dataset(name: str) -> Dataset:
         if separator and split in ("train", "val", "test"):
             return InterHand(Path(root), split, **options)
         return InterHand(Path(rest), **options)
-    raise DataError(f"a data set is named synthetic:SPLIT or interhand:ROOT[:SPLIT], got {name!r}")
+    if kind == "hic" and rest:
+        from unclasp.data.hic import HIC
+
+        return HIC.named(rest)
+    if kind == "rgb2hands" and rest:
+        from unclasp.data.rgb2hands import RGB2Hands
+
+        return RGB2Hands.named(rest)
+    raise DataError(
+        f"a data set is named synthetic:SPLIT, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT, got {name!r}"
+    )
 
 
 def _options(name: str) -> tuple[str, dict[str, Any]]:

@@ -1,0 +1,222 @@
+"""HIC, Hands in Action (Tzionas 2016), as annotated by InterWild: what Table 5 of the paper evaluates on.
+
+    ROOT/HIC.json            COCO style: images (id, file_name, width, height); annotations (id, image_id, hand_type,
+                             right_mano_path, left_mano_path), paths relative to ROOT, null where there is no hand
+    ROOT/….ply               778 MANO vertices per hand, metres, camera frame
+    ROOT/J_regressor_mano_ih26m.npy   21 x 778, from InterHand2.6M's repository; not ours to ship
+
+The paper reports one MPJPE for "732 images" and says neither which ones, nor how joints, boxes and depths came about.
+Each of these is an option here, named in every report; the defaults are our reading.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import Sample
+from unclasp.data.naming import one_of, split_options
+from unclasp.data.pictures import read_rgb
+from unclasp.data.ply import read_vertices
+from unclasp.errors import DataError
+from unclasp.hands import HAND_ORDERS, HAND_SLICES, JOINTS_PER_HAND, NUM_JOINTS, SIDES
+
+Images = Literal["interacting", "both", "all"]
+Box = Literal["joints", "mesh", "image"]
+Array = npt.NDArray[np.float64]
+
+FOCAL: Final = (525.0, 525.0)
+PRINCPT: Final = (319.5, 239.5)
+"""px, of all pictures, which are 640 x 480."""
+PAPER_COUNT: Final = 732
+"""How many pictures Table 5 is over."""
+REGRESSOR: Final = "J_regressor_mano_ih26m.npy"
+_VERTICES: Final = 778
+_MANO_JOINTS: Final = 16
+_TIPS: Final = (745, 317, 444, 556, 673)
+"""Vertices that stand for the tips, thumb to pinky, where MANO's own regressor has none."""
+_BOX_EXPANSION: Final = 1.2
+"""InterHand2.6M's annotated boxes are that much larger than the tight ones."""
+_HAND_TYPES: Final = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
+_IMAGES: Final = {
+    "interacting": "annotated as interacting", "both": "with a mesh of both hands", "all": "all that are annotated",
+}  # fmt: skip
+_BOXES: Final = {
+    "joints": "tight box of the projected joints times 1.2, as InterHand2.6M annotates",
+    "mesh": "tight box of the projected meshes times 1.2", "image": "the whole picture",
+}  # fmt: skip
+_OPTIONS: Final = ("images", "regressor", "box", "expect")
+
+
+class HIC:
+    """The annotated pictures.
+
+    Args:
+        root: Folder with `HIC.json`.
+        images: Which pictures: annotated as interacting, with a mesh of both hands, or all.
+        regressor: Matrix that makes joints of vertices, .npy: 21 x 778 in InterHand2.6M's joint order, or MANO's own
+            16 x 778, to which tips are added as vertices. ROOT/J_regressor_mano_ih26m.npy if not given.
+        box: What the annotated box is around; the protocol makes it square and expands it.
+        expect: How many pictures there must be, so that figures are comparable; None does not care.
+
+    Raises:
+        DataError: Something is missing or damaged, or the number of pictures is not the expected one.
+    """
+
+    def __init__(
+        self, root: Path | str, *, images: Images = "interacting", regressor: Path | str | None = None,
+        box: Box = "joints", expect: int | None = PAPER_COUNT,
+    ) -> None:  # fmt: skip
+        self.root, self.images, self.box = Path(root), images, box
+        self.regressor_path = self.root / REGRESSOR if regressor is None else Path(regressor)
+        self._regressor = _read_regressor(self.regressor_path)
+        everything = _read_annotations(self.root / "HIC.json")
+        kept = {name: [entry for entry in everything if _wanted(entry, name)] for name in _IMAGES}
+        self._entries = kept[images]
+        if expect is not None and len(self._entries) != expect:
+            told = ", ".join(f"{name} {len(entries)}" for name, entries in kept.items())
+            raise DataError(
+                f"{self.root / 'HIC.json'} gives {len(self._entries)} pictures, not {expect} ({told}); choose others "
+                "with images=, or add expect=any to evaluate on what is there"
+            )
+        missing = [path for entry in self._entries for path in self._files(entry) if not path.exists()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} files that HIC.json names are not there, the first {missing[0]}; fetch them"
+            )
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Open `ROOT[,images=all][,regressor=FILE][,box=mesh][,expect=any]`."""
+        root, options = split_options(name, _OPTIONS)
+        expect = options.get("expect", str(PAPER_COUNT))
+        if expect != "any" and not expect.isdecimal():
+            raise DataError(f"expect must be a number of pictures, or any; got {expect!r}")
+        images, box = (
+            one_of(options, "images", tuple(_IMAGES), "interacting"),
+            one_of(options, "box", tuple(_BOXES), "joints"),
+        )
+        return cls(
+            root, images=images, box=box, regressor=options.get("regressor"),  # type: ignore[arg-type]
+            expect=None if expect == "any" else int(expect),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(**self.record(index), image=read_rgb(self.root / self._entries[index]["file_name"]), parts=None)
+
+    @property
+    def file_names(self) -> list[str]:
+        """The pictures' names, relative to the folder, as in `Sample.name`."""
+        return [entry["file_name"] for entry in self._entries]
+
+    @property
+    def annotation_ids(self) -> npt.NDArray[np.int64]:
+        """(N,) the annotations' ids in HIC.json."""
+        return np.array([entry["id"] for entry in self._entries], dtype=np.int64)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """How the set was read, for reports."""
+        definition = "MANO, tips as vertices" if len(self._regressor) == _MANO_JOINTS else "InterHand2.6M"
+        count = "as many as the paper's Table 5 is over" if len(self) == PAPER_COUNT else f"the paper has {PAPER_COUNT}"
+        return {
+            "images": f"{len(self)} {_IMAGES[self.images]}; {count}",
+            "joints": f"regressed from the MANO meshes by {self.regressor_path.name} ({definition})",
+            "annotated box": _BOXES[self.box],
+            "camera": "focal length 525 px, principal point (319.5, 239.5)",
+        }
+
+    def record(self, index: int) -> dict[str, Any]:
+        """Return the fields of a `Sample` that come from the annotations: all but the picture and its parts."""
+        entry = self._entries[index]
+        joints, valid = np.ones((NUM_JOINTS, 3)), np.zeros(NUM_JOINTS, dtype=np.bool_)
+        meshes = []
+        for side, span in zip(SIDES, HAND_SLICES, strict=True):
+            if entry[f"{side}_mano_path"] is not None:
+                vertices = self._vertices(self.root / entry[f"{side}_mano_path"])
+                joints[span], valid[span] = self._joints(vertices), True
+                meshes.append(vertices)
+        return {
+            "joints_cam": joints.astype(np.float32), "valid": valid, "focal": np.array(FOCAL, dtype=np.float32),
+            "princpt": np.array(PRINCPT, dtype=np.float32), "box": self._box(entry, joints[valid], meshes),
+            "hand_type": np.array(_HAND_TYPES[entry["hand_type"]]), "hand_type_valid": True,
+            "name": entry["file_name"],
+        }  # fmt: skip
+
+    def _files(self, entry: Mapping[str, Any]) -> list[Path]:
+        names = (entry["file_name"], entry["right_mano_path"], entry["left_mano_path"])
+        return [self.root / name for name in names if name is not None]
+
+    def _vertices(self, path: Path) -> Array:
+        """Return a hand's vertices (778, 3) in mm."""
+        vertices = read_vertices(path)
+        if vertices.shape != (_VERTICES, 3):
+            raise DataError(f"{path} must have the {_VERTICES} vertices of a MANO hand, got {len(vertices)}")
+        if not ((vertices[:, 2] > 0) & (vertices[:, 2] < 10)).all():  # also where it is not a number
+            raise DataError(f"{path} must lie in front of the camera, in metres, not at z = {vertices[:, 2].mean():g}")
+        return vertices * 1000.0
+
+    def _joints(self, vertices: Array) -> Array:
+        if len(self._regressor) == JOINTS_PER_HAND:
+            return self._regressor @ vertices
+        in_mano_order = np.concatenate([self._regressor @ vertices, vertices[list(_TIPS)]])
+        return in_mano_order[np.argsort(HAND_ORDERS["mano"])]
+
+    def _box(self, entry: Mapping[str, Any], joints: Array, meshes: list[Array]) -> npt.NDArray[np.float32]:
+        if self.box == "image" or not meshes:
+            return np.array([0, 0, entry["width"], entry["height"]], dtype=np.float32)
+        points = joints if self.box == "joints" else np.concatenate(meshes)
+        pixels = geometry.project(points, np.array(FOCAL), np.array(PRINCPT))
+        tight = geometry.tight_box(pixels, np.ones(len(pixels), dtype=np.bool_))
+        return geometry.expand_box(tight, _BOX_EXPANSION).astype(np.float32)
+
+
+def _wanted(entry: Mapping[str, Any], images: str) -> bool:
+    if images == "both":
+        return all(entry[f"{side}_mano_path"] is not None for side in SIDES)
+    return images == "all" or entry["hand_type"] == "interacting"
+
+
+def _read_annotations(path: Path) -> list[dict[str, Any]]:
+    """Return each annotation with what is known of its picture, in the file's order."""
+    try:
+        content = json.loads(path.read_bytes())
+        images = {image["id"]: image for image in content["images"]}
+        entries = [
+            {"right_mano_path": None, "left_mano_path": None, **images[annotation["image_id"]], **annotation}
+            for annotation in content["annotations"]
+        ]
+        strange = {str(entry["hand_type"]) for entry in entries} - set(_HAND_TYPES)
+        incomplete = [key for entry in entries for key in ("file_name", "width", "height") if key not in entry]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing: InterWild's authors distribute it apart from HIC's pictures") from error
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not InterWild's HIC.json ({type(error).__name__}: {error})") from error
+    if strange or incomplete:
+        what = f"the hand types {', '.join(sorted(strange))}" if strange else f"pictures without {incomplete[0]}"
+        raise DataError(f"{path} is not InterWild's HIC.json: it has {what}")
+    return entries
+
+
+def _read_regressor(path: Path) -> Array:
+    try:
+        matrix = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"HIC gives MANO vertices, and joints need a regressor, which is not ours to ship: {path} is missing; take "
+            f"{REGRESSOR} from InterHand2.6M's repository, or MANO's J_regressor saved as .npy, and say regressor=FILE"
+        ) from error
+    except (OSError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a regressor saved by numpy ({error})") from error
+    if matrix.shape not in ((JOINTS_PER_HAND, _VERTICES), (_MANO_JOINTS, _VERTICES)):
+        raise DataError(f"{path} must be a regressor of 21 x 778, or MANO's 16 x 778, got {matrix.shape}")
+    if not np.allclose(matrix.sum(axis=1), 1.0, atol=1e-2):
+        raise DataError(f"{path} is no regressor: each row's weights must sum to 1, got {matrix.sum(axis=1).min():g}")
+    return matrix

@@ -1,0 +1,167 @@
+"""The RGB2Hands benchmark (Wang 2020): four sequences of two hands, on which figure 5 of the paper draws poses.
+
+    ROOT/color_intrinsics.txt                                   fx fy cx cy, in px
+    ROOT/seq01_crossed/color/000_color.png
+    ROOT/seq01_crossed/annotation/annot2D_color/000_color2.5D.txt   one joint a line: u v in px, depth, a fourth number
+
+ROOT may also be the folder above, with all of this in `data`. Joints that were not annotated are 0 or negative. What
+the rows and the third column mean is documented nowhere that we know of, and the paper only shows pictures. So by
+default the annotation gives the crops alone and no joint is scored; `order` says which joint is which row, and takes
+the third column for the depth in mm.
+"""
+
+from pathlib import Path
+from typing import Any, Final, Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import Sample
+from unclasp.data.naming import one_of, split_options
+from unclasp.data.pictures import read_rgb
+from unclasp.errors import DataError
+from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, Order
+
+Frames = Literal["annotated", "all"]
+Doubles = npt.NDArray[np.float64]
+
+SEQUENCES: Final = ("seq01_crossed", "seq02_occlusion", "seq03_shuffle", "seq04_scratch")
+_BOX_EXPANSION: Final = 1.2
+"""As InterHand2.6M annotates its boxes."""
+_OPTIONS: Final = ("frames", "order", "first_hand")
+_FRAMES: Final = {"annotated": "with annotated points", "all": "all, the whole picture where no point is annotated"}
+
+
+class RGB2Hands:
+    """The pictures of all sequences that are there, in the order of their names.
+
+    Args:
+        root: Folder with the sequences.
+        frames: Only pictures with annotated points, or all of them.
+        order: In which order the 42 rows of an annotation are, per hand; None: they only make the boxes.
+        first_hand: Whose 21 rows come first.
+
+    Raises:
+        DataError: Something is missing or damaged.
+    """
+
+    def __init__(
+        self, root: Path | str, *, frames: Frames = "annotated", order: Order | None = None,
+        first_hand: Literal["right", "left"] = "right",
+    ) -> None:  # fmt: skip
+        self.root = Path(root)
+        if not self._sequences() and (self.root / "data").is_dir():
+            self.root = self.root / "data"
+        if not self._sequences():
+            raise DataError(f"{root} has none of {', '.join(SEQUENCES)}; name the folder that they are in")
+        self.frames, self.order, self.first_hand = frames, order, first_hand
+        self._camera = self._intrinsics()
+        self.file_names, self._points = [], []
+        for picture in (
+            path for folder in self._sequences() for path in sorted((folder / "color").glob("*_color.png"))
+        ):
+            points = self._annotation(picture)
+            if frames == "all" or len(_annotated(points)):
+                self.file_names.append(picture.relative_to(self.root).as_posix())
+                self._points.append(points)
+        if not self.file_names:
+            raise DataError(f"{self.root} has no pictures {frames}: color/*_color.png with annotation/annot2D_color")
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """Open `ROOT[,frames=all][,order=mediapipe][,first_hand=left]`."""
+        root, options = split_options(name, _OPTIONS)
+        frames = one_of(options, "frames", get_args(Frames), "annotated")
+        order = one_of(options, "order", ("none", *HAND_ORDERS), "none")
+        first = one_of(options, "first_hand", ("right", "left"), "right")
+        return cls(root, frames=frames, order=None if order == "none" else order, first_hand=first)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(**self.record(index), image=read_rgb(self.root / self.file_names[index]), parts=None)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """How the set was read, for reports."""
+        joints = "not scored: the rows only make the boxes; order=… says which joint is which"
+        if self.order is not None:
+            joints = f"rows in {self.order} order, {self.first_hand} hand first; third column taken for the depth in mm"
+        return {
+            "images": f"{len(self)}, {_FRAMES[self.frames]}; the paper only shows some",
+            "joints": joints,
+            "annotated box": "tight box of the annotated points times 1.2, as InterHand2.6M annotates",
+            "hands": "taken to be two in every picture; handedness is not scored",
+        }
+
+    def record(self, index: int) -> dict[str, Any]:
+        """Return the fields of a `Sample` that come from the annotations: all but the picture and its parts."""
+        points = self._points[index]
+        joints, valid = self._joints(points)
+        return {
+            "joints_cam": joints.astype(np.float32), "valid": geometry.mask_without_root(valid),
+            "focal": self._camera[:2].astype(np.float32), "princpt": self._camera[2:].astype(np.float32),
+            "box": self._box(index).astype(np.float32), "hand_type": np.array([True, True]), "hand_type_valid": False,
+            "name": self.file_names[index],
+        }  # fmt: skip
+
+    def _box(self, index: int) -> npt.NDArray[np.floating]:
+        kept = _annotated(self._points[index])
+        if not len(kept):
+            height, width = read_rgb(self.root / self.file_names[index]).shape[:2]
+            return np.array([0.0, 0.0, width, height])
+        return geometry.expand_box(geometry.tight_box(kept, np.ones(len(kept), dtype=np.bool_)), _BOX_EXPANSION)
+
+    def _joints(self, points: Doubles) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+        """Return joints (42, 3) mm in the camera frame, and which of them are known."""
+        if self.order is None or not len(points):
+            return np.ones((NUM_JOINTS, 3)), np.zeros(NUM_JOINTS, dtype=np.bool_)
+        hands = points.reshape(2, JOINTS_PER_HAND, -1)
+        hands = hands if self.first_hand == "right" else hands[::-1]
+        rows = hands[:, np.argsort(HAND_ORDERS[self.order])].reshape(NUM_JOINTS, -1)
+        valid = np.asarray((rows[:, :3] > 0).all(axis=1))
+        joints = geometry.unproject(rows[:, :2], rows[:, 2], self._camera[:2], self._camera[2:])
+        return np.where(valid[:, None], joints, 1.0), valid
+
+    def _sequences(self) -> list[Path]:
+        return [self.root / name for name in SEQUENCES if (self.root / name).is_dir()]
+
+    def _intrinsics(self) -> Doubles:
+        path = self.root / "color_intrinsics.txt"
+        numbers = _numbers(path).ravel()[:4]
+        if len(numbers) != 4 or not (numbers > 0).all():
+            raise DataError(f"{path} must begin with fx fy cx cy, all greater than 0")
+        return numbers
+
+    def _annotation(self, picture: Path) -> Doubles:
+        """Return the rows of a picture's annotation; none if there is no file."""
+        number = picture.name.removesuffix("_color.png")
+        path = picture.parents[1] / "annotation" / "annot2D_color" / f"{number}_color2.5D.txt"
+        if not path.exists():
+            return np.zeros((0, 3))
+        points = _numbers(path)
+        if points.ndim != 2 or points.shape[1] < 3:
+            raise DataError(f"{path} must have at least 3 numbers a line: u, v and a depth")
+        if self.order is not None and len(points) != NUM_JOINTS:
+            raise DataError(f"{path} has {len(points)} lines; order= needs one for each of the {NUM_JOINTS} joints")
+        return points
+
+
+def _annotated(points: Doubles) -> Doubles:
+    """Return u, v of the points that were annotated (N, 2)."""
+    pixels = points[:, :2]
+    return np.asarray(pixels[(pixels > 0).all(axis=1)])
+
+
+def _numbers(path: Path) -> Doubles:
+    """Return the numbers of a text file, one row a line."""
+    try:
+        rows = [[float(word) for word in line.split()] for line in path.read_text().splitlines() if line.strip()]
+        numbers = np.array(rows, dtype=np.float64)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as rows of numbers ({error}); fetch it again") from error
+    if not numbers.size or not np.isfinite(numbers).all():
+        raise DataError(f"{path} must hold finite numbers; fetch it again")
+    return numbers
