@@ -11,6 +11,7 @@ from unclasp.errors import UnclaspError
 COMMANDS: Final = {
     "predict": "Find the hands in pictures: an overlay and a JSON file for each.",
     "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
+    "measure": "Measure models on rendered pictures, real frames and photos: one table.",
     "train": "Train a preset.",
     "calibrate": "Fit how far each joint of a trained model can be trusted.",
     "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",

@@ -1,0 +1,67 @@
+"""`unclasp measure`."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from unclasp.commands.arguments import parse
+from unclasp.errors import UnclaspError
+
+
+@dataclass(frozen=True)
+class MeasureArguments:
+    """Measure models on rendered pictures, annotated real frames and photos: one table, one column per model.
+
+    Photos are compared with another detector's 2D joints where that one found a hand.
+    """
+
+    weights: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Weights files; the shipped small model if not given."""
+    rendered: str | None = "synthetic:test"
+    """Rendered pictures; None leaves them out."""
+    limit: int | None = None
+    """Only the first so many of these."""
+    frames: str | None = None
+    """Annotated real pictures: interhand:ROOT:SPLIT."""
+    photos: Path | None = None
+    """A folder of photos."""
+    references: Path | None = None
+    """A folder with MediaPipe's joints for each of the photos: NAME.json."""
+    flip_test: bool = False
+    """Average photos with their mirror images."""
+    json: bool = False
+    """Print JSON instead of a Markdown table."""
+
+
+def measure(words: list[str]) -> int:
+    """Run `unclasp measure`."""
+    arguments = parse(MeasureArguments, words, "measure")
+    if (arguments.photos is None) != (arguments.references is None):
+        raise UnclaspError("--photos and --references go together: a folder of pictures and one of their joints")
+    from unclasp.checkpoint import shipped_weights
+    from unclasp.data import open_dataset
+    from unclasp.measure import as_markdown, read_photos
+    from unclasp.measure import measure as run
+
+    photos = []
+    if arguments.photos is not None and arguments.references is not None:
+        photos = read_photos(arguments.photos, arguments.references)
+    rendered, frames = (None if name is None else open_dataset(name) for name in (arguments.rendered, arguments.frames))
+    measured = []
+    with Console(stderr=True).status("measure") as status:
+        for path in arguments.weights or (shipped_weights(),):
+            status.update(f"measure {path}")
+            figures = run(
+                path, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,
+                flip_test=arguments.flip_test,
+            )  # fmt: skip
+            measured.append((f"{path.parent.name}/{path.stem}", figures))
+    if arguments.json:
+        print(json.dumps([{"model": name, "figures": [asdict(f) for f in figures]} for name, figures in measured]))
+    else:
+        print(as_markdown(measured))
+    return 0

@@ -1,0 +1,134 @@
+"""One table for everything: pairing with reference hands, and the command from files to figures."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from conftest import make_sample_function
+from unclasp.checkpoint import save_weights
+from unclasp.cli import main
+from unclasp.config import tiny
+from unclasp.errors import DataError, UnclaspError
+from unclasp.hands import HAND_ORDERS
+from unclasp.measure import Photo, PhotoScore, ReferenceHand, measure, read_photos, score_photo, summarise_photos
+from unclasp.model import build
+
+RNG = np.random.default_rng(0)
+RIGHT, LEFT = RNG.uniform(0, 100, (21, 2)), RNG.uniform(300, 400, (21, 2))
+
+
+class Pose:
+    """What `score_photo` reads of a `HandPose`."""
+
+    def __init__(self, right: np.ndarray, left: np.ndarray, sides: tuple[str, ...]) -> None:
+        self.joints_2d, self.sides = np.concatenate([right, left]), sides
+
+
+def photo(*hands: ReferenceHand, in_view: int | None = 2) -> Photo:
+    return Photo(Path("a.jpg"), hands, in_view)
+
+
+REFERENCE = photo(ReferenceHand("right", RIGHT), ReferenceHand("left", LEFT))
+
+
+def test_the_reference_itself_scores_perfectly() -> None:
+    score = score_photo(Pose(RIGHT, LEFT, ("right", "left")), REFERENCE)
+    assert score == PhotoScore((0.0, 0.0), (True, True), 2, 2)
+
+
+def test_a_known_shift_is_a_share_of_the_hands_box() -> None:
+    score = score_photo(Pose(RIGHT + np.array([3, 4]), LEFT, ("right", "left")), REFERENCE)
+    assert score.distances[0] == pytest.approx(5 / np.ptp(RIGHT, axis=0).max()) and score.distances[1] == 0
+
+
+def test_swapped_sides_are_close_and_wrong() -> None:
+    score = score_photo(Pose(LEFT, RIGHT, ("right", "left")), REFERENCE)
+    assert score.distances == (0.0, 0.0) and score.sides_right == (False, False)
+
+
+def test_each_predicted_hand_goes_with_one_reference() -> None:
+    score = score_photo(Pose(RIGHT, LEFT, ("right",)), REFERENCE)
+    assert score == PhotoScore((0.0, float("inf")), (True, False), 1, 2)
+
+
+def test_figures_of_known_scores() -> None:
+    figures = summarise_photos([
+        PhotoScore((0.1, 0.7), (True, True), 2, 2), PhotoScore((0.2,), (False,), 1, 2), PhotoScore((), (), 2, 1),
+    ])  # fmt: skip
+    values = [figure.value for figure in figures]
+    assert values == pytest.approx([200 / 3, 100 / 3, 0.2, 50.0, 0.0])
+    assert figures[0].group == "3 photos, 3 reference hands" and str(figures[2]) == "0.200"
+
+
+def test_figures_that_nothing_tells_are_dashes() -> None:
+    assert [str(figure) for figure in summarise_photos([])] == ["-"] * 5
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    sample = make_sample_function()(0)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "points").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), sample.image)
+    points = RIGHT[HAND_ORDERS["mediapipe"]].tolist()
+    content = {"hands": [{"handedness_raw": "Right", "keypoints_2d_px": points}]}
+    (tmp_path / "points" / "a.json").write_text(json.dumps(content))
+    (tmp_path / "manifest.csv").write_text("file,hands\nphotos/a.png,2\n")
+    return tmp_path
+
+
+def test_references_come_in_mediapipes_order(folder: Path) -> None:
+    (read,) = read_photos(folder / "photos", folder / "points")
+    assert read.in_view == 2 and read.hands[0].side == "right"
+    np.testing.assert_allclose(read.hands[0].joints_2d, RIGHT)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("{", "not a file of reference hands"), ('{"hands": [{"handedness_raw": "Up"}]}', "KeyError"), (None, "missing")],
+)
+def test_damaged_references_are_named(folder: Path, content: str | None, told: str) -> None:
+    path = folder / "points" / "a.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(DataError, match=told) as error:
+        read_photos(folder / "photos", folder / "points")
+    assert str(path) in str(error.value)
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no pictures"):
+        read_photos(tmp_path, tmp_path)
+
+
+def test_a_manifest_without_the_columns_is_named(folder: Path) -> None:
+    (folder / "manifest.csv").write_text("name\na\n")
+    with pytest.raises(DataError, match="columns file and hands"):
+        read_photos(folder / "photos", folder / "points")
+
+
+def test_nothing_to_measure_on(tmp_path: Path) -> None:
+    with pytest.raises(UnclaspError, match="nothing to measure"):
+        measure(tmp_path / "a.safetensors")
+
+
+def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = folder / "a.safetensors"
+    save_weights(weights, build(tiny().model).state_dict(), tiny())
+    make = make_sample_function()
+    monkeypatch.setattr("unclasp.data.open_dataset", lambda name: [make(0), make(1, hands="left")])
+    words = ["measure", str(weights), str(weights), "--rendered", "None", "--frames", "interhand:x"]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--photos", str(folder / "photos"), "--references", str(folder / "points")])
+    lines = capsys.readouterr().out.splitlines()
+    assert stop.value.code == 0 and lines[0].count(f"{folder.name}/a") == 2
+    assert any(line.startswith("| real frames | Two mm |") for line in lines)
+    assert any("1 photos, 1 reference hands | median 2D / box" in line for line in lines)
+
+
+def test_photos_and_references_go_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["measure", "--photos", str(folder)])
+    assert stop.value.code == 2 and "--photos and --references go together" in capsys.readouterr().err
