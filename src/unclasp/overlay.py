@@ -12,7 +12,7 @@ VIEW_DEGREES: Final = 50.0
 """The hands are seen in 3D after they have turned this far about the vertical."""
 _VIEW_SHARE: Final = 0.32
 _SMALLEST_VIEW: Final = 64
-_PIXEL_SHARE_PER_MM: Final = 1 / 330
+_PIXEL_SHARE_PER_MM: Final = 1 / 240
 _INSET: Final = 0.86
 _CARD: Final = (253, 252, 250)
 

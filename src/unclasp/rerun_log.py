@@ -29,7 +29,9 @@ class RerunLog:
         try:
             import rerun  # noqa: PLC0415  hundreds of MB that few need
         except ModuleNotFoundError as error:
-            raise UnclaspError("a Rerun recording needs rerun-sdk: pip install 'unclasp[rerun]'") from error
+            raise UnclaspError(
+                f"a Rerun recording needs rerun-sdk ({error.name} is missing): pip install 'unclasp[rerun]'"
+            ) from error
         self._rerun: Any = rerun
         self.path = Path(path)
         self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.rrd")

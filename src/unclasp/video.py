@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -199,7 +199,8 @@ class VideoWriter:
             if self._writer is not None and (kind is None or issubclass(kind, KeyboardInterrupt)):
                 self._temporary.replace(self.path)
         finally:
-            self._temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # where it could not even be made, there is nothing to remove
+                self._temporary.unlink(missing_ok=True)
 
 
 @contextmanager

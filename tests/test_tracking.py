@@ -1,0 +1,208 @@
+"""Hands over frames: followed, found again, and never exchanged by a network that wavers."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from test_smoothing import HEIGHT, WIDTH, make_pose, moving_hands
+from unclasp import geometry
+from unclasp.pose import HandPose
+from unclasp.tracking import PATIENCE, SEARCH_EVERY, Tracker, exchanged
+
+BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+
+
+class Script:
+    """Answers with given poses, one per frame; what it says of the whole picture may differ from what it says of a box.
+
+    `asked` holds the boxes of each frame.
+    """
+
+    def __init__(self, poses: list[HandPose], searched: list[HandPose] | None = None) -> None:
+        self.poses, self.searched = poses, searched or poses
+        self.asked: list[list[np.ndarray | None]] = []
+
+    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None) -> HandPose:
+        self.asked[-1].append(None if box is None else np.asarray(box))
+        return (self.searched if box is None else self.poses)[len(self.asked) - 1]
+
+    def run(self, *, smooth: bool = False, **options: object) -> list[HandPose]:
+        tracker = Tracker(self, smooth=smooth, **options)  # type: ignore[arg-type]
+        given = []
+        for number in range(len(self.poses)):
+            self.asked.append([])
+            given.append(tracker(BLACK, number / 30))
+        return given
+
+
+def poses_of(motion: np.ndarray, **fields: object) -> list[HandPose]:
+    box = np.array([0.0, 0.0, WIDTH, HEIGHT])
+    return [make_pose(joints, **{"box": box, **fields}) for joints in motion]
+
+
+def wrists(poses: list[HandPose]) -> np.ndarray:
+    return np.stack([pose.joints_2d[[20, 41]] for pose in poses])
+
+
+def swaps(poses: list[HandPose]) -> int:
+    """Count the frames in which a wrist is nearer to where the other one was."""
+    count = 0
+    for last, now in pairwise(wrists(poses)):
+        kept, crossed = (np.linalg.norm(now - other, axis=1).sum() for other in (last, last[::-1]))
+        count += crossed < kept
+    return count
+
+
+# ---- where to look
+
+
+def test_the_first_frame_is_searched_and_the_next_ones_are_followed() -> None:
+    poses = poses_of(moving_hands(5))
+    script = Script(poses)
+    script.run()
+    assert [len(asked) for asked in script.asked] == [1] * 5 and script.asked[0] == [None]
+    for last, (box,) in zip(poses, script.asked[1:], strict=False):
+        tight = np.concatenate([last.joints_2d.min(axis=0), last.joints_2d.max(axis=0)])
+        np.testing.assert_allclose(box, geometry.expand_box(tight, 1.2))
+
+
+def test_an_absent_hand_does_not_widen_the_crop() -> None:
+    poses = poses_of(moving_hands(2), presence=np.array([0.05, 0.9]))
+    script = Script(poses)
+    script.run()
+    box = script.asked[1][0]
+    left = poses[0].joints_2d[21:]
+    np.testing.assert_allclose((box[:2] + box[2:]) / 2, (left.min(axis=0) + left.max(axis=0)) / 2)
+
+
+def test_a_given_box_is_all_that_is_looked_at() -> None:
+    script = Script(poses_of(moving_hands(3), presence=np.array([0.0, 0.0])))
+    script.run(box=[1.0, 2.0, 300.0, 400.0])
+    assert [[list(box) for box in asked] for asked in script.asked] == [[[1.0, 2.0, 300.0, 400.0]]] * 3
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_hand_that_is_lost_is_searched_at_once_and_the_better_answer_counts(better: bool) -> None:
+    good = poses_of(moving_hands(3))
+    lost = [*good[:1], *(replace(pose, presence=np.array([0.9, 0.1]), present=None) for pose in good[1:])]
+    script = Script(lost, searched=good if better else lost)
+    given = script.run()
+    assert script.asked[1][1] is None and len(script.asked[1]) == 2
+    assert list(given[1].presence) == ([0.9, 0.9] if better else [0.9, 0.1])
+
+
+def test_a_picture_without_hands_is_searched_frame_by_frame() -> None:
+    poses = poses_of(moving_hands(4), presence=np.array([0.1, 0.2]))
+    script = Script(poses)
+    given = script.run()
+    assert script.asked == [[None]] * 4 and all(not pose.sides for pose in given)
+
+
+def test_with_one_hand_the_other_is_searched_now_and_then() -> None:
+    poses = poses_of(moving_hands(2 * SEARCH_EVERY + 2), presence=np.array([0.9, 0.1]))
+    script = Script(poses)
+    script.run()
+    searched = [number for number, asked in enumerate(script.asked) if any(box is None for box in asked)]
+    assert searched == [0, SEARCH_EVERY, 2 * SEARCH_EVERY]
+
+
+def test_hands_outside_of_the_crop_are_not_believed() -> None:
+    motion = moving_hands(2)
+    poses = poses_of(motion)
+    poses[1] = replace(poses[1], box=np.array([0.0, 0.0, 20.0, 20.0]))
+    script = Script(poses)
+    script.run()
+    assert len(script.asked[1]) == 2 and script.asked[1][1] is None
+
+
+# ---- which hand is which
+
+
+def test_exchanged_hands_are_the_same_hands_in_other_slots() -> None:
+    pose = replace(make_pose(moving_hands(1)[0]), confidence=np.arange(42) / 42, present=np.array([True, False]))
+    other = exchanged(pose)
+    for name in ("joints_2d", "joints_3d", "joints_cam", "confidence"):
+        np.testing.assert_array_equal(getattr(other, name)[:21], getattr(pose, name)[21:])
+    assert other.sides == ("left",)
+    np.testing.assert_array_equal(exchanged(other).joints_cam, pose.joints_cam)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_network_that_wavers_does_not_exchange_the_hands(smooth: bool) -> None:
+    rng = np.random.default_rng(0)
+    true = poses_of(moving_hands(200))
+    wavering = [exchanged(pose) if number and rng.random() < 0.4 else pose for number, pose in enumerate(true)]
+    assert swaps(wavering) > 60
+    given = Script(wavering).run(smooth=smooth)
+    assert swaps(given) == 0
+    assert np.abs(wrists(given) - wrists(true)).max() < (40 if smooth else 1e-9)
+
+
+def test_hands_that_cross_keep_their_sides() -> None:
+    motion = moving_hands(90, speed=0.2)
+    motion[:, :21, 0] += np.linspace(0, 200, 90)[:, None]
+    motion[:, 21:, 0] -= np.linspace(0, 200, 90)[:, None]
+    poses = poses_of(motion)
+    assert (wrists(poses)[0, 0, 0] < wrists(poses)[0, 1, 0]) and (wrists(poses)[-1, 0, 0] > wrists(poses)[-1, 1, 0])
+    np.testing.assert_allclose(wrists(Script(poses).run()), wrists(poses))
+
+
+def test_a_network_that_insists_is_believed_once() -> None:
+    """The first frame was wrong."""
+    true = poses_of(moving_hands(3 * PATIENCE))
+    given = Script([exchanged(true[0]), *true[1:]]).run(smooth=True)
+    assert swaps(given) == 1
+    assert np.abs(wrists(given) - wrists(true))[PATIENCE + 1 :].max() < 40
+    for last, now in pairwise(given[:PATIENCE]):
+        assert np.abs(last.joints_2d - now.joints_2d).max() < 60
+
+
+def test_a_single_hand_keeps_its_side() -> None:
+    motion = moving_hands(40)
+    right = poses_of(motion, presence=np.array([0.9, 0.1]))
+    called_left = [exchanged(pose) if number in (7, 8, 20) else pose for number, pose in enumerate(right)]
+    given = Script(called_left).run()
+    assert {pose.sides for pose in given} == {("right",)}
+    np.testing.assert_allclose(wrists(given)[:, 0], wrists(right)[:, 0])
+
+
+def test_a_hand_that_comes_elsewhere_is_a_new_one() -> None:
+    motion = moving_hands(20)
+    motion[:, 21:, 0] += 250
+    only_right = poses_of(motion[:10], presence=np.array([0.9, 0.05]))
+    only_left = poses_of(motion[10:], presence=np.array([0.05, 0.9]))
+    given = Script([*only_right, *only_left]).run()
+    assert given[0].sides == ("right",) and given[-1].sides == ("left",)
+    np.testing.assert_allclose(given[-1].joints_2d, only_left[-1].joints_2d)
+
+
+# ---- whether it is there
+
+
+def present(probabilities: list[float]) -> list[bool]:
+    """Return when the right hand is present, by what the network says of it."""
+    motion = moving_hands(1)[0]
+    poses = [
+        make_pose(motion, presence=np.array([p, 0.99]), box=np.array([0, 0, WIDTH, HEIGHT])) for p in probabilities
+    ]
+    return ["right" in pose.sides for pose in Script(poses).run()]
+
+
+def test_a_hand_neither_flickers_away_nor_in() -> None:
+    assert present([0.9, 0.3, 0.9, 0.1, 0.9]) == [True] * 5
+    assert present([0.1, 0.6, 0.1, 0.7, 0.1]) == [False] * 5
+    assert present([0.45, 0.4, 0.45, 0.4]) == [False] * 4
+    assert present([0.55, 0.45, 0.4, 0.45]) == [True] * 4
+
+
+def test_a_hand_that_goes_is_gone_and_one_that_comes_is_there_soon() -> None:
+    assert present([0.95] + [0.02] * 5) == [True, True, True, False, False, False]  # averages 0.485, 0.2525, 0.136
+    assert present([0.02] + [0.95] * 3) == [False, False, True, True]
+
+
+def test_times_and_the_callers_numbers_stay() -> None:
+    script = Script(poses_of(moving_hands(3)))
+    assert [pose.time for pose in script.run(smooth=True)] == [0, 1 / 30, 2 / 30]

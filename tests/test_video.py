@@ -1,0 +1,282 @@
+"""Videos made here: read, truncated, written, interrupted."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from unclasp import video
+from unclasp.errors import VideoError
+from unclasp.video import Video, VideoWriter
+
+RATE = 25.0
+
+
+def make_video(path: Path, frames: int = 12, *, codec: str = "mp4v", size: tuple[int, int] = (96, 64)) -> Path:
+    """Write a video in which frame n is a grey of 16 + 16 n, with a red left edge."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), RATE, size)
+    assert writer.isOpened()
+    for number in range(frames):
+        image = np.full((size[1], size[0], 3), min(16 + 16 * number, 255), np.uint8)
+        image[:, :16] = (0, 0, 220)
+        writer.write(image)
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_video(tmp_path / "clip.mp4")
+
+
+class Camera:
+    """What OpenCV gives for a camera that delivers some frames and is then unplugged."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames, self.released = frames, False
+
+    def isOpened(self) -> bool:  # noqa: N802  OpenCV's name
+        return True
+
+    def get(self, key: int) -> float:
+        return -1.0
+
+    def grab(self) -> bool:
+        self.frames -= 1
+        return self.frames >= 0
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((64, 96, 3), np.uint8)
+
+    def release(self) -> None:
+        self.released = True
+
+
+# ---- reading
+
+
+def test_frames_come_in_order_as_rgb_with_their_times(clip: Path) -> None:
+    with Video(clip) as opened:
+        frames = list(opened)
+        assert opened.rate == RATE and opened.expected == 12 and opened.name == str(clip)
+    assert [frame.number for frame in frames] == list(range(12))
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / RATE, atol=1e-6)
+    for frame in frames:
+        assert frame.image.shape == (64, 96, 3) and frame.image.dtype == np.uint8
+        np.testing.assert_allclose(frame.image[32, 60], 16 + 16 * frame.number, atol=6)
+        red, green, blue = frame.image[32, 4].astype(int)
+        assert red > 150 and max(green, blue) < 80
+
+
+@pytest.mark.parametrize(
+    ("every", "max_frames", "numbers"),
+    [
+        (1, None, range(12)),
+        (5, None, [0, 5, 10]),
+        (1, 3, [0, 1, 2]),
+        (4, 2, [0, 4]),
+        (100, None, [0]),
+        (1, 99, range(12)),
+    ],
+)
+def test_every_and_max_frames(clip: Path, every: int, max_frames: int | None, numbers: list[int]) -> None:
+    with Video(clip, every=every, max_frames=max_frames) as opened:
+        frames = list(opened)
+        assert opened.expected == len(frames)
+    assert [frame.number for frame in frames] == list(numbers)
+    np.testing.assert_allclose([frame.time for frame in frames], np.array(numbers) / RATE, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"max_frames": 0}, {"every": -1}])
+def test_counts_below_one_are_refused(clip: Path, options: dict[str, int]) -> None:
+    with pytest.raises(VideoError, match="every and max_frames must be at least 1"):
+        Video(clip, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: None, "expected a video, found nothing of this name"),
+        (lambda path: path.mkdir(), "expected a video file, got a folder or device"),
+        (lambda path: path.write_bytes(b""), "expected a video, got an empty file"),
+        (lambda path: path.write_bytes(b"hands" * 900), "expected a video, got a file that cannot be opened"),
+        (lambda path: path.write_bytes(make_video(path).read_bytes()[:-300]), "truncated, damaged or of a kind"),
+    ],
+)
+def test_what_is_no_video_is_told_in_one_line(tmp_path: Path, make: Callable[[Path], object], told: str) -> None:
+    path = tmp_path / "clip.mp4"
+    make(path)
+    with pytest.raises(VideoError, match=told) as caught:
+        Video(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_nothing_is_printed_about_it(tmp_path: Path) -> None:
+    """In a process of its own: FFmpeg keeps the level of its first use."""
+    (tmp_path / "clip.mp4").write_bytes(make_video(tmp_path / "whole.mp4").read_bytes()[:-300])
+    code = """
+import sys
+from unclasp.errors import VideoError
+from unclasp.video import Video, VideoWriter
+try:
+    Video(sys.argv[1])
+except VideoError:
+    pass
+import numpy as np
+with VideoWriter(sys.argv[2], rate=25) as writer:
+    writer.write(np.zeros((64, 64, 3), np.uint8))
+print("done")
+"""
+    words = [sys.executable, "-c", code, str(tmp_path / "clip.mp4"), str(tmp_path / "out.mp4")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_a_file_that_may_not_be_read(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", deny)
+    with pytest.raises(VideoError, match=r"cannot be opened \(Permission denied\); check its rights"):
+        Video(clip)
+
+
+def test_a_video_without_a_frame(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "none.avi", 0, codec="MJPG")
+    with pytest.raises(VideoError, match=r"none.avi: expected a video, got (one without a frame|a file that cannot)"):
+        list(Video(path))
+
+
+def test_a_truncated_video_gives_what_there_is_and_says_so(tmp_path: Path) -> None:
+    """An AVI announces its frames at its start; an MP4 does so where it is made for streaming."""
+    whole = make_video(tmp_path / "whole.avi", 40, codec="MJPG")
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    frames = []
+    with pytest.raises(VideoError, match=r"cut.avi: ends after (\d+) of 40 frames: it is truncated") as caught:
+        for frame in Video(cut):
+            frames.append(frame)  # noqa: PERF402  the error comes after them
+    assert 10 < len(frames) < 30 and f"after {len(frames)} of" in str(caught.value)
+    assert len(list(Video(cut, max_frames=5))) == 5  # who wants no more is not told
+
+
+def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(VideoError, match="camera 63: there is none, or it is in use or not permitted") as caught:
+        Video(63)
+    assert "\n" not in str(caught.value) and capfd.readouterr() == ("", "")
+
+
+def test_a_camera_gives_frames_until_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: Camera(3))
+    with Video(0) as opened:
+        assert opened.expected is None and opened.rate == video.USUAL_RATE and opened.name == "camera0"
+        frames = []
+        with pytest.raises(VideoError, match="camera 0: it stopped after 3 frames"):
+            frames += list(opened)
+        camera: Camera = opened._capture  # type: ignore[assignment]
+    assert camera.released
+    with Video(0, max_frames=2) as opened:
+        frames = list(opened)
+    assert [frame.number for frame in frames] == [0, 1] and 0 == frames[0].time <= frames[1].time
+
+
+def test_without_times_the_rate_tells_them(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Video(clip)
+    assert opened._time(10, 0.0) == 10 / RATE and opened._time(10, float("nan")) == 10 / RATE
+    assert opened._time(10, 0.7) == 0.7 and opened._time(0, 0.0) == 0
+
+
+# ---- writing
+
+
+def pictures(count: int, height: int = 64, width: int = 96) -> list[np.ndarray]:
+    return [np.full((height, width, 3), (200, 40 + 10 * number, 20), np.uint8) for number in range(count)]
+
+
+def test_what_is_written_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.mp4"
+    with VideoWriter(path, rate=RATE) as writer:
+        for picture in pictures(7):
+            writer.write(picture)
+        assert not path.exists(), "not before it is whole"
+    assert writer.codec in video.CODECS and list(path.parent.iterdir()) == [path]
+    frames = list(Video(path))
+    assert len(frames) == 7 and Video(path).rate == RATE
+    for given, frame in zip(pictures(7), frames, strict=True):
+        np.testing.assert_allclose(frame.image.astype(int), given, atol=12)
+
+
+def test_odd_sides_lose_a_row_or_column(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "out.mp4", rate=RATE) as writer:
+        for picture in pictures(3, 65, 97):
+            writer.write(picture)
+    assert next(iter(Video(tmp_path / "out.mp4"))).image.shape == (64, 96, 3)
+
+
+def test_an_interruption_keeps_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    with pytest.raises(KeyboardInterrupt), VideoWriter(path, rate=RATE) as writer:
+        for picture in pictures(5):
+            writer.write(picture)
+        raise KeyboardInterrupt
+    assert len(list(Video(path))) == 5 and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt(), ValueError("x")])
+@pytest.mark.parametrize("frames", [0, 3])
+def test_nothing_is_left_of_what_failed(tmp_path: Path, error: BaseException | None, frames: int) -> None:
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"earlier")
+    with suppress(KeyboardInterrupt, ValueError), VideoWriter(path, rate=RATE) as writer:
+        for picture in pictures(frames):
+            writer.write(picture)
+        if error is not None:
+            raise error
+    assert list(tmp_path.iterdir()) == [path]
+    kept = frames > 0 and not isinstance(error, ValueError)
+    assert (path.read_bytes() == b"earlier") == (not kept)
+
+
+def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(VideoError, match="all frames must be 96 × 64 px, got"),
+        VideoWriter(tmp_path / "out.mp4", rate=RATE) as writer,
+    ):
+        writer.write(pictures(1)[0])
+        writer.write(pictures(1, 32, 32)[0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with (
+        pytest.raises(VideoError, match=r"cannot be written \(.+\); choose another folder"),
+        VideoWriter(tmp_path / "file" / "out.mp4", rate=RATE) as writer,
+    ):
+        writer.write(pictures(1)[0])
+
+
+def test_an_opencv_without_codecs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "CODECS", ("XXXX",))
+    with (
+        pytest.raises(VideoError, match="this OpenCV writes none of XXXX"),
+        VideoWriter(tmp_path / "out.mp4", rate=RATE) as writer,
+    ):
+        writer.write(pictures(1)[0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_environment_is_left_as_it_was(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "OPENCV_FFMPEG_LOGLEVEL"
+    monkeypatch.delenv(name, raising=False)
+    Video(clip)
+    assert name not in os.environ
+    monkeypatch.setenv(name, "16")
+    Video(clip)
+    assert os.environ[name] == "16"
