@@ -12,10 +12,12 @@ import pytest
 from unclasp import geometry
 from unclasp.batch import Sample
 from unclasp.data.interhand import InterHand
+from unclasp.data.synthetic import Synthetic
 from unclasp.errors import DataError, UnclaspError
-from unclasp.evaluate import PosePredictions, Protocol, Report, score_predictions
+from unclasp.evaluate import PosePredictions, Protocol, Recorder, Report, score_predictions
 from unclasp.hands import HAND_ORDERS, JOINT_NAMES
 from unclasp.prediction_file import FORMAT, read_predictions, write_predictions
+from unclasp.scoring import Answer
 
 GOLDEN = Path(__file__).parent / "data" / "golden" / "interhand_mini"
 SIZE = 128
@@ -292,6 +294,29 @@ def test_predictions_of_other_samples_are_refused(
     fields = fields_of(dataset, space="camera", joints=guesses[: len(names)]) | {"names": np.array(names)}
     with pytest.raises(UnclaspError, match=told):
         scored(save(tmp_path / "p.npz", fields), dataset)
+
+
+def test_a_recorder_keeps_what_a_model_said_to_the_bit(tmp_path: Path) -> None:
+    """Single precision stays single, double stays double; shares of several processes join in any order."""
+    rng = np.random.default_rng(4)
+    poses = [rng.normal(0, 50, (42, 3)).astype(dtype) for dtype in (np.float32, np.float64, np.float32)]
+    recorders = [Recorder(), Recorder()]
+    for index in (1, 2, 0):
+        answer = Answer(image_size=SIZE, pose_2p5d=poses[index].astype(np.float64), root_depth=index / 3)
+        recorders[index % 2].add(index, f"s{index}", answer, with_parts=False)
+    recorders[0].join(recorders[1])
+    kept = recorders[0].predictions(SIZE)
+    assert kept.names == ("s0", "s1", "s2") and kept.presence is kept.parts is None
+    write_predictions(tmp_path / "p.npz", kept)
+    read = read_predictions(tmp_path / "p.npz")
+    assert read.pose_2p5d is not None and read.root_depth is not None
+    np.testing.assert_array_equal(read.pose_2p5d, np.stack(poses))
+    np.testing.assert_array_equal(read.root_depth, np.arange(3) / 3)
+
+
+def test_synthetic_samples_have_names_before_they_are_rendered() -> None:
+    data = Synthetic(3, 2, image_size=64)
+    assert data.file_names == [data[0].name, data[1].name]
 
 
 def test_ids_need_a_data_set_that_has_them(dataset: Samples, guesses: np.ndarray) -> None:

@@ -176,7 +176,10 @@ class Recorder:
     def add(self, index: int, name: str, answer: Answer, *, with_parts: bool) -> None:
         """Keep the 2.5D answer for sample `index`; part classes only where they can be scored."""
         parts = answer.parts.astype(np.uint8) if with_parts and answer.parts is not None else None
-        self.entries.append((index, name, replace(answer, parts=parts)))
+        pose = answer.pose_2p5d
+        if pose is not None and ((single := pose.astype(np.float32)) == pose).all():
+            pose = single  # half the memory, nothing lost
+        self.entries.append((index, name, replace(answer, pose_2p5d=pose, parts=parts)))
 
     def join(self, other: "Recorder") -> None:
         """Take over what another one has kept."""

@@ -29,11 +29,19 @@ class Synthetic:
     def __len__(self) -> int:
         return self.size
 
+    @property
+    def file_names(self) -> list[str]:
+        """The samples' names, without rendering them."""
+        return [self._name(index) for index in range(self.size)]
+
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.size:
             raise IndexError(f"index must lie in [0, {self.size}), got {index}")
         generated = generate(self.seed, index, size=self.image_size, mix=self.mix)
-        return sample_from_generated(generated, f"synthetic:{self.seed}/{index}")
+        return sample_from_generated(generated, self._name(index))
+
+    def _name(self, index: int) -> str:
+        return f"synthetic:{self.seed}/{index}"
 
 
 def sample_from_generated(generated: Generated, name: str) -> Sample:
