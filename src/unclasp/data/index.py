@@ -32,6 +32,8 @@ LARGE: Final = 100_000_000
 """Bytes of annotations from which on indexing takes long enough to be told."""
 _CLOCK: Final = 0.02
 """Seconds within which two changes of a file may bear the same time."""
+_ABANDONED: Final = 3600.0
+"""Seconds without a change after which an unfinished file is nobody's any more."""
 _READ_ONLY: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 Progress = Callable[[int, int], None]
@@ -168,8 +170,19 @@ def _build(layout: Layout, path: Path, progress: Progress | None) -> Index:
         "version": VERSION, "sources": state, "sequences": annotations.sequences, "lists": annotations.lists,
         "has_mano": annotations.has_mano, "problems": problems.to_json(),
     }  # fmt: skip
+    _sweep(path)
     write_arrays(path, annotations.columns, note)
     return Index(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a process left behind that was killed while it wrote; what is younger may be one that still does."""
+    for partial in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
+        try:
+            if time.time() - partial.stat().st_mtime > _ABANDONED:
+                partial.unlink()
+        except FileNotFoundError:  # another process was quicker
+            continue
 
 
 def _settled_state(layout: Layout) -> dict[str, list[int] | None]:
