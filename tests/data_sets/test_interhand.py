@@ -205,7 +205,7 @@ def test_data_sets_are_opened_by_name(small: Path) -> None:
 def test_names_of_no_data_set_are_refused(name: str) -> None:
     if name.startswith("synthetic"):
         pytest.importorskip("numba")
-    with pytest.raises(DataError, match=r"synthetic:SPLIT or interhand:ROOT|has the splits train, val, test"):
+    with pytest.raises(DataError, match=r"synthetic:SPLIT, interhand:ROOT|has the splits train, val, test"):
         open_dataset(name)
 
 
