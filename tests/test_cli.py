@@ -100,8 +100,8 @@ def test_help_names_every_command() -> None:
 def test_the_commands_are_these() -> None:
     """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
     assert set(COMMANDS) == {
-        "predict", "evaluate", "measure", "train", "calibrate", "synth preview", "synth write", "bench synth", "bench index", "data check",
-        "data index", "data show", "presets",
+        "predict", "evaluate", "export", "measure", "train", "calibrate", "synth preview", "synth write", "bench synth",
+        "bench index", "data check", "data index", "data show", "presets",
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "measure": "Measure models on rendered pictures, real frames and photos: one table.",
     "train": "Train a preset.",
     "calibrate": "Fit how far each joint of a trained model can be trusted.",
+    "export": "Write a model for ONNX Runtime or OpenVINO, and check that it answers the same.",
     "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",
     "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",
     "bench synth": "Measure how fast the engine renders.",

@@ -9,244 +9,27 @@ Only the order of sums changes, so that outputs agree with the plain network's u
   it. The head's 1x1 convolution joins it, from C to 33 channels. The logits are products of the joints' queries with
   every smoothed pixel: the map before smoothing, correlated with one 3x3 kernel per joint that the query makes.
 
-Letters: B batch, N joints (42), L pixels of a level, h and w its size, C channels of the pyramid, A appearance and S
-position channels.
+Letters: B batch, L pixels of a level, C channels of the pyramid, S position channels.
 """
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.hands import NUM_JOINTS, NUM_PARTS
 from unclasp.model.backbone import STRIDES
-from unclasp.model.decoder import Decoded, DecoupledDecoder, Estimate, Initialisation, Iteration
+from unclasp.model.decoder import Decoded, DecoupledDecoder, Estimate, Iteration
 from unclasp.model.dfl import DFL
 from unclasp.model.encoder import Encoded, Encoder, PositionFeatures
-from unclasp.model.folding import bias_of, fold_batch_norms, linear, then_pointwise
+from unclasp.model.folding import fold_batch_norms, then_pointwise
+from unclasp.model.lean import AmongJoints, JointImage, Level, Refine, Start, pixels
 from unclasp.model.refine import RefineBlock
-from unclasp.model.relation import Features, Kind, RelationLayer, Similarity, Update
+from unclasp.model.relation import Features, Similarity
 
 _FINEST = STRIDES[0]
-_TAPS = 9
-
-
-class Level(NamedTuple):
-    """What joints read of the picture on one level; positions are constants of the readers."""
-
-    features: Tensor
-    """(B, C, h, w), before smoothing where the reader does that itself."""
-    parts: Tensor
-    """(B, 33, L) probabilities."""
-
-    @property
-    def appearance(self) -> Tensor:
-        """(B, L, A), as `Features` has it."""
-        return torch.cat((self.features.flatten(2), self.parts), dim=1).mT
-
-
-def _query(similarity: Similarity, scale: float) -> nn.Linear:
-    """Return query and key as one map; its product with bare features is the logits."""
-    key = scale * similarity.key.weight.double().T
-    return linear(key @ similarity.query.weight.double(), key @ bias_of(similarity.query))
-
-
-def _value(update: Update) -> nn.Linear:
-    """Return value and output as one map of bare gathered features."""
-    return linear(update.output.weight.double() @ update.value.weight.double(), bias_of(update.output))
-
-
-class Tail(nn.Module):
-    """What follows the gathering in a transformer layer: residual, norm, feed-forward part, norm."""
-
-    def __init__(self, update: Update) -> None:
-        super().__init__()
-        self.norm, self.feedforward, self.last_norm = update.norm, update.feedforward, update.feedforward_norm
-
-    def forward(self, joints: Tensor, gathered: Tensor) -> Tensor:
-        """Return joints (B, N, channels) updated by what they gathered."""
-        joints = self.norm(joints + gathered)
-        updated: Tensor = self.last_norm(joints + self.feedforward(joints))
-        return updated
-
-
-class AmongJoints(nn.Module):
-    """J-J: joints relate to joints."""
-
-    def __init__(self, layer: RelationLayer) -> None:
-        super().__init__()
-        similarities = {kind: cast(Similarity, layer.similarity[kind]) for kind in layer.kinds_related}
-        updates = {kind: cast(Update, layer.update[kind]) for kind in layer.kinds_updated}
-        self.query = nn.ModuleDict({kind: _query(each, layer.scale) for kind, each in similarities.items()})
-        self.value = nn.ModuleDict({kind: _value(each) for kind, each in updates.items()})
-        self.tail = nn.ModuleDict({kind: Tail(each) for kind, each in updates.items()})
-        self.related, self.updated = layer.kinds_related, layer.kinds_updated
-
-    def forward(self, joints: Features) -> Features:
-        """Return the updated joints."""
-        terms = [self.query[kind](joints.of(kind)) @ joints.of(kind).mT for kind in self.related]
-        relation = _added(terms).softmax(dim=-1)
-        return joints._replace(**{kind: self._update(kind, joints.of(kind), relation) for kind in self.updated})
-
-    def _update(self, kind: Kind, joints: Tensor, relation: Tensor) -> Tensor:
-        updated: Tensor = self.tail[kind](joints, self.value[kind](relation @ joints))
-        return updated
-
-
-class Refine(nn.Module):
-    """A block of SPR."""
-
-    adjacency: Tensor
-
-    def __init__(self, block: RefineBlock) -> None:
-        super().__init__()
-        self.register_buffer("adjacency", block.adjacency)
-        self.graph, self.norm = block.graph, block.norm
-        self.query, self.value = _query(block.similarity, block.scale), _value(block.update)
-        self.tail = Tail(block.update)
-
-    def forward(self, joints: Tensor) -> Tensor:
-        """Map (B, N, channels) to the same."""
-        joints = self.norm(joints + torch.relu(self.adjacency @ self.graph(joints)))
-        relation = (self.query(joints) @ joints.mT).softmax(dim=-1)
-        refined: Tensor = self.tail(joints, self.value(relation @ joints))
-        return refined
-
-
-class ReadSmoothed(nn.Module):
-    """Appearance logits on a smoothed level."""
-
-    def __init__(self, similarity: Similarity, scale: float) -> None:
-        super().__init__()
-        self.query = _query(similarity, scale)
-
-    def forward(self, joints: Tensor, level: Level) -> Tensor:
-        """Return logits (B, N, L) of joints (B, N, A)."""
-        return _products(self.query(joints), level)
-
-
-def _products(queries: Tensor, level: Level) -> Tensor:
-    of_features, of_parts = queries[..., :-NUM_PARTS], queries[..., -NUM_PARTS:]
-    return of_features @ level.features.flatten(2) + of_parts @ level.parts
-
-
-class ReadRaw(nn.Module):
-    """Appearance logits on a level before smoothing: each joint makes a 3x3 kernel of its own."""
-
-    def __init__(self, similarity: Similarity, scale: float, smoothing: nn.Conv2d) -> None:
-        super().__init__()
-        query = _query(similarity, scale)
-        weight, bias = query.weight.double(), bias_of(query)
-        self.channels = channels = smoothing.in_channels
-        # `fold` scatters where a convolution gathers, so that the taps are turned round.
-        taps = smoothing.weight.double().flip(2, 3).permute(2, 3, 1, 0).flatten(0, 2)  # (9 C, C)
-        smooth = torch.cat((taps, bias_of(smoothing)[None]))
-        self.kernel = linear(
-            torch.cat((smooth @ weight[:channels], weight[channels:])),
-            torch.cat((smooth @ bias[:channels], bias[channels:])),
-        )
-
-    def forward(self, joints: Tensor, level: Level) -> Tensor:
-        """Return logits (B, N, L) of joints (B, N, A)."""
-        taps, constant, of_parts = self.kernel(joints).split([_TAPS * self.channels, 1, NUM_PARTS], dim=-1)
-        products = taps.reshape(-1, NUM_JOINTS * _TAPS, self.channels) @ level.features.flatten(2)
-        size = level.features.shape[2:]
-        correlated = functional.fold(products, (int(size[0]), int(size[1])), 3, padding=1)
-        logits: Tensor = correlated.flatten(2) + constant + of_parts @ level.parts
-        return logits
-
-
-class JointImage(nn.Module):
-    """J-I with one level, of whose positions only constants are left."""
-
-    keys: Tensor
-    key_bias: Tensor
-    values: Tensor
-
-    def __init__(self, layer: RelationLayer, positions: Tensor, smoothing: nn.Conv2d | None) -> None:
-        """Prepare a layer.
-
-        Args:
-            layer: With one head.
-            positions: (L, S) in double precision.
-            smoothing: The convolution that the level comes without, or None.
-        """
-        super().__init__()
-        self.related, self.updated = layer.kinds_related, layer.kinds_updated
-        self.tail = nn.ModuleDict({kind: Tail(cast(Update, layer.update[kind])) for kind in self.updated})
-        if "appearance" in self.related:
-            similarity = cast(Similarity, layer.similarity["appearance"])
-            self.read: nn.Module = (
-                ReadRaw(similarity, layer.scale, smoothing) if smoothing else ReadSmoothed(similarity, layer.scale)
-            )
-        if "position" in self.related:
-            query = _query(cast(Similarity, layer.similarity["position"]), layer.scale)
-            self.register_buffer("keys", (query.weight.double().T @ positions.T).float())
-            self.register_buffer("key_bias", (bias_of(query) @ positions.T).float())
-        if "appearance" in self.updated:
-            self.value = _value(cast(Update, layer.update["appearance"]))
-        if "position" in self.updated:
-            value = _value(cast(Update, layer.update["position"]))
-            # The rows of a relation sum to 1, so that the bias can be part of every value.
-            self.register_buffer("values", (positions @ value.weight.double().T + bias_of(value)).float())
-
-    def forward(self, joints: Features, level: Level) -> tuple[Features, Tensor]:
-        """Return the updated joints and the logits (B, N, L)."""
-        terms = [self.read(joints.appearance, level)] if "appearance" in self.related else []
-        if "position" in self.related:
-            terms.append(joints.position @ self.keys + self.key_bias)
-        logits = _added(terms)
-        relation = logits.softmax(dim=-1)
-        updated: dict[str, Tensor] = {}
-        if "appearance" in self.updated:
-            updated["appearance"] = self.tail["appearance"](joints.appearance, self.value(_gather(relation, level)))
-        if "position" in self.updated:
-            updated["position"] = self.tail["position"](joints.position, relation @ self.values)
-        return joints._replace(**updated), logits
-
-
-def _gather(relation: Tensor, level: Level) -> Tensor:
-    return torch.cat((relation @ level.features.flatten(2).mT, relation @ level.parts.mT), dim=-1)
-
-
-def _added(terms: Sequence[Tensor]) -> Tensor:
-    return terms[0] if len(terms) == 1 else terms[0] + terms[1]
-
-
-class Start(nn.Module):
-    """The initialisation, with constant queries and constant logits of positions."""
-
-    positions: Tensor
-    logits: Tensor
-
-    def __init__(self, initialise: Initialisation, positions: Tensor) -> None:
-        super().__init__()
-        self.appearance, self.position = initialise.appearance, initialise.position
-        self.residual = initialise.residual
-        self.reads_appearance = self.appearance.shape[1] > 0
-        self.scale = (self.appearance.shape[1] + self.position.shape[1]) ** -0.5
-        self.register_buffer("positions", positions.float()[None])
-        by_position = self.scale * self.position.double() @ positions.T[: self.position.shape[1]]
-        self.register_buffer("logits", by_position.float()[None])
-
-    def forward(self, level: Level) -> tuple[Features, Tensor]:
-        """Return the joints and the logits (B, N, L)."""
-        logits = self.logits
-        if self.reads_appearance:
-            logits = logits + _products(self.scale * self.appearance, level)
-        else:
-            logits = logits.expand(level.parts.shape[0], -1, -1)
-        relation = logits.softmax(dim=-1)
-        joints = Features(_gather(relation, level), relation @ self.positions)
-        if self.residual:
-            kinds: tuple[Kind, ...] = ("appearance", "position")
-            queries = Features(self.appearance, self.position)
-            with_query = {k: joints.of(k) + queries.of(k) for k in kinds if queries.of(k).shape[1]}
-            joints = joints._replace(**with_query)
-        return joints, logits
 
 
 class LeanEncoder(nn.Module):
@@ -281,9 +64,9 @@ class LeanEncoder(nn.Module):
         part_logits = self.segmentation(maps[_FINEST])
         parts = part_logits.softmax(dim=1)
         levels = {
-            stride: Level(maps[stride], functional.avg_pool2d(parts, stride // _FINEST).flatten(2))
+            stride: Level(maps[stride], pixels(functional.avg_pool2d(parts, stride // _FINEST)))
             if stride > _FINEST
-            else Level(maps[stride], parts.flatten(2))
+            else Level(maps[stride], pixels(parts))
             for stride in sorted(self.read)
         }
         # A level that nobody reads stands in for itself: its readers know its positions by heart.

@@ -1,0 +1,78 @@
+"""`unclasp export`."""
+
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from unclasp.commands.arguments import need_synth, parse
+from unclasp.errors import UnclaspError
+
+_SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Write a model for other engines, and check that it answers as the network does."""
+
+    weights: Annotated[Path | None, tyro.conf.Positional] = None
+    """A weights file; the shipped small model if not given."""
+    preset: str | None = None
+    """Instead of weights: a preset with random ones, to measure speed with."""
+    out: Path | None = None
+    """The file to write; NAME.onnx or NAME.xml here if not given."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """fp16 halves the file; int8 quantises the convolutions, calibrated on synthetic pictures."""
+    format: Literal["onnx", "openvino"] = "onnx"
+    """openvino writes an .xml and, beside it, a .bin."""
+    pictures: int = 50
+    """Unseen synthetic pictures to compare on."""
+    calibration: int = 128
+    """Other synthetic pictures, to calibrate int8 with."""
+
+
+def export(words: list[str]) -> int:
+    """Run `unclasp export`."""
+    arguments = parse(ExportArguments, words, "export")
+    out = arguments.out
+    suffix = _SUFFIXES[arguments.format]
+    if out is not None and out.suffix != suffix:
+        raise UnclaspError(f"--out must end in {suffix} for --format {arguments.format}, got {out}")
+    if arguments.preset is not None and arguments.weights is not None:
+        raise UnclaspError("give a weights file or --preset, not both")
+    if arguments.pictures < 1 or arguments.calibration < 1:
+        raise UnclaspError("--pictures and --calibration must be at least 1")
+    need_synth()
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise UnclaspError(f"exporting needs {package}: pip install 'unclasp[export]'")
+    import torch
+
+    from unclasp.checkpoint import load_model, shipped_weights
+    from unclasp.config import preset
+    from unclasp.export import export_onnx, export_openvino, synthetic_crops
+    from unclasp.model import build
+
+    if arguments.preset is not None:
+        name, config = arguments.preset, preset(arguments.preset)
+        torch.manual_seed(0)
+        model = build(config.model).eval()
+    else:
+        path = arguments.weights or shipped_weights()
+        name, (model, config) = path.stem, load_model(path)
+    out = out or Path(name + suffix)
+    size = config.model.image_size
+    unseen = synthetic_crops("test", arguments.pictures, size)
+    calibration = synthetic_crops("val", arguments.calibration, size) if arguments.precision == "int8" else None
+    with tempfile.TemporaryDirectory() as folder:
+        file = out if arguments.format == "onnx" else Path(folder) / "model.onnx"
+        parity = export_onnx(
+            model, config, file, name=name, precision=arguments.precision, unseen=unseen, calibration=calibration
+        )
+        if arguments.format == "openvino":
+            parity = export_openvino(model, file, out, precision=arguments.precision, unseen=unseen)
+    print(f"{out}: {name}, {arguments.precision}; {parity}")
+    return 0

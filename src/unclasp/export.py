@@ -1,0 +1,194 @@
+"""Trained models as files for other engines: ONNX, and OpenVINO's format made from it.
+
+What is exported is the optimised network (`model.deploy`). No file is left behind whose answers for pictures that the
+model never saw differ from the plain network's.
+"""
+
+import tempfile
+import warnings
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unclasp.batch import ByteArray, FloatArray
+from unclasp.config import Config, to_dict
+from unclasp.data.synthetic import SEEDS, SIZES, Synthetic
+from unclasp.data.transforms import make_example, plain_view
+from unclasp.errors import UnclaspError
+from unclasp.files import whole
+from unclasp.hands import JOINT_NAMES, PART_NAMES
+from unclasp.model import DFL
+from unclasp.model.deploy import optimise
+from unclasp.onnx_graph import OPSET, document, halved, quantised, simplified
+from unclasp.onnx_model import INPUT, OUTPUTS, ExportedModel, Facts, OnnxModel, OpenVinoModel
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+CROP: Final = (
+    "The tight box around the hands' joints times 1.2 about its centre; its longer side times 1.25 about the same "
+    "centre is the side of the square; resampled to S x S px, bilinear, pixel centres at integers, black outside."
+)
+BOUNDS: Final[dict[Precision, tuple[float, float]]] = {"fp32": (1e-3, 1e-3), "fp16": (0.05, 1.0), "int8": (1.5, 40.0)}
+"""Mean and largest difference of u, v in px and depth in mm from the plain network's that an export may have."""
+_BATCHES: Final = (1, 3, 16)
+
+
+class ExportError(UnclaspError):
+    """An exported model that does not answer as the network does."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an exported model's poses are from the plain network's."""
+
+    pictures: int
+    mean: float
+    """px and mm, over all coordinates."""
+    largest: float
+    """The same for the worst one."""
+
+    def __str__(self) -> str:
+        return (
+            f"poses of {self.pictures} unseen pictures differ by {self.mean:.2g} px or mm in the mean, "
+            f"{self.largest:.2g} at most"
+        )
+
+
+def synthetic_crops(split: Literal["val", "test"], count: int, image_size: int) -> ByteArray:
+    """Return the first crops (count, 3, S, S) of a synthetic split; the model was trained on neither."""
+    dataset = Synthetic(SEEDS[split], SIZES[split])
+    samples = (dataset[index] for index in range(count))
+    return np.stack([make_example(each, plain_view(each.box), image_size).image for each in samples]).transpose(
+        0, 3, 1, 2
+    )
+
+
+def export_onnx(
+    model: DFL, config: Config, path: Path | str, *, name: str, precision: Precision, unseen: ByteArray,
+    calibration: ByteArray | None = None,
+) -> Parity:  # fmt: skip
+    """Write a model as ONNX: plain tensors in and out, any batch size, facts in the metadata.
+
+    Args:
+        model: On the CPU.
+        config: Its whole config.
+        path: Ends in .onnx.
+        name: Of the weights.
+        precision: int8 quantises the convolutions; what joints do stays in float32.
+        unseen: Crops (N, 3, S, S) to compare on.
+        calibration: For int8, crops that tell the ranges of values.
+
+    Raises:
+        ExportError: The answers differ from the plain network's by more than `BOUNDS`; nothing is written.
+        UnclaspError: A package is missing, or an argument.
+    """
+    lean = _Plain(optimise(model))
+    with whole(path) as temporary, tempfile.TemporaryDirectory() as folder:
+        traced = Path(folder) / "traced.onnx"
+        _trace(lean, config.model.image_size, traced)
+        graph = simplified(traced, Path(folder) / "simple.onnx")
+        if precision == "fp16":
+            graph = halved(graph)
+        elif precision == "int8":
+            if calibration is None:
+                raise UnclaspError("int8 needs pictures to calibrate with")
+            graph = quantised(graph, Path(folder), calibration)
+        facts = Facts(
+            name=name, version=metadata.version("unclasp"), image_size=config.model.image_size, precision=precision,
+            crop=CROP, joints=JOINT_NAMES, parts=PART_NAMES, config=to_dict(config),
+        )  # fmt: skip
+        document(graph, facts)
+        temporary.write_bytes(graph.SerializeToString())
+        parity = compare(model, OnnxModel(temporary), unseen)
+        check(parity, precision)
+    return parity
+
+
+def check(parity: Parity, precision: Precision) -> None:
+    """Raise an error if a parity is outside of `BOUNDS`, or not a number."""
+    mean, largest = BOUNDS[precision]
+    if not (parity.mean <= mean and parity.largest <= largest):
+        raise ExportError(
+            f"the exported model is not the network: its {parity}; expected at most {mean:g} in the mean and "
+            f"{largest:g} for {precision}; nothing was written"
+        )
+
+
+def compare(model: DFL, exported: ExportedModel, unseen: ByteArray) -> Parity:
+    """Compare poses on crops, in batches of 1, 3 and 16."""
+    differences: list[FloatArray] = []
+    start = 0
+    while start < len(unseen):
+        size = _BATCHES[min(len(differences), len(_BATCHES) - 1)]
+        images = unseen[start : start + size]
+        with torch.inference_mode():
+            expected: FloatArray = model(torch.from_numpy(images)).pose_2p5d.numpy()
+        differences.append(np.abs(exported(images).pose_2p5d - expected).reshape(len(images), -1))
+        start += size
+    every = np.concatenate(differences)
+    return Parity(len(every), float(every.mean()), float(every.max()))
+
+
+def export_openvino(model: DFL, source: Path, path: Path | str, *, precision: Precision, unseen: ByteArray) -> Parity:
+    """Write what `export_onnx` wrote in OpenVINO's format: PATH and, beside it, a .bin of the same name.
+
+    Args:
+        model: To compare with.
+        source: The ONNX file.
+        path: Ends in .xml.
+        precision: fp16 stores weights in half precision.
+        unseen: Crops (N, 3, S, S) to compare on.
+
+    Raises:
+        ExportError: As `export_onnx`.
+        UnclaspError: openvino is missing.
+    """
+    try:
+        openvino = import_module("openvino")
+    except ModuleNotFoundError as error:
+        raise UnclaspError("OpenVINO's format needs openvino: pip install 'unclasp[openvino]'") from error
+    path = Path(path)
+    read = openvino.Core().read_model(str(source))
+    for key, value in OnnxModel(source).facts.to_metadata().items():
+        read.set_rt_info(value, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        temporary = Path(folder) / path.name
+        openvino.save_model(read, str(temporary), compress_to_fp16=precision == "fp16")
+        parity = compare(model, OpenVinoModel(temporary), unseen)
+        check(parity, precision)
+        temporary.with_suffix(".bin").replace(path.with_suffix(".bin"))
+        temporary.replace(path)
+    return parity
+
+
+class _Plain(nn.Module):
+    """Plain tensors out, under the names of `OUTPUTS`."""
+
+    def __init__(self, model: DFL) -> None:
+        super().__init__()
+        self.model = model
+        with torch.inference_mode():
+            size = model.normalise.image_size
+            prediction = model(torch.zeros(1, 3, size, size))._asdict()
+        self.names = tuple(name for name in OUTPUTS if prediction.get(name) is not None)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        prediction = self.model(image)._asdict()
+        return tuple(prediction[name] for name in self.names)
+
+
+def _trace(plain: _Plain, size: int, path: Path) -> None:
+    """Write the traced network: this exporter takes seconds where `torch.export` takes a minute."""
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            plain, (torch.zeros(2, 3, size, size),), str(path), dynamo=False, opset_version=OPSET,
+            input_names=[INPUT], output_names=list(plain.names),
+            dynamic_axes={each: {0: "batch"} for each in (INPUT, *plain.names)},
+        )  # fmt: skip

@@ -1,0 +1,208 @@
+"""Exported files: the network's answers, any batch, facts inside, no torch to run them, none left behind on failure."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("onnx", reason="exporting is an extra")
+pytest.importorskip("onnxruntime", reason="exporting is an extra")
+
+from unclasp import export as exporting
+from unclasp.checkpoint import save_weights
+from unclasp.cli import main
+from unclasp.config import Config, tiny, to_dict, with_model
+from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.export import ExportError, Parity, check, compare, export_onnx, export_openvino
+from unclasp.hands import JOINT_NAMES, PART_NAMES
+from unclasp.model import DFL, build
+from unclasp.onnx_model import INPUT, OUTPUTS, OnnxModel, OnnxNetwork, OpenVinoModel
+from unclasp.torch_network import TorchNetwork
+
+LINEAR = with_model(tiny(), segmentation_channels=0, root_depth_head=False, presence_head=False)
+
+
+def crops(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, 64, 64)).astype(np.uint8)
+
+
+def built(config: Config) -> DFL:
+    torch.manual_seed(0)
+    return build(config.model).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    model, path = built(tiny()), tmp_path_factory.mktemp("export") / "tiny.onnx"
+    parity = export_onnx(model, tiny(), path, name="tiny", precision="fp32", unseen=crops(4))
+    return SimpleNamespace(model=model, path=path, parity=parity)
+
+
+@pytest.mark.parametrize("count", [1, 3, 16])
+def test_answers_are_the_network_s_for_every_batch_size(exported: SimpleNamespace, count: int) -> None:
+    images = crops(count, seed=1)
+    with torch.inference_mode():
+        expected = exported.model(torch.from_numpy(images))
+    for given in (images, images.astype(np.float32)):
+        got = OnnxModel(exported.path, threads=1)(given)
+        for name in ("pose_2p5d", "part_logits", "presence", "root_depth"):
+            np.testing.assert_allclose(getattr(got, name), getattr(expected, name).numpy(), atol=1e-3, err_msg=name)
+
+
+def test_the_folded_convolution_is_exported_too(tmp_path: Path) -> None:
+    import onnx
+
+    path = tmp_path / "linear.onnx"
+    parity = export_onnx(built(LINEAR), LINEAR, path, name="linear", precision="fp32", unseen=crops(20))
+    assert parity.pictures == 20 and parity.largest < 1e-3
+    assert "Col2Im" in {node.op_type for node in onnx.load(path).graph.node}
+    assert OnnxModel(path)(crops(1)).presence is None
+
+
+def test_the_file_documents_itself(exported: SimpleNamespace) -> None:
+    import onnx
+
+    graph = onnx.load(exported.path).graph
+    told = {value.name: value.doc_string for value in (*graph.input, *graph.output)}
+    assert told.keys() == {INPUT, "pose_2p5d", "part_logits", "presence", "root_depth"}
+    assert all(told[name] == OUTPUTS[name] for name in told if name != INPUT) and "0 to 255" in told[INPUT]
+    assert {value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.input, *graph.output)} == {"batch"}
+    facts = OnnxModel(exported.path).facts
+    assert (facts.name, facts.image_size, facts.precision) == ("tiny", 64, "fp32")
+    assert facts.joints == JOINT_NAMES and facts.parts == PART_NAMES and "1.25" in facts.crop
+    assert facts.config == to_dict(tiny())
+
+
+def test_it_runs_without_torch(exported: SimpleNamespace, tmp_path: Path) -> None:
+    images = crops(3, seed=2)
+    np.save(tmp_path / "images.npy", images)
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from unclasp.onnx_model import OnnxModel, OnnxNetwork
+images = np.load({str(tmp_path / "images.npy")!r})
+pose = OnnxModel({str(exported.path)!r})(images).pose_2p5d
+answer = OnnxNetwork({str(exported.path)!r})(images.transpose(0, 2, 3, 1))
+assert np.array_equal(answer.pose_2p5d, pose)
+np.save({str(tmp_path / "pose.npy")!r}, pose)
+try:
+    import torch
+except ImportError:
+    print("no torch")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0 and done.stdout.split() == ["no", "torch"], done.stderr
+    with torch.inference_mode():
+        expected = exported.model(torch.from_numpy(images)).pose_2p5d.numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "pose.npy"), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("config", [tiny(), LINEAR], ids=["with heads", "without"])
+def test_as_a_network_it_answers_like_torch(config: Config, tmp_path: Path) -> None:
+    model, path = built(config), tmp_path / "model.onnx"
+    export_onnx(model, config, path, name="model", precision="fp32", unseen=crops(1))
+    images = crops(2, seed=3).transpose(0, 2, 3, 1).copy()
+    expected = TorchNetwork(model, name="model", image_size=64)(images)
+    network = OnnxNetwork(path)
+    got = network(images)
+    assert (network.name, network.image_size) == ("model", 64)
+    for name, value in expected._asdict().items():
+        if value is None:
+            assert getattr(got, name) is None
+        else:
+            np.testing.assert_allclose(getattr(got, name), value, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_narrower_numbers(precision: exporting.Precision, exported: SimpleNamespace, tmp_path: Path) -> None:
+    path = tmp_path / "narrow.onnx"
+    parity = export_onnx(
+        exported.model, tiny(), path, name="tiny", precision=precision, unseen=crops(8), calibration=crops(8, seed=5)
+    )
+    assert 0 < parity.mean < 1.5, "near, and yet not the same numbers"
+    assert path.stat().st_size < exported.path.stat().st_size and OnnxModel(path).facts.precision == precision
+    assert not np.array_equal(OnnxModel(path)(crops(1)).part_logits, OnnxModel(exported.path)(crops(1)).part_logits)
+
+
+def test_openvino(exported: SimpleNamespace, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="an extra of its own")
+    path = tmp_path / "made" / "tiny.xml"
+    parity = export_openvino(exported.model, exported.path, path, precision="fp32", unseen=crops(20))
+    assert parity.pictures == 20 and parity.largest < 1e-3
+    assert sorted(each.name for each in path.parent.iterdir()) == ["tiny.bin", "tiny.xml"]
+    assert OpenVinoModel(path).facts == OnnxModel(exported.path).facts == OpenVinoModel(exported.path).facts
+    np.testing.assert_allclose(
+        OnnxNetwork(path)(crops(2).transpose(0, 2, 3, 1)).pose_2p5d, OnnxModel(exported.path)(crops(2)).pose_2p5d,
+        atol=1e-3,
+    )  # fmt: skip
+
+
+def test_another_network_s_file_is_noticed_and_not_written(
+    exported: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    other = build(tiny().model).eval()
+    far = compare(other, OnnxModel(exported.path), crops(2))
+    assert far.largest > 1e-3
+    monkeypatch.setattr(exporting, "optimise", lambda model: other)
+    with pytest.raises(ExportError, match="nothing was written"):
+        export_onnx(exported.model, tiny(), tmp_path / "a.onnx", name="a", precision="fp32", unseen=crops(2))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "parity", [Parity(1, 2e-3, 2e-3), Parity(1, 1e-5, 2e-3), Parity(1, float("nan"), float("nan"))]
+)
+def test_bounds(parity: Parity) -> None:
+    with pytest.raises(ExportError):
+        check(parity, "fp32")
+    check(Parity(1, 9e-4, 9e-4), "fp32")
+
+
+def test_files_that_are_not_models(exported: SimpleNamespace, tmp_path: Path) -> None:
+    import onnx
+
+    with pytest.raises(CheckpointError, match="no model file"):
+        OnnxModel(tmp_path / "nowhere.onnx")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(exported.path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="ONNX Runtime can read"):
+        OnnxModel(broken)
+    foreign = onnx.load(exported.path)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    with pytest.raises(CheckpointError, match="format none"):
+        OnnxModel(tmp_path / "foreign.onnx")
+    with pytest.raises(UnclaspError, match=r"must be \(B, 3, 64, 64\), got \(1, 64, 64, 3\)"):
+        OnnxModel(exported.path)(crops(1).transpose(0, 2, 3, 1))
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = tmp_path / "mine.safetensors"
+    save_weights(weights, built(tiny()).state_dict(), tiny())
+    out = tmp_path / "out.onnx"
+    with pytest.raises(SystemExit) as exit_:
+        main(["export", str(weights), "--out", str(out), "--pictures", "2"])
+    told = capsys.readouterr().out
+    assert exit_.value.code == 0 and "poses of 2 unseen pictures differ by" in told and OnnxModel(out).name == "mine"
+    assert json.loads(json.dumps(OnnxModel(out).facts.config)) == to_dict(tiny())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--out", "a.xml"), "--out must end in .onnx"),
+        (("a.safetensors", "--preset", "tiny"), "not both"),
+        (("--pictures", "0"), "at least 1"),
+    ],
+)
+def test_wrong_use(words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["export", *words])
+    assert exit_.value.code == 2 and told in capsys.readouterr().err
