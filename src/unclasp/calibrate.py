@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from unclasp import geometry
 from unclasp.batch import Prediction, Sample
-from unclasp.checkpoint import load_strictly
 from unclasp.config import Config, with_model
 from unclasp.data import Dataset
 from unclasp.data.transforms import crop_image
@@ -23,6 +22,7 @@ from unclasp.errors import UnclaspError
 from unclasp.hands import ROOTS
 from unclasp.model import DFL, build
 from unclasp.model.confidence import WITHIN, Confidence, evidence
+from unclasp.model.loading import load_strictly
 
 _STEPS = 500
 _RATE = 3e-3

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from unclasp.config import Config, from_dict, to_dict
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
+from unclasp.model.loading import load_strictly
 
 FORMAT = "1"
 """Version of the weights file: keys of the metadata and names of the tensors."""
@@ -97,24 +98,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"there is no weights file {path}") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
-
-
-def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Load `tensors` into `module`; every name and shape must agree, or nothing is loaded.
-
-    Raises:
-        CheckpointError: Names the tensors that are missing, unexpected or of another shape.
-    """
-    expected = {key: value.shape for key, value in module.state_dict().items()}
-    problems = {
-        "missing": sorted(expected.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - expected.keys()),
-        "of another shape": sorted(k for k in expected.keys() & tensors.keys() if expected[k] != tensors[k].shape),
-    }
-    if any(problems.values()):
-        told = "; ".join(f"{what}: {', '.join(keys[:8])}" for what, keys in problems.items() if keys)
-        raise CheckpointError(f"{source} does not fit the model ({told})")
-    module.load_state_dict(tensors)
 
 
 def save_state(path: Path | str, state: dict[str, Any]) -> None:

@@ -18,13 +18,14 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unclasp.batch import Batch
-from unclasp.checkpoint import load_model, load_state, load_strictly, save_state, save_weights
+from unclasp.checkpoint import load_model, load_state, save_state, save_weights
 from unclasp.config import Config, TrainConfig, from_dict, to_dict
 from unclasp.data import Dataset
 from unclasp.data.transforms import Example, collate, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone
+from unclasp.model.loading import load_strictly
 from unclasp.options import RunOptions
 from unclasp.reporter import Reporter
 

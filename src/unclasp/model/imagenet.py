@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unclasp.errors import CheckpointError
 from unclasp.model.backbone import Backbone
+from unclasp.model.loading import load_strictly
 
 
 def load_backbone(model: nn.Module, path: str | Path) -> None:
@@ -27,11 +28,8 @@ def load_backbone(model: nn.Module, path: str | Path) -> None:
     if backbone is None:
         raise CheckpointError(f"{type(model).__name__} contains no backbone to load {path} into")
     stored = {name: value for name, value in _read(Path(path)).items() if name.split(".")[0] not in backbone.classifier}
-    own = backbone.state_dict()
-    counters = {name: value for name, value in own.items() if name.endswith("num_batches_tracked")}
-    stored = counters | stored
-    _check_same(own, stored, path=path)
-    backbone.load_state_dict(stored, strict=True)
+    counters = {k: value for k, value in backbone.state_dict().items() if k.endswith("num_batches_tracked")}
+    load_strictly(backbone, counters | stored, str(path))
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -46,16 +44,3 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} must hold a dict from parameter names to tensors, got {type(state).__name__}")
     return state
-
-
-def _check_same(own: dict[str, Tensor], stored: dict[str, Tensor], *, path: str | Path) -> None:
-    lines = [f"missing: {name}" for name in own if name not in stored]
-    lines += [f"unexpected: {name}" for name in stored if name not in own]
-    lines += [
-        f"{name}: expected shape {tuple(own[name].shape)}, got {tuple(value.shape)}"
-        for name, value in stored.items()
-        if name in own and own[name].shape != value.shape
-    ]
-    if lines:
-        shown = "\n  ".join(lines[:20] + [f"and {len(lines) - 20} more"] * (len(lines) > 20))
-        raise CheckpointError(f"{path} does not fit the backbone:\n  {shown}")
