@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -14,11 +16,13 @@ import pytest
 import torch
 
 import unclasp
+from test_video import make_video
 from unclasp.checkpoint import save_weights
 from unclasp.cli import COMMANDS, main
 from unclasp.config import PRESETS, tiny
 from unclasp.errors import UnclaspError
 from unclasp.model import build
+from unclasp.video import Video
 
 HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightning_fabric")
 PREDICT_FLAGS = {
@@ -101,7 +105,8 @@ def test_the_commands_are_these() -> None:
     """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
     assert set(COMMANDS) == {
         "predict", "evaluate", "export", "measure", "train", "calibrate", "synth preview", "synth write", "bench synth",
-        "bench index", "data check", "data index", "data show", "presets",
+        "bench latency", "bench train", "bench predict", "bench index", "data check", "data index", "data show",
+        "presets",
     }  # fmt: skip
 
 
@@ -300,3 +305,74 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
     first, last = errors.splitlines()
     assert code == 2 and first.startswith(f"error: {photos / 'one.png'}: ") and "No space left" in first
     assert last == "1 of 1 sources failed" and not list((tmp_path / "out").iterdir())
+
+
+# ---- videos
+
+
+def test_a_video_gives_an_mp4_and_a_line_per_frame(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, out = make_video(tmp_path / "clip.mp4", 8), tmp_path / "out"
+    words = (clip, "--weights", weights, "--out", out, "--every", "2", "--max-frames", "3", "--json")
+    code, told, _ = predict_here(capsys, *words)
+    (entry,) = json.loads(told)
+    assert code == 0 and entry["frames"] == 3 and entry["source"] == str(clip)
+    assert sorted(path.name for path in out.iterdir()) == ["clip.jsonl", "clip.mp4"]
+    lines = [json.loads(line) for line in Path(entry["json"]).read_text().splitlines()]
+    assert [line["image"]["frame"] for line in lines] == [0, 2, 4]
+    with Video(entry["overlay"]) as written:
+        assert len(list(written)) == 3 and written.rate == pytest.approx(12.5)
+
+
+def test_a_truncated_video_is_kept_and_told(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, cut = make_video(tmp_path / "whole.avi", 40, codec="MJPG"), tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    code, told, errors = predict_here(capsys, cut, "--weights", weights, "--out", tmp_path / "out", "--json")
+    (entry,) = json.loads(told)
+    assert code == 2 and f"{cut}: ends after" in entry["error"] and entry["error"] in errors
+    assert len(Path(entry["json"]).read_text().splitlines()) == entry["frames"] > 1
+
+
+def test_a_missing_camera_is_one_line(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = predict_here(capsys, "63", "--weights", weights, "--out", tmp_path / "out")
+    assert code == 2 and errors.splitlines()[0].startswith("error: camera 63: there is none, or it is in use")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_does_not_overwrite_itself(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = make_video(tmp_path / "clip.mp4", 3)
+    before = clip.read_bytes()
+    code, _, errors = predict_here(capsys, clip, "--weights", weights, "--out", tmp_path)
+    assert code == 2 and "is one of the sources and is not overwritten" in errors and clip.read_bytes() == before
+
+
+def test_html_and_mirrored_reach_the_results(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (photos / "one.png", "--weights", weights, "--out", tmp_path / "out", "--html", "--mirrored", "--json")
+    code, told, _ = predict_here(capsys, *words)
+    (entry,) = json.loads(told)
+    assert code == 0 and Path(entry["html"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert json.loads(Path(entry["json"]).read_text())["image"]["mirrored"] is True
+
+
+def test_ctrl_c_leaves_a_playable_video(weights: Path, tmp_path: Path) -> None:
+    clip, out = make_video(tmp_path / "clip.mp4", 3000), tmp_path / "out"
+    words = [sys.executable, "-m", "unclasp", "predict", clip, "--weights", weights, "--out", out]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 120
+    while running.poll() is None and time.monotonic() < deadline:
+        if any(path.stat().st_size for path in out.glob(".*.jsonl.*")):  # frames have been written
+            running.send_signal(signal.SIGINT)
+            break
+        time.sleep(0.05)
+    _, errors = running.communicate(timeout=120)
+    assert running.returncode == 130 and errors == "interrupted; what was finished is kept\n"
+    assert sorted(path.name for path in out.iterdir()) == ["clip.jsonl", "clip.mp4"]
+    lines = (out / "clip.jsonl").read_text().splitlines()
+    with Video(out / "clip.mp4") as written:
+        frames = len(list(written))
+    assert 0 < len(lines) < 3000 and abs(frames - len(lines)) <= 1
+    assert all(json.loads(line)["schema"] == 1 for line in lines)

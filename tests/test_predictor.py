@@ -1,8 +1,11 @@
 """Prediction: exact answers must come back exact, crops follow the rule, and bad input is named."""
 
+import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,12 +21,14 @@ from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
 from unclasp.model import build
 from unclasp.network import Answer
+from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.torch_network import TorchNetwork
 
 WIDTH, HEIGHT, SIZE = 640, 480, 64
 FOCAL = np.full(2, assumed_focal(WIDTH, HEIGHT))
 PRINCPT = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2])
+PHOTOS = Path(__file__).parents[2] / "shared" / "real" / "photos"
 BOX = [150.0, 100.0, 500.0, 430.0]
 
 
@@ -315,6 +320,118 @@ def test_a_weights_file_predicts_from_start_to_end(tmp_path: Path, heads: bool) 
             pose = predict(image, box)
             assert pose.model == "mine" and np.isfinite(pose.joints_cam).all()
             assert pose.to_json()
+
+
+# ---- mirrored pictures
+
+
+@pytest.mark.parametrize(("princpt", "box"), [(None, None), ((30.0, 25.0), [10.0, 5.0, 50.0, 45.0])])
+def test_a_picture_declared_mirrored_gives_the_real_hands_on_its_own_pixels(
+    princpt: tuple[float, float] | None, box: list[float] | None
+) -> None:
+    """For any network: the same answer as for the picture the right way round, to the last bit, moved to the mirror."""
+    image = np.random.default_rng(6).integers(0, 255, (60, 80, 3)).astype(np.uint8)
+    selfie = np.ascontiguousarray(image[:, ::-1])
+    predict, last = Predictor(tiny_network()), 79
+    plain = predict(image, box, princpt=princpt)
+    there = None if box is None else [last - box[2], box[1], last - box[0], box[3]]
+    pose = predict(selfie, there, princpt=None if princpt is None else (last - princpt[0], princpt[1]), mirrored=True)
+    assert pose.mirrored and not plain.mirrored and pose.image is selfie
+    for name in ("joints_3d", "joints_cam", "presence"):
+        np.testing.assert_array_equal(getattr(pose, name), getattr(plain, name))
+    assert pose.sides == plain.sides
+    np.testing.assert_array_equal(
+        pose.joints_2d, np.column_stack([last - plain.joints_2d[:, 0], plain.joints_2d[:, 1]])
+    )
+    np.testing.assert_allclose(pose.box, [last - plain.box[2], plain.box[1], last - plain.box[0], plain.box[3]])
+    # The rule that docs/json-schema.md states: u = cx - fx X / Z.
+    focal, centre = np.array(pose.camera.focal), np.array(pose.camera.princpt)
+    seen = geometry.project(pose.joints_cam, focal * [-1, 1], centre)
+    np.testing.assert_allclose(pose.joints_2d, seen, atol=1e-6)
+    assert pose.camera.assumed == plain.camera.assumed
+
+
+def test_without_the_word_a_mirrored_picture_is_another_picture() -> None:
+    image = np.random.default_rng(6).integers(0, 255, (60, 80, 3)).astype(np.uint8)
+    predict, selfie = Predictor(tiny_network()), np.ascontiguousarray(image[:, ::-1])
+    assert np.abs(predict(selfie).joints_3d - predict(selfie, mirrored=True).joints_3d).max() > 0.1
+
+
+def test_what_is_wrong_with_a_mirrored_picture_is_told_in_its_own_pixels(crops: list[Crop]) -> None:
+    predict = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))
+    with pytest.raises(BoxError, match=r"got \[700., *10., *900., *200.\]"):
+        predict(black(), [700.0, 10.0, 900.0, 200.0], mirrored=True)
+    with pytest.raises(UnclaspError, match=r"princpt must be two .*got \(nan, 3.0\)"):
+        predict(black(), princpt=(np.nan, 3.0), mirrored=True)
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_the_confidence_of_each_joint_reaches_the_pose(crops: list[Crop], flip_test: bool) -> None:
+    mine, mirrors = np.arange(42) / 42, np.full(42, 0.5)
+    mirrors[20] = 0.9  # of the right wrist in the mirror image: the left one
+
+    class Sure(Oracle):
+        def __call__(self, crops: np.ndarray, /) -> Answer:
+            answer = super().__call__(crops)
+            return answer._replace(confidence=np.stack([mine, mirrors])[: len(answer.presence)])
+
+    pose = Predictor(Sure(two_hands(0, (600.0, 600.0)), crops), flip_test=flip_test)(black(), BOX)
+    expected = mine if not flip_test else (mine + np.where(np.arange(42) == 41, 0.9, 0.5)) / 2
+    assert pose.confidence is not None
+    np.testing.assert_allclose(pose.confidence, expected)
+    assert Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), BOX).confidence is None
+
+
+# ---- real and synthetic pictures
+
+
+def interesting_pictures() -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Return name, picture and box: of the synthetic engine, and real photos where this machine has them."""
+    found = []
+    if importlib.util.find_spec("numba") is not None:
+        from unclasp.data.synthetic import Synthetic
+
+        sample = Synthetic(seed=11, size=1)[0]
+        found.append(("synthetic", sample.image, sample.box.astype(np.float64)))
+    for path in sorted(PHOTOS.glob("hamer_test1.jpg")):
+        image = read_picture(path)
+        height, width = image.shape[:2]
+        found.append((path.name, image, np.array([0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height])))
+    return found
+
+
+def test_a_mirrored_picture_has_the_mirrored_pose() -> None:
+    """With the shipped weights and the flip test, on what the engine draws and on photos."""
+    pictures = interesting_pictures()
+    if not pictures:
+        pytest.skip("neither numba nor the photos are here")
+    predict = Predictor.load(flip_test=True)
+    for name, image, given in pictures:
+        # The crop's rule puts the box's middle on pixel S / 2: half a crop pixel beside the crop's own middle. The
+        # mirrored box is one crop pixel on, so that both crops are mirror images of each other to the bit.
+        last = image.shape[1] - 1
+        centre, half = np.round((given[:2] + given[2:]) / 2), predict.network.image_size / 2 / 1.25
+        box = np.concatenate([centre - half, centre + half])
+        mirrored = np.array([last - box[2] + 1, box[1], last - box[0] + 1, box[3]])
+        pose, other = predict(image, box), predict(np.ascontiguousarray(image[:, ::-1]), mirrored)
+        np.testing.assert_allclose(
+            other.joints_2d, np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]])[FLIPPED_JOINTS],
+            atol=2e-3, err_msg=name,
+        )  # fmt: skip
+        np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-4, err_msg=name)
+        depth = pose.joints_3d[FLIPPED_JOINTS][:, 2]
+        if len(pose.sides) == 2:
+            np.testing.assert_allclose(other.joints_3d[:, 2], depth, atol=0.05, err_msg=name)
+
+
+def test_a_stream_gives_what_single_calls_give(tmp_path: Path) -> None:
+    images = [np.random.default_rng(n).integers(0, 255, (60, 80, 3)).astype(np.uint8) for n in range(2)]
+    cv2.imwrite(str(tmp_path / "one.png"), images[1][..., ::-1])
+    predict = Predictor(tiny_network())
+    for options in ({}, {"mirrored": True, "focal": (500.0, 510.0), "princpt": (30.0, 20.0)}):
+        poses = list(predict.stream([images[0], tmp_path / "one.png"], **options))  # type: ignore[arg-type]
+        for pose, image in zip(poses, images, strict=True):
+            assert replace(pose, source=None).to_json() == predict(image, **options).to_json()  # type: ignore[arg-type]
 
 
 def test_grey_and_transparent_arrays_are_converted(crops: list[Crop]) -> None:

@@ -160,6 +160,7 @@ def _record_one(
     from unclasp.streaming import StreamOptions
     from unclasp.video import Video
 
+    spoken = source.name if source.camera is None else f"camera {source.camera}"
     options = StreamOptions(
         box=arguments.box, smooth=arguments.smooth, every=arguments.every, max_frames=arguments.max_frames
     )
@@ -173,12 +174,12 @@ def _record_one(
             recorded = record(poses, stem, rate=video.rate / options.every, rerun=arguments.rerun, on_frame=bar)
             seconds = time.monotonic() - started
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
-        return {"source": source.name, "error": _reason(error, source.name)}
+        return {"source": source.name, "error": _reason(error, spoken)}
     entry = {
         "source": source.name, "hands": recorded.sides, "frames": recorded.frames, "both": recorded.both,
         "frames_per_second": round(recorded.frames / max(seconds, 1e-3), 1), **told,
     }  # fmt: skip
-    return entry | ({"error": _reason(recorded.problem, source.name)} if recorded.problem else {})
+    return entry | ({"error": _reason(recorded.problem, spoken)} if recorded.problem else {})
 
 
 def _result(stem: Path, suffix: str, untouchable: set[Path]) -> Path:

@@ -1,0 +1,186 @@
+"""What is written of a video, also when it ends otherwise than planned."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from test_smoothing import make_pose, moving_hands
+from unclasp.errors import UnclaspError, VideoError
+from unclasp.overlay import draw_frame
+from unclasp.pose import HandPose
+from unclasp.recording import record
+from unclasp.rerun_log import RerunLog
+from unclasp.video import Video
+
+HEIGHT, WIDTH = 240, 320
+
+
+def some_poses(count: int, error: BaseException | None = None, **fields: Any) -> Iterator[HandPose]:
+    for number, joints in enumerate(moving_hands(count)):
+        image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+        yield make_pose(joints, image=image, frame=number, time=number / 25, **fields)
+    if error is not None:
+        raise error
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- the overlay
+
+
+def test_the_overlay_leaves_the_frame_alone_and_draws_hands_and_a_view() -> None:
+    image = np.full((480, 640, 3), 40, np.uint8)
+    views, offset = make_pose(moving_hands(1)[0]).views()
+    drawn = draw_frame(image, views, root_offset=offset)
+    assert (image == 40).all() and drawn.shape == image.shape
+    changed = (drawn != 40).any(axis=2)
+    rows, columns = np.nonzero((drawn == (253, 252, 250)).all(axis=2))
+    assert rows.min() > 300 and columns.min() > 460 and len(rows) > 0.5 * 0.1 * 640 * 480 / 2
+    low, high = views[0].joints_2d.min(axis=0), views[0].joints_2d.max(axis=0)
+    assert changed[int(low[1]) : int(high[1]), int(low[0]) : int(high[0])].mean() > 0.05
+    assert not changed[:40].any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (720, 1280), (1080, 607)])
+def test_without_hands_the_frame_is_the_frame(height: int, width: int) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(draw_frame(image, []), image)
+    views, offset = make_pose(moving_hands(1)[0]).views()
+    assert draw_frame(image, views[:1]).shape == draw_frame(image, views, root_offset=offset).shape == image.shape
+
+
+def test_the_view_is_of_both_hands_in_one_space() -> None:
+    image = np.full((480, 640, 3), 40, np.uint8)
+    views, offset = make_pose(moving_hands(1)[0]).views()
+    assert offset is not None
+    near, far = (draw_frame(image, views, root_offset=offset * share) for share in (0.3, 1.0))
+    assert (near[320:, 480:] != far[320:, 480:]).any()
+
+
+# ---- files
+
+
+def test_an_mp4_and_a_line_per_frame(tmp_path: Path) -> None:
+    seen: list[int | None] = []
+    done = record(some_poses(6), tmp_path / "out" / "a.b", rate=25, on_frame=lambda pose: seen.append(pose.frame))
+    assert (done.frames, done.both, done.sides, done.problem) == (6, 6, ["right", "left"], None)
+    assert names(tmp_path / "out") == ["a.b.jsonl", "a.b.mp4"] and seen == list(range(6))
+    lines = (tmp_path / "out" / "a.b.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [pose.to_dict() for pose in some_poses(6)]
+    frames = list(Video(tmp_path / "out" / "a.b.mp4"))
+    assert len(frames) == 6 and np.ptp(frames[0].image.astype(int)) > 150, "the hands are drawn"
+
+
+def test_only_the_hands_that_were_there_are_counted(tmp_path: Path) -> None:
+    poses = [replace(pose, present=np.array([False, number < 2])) for number, pose in enumerate(some_poses(5))]
+    done = record(poses, tmp_path / "a", rate=25)
+    assert (done.frames, done.both, done.sides) == (5, 0, ["left"])
+
+
+@pytest.mark.parametrize("frames", [0, 4])
+def test_an_interruption_keeps_what_there_is(tmp_path: Path, frames: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        record(some_poses(frames, KeyboardInterrupt()), tmp_path / "a", rate=25)
+    if not frames:
+        assert names(tmp_path) == []
+        return
+    assert names(tmp_path) == ["a.jsonl", "a.mp4"]
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == len(list(Video(tmp_path / "a.mp4"))) == 4
+
+
+def test_a_source_that_breaks_off_is_kept_and_told(tmp_path: Path) -> None:
+    done = record(some_poses(4, VideoError("clip.mp4: ends")), tmp_path / "a", rate=25)
+    assert done.frames == 4 and str(done.problem) == "clip.mp4: ends"
+    assert names(tmp_path) == ["a.jsonl", "a.mp4"]
+    with pytest.raises(VideoError, match="without a frame"):
+        record(some_poses(0, VideoError("without a frame")), tmp_path / "b", rate=25)
+    assert names(tmp_path) == ["a.jsonl", "a.mp4"]
+
+
+def test_other_errors_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        record(some_poses(4, RuntimeError()), tmp_path / "a", rate=25)
+    with pytest.raises(UnclaspError, match="hold their pictures"):
+        record([replace(pose, image=None) for pose in some_poses(2)], tmp_path / "a", rate=25)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(VideoError, match=r"a.jsonl: cannot be written \(.+\); choose another folder"):
+        record(some_poses(2), tmp_path / "file" / "a", rate=25)
+    assert names(tmp_path) == ["file"]
+
+
+# ---- Rerun
+
+
+def test_without_rerun_it_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rerun", None)
+    with pytest.raises(UnclaspError, match=r"needs rerun-sdk .* pip install 'unclasp\[rerun\]'"):
+        record(some_poses(2), tmp_path / "a", rate=25, rerun=True)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt(), ValueError()])
+def test_a_rerun_recording(tmp_path: Path, error: BaseException | None) -> None:
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed")
+    path = tmp_path / "a.rrd"
+    try:
+        with RerunLog(path) as log:
+            for pose in some_poses(3):
+                log.write(replace(pose, present=np.array([True, pose.frame != 1])))
+            if error is not None:
+                raise error
+    except (KeyboardInterrupt, ValueError) as caught:
+        assert caught is error
+    assert names(tmp_path) == ([] if isinstance(error, ValueError) else ["a.rrd"])
+    if path.exists():
+        assert path.read_bytes()[:3] == b"RRF" and path.stat().st_size > 3000
+
+
+def test_what_is_said_to_rerun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a stand-in that writes down what it is told: paths, times and numbers."""
+    told: list[tuple[str, Any]] = []
+
+    class Stream:
+        def save(self, path: str) -> None:
+            Path(path).write_bytes(b"RRF2")
+
+        def log(self, path: str, what: Any, *, static: bool = False) -> None:
+            told.append((path, what))
+
+        def set_time(self, name: str, **value: float) -> None:
+            told.append((name, next(iter(value.values()))))
+
+        def flush(self) -> None: ...
+        def disconnect(self) -> None: ...
+
+    def kind(name: str) -> Any:
+        return lambda *given, **options: (name, *given)
+
+    drawn = ("LineStrips2D", "Points2D", "LineStrips3D", "Points3D", "Clear")
+    picture = lambda image: SimpleNamespace(compress=lambda jpeg_quality: ("Image", image))  # noqa: E731
+    fake = SimpleNamespace(
+        RecordingStream=lambda name: Stream(), ViewCoordinates=SimpleNamespace(RDF="RDF"), Image=picture,
+        **{name: kind(name) for name in drawn},
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "rerun", fake)
+    poses = [replace(pose, present=np.array([True, pose.frame == 1])) for pose in some_poses(2)]
+    record(poses, tmp_path / "a", rate=25, rerun=True)
+    assert names(tmp_path) == ["a.jsonl", "a.mp4", "a.rrd"]
+    said = dict(told)
+    assert said["world"] == "RDF" and said["frame"] == 1 and said["time"] == 1 / 25
+    assert [what[0] for path, what in told if path == "world/left"] == ["Clear"]  # in the first frame
+    np.testing.assert_array_equal(said["world/right/joints"][1], poses[1].joints_cam[:21])
+    np.testing.assert_array_equal(said["picture/left/joints"][1], poses[1].joints_2d[21:])
+    np.testing.assert_array_equal(said["world/left/bones"][1][0], poses[1].joints_cam[[21, 22]])

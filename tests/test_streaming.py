@@ -1,0 +1,133 @@
+"""One call for any source: what comes, in which order, and what happens to what fails."""
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from test_smoothing import make_pose, moving_hands
+from test_video import Camera, make_video
+from unclasp.errors import UnclaspError
+from unclasp.pose import HandPose
+from unclasp.streaming import StreamOptions, stream
+
+POSE = make_pose(moving_hands(1)[0], box=np.array([0.0, 0.0, 640.0, 480.0]))
+
+
+class Predict:
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.images: list[np.ndarray] = []
+        self.boxes: list[npt.ArrayLike | None] = []
+
+    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None) -> HandPose:
+        self.images.append(image)
+        self.boxes.append(box)
+        return POSE
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two good pictures, each of one grey, and a bad one between them."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, grey in (("a.png", 50), ("c.png", 200)):
+        cv2.imwrite(str(folder / name), np.full((40, 60, 3), grey, np.uint8))
+    (folder / "b.png").write_bytes(b"not a picture")
+    return folder
+
+
+def run(given: object, **options: object) -> tuple[list[HandPose], Predict]:
+    predict = Predict()
+    return list(stream(predict, given, StreamOptions(**options))), predict  # type: ignore[arg-type]
+
+
+def test_a_path_an_array_a_folder_a_pattern_and_a_list(photos: Path) -> None:
+    array = np.full((40, 60, 3), 9, np.uint8)
+    for given, greys in (
+        (photos / "a.png", [50]),
+        (str(photos / "c.png"), [200]),
+        (array, [9]),
+        (photos, [50, 200]),
+        (f"{photos}/[ac].png", [50, 200]),
+        ([array, photos / "c.png", f"{photos}/a*"], [9, 200, 50]),
+        (iter([photos / "a.png", array]), [50, 9]),
+    ):
+        poses, predict = run(given, box=[1, 2, 30, 40])
+        assert [int(image[0, 0, 0]) for image in predict.images] == greys
+        assert predict.boxes == [[1, 2, 30, 40]] * len(greys)
+    assert [pose.source for pose in run(photos)[0]] == [str(photos / "a.png"), str(photos / "c.png")]
+    assert poses[1].source is None and poses[0].frame is None
+
+
+def test_it_is_lazy(photos: Path) -> None:
+    predict = Predict()
+    poses = stream(predict, photos, StreamOptions())
+    assert not predict.images
+    next(poses)
+    assert len(predict.images) == 1
+
+
+def test_failures_are_logged_and_the_others_done(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="unclasp"):
+        poses, _ = run([photos, photos / "nowhere.png"])
+    assert len(poses) == 2 and len(caplog.messages) == 2
+    assert "b.png" in caplog.messages[0] and "nothing of this name" in caplog.messages[1]
+
+
+def test_failures_are_told_to_who_asks(photos: Path) -> None:
+    told: list[UnclaspError] = []
+    assert list(stream(Predict(), photos / "b.png", StreamOptions(), told.append)) == []
+    assert len(told) == 1 and str(photos / "b.png") in str(told[0])
+
+
+def test_nothing_but_failures_is_an_error(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.mp4").write_bytes(make_video(tmp_path / "whole.mp4").read_bytes()[:-300])
+    for given, told in (
+        (photos / "b.png", "b.png"),
+        ([tmp_path / "x.jpg", photos / "b.png"], "x.jpg"),
+        (tmp_path / "cut.mp4", "cut.mp4: expected a video"),
+        (63, "camera 63: there is none"),
+    ):
+        with pytest.raises(UnclaspError, match=told):
+            run(given)
+    assert run([])[0] == []
+
+
+def test_a_video_gives_its_frames_among_the_others(photos: Path, tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4", size=(640, 480))
+    poses, predict = run([photos / "a.png", clip, photos / "c.png"], every=5, max_frames=2)
+    assert [pose.frame for pose in poses] == [None, 0, 5, None]
+    assert [pose.time for pose in poses] == [None, 0, 0.2, None]
+    assert [pose.source for pose in poses[1:3]] == [str(clip)] * 2
+    np.testing.assert_allclose([image[32, 50, 0] for image in predict.images], [50, 16, 96, 200], atol=6)
+    assert predict.boxes[1] is None and predict.boxes[2] is not None, "searched, then followed"
+
+
+def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
+    clip = make_video(tmp_path / "clip.mp4")
+    poses = iter([make_pose(joints) for joints in moving_hands(24)] * 2)
+
+    def predict(image: np.ndarray, box: npt.ArrayLike | None) -> HandPose:
+        return next(poses)
+
+    smooth = list(stream(predict, clip, StreamOptions()))
+    for _ in range(24 - 12):
+        next(poses)
+    plain = list(stream(predict, clip, StreamOptions(smooth=False)))
+    np.testing.assert_allclose(plain[5].joints_2d, make_pose(moving_hands(24)[5]).joints_2d)
+    assert np.abs(smooth[5].joints_2d - plain[5].joints_2d).max() > 1
+
+
+def test_a_camera_is_let_go_when_the_stream_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = Camera(100)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: camera)
+    poses = stream(Predict(), 0, StreamOptions())
+    pose = next(poses)
+    assert pose.source == "camera0" and not camera.released
+    poses.close()  # type: ignore[attr-defined]
+    assert camera.released
