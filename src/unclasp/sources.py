@@ -33,6 +33,13 @@ class Source:
         return self.camera is not None or (self.path is not None and self.path.suffix.lower() in VIDEO_SUFFIXES)
 
     @property
+    def file_or_camera(self) -> Path | int:
+        """What `video.Video` opens."""
+        if self.camera is not None:
+            return self.camera
+        return self.path or Path(self.given)
+
+    @property
     def name(self) -> str:
         """How results refer to it."""
         return f"camera{self.camera}" if self.camera is not None else str(self.path or self.given)

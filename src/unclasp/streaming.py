@@ -72,8 +72,7 @@ def _poses(predict: Predict, source: Source | ByteArray, options: StreamOptions)
     elif source.error is not None:
         raise UnclaspError(source.error)
     elif source.is_video:
-        opened: Path | int | None = source.path if source.camera is None else source.camera
-        with Video(opened, every=options.every, max_frames=options.max_frames) as video:  # type: ignore[arg-type]
+        with Video(source.file_or_camera, every=options.every, max_frames=options.max_frames) as video:
             yield from video_poses(predict, video, options)
     else:
         image = read_picture(source.path)  # type: ignore[arg-type]

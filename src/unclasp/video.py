@@ -96,7 +96,7 @@ class Video:
                 if whole and image is not None:
                     now = time.monotonic() if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                     started = now if started is None else started
-                    yield Frame(_rgb(image), number, self._time(number, now - started))
+                    yield Frame(_rgb(np.asarray(image, dtype=np.uint8)), number, self._time(number, now - started))
                     given += 1
             number += 1
 

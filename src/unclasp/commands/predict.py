@@ -167,7 +167,7 @@ def _record_one(
     try:
         results = {"overlay": ".mp4", "json": ".jsonl"} | ({"rerun": ".rrd"} if arguments.rerun else {})
         told = {name: str(_result(stem, suffix, untouchable)) for name, suffix in results.items()}
-        opened = source.path if source.camera is None else source.camera
+        opened = source.file_or_camera
         with Video(opened, every=options.every, max_frames=options.max_frames) as video, _bar(video.expected) as bar:
             poses = predictor.video(video, options, focal=arguments.focal, mirrored=arguments.mirrored)
             started = time.monotonic()
