@@ -22,6 +22,10 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.runtime
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
 setup: $(VENV)/.dev  ## make .venv with everything the checks need
 
 demo: $(VENV)/.runtime  ## install, then find the hands in the bundled picture: overlay and JSON in out/
@@ -50,10 +54,14 @@ types: $(VENV)/.dev  ## mypy
 e2e: $(VENV)/.dev  ## the whole chain on a tiny model: render, train, resume, evaluate, predict
 	bash tests/e2e.sh $(BIN)
 
+docs: $(VENV)/.docs  ## install, then the documentation as a site that needs no server: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
 bench: $(VENV)/.dev  ## how fast the engine renders
 	$(BIN)/unclasp bench synth
 
 check: lint types test  ## all checks but the end-to-end run
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(OUT) build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OUT) build site .pytest_cache .mypy_cache .ruff_cache
