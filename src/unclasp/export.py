@@ -6,6 +6,7 @@ model never saw differ from the plain network's.
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
@@ -90,7 +91,7 @@ def export_onnx(
     lean = _Plain(optimise(model))
     with whole(path) as temporary, tempfile.TemporaryDirectory() as folder:
         traced = Path(folder) / "traced.onnx"
-        _trace(lean, config.model.image_size, traced)
+        trace(lean, lean.names, config.model.image_size, traced)
         graph = simplified(traced, Path(folder) / "simple.onnx")
         if precision == "fp16":
             graph = halved(graph)
@@ -183,12 +184,15 @@ class _Plain(nn.Module):
         return tuple(prediction[name] for name in self.names)
 
 
-def _trace(plain: _Plain, size: int, path: Path) -> None:
-    """Write the traced network: this exporter takes seconds where `torch.export` takes a minute."""
+def trace(plain: nn.Module, names: Sequence[str], size: int, path: Path) -> None:
+    """Write a module that makes several named tensors of crops as ONNX, for any batch size.
+
+    This exporter takes seconds where `torch.export` takes a minute.
+    """
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             plain, (torch.zeros(2, 3, size, size),), str(path), dynamo=False, opset_version=OPSET,
-            input_names=[INPUT], output_names=list(plain.names),
-            dynamic_axes={each: {0: "batch"} for each in (INPUT, *plain.names)},
+            input_names=[INPUT], output_names=list(names),
+            dynamic_axes={each: {0: "batch"} for each in (INPUT, *names)},
         )  # fmt: skip

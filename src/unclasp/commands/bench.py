@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated, Literal
+
+import tyro
 
 from unclasp.commands.arguments import need_synth, parse
 
@@ -60,4 +63,122 @@ def index(words: list[str]) -> int:
         write_made_up(Path(folder), arguments.count)
         cost = index_cost(Path(folder), workers=arguments.workers)
     print(json.dumps(cost, indent=1) if arguments.json else told(cost))
+    return 0
+
+
+@dataclass(frozen=True)
+class BenchLatencyArguments:
+    """Time a network in each engine beside its bare backbone. Weights are random: they do not change the time."""
+
+    preset: Annotated[str, tyro.conf.Positional] = "small"
+    """See `unclasp presets`."""
+    engines: tuple[Literal["plain", "eager", "eager-bf16", "compiled", "onnx", "openvino"], ...] = (
+        "plain", "eager", "eager-bf16", "onnx", "openvino",
+    )  # fmt: skip
+    """plain is the network as trained; the others run the optimised one."""
+    linear_head: bool = False
+    """Make the part segmentation head linear (segmentation_channels 0)."""
+    batch: int = 1
+    """Crops per call."""
+    threads: int = 2
+    """Cores."""
+    repeats: int = 50
+    """Interleaved calls per line."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    json: bool = False
+    """Print the figures as JSON."""
+
+
+def latency(words: list[str]) -> int:
+    """Run `unclasp bench latency`."""
+    arguments = parse(BenchLatencyArguments, words, "bench latency")
+    import json
+
+    import torch
+
+    from unclasp.bench_latency import measure
+    from unclasp.config import preset, with_model
+    from unclasp.model import build
+
+    config = preset(arguments.preset)
+    if arguments.linear_head:
+        config = with_model(config, segmentation_channels=0)
+    torch.manual_seed(0)
+    figures = measure(
+        build(config.model).eval(), name=arguments.preset + ", linear head" * arguments.linear_head,
+        engines=arguments.engines, batch=arguments.batch, threads=arguments.threads, repeats=arguments.repeats,
+        device=arguments.device,
+    )  # fmt: skip
+    print(json.dumps(figures.to_dict(), indent=1) if arguments.json else figures)
+    return 0
+
+
+@dataclass(frozen=True)
+class BenchTrainArguments:
+    """Time a training step beside the backbone's own forward and backward pass."""
+
+    preset: Annotated[str, tyro.conf.Positional] = "small"
+    """See `unclasp presets`."""
+    batch: int = 32
+    """Crops per step."""
+    repeats: int = 10
+    """Interleaved steps."""
+    threads: int = 2
+    """Cores."""
+    bf16: bool = True
+    """Autocast to bfloat16."""
+    compiled: bool = False
+    """Through torch.compile."""
+    device: str = "cpu"
+    """cpu or cuda."""
+
+
+def train(words: list[str]) -> int:
+    """Run `unclasp bench train`."""
+    arguments = parse(BenchTrainArguments, words, "bench train")
+    from unclasp.bench_train import train_speed
+    from unclasp.config import preset
+
+    print(train_speed(
+        preset(arguments.preset), name=arguments.preset, batch=arguments.batch, repeats=arguments.repeats,
+        threads=arguments.threads, device=arguments.device, half=arguments.bf16, compiled=arguments.compiled,
+    ))  # fmt: skip
+    return 0
+
+
+@dataclass(frozen=True)
+class BenchPredictArguments:
+    """Time a prediction from the file to the overlay, by stage."""
+
+    picture: Annotated[Path, tyro.conf.Positional]
+    """Any picture."""
+    weights: Path | None = None
+    """A weights file, or an exported .onnx or .xml; the shipped small model if not given."""
+    box: tuple[float, float, float, float] | None = None
+    """x1 y1 x2 y2 px around the hands; found first if not given."""
+    threads: int = 2
+    """Cores."""
+    repeats: int = 20
+    """Predictions."""
+
+
+def predict(words: list[str]) -> int:
+    """Run `unclasp bench predict`."""
+    arguments = parse(BenchPredictArguments, words, "bench predict")
+    import torch
+
+    from unclasp.bench_train import predict_speed
+    from unclasp.network import Network
+    from unclasp.onnx_model import OnnxNetwork
+    from unclasp.predictor import Predictor
+
+    torch.set_num_threads(arguments.threads)
+    weights = arguments.weights
+    network: Network
+    if weights is not None and weights.suffix in (".onnx", ".xml"):
+        network = OnnxNetwork(weights, threads=arguments.threads)
+    else:
+        network = Predictor.load(weights).network
+    print(predict_speed(arguments.picture, network, repeats=arguments.repeats, box=arguments.box))
     return 0
