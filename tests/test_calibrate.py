@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import make_sample_function
+from dots import make_sample_function
 from unclasp.calibrate import _Gathered, _measure, calibrate
 from unclasp.checkpoint import load_model, load_notes, save_weights
 from unclasp.cli import main

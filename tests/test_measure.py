@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import make_sample_function
+from dots import make_sample_function
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.config import tiny

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import make_sample_function
+from dots import make_sample_function
 from unclasp.checkpoint import load_model, load_state
 from unclasp.config import AugmentConfig, TrainConfig, tiny, with_model
 from unclasp.data.transforms import collate, make_example, plain_view
