@@ -22,6 +22,7 @@ from unclasp.export import ExportError, Parity, check, compare, export_onnx, exp
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL, build
 from unclasp.onnx_model import INPUT, OUTPUTS, OnnxModel, OnnxNetwork, OpenVinoModel
+from unclasp.predictor import Predictor
 from unclasp.torch_network import TorchNetwork
 
 LINEAR = with_model(tiny(), segmentation_channels=0, root_depth_head=False, presence_head=False)
@@ -103,7 +104,9 @@ except ImportError:
     np.testing.assert_allclose(np.load(tmp_path / "pose.npy"), expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("config", [tiny(), LINEAR], ids=["with heads", "without"])
+@pytest.mark.parametrize(
+    "config", [with_model(tiny(), confidence_head=True), LINEAR], ids=["with every head", "without any"]
+)
 def test_as_a_network_it_answers_like_torch(config: Config, tmp_path: Path) -> None:
     model, path = built(config), tmp_path / "model.onnx"
     export_onnx(model, config, path, name="model", precision="fp32", unseen=crops(1))
@@ -117,6 +120,16 @@ def test_as_a_network_it_answers_like_torch(config: Config, tmp_path: Path) -> N
             assert getattr(got, name) is None
         else:
             np.testing.assert_allclose(getattr(got, name), value, atol=1e-3, err_msg=name)
+
+
+def test_predictors_load_it(exported: SimpleNamespace) -> None:
+    image, box = crops(1, seed=4)[0].transpose(1, 2, 0), (8, 8, 56, 56)
+    pose = Predictor.load(exported.path)(image, box)
+    expected = Predictor(TorchNetwork(exported.model, name="tiny", image_size=64))(image, box)
+    assert pose.model == "tiny"
+    np.testing.assert_allclose(pose.joints_2d, expected.joints_2d, atol=1e-3)
+    with pytest.raises(UnclaspError, match="run on the cpu, got device 'cuda'"):
+        Predictor.load(exported.path, device="cuda")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

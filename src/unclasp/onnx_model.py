@@ -17,6 +17,8 @@ from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.network import Answer
 
+EXPORTED: Final = (".onnx", ".xml")
+"""Suffixes of the files that `unclasp export` writes; OpenVINO runs the second."""
 FORMAT: Final = "1"
 """Version of the metadata and of the names, shapes and units below."""
 INPUT: Final = "image"

@@ -17,6 +17,7 @@ from unclasp.errors import BoxError, UnclaspError
 from unclasp.hands import NUM_JOINTS
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
 from unclasp.network import Answer, Network, average_of_mirrored
+from unclasp.onnx_model import EXPORTED, OnnxNetwork
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
 from unclasp.regions import box_around, find_regions, meets
@@ -51,13 +52,17 @@ class Predictor:
     def load(
         cls, weights: Path | str | None = None, *, device: torch.device | str = "cpu", flip_test: bool = False
     ) -> Self:
-        """Load the shipped small model, or a weights file of `unclasp train`.
+        """Load the shipped small model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
-            UnclaspError: The device is not there.
+            UnclaspError: The device is not there, or is not the CPU for an exported model.
         """
         path = Path(weights) if weights is not None else shipped_weights()
+        if path.suffix in EXPORTED:
+            if str(device) != "cpu":
+                raise UnclaspError(f"exported models run on the cpu, got device {str(device)!r}")
+            return cls(OnnxNetwork(path), flip_test=flip_test)
         model, config = load_model(path)
         try:
             network = TorchNetwork(model, name=path.stem, image_size=config.model.image_size, device=device)

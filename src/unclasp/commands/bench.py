@@ -169,16 +169,14 @@ def predict(words: list[str]) -> int:
     import torch
 
     from unclasp.bench_train import predict_speed
-    from unclasp.network import Network
-    from unclasp.onnx_model import OnnxNetwork
+    from unclasp.onnx_model import EXPORTED, OnnxNetwork
     from unclasp.predictor import Predictor
 
     torch.set_num_threads(arguments.threads)
     weights = arguments.weights
-    network: Network
-    if weights is not None and weights.suffix in (".onnx", ".xml"):
-        network = OnnxNetwork(weights, threads=arguments.threads)
+    if weights is not None and weights.suffix in EXPORTED:
+        predictor = Predictor(OnnxNetwork(weights, threads=arguments.threads))
     else:
-        network = Predictor.load(weights).network
-    print(predict_speed(arguments.picture, network, repeats=arguments.repeats, box=arguments.box))
+        predictor = Predictor.load(weights)
+    print(predict_speed(arguments.picture, predictor.network, repeats=arguments.repeats, box=arguments.box))
     return 0

@@ -60,7 +60,7 @@ def evidence(
 
 def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean (B, N, 2) and standard deviation (B, N) of relations over a square map, as shares of its side."""
-    side = round(logits.shape[-1] ** 0.5)
+    side = round(int(logits.shape[-1]) ** 0.5)  # a number also where the network is traced
     centres = (torch.arange(side, device=logits.device, dtype=logits.dtype) + 0.5) / side
     # Row-major: u runs fastest.
     grid = torch.stack((centres.repeat(side), centres.repeat_interleave(side)), dim=-1)
