@@ -11,7 +11,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from unclasp.checkpoint import load_model, load_state, save_state, save_weights, shipped_weights
+from unclasp.checkpoint import (
+    average_weights,
+    load_model,
+    load_notes,
+    load_state,
+    save_state,
+    save_weights,
+    shipped_weights,
+)
+from unclasp.cli import main
 from unclasp.config import tiny, to_dict, with_model
 from unclasp.errors import CheckpointError
 from unclasp.files import whole, write_bytes, write_text
@@ -246,3 +255,26 @@ def test_failing_to_save_weights_keeps_the_old_ones(weights: Path, model: DFL, m
     with pytest.raises(OSError, match="No space"):
         save_weights(weights, model.state_dict(), tiny())
     assert weights.read_bytes() == before and list(weights.parent.iterdir()) == [weights]
+
+
+def test_the_average_of_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    states = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        states.append(build(tiny().model).state_dict())
+        save_weights(tmp_path / f"{seed}.safetensors", states[-1], tiny(), notes={"steps": seed})
+    out = tmp_path / "mean.safetensors"
+    with pytest.raises(SystemExit) as stop:
+        main(["average", *(str(tmp_path / f"{seed}.safetensors") for seed in range(3)), "--out", str(out)])
+    assert stop.value.code == 0 and load_notes(out) == {"average_of": [{"steps": 0}, {"steps": 1}, {"steps": 2}]}
+    for key, value in load_model(out)[0].state_dict().items():
+        expected = torch.stack([state[key].float() for state in states]).mean(dim=0)
+        torch.testing.assert_close(value.float(), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_only_stages_of_one_model_are_averaged(tmp_path: Path, weights: Path) -> None:
+    other = with_model(tiny(), iterations=2)
+    save_weights(tmp_path / "other.safetensors", build(other.model).state_dict(), other)
+    with pytest.raises(CheckpointError, match=r"other\.safetensors is of another model"):
+        average_weights([weights, tmp_path / "other.safetensors"], tmp_path / "mean.safetensors")
+    assert not (tmp_path / "mean.safetensors").exists()

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
     "measure": "Measure models on rendered pictures, real frames and photos: one table.",
     "train": "Train a preset.",
+    "average": "Average the weights of several stages of a training.",
     "calibrate": "Fit how far each joint of a trained model can be trusted.",
     "export": "Write a model for ONNX Runtime or OpenVINO, and check that it answers the same.",
     "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",

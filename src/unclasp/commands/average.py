@@ -1,0 +1,34 @@
+"""`unclasp average`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from unclasp.commands.arguments import parse
+from unclasp.errors import UnclaspError
+
+
+@dataclass(frozen=True)
+class AverageArguments:
+    """Average the weights of several stages of one training: often better on pictures unlike those trained on."""
+
+    weights: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Weights files of the same model, two or more."""
+    out: Path
+    """Where to write their average. A confidence head is left out: calibrate anew."""
+
+
+def average(words: list[str]) -> int:
+    """Run `unclasp average`."""
+    arguments = parse(AverageArguments, words, "average")
+    if len(arguments.weights) < 2:
+        raise UnclaspError(f"name two weights files or more, got {len(arguments.weights)}")
+    if arguments.out.suffix != ".safetensors":
+        raise UnclaspError(f"--out must end in .safetensors, got {arguments.out}")
+    from unclasp.checkpoint import average_weights
+
+    average_weights(arguments.weights, arguments.out)
+    print(f"weights: {arguments.out}")
+    return 0
