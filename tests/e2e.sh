@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The whole chain with the tiny model, by the commands a user would type: render, train, resume, evaluate, predict.
+# The whole chain with the tiny model, by the commands a user would type: render, train, resume, evaluate, predict;
+# and the web page in a browser, where one is installed: screenshots in OUT, out/ if not given.
 # usage: tests/e2e.sh BIN   (the folder of the unclasp command)
 set -euo pipefail
 unclasp="$(cd "$1" && pwd)/unclasp"
+here="$(cd "$(dirname "$0")" && pwd)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -24,4 +26,5 @@ lines = [json.loads(line) for line in open("run/log.jsonl")]
 assert report["samples"]["all"] == 12, report["samples"]
 assert lines[-1]["step"] == 6, lines[-1]
 PY
+"$(dirname "$unclasp")/python" "$here/browser_demo.py" "$(dirname "$unclasp")" "${OUT:-$here/../out}"
 echo "end to end: passed"

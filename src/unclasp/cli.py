@@ -10,6 +10,7 @@ from unclasp.errors import UnclaspError
 
 COMMANDS: Final = {
     "predict": "Find the hands in pictures: an overlay and a JSON file for each.",
+    "demo": "Serve a web page that finds the hands in pictures and from the webcam.",
     "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
     "measure": "Measure models on rendered pictures, real frames and photos: one table.",
     "train": "Train a preset.",

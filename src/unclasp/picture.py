@@ -65,9 +65,36 @@ def read_picture(path: Path | str) -> Picture:
         ImageError: One line that begins with the path, for anything that is not a whole picture of a usable size.
     """
     try:
-        return _decode(_read_bytes(Path(path)))
+        return decode_picture(_read_bytes(Path(path)))
     except ImageError as error:
         raise ImageError(f"{str(path) or repr('')}: {error}") from None
+
+
+def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode what a picture file holds, as `read_picture` does.
+
+    Args:
+        data: The file's bytes.
+        max_pixels: Largest width × height; a larger picture is refused by its header, before it is decoded.
+
+    Raises:
+        ImageError: One line, for anything that is not a whole picture of a usable size.
+    """
+    kind, check = _recognise(data)
+    try:
+        exif = check(data, max_pixels)
+        image = _decode_pixels(data, kind)
+    except (struct.error, EOFError):
+        raise _refuse(f"a whole {kind}", "one that is truncated or damaged", "copy or download it again") from None
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
+        raise _refuse("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")
+    if image.dtype == np.uint16:
+        image = cv2.convertScaleAbs(image, alpha=1 / 257)
+    if channels > 1:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGRA2RGBA)
+    upright = _TURNS.get(_orientation(exif), _TURNS[1])
+    return np.ascontiguousarray(upright(_to_rgb(np.asarray(image, dtype=np.uint8))))
 
 
 def check_image(image: object) -> Picture:
@@ -132,25 +159,6 @@ def _read_bytes(path: Path) -> bytes:
         raise _refuse("a picture file", f"one that cannot be opened ({error.strerror})", "check its rights") from None
 
 
-def _decode(data: bytes) -> Picture:
-    """Check a file's structure and size, then decode it."""
-    kind, check = _recognise(data)
-    try:
-        exif = check(data)
-        image = _decode_pixels(data, kind)
-    except (struct.error, EOFError):
-        raise _refuse(f"a whole {kind}", "one that is truncated or damaged", "copy or download it again") from None
-    channels = image.shape[2] if image.ndim == 3 else 1
-    if image.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
-        raise _refuse("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")
-    if image.dtype == np.uint16:
-        image = cv2.convertScaleAbs(image, alpha=1 / 257)
-    if channels > 1:
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGRA2RGBA)
-    upright = _TURNS.get(_orientation(exif), _TURNS[1])
-    return np.ascontiguousarray(upright(_to_rgb(np.asarray(image, dtype=np.uint8))))
-
-
 def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
     """Return the pixels as stored: BGR(A) or grey, not turned (but OpenCV always turns TIFF), CMYK as BGR."""
     try:
@@ -178,7 +186,7 @@ def quiet_opencv() -> Iterator[None]:
         _LOGGING.setLogLevel(level)
 
 
-def _recognise(data: bytes) -> tuple[str, Callable[[bytes], bytes]]:
+def _recognise(data: bytes) -> tuple[str, Callable[[bytes, int], bytes]]:
     """Return the format and its check, which returns the EXIF block and refuses bad sizes and truncation."""
     if not data:
         raise _refuse("a picture", "an empty file", "copy or download it again")
@@ -191,15 +199,15 @@ def _recognise(data: bytes) -> tuple[str, Callable[[bytes], bytes]]:
     raise _refuse("a JPEG, PNG, WebP, BMP or TIFF picture", foreign, advice)
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, *, most: int) -> None:
     """Refuse a picture by its header, before anything is decoded."""
     if min(width, height) < MIN_SIDE:
         raise _refuse(f"at least {MIN_SIDE} × {MIN_SIDE} pixels", f"{width} × {height}", "use a larger picture")
-    if width * height > MAX_PIXELS:
-        raise _refuse(f"at most {MAX_PIXELS:,} pixels", f"{width} × {height}", "shrink the picture first")
+    if width * height > most:
+        raise _refuse(f"at most {most:,} pixels", f"{width} × {height}", "shrink the picture first")
 
 
-def _check_jpeg(data: bytes) -> bytes:
+def _check_jpeg(data: bytes, most: int) -> bytes:
     """Walk the segments and scans up to the end-of-image marker; what follows it (phones' extras) is ignored."""
     exif, position = b"", 2
     while found := _JPEG_MARKER.search(data, position):
@@ -214,14 +222,14 @@ def _check_jpeg(data: bytes) -> bytes:
             exif = exif or payload
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack_from(">HH", payload, 1)
-            _check_size(width, height)
+            _check_size(width, height, most=most)
         position += length
     raise EOFError
 
 
-def _check_png(data: bytes) -> bytes:
+def _check_png(data: bytes, most: int) -> bytes:
     """Walk the chunks up to IEND, with the checksums of those that matter (capital first letter)."""
-    _check_size(*struct.unpack_from(">II", data, 16))
+    _check_size(*struct.unpack_from(">II", data, 16), most=most)
     exif, position, kind = b"", 8, b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -234,16 +242,16 @@ def _check_png(data: bytes) -> bytes:
     return exif
 
 
-def _check_webp(data: bytes) -> bytes:
+def _check_webp(data: bytes, most: int) -> bytes:
     """Read the size of the three kinds of WebP, and the EXIF chunk of the extended one."""
     kind = data[12:16]
     if kind == b"VP8X":
-        _check_size(*(1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27)))
+        _check_size(*(1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27)), most=most)
     elif kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        _check_size(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+        _check_size(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), most=most)
     else:
-        _check_size(*(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26)))
+        _check_size(*(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26)), most=most)
     end = 8 + int(struct.unpack_from("<I", data, 4)[0])
     position = 12
     while position + 8 <= end:
@@ -254,16 +262,16 @@ def _check_webp(data: bytes) -> bytes:
     return b""
 
 
-def _check_bmp(data: bytes) -> bytes:
+def _check_bmp(data: bytes, most: int) -> bytes:
     layout = "<HH" if struct.unpack_from("<I", data, 14)[0] == 12 else "<ii"
     width, height = struct.unpack_from(layout, data, 18)
-    _check_size(width, abs(height))
+    _check_size(width, abs(height), most=most)
     return b""
 
 
-def _check_tiff(data: bytes) -> bytes:
+def _check_tiff(data: bytes, most: int) -> bytes:
     tags = _tiff_tags(data)
-    _check_size(tags.get(256, 0), tags.get(257, 0))
+    _check_size(tags.get(256, 0), tags.get(257, 0), most=most)
     return b""  # OpenCV turns TIFF by itself
 
 
@@ -287,7 +295,7 @@ def _orientation(exif: bytes) -> int:
         return 1
 
 
-_FORMATS: tuple[tuple[bytes, str, Callable[[bytes], bytes]], ...] = (
+_FORMATS: tuple[tuple[bytes, str, Callable[[bytes, int], bytes]], ...] = (
     (b"\xff\xd8\xff", "JPEG", _check_jpeg),
     (b"\x89PNG\r\n\x1a\n", "PNG", _check_png),
     (b"RIFF", "WebP", _check_webp),
