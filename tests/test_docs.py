@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from unclasp import cli
 from unclasp.config import PRESETS, preset
@@ -41,9 +43,9 @@ SMALLER: dict[str, dict[str, str]] = {
     "export": {"--pictures": "2", "--calibration": "4"},
     "synth preview": {"--count": "2", "--size": "64"},
     "synth write": {"--count": "4", "--size": "64", "--processes": "1"},
-    "bench latency": {"--engines": "plain", "--repeats": "1"},
-    "bench train": {"--batch": "2", "--repeats": "1"},
-    "bench predict": {"--repeats": "1"},
+    "bench latency": {**CPU, "--batch": "1", "--engines": "plain", "--repeats": "1", "--threads": "1"},
+    "bench train": {**CPU, "--batch": "2", "--repeats": "1", "--threads": "1"},
+    "bench predict": {"--repeats": "1", "--threads": "1"},
     "bench synth": {"--count": "1", "--size": "64"},
     "bench index": {"--count": "200", "--workers": "1"},
 }  # fmt: skip
@@ -120,15 +122,13 @@ def smaller(words: list[str]) -> list[str]:
     name, words = named(words), words[1:]
     if name.startswith(("train", "bench", "export")):
         words = [re.sub("^(paper|small)", "tiny", word) if word in PRESETS else word for word in words]
-    for flag in WITHOUT:
+    changes = SMALLER.get(name, {})
+    for flag in (*WITHOUT, *changes):
         if flag in words:
-            del words[words.index(flag) : words.index(flag) + 2]
-    for flag, value in SMALLER.get(name, {}).items():
-        if flag in words:
-            words[words.index(flag) + 1] = value
-        else:
-            words += [flag, value]
-    return words
+            start = words.index(flag)
+            after = (at for at in range(start + 1, len(words)) if words[at].startswith("--"))
+            del words[start : next(after, len(words))]
+    return [*words, *(word for change in changes.items() for word in change)]
 
 
 class _ReadError(Exception):
@@ -178,7 +178,7 @@ def _check_requirements(words: list[str]) -> None:
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     pins = (REPOSITORY / "constraints.txt").read_text().splitlines()
     for word in words:
-        if found := re.fullmatch(r"\.(?:\[([\w,]+)\])?", word):
+        if found := re.fullmatch(r"(?:\.|unclasp)(?:\[([\w,]+)\])?", word):
             assert set((found[1] or "dev").split(",")) <= set(extras), f"{word}: there is no such extra"
         else:
             assert word in pins, f"{word}: constraints.txt pins another version"
@@ -237,6 +237,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(REPOSITORY / "src/unclasp/weights/small.safetensors", folder / "W.safetensors")
     _main("evaluate", f"interhand:{root}:test", "--workers", "0", "--save-predictions", str(folder / "THEIRS.npz"))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Commands of `bench` choose how many threads torch has: give back what the tests have."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 def _main(*words: str) -> None:
@@ -306,6 +314,7 @@ def test_wrong_blocks_are_told(
 def test_commands_are_run_smaller() -> None:
     words = shlex.split("unclasp train paper-table1-ji --data x --backbone-weights r.pth --max-steps 90 --resume")
     made = smaller(words)
-    assert made[:5] == ["train", "tiny-table1-ji", "--data", "x", "--max-steps"]
-    assert made[5:7] == ["1", "--resume"] and "--backbone-weights" not in made
+    assert made[:5] == ["train", "tiny-table1-ji", "--data", "x", "--resume"] and "--backbone-weights" not in made
+    assert made[made.index("--max-steps") + 1] == "1"
+    assert smaller(["unclasp", "bench", "latency", "paper", "--engines", "onnx", "plain"])[2:4] == ["tiny", "--device"]
     assert commands_of("A && B 'c d'  # e\nF \\\n  g\n") == [["A"], ["B", "c d"], ["F", "g"]]
