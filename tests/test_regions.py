@@ -6,8 +6,7 @@ import pytest
 
 from unclasp import regions
 from unclasp.network import Answer
-from unclasp.predictor import Predictor
-from unclasp.regions import MOST_REGIONS, find_regions
+from unclasp.regions import find_region
 
 WIDTH, HEIGHT, SIZE = 640, 480, 64
 
@@ -35,8 +34,7 @@ def test_the_region_is_found_wherever_it_is(shape: tuple[int, int]) -> None:
         x, y = (int(rng.uniform(*sorted((-side / 4, extent - 3 * side / 4)))) for extent in (shape[1], shape[0]))
         x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + side, shape[1]), min(y + side, shape[0])
         image[y1:y2, x1:x2] = 255
-        found, *others = find_regions(Bright(), image)
-        assert not others, "one region is its own union"
+        found = find_region(Bright(), image)
         slack = 0.05 * max(shape)  # two pixels of the coarsest map
         centre = (found[:2] + found[2:]) / 2
         np.testing.assert_allclose(centre, [(x1 + x2) / 2, (y1 + y2) / 2], atol=slack)
@@ -48,29 +46,13 @@ def test_both_hands_are_in_the_region_and_specks_are_not() -> None:
     image = black()
     image[100:200, 60:160] = image[260:340, 480:580] = 255
     image[440:450, 20:30] = 255
-    together, left, right = find_regions(Bright(), image)
-    x1, y1, x2, y2 = together
+    x1, y1, x2, y2 = find_region(Bright(), image)
     assert (x2 - x1) == pytest.approx(1.5 * (580 - 60), rel=0.1)
     assert (x1 + x2) / 2 == pytest.approx(320, abs=20) and (y1 + y2) / 2 == pytest.approx(220, abs=20)
-    for square, centre in ((left, (110, 150)), (right, (530, 300))):
-        np.testing.assert_allclose((square[:2] + square[2:]) / 2, centre, atol=20)
-        assert square[2] - square[0] == pytest.approx(150, abs=40)
-
-
-def test_only_the_largest_regions_are_looked_at_alone() -> None:
-    image = black()
-    for row in range(3):
-        for column in range(3):
-            side = 60 + 6 * (3 * row + column)
-            image[140 * row + 20 :, 200 * column + 20 :][:side, :side] = 255
-    squares = find_regions(Bright(), image)
-    assert len(squares) == 1 + MOST_REGIONS
-    np.testing.assert_allclose((squares[1][:2] + squares[1][2:]) / 2, [474, 354], atol=20)
 
 
 def test_a_picture_without_hands_is_looked_at_as_a_whole() -> None:
-    (square,) = find_regions(Bright(), black())
-    np.testing.assert_allclose(square, [-0.5, -80.5, 639.5, 559.5])
+    np.testing.assert_allclose(find_region(Bright(), black()), [-0.5, -80.5, 639.5, 559.5])
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (640, 480), (9, 16), (360, 640), (400, 640), (100, 1000), (300, 300)])
@@ -104,39 +86,8 @@ def test_the_box_of_a_region_ends_where_its_cells_end() -> None:
     mask[3:9, 4:14] = True
     mask[15:17, 0:4] = True  # 8 cells against 60
     found = regions._largest_regions(mask)
-    assert [box.tolist() for box in found] == [[4, 3, 14, 9]]
+    assert found is not None and found.tolist() == [4, 3, 14, 9]
     mask[15:18, 0:5] = True  # 15 cells of 60 are more than a fifth
     found = regions._largest_regions(mask)
-    assert [box.tolist() for box in found] == [[4, 3, 14, 9], [0, 15, 5, 18]]
-    assert regions._largest_regions(mask & False) == []
-
-
-class Counts:
-    """Sees hands wherever it is bright, and trusts them the more, the larger they are in the crop."""
-
-    name, image_size = "counts", SIZE
-
-    def __init__(self, *, confident: bool = True) -> None:
-        self.confident = confident
-
-    def __call__(self, crops: np.ndarray, /) -> Answer:
-        small = Bright()(crops).hand_probability
-        filled = (small > 0.5).mean(axis=(1, 2))
-        poses = np.zeros((len(crops), 42, 3))
-        for pose, crop in zip(poses, crops, strict=True):
-            rows, columns = np.nonzero(crop[..., 0] > 127)
-            if len(rows):
-                ends = np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]])
-                pose[:, :2] = np.tile(np.linspace(*ends, 21), (2, 1))
-        trust = np.repeat(filled[:, None], 42, axis=1) if self.confident else None
-        return Answer(poses, (filled > 0)[:, None] * np.array([[1.0, 0.0]]), None, small, trust)
-
-
-def test_the_region_that_is_trusted_most_is_taken() -> None:
-    """A large dim thing and a small hand apart: the crop around the one that fills it is better than both together."""
-    image = black()
-    image[100:200, 60:160] = image[260:340, 480:580] = 255
-    x1, _, x2, _ = Predictor(Counts())(image).box
-    assert x2 - x1 < 250
-    x1, _, x2, _ = Predictor(Counts(confident=False))(image).box
-    assert x2 - x1 == pytest.approx(1.5 * (580 - 60), rel=0.15), "without confidence, all of them together"
+    assert found is not None and found.tolist() == [0, 3, 14, 18]
+    assert regions._largest_regions(mask & False) is None

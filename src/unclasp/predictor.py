@@ -20,7 +20,7 @@ from unclasp.network import Answer, Network, average_of_mirrored
 from unclasp.onnx_model import EXPORTED, OnnxNetwork
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
-from unclasp.regions import box_around, find_regions, meets
+from unclasp.regions import box_around, find_region, meets
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.torch_network import TorchNetwork
 from unclasp.tracking import Predict
@@ -28,8 +28,6 @@ from unclasp.video import Video
 
 Floats = npt.NDArray[np.floating]
 
-_REFINEMENTS: Final = 2
-"""How often a region is cut out again around the joints that were found in it."""
 LARGEST_BOX: Final = 20.0
 """Times the picture's longer side: a larger box shows nothing of the picture."""
 
@@ -99,7 +97,10 @@ class Predictor:
         if mirrored:
             return self._unmirrored(image, box, focal=focal, princpt=princpt)
         camera = _camera(image, focal, princpt)
-        square = self._located(image) if box is None else geometry.square_box(check_box(box, image))
+        if box is not None:
+            square = geometry.square_box(check_box(box, image))
+        else:
+            square = self._refined(image, find_region(self.network, image))
         answer, image_from_crop = self._answer(image, square)
         return self._lift(answer, image_from_crop, square, camera, image)
 
@@ -177,26 +178,12 @@ class Predictor:
             camera=replace(pose.camera, princpt=(last - cx, cy)),
         )  # fmt: skip
 
-    def _located(self, image: ByteArray) -> Floats:
-        """Return the crop around the hands: of the regions that look like hands, and their refinements, the best."""
-        tried = [
-            (found, -region, step, square)
-            for region, start in enumerate(find_regions(self.network, image))
-            for step, (found, square) in enumerate(self._refinements(image, start))
-        ]
-        # Among equals the first region, which holds all others, and its last refinement.
-        return max(tried, key=lambda attempt: attempt[:3])[-1]
-
-    def _refinements(self, image: ByteArray, square: Floats) -> Iterator[tuple[float, Floats]]:
-        """Yield a region and the crops around the joints found in the one before, each with the hands found in it."""
-        for left in range(_REFINEMENTS, -1, -1):
-            answer, image_from_crop = self._answer(image, square)
-            yield _hands_found(answer), square
-            joints = geometry.apply_affine(image_from_crop, answer.pose_2p5d[0, :, :2])
-            box = box_around(joints, answer.presence[0] >= PRESENT, image) if left else None
-            if box is None:
-                return
-            square = geometry.square_box(box)
+    def _refined(self, image: ByteArray, square: Floats) -> Floats:
+        """Return the crop around the joints that a first crop gave; that one itself where they make no sense."""
+        answer, image_from_crop = self._answer(image, square)
+        joints = geometry.apply_affine(image_from_crop, answer.pose_2p5d[0, :, :2])
+        box = box_around(joints, answer.presence[0] >= PRESENT, image)
+        return square if box is None else geometry.square_box(box)
 
     def _answer(self, image: ByteArray, square: Floats) -> tuple[Answer, Floats]:
         size = self.network.image_size
@@ -230,12 +217,6 @@ class Predictor:
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
-
-
-def _hands_found(answer: Answer) -> float:
-    """Return how many hands a crop shows, each weighted by how far its joints can be trusted."""
-    trust = np.ones(2) if answer.confidence is None else answer.confidence[0].reshape(2, -1).mean(axis=1)
-    return float(trust[answer.presence[0] >= PRESENT].sum())
 
 
 def _camera(image: ByteArray, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:

@@ -19,8 +19,6 @@ TIGHT_TO_ANNOTATED: Final = 1.2
 """InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
 SMALLEST_CROP: Final = 16.0
 """px: a network that puts all joints in one place must not lead to an empty crop."""
-MOST_REGIONS: Final = 3
-"""Regions that are looked at one by one; what is smaller is left out."""
 _MASS_SIZE: Final = 192
 _MASS_LEVEL: Final = 0.5
 _SMALL_SHARE: Final = 0.2
@@ -51,15 +49,14 @@ def meets(box: Floats, image: ByteArray) -> bool:
     return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)
 
 
-def find_regions(network: Network, image: ByteArray) -> list[Floats]:
-    """Find squares around hands in a whole picture, by the network's own part segmentation.
+def find_region(network: Network, image: ByteArray) -> Floats:
+    """Find the square around the hands in a whole picture, by the network's own part segmentation.
 
-    The network looks at the whole picture and at up to nine overlapping windows of half its size. Where it sees hands,
-    the first square is around all large regions, and further ones are around each of them, should these be apart.
-    Where it sees none, the whole picture is the only square.
+    The network looks at the whole picture and at up to nine overlapping windows of half its size; where it sees hands,
+    the largest regions decide. Where it sees none, the whole picture is returned.
 
     Returns:
-        Squares (4,) x1, y1, x2, y2 px, `MOST_REGIONS` + 1 of them at most.
+        (4,) square x1, y1, x2, y2 px.
     """
     height, width = image.shape[:2]
     whole = geometry.square_box(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), expansion=1.0)
@@ -72,14 +69,10 @@ def find_regions(network: Network, image: ByteArray) -> list[Floats]:
     for window, probability in zip(windows, answer.hand_probability, strict=True):
         mass = np.maximum(mass, _pasted(probability, window, whole, scale))
     found = _largest_regions(mass > _MASS_LEVEL)
-    if not found:
-        return [whole]
-    together = np.concatenate([np.min(found, axis=0)[:2], np.max(found, axis=0)[2:]])
-    boxes = [together, *(found if len(found) > 1 else ())]
-    return [
-        geometry.square_box(geometry.expand_box(box / scale + np.tile(whole[:2], 2), TIGHT_TO_ANNOTATED))
-        for box in boxes
-    ]
+    if found is None:
+        return whole
+    box = found / scale + np.tile(whole[:2], 2)
+    return geometry.square_box(geometry.expand_box(box, TIGHT_TO_ANNOTATED))
 
 
 def _half_windows(width: int, height: int) -> list[Floats]:
@@ -103,13 +96,16 @@ def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) ->
     return np.asarray(pasted, dtype=np.float32)
 
 
-def _largest_regions(mask: npt.NDArray[np.bool_]) -> list[Floats]:
-    """Return the boxes around the largest connected region and those that are not much smaller, the largest first.
+def _largest_regions(mask: npt.NDArray[np.bool_]) -> Floats | None:
+    """Return the box around the largest connected region and all that are not much smaller, or None.
 
-    Their coordinates are those of the cells' edges: the first cell lies between 0 and 1.
+    Its coordinates are those of the cells' edges: the first cell lies between 0 and 1.
     """
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    regions = sorted(stats[1:], key=lambda row: -row[cv2.CC_STAT_AREA])
-    kept = [row for row in regions if row[cv2.CC_STAT_AREA] >= _SMALL_SHARE * regions[0][cv2.CC_STAT_AREA]]
-    corner, extent = [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP], [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]
-    return [np.concatenate([row[corner], row[corner] + row[extent]]).astype(np.float64) for row in kept[:MOST_REGIONS]]
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return None
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    kept = stats[1:][areas >= _SMALL_SHARE * areas.max()]
+    low = kept[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
+    high = low + kept[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    return np.concatenate([low.min(axis=0), high.max(axis=0)]).astype(np.float64)
