@@ -29,7 +29,7 @@ def make_pose(joints_cam: np.ndarray, *, noise: np.ndarray | float = 0.0, **fiel
 
 
 def moving_hands(frames: int = 300, *, speed: float = 1.0) -> np.ndarray:
-    """Return (frames, 42, 3) mm: two hands that wander to and fro, turn, and bend their fingers, all smoothly.
+    """Return (frames, 42, 3) mm: two hands that wander back and forth, turn, and bend their fingers, all smoothly.
 
     At speed 1 the wrists reach 0.5 m/s, as in lively signing.
     """
