@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -57,6 +57,15 @@ def root(tmp_path: Path, make_sample: MakeSample) -> Path:
     return tmp_path / "data"
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute as each of the two processes does: how many threads share a convolution moves its last digit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -91,6 +100,7 @@ def run_two(words: list[str], logs: Path) -> list[tuple[int | None, str]]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("batch_size", [2, 8])
 def test_two_processes_report_what_one_does(root: Path, weights: Path, tmp_path: Path, batch_size: int) -> None:
     """Seven pictures do not divide by two, nor into batches of two; one batch of eight leaves a process without any."""

@@ -171,6 +171,8 @@ class AugmentConfig:
     """How often a crop is mirrored, with the sides swapped."""
     colour: float = 0.2
     """Each channel is multiplied by a uniform draw from 1 - colour to 1 + colour."""
+    photographic: float = 0.0
+    """Strength of changes of exposure, contrast, colour, sharpness and noise, about 0 to 1 (`data.look`); 0 is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,17 +6,16 @@ Everything a crop does (box, rotation, mirror image) is one 3x3 matrix `crop_fro
 part masks go through the same matrix, and its inverse leads back to the picture.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from unclasp import geometry
-from unclasp.batch import Batch, BoolArray, ByteArray, FloatArray, Sample
+from unclasp.batch import BoolArray, ByteArray, FloatArray, Sample
 from unclasp.config import AugmentConfig
+from unclasp.data.look import Look, apply_look, random_look
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
 
 DEPTH_RANGE = 200.0
@@ -81,6 +80,8 @@ class View:
     """Mirror image, with the sides swapped."""
     gain: FloatArray | None = None
     """(3,) factor per colour channel, or None."""
+    look: Look | None = None
+    """Photographic changes, or None."""
 
 
 def plain_view(box: Matrix) -> View:
@@ -98,7 +99,8 @@ def random_view(box: Matrix, config: AugmentConfig, rng: np.random.Generator) ->
     rotation = config.rotation * float(np.clip(rng.standard_normal(), -2, 2)) if turned else 0.0
     flip = bool(rng.random() < config.flip_probability)
     gain = rng.uniform(1 - config.colour, 1 + config.colour, 3).astype(np.float32)
-    return View(geometry.expand_box(square + np.concatenate([shift, shift]), scale), rotation, flip, gain)
+    look = random_look(config.photographic, rng) if config.photographic else None
+    return View(geometry.expand_box(square + np.concatenate([shift, shift]), scale), rotation, flip, gain, look)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def make_example(sample: Sample, view: View, size: int) -> Example:
     image = crop.image
     if view.gain is not None:
         image = np.clip(image * view.gain, 0, 255).astype(np.uint8)
+    if view.look is not None:
+        image = apply_look(image, view.look)
     order = FLIPPED_JOINTS if view.flip else slice(None)
     safe = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
     pose = geometry.pose_2p5d_from_cam(safe, sample.focal, sample.princpt, crop.crop_from_image)[order]
@@ -157,21 +161,3 @@ def _crop_parts(
     map_from_crop = np.array([[1 / PART_STRIDE, 0, shift], [0, 1 / PART_STRIDE, shift], [0, 0, 1]])
     warped = _warp(parts, map_from_crop @ crop_from_image, size // PART_STRIDE, cv2.INTER_NEAREST)
     return (FLIPPED_PARTS[warped] if flip else warped).astype(np.int64)
-
-
-def collate(examples: Sequence[Example]) -> Batch:
-    """Stack examples into a batch of tensors."""
-    side = examples[0].image.shape[0] // PART_STRIDE
-    no_parts = np.zeros((side, side), dtype=np.int64)
-    return Batch(
-        image=torch.from_numpy(np.stack([e.image for e in examples]).transpose(0, 3, 1, 2)),
-        pose_2p5d=torch.from_numpy(np.stack([e.pose_2p5d for e in examples])),
-        valid=torch.from_numpy(np.stack([e.valid for e in examples])),
-        parts=torch.from_numpy(np.stack([no_parts if e.parts is None else e.parts for e in examples])),
-        parts_valid=torch.tensor([e.parts is not None for e in examples]),
-        hand_type=torch.from_numpy(np.stack([e.hand_type for e in examples])),
-        hand_type_valid=torch.tensor([e.hand_type_valid for e in examples]),
-        root_depth=torch.tensor([e.root_depth for e in examples], dtype=torch.float32),
-        root_depth_valid=torch.tensor([e.root_depth_valid for e in examples]),
-        names=tuple(e.name for e in examples),
-    )

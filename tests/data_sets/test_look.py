@@ -1,0 +1,69 @@
+"""Photographic changes of training crops: what each does to a picture, and that none is drawn unless asked for."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from unclasp.config import AugmentConfig
+from unclasp.data.look import Look, apply_look, random_look
+from unclasp.data.transforms import make_example, plain_view, random_view
+
+CROP = cv2.GaussianBlur(np.random.default_rng(0).integers(40, 216, (64, 64, 3), dtype=np.uint8), (0, 0), 1.0)
+
+
+def detail(image: np.ndarray) -> float:
+    return float(cv2.Laplacian(image.astype(np.float64), cv2.CV_64F).std())
+
+
+def test_the_defaults_change_nothing():
+    np.testing.assert_array_equal(apply_look(CROP, Look()), CROP)
+
+
+def test_gamma_and_contrast_act_on_brightness():
+    assert apply_look(CROP, Look(gamma=0.6)).mean() > CROP.mean() + 10
+    assert apply_look(CROP, Look(gamma=1.6)).mean() < CROP.mean() - 10
+    harder = apply_look(CROP, Look(contrast=1.5))
+    assert harder.std() == pytest.approx(1.5 * CROP.std(), rel=0.03) and abs(harder.mean() - CROP.mean()) < 2
+
+
+def test_without_saturation_a_crop_is_grey():
+    grey = apply_look(CROP, Look(saturation=0.0)).astype(int)
+    assert np.ptp(grey, axis=2).max() == 0
+    half = apply_look(CROP, Look(saturation=0.5)).astype(int)
+    assert np.ptp(half, axis=2).mean() == pytest.approx(np.ptp(CROP.astype(int), axis=2).mean() / 2, rel=0.05)
+
+
+def test_blur_and_shrinking_take_detail_and_noise_gives_grain():
+    assert detail(apply_look(CROP, Look(blur=1.2))) < 0.5 * detail(CROP)
+    shrunk = apply_look(CROP, Look(shrink=3.0))
+    assert shrunk.shape == CROP.shape and detail(shrunk) < 0.5 * detail(CROP)
+    grain = apply_look(CROP, Look(noise=10.0, seed=3)).astype(float) - CROP
+    assert 9 < grain.std() < 11
+    np.testing.assert_array_equal(apply_look(CROP, Look(noise=10.0, seed=3)) - CROP, grain.astype(np.uint8))
+
+
+def test_a_draw_is_a_function_of_the_generator_and_grows_with_the_strength():
+    assert random_look(0.8, np.random.default_rng(4)) == random_look(0.8, np.random.default_rng(4))
+    mild, strong = ([random_look(s, np.random.default_rng(i)) for i in range(300)] for s in (0.2, 1.0))
+    for field in dataclasses.fields(Look):
+        if field.name == "seed":
+            continue
+        spread = [np.abs([getattr(look, field.name) - field.default for look in looks]) for looks in (mild, strong)]
+        assert 0.2 < (spread[1] > 0).mean() < 0.45, field.name
+        assert spread[0].max() < 0.5 * spread[1].max(), field.name
+
+
+def test_only_a_config_that_asks_for_it_changes_the_look(make_sample):
+    box = make_sample(0).box
+    rng = np.random.default_rng(0)
+    assert all(random_view(box, AugmentConfig(), rng).look is None for _ in range(20))
+    views = [random_view(box, AugmentConfig(photographic=0.8), rng) for _ in range(20)]
+    assert len({view.look for view in views}) > 10
+    sample = make_sample(0)
+    plain = plain_view(sample.box)
+    changed = dataclasses.replace(plain, look=Look(gamma=0.5))
+    one, other = (make_example(sample, view, 64) for view in (plain, changed))
+    assert other.image.mean() > one.image.mean()
+    np.testing.assert_array_equal(one.pose_2p5d, other.pose_2p5d)
