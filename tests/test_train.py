@@ -11,7 +11,8 @@ import torch
 from dots import make_sample_function
 from unclasp.checkpoint import load_model, load_state
 from unclasp.config import AugmentConfig, TrainConfig, tiny, with_model
-from unclasp.data.transforms import collate, make_example, plain_view
+from unclasp.data.collate import collate
+from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.evaluate import evaluate
 from unclasp.losses import compute_losses, total

@@ -3,28 +3,28 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.checkpoint import load_model, shipped_weights
 from unclasp.data.transforms import crop_image
+from unclasp.engines import open_network
 from unclasp.errors import BoxError, UnclaspError
 from unclasp.hands import NUM_JOINTS
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
 from unclasp.network import Answer, Network, average_of_mirrored
-from unclasp.onnx_model import EXPORTED, OnnxNetwork
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
 from unclasp.regions import box_around, find_region, meets
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
-from unclasp.torch_network import TorchNetwork
 from unclasp.tracking import Predict
 from unclasp.video import Video
+
+if TYPE_CHECKING:
+    import torch
 
 Floats = npt.NDArray[np.floating]
 
@@ -48,7 +48,7 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, weights: Path | str | None = None, *, device: torch.device | str = "cpu", flip_test: bool = False
+        cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False
     ) -> Self:
         """Load the shipped small model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
 
@@ -56,17 +56,7 @@ class Predictor:
             CheckpointError: The file is missing, damaged or not ours.
             UnclaspError: The device is not there, or is not the CPU for an exported model.
         """
-        path = Path(weights) if weights is not None else shipped_weights()
-        if path.suffix in EXPORTED:
-            if str(device) != "cpu":
-                raise UnclaspError(f"exported models run on the cpu, got device {str(device)!r}")
-            return cls(OnnxNetwork(path), flip_test=flip_test)
-        model, config = load_model(path)
-        try:
-            network = TorchNetwork(model, name=path.stem, image_size=config.model.image_size, device=device)
-        except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is not there
-            raise UnclaspError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
-        return cls(network, flip_test=flip_test)
+        return cls(open_network(weights, device=device), flip_test=flip_test)
 
     def __call__(
         self,

@@ -1,5 +1,6 @@
 """The torch engine behind a prediction."""
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy.typing as npt
 import torch
 
 from unclasp.batch import ByteArray
+from unclasp.checkpoint import load_model, shipped_weights
+from unclasp.errors import UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.model import DFL
 from unclasp.network import Answer
@@ -42,6 +45,25 @@ class TorchNetwork:
             hand_probability=_numpy(1 - probabilities[:, 0]),
             confidence=None if prediction.confidence is None else _numpy(prediction.confidence.float().sigmoid()),
         )
+
+
+def load_network(
+    weights: Path | str | None = None, *, device: torch.device | str = "cpu", threads: int | None = None
+) -> TorchNetwork:
+    """Open a weights file, as `engines.open_network` has it.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not ours.
+        UnclaspError: The device is not there.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    path = Path(weights) if weights is not None else shipped_weights()
+    model, config = load_model(path)
+    try:
+        return TorchNetwork(model, name=path.stem, image_size=config.model.image_size, device=device)
+    except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is not there
+        raise UnclaspError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _numpy(tensor: torch.Tensor) -> Floats:

@@ -21,7 +21,8 @@ from unclasp.batch import Batch
 from unclasp.checkpoint import load_model, load_state, save_state, save_weights
 from unclasp.config import Config, TrainConfig, from_dict, to_dict
 from unclasp.data import Dataset
-from unclasp.data.transforms import Example, collate, make_example, random_view
+from unclasp.data.collate import collate
+from unclasp.data.transforms import Example, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone

@@ -7,7 +7,8 @@ import torch
 
 from unclasp import geometry
 from unclasp.config import AugmentConfig
-from unclasp.data.transforms import View, collate, crop_image, make_example, plain_view, random_view
+from unclasp.data.collate import collate
+from unclasp.data.transforms import View, crop_image, make_example, plain_view, random_view
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS
 
 BOX = np.array([12.0, 8.0, 76.0, 72.0])

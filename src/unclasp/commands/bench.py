@@ -166,17 +166,9 @@ class BenchPredictArguments:
 def predict(words: list[str]) -> int:
     """Run `unclasp bench predict`."""
     arguments = parse(BenchPredictArguments, words, "bench predict")
-    import torch
-
     from unclasp.bench_train import predict_speed
-    from unclasp.onnx_model import EXPORTED, OnnxNetwork
-    from unclasp.predictor import Predictor
+    from unclasp.engines import open_network
 
-    torch.set_num_threads(arguments.threads)
-    weights = arguments.weights
-    if weights is not None and weights.suffix in EXPORTED:
-        predictor = Predictor(OnnxNetwork(weights, threads=arguments.threads))
-    else:
-        predictor = Predictor.load(weights)
-    print(predict_speed(arguments.picture, predictor.network, repeats=arguments.repeats, box=arguments.box))
+    network = open_network(arguments.weights, threads=arguments.threads)
+    print(predict_speed(arguments.picture, network, repeats=arguments.repeats, box=arguments.box))
     return 0

@@ -1,0 +1,44 @@
+"""Which engine runs a model: torch for a weights file, ONNX Runtime or OpenVINO for an exported one.
+
+torch is imported where a weights file asks for it and nowhere else on the way from a picture to a pose, so that
+exported models are at work sooner, and on machines that do not have it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unclasp.errors import UnclaspError
+from unclasp.network import Network
+from unclasp.onnx_model import EXPORTED, OnnxNetwork
+
+if TYPE_CHECKING:
+    import torch
+
+
+def open_network(
+    weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", threads: int | None = None
+) -> Network:
+    """Open the shipped small model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
+
+    Args:
+        weights: The file; the shipped model if not given.
+        device: Where torch runs it.
+        threads: How many cores one call may use; as many as there are if not given. With torch this holds for all
+            that the process does.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not ours.
+        UnclaspError: The device is not there, or is not the CPU for an exported model, or an engine is missing.
+    """
+    if weights is not None and Path(weights).suffix in EXPORTED:
+        if str(device) != "cpu":
+            raise UnclaspError(f"exported models run on the cpu, got device {str(device)!r}")
+        return OnnxNetwork(weights, threads=threads)
+    try:
+        from unclasp.torch_network import load_network  # noqa: PLC0415 (see above)
+    except ModuleNotFoundError as error:
+        raise UnclaspError(
+            f"{weights or 'the shipped model'} needs the package {error.name}: pip install {error.name}, or give an "
+            f"exported model ({' or '.join(EXPORTED)})"
+        ) from error
+    return load_network(weights, device=device, threads=threads)
