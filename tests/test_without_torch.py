@@ -23,7 +23,9 @@ from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 
 ENGINE = ("unclasp", "numpy", "cv2", "onnxruntime")
-COMMAND_LINE = ("tyro", "rich", "docstring_parser", "typeguard", "typing_extensions", "pygments", "markdown_it", "mdurl")
+COMMAND_LINE = (
+    "tyro", "rich", "docstring_parser", "typeguard", "typing_extensions", "pygments", "markdown_it", "mdurl",
+)  # fmt: skip
 
 BARE = """
 import sys
