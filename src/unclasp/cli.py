@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "bench index": "Measure what the index of a data set costs, on made-up annotations of InterHand2.6M's size.",
     "data check": "Tell what is there of InterHand2.6M, and what to fetch.",
     "data index": "Make the index that InterHand2.6M is read through.",
+    "data parts": "Draw part masks from the MANO fits, with your own files of MANO.",
     "data show": "Draw a sheet of a data set's pictures with their joints on them.",
     "presets": "List the presets, among them each row of the paper's Tables 1-3.",
 }

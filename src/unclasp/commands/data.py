@@ -1,4 +1,4 @@
-"""`unclasp data check`, `unclasp data index` and `unclasp data show`."""
+"""`unclasp data check`, `unclasp data index`, `unclasp data parts` and `unclasp data show`."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from unclasp.commands.arguments import parse
+from unclasp.commands.arguments import need_synth, parse
 from unclasp.errors import UnclaspError
 
 Root = Annotated[Path, tyro.conf.Positional]
@@ -85,6 +85,49 @@ def index(words: list[str]) -> int:
             if arguments.filtered:
                 kept = filtered_rows(made, layout, lambda *done, name=name: tell(f"{name}: pictures", *done))
                 print(f"{name}: {int(kept.sum()):,} images in the filtered two-hand set")
+    return 0
+
+
+@dataclass(frozen=True)
+class PartsArguments:
+    """Draw part masks from the MANO fits, with your own files of MANO, to ROOT/parts, where they are read from.
+
+    Masks that are there are left as they are, so that an interrupted run goes on where it stopped.
+    """
+
+    root: Root
+    """Folder with annotations/ and images/."""
+    mano: Path
+    """Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, as their owners distribute them."""
+    split: str | None = None
+    """Only this split; all that are there if not given."""
+    processes: int = 1
+    """How many draw at the same time."""
+
+
+def parts(words: list[str]) -> int:
+    """Run `unclasp data parts`."""
+    arguments = parse(PartsArguments, words, "data parts")
+    need_synth()
+    from unclasp.data.layout import find_layout, layouts_in
+    from unclasp.data.mano_parts import write_parts
+
+    if arguments.processes < 1:
+        raise UnclaspError(f"--processes must be at least 1, got {arguments.processes}")
+    layouts = [one for one in layouts_in(arguments.root) if arguments.split in (None, one.split)]
+    if not layouts:
+        find_layout(arguments.root, arguments.split or "train")  # says what is wrong
+    with _progress() as tell:
+        for layout in layouts:
+            name = layout.split if layout.subset == "all" else f"{layout.split} ({layout.subset})"
+            done = write_parts(
+                layout, arguments.mano, processes=arguments.processes,
+                progress=lambda *done, name=name: tell(f"{name}: part masks", *done),
+            )  # fmt: skip
+            print(
+                f"{name}: {done.written:,} part masks written, {done.there:,} were there, {done.without:,} images "
+                "without MANO fits of exactly their hands"
+            )
     return 0
 
 

@@ -106,7 +106,7 @@ def read_mano(
                 flags[row] = MANO_KEY
                 for bit, side in enumerate(SIDES):
                     hand = hands.get(side) if isinstance(hands, dict) else 0
-                    if hand is not None and _is_fit(hand):
+                    if hand is not None and fit_of(hand) is not None:
                         flags[row] |= 1 << bit
                     elif hand is not None:
                         problems.add("mano", f"capture {capture} frame {frame} {side}")
@@ -114,15 +114,16 @@ def read_mano(
     return flags
 
 
-def _is_fit(hand: Any) -> bool:
+def fit_of(hand: Any) -> Array | None:
+    """Return pose, shape and place of a MANO fit, (61,); None if it is missing or damaged."""
     try:
         arrays = [np.asarray(hand[key], dtype=np.float64).ravel() for key in _MANO_SHAPES]
     except (KeyError, TypeError, ValueError):
-        return False
-    return all(
-        values.size == size and bool(np.isfinite(values).all())
-        for values, size in zip(arrays, _MANO_SHAPES.values(), strict=True)
-    )
+        return None
+    if any(values.size != size for values, size in zip(arrays, _MANO_SHAPES.values(), strict=True)):
+        return None
+    joined: Array = np.concatenate(arrays)
+    return joined if np.isfinite(joined).all() else None
 
 
 def misfit(path: Path, what: str) -> DataError:

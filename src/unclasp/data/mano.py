@@ -1,0 +1,186 @@
+"""The hand model MANO, from a user's own files: a pose, a shape and a place become the vertices of a mesh.
+
+The files, MANO_RIGHT.pkl and MANO_LEFT.pkl, come from the model's owners (mano.is.tue.mpg.de) under their licence.
+What they mean: the template plus the shape's displacements gives a hand at rest, whose joints are sums of its vertices;
+displacements that depend on the pose are added; every vertex then follows the 16 joints by its skinning weights.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.data.inert_pickle import read_arrays
+from unclasp.errors import DataError
+from unclasp.hands import PARTS_PER_HAND, SIDES, Side
+
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+
+JOINTS: Final = 16
+SHAPES: Final = 10
+"""Coefficients of a fit's shape; a file may have more."""
+PARENTS: Final = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+"""Of the 16 joints: wrist, then three each of index, middle, pinky, ring, thumb."""
+PART_OF_JOINT: Final = np.array([0, 4, 5, 6, 7, 8, 9, 13, 14, 15, 10, 11, 12, 1, 2, 3])
+"""The part of `hands.HAND_PART_NAMES` that follows each joint."""
+MM: Final = 1000.0
+"""The model and the fits are in metres."""
+_SAME: Final = 1.0
+"""Sum of differences below which the left hand's first shape axis is the right one's: a known flaw of the files."""
+
+
+@dataclass(frozen=True)
+class ManoModel:
+    """One hand of MANO, in metres; V vertices, and one more that closes the wrist."""
+
+    template: Doubles
+    """(V, 3)."""
+    shape_axes: Doubles
+    """(V, 3, 10)."""
+    pose_axes: Doubles
+    """(V, 3, 135)."""
+    joint_weights: Doubles
+    """(16, V): joints at rest from vertices at rest."""
+    skinning: Doubles
+    """(V, 16); rows sum to 1."""
+    mean_pose: Doubles
+    """(45,) which fits leave out."""
+    ring: npt.NDArray[np.int64]
+    """The vertices around the opening at the wrist, whose mean is the last vertex; empty for a closed mesh."""
+    faces: Ints
+    """(F, 3), anticlockwise from outside, the wrist closed."""
+
+    def vertices(self, pose: Doubles, shape: Doubles, place: Doubles) -> Doubles:
+        """Return (V + 1, 3) vertices in mm, in the frame that the fit is in.
+
+        Args:
+            pose: (48,) rotation vectors: of the whole hand, then of the 15 finger joints, without the mean pose.
+            shape: (10,).
+            place: (3,) m, added at the end.
+        """
+        turns = rotations((pose + np.concatenate([np.zeros(3), self.mean_pose])).reshape(JOINTS, 3))
+        shaped = self.template + self.shape_axes @ shape
+        posed = shaped + self.pose_axes @ (turns[1:] - np.eye(3)).ravel()
+        carried, offsets = _follow(turns, self.joint_weights @ shaped)
+        blended = (self.skinning @ carried.reshape(JOINTS, 9)).reshape(-1, 3, 3)
+        moved = (blended @ posed[..., None])[..., 0] + self.skinning @ offsets + place
+        seal = moved[self.ring].mean(axis=0) if len(self.ring) else moved[0]
+        return np.asarray(np.concatenate([moved, seal[None]]) * MM)
+
+    @property
+    def part_probabilities(self) -> npt.NDArray[np.float32]:
+        """(V + 1, 17) skinning weights as shares of the parts; column 0 stands for none."""
+        shares = np.zeros((len(self.template) + 1, 1 + PARTS_PER_HAND), dtype=np.float32)
+        shares[:-1, 1 + PART_OF_JOINT] = self.skinning
+        shares[-1, 1] = 1  # what closes the wrist is palm
+        return shares
+
+
+def read_mano(folder: Path | str) -> dict[Side, ManoModel]:
+    """Read MANO_RIGHT.pkl and MANO_LEFT.pkl, in `folder` or in its folder `models` or `mano`.
+
+    Where the left hand's first shape axis is the right one's, as in the files that are distributed, its x is mirrored:
+    without that, wider left hands become narrower.
+
+    Raises:
+        DataError: A file is missing, damaged, or no such model.
+    """
+    models = {side: _read_hand(mano_path(folder, side)) for side in SIDES}
+    right, left = models["right"], models["left"]
+    if right.template.shape == left.template.shape:
+        if np.array_equal(right.template, left.template):
+            raise DataError(f"{mano_path(folder, 'left')} holds the right hand again; copy the left one's file there")
+        if np.abs(left.shape_axes[:, 0] - right.shape_axes[:, 0]).sum() < _SAME:
+            left.shape_axes[:, 0] *= -1
+    return models
+
+
+def mano_path(folder: Path | str, side: Side) -> Path:
+    """Return where a hand's file lies: the one that is there, else the one that should be."""
+    paths = [Path(folder) / below / f"MANO_{side.upper()}.pkl" for below in (".", "models", "mano")]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def mano_key(folder: Path | str) -> str:
+    """Return a short hash of both files, which tells models apart."""
+    content = hashlib.sha256()
+    for side in SIDES:
+        content.update(mano_path(folder, side).read_bytes())
+    return content.hexdigest()[:16]
+
+
+def rotations(vectors: Doubles) -> Doubles:
+    """Return the (N, 3, 3) rotations by (N, 3) rotation vectors, whose lengths are the angles."""
+    angles = np.linalg.norm(vectors, axis=1)[:, None, None]
+    x, y, z = (vectors / np.maximum(angles[:, 0], 1e-12)).T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    return np.asarray(np.eye(3) + np.sin(angles) * cross + (1 - np.cos(angles)) * (cross @ cross))
+
+
+def _follow(turns: Doubles, joints: Doubles) -> tuple[Doubles, Doubles]:
+    """Return what carries the points of each joint: (16, 3, 3) rotations and (16, 3) offsets."""
+    carried, places = turns.copy(), joints.copy()
+    for joint, parent in enumerate(PARENTS[1:], start=1):
+        carried[joint] = carried[parent] @ turns[joint]
+        places[joint] = carried[parent] @ (joints[joint] - joints[parent]) + places[parent]
+    return carried, places - (carried @ joints[..., None])[..., 0]
+
+
+def _read_hand(path: Path) -> ManoModel:
+    if not path.exists():
+        raise DataError(
+            f"{path} is missing; --mano names the folder with the owners' MANO_RIGHT.pkl and MANO_LEFT.pkl, which have "
+            "to be fetched from mano.is.tue.mpg.de"
+        )
+    arrays = read_arrays(path)
+
+    def take(name: str, *shape: int | None) -> npt.NDArray[Any]:
+        found = arrays.get(name)
+        if found is None:
+            raise DataError(f"{path} lacks '{name}', so it is no model of MANO; fetch it again")
+        fits = found.ndim == len(shape) and all(b in (None, a) for a, b in zip(found.shape, shape, strict=True))
+        if not fits or not np.isfinite(found).all():
+            wanted = " x ".join("any" if side is None else str(side) for side in shape)
+            raise DataError(f"{path}: '{name}' must hold {wanted} finite numbers, got {found.shape}; fetch it again")
+        return found
+
+    template = take("v_template", None, 3).astype(np.float64)
+    count = len(template)
+    shapes = take("shapedirs", count, 3, None).astype(np.float64)
+    parents = take("kintree_table", 2, JOINTS)[0].astype(np.int64)
+    if shapes.shape[2] < SHAPES or parents[1:].tolist() != list(PARENTS[1:]):
+        raise DataError(f"{path} has other joints or fewer shapes than MANO has; fetch it again")
+    faces = take("f", None, 3).astype(np.int64)
+    if not len(faces) or faces.min() < 0 or faces.max() >= count:
+        raise DataError(f"{path}: 'f' must name the {count} vertices, got others; fetch it again")
+    closed, ring = _closed(faces, count)
+    seal = template[ring] if len(ring) else template[:1]
+    return ManoModel(
+        template=template, shape_axes=shapes[..., :SHAPES].copy(),
+        pose_axes=take("posedirs", count, 3, 9 * (JOINTS - 1)).astype(np.float64),
+        joint_weights=take("J_regressor", JOINTS, count).astype(np.float64),
+        skinning=take("weights", count, JOINTS).astype(np.float64),
+        mean_pose=take("hands_mean", 3 * (JOINTS - 1)).astype(np.float64), ring=ring,
+        faces=_outward(closed, np.concatenate([template, seal.mean(axis=0)[None]])),
+    )  # fmt: skip
+
+
+def _closed(faces: npt.NDArray[np.int64], count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Close the opening at the wrist by triangles to vertex `count`; return the faces and the ring around it."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    there = {(int(a), int(b)) for a, b in edges}
+    border = sorted((a, b) for a, b in there if (b, a) not in there)
+    fan = np.array([(b, a, count) for a, b in border], dtype=np.int64).reshape(-1, 3)
+    return np.concatenate([faces, fan]), np.unique(fan[:, :2])
+
+
+def _outward(faces: npt.NDArray[np.int64], vertices: Doubles) -> Ints:
+    """Turn the faces of a closed mesh so that they are anticlockwise from outside, by the sign of its volume."""
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    turned = faces if np.einsum("ij,ij->", a, np.cross(b, c)) > 0 else faces[:, ::-1]
+    return np.ascontiguousarray(turned, dtype=np.int32)
