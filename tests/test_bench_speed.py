@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from unclasp.bench_latency import interleaved, measure
+from unclasp.bench_start import STAGES, start_speed
 from unclasp.bench_train import predict_speed, random_batch, train_speed
+from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.config import tiny
 from unclasp.errors import UnclaspError
@@ -73,6 +75,21 @@ def test_a_prediction_by_stage(tmp_path: Path) -> None:
     times = {line[:16].strip(): float(line[16:].split()[0]) for line in told[1:]}
     assert set(times) == {"read", "network", "crop and lift", "overlay", "together"}
     assert max(times.values()) == times["together"] and min(times.values()) >= 0
+
+
+def test_a_fresh_process_by_stage(tmp_path: Path) -> None:
+    picture, weights = tmp_path / "noise.png", tmp_path / "tiny.safetensors"
+    cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (80, 90, 3)).astype(np.uint8))
+    save_weights(weights, build(tiny().model).state_dict(), tiny())
+    told = start_speed(picture, weights, repeats=1, box=(10, 10, 60, 60)).splitlines()
+    times = {line[:22].strip(): float(line[22:].split()[0]) for line in told[1:]}
+    assert tuple(times)[:4] == STAGES and tuple(times)[4:] == ("together", "second picture", "import torch")
+    assert times["together"] == pytest.approx(sum(times[stage] for stage in STAGES), abs=0.05)
+    assert times["engine and weights"] > 0.1, "torch is imported there"
+    with pytest.raises(UnclaspError, match="there is no weights file"):
+        start_speed(picture, tmp_path / "nowhere.safetensors", repeats=1, box=None)
+    with pytest.raises(UnclaspError, match="at least 1"):
+        start_speed(picture, weights, repeats=0, box=None)
 
 
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from unclasp.checkpoint import load_model, shipped_weights
 from unclasp.errors import UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.model import DFL
+from unclasp.model.deploy import optimise
 from unclasp.network import Answer
 
 Floats = npt.NDArray[np.floating]
@@ -50,7 +51,7 @@ class TorchNetwork:
 def load_network(
     weights: Path | str | None = None, *, device: torch.device | str = "cpu", threads: int | None = None
 ) -> TorchNetwork:
-    """Open a weights file, as `engines.open_network` has it.
+    """Open a weights file, as `engines.open_network` has it; what runs is the optimised network.
 
     Raises:
         CheckpointError: The file is missing, damaged or not ours.
@@ -61,7 +62,7 @@ def load_network(
     path = Path(weights) if weights is not None else shipped_weights()
     model, config = load_model(path)
     try:
-        return TorchNetwork(model, name=path.stem, image_size=config.model.image_size, device=device)
+        return TorchNetwork(optimise(model), name=path.stem, image_size=config.model.image_size, device=device)
     except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is not there
         raise UnclaspError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
 

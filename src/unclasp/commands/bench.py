@@ -161,11 +161,18 @@ class BenchPredictArguments:
     """Cores."""
     repeats: int = 20
     """Predictions."""
+    fresh: bool = False
+    """Time fresh processes instead, from their start to the first pose."""
 
 
 def predict(words: list[str]) -> int:
     """Run `unclasp bench predict`."""
     arguments = parse(BenchPredictArguments, words, "bench predict")
+    if arguments.fresh:
+        from unclasp.bench_start import start_speed
+
+        print(start_speed(arguments.picture, arguments.weights, repeats=arguments.repeats, box=arguments.box))
+        return 0
     from unclasp.bench_train import predict_speed
     from unclasp.engines import open_network
 

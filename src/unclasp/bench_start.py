@@ -1,0 +1,78 @@
+"""How long a fresh process takes from its start to the first pose, and how much of it is the engine's own import."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from unclasp.errors import UnclaspError
+from unclasp.onnx_model import EXPORTED
+
+STAGES: Final = ("interpreter", "import unclasp", "engine and weights", "first picture")
+_ENGINES: Final = {".onnx": "onnxruntime", ".xml": "openvino"}
+_PREDICT: Final = """
+import sys, time, json
+marks = [time.time()]
+from unclasp.picture import read_picture
+from unclasp.predictor import Predictor
+marks.append(time.time())
+picture, weights, box = json.loads(sys.argv[1])
+predictor = Predictor.load(weights)
+marks.append(time.time())
+image = read_picture(picture)
+predictor(image, box)
+marks.append(time.time())
+predictor(image, box)
+print(json.dumps([*marks, time.time()]))
+"""
+_IMPORT: Final = """
+import time, json
+start = time.time()
+import {engine}
+print(json.dumps([start, time.time()]))
+"""
+
+
+def start_speed(
+    picture: Path, weights: Path | None, *, repeats: int, box: tuple[float, float, float, float] | None
+) -> str:
+    """Time fresh processes from their start to the first pose, in turn with ones that only import the engine.
+
+    Raises:
+        UnclaspError: A process failed; its message is that one's last line.
+    """
+    if repeats < 1:
+        raise UnclaspError("repeats must be at least 1")
+    engine = "torch" if weights is None or weights.suffix not in EXPORTED else _ENGINES[weights.suffix]
+    given = json.dumps([str(picture), None if weights is None else str(weights), box])
+    rows, imports = [], []
+    for repeat in range(-1, repeats):  # the first fills the system's cache of files
+        start = time.time()
+        marks = [start, *_run(_PREDICT, given)]
+        began, imported = _run(_IMPORT.format(engine=engine))
+        if repeat >= 0:
+            stages = [b - a for a, b in zip(marks, marks[1:], strict=False)]
+            rows.append((*stages[:4], marks[4] - start, stages[4]))
+            imports.append(imported - began)
+    *stages, whole, second = (median(column) for column in zip(*rows, strict=True))
+    name = "the shipped model" if weights is None else weights.name
+    return "\n".join([
+        f"{picture.name}, {name}, {'given box' if box else 'box found'}, medians of {repeats} fresh processes",
+        *(f"  {stage:20}{seconds:7.2f} s" for stage, seconds in zip(STAGES, stages, strict=True)),
+        f"  {'together':20}{whole:7.2f} s",
+        f"  {'second picture':20}{second:7.2f} s",
+        f"  {'import ' + engine:20}{median(imports):7.2f} s, in processes that do nothing else",
+    ])  # fmt: skip
+
+
+def _run(code: str, *arguments: str) -> list[float]:
+    done = subprocess.run(  # noqa: S603 (this interpreter, our own code)
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise UnclaspError((done.stderr.strip().splitlines() or ["a fresh process failed"])[-1])
+    marks: list[float] = json.loads(done.stdout)
+    return marks
