@@ -156,6 +156,26 @@ def test_openvino(exported: SimpleNamespace, tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+OVERLAPPING = """
+import signal, subprocess, sys
+from unclasp.onnx_model import OpenVinoModel
+signal.signal(signal.SIGCHLD, lambda *_: print("heard"))
+first = OpenVinoModel(sys.argv[1])
+second = OpenVinoModel(sys.argv[1])
+del first
+del second
+subprocess.run([sys.executable, "-c", ""], check=True)
+"""
+
+
+def test_signals_are_heard_after_models_whose_lives_overlapped(exported: SimpleNamespace) -> None:
+    """Each of OpenVINO's cores moves the stack for signals, and two of them leave it where nothing is."""
+    pytest.importorskip("openvino", reason="an extra of its own")
+    command = [sys.executable, "-c", OVERLAPPING, str(exported.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "heard" in done.stdout, done.stderr
+
+
 def test_another_network_s_file_is_noticed_and_not_written(
     exported: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

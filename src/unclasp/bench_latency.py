@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ from unclasp.errors import UnclaspError
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
+from unclasp.onnx_model import openvino_core
 
 Run = Callable[[], object]
 
@@ -158,6 +160,8 @@ def _torch_run(
 ) -> Run:  # fmt: skip
     module = module.eval().to(device)
     images = torch.from_numpy(crops).to(device)
+    if dtype is torch.bfloat16:
+        module = _half_weights(module)
     if channels_last:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = images.to(memory_format=torch.channels_last)
@@ -171,6 +175,15 @@ def _torch_run(
             torch.cuda.synchronize()
 
     return run
+
+
+def _half_weights(module: nn.Module) -> nn.Module:
+    """Return a copy whose weights are what autocast would make of them anew in every call."""
+    copied = deepcopy(module)
+    for layer in copied.modules():
+        if isinstance(layer, nn.Conv2d) or type(layer) is nn.Linear:
+            layer.to(torch.bfloat16)
+    return copied
 
 
 class _First(nn.Module):
@@ -203,5 +216,5 @@ def _file_run(engine: str, module: nn.Module, crops: np.ndarray, threads: int, f
     settings = {
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads
     }  # fmt: skip
-    compiled = package.Core().compile_model(str(path), "CPU", settings)
+    compiled = openvino_core(package).compile_model(str(path), "CPU", settings)
     return lambda: compiled([crops])

@@ -26,7 +26,7 @@ from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 from unclasp.onnx_graph import OPSET, document, halved, quantised, simplified
-from unclasp.onnx_model import INPUT, OUTPUTS, ExportedModel, Facts, OnnxModel, OpenVinoModel
+from unclasp.onnx_model import INPUT, OUTPUTS, ExportedModel, Facts, OnnxModel, OpenVinoModel, openvino_core
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -154,7 +154,7 @@ def export_openvino(model: DFL, source: Path, path: Path | str, *, precision: Pr
     except ModuleNotFoundError as error:
         raise UnclaspError("OpenVINO's format needs openvino: pip install 'unclasp[openvino]'") from error
     path = Path(path)
-    read = openvino.Core().read_model(str(source))
+    read = openvino_core(openvino).read_model(str(source))
     for key, value in OnnxModel(source).facts.to_metadata().items():
         read.set_rt_info(value, key)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ The file tells all that is needed to use it: `Facts` are in its metadata, names 
 
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -165,7 +166,7 @@ class OpenVinoModel(ExportedModel):
         openvino = _engine("openvino", Path(path))
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         try:
-            core = openvino.Core()
+            core = openvino_core(openvino)
             model = core.read_model(str(path))
             more = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
             self._compiled = core.compile_model(model, "CPU", {**options, **more})
@@ -178,6 +179,16 @@ class OpenVinoModel(ExportedModel):
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
         answers = self._compiled([images])
         return {name: np.array(answers[index]) for index, name in enumerate(self._outputs)}
+
+
+@cache
+def openvino_core(openvino: Any) -> Any:
+    """Return the process's one core.
+
+    Each brings its own stack for signal handlers and puts back the one before when it goes. Of two whose lives overlap,
+    the second puts back the freed stack of the first, and the next signal, a loader worker's end, say, is fatal.
+    """
+    return openvino.Core()
 
 
 def _engine(name: str, path: Path) -> Any:
