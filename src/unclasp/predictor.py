@@ -110,7 +110,7 @@ class Predictor:
         ...     print(pose.frame, pose.sides)
 
         Videos give a pose for each frame, with `frame` and `time`; the hands are followed, keep their slots, and are
-        smoothed (docs/video.md).
+        smoothed (docs/on-a-video.md).
 
         Args:
             source: A picture's or video's path, a folder, a pattern, the number of a camera, an array (H, W, 3), or an
