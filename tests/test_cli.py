@@ -106,7 +106,7 @@ def test_the_commands_are_these() -> None:
     assert set(COMMANDS) == {
         "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "synth preview", "synth write",
         "bench synth", "bench latency", "bench train", "bench predict", "bench index", "data check", "data index",
-        "data show", "presets", "demo",
+        "data show", "data parts", "presets", "demo", "gallery",
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "demo": "Serve a web page that finds the hands in pictures and from the webcam.",
     "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
     "measure": "Measure models on rendered pictures, real frames and photos: one table.",
+    "gallery": "Draw a model's results beside the truth on random pictures.",
     "train": "Train a preset.",
     "average": "Average the weights of several stages of a training.",
     "calibrate": "Fit how far each joint of a trained model can be trusted.",

@@ -1,0 +1,52 @@
+"""`unclasp gallery`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from unclasp.commands.arguments import parse
+from unclasp.errors import UnclaspError
+
+
+@dataclass(frozen=True)
+class GalleryArguments:
+    """Draw a model's results beside the truth on random pictures of a data set; the draw cannot be chosen by eye."""
+
+    data: Annotated[str, tyro.conf.Positional]
+    """synthetic:test, or interhand:ROOT[:SPLIT]."""
+    out: Path = Path("gallery.png")
+    """The sheet: .png or .jpg."""
+    weights: Path | None = None
+    """A weights file; the shipped small model if not given."""
+    count: int = 12
+    """How many pictures."""
+    seed: int = 0
+    """Of the draw."""
+    columns: int = 3
+    """Results in a row."""
+
+
+def gallery(words: list[str]) -> int:
+    """Run `unclasp gallery`."""
+    arguments = parse(GalleryArguments, words, "gallery")
+    if arguments.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UnclaspError(f"--out must end in .png or .jpg, got {arguments.out}")
+    if arguments.columns < 1:
+        raise UnclaspError(f"--columns must be at least 1, got {arguments.columns}")
+    import cv2
+
+    from unclasp.checkpoint import load_model, shipped_weights
+    from unclasp.data import open_dataset
+    from unclasp.files import write_bytes
+    from unclasp.gallery import draw_gallery
+
+    model, config = load_model(arguments.weights or shipped_weights())
+    sheet = draw_gallery(
+        model, open_dataset(arguments.data), image_size=config.model.image_size, count=arguments.count,
+        seed=arguments.seed, columns=arguments.columns,
+    )  # fmt: skip
+    write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, sheet[..., ::-1])[1].tobytes())
+    print(f"gallery: {arguments.out}")
+    return 0

@@ -1,0 +1,96 @@
+"""The gallery draws what the model says, for pictures that nobody chose."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dots import MakeSample
+from unclasp.batch import Prediction, Sample
+from unclasp.cli import main
+from unclasp.data.transforms import make_example, plain_view
+from unclasp.errors import UnclaspError
+from unclasp.gallery import draw_gallery
+
+
+class Dots:
+    """Samples of made-up pictures."""
+
+    def __init__(self, make_sample: MakeSample, count: int) -> None:
+        self.samples = [make_sample(index) for index in range(count)]
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        self.read.append(index)
+        return self.samples[index]
+
+
+class Knows:
+    """Answers with the truth of the crop that it sees, moved by some pixels."""
+
+    def __init__(self, dots: Dots, shift: float) -> None:
+        examples = [make_example(sample, plain_view(sample.box), 64) for sample in dots.samples]
+        self.crops = np.stack([example.image for example in examples]).astype(int)
+        self.poses = np.stack([example.pose_2p5d for example in examples]) + np.float32([shift, 0, 0])
+        self.present = torch.tensor(np.stack([example.hand_type for example in examples])) * 18.0 - 9.0
+
+    def __call__(self, crops: torch.Tensor) -> Prediction:
+        pictures = crops.permute(0, 2, 3, 1).numpy()
+        which = [int(np.abs(self.crops - picture).sum(axis=(1, 2, 3)).argmin()) for picture in pictures]
+        return Prediction(
+            pose_2p5d=torch.from_numpy(self.poses[which]), steps=(), part_logits=torch.zeros(len(which), 33, 16, 16),
+            relations=(), presence=self.present[which], root_depth=None,
+        )  # fmt: skip
+
+
+def halves(sheet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two pictures of the first cell."""
+    return sheet[6:286, 6:286], sheet[6:286, 292:572]
+
+
+def test_a_perfect_model_draws_the_truth_and_another_does_not(make_sample: MakeSample) -> None:
+    dots = Dots(make_sample, 3)
+    left, right = halves(draw_gallery(Knows(dots, 0.0), dots, image_size=64, count=1))
+    assert (np.abs(left.astype(int) - right) > 40).mean() < 0.002
+    left, right = halves(draw_gallery(Knows(dots, 9.0), dots, image_size=64, count=1))
+    assert (np.abs(left.astype(int) - right) > 40).mean() > 0.01
+
+
+def test_the_seed_decides_which(make_sample: MakeSample) -> None:
+    dots = Dots(make_sample, 12)
+    drawn = []
+    for seed in (0, 0, 1):
+        dots.read = []
+        sheet = draw_gallery(Knows(dots, 0.0), dots, image_size=64, count=4, seed=seed, columns=3)
+        drawn.append(sorted(set(dots.read[-4:])))
+        assert sheet.shape == (2 * 312, 3 * 578, 3) and (sheet[320:600, 1200:] == (243, 242, 238)).all()
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_there_must_be_so_many(make_sample: MakeSample, count: int) -> None:
+    dots = Dots(make_sample, 3)
+    with pytest.raises(UnclaspError, match="from 1 to all 3 pictures"):
+        draw_gallery(Knows(dots, 0.0), dots, image_size=64, count=count)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "sheet.png"
+    with pytest.raises(SystemExit) as exit_:
+        main(["gallery", "synthetic:test", "--count", "2", "--columns", "2", "--out", str(out)])
+    assert exit_.value.code == 0 and str(out) in capsys.readouterr().out
+    assert cv2.imread(str(out)).shape == (312, 2 * 578, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [(["--out", "sheet.gif"], "must end in .png or .jpg"), (["--columns", "0"], "at least 1")]
+)
+def test_wrong_use(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["gallery", "synthetic:test", *words])
+    assert exit_.value.code == 2 and told in capsys.readouterr().err
