@@ -237,5 +237,5 @@ def test_stored_predictions_score_like_the_model_that_made_them(
         if value is not None:
             assert value == pytest.approx(ours[name], abs=1e-12)
     assert {name for name, value in theirs.items() if value is None} == {
-        "pixel_accuracy", "hand_pixel_accuracy", "mean_iou",
+        "pixel_accuracy", "hand_pixel_accuracy", "mean_iou", "confident_half_mm", "doubtful_half_mm",
     }  # fmt: skip

@@ -27,6 +27,7 @@ def make_scores(count: int, seed: int = 0) -> list[SampleScore]:
             wrist_offset_error=float(rng.gamma(2.0, 15.0)) if rng.random() < 0.5 else None,
             handedness_correct=bool(rng.random() < 0.8) if rng.random() < 0.9 else None,
             confusion=rng.integers(0, 9, (33, 33)) if rng.random() < 0.7 else None,
+            confidence=rng.random(42) if rng.random() < 0.8 else None,
         )
         for index in range(count)
     ]
@@ -72,6 +73,35 @@ def test_the_rest_agrees_too() -> None:
     told = [s.handedness_correct for s in samples if s.handedness_correct is not None]
     assert scores.handedness_accuracy() == sum(told) / len(told)
     np.testing.assert_array_equal(scores.confusion, sum(s.confusion for s in samples if s.confusion is not None))
+
+
+def test_halves_by_confidence_are_a_sort() -> None:
+    """Confidences on a grid of their own, so that no step holds joints of both halves but by ties."""
+    samples, rng = make_scores(24), np.random.default_rng(1)
+    order = rng.permutation(24 * 42).reshape(24, 42) % 1000
+    samples = [
+        replace(s, valid=np.ones(42, bool), confidence=(row + 0.5) / 1000)
+        for s, row in zip(samples, order, strict=True)
+    ]
+    kept = metrics.WITHOUT_WRISTS
+    pairs = [(s.confidence[j], s.errors[j]) for s in samples for j in np.flatnonzero(kept)]
+    errors = np.array([error for _, error in sorted(pairs, key=lambda pair: -pair[0])])
+    half = len(errors) // 2
+    confident, doubtful = accumulate(samples).halves_by_confidence()
+    assert confident == pytest.approx(errors[:half].mean(), abs=0.05)
+    assert doubtful == pytest.approx(errors[half:].mean(), abs=0.05)
+    assert (confident + doubtful) / 2 == pytest.approx(errors.mean(), abs=1e-9)
+
+
+def test_confidence_that_knows_the_errors_parts_them() -> None:
+    known = [replace(s, confidence=1 / (1 + s.errors)) for s in make_scores(30)]
+    confident, doubtful = accumulate(known).halves_by_confidence()
+    assert confident < 0.5 * doubtful
+    blind = [replace(s, confidence=np.full(42, 0.7)) for s in known]
+    assert len(set(np.round(accumulate(blind).halves_by_confidence(), 9))) == 1
+    assert all(
+        math.isnan(half) for half in accumulate([replace(s, confidence=None) for s in known]).halves_by_confidence()
+    )
 
 
 def test_all_pools_the_samples_and_is_not_the_mean_of_the_columns() -> None:

@@ -199,6 +199,7 @@ def _answers(prediction: Prediction, image_size: int) -> list[Answer]:
     poses = prediction.pose_2p5d.double().cpu().numpy()
     presence = None if prediction.presence is None else prediction.presence.double().sigmoid().cpu().numpy()
     root_depth = None if prediction.root_depth is None else prediction.root_depth.double().cpu().numpy()
+    confidence = None if prediction.confidence is None else prediction.confidence.double().sigmoid().cpu().numpy()
     parts = prediction.part_logits.argmax(dim=1).cpu().numpy()
     return [
         Answer(
@@ -207,6 +208,7 @@ def _answers(prediction: Prediction, image_size: int) -> list[Answer]:
             presence=None if presence is None else presence[index],
             root_depth=None if root_depth is None else float(root_depth[index]),
             parts=parts[index],
+            confidence=None if confidence is None else confidence[index],
         )
         for index, pose in enumerate(poses)
     ]

@@ -36,7 +36,8 @@ class Report:
     """Pictures per bucket."""
     figures: Mapping[str, float | None]
     """Per bucket `mpjpe_BUCKET_mm`, the same with the other average (`mpjpe_BUCKET_sample_average_mm`), `auc_BUCKET`,
-    `plane_BUCKET_px`; then `mrrpe_mm`, `handedness_accuracy`, `pixel_accuracy`, `hand_pixel_accuracy`, `mean_iou`."""
+    `plane_BUCKET_px`; then `mrrpe_mm`, `handedness_accuracy`, `pixel_accuracy`, `hand_pixel_accuracy`, `mean_iou`,
+    `confident_half_mm`, `doubtful_half_mm`."""
     joint_errors: Mapping[str, float | None]
     """Mean error of each of the 42 joints in mm over both buckets, by the joint's name."""
     pck: Mapping[Bucket, tuple[float, ...] | None]
@@ -143,6 +144,7 @@ class Report:
         overall = (
             ("MRRPE mm", "mrrpe_mm", 2), ("Handedness", "handedness_accuracy", 4), ("All pixels", "pixel_accuracy", 4),
             ("Hand pixels", "hand_pixel_accuracy", 4), ("Mean IoU of parts", "mean_iou", 4),
+            ("Confident half mm", "confident_half_mm", 2), ("Doubtful half mm", "doubtful_half_mm", 2),
         )  # fmt: skip
         single, two, both = (str(self.samples[bucket]) for bucket in BUCKETS)
         rows = [("pictures", single, two, both)]
@@ -166,6 +168,7 @@ def _figures(scores: Scores, protocol: Protocol) -> dict[str, float | None]:
     figures["pixel_accuracy"] = metrics.pixel_accuracy(scores.confusion)
     figures["hand_pixel_accuracy"] = metrics.hand_pixel_accuracy(scores.confusion)
     figures["mean_iou"] = metrics.mean_iou(scores.confusion)
+    figures["confident_half_mm"], figures["doubtful_half_mm"] = scores.halves_by_confidence(root=root)
     return {name: _known(value) for name, value in figures.items()}
 
 

@@ -18,6 +18,7 @@ BUCKETS: Final[tuple[Bucket, ...]] = ("single", "two", "all")
 """One hand present; both present (however many joints are valid); both pooled, which is not the mean of the two."""
 WORST_KEPT: Final = 100
 """How many of the worst samples an accumulator remembers."""
+_CONFIDENCE_BINS: Final = 1000
 
 _FRACTION_BITS: Final = 40
 _LARGEST: Final = 2.0**900
@@ -44,6 +45,8 @@ class SampleScore:
     """Only where the label can be trusted."""
     confusion: Counts | None = None
     """(33, 33) pixels by true and by predicted part class, `metrics.confusion_matrix`."""
+    confidence: Doubles | None = None
+    """(42,) 0 to 1, how sure the model is of each joint."""
 
     @property
     def mean_error(self) -> float:
@@ -85,6 +88,9 @@ class Scores:
     handedness_right: int = 0
     handedness_seen: int = 0
     confusion: Counts = field(default_factory=lambda: np.zeros((NUM_PARTS, NUM_PARTS), dtype=np.int64))
+    confident_joints: Counts = field(default_factory=lambda: np.zeros((_CONFIDENCE_BINS, NUM_JOINTS), dtype=np.int64))
+    """By confidence, in steps of a thousandth."""
+    confident_sums: _Integers = field(default_factory=lambda: _integers(_CONFIDENCE_BINS, NUM_JOINTS))
     worst: tuple[tuple[str, float], ...] = ()
     """Up to `WORST_KEPT` (name, mean error in mm), the worst first."""
 
@@ -115,6 +121,10 @@ class Scores:
             self.handedness_seen += 1
         if score.confusion is not None:
             self.confusion += score.confusion
+        if score.confidence is not None:
+            steps = np.clip(score.confidence[valid] * _CONFIDENCE_BINS, 0, _CONFIDENCE_BINS - 1).astype(np.int64)
+            np.add.at(self.confident_joints, (steps, valid.nonzero()[0]), 1)
+            np.add.at(self.confident_sums, (steps, valid.nonzero()[0]), _exact(errors[valid]))
         if valid.any() and (len(self.worst) < WORST_KEPT or score.mean_error >= self.worst[-1][1]):
             self.worst = _worst((*self.worst, (score.name, score.mean_error)))
 
@@ -132,6 +142,8 @@ class Scores:
             handedness_right=self.handedness_right + other.handedness_right,
             handedness_seen=self.handedness_seen + other.handedness_seen,
             confusion=self.confusion + other.confusion,
+            confident_joints=self.confident_joints + other.confident_joints,
+            confident_sums=self.confident_sums + other.confident_sums,
             worst=_worst((*self.worst, *other.worst)),
         )
 
@@ -163,6 +175,22 @@ class Scores:
     def pck_curve(self, bucket: Bucket, *, wrists: bool = False, root: Root = "wrist") -> Doubles:
         """Return `metrics.pck_curve` at `metrics.PCK_THRESHOLDS`, with or without the joints of alignment."""
         return metrics.pck_from_counts(self.pck[_rows(bucket)].sum(axis=0)[_kept(wrists, root)])
+
+    def halves_by_confidence(self, *, root: Root = "wrist") -> tuple[float, float]:
+        """Return the mean error in mm of the more confident half of the joints and that of the rest; NaN if not told.
+
+        The joints that hands were aligned by, whose error is 0, are left out. Where the half falls within a step of
+        confidence, joints of that step go to either side with the step's mean error.
+        """
+        kept = metrics.WITHOUT_ROOTS[root]
+        joints = self.confident_joints[::-1, kept].sum(axis=1)
+        sums = _inexact(cast(_Integers, self.confident_sums[::-1, kept].sum(axis=1)))
+        half = joints.sum() / 2
+        taken = np.clip(half - (np.cumsum(joints) - joints), 0, joints)
+        share = np.divide(taken, joints, out=np.zeros(len(joints)), where=joints > 0)
+        confident = float((sums * share).sum())
+        means = _means(np.array([confident, float(sums.sum()) - confident]), np.array([half, half]))
+        return float(means[0]), float(means[1])
 
     def mrrpe(self) -> float:
         """Return `metrics.mrrpe` in mm; NaN if no sample told it."""

@@ -93,6 +93,8 @@ class Answer:
     """mm, depth of the left wrist minus that of the right wrist."""
     parts: npt.NDArray[np.integer] | None = None
     """(h, w) part classes."""
+    confidence: Array | None = None
+    """(42,) 0 to 1, how sure the model is of each joint."""
 
 
 def crop_box(sample: Sample, protocol: Protocol, external: External) -> Array:
@@ -136,6 +138,7 @@ def score(answer: Answer, truth: Truth, protocol: Protocol, external: External) 
         wrist_offset_error=offset,
         handedness_correct=_handedness_correct(answer, truth),
         confusion=_confusion(answer, truth),
+        confidence=None if answer.confidence is None else answer.confidence.astype(np.float64),
     )
 
 
