@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import BoolArray, ByteArray, Sample
+from unclasp.canvas import INK, PAPER
 from unclasp.data import Dataset
 from unclasp.data.lookup import names_of
 from unclasp.data.transforms import crop_image, make_example, plain_view, view_matrix
@@ -22,8 +23,6 @@ _CELL: Final = 280
 """Side of each of the two pictures of a result in px."""
 _CAPTION: Final = 26
 _GAP: Final = 6
-_PAPER: Final = (243, 242, 238)
-_INK: Final = (52, 50, 48)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def draw_gallery(
         present = np.array([True, True]) if answer.presence is None else np.asarray(answer.presence) >= 0.5
         cells.append(_cell(some[index], answer.pose_2p5d, present, image_size, errors.get(name)))
     columns = min(columns, len(cells))
-    cells += [np.full_like(cells[0], _PAPER)] * (-len(cells) % columns)
+    cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
     rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
     return np.concatenate(rows, axis=0)
 
@@ -100,13 +99,13 @@ def _cell(
     predicted[:, :2] = geometry.apply_affine(cell_from_answer, predicted[:, :2])
     seen = np.array([sample.valid[part].any() for part in HAND_SLICES])
     whole = np.where(sample.valid[:, None], true_pose, np.nan)
-    cell = np.full((_CELL + _CAPTION + _GAP, 2 * _CELL + 3 * _GAP, 3), _PAPER, dtype=np.uint8)
+    cell = np.full((_CELL + _CAPTION + _GAP, 2 * _CELL + 3 * _GAP, 3), PAPER, dtype=np.uint8)
     for column, (pose, shown) in enumerate(((predicted, present), (whole, seen & truth.hand_type))):
         left = _GAP + column * (_CELL + _GAP)
         cell[_GAP : _GAP + _CELL, left : left + _CELL] = draw_skeletons(crop.image, _hands(pose, shown))
     told = f"{sample.name}" if error is None else f"{error:.0f} mm   {sample.name}"
     place = (_GAP + 2, _CELL + _GAP + 18)
-    cv2.putText(cell, told, place, cv2.FONT_HERSHEY_DUPLEX, 0.45, _INK, 1, cv2.LINE_AA)
+    cv2.putText(cell, told, place, cv2.FONT_HERSHEY_DUPLEX, 0.45, INK, 1, cv2.LINE_AA)
     return cell
 
 

@@ -11,35 +11,23 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, Floats, Image, lay, lay_card, mix
 from unclasp.errors import ImageError
 from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
-
-Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating]
-Colour = tuple[float, float, float]
-Box = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in pixels."""
 
 SIDE_VIEW_DEGREES: Final = 70.0
 """The side view is the front view after the hands have turned this far about the vertical."""
 
 _HEIGHT, _MAX_WIDTH = 640, 1140
-_MARGIN, _GUTTER, _LEGEND, _RADIUS = 28, 18, 32, 12
+_MARGIN, _GUTTER, _LEGEND = 28, 18, 32
 _CARD_WIDTHS: Final = {1: 420, 2: 320}
 """Width of a column of cards by the number of columns."""
 _CARD_INSET: Final = (34, 38)
 """Free space inside a card at the left and right, and above and below."""
-_PAPER: Final = (243, 242, 238)
-_CARD: Final = (253, 252, 250)
-_EDGE: Final = (226, 224, 218)
 _GRID: Final = (239, 237, 232)
-_MUTED: Final = (146, 143, 136)
-_INK: Final = (52, 50, 48)
 _OUTLINE: Final = (24, 22, 28)
 _WHITE: Final = (255, 255, 255)
-_SHIFT, _FARTHEST = 5, 1 << 17
 _BONE_MM, _LEAST_DEPTH_MM, _MAX_PIXELS_PER_MM = 6.5, 60.0, 1.8
 _VIEWS: Final = {"front": 0.0, "side": SIDE_VIEW_DEGREES}
 
@@ -73,7 +61,7 @@ class _Pen(NamedTuple):
         """Return width, fill and outline of a bone of a colour at a depth."""
         away = min(max((depth - self.near) / (self.far - self.near), 0.0), 1.0)
         width = self.width * (1.0 - 0.4 * away)
-        return width, _mix(colour, _CARD, 0.45 * away), _mix(_mix(colour, _OUTLINE, self.darkness), _CARD, 0.55 * away)
+        return width, mix(colour, CARD, 0.45 * away), mix(mix(colour, _OUTLINE, self.darkness), CARD, 0.55 * away)
 
 
 class _Bone(NamedTuple):
@@ -85,51 +73,6 @@ class _Bone(NamedTuple):
     colours: tuple[Colour, Colour]
     """Of the bone with its joint, and of the parent."""
     pen: _Pen
-
-
-class _Canvas:
-    """A picture in the making, `factor` times as wide and as high as what comes out of it."""
-
-    def __init__(self, image: Image, factor: int) -> None:
-        self.factor = factor
-        self.samples = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
-
-    def finished(self) -> Image:
-        """Return the picture; where nothing was drawn it is the one that came, to the bit."""
-        if self.factor == 1:
-            return self.samples
-        height, width = (side // self.factor for side in self.samples.shape[:2])
-        return np.asarray(cv2.resize(self.samples, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-    def line(self, start: Floats, end: Floats, width: float, colour: Colour) -> None:
-        """Draw a line with round ends."""
-        thickness = max(1, round(width * self.factor))
-        cv2.line(self.samples, self._fixed(start), self._fixed(end), colour, thickness, cv2.LINE_AA, _SHIFT)
-
-    def disc(self, centre: Floats, radius: float, colour: Colour) -> None:
-        """Draw a filled disc."""
-        fixed_radius = round(radius * self.factor * (1 << _SHIFT))
-        cv2.circle(self.samples, self._fixed(centre), fixed_radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
-
-    def text(
-        self, words: str, x: float, y: float, *, colour: Colour = _MUTED, size: float = 0.42, align: float = 0.0
-    ) -> float:
-        """Write words on the base line y and return their width; `align` of them, 0 to 1, are left of x."""
-        scale, font = size * self.factor, cv2.FONT_HERSHEY_DUPLEX
-        width = float(cv2.getTextSize(words, font, scale, 1)[0][0]) / self.factor
-        corner = round((x - align * width) * self.factor), round(y * self.factor)
-        cv2.putText(self.samples, words, corner, font, scale, colour, 1, cv2.LINE_AA)
-        return width
-
-    def caption(self, words: str, x: float, y: float, *, align: float = 0.0) -> None:
-        """Write words on a card, free of its grid."""
-        left = x - align * (width := self.text(words, x, y, align=align))
-        self.line(np.array([left, y - 5]), np.array([left + width, y - 5]), 18.0, _CARD)
-        self.text(words, x, y, align=align)
-
-    def _fixed(self, point: Floats) -> tuple[int, int]:
-        x, y = np.clip((np.asarray(point, dtype=np.float64) + 0.5) * self.factor - 0.5, -_FARTHEST, _FARTHEST)
-        return round(float(x) * (1 << _SHIFT)), round(float(y) * (1 << _SHIFT))
 
 
 def draw_skeletons(
@@ -150,7 +93,7 @@ def draw_skeletons(
     """
     image = _as_rgb(image)
     longest = max(image.shape[:2])
-    canvas = _Canvas(image, samples or (4 if longest <= 512 else 2 if longest <= 2000 else 1))
+    canvas = Canvas(image, samples or (4 if longest <= 512 else 2 if longest <= 2000 else 1))
     bones: list[_Bone] = []
     for hand in _drawable(hands):
         width = min(max(0.062 * _palm_width(hand.joints_2d), 0.0025 * longest, 1.0), max(0.011 * longest, 1.0))
@@ -177,14 +120,14 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | 
     card_width = _CARD_WIDTHS.get(len(columns), min(_CARD_WIDTHS.values()))
     (height, width), left = picture.shape[:2], _MARGIN + picture.shape[1] + _GUTTER
     right = left + len(columns) * (card_width + _GUTTER) - _GUTTER
-    page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), _PAPER, dtype=np.uint8)
+    page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), PAPER, dtype=np.uint8)
     top = _MARGIN + (_HEIGHT - height) // 2
     overlay = draw_skeletons(picture, moved, root_offset=root_offset)
-    _lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
+    lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
     if hands:
         return _with_columns(page, columns, left=left, card_width=card_width, root_offset=root_offset)
-    _lay_card(page, (left, _MARGIN, right, _MARGIN + _HEIGHT))
-    canvas = _Canvas(page, 2)
+    lay_card(page, (left, _MARGIN, right, _MARGIN + _HEIGHT))
+    canvas = Canvas(page, 2)
     canvas.text("no hand found", (left + right) / 2, _MARGIN + _HEIGHT / 2, size=0.55, align=0.5)
     return canvas.finished()
 
@@ -212,8 +155,8 @@ def _with_columns(page: Image, columns: Columns, *, left: int, card_width: int, 
     room = np.array([card_width, height]) - 2 * np.array(_CARD_INSET)
     scale = min(_MAX_PIXELS_PER_MM, float((room / np.maximum(extents, 1.0)).min()))
     for box in [box for pair in boxes for box in pair]:
-        _lay_card(page, box)
-    canvas = _Canvas(page, 2)
+        lay_card(page, box)
+    canvas = Canvas(page, 2)
     for column, pair, x, places in zip(columns, views, lefts, boxes, strict=True):
         _draw_legend(canvas, column, x, _MARGIN)
         for name, joints, box in zip(_VIEWS, pair, places, strict=True):
@@ -221,7 +164,7 @@ def _with_columns(page: Image, columns: Columns, *, left: int, card_width: int, 
     return canvas.finished()
 
 
-def _draw_view(canvas: _Canvas, box: Box, hands: Sequence[tuple[Side, Floats]], name: str, scale: float) -> None:
+def _draw_view(canvas: Canvas, box: Box, hands: Sequence[tuple[Side, Floats]], name: str, scale: float) -> None:
     """Draw joints (21, 3) in mm of hands, turned already, on a card: orthographically, at `scale` pixels per mm."""
     joints = np.concatenate([of_hand for _, of_hand in hands])
     low, high = joints.min(axis=0), joints.max(axis=0)
@@ -237,7 +180,7 @@ def _draw_view(canvas: _Canvas, box: Box, hands: Sequence[tuple[Side, Floats]], 
     _draw_bones(canvas, [bone for of_hand in bones for bone in of_hand])
 
 
-def _draw_grid(canvas: _Canvas, box: Box, origin: Floats, scale: float) -> int:
+def _draw_grid(canvas: Canvas, box: Box, origin: Floats, scale: float) -> int:
     """Draw grid lines through the origin (2,) px; return their distance in mm."""
     step = next((mm for mm in (20, 50, 100, 200) if mm * scale >= 20), math.ceil(20 / scale))
     corners = np.array([[box[0] + 1.0, box[1] + 1.0], [box[2] - 2.0, box[3] - 2.0]])
@@ -250,26 +193,26 @@ def _draw_grid(canvas: _Canvas, box: Box, origin: Floats, scale: float) -> int:
     return step
 
 
-def _draw_axes(canvas: _Canvas, origin: Floats, degrees: float) -> None:
+def _draw_axes(canvas: Canvas, origin: Floats, degrees: float) -> None:
     """Draw and name the camera's axes as they lie in the view, except the one that points nearly at the viewer."""
     for name, axis in zip("xyz", turn_about_vertical(np.eye(3), degrees)[:, :2] * 20.0, strict=True):
         if np.linalg.norm(axis) > 12:
-            canvas.line(origin, origin + axis, 1.5, _MUTED)
+            canvas.line(origin, origin + axis, 1.5, MUTED)
             x, y = origin + axis * 1.4
             canvas.text(name, x, y + 3, size=0.38, align=0.5)
 
 
-def _draw_legend(canvas: _Canvas, hands: Sequence[HandView], x: float, y: float) -> None:
+def _draw_legend(canvas: Canvas, hands: Sequence[HandView], x: float, y: float) -> None:
     """Name the hands of a column, each behind the colours of its fingers from thumb to pinky."""
     for hand in hands:
         for colour in _finger_colours(hand.side):
             canvas.disc(np.array([x + 5, y + 11]), 4.5, colour)
             x += 11
-        x += 8 + canvas.text(f"{hand.side} hand", x + 8, y + 16, colour=_INK, size=0.5)
+        x += 8 + canvas.text(f"{hand.side} hand", x + 8, y + 16, colour=INK, size=0.5)
         x += 7 + canvas.text(f"{hand.score:.2f}", x + 7, y + 16, size=0.5) + 26
 
 
-def _draw_bones(canvas: _Canvas, bones: Sequence[_Bone]) -> None:
+def _draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:
     """Draw bones from far to near, each with its two joints, over a dark outline."""
     for bone in sorted(bones, key=lambda bone: -bone.depth):
         styles = [bone.pen.at(bone.depth, colour) for colour in bone.colours]
@@ -280,7 +223,7 @@ def _draw_bones(canvas: _Canvas, bones: Sequence[_Bone]) -> None:
         for end, (_, joint_fill, joint_outline) in zip(bone.ends, styles, strict=True):
             canvas.disc(end, 0.78 * width + edge, joint_outline)
             canvas.disc(end, 0.78 * width, joint_fill)
-            canvas.disc(end, 0.36 * width, _mix(joint_fill, _WHITE, 0.75))
+            canvas.disc(end, 0.36 * width, mix(joint_fill, _WHITE, 0.75))
 
 
 def _bones(side: Side, points: Floats, depths: Floats, pen: _Pen) -> list[_Bone]:
@@ -329,25 +272,3 @@ def _as_rgb(image: Image) -> Image:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ImageError(f"expected a uint8 picture (H, W, 3), got {image.dtype} {image.shape}: convert it to RGB")
     return image
-
-
-def _lay_card(page: Image, box: Box) -> None:
-    """Lay a light card with a hair line around it."""
-    _lay(page, _EDGE, box)
-    _lay(page, _CARD, box, inset=1.0)
-
-
-def _lay(page: Image, content: Image | Colour, box: Box, *, inset: float = 0.0) -> None:
-    """Lay a picture or a plain colour over a box with round corners, `inset` px inside its edges; in place."""
-    size = box[2] - box[0], box[3] - box[1]
-    radius = min(_RADIUS, min(size) / 8)
-    away = [np.abs(np.arange(side) + 0.5 - side / 2) - (side / 2 - radius) for side in size]
-    x, y = np.maximum(away[0], 0)[None, :], np.maximum(away[1], 0)[:, None]
-    mask = np.clip(radius - inset + 0.5 - np.hypot(x, y), 0.0, 1.0)[..., None]
-    region = page[box[1] : box[3], box[0] : box[2]]
-    region[:] = np.rint(region + (np.asarray(content, dtype=np.float32) - region) * mask)
-
-
-def _mix(colour: Colour, other: Colour, share: float) -> Colour:
-    r, g, b = (a + (z - a) * share for a, z in zip(colour, other, strict=True))
-    return r, g, b

@@ -1,0 +1,92 @@
+"""What drawings are made on: a canvas of several samples per pixel, light cards, and the colours of both.
+
+Positions and sizes are pixels of the finished picture, pixel centres at integers; colours are RGB.
+"""
+
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.floating]
+Colour = tuple[float, float, float]
+Box = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in pixels."""
+
+PAPER: Final = (243, 242, 238)
+CARD: Final = (253, 252, 250)
+MUTED: Final = (146, 143, 136)
+INK: Final = (52, 50, 48)
+_EDGE: Final = (226, 224, 218)
+_RADIUS: Final = 12
+_SHIFT, _FARTHEST = 5, 1 << 17
+
+
+class Canvas:
+    """A picture in the making, `factor` times as wide and as high as what comes out of it."""
+
+    def __init__(self, image: Image, factor: int) -> None:
+        self.factor = factor
+        self.samples = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
+
+    def finished(self) -> Image:
+        """Return the picture; where nothing was drawn it is the one that came, to the bit."""
+        if self.factor == 1:
+            return self.samples
+        height, width = (side // self.factor for side in self.samples.shape[:2])
+        return np.asarray(cv2.resize(self.samples, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+    def line(self, start: Floats, end: Floats, width: float, colour: Colour) -> None:
+        """Draw a line with round ends."""
+        thickness = max(1, round(width * self.factor))
+        cv2.line(self.samples, self._fixed(start), self._fixed(end), colour, thickness, cv2.LINE_AA, _SHIFT)
+
+    def disc(self, centre: Floats, radius: float, colour: Colour) -> None:
+        """Draw a filled disc."""
+        fixed_radius = round(radius * self.factor * (1 << _SHIFT))
+        cv2.circle(self.samples, self._fixed(centre), fixed_radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+    def text(
+        self, words: str, x: float, y: float, *, colour: Colour = MUTED, size: float = 0.42, align: float = 0.0
+    ) -> float:
+        """Write words on the base line y and return their width; `align` of them, 0 to 1, are left of x."""
+        scale, font = size * self.factor, cv2.FONT_HERSHEY_DUPLEX
+        width = float(cv2.getTextSize(words, font, scale, 1)[0][0]) / self.factor
+        corner = round((x - align * width) * self.factor), round(y * self.factor)
+        cv2.putText(self.samples, words, corner, font, scale, colour, 1, cv2.LINE_AA)
+        return width
+
+    def caption(self, words: str, x: float, y: float, *, align: float = 0.0) -> None:
+        """Write words on a card, free of its grid."""
+        left = x - align * (width := self.text(words, x, y, align=align))
+        self.line(np.array([left, y - 5]), np.array([left + width, y - 5]), 18.0, CARD)
+        self.text(words, x, y, align=align)
+
+    def _fixed(self, point: Floats) -> tuple[int, int]:
+        x, y = np.clip((np.asarray(point, dtype=np.float64) + 0.5) * self.factor - 0.5, -_FARTHEST, _FARTHEST)
+        return round(float(x) * (1 << _SHIFT)), round(float(y) * (1 << _SHIFT))
+
+
+def lay_card(page: Image, box: Box) -> None:
+    """Lay a light card with a hair line around it."""
+    lay(page, _EDGE, box)
+    lay(page, CARD, box, inset=1.0)
+
+
+def lay(page: Image, content: Image | Colour, box: Box, *, inset: float = 0.0) -> None:
+    """Lay a picture or a plain colour over a box with round corners, `inset` px inside its edges; in place."""
+    size = box[2] - box[0], box[3] - box[1]
+    radius = min(_RADIUS, min(size) / 8)
+    away = [np.abs(np.arange(side) + 0.5 - side / 2) - (side / 2 - radius) for side in size]
+    x, y = np.maximum(away[0], 0)[None, :], np.maximum(away[1], 0)[:, None]
+    mask = np.clip(radius - inset + 0.5 - np.hypot(x, y), 0.0, 1.0)[..., None]
+    region = page[box[1] : box[3], box[0] : box[2]]
+    region[:] = np.rint(region + (np.asarray(content, dtype=np.float32) - region) * mask)
+
+
+def mix(colour: Colour, other: Colour, share: float) -> Colour:
+    """Return a colour with a share of another in it."""
+    r, g, b = (a + (z - a) * share for a, z in zip(colour, other, strict=True))
+    return r, g, b
