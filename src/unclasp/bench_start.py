@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -54,7 +55,7 @@ def start_speed(
         marks = [start, *_run(_PREDICT, given)]
         began, imported = _run(_IMPORT.format(engine=engine))
         if repeat >= 0:
-            stages = [b - a for a, b in zip(marks, marks[1:], strict=False)]
+            stages = [b - a for a, b in pairwise(marks)]
             rows.append((*stages[:4], marks[4] - start, stages[4]))
             imports.append(imported - began)
     *stages, whole, second = (median(column) for column in zip(*rows, strict=True))

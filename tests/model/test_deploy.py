@@ -1,6 +1,7 @@
 """The optimised network is the plain one: same outputs, fewer operations."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import pytest
 import torch
@@ -66,27 +67,40 @@ def tensors(prediction: Prediction) -> Iterator[tuple[str, Tensor]]:
             yield name, value
 
 
-def assert_same(plain: DFL, lean: DFL, image: Tensor) -> None:
+def assert_same(model: DFL, image: Tensor) -> None:
+    """In double precision the optimised network is the plain one; in single, both differ from it by rounding alone.
+
+    One part in 2^23 of the 400 mm that a depth spans is 5e-5 mm, so that 1e-4 is asked for where the plain network
+    keeps to half of that itself.
+    """
+    exact = deepcopy(model).double()
+    lean, single = optimise(exact), optimise(model)
+    assert {parameter.dtype for parameter in lean.parameters()} == {torch.float64}
     with torch.inference_mode():
-        expected, got = dict(tensors(plain(image))), dict(tensors(lean(image)))
-    assert expected.keys() == got.keys()
+        expected, got = dict(tensors(exact(image))), dict(tensors(lean(image)))
+        plain, rounded = dict(tensors(model(image))), dict(tensors(single(image)))
+    assert expected.keys() == got.keys() == rounded.keys()
     for name, value in expected.items():
-        assert got[name].shape == value.shape, name
-        torch.testing.assert_close(
-            got[name], value, rtol=1e-5, atol=1e-4, msg=lambda told, name=name: f"{name}: {told}"
-        )
+        assert got[name].shape == value.shape and rounded[name].dtype == torch.float32, name
+        assert (got[name] - value).abs().max() <= 1e-9 * max(1, value.abs().max()), name
+        apart, own = (float((each - plain[name]).abs().max()) for each in (rounded[name], value))
+        assert apart < max(1e-4, 4 * own), f"{name}: {apart} apart, the plain network's own rounding is {own}"
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_outputs_are_those_of_the_plain_network(name: str) -> None:
-    model = built(CONFIGS[name])
-    assert_same(model, optimise(model), crops(3, 64))
+    assert_same(built(CONFIGS[name]), crops(3, 64))
+
+
+def test_the_paper_s_model_is_the_same() -> None:
+    torch.manual_seed(0)
+    assert_same(build(paper().model).eval(), crops(1, 256))
 
 
 @pytest.mark.parametrize("count", [1, 3, 16])
 def test_the_shipped_model_is_the_same_for_every_batch_size(count: int) -> None:
     model, config = load_model()
-    assert_same(model, optimise(model), crops(count, config.model.image_size))
+    assert_same(model, crops(count, config.model.image_size))
 
 
 def test_poses_depend_on_what_is_compared() -> None:

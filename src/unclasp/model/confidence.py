@@ -48,14 +48,19 @@ def evidence(
     """
     signs = []
     for logits in relations:
-        mean, spread = _moments(logits.float())
+        mean, spread = _moments(_single(logits))
         signs += [spread, (mean - plane).norm(dim=-1)]
-    signs += [(step.float() - plane).norm(dim=-1) for step in steps]
-    signs += _parts_at(plane, part_logits.float())
-    hands = plane.new_zeros(len(plane), 2) if presence is None else presence.float()
+    signs += [(_single(step) - plane).norm(dim=-1) for step in steps]
+    signs += _parts_at(plane, _single(part_logits))
+    hands = plane.new_zeros(len(plane), 2) if presence is None else _single(presence)
     own = torch.repeat_interleave(hands, NUM_JOINTS // 2, dim=1)
     signs += [own, own.roll(NUM_JOINTS // 2, dims=1)]
     return torch.stack(signs, dim=-1)
+
+
+def _single(values: Tensor) -> Tensor:
+    """Return values in single precision, or double if they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +79,9 @@ def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
 def _parts_at(plane: Tensor, part_logits: Tensor) -> list[Tensor]:
     """Return four (B, N): how likely the joint's own parts, its hand, the other hand and the background are there."""
     probabilities = part_logits.softmax(dim=1)
-    sampled = functional.grid_sample(probabilities, 2 * plane.unsqueeze(2) - 1, align_corners=False)
+    sampled = functional.grid_sample(
+        probabilities, (2 * plane.unsqueeze(2) - 1).to(probabilities.dtype), align_corners=False
+    )
     at_joint = sampled.squeeze(-1).transpose(1, 2)  # (B, N, 33)
     own = (at_joint * _ADJACENT.to(at_joint)).sum(dim=-1)
     hand = (at_joint * _SAME_HAND.to(at_joint)).sum(dim=-1)

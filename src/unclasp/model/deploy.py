@@ -1,6 +1,7 @@
 """The same function at a lower cost: `optimise` rewrites a `DFL` for prediction.
 
-Only the order of sums changes, so that outputs agree with the plain network's up to rounding:
+Only the order of sums changes, so that outputs agree with the plain network's up to rounding; of a network in double
+precision, which is optimised in double precision, to 1e-9 px and mm:
 
 - Batch normalisation becomes part of the convolution before it.
 - Position features depend on the grid alone: what relations and updates make of them are constants.
@@ -117,7 +118,7 @@ class ConstantPositions(nn.Module):
     def __init__(self, positions: Sequence[Tensor]) -> None:
         super().__init__()
         for index, position in enumerate(positions):
-            self.register_buffer(f"level{index}", position.float()[None])
+            self.register_buffer(f"level{index}", position[None])
         self.count = len(positions)
 
     def forward(self) -> list[Tensor]:
@@ -131,7 +132,12 @@ def optimise(model: DFL) -> DFL:
 
     Decoders with several heads, and those of Table 1's baselines, keep their form; their positions become constants.
     """
-    copy = deepcopy(model).eval().requires_grad_(False)
+    precision = next(model.parameters()).dtype
+    # Folded in double precision, so that each value is rounded once.
+    return _rewritten(deepcopy(model).eval().requires_grad_(False)).to(precision)
+
+
+def _rewritten(copy: DFL) -> DFL:
     fold_batch_norms(copy)
     encoder, decoder = copy.encoder, copy.decoder
     if encoder.positions is None:

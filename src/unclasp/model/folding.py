@@ -46,7 +46,7 @@ def _with_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
 
 
 def convolution(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Conv2d:
-    """Return a convolution with these values, in single precision."""
+    """Return a convolution with these values."""
     outputs, inputs, kernel, _ = weight.shape
     with torch.device("meta"):
         conv = nn.Conv2d(inputs * groups, outputs, kernel, stride, padding, groups=groups)
@@ -55,7 +55,7 @@ def convolution(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0,
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """Return a linear layer with these values, in single precision."""
+    """Return a linear layer with these values."""
     with torch.device("meta"):
         layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight, layer.bias = _constant(weight), _constant(bias)
@@ -76,4 +76,4 @@ def bias_of(layer: nn.Conv2d | nn.Linear) -> Tensor:
 
 
 def _constant(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values.float().contiguous(), requires_grad=False)
+    return nn.Parameter(values.contiguous(), requires_grad=False)

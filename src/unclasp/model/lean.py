@@ -176,14 +176,14 @@ class JointImage(nn.Module):
             )
         if "position" in self.related:
             query = _query(cast(Similarity, layer.similarity["position"]), layer.scale)
-            self.register_buffer("keys", (query.weight.double().T @ positions.T).float())
-            self.register_buffer("key_bias", (bias_of(query) @ positions.T).float())
+            self.register_buffer("keys", query.weight.T @ positions.T)
+            self.register_buffer("key_bias", bias_of(query) @ positions.T)
         if "appearance" in self.updated:
             self.value = _value(cast(Update, layer.update["appearance"]))
         if "position" in self.updated:
             value = _value(cast(Update, layer.update["position"]))
             # The rows of a relation sum to 1, so that the bias can be part of every value.
-            self.register_buffer("values", (positions @ value.weight.double().T + bias_of(value)).float())
+            self.register_buffer("values", positions @ value.weight.T + bias_of(value))
 
     def forward(self, joints: Features, level: Level) -> tuple[Features, Tensor]:
         """Return the updated joints and the logits (B, N, L)."""
@@ -222,9 +222,9 @@ class Start(nn.Module):
         self.residual = initialise.residual
         self.reads_appearance = self.appearance.shape[1] > 0
         self.scale = (self.appearance.shape[1] + self.position.shape[1]) ** -0.5
-        self.register_buffer("positions", positions.float()[None])
+        self.register_buffer("positions", positions[None])
         by_position = self.scale * self.position.double() @ positions.T[: self.position.shape[1]]
-        self.register_buffer("logits", by_position.float()[None])
+        self.register_buffer("logits", by_position[None])
 
     def forward(self, level: Level) -> tuple[Features, Tensor]:
         """Return the joints and the logits (B, N, L)."""
