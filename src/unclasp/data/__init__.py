@@ -1,10 +1,13 @@
 """Data sets: map-style collections of `Sample`s, opened by name."""
 
+import logging
 from pathlib import Path
 from typing import Any, Protocol
 
 from unclasp.batch import Sample
 from unclasp.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 
 class Dataset(Protocol):
@@ -19,9 +22,10 @@ def open_dataset(name: str) -> Dataset:
 
     Args:
         name: `synthetic:SPLIT` (train, val or test; rendered as it is read), or `interhand:ROOT[:SPLIT]` for a
-            folder in InterHand2.6M's layout, the real one or one of `unclasp synth write`; train if not given. The
-            options of `InterHand` may follow: interhand:ROOT:test,subset=human,hands=interacting,fps=5,filtered.
-            `hic:ROOT` and `rgb2hands:ROOT` are for evaluation, with the options of `HIC` and `RGB2Hands`.
+            folder in InterHand2.6M's layout, the real one or one of `unclasp synth write`; if no split is given,
+            train, or the only one that there is. The options of `InterHand` may follow:
+            interhand:ROOT:test,subset=human,hands=interacting,fps=5,filtered,parts=none. `hic:ROOT` and
+            `rgb2hands:ROOT` are for evaluation, with the options of `HIC` and `RGB2Hands`.
 
     Raises:
         DataError: The name is not of this form, or what it names is not there.
@@ -36,7 +40,7 @@ def open_dataset(name: str) -> Dataset:
         root, separator, split = rest.rpartition(":")
         if separator and split in ("train", "val", "test"):
             return InterHand(Path(root), split, **options)
-        return InterHand(Path(rest), **options)
+        return InterHand(Path(rest), _split_of(Path(rest)), **options)
     if kind == "hic" and rest:
         from unclasp.data.hic import HIC
 
@@ -50,13 +54,24 @@ def open_dataset(name: str) -> Dataset:
     )
 
 
+def _split_of(root: Path) -> str:
+    """Return train, or the only split that a folder has."""
+    from unclasp.data.layout import splits_in
+
+    splits = splits_in(root)
+    if len(splits) != 1 or "train" in splits:
+        return "train"
+    _log.warning("%s has no split but %s, which is taken", root, splits[0])
+    return splits[0]
+
+
 def _options(name: str) -> tuple[str, dict[str, Any]]:
     """Split the options off the end of a name; a folder may have commas in its own."""
     options: dict[str, Any] = {}
     while True:
         rest, comma, option = name.rpartition(",")
         key, _, value = option.partition("=")
-        if not comma or key not in ("subset", "hands", "fps", "filtered"):
+        if not comma or key not in ("subset", "hands", "fps", "filtered", "parts"):
             return name, options
         if key == "fps" and not value.isdecimal():
             raise DataError(f"fps must be 5 or 30, the releases that there are, got {value!r}")

@@ -20,7 +20,8 @@ from unclasp.data.entries import annotation_entries
 from unclasp.data.filtered import filtered_rows
 from unclasp.data.index import Index, open_index
 from unclasp.data.layout import FILES, Subset, annotation_path, find_layout, parts_path
-from unclasp.data.pictures import read_parts, read_rgb
+from unclasp.data.part_masks import open_part_masks
+from unclasp.data.pictures import read_rgb
 from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS
 
@@ -56,6 +57,7 @@ class InterHand:
         filtered: The set that IntagHand introduced and DIR and the dagger rows of the paper's tables use: two hands,
             `hand_type_valid`, a MANO fit for both, and a mean pixel of at least 10. The pictures have to be read for
             that; the outcome is kept beside the index.
+        parts: Where the part masks are: see `part_masks.open_part_masks`.
 
     Raises:
         DataError: A file is missing or damaged, or does not have what is asked for.
@@ -63,7 +65,7 @@ class InterHand:
 
     def __init__(
         self, root: Path | str, split: str = "train", *, subset: Subset = "all", hands: Hands = "all",
-        fps: int | None = None, filtered: bool = False,
+        fps: int | None = None, filtered: bool = False, parts: str | None = None,
     ) -> None:  # fmt: skip
         if hands not in get_args(Hands):
             raise DataError(f"hands must be one of {', '.join(get_args(Hands))}, got {hands!r}")
@@ -78,7 +80,7 @@ class InterHand:
         if filtered:
             chosen &= filtered_rows(self.index, self.layout)
         self._rows: Rows | None = None if chosen.all() else np.flatnonzero(chosen)
-        self._has_parts = (self.root / "parts" / split).is_dir()
+        self._parts = open_part_masks(self.root, split, parts)
 
     def __len__(self) -> int:
         return len(self.index) if self._rows is None else len(self._rows)
@@ -86,8 +88,8 @@ class InterHand:
     def __getitem__(self, index: int) -> Sample:
         record = self.record(index)
         image = read_rgb(self.layout.images / record["name"])
-        mask = parts_path(self.root, self.split, record["name"])
-        return Sample(**record, image=image, parts=read_parts(mask, image) if self._has_parts else None)
+        masks = self._parts if self._has_mask(self._row(index)) else None
+        return Sample(**record, image=image, parts=None if masks is None else masks(record["name"], image))
 
     @property
     def file_names(self) -> "FileNames":
@@ -123,6 +125,13 @@ class InterHand:
             "hand_type_valid": bool(self._column("flags")[row] & TYPE_VALID),
             "name": self.index.file_name(row),
         }
+
+    def _has_mask(self, row: int) -> bool:
+        """Tell whether the mask of a picture, if there is one, is to be used."""
+        if self._parts is None or not (self._parts.published and self.index.has_mano):
+            return self._parts is not None
+        fits = self._column("frame_mano")[self._column("frame")[row]] & _BOTH
+        return bool(fits == self._column("hand_type")[row])
 
     def _row(self, index: int) -> int:
         if not -len(self) <= index < len(self):

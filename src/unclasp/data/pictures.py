@@ -1,6 +1,7 @@
 """Reading the pictures of data sets, as stored."""
 
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
@@ -9,6 +10,9 @@ from unclasp.batch import ByteArray
 from unclasp.errors import DataError
 from unclasp.hands import NUM_PARTS
 
+_DECODES_TO_RGB: Final = getattr(cv2, "IMREAD_COLOR_RGB", None)
+"""Since OpenCV 4.11; before, the channels are put in order afterwards."""
+
 
 def read_rgb(path: Path) -> ByteArray:
     """Decode a picture; orientation tags are ignored, as the annotations are for the pixels as stored.
@@ -16,39 +20,66 @@ def read_rgb(path: Path) -> ByteArray:
     Raises:
         DataError: It is missing or cannot be decoded.
     """
-    image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    flags = cv2.IMREAD_COLOR if _DECODES_TO_RGB is None else _DECODES_TO_RGB
+    image = _decode(_read(path), str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if _DECODES_TO_RGB is None:
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return image
 
 
-def read_parts(path: Path, image: ByteArray) -> ByteArray | None:
+def read_parts(path: Path, image: ByteArray, *, table: ByteArray | None = None) -> ByteArray | None:
     """Read the part mask of a picture, if there is one.
 
     Raises:
         DataError: It is damaged, or not of this picture's size.
     """
-    if not path.exists():
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
         return None
-    parts = _decode(path, cv2.IMREAD_GRAYSCALE)
-    if parts.shape != image.shape[:2] or parts.max() >= NUM_PARTS:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    return decode_parts(data, str(path), image, table=table)
+
+
+def decode_parts(data: bytes, name: str, image: ByteArray, *, table: ByteArray | None = None) -> ByteArray:
+    """Decode a part mask, whose channels are equal if it has several.
+
+    Args:
+        data: A PNG file.
+        name: For messages.
+        image: The picture that it belongs to.
+        table: (256,) class of each value, if the values are not the classes.
+
+    Raises:
+        DataError: It is damaged, or not of this picture's size.
+    """
+    parts = _decode(data, name, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if parts.ndim == 3:
+        parts = np.ascontiguousarray(parts[..., 0])
+    if parts.shape != image.shape[:2] or parts.dtype != np.uint8 or parts.max() >= NUM_PARTS:
         raise DataError(
-            f"{path} must hold part classes below {NUM_PARTS} for {image.shape[:2]} pixels, got {parts.shape} up to "
+            f"{name} must hold part classes below {NUM_PARTS} for {image.shape[:2]} pixels, got {parts.shape} up to "
             f"{parts.max()}; write the data set again"
         )
-    return parts
+    return parts if table is None else np.asarray(cv2.LUT(parts, table), dtype=np.uint8)
 
 
-def _decode(path: Path, flags: int) -> ByteArray:
+def _read(path: Path) -> bytes:
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); is the download complete?") from error
-    if data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in data.tobytes():
+
+
+def _decode(data: bytes, name: str, flags: int) -> ByteArray:
+    if data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data:
         # OpenCV would make up the rest of a JPEG without an end.
-        raise DataError(f"{path} is not a picture that can be decoded: it is cut short; fetch it again")
+        raise DataError(f"{name} is not a picture that can be decoded: it is cut short; fetch it again")
     try:
-        image = cv2.imdecode(data, flags) if data.size else None
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags) if data else None
     except cv2.error:
         image = None
     if image is None:
-        raise DataError(f"{path} is not a picture that can be decoded; fetch it again")
-    return np.asarray(image, dtype=np.uint8)
+        raise DataError(f"{name} is not a picture that can be decoded; fetch it again")
+    return np.asarray(image)
