@@ -1,10 +1,38 @@
 """What every test can have."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from dots import MakeSample, make_sample_function
+
+GOLDEN = Path(__file__).parent / "data" / "golden" / "interhand_mini"
+REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
 
 
 @pytest.fixture
 def make_sample() -> MakeSample:
     return make_sample_function()
+
+
+@pytest.fixture(scope="session")
+def golden_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the made-up set with published figures, as opening a set writes an index beside its annotations."""
+    return _copy(GOLDEN, tmp_path_factory.mktemp("golden") / GOLDEN.name)
+
+
+@pytest.fixture(scope="session")
+def real_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the three real frames."""
+    if not REAL.is_dir():
+        pytest.skip(f"needs the real frames in {REAL}")
+    return _copy(REAL, tmp_path_factory.mktemp("real") / REAL.name)
+
+
+def _copy(source: Path, to: Path) -> Path:
+    # Without the rights of the files: the originals may be read-only.
+    shutil.copytree(source, to, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("*.index", "*.brightness"))
+    for folder in (to, *(path for path in to.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    return to

@@ -19,7 +19,6 @@ from unclasp.hands import HAND_ORDERS, JOINT_NAMES
 from unclasp.prediction_file import FORMAT, read_predictions, write_predictions
 from unclasp.scoring import Answer
 
-GOLDEN = Path(__file__).parent / "data" / "golden" / "interhand_mini"
 SIZE = 128
 MakeSample = Callable[..., Sample]
 Fields = dict[str, Any]
@@ -196,9 +195,9 @@ def vars_of(predictions: PosePredictions) -> list[str]:
     return list(PosePredictions.__dataclass_fields__)
 
 
-def test_known_errors_on_the_golden_set(tmp_path: Path) -> None:
+def test_known_errors_on_the_golden_set(tmp_path: Path, golden_mini: Path) -> None:
     """Perfect predictions are 0; every right hand's joints but the wrist moved by (3, 4, 12) mm are 13 mm off."""
-    data = InterHand(GOLDEN, "test")
+    data = InterHand(golden_mini, "test")
     samples = [data[index] for index in range(len(data))]
     truth = np.stack([safe_joints(sample) for sample in samples])
     fields = {"format": FORMAT, "names": [sample.name for sample in samples], "space": "camera"}

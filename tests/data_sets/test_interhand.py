@@ -15,7 +15,6 @@ from unclasp.data.interhand import InterHand, annotation_entries, annotation_pat
 from unclasp.errors import DataError
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "interhand_mini"
-REAL = Path(__file__).parents[3] / "shared" / "real" / "interhand2.6m_sample"
 
 
 # ---- reading
@@ -218,8 +217,8 @@ def test_splits_that_are_not_there_are_refused() -> None:
 # ---- sets that others made
 
 
-def test_the_golden_mini_set_reads() -> None:
-    dataset = open_dataset(f"interhand:{GOLDEN}:test")
+def test_the_golden_mini_set_reads(golden_mini: Path) -> None:
+    dataset = open_dataset(f"interhand:{golden_mini}:test")
     assert len(dataset) == 33
     targets = np.load(GOLDEN.parent / "expected" / "internet" / "targets.npz")
     samples = [dataset[index] for index in range(33)]
@@ -233,10 +232,8 @@ def test_the_golden_mini_set_reads() -> None:
     assert not all(sample.hand_type_valid for sample in samples)
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the three real frames are not beside this checkout")
-def test_the_joints_of_real_frames_lie_in_their_boxes(tmp_path: Path) -> None:
-    shutil.copytree(REAL, tmp_path / "real", copy_function=shutil.copyfile)  # an index is written beside it
-    dataset = InterHand(tmp_path / "real", "test")
+def test_the_joints_of_real_frames_lie_in_their_boxes(real_frames: Path) -> None:
+    dataset = InterHand(real_frames, "test")
     assert len(dataset) == 3
     for sample in (dataset[index] for index in range(3)):
         pixels = geometry.project(sample.joints_cam[sample.valid], sample.focal, sample.princpt)

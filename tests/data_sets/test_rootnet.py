@@ -14,12 +14,10 @@ from unclasp.errors import DataError
 from unclasp.evaluate import External, PosePredictions, Protocol, score_predictions
 from unclasp.geometry import crop_matrix, pose_2p5d_from_cam
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "interhand_mini"
-
 
 @pytest.fixture
-def dataset() -> InterHand:
-    return InterHand(GOLDEN, "test")
+def dataset(golden_mini: Path) -> InterHand:
+    return InterHand(golden_mini, "test")
 
 
 def entries_of(dataset: InterHand, *, farther: float = 1.0) -> list[dict[str, Any]]:
@@ -83,7 +81,7 @@ def test_the_command_names_file_and_choice(
     path = save(tmp_path / "rootnet_test.json", entries_of(dataset))
     words = ["--mean-pose", "--workers", "0", "--rootnet", str(path), "--depth-source", "rootnet"]
     with pytest.raises(SystemExit) as exit_:
-        main(["evaluate", f"interhand:{GOLDEN}:test", *words, "--box-source", "rootnet"])
+        main(["evaluate", f"interhand:{dataset.root}:test", *words, "--box-source", "rootnet"])
     told = capsys.readouterr().out
     assert exit_.value.code == 0
     assert "depth: RootNet's depth of each hand's wrist" in told and "RootNet: rootnet_test.json" in told
