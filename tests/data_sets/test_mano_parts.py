@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,24 @@ def test_a_run_that_was_cut_off_goes_on(fitted: Path, mano: Path, monkeypatch: p
     assert (outcome.written, outcome.there) == (2, 1) and steps[-1] == (3, 3)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     assert sum(1 for path in (fitted / "parts").rglob("*") if path.is_file()) == 4
+
+
+def test_subsets_of_the_older_layout_share_their_masks(
+    fitted: Path, mano: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = fitted / "annotations" / "train"
+    for subset in ("human_annot", "machine_annot"):
+        for path in folder.glob("*.json"):
+            name = path.name.replace("MANO_NeuralAnnot", "MANO")
+            (folder.parent / subset).mkdir(exist_ok=True)
+            (folder.parent / subset / name).write_bytes(path.read_bytes() + b" " * (subset == "human_annot"))
+    shutil.rmtree(folder)
+    with pytest.raises(SystemExit) as exit_:
+        main(["data", "parts", str(fitted), "--mano", str(mano)])
+    assert exit_.value.code == 0
+    told = capsys.readouterr().out
+    assert "train (human): 3 part masks written, 0 were there" in told
+    assert "train (machine): 0 part masks written, 3 were there" in told
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def write_parts(layout: Layout, mano: Path | str, *, processes: int = 1, progres
     without = int(((index.columns["flags"] & USABLE) > 0).sum()) - len(rows)
     if (index.columns["size"][rows] <= 0).any():
         raise DataError(f"{layout.path('data')} does not tell the width and height of every image; fetch it again")
-    _settle_note(layout, {"version": VERSION, "mano": mano_key(mano), "fits": layout.mano.stat().st_size})
+    _settle_note(layout, mano_key(mano))
     fits = read_fits(layout, index)
     written = done = 0
     for count, new in _drawn(layout, models, _pieces(index, rows, fits), processes):
@@ -227,21 +227,26 @@ def _meshes(models: dict[Side, ManoModel], fits: Doubles) -> dict[Side, Doubles]
     }
 
 
-def _settle_note(layout: Layout, made: dict[str, Any]) -> None:
-    """Make sure that what is there was made of the same; then say what of."""
+def _settle_note(layout: Layout, mano: str) -> None:
+    """Make sure that the masks that are there were made of the same, and note what those to come are made of."""
     folder = layout.root / "parts" / layout.split
     note = folder.with_name(f"{layout.split}.made.json")
-    if not note.exists():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise DataError(f"{folder} holds part masks that come from elsewhere; move them away to draw new ones")
-        _write(note, json.dumps(made).encode())
-        return
-    try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = None
-    if known != made:
-        raise DataError(f"{folder} holds part masks drawn from other models or fits; delete it and {note.name} first")
+    source, size = layout.mano.parent.name, layout.mano.stat().st_size  # in the older layout, each subset has its fits
+    known: Any = {"version": VERSION, "mano": mano, "fits": {}}
+    if note.exists():
+        try:
+            known = json.loads(note.read_text(encoding="utf-8"))
+            same = (known["version"], known["mano"]) == (VERSION, mano) and known["fits"].get(source, size) == size
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            same = False
+        if not same:
+            raise DataError(
+                f"{folder} holds part masks drawn from other models or fits; delete it and {note.name} first"
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{folder} holds part masks that come from elsewhere; move them away to draw new ones")
+    known["fits"][source] = size
+    _write(note, json.dumps(known).encode())
 
 
 def _write(path: Path, data: bytes) -> None:
