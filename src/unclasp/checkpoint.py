@@ -65,7 +65,7 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
         CheckpointError: The file is missing, damaged, not ours or of another model.
     """
     path = Path(path) if path is not None else shipped_weights()
-    tensors, facts = _read(path)
+    tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: expected a weights file of format {FORMAT}, got {facts.get('format', 'one without a format')}; "
@@ -86,7 +86,7 @@ def load_notes(path: Path | str) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing or damaged.
     """
-    notes: dict[str, Any] = json.loads(_read(Path(path))[1].get("notes", "{}"))
+    notes: dict[str, Any] = json.loads(read_tensors(Path(path))[1].get("notes", "{}"))
     return notes
 
 
@@ -113,7 +113,12 @@ def average_weights(paths: Sequence[Path], out: Path) -> None:
     save_weights(out, mean, configs[-1], notes={"average_of": [load_notes(path) for path in paths]})
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)

@@ -80,6 +80,20 @@ def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Flo
     return np.ascontiguousarray(linear * np.float32(_brightness(strokes, setting)))
 
 
+def draw_place(strokes: Strokes, kind: str) -> None:
+    """Draw a place without anybody in it: plain, clutter, outdoor, desk or studio."""
+    nobody = Subject(np.zeros(2), 1.0, np.zeros(3), np.zeros(3))
+    if kind == "studio":
+        draw_dark(strokes)
+    else:
+        _KINDS[kind](strokes, nobody)
+
+
+def linear_from_srgb(canvas: npt.NDArray[np.uint8]) -> Floats:
+    """Convert 8-bit sRGB to linear light (0-1)."""
+    return np.asarray(_linear_from_srgb()[canvas])
+
+
 def _brightness(strokes: Strokes, setting: Setting) -> float:
     """Draw how much light falls on the background, relative to the hands."""
     if setting == "backlit":
@@ -200,6 +214,14 @@ def _keyboard(strokes: Strokes, turn: float) -> None:
 
 def _studio(strokes: Strokes, subject: Subject) -> None:
     """A dark room as of a capture dome: nearly black, at times with lamps in view or a person's dark torso."""
+    draw_dark(strokes)
+    if strokes.rng.random() < 0.45:
+        dimmed = strokes.uniform(0.25, 0.8)
+        _figure(strokes, subject._replace(skin=dimmed * subject.skin, cloth=dimmed * subject.cloth))
+
+
+def draw_dark(strokes: Strokes) -> None:
+    """A dark room, at times with lamps in view."""
     dark = strokes.uniform(2, 34)
     strokes.gradient(
         dark * (1 + strokes.rng.normal(0, 0.1, 3)), strokes.uniform(1, 30) * (1 + strokes.rng.normal(0, 0.1, 3))
@@ -207,9 +229,6 @@ def _studio(strokes: Strokes, subject: Subject) -> None:
     strokes.texture(CLOUDS, strokes.uniform(0, 0.2), zoom=strokes.uniform(0.6, 2))
     if strokes.rng.random() < 0.45:
         _lamps(strokes)
-    if strokes.rng.random() < 0.45:
-        dimmed = strokes.uniform(0.25, 0.8)
-        _figure(strokes, subject._replace(skin=dimmed * subject.skin, cloth=dimmed * subject.cloth))
 
 
 def _lamps(strokes: Strokes) -> None:

@@ -55,16 +55,65 @@ def render(scene: Scene, rng: np.random.Generator, *, supersample: int = 2) -> R
         rng: Source of all that is random; the result is a function of its state.
         supersample: Samples per pixel side on contours.
     """
-    sky = sample_sky(rng, view=scene.view)
+    drawn = draw_hands(scene, rng, supersample=supersample)
+    backdrop = background.paint(
+        rng, scene=scene, setting=drawn.sky.setting, skin=drawn.look.colour, cloth=drawn.wardrobe.colours[0]
+    )
+    image = effects.photograph(rng, drawn.coverage, backdrop, setting=drawn.sky.setting)
+    return Rendered(image, drawn.parts, drawn.depth)
+
+
+class Drawn(NamedTuple):
+    """Hands before any background, and what they were drawn with."""
+
+    coverage: Floats
+    """(H, W, 4) linear RGB multiplied by coverage, and coverage."""
+    parts: npt.NDArray[np.uint8]
+    """(H, W) as of `Rendered`."""
+    depth: Floats
+    """(H, W) as of `Rendered`."""
+    sky: Sky
+    look: SkinLook
+    wardrobe: Wardrobe
+
+
+def draw_hands(
+    scene: Scene, rng: np.random.Generator, *, supersample: int, sky: Sky | None = None, arm_mm: float | None = None
+) -> Drawn:
+    """Draw the hands of a scene with a random look.
+
+    Args:
+        scene: Posed hands and camera.
+        rng: Source of all that is random.
+        supersample: Samples per pixel side on contours.
+        sky: The light; drawn if not given.
+        arm_mm: Where arms and sleeves end, from the wrist; they leave the picture otherwise.
+    """
+    sky = sample_sky(rng, view=scene.view) if sky is None else sky
     look = sample_skin(rng)
     wardrobe = sample_wardrobe(rng)
     mesh = assemble(scene, look, wardrobe)
+    if arm_mm is not None:
+        _shorten_arms(scene, mesh, arm_mm)
     lights = _light(scene, mesh, sky)
     surface = _surface(look, wardrobe)
     coverage, centre, parts = _draw(scene, mesh, lights, surface, supersample=supersample)
-    backdrop = background.paint(rng, scene=scene, setting=sky.setting, skin=look.colour, cloth=wardrobe.colours[0])
-    image = effects.photograph(rng, coverage, backdrop, setting=sky.setting)
-    return Rendered(image, parts, centre.depth())
+    return Drawn(coverage, parts, centre.depth(), sky, look, wardrobe)
+
+
+def arm_axis(hand: PosedHand) -> Floats:
+    """Return (3,) the unit direction from the wrist to the elbow."""
+    end = hand.vertices[-len(HandModel.load().loop) :].mean(axis=0) - hand.joints[20]
+    return np.asarray(end / np.linalg.norm(end), dtype=np.float32)
+
+
+def _shorten_arms(scene: Scene, mesh: Mesh, length: float) -> None:
+    """Pull what lies farther than `length` mm from the wrist along the forearm back to there, in place."""
+    starts = [*np.flatnonzero(mesh.model_row == 0), len(mesh.rows)]
+    for hand, first, last in zip(scene.hands, starts[:-1], starts[1:], strict=True):
+        points, axis = mesh.rows[first:last, :3], arm_axis(hand)
+        beyond = np.maximum((points - hand.joints[20]) @ axis - length, 0)
+        points -= beyond[:, None] * axis
 
 
 def assemble(scene: Scene, look: SkinLook, wardrobe: Wardrobe) -> Mesh:

@@ -1,0 +1,72 @@
+"""`unclasp finder render` and `unclasp finder train`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.progress import track
+
+from unclasp.commands.arguments import need_synth, parse
+from unclasp.finder_config import FinderConfig, FinderRun
+
+
+@dataclass(frozen=True)
+class RenderArguments:
+    """Render whole pictures with regions of hands, for training the finder.
+
+    An interrupted run goes on where it stopped.
+    """
+
+    out: Path
+    """Folder of the pictures."""
+    count: int = 6000
+    """How many pictures; a larger count adds to what is there."""
+    seed: int = 1
+    """Seed of the pictures. 2 is kept for validation."""
+    size: int = 224
+    """Longer side in px."""
+
+
+def render(words: list[str]) -> int:
+    """Run `unclasp finder render`."""
+    arguments = parse(RenderArguments, words, "finder render")
+    need_synth()
+    from unclasp.data.wholes import SHARD, write_wholes
+
+    written = write_wholes(arguments.out, arguments.count, seed=arguments.seed, size=arguments.size)
+    for _ in track(written, f"render ({SHARD} a step)", total=-(-arguments.count // SHARD)):
+        pass
+    print(f"{arguments.count} pictures: {arguments.out}")
+    return 0
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Train the finder of hands; writes its weights, and beside them the .onnx that predictions use."""
+
+    data: Path
+    """Folder of `unclasp finder render`."""
+    close_ups: str | None = None
+    """interhand:ROOT[:SPLIT], pictures of `unclasp synth write` to mix in."""
+    config: Annotated[FinderConfig, tyro.conf.arg(name="")] = field(default_factory=FinderConfig)
+    """How it is trained."""
+    run: Annotated[FinderRun, tyro.conf.arg(name="")] = field(default_factory=FinderRun)
+    """Where and on what to run."""
+
+
+def train(words: list[str]) -> int:
+    """Run `unclasp finder train`."""
+    arguments = parse(TrainArguments, words, "finder train")
+    from unclasp.data import open_dataset
+    from unclasp.data.wholes import Wholes
+    from unclasp.finder_export import export_finder
+    from unclasp.finder_train import train_finder
+    from unclasp.finder_weights import load_finder
+
+    close_ups = None if arguments.close_ups is None else open_dataset(arguments.close_ups)
+    weights = train_finder(arguments.config, Wholes(arguments.data), close_ups, arguments.run)
+    exported = weights.with_suffix(".onnx")
+    export_finder(load_finder(weights), exported)
+    print(f"weights: {weights}\nfinder: {exported}")
+    return 0

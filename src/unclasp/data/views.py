@@ -1,0 +1,113 @@
+"""Random square views of whole pictures, and what the finder of hands should answer for them."""
+
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.batch import ByteArray, FloatArray
+
+Matrix = npt.NDArray[np.floating]
+
+IGNORED: Final = 255
+"""In masks: hands that are neither asked for nor denied."""
+_LEAST_SEEN: Final = 0.35
+_LEAST_PIXELS: Final = 8.0
+_ON_REGION: Final = 0.3
+
+
+class Labels(NamedTuple):
+    """What the finder should answer for one view of S px, on maps of M = S / stride cells."""
+
+    middle: FloatArray
+    """(M, M)."""
+    hand: FloatArray
+    """(M, M)."""
+    boxes: FloatArray
+    """(4, M, M)."""
+    weight: FloatArray
+    """(M, M)."""
+    asked: FloatArray
+    """(M, M)."""
+
+
+def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:
+    """Draw a part of a picture as x1, y1, x2, y2 px between pixels; in half of the draws it is the whole picture."""
+    if rng.random() < 0.4:
+        return np.array([0.0, 0.0, width, height])
+    side = np.array([width, height]) * rng.uniform(0.45, 1.0) * rng.uniform(0.8, 1.0, 2)
+    low = rng.uniform(0, 1, 2) * (np.array([width, height]) - side)
+    return np.concatenate([low, low + side])
+
+
+def cut(image: ByteArray, window: Matrix, size: int, *, flip: bool, nearest: bool = False) -> tuple[ByteArray, Matrix]:
+    """Put a window of a picture into the middle of a square, as `finder.letterbox` does.
+
+    Returns:
+        (S, S, ...) the square, and the 2x3 matrix that takes the picture's px to the square's.
+    """
+    extent = window[2:] - window[:2]
+    scale = size / extent.max()
+    offset = (size - scale * extent) / 2 - scale * (window[:2] - 0.5) - 0.5
+    matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+    if flip:
+        matrix[0] = [-scale, 0, size - 1 - offset[0]]
+    way = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    square = np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=way), dtype=np.uint8)
+    low, high = (np.rint((size + sign * scale * extent) / 2).astype(int) for sign in (-1, 1))
+    inside = np.zeros_like(square)
+    inside[low[1] : high[1], low[0] : high[0]] = square[low[1] : high[1], low[0] : high[0]]
+    return inside, matrix
+
+
+def labels(mask: ByteArray, cut_mask: ByteArray, boxes: FloatArray, matrix: Matrix, stride: int) -> Labels:
+    """Make the labels of a view.
+
+    Args:
+        mask: (H, W) of the whole picture: r + 1 on region r, IGNORED, 0 elsewhere.
+        cut_mask: (S, S) the same of the view.
+        boxes: (R, 4) x1, y1, x2, y2 px of the whole picture.
+        matrix: 2x3 from `cut`.
+        stride: px of the view per cell.
+    """
+    cells = len(cut_mask) // stride
+    before, after = (np.bincount(m.ravel(), minlength=256) for m in (mask, cut_mask))
+    scale = abs(matrix[0, 0])
+    corners = np.array([boxes[:, :2], boxes[:, 2:]]) @ matrix[:, :2].T + matrix[:, 2]
+    low, high = np.sort(corners, axis=0)
+    view_low, view_high = _bounds(matrix, mask.shape, len(cut_mask))
+    cut_mask = cut_mask.copy()
+    middle, weight = np.zeros((2, cells, cells), dtype=np.float32)
+    at = np.zeros((4, cells, cells), dtype=np.float32)
+    centres = (np.arange(cells) + 0.5) * stride - 0.5
+    for region, (first, last) in enumerate(zip(low, high, strict=True), start=1):
+        seen = after[region] / max(before[region] * scale**2, 1e-6)
+        if seen < _LEAST_SEEN or after[region] < _LEAST_PIXELS:
+            cut_mask[cut_mask == region] = IGNORED
+            continue
+        box = np.concatenate([np.clip(first, view_low, view_high), np.clip(last, view_low, view_high)])
+        spread = np.maximum((box[2:] - box[:2]) / 9, 0.55 * stride)
+        x, y = (np.exp(-0.5 * ((centres - (box[i] + box[i + 2]) / 2) / spread[i]) ** 2) for i in (0, 1))
+        bump = y[:, None] * x[None]
+        bump = bump / bump.max()
+        middle = np.maximum(middle, bump).astype(np.float32)
+        of_region = (bump > _ON_REGION) + 0.5 * _shares(cut_mask == region, stride)
+        of_region = of_region / of_region.sum()
+        stronger = of_region > weight
+        weight[stronger] = of_region[stronger]
+        at[:, stronger] = box[:, None]
+    asked = 1.0 - (_shares(cut_mask == IGNORED, stride) > 0.1)
+    return Labels(middle, _shares((cut_mask > 0) & (cut_mask != IGNORED), stride), at, weight, asked.astype(np.float32))
+
+
+def _bounds(matrix: Matrix, shape: tuple[int, ...], size: int) -> tuple[Matrix, Matrix]:
+    """Return the corners of what the view shows of the picture."""
+    ends = np.array([[-0.5, -0.5], [shape[1] - 0.5, shape[0] - 0.5]]) @ matrix[:, :2].T + matrix[:, 2]
+    low, high = np.sort(ends, axis=0)
+    return np.maximum(low, -0.5), np.minimum(high, size - 0.5)
+
+
+def _shares(mask: npt.NDArray[np.bool_], stride: int) -> FloatArray:
+    cells = len(mask) // stride
+    return np.asarray(mask.reshape(cells, stride, cells, stride).mean(axis=(1, 3)), dtype=np.float32)

@@ -1,0 +1,97 @@
+"""Whole pictures with regions of hands on disk: what the finder is trained on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from unclasp.batch import ByteArray, FloatArray
+from unclasp.data.container import open_arrays, write_arrays
+from unclasp.errors import DataError
+
+SHARD: Final = 250
+"""Pictures in a file; the unit that an interrupted run repeats."""
+MOST: Final = 6
+"""Regions that a file has room for in each picture; further ones are IGNORED in its mask."""
+_PATTERN: Final = "wholes-*.arrays"
+
+
+def write_wholes(folder: Path, count: int, *, seed: int, size: int) -> Iterator[int]:
+    """Render pictures 0 to count - 1 of a seed; iterate over the result to do the work.
+
+    A run that was interrupted goes on where it stopped, and one with a larger `count` adds to what is there.
+
+    Yields:
+        How many pictures are done, after each file.
+
+    Raises:
+        DataError: `count` is not positive, or the folder holds pictures of other options.
+    """
+    if count < 1:
+        raise DataError(f"count must be at least 1, got {count}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, count, SHARD):
+        path, done = folder / f"wholes-{start:06d}.arrays", min(start + SHARD, count)
+        options = {"seed": seed, "size": size}
+        if path.exists():
+            arrays, present = open_arrays(path)
+            if present != options:
+                raise DataError(f"{path} was made with {present}, not with {options}; choose another folder")
+            if len(arrays["image"]) >= done - start:
+                yield done
+                continue
+        write_arrays(path, _render(seed, range(start, done), size), options)
+        yield done
+
+
+def _render(seed: int, indices: range, size: int) -> dict[str, ByteArray | FloatArray]:
+    from unclasp.synth.whole import IGNORED, generate_whole  # noqa: PLC0415  numba only where it is needed
+
+    count = len(indices)
+    images, masks = np.zeros((count, size, size, 3), dtype=np.uint8), np.zeros((count, size, size), dtype=np.uint8)
+    sizes, boxes = np.zeros((count, 2), dtype=np.float32), np.full((count, MOST, 4), np.nan, dtype=np.float32)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        for row, index in enumerate(indices):
+            whole = generate_whole(seed, index, size=size)
+            height, width = whole.mask.shape
+            images[row, :height, :width], sizes[row] = whole.image, (width, height)
+            masks[row, :height, :width] = np.where(whole.mask > MOST, IGNORED, whole.mask)
+            boxes[row, : len(whole.boxes)] = whole.boxes[:MOST]
+    finally:
+        cv2.setNumThreads(threads)
+    return {"image": images, "mask": masks, "size": sizes, "boxes": boxes}
+
+
+class Wholes:
+    """Pictures of `write_wholes`: item i is image (H, W, 3), mask (H, W) and boxes (R, 4).
+
+    Args:
+        folder: Where they are.
+
+    Raises:
+        DataError: There are none, or a file is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        paths = sorted(folder.glob(_PATTERN))
+        if not paths:
+            raise DataError(f"{folder} holds no whole pictures; make them with unclasp finder render --out {folder}")
+        self._shards = [open_arrays(path)[0] for path in paths]
+        self._starts = np.cumsum([0, *(len(shard["image"]) for shard in self._shards)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: int) -> tuple[ByteArray, ByteArray, FloatArray]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index must lie in [0, {len(self)}), got {index}")
+        which = int(np.searchsorted(self._starts, index, side="right")) - 1
+        shard, row = self._shards[which], index - int(self._starts[which])
+        width, height = shard["size"][row].astype(int)
+        boxes = shard["boxes"][row]
+        kept = np.isfinite(boxes[:, 0])
+        return shard["image"][row, :height, :width], shard["mask"][row, :height, :width], boxes[kept]

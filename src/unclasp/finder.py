@@ -1,0 +1,182 @@
+"""Where hands are in a whole picture: regions, each around the hands of one person that are near each other.
+
+The engine behind it answers for one small square (`SquareFinder`); this module makes the square, reads the answer and
+returns to the picture's pixels. numpy in, numpy out.
+"""
+
+from typing import Final, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.batch import ByteArray
+
+Floats = npt.NDArray[np.floating]
+
+LEAST_SCORE: Final = 0.3
+"""What is less certain is no region."""
+_MOST: Final = 24
+_SAME: Final = 0.4
+_WITHIN: Final = 0.65
+_LIKE: Final = 3.0
+_NEAR: Final = 0.8
+_WIDEST: Final = 3.2
+
+
+class Letterbox(NamedTuple):
+    """A picture shrunk into the middle of a square, black beside it, and the way there."""
+
+    image: ByteArray
+    """(S, S, 3) RGB."""
+    scale: float
+    """px of the square per px of the picture."""
+    offset: Floats
+    """(2,) `square = scale * (picture + 0.5) - 0.5 + offset`, x and y, pixel centres at integers."""
+
+    def to_picture(self, boxes: Floats) -> Floats:
+        """Take boxes (N, 4) x1, y1, x2, y2 of the square to the picture."""
+        return np.asarray((boxes - np.tile(self.offset, 2) + 0.5) / self.scale - 0.5)
+
+    def from_picture(self, boxes: Floats) -> Floats:
+        """Take boxes (N, 4) of the picture to the square."""
+        return np.asarray(self.scale * (boxes + 0.5) - 0.5 + np.tile(self.offset, 2))
+
+
+def letterbox(image: ByteArray, size: int) -> Letterbox:
+    """Shrink or enlarge a picture (H, W, 3) so that its longer side fills a square of `size` px."""
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    columns, rows = (min(size, max(1, round(extent * scale))) for extent in (width, height))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    left, top = (size - columns) // 2, (size - rows) // 2
+    square = np.zeros((size, size, 3), dtype=np.uint8)
+    square[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=way)
+    return Letterbox(square, scale, np.array([left, top], dtype=np.float64))
+
+
+class SquareAnswer(NamedTuple):
+    """What an engine says of a square picture of S px, on maps of M = S / 4 cells."""
+
+    middle: Floats
+    """(M, M) how likely a region's middle is in the cell, 0 to 1."""
+    boxes: Floats
+    """(4, M, M) x1, y1, x2, y2 px of the square: the box of the region that has its middle there."""
+
+
+class SquareFinder(Protocol):
+    """Any engine that finds regions in squares."""
+
+    image_size: int
+    """S px."""
+
+    def __call__(self, square: ByteArray, /) -> SquareAnswer:
+        """Answer for one (S, S, 3) RGB picture."""
+        ...
+
+
+class Regions(NamedTuple):
+    """Regions of hands in a picture, the most promising first."""
+
+    boxes: Floats
+    """(N, 4) x1, y1, x2, y2 px, tight around the joints."""
+    scores: Floats
+    """(N,) how certain each is, 0 to 1."""
+
+
+class Finder:
+    """Finds the regions of hands in whole pictures.
+
+    Args:
+        engine: What answers for squares.
+    """
+
+    def __init__(self, engine: SquareFinder) -> None:
+        self.engine = engine
+
+    def __call__(self, image: ByteArray) -> Regions:
+        """Find the regions in an (H, W, 3) RGB picture; there may be none."""
+        square = letterbox(image, self.engine.image_size)
+        found = grouped(read(self.engine(square.image)))
+        height, width = image.shape[:2]
+        boxes = np.clip(square.to_picture(found.boxes), -0.5, np.array([width, height, width, height]) - 0.5)
+        return Regions(boxes, found.scores)
+
+
+def read(answer: SquareAnswer) -> Regions:
+    """Return the distinct regions of an answer in px of the square, the most certain first."""
+    middle = answer.middle.astype(np.float32)
+    around = cv2.dilate(middle, np.ones((3, 3), dtype=np.uint8))
+    rows, columns = np.nonzero((middle >= around) & (middle >= LEAST_SCORE))
+    order = np.argsort(-middle[rows, columns], kind="stable")[:_MOST]
+    rows, columns = rows[order], columns[order]
+    boxes, scores = answer.boxes[:, rows, columns].T.astype(np.float64), middle[rows, columns].astype(np.float64)
+    kept: list[int] = []
+    for index, box in enumerate(boxes):
+        others = boxes[kept]
+        shared = _shared(box, others)
+        area, areas = _area(box[None])[0], _area(others)
+        if not ((shared > _SAME * (area + areas - shared)) | (shared > _WITHIN * np.minimum(area, areas))).any():
+            kept.append(index)
+    return Regions(boxes[kept], scores[kept])
+
+
+def grouped(found: Regions) -> Regions:
+    """Join regions that one crop should hold: of a like size, and no farther apart than a pair of hands is wide.
+
+    The order is that of promise: certainty times the side of the box.
+    """
+    boxes, scores = list(found.boxes), list(found.scores)
+    while True:
+        pair = _closest(boxes)
+        if pair is None:
+            break
+        first, second = pair
+        joined = _hull(boxes[first], boxes[second])
+        score = max(scores[first], scores[second])
+        for index in (second, first):
+            del boxes[index], scores[index]
+        boxes.append(joined)
+        scores.append(score)
+    if not boxes:
+        return Regions(np.zeros((0, 4)), np.zeros(0))
+    stacked, certain = np.stack(boxes), np.array(scores)
+    order = np.argsort(-certain * _sides(stacked), kind="stable")
+    return Regions(stacked[order], certain[order])
+
+
+def _closest(boxes: list[Floats]) -> tuple[int, int] | None:
+    """Return the indices of the two regions that belong together most clearly, or None."""
+    best, found = np.inf, None
+    for second in range(1, len(boxes)):
+        for first in range(second):
+            sides = _sides(np.stack([boxes[first], boxes[second]]))
+            wide = float(_sides(_hull(boxes[first], boxes[second])[None])[0] / sides.max())
+            gap = _gap(boxes[first], boxes[second]) / sides.max()
+            if sides.max() < _LIKE * sides.min() and gap < _NEAR and wide < _WIDEST and gap < best:
+                best, found = gap, (first, second)
+    return found
+
+
+def _hull(first: Floats, second: Floats) -> Floats:
+    return np.concatenate([np.minimum(first, second)[:2], np.maximum(first, second)[2:]])
+
+
+def _gap(first: Floats, second: Floats) -> float:
+    """Return the distance between two boxes, 0 where they meet."""
+    apart = np.maximum(np.maximum(first[:2] - second[2:], second[:2] - first[2:]), 0)
+    return float(np.hypot(*apart))
+
+
+def _sides(boxes: Floats) -> Floats:
+    """Return the longer side of each box."""
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(axis=1))
+
+
+def _area(boxes: Floats) -> Floats:
+    return np.asarray(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+
+
+def _shared(box: Floats, others: Floats) -> Floats:
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return np.asarray(np.prod(np.maximum(sides, 0), axis=1))

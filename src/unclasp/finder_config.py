@@ -1,0 +1,52 @@
+"""How the finder of hands is trained, and where the training goes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinderConfig:
+    """How a finder is trained."""
+
+    image_size: int = 192
+    """Side of its square in px, a multiple of 32."""
+    channels: int = 48
+    """Width of its pyramid."""
+    steps: int = 1500
+    """Optimiser steps; the learning rate falls to nothing along a cosine."""
+    batch_size: int = 32
+    """Views per step."""
+    learning_rate: float = 2e-3
+    """At the start."""
+    backbone_rate: float = 0.3
+    """Factor for what ImageNet's weights start."""
+    freeze_early: bool = True
+    """Keep ImageNet's stem and blocks up to stride 4 as they are."""
+    weight_decay: float = 1e-4
+    """Of weights, not of biases and norms."""
+    ema_decay: float = 0.998
+    """Of the averaged weights, which are kept."""
+    close_ups: float = 0.2
+    """Share of views from the close-ups, where there are any."""
+    seed: int = 0
+    """Of the views and of their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinderRun:
+    """Where and on what the training goes."""
+
+    out: Path = Path("finder.safetensors")
+    """The weights to write; beside it, .jsonl, the log."""
+    backbone_weights: Path | None = None
+    """ImageNet weights of EfficientNet-Lite0 to start from."""
+    start_weights: Path | None = None
+    """A finder to start from."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    bf16: bool = True
+    """Autocast to bfloat16."""
+    save_every: int = 250
+    """Steps between saves."""
+    report_every: int = 10
+    """Steps between lines of the log."""

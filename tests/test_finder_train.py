@@ -1,0 +1,264 @@
+"""Training the finder: labels by hand, losses by their identities, a few scenes learnt by heart, the export."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dots import MakeSample
+from unclasp.data.views import IGNORED, cut, labels, random_window
+from unclasp.data.wholes import Wholes, write_wholes
+from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
+from unclasp.finder_config import FinderConfig, FinderRun
+from unclasp.finder_engine import OpenCvFinder
+from unclasp.finder_export import export_finder
+from unclasp.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
+from unclasp.finder_weights import load_finder, save_finder
+from unclasp.model.finder import FinderNet, Found, Targets, boxes_of, finder_losses, generalised_iou
+
+SIZE, STRIDE = 64, 4
+
+
+def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A grey picture with a bright hand of 16 x 12 px and one that is ignored."""
+    image, mask = np.full((48, 64, 3), 90, np.uint8), np.zeros((48, 64), np.uint8)
+    image[8:20, 16:32] = 230
+    mask[8:20, 16:32], mask[40:48, 0:8] = 1, IGNORED
+    return image, mask, np.array([[15.5, 7.5, 31.5, 19.5]], np.float32)
+
+
+# ---- views
+
+
+def test_a_whole_window_is_the_letterbox() -> None:
+    image, *_ = scene()
+    view, matrix = cut(image, np.array([0.0, 0, 64, 48]), SIZE, flip=False)
+    np.testing.assert_array_equal(view[8:56], image)
+    assert not view[:8].any() and not view[56:].any()
+    np.testing.assert_allclose(matrix, [[1, 0, 0], [0, 1, 8]])
+
+
+def test_a_mirrored_view_mirrors_pixels_and_boxes() -> None:
+    image, mask, boxes = scene()
+    window = np.array([0.0, 0, 64, 48])
+    plain, matrix = cut(image, window, SIZE, flip=False)
+    mirrored, flipped = cut(image, window, SIZE, flip=True)
+    np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+    other = labels(mask, cut(mask, window, SIZE, flip=True, nearest=True)[0], boxes, flipped, STRIDE)
+    one = labels(mask, cut(mask, window, SIZE, flip=False, nearest=True)[0], boxes, matrix, STRIDE)
+    np.testing.assert_allclose(other.hand, one.hand[:, ::-1])
+    np.testing.assert_allclose(other.middle, one.middle[:, ::-1], atol=1e-6)
+
+
+def test_labels_by_hand() -> None:
+    _, mask, boxes = scene()
+    cut_mask, matrix = cut(mask, np.array([0.0, 0, 64, 48]), SIZE, flip=False, nearest=True)
+    made = labels(mask, cut_mask, boxes, matrix, STRIDE)
+    hand = np.zeros((16, 16))
+    hand[4:7, 4:8] = 1
+    np.testing.assert_array_equal(made.hand, hand)
+    assert made.middle.max() == 1 and np.argwhere(made.middle == 1)[0].tolist() == [5, 5]
+    assert made.weight.sum() == pytest.approx(1) and (made.weight[4:7, 4:8] > 0).all()
+    np.testing.assert_allclose(made.boxes[:, 5, 5], [15.5, 15.5, 31.5, 27.5])
+    assert made.asked[12:14, 0:2].sum() == 0 and made.asked.sum() == 16 * 16 - 4
+
+
+def test_a_hand_that_is_mostly_cut_off_is_neither_asked_for_nor_denied() -> None:
+    _, mask, boxes = scene()
+    window = np.array([28.0, 0, 64, 36])
+    cut_mask, matrix = cut(mask, window, SIZE, flip=False, nearest=True)
+    made = labels(mask, cut_mask, boxes, matrix, STRIDE)
+    assert not made.middle.any() and not made.weight.any() and not made.hand.any()
+    assert made.asked[4:8, 0].sum() == 0
+
+
+def test_windows_lie_within_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    windows = np.array([random_window(rng, 200, 120) for _ in range(300)])
+    assert windows.min() >= 0 and (windows[:, 2] <= 200).all() and (windows[:, 3] <= 120).all()
+    assert 60 < (windows == [0, 0, 200, 120]).all(axis=1).sum() < 180
+
+
+def test_views_are_functions_of_their_generator() -> None:
+    first, second = (make_view(scene(), np.random.default_rng(5), SIZE) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    assert not np.array_equal(first[0], make_view(scene(), np.random.default_rng(6), SIZE)[0])
+
+
+def test_close_ups_become_regions(make_sample: MakeSample) -> None:
+    with pytest.raises(UnclaspError, match="has no part mask"):
+        close_up(make_sample(0, parts=False))
+    image, mask, boxes = close_up(make_sample(0))
+    assert len(boxes) == mask.max() == 2, "hands 160 mm apart"
+    assert image.shape[:2] == mask.shape and boxes[0, 2] < boxes[1, 0]
+    _, mask, boxes = close_up(make_sample(0, hands="left"))
+    assert len(boxes) == mask.max() == 1 and mask.any()
+
+
+# ---- losses
+
+
+def targets() -> Targets:
+    _, mask, boxes = scene()
+    cut_mask, matrix = cut(mask, np.array([0.0, 0, 64, 48]), SIZE, flip=False, nearest=True)
+    made = labels(mask, cut_mask, boxes, matrix, STRIDE)
+    return stack([(np.zeros((SIZE, SIZE, 3), np.uint8), made)], torch.device("cpu"))[1]
+
+
+def test_the_right_answer_costs_nothing_and_what_is_ignored_costs_nothing() -> None:
+    wanted = targets()
+    logits = torch.where(wanted.middle == 1, 20.0, -20.0)
+    hand = torch.where(wanted.hand > 0.5, 20.0, -20.0)
+    centres = (torch.arange(16) + 0.5) * 4 - 0.5
+    x, y = centres[None, None, :], centres[None, :, None]
+    box = wanted.boxes
+    edges = torch.stack([x - box[:, 0], y - box[:, 1], box[:, 2] - x, box[:, 3] - y], dim=1)
+    found = Found(logits, hand, (edges / 4 + 1).clamp(min=1).log())
+    right = finder_losses(found, wanted)
+    assert float(right["middle"]) < 1e-3 and float(right["hand"]) < 1e-3 and float(right["box"]) < 0.2
+    ignored = logits + 40 * (wanted.asked == 0)
+    assert float(finder_losses(found._replace(middle=ignored), wanted)["middle"]) < 1e-3
+    wrong = logits + 40 * (wanted.hand == 0) * (wanted.asked > 0)
+    assert float(finder_losses(found._replace(middle=wrong), wanted)["middle"]) > 1
+
+
+def test_generalised_iou_by_hand() -> None:
+    def boxes(*values: float) -> torch.Tensor:
+        return torch.tensor(values).reshape(1, 4, 1, 1)
+
+    assert float(generalised_iou(boxes(0, 0, 2, 2), boxes(0, 0, 2, 2))) == pytest.approx(1)
+    assert float(generalised_iou(boxes(0, 0, 2, 2), boxes(1, 0, 3, 2))) == pytest.approx(1 / 3)
+    assert float(generalised_iou(boxes(0, 0, 1, 1), boxes(3, 0, 4, 1))) == pytest.approx(-0.5)
+
+
+def test_edges_are_distances_from_the_cell_s_centre() -> None:
+    edges = torch.zeros(1, 4, 8, 8)
+    edges[0, :, 2, 3] = torch.log(torch.tensor([2.0, 3.0, 1.5, 1.0]))
+    assert boxes_of(edges)[0, :, 2, 3].tolist() == pytest.approx([13.5 - 4, 9.5 - 8, 13.5 + 2, 9.5])
+
+
+# ---- training
+
+
+class Scenes(Wholes):
+    """A few scenes in memory."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.items = []
+        for _ in range(4):
+            image, mask, boxes = (part.copy() for part in scene())
+            dx, dy = (int(rng.integers(0, extent)) for extent in (30, 20))
+            self.items.append((
+                np.roll(image, (dy, dx), (0, 1)), np.roll(np.where(mask == 1, 1, 0).astype(np.uint8), (dy, dx), (0, 1)),
+                boxes + np.float32([dx, dy, dx, dy]),
+            ))  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.items[index]
+
+
+def test_a_few_scenes_are_learnt(tmp_path: Path) -> None:
+    config = FinderConfig(
+        image_size=SIZE, steps=60, batch_size=4, learning_rate=1e-2, channels=16, freeze_early=False, ema_decay=0.5
+    )
+    run = FinderRun(out=tmp_path / "f.safetensors", bf16=False, report_every=5)
+    torch.set_num_threads(1)
+    assert train_finder(config, Scenes(), None, run) == run.out
+    lines = [json.loads(line)["loss"] for line in run.out.with_suffix(".jsonl").read_text().splitlines()]
+    assert lines[-1]["total"] < 0.8 * lines[0]["total"], lines
+    assert load_finder(run.out).answer.in_channels == 16
+
+
+def test_what_blows_up_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = FinderConfig(image_size=SIZE, steps=2, batch_size=2, channels=16)
+    monkeypatch.setattr("unclasp.finder_train.WEIGHTS", {"middle": float("nan"), "hand": 1.0, "box": 1.0})
+    with pytest.raises(NonFiniteLossError, match="not finite at step 0"):
+        train_finder(config, Scenes(), None, FinderRun(out=tmp_path / "f.safetensors"))
+    assert not (tmp_path / "f.safetensors").exists()
+
+
+def test_every_scene_comes_once_an_epoch_and_batches_depend_on_their_step_alone() -> None:
+    scenes, seen = Scenes(), []
+    scenes.__class__ = type("Watched", (Scenes,), {"__getitem__": lambda self, i: seen.append(i) or self.items[i]})
+    make = batch_maker(scenes, None, FinderConfig(image_size=SIZE, batch_size=2))
+    first, _ = make(0), make(1)
+    assert sorted(seen) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(make(0)[1][0], first[1][0])
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing() -> None:
+    config = FinderConfig(steps=400, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(400)]
+    assert rates[0] == pytest.approx(0.02) and max(rates) > 0.95 and rates[-1] < 1e-4
+    assert rates[200] == pytest.approx(0.5)
+
+
+def test_the_export_is_the_network_and_a_finder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = FinderNet(16).eval()
+    export_finder(net, tmp_path / "f.onnx")
+    picture = np.random.default_rng(0).integers(0, 256, (192, 192, 3)).astype(np.uint8)
+    with torch.inference_mode():
+        found = net(torch.from_numpy(picture).permute(2, 0, 1)[None])
+    answer = OpenCvFinder(tmp_path / "f.onnx")(picture)
+    np.testing.assert_allclose(answer.middle, found.middle[0].sigmoid().numpy(), atol=1e-4)
+    np.testing.assert_allclose(answer.boxes, boxes_of(found.edges)[0].numpy(), atol=1e-2)
+
+
+def test_an_export_that_is_not_the_network_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unclasp.finder_export._LARGEST", -1.0)
+    with pytest.raises(UnclaspError, match="is not the network"):
+        export_finder(FinderNet(16), tmp_path / "f.onnx")
+    assert not (tmp_path / "f.onnx").exists()
+
+
+def test_early_layers_stay_as_they_are() -> None:
+    net = FinderNet(16).train()
+    net.freeze_early()
+    assert not net.backbone._conv_stem.weight.requires_grad and not net.backbone._blocks[2].training
+    assert net.backbone._blocks[3].training and net.answer.weight.requires_grad
+
+
+# ---- files
+
+
+def test_weights_round_trip_and_others_are_refused(tmp_path: Path) -> None:
+    net = FinderNet(16)
+    save_finder(tmp_path / "f.safetensors", net.state_dict(), channels=16, notes={"steps": 3})
+    again = load_finder(tmp_path / "f.safetensors").state_dict()
+    for key, value in net.state_dict().items():
+        torch.testing.assert_close(again[key], value, rtol=1e-3, atol=1e-4)
+    pose = Path(__file__).parents[1] / "src/unclasp/weights/small.safetensors"
+    with pytest.raises(CheckpointError, match="expected weights of a finder"):
+        load_finder(pose)
+
+
+def test_rendering_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr("unclasp.data.wholes.SHARD", 2)
+    assert list(write_wholes(tmp_path, 3, seed=5, size=96)) == [2, 3]
+    first = (tmp_path / "wholes-000000.arrays").stat().st_mtime_ns
+    assert list(write_wholes(tmp_path, 4, seed=5, size=96)) == [2, 4]
+    assert (tmp_path / "wholes-000000.arrays").stat().st_mtime_ns == first
+    wholes = Wholes(tmp_path)
+    assert len(wholes) == 4
+    for image, mask, boxes in (wholes[index] for index in range(4)):
+        assert image.shape[:2] == mask.shape and max(mask.shape) == 96 and boxes.shape[1] == 4
+        assert set(np.unique(mask)) <= {0, IGNORED, *range(1, len(boxes) + 1)}
+    with pytest.raises(DataError, match="was made with"):
+        list(write_wholes(tmp_path, 4, seed=6, size=96))
+    with pytest.raises(IndexError):
+        wholes[4]
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no whole pictures; make them with unclasp finder render"):
+        Wholes(tmp_path)
+    with pytest.raises(DataError, match="count must be at least 1"):
+        list(write_wholes(tmp_path, 0, seed=1, size=64))
