@@ -132,6 +132,35 @@ def test_predictors_load_it(exported: SimpleNamespace) -> None:
         Predictor.load(exported.path, device="cuda")
 
 
+def test_exported_models_are_scored(
+    exported: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, told = tmp_path / "tiny.safetensors", {}
+    save_weights(weights, exported.model.state_dict(), tiny())
+    for path in (exported.path, weights):
+        with pytest.raises(SystemExit) as exit_:
+            main(["evaluate", "--weights", str(path), "synthetic:test", "--limit", "3", "--workers", "0",
+                  "--json"])  # fmt: skip
+        assert exit_.value.code == 0
+        told[path.suffix] = json.loads(capsys.readouterr().out)
+    of_torch, of_onnx = (_numbers(told[suffix]) for suffix in (".safetensors", ".onnx"))
+    assert len(of_onnx) > 20
+    np.testing.assert_allclose(of_onnx, of_torch, rtol=2e-3)  # weights files are in half precision
+    for words in (("--device", "cuda"), ("--devices", "2")):
+        with pytest.raises(SystemExit) as exit_:
+            main(["evaluate", "--weights", str(exported.path), "synthetic:test", *words])
+        assert exit_.value.code == 2 and "scored on the cpu, in one process" in capsys.readouterr().err
+
+
+def _numbers(told: object) -> list[float]:
+    """Return all numbers of a JSON document, in order."""
+    if isinstance(told, dict):
+        return [number for value in told.values() for number in _numbers(value)]
+    if isinstance(told, list):
+        return [number for value in told for number in _numbers(value)]
+    return [float(told)] if isinstance(told, (int, float)) else []
+
+
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_narrower_numbers(precision: exporting.Precision, exported: SimpleNamespace, tmp_path: Path) -> None:
     path = tmp_path / "narrow.onnx"

@@ -29,7 +29,7 @@ class EvaluateArguments:
     data: Annotated[str, tyro.conf.Positional]
     """synthetic:test, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT."""
     weights: Path | None = None
-    """A weights file; the shipped small model if not given."""
+    """A weights file, or an exported .onnx or .xml; the shipped small model if not given."""
     mean_pose: bool = False
     """Score the data set's own mean pose instead of a model: what knowing nothing of the picture gives."""
     predictions: Path | None = None
@@ -127,24 +127,34 @@ def _run_model(
     from unclasp.checkpoint import load_model, shipped_weights
     from unclasp.evaluate import Recorder, mean_pose
     from unclasp.evaluate import evaluate as run
+    from unclasp.exported import ExportedScored
+    from unclasp.onnx_model import EXPORTED
     from unclasp.prediction_file import write_predictions
     from unclasp.ranks import evaluate_over, launch, under_torchrun
 
+    scored: Any
     path = arguments.weights or shipped_weights()
-    model, config = load_model(path)
-    size, name = config.model.image_size, path.stem
+    if path.suffix in EXPORTED:
+        if arguments.device != "cpu" or arguments.devices > 1 or under_torchrun():
+            raise UnclaspError("exported models are scored on the cpu, in one process")
+        exported = ExportedScored(path)
+        scored, size = exported, exported.image_size
+    else:
+        model, config = load_model(path)
+        scored, size = model, config.model.image_size
+    name = path.stem
     recorder = None if arguments.save_predictions is None else Recorder()
     options |= {
         "image_size": size, "batch_size": arguments.batch_size, "workers": arguments.workers, "recorder": recorder,
     }  # fmt: skip
-    scored: Any = model
     if arguments.mean_pose:
         name, given = "mean pose", {key: options[key] for key in ("protocol", "external", "limit")}
         scored = mean_pose(dataset, image_size=size, **given)
     if arguments.devices > 1 or under_torchrun():
         report = evaluate_over(launch(arguments.device, arguments.devices), scored, dataset, **options)
     else:
-        report = run(scored.to(arguments.device), dataset, device=arguments.device, **options)
+        placed = scored if isinstance(scored, ExportedScored) else scored.to(arguments.device)
+        report = run(placed, dataset, device=arguments.device, **options)
     if report is not None and recorder is not None and arguments.save_predictions is not None:
         write_predictions(arguments.save_predictions, recorder.predictions(size))
     return report, name
