@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from unclasp.bench_latency import interleaved, measure
+from unclasp.bench_latency import BareBackbone, interleaved, measure
+from unclasp.bench_pieces import REST, piece_macs, piece_times, pieces
 from unclasp.bench_start import STAGES, start_speed
 from unclasp.bench_train import predict_speed, random_batch, train_speed
 from unclasp.checkpoint import save_weights
@@ -15,6 +16,7 @@ from unclasp.cli import main
 from unclasp.config import tiny
 from unclasp.errors import UnclaspError
 from unclasp.model import build
+from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
 from unclasp.torch_network import TorchNetwork
 
@@ -56,6 +58,46 @@ def test_what_cannot_be_measured(changed: dict[str, object], told: str) -> None:
     given = {"engines": ("plain",), "threads": 1, "repeats": 1, **changed}
     with pytest.raises(UnclaspError, match=told):
         measure(build(tiny().model), name="tiny", **given)  # type: ignore[arg-type]
+
+
+def test_pieces_add_up(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="exporting is an extra")
+    model = build(tiny().model).eval()
+    lean = optimise(model)
+    counted = piece_macs(lean, 64)
+    assert sum(counted.values()) == count_macs(lean, 64)
+    assert counted["backbone"] == count_macs(BareBackbone(lean), 64)
+    # 3x3 from 15 to 16 channels and 1x1 from 16 to 33, on 16x16 pixels; 3x3 from 15 to 15 on as many, and on fewer.
+    assert counted["part segmentation"] == 256 * (9 * 15 * 16 + 16 * 33)
+    assert counted["pyramid, 3x3 at stride 4"] == 256 * 9 * 15 * 15
+    assert counted["pyramid, 3x3 at strides 8 to 32"] == (64 + 16 + 4) * 9 * 15 * 15
+    measured = pieces(model, threads=1, repeats=2)
+    assert all(each.ms > 0 and (each.macs > 0 or each.name == REST) for each in measured)
+    with pytest.raises(SystemExit) as exit_:
+        main(["bench", "pieces", "tiny", "--repeats", "1", "--threads", "1", "--linear-head"])
+    rows = capsys.readouterr().out.splitlines()
+    assert exit_.value.code == 0 and rows[0].startswith("tiny, linear head, batch 1") and len(rows) == 3 + len(measured)
+    with pytest.raises(UnclaspError, match="at least 1"):
+        pieces(model, threads=1, repeats=0)
+
+
+def test_times_of_nodes_go_to_their_pieces() -> None:
+    spent = {
+        "/model/encoder/backbone/conv1/Conv": (1000, 3000, 9000), "/model/encoder/output.8/output.8.0/Conv": (2000,),
+        "/model/encoder/output.4/output.4.0/Conv_nchwc": (4000,), "part_logits_nchwc": (5000,),
+        "/model/encoder/Softmax": (7000,), "/model/decoder/to_pose/Add": (100,),
+    }  # fmt: skip
+    events = [
+        {"cat": "Node", "name": f"{node}_kernel_time", "dur": each} for node, calls in spent.items() for each in calls
+    ]
+    others = [
+        {"cat": "Session", "name": "model_run", "dur": 1e9},
+        {"cat": "Node", "name": "x_fence_before", "dur": 1e9},
+    ]
+    assert piece_times([*events, *others]) == {
+        "backbone": 3.0, "pyramid, 3x3 at strides 8 to 32": 2.0, "pyramid, 3x3 at stride 4": 4.0,
+        "part segmentation": 5.0, REST: 7.0, "decoder": 0.1,
+    }  # fmt: skip
 
 
 def test_a_training_step_beside_its_backbone(capsys: pytest.CaptureFixture[str]) -> None:

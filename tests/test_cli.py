@@ -105,7 +105,8 @@ def test_the_commands_are_these() -> None:
     """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
     assert set(COMMANDS) == {
         "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "synth preview", "synth write",
-        "bench synth", "bench latency", "bench train", "bench predict", "bench index", "data check", "data index",
+        "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
+        "data index",
         "data show", "data parts", "presets", "demo", "gallery",
     }  # fmt: skip
 

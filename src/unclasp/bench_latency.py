@@ -23,7 +23,7 @@ from unclasp.errors import UnclaspError
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
-from unclasp.onnx_model import openvino_core
+from unclasp.onnx_model import INPUT, openvino_core
 
 Run = Callable[[], object]
 
@@ -198,21 +198,30 @@ class _First(nn.Module):
         return tuple(made) if len(made) == 1 else (made.pose_2p5d, made.part_logits)
 
 
-def _file_run(engine: str, module: nn.Module, crops: np.ndarray, threads: int, folder: Path) -> Run:
+def write_bare(module: nn.Module, size: int, folder: Path) -> Path:
+    """Write a network, or its backbone, as ONNX for timing: the tensors that any model has, no facts."""
     try:
         export, graph = import_module("unclasp.export"), import_module("unclasp.onnx_graph")
+    except ModuleNotFoundError as error:
+        raise UnclaspError(f"ONNX needs {error.name}: pip install 'unclasp[export]'") from error
+    names = ("map",) if isinstance(module, BareBackbone) else ("pose_2p5d", "part_logits")
+    traced, path = folder / "traced.onnx", folder / f"{names[0]}.onnx"
+    export.trace(_First(module), names, size, traced)
+    path.write_bytes(graph.simplified(traced, folder / "simple.onnx").SerializeToString())
+    return path
+
+
+def _file_run(engine: str, module: nn.Module, crops: np.ndarray, threads: int, folder: Path) -> Run:
+    path = write_bare(module, crops.shape[-1], folder)
+    try:
         package = import_module("onnxruntime" if engine == "onnx" else "openvino")
     except ModuleNotFoundError as error:
         raise UnclaspError(f"{engine} needs {error.name}: pip install 'unclasp[export,openvino]'") from error
-    names = ("map",) if isinstance(module, BareBackbone) else ("pose_2p5d", "part_logits")
-    traced, path = folder / "traced.onnx", folder / f"{names[0]}.onnx"
-    export.trace(_First(module), names, crops.shape[-1], traced)
-    path.write_bytes(graph.simplified(traced, folder / "simple.onnx").SerializeToString())
     if engine == "onnx":
         options = package.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         session = package.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return lambda: session.run(None, {export.INPUT: crops})
+        return lambda: session.run(None, {INPUT: crops})
     settings = {
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads
     }  # fmt: skip

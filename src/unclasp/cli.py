@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",
     "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",
     "bench latency": "Time a network in each engine beside its bare backbone.",
+    "bench pieces": "Tell what each piece of a network costs in ONNX Runtime.",
     "bench train": "Time a training step beside the backbone's own.",
     "bench predict": "Time a prediction from file to overlay, by stage.",
     "bench synth": "Measure how fast the engine renders.",

@@ -115,6 +115,40 @@ def latency(words: list[str]) -> int:
 
 
 @dataclass(frozen=True)
+class BenchPiecesArguments:
+    """Tell what each piece of the optimised network costs in ONNX Runtime. Weights are random."""
+
+    preset: Annotated[str, tyro.conf.Positional] = "small"
+    """See `unclasp presets`."""
+    linear_head: bool = False
+    """Make the part segmentation head linear (segmentation_channels 0)."""
+    threads: int = 2
+    """Cores."""
+    repeats: int = 30
+    """Calls."""
+
+
+def pieces(words: list[str]) -> int:
+    """Run `unclasp bench pieces`."""
+    arguments = parse(BenchPiecesArguments, words, "bench pieces")
+    import torch
+
+    from unclasp.bench_pieces import pieces as measure
+    from unclasp.bench_pieces import told
+    from unclasp.config import preset, with_model
+    from unclasp.model import build
+
+    config = preset(arguments.preset)
+    if arguments.linear_head:
+        config = with_model(config, segmentation_channels=0)
+    torch.manual_seed(0)
+    measured = measure(build(config.model).eval(), threads=arguments.threads, repeats=arguments.repeats)
+    name = arguments.preset + ", linear head" * arguments.linear_head
+    print(told(name, measured, threads=arguments.threads, repeats=arguments.repeats))
+    return 0
+
+
+@dataclass(frozen=True)
 class BenchTrainArguments:
     """Time a training step beside the backbone's own forward and backward pass."""
 
