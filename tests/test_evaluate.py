@@ -31,9 +31,9 @@ __all__ = ["dataset", "guesses"]  # fixtures
 
 
 @pytest.mark.parametrize(("evaluator", "size"), [("internet", 64), ("a2j", 256)])
-def test_the_published_evaluators_figures(evaluator: str, size: int) -> None:
+def test_the_published_evaluators_figures(evaluator: str, size: int, golden_mini: Path) -> None:
     """They ran unchanged on these predictions; see tests/data/golden/README.md."""
-    dataset = InterHand(GOLDEN / "interhand_mini", "test")
+    dataset = InterHand(golden_mini, "test")
     stored = np.load(GOLDEN / "expected" / evaluator / "predictions.npz")
     expected = json.loads((GOLDEN / "expected" / evaluator / "expected.json").read_text())
     has_heads = "MRRPE_mm" in expected

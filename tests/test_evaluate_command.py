@@ -16,8 +16,13 @@ from unclasp.model import build
 from unclasp.prediction_file import FORMAT
 from unclasp.protocol import Protocol
 
-GOLDEN = Path(__file__).parent / "data" / "golden" / "interhand_mini"
-REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
+HERE = Path()
+
+
+@pytest.fixture(autouse=True)
+def _in_golden_mini(golden_mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `interhand:.` be the made-up set with published figures."""
+    monkeypatch.chdir(golden_mini)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = GOLDEN) -> tuple[int, str, str]:
+def run(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = HERE) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as exit_:
         main(["evaluate", f"interhand:{data}:test", *map(str, words)])
     told = capsys.readouterr()
@@ -36,7 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = GOL
     return exit_.value.code, told.out, told.err
 
 
-def report_of(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = GOLDEN) -> dict[str, Any]:
+def report_of(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = HERE) -> dict[str, Any]:
     code, told, error = run(capsys, *words, "--json", "--workers", "0", data=data)
     assert code == 0, error
     content: dict[str, Any] = json.loads(told)
@@ -125,22 +130,21 @@ def save_moved(path: Path, data: Path, move: np.ndarray, joints: slice) -> None:
     np.savez(path, format=FORMAT, space="camera", joints=poses, names=names)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs the real frames in {REAL}")
-def test_known_errors_on_real_frames(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_known_errors_on_real_frames(capsys: pytest.CaptureFixture[str], tmp_path: Path, real_frames: Path) -> None:
     """Perfect predictions are 0; fingers moved by (2, 3, 6) mm are 7 mm off, in 40 joints and 20/21 of it in 42."""
-    save_moved(tmp_path / "perfect.npz", REAL, np.zeros(3), slice(0, 42))
-    perfect = report_of(capsys, "--predictions", tmp_path / "perfect.npz", data=REAL)
+    save_moved(tmp_path / "perfect.npz", real_frames, np.zeros(3), slice(0, 42))
+    perfect = report_of(capsys, "--predictions", tmp_path / "perfect.npz", data=real_frames)
     assert perfect["samples"] == {"single": 2, "two": 1, "all": 3}
     for name in ("mpjpe_single_mm", "mpjpe_two_mm", "mpjpe_all_mm", "mrrpe_mm", "plane_all_px"):
         assert perfect["figures"][name] == 0
     assert perfect["figures"]["auc_all"] == 1
-    save_moved(tmp_path / "right.npz", REAL, np.array([2.0, 3.0, 6.0]), slice(0, 20))
-    moved = report_of(capsys, "--predictions", tmp_path / "right.npz", "--joints", "40", data=REAL)
+    save_moved(tmp_path / "right.npz", real_frames, np.array([2.0, 3.0, 6.0]), slice(0, 20))
+    moved = report_of(capsys, "--predictions", tmp_path / "right.npz", "--joints", "40", data=real_frames)
     told = {name: error for name, error in moved["joint_errors"].items() if error is not None}
     assert {name[0] for name in told} == {"r", "l"}
     for name, error in told.items():
         assert error == pytest.approx(7 if name[0] == "r" and name != "r_wrist" else 0, abs=1e-9)
-    save_moved(tmp_path / "hand.npz", REAL, np.array([0.0, 9.0, 12.0]), slice(21, 42))
-    shifted = report_of(capsys, "--predictions", tmp_path / "hand.npz", data=REAL)
+    save_moved(tmp_path / "hand.npz", real_frames, np.array([0.0, 9.0, 12.0]), slice(21, 42))
+    shifted = report_of(capsys, "--predictions", tmp_path / "hand.npz", data=real_frames)
     assert shifted["figures"]["mpjpe_all_mm"] == pytest.approx(0, abs=1e-9)
     assert shifted["figures"]["mrrpe_mm"] == pytest.approx(15, abs=1e-9)
