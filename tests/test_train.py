@@ -2,7 +2,9 @@ import json
 import multiprocessing
 import os
 import signal
+import tracemalloc
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from unclasp.train import (
     LOG,
     STATE,
     WEIGHTS,
+    Batches,
     MovingAverage,
     TrainingExamples,
     batches_of,
@@ -121,6 +124,21 @@ def test_the_ranks_share_the_batches_of_one_process():
     assert [epoch for batch in alone for epoch, _ in batch] == [0] * 8 + [1] * 8
     assert len({index for batch in alone[:2] for _, index in batch}) == 8, "no sample twice in an epoch"
     assert alone[2:] == list(batches_of(11, config, first_step=2, last_step=4, rank=0, world=1))
+
+
+def test_a_whole_run_of_batches_is_never_listed():
+    """At the paper's size all of them would be 68 million pairs; the first ones come at once."""
+    config = TrainConfig(batch_size=64, epochs=50)
+    tracemalloc.start()
+    batches = Batches(size=1_361_062, config=config, first_step=0, last_step=50 * 21_266, rank=0, world=1)
+    first = list(islice(batches, 3))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(batches) == 1_063_300 and [len(batch) for batch in first] == [64] * 3
+    assert peak < 30e6, "one epoch's permutation is 11 MB"
+    again = Batches(size=11, config=TrainConfig(batch_size=3), first_step=1, last_step=4, rank=0, world=1)
+    assert list(again) == list(batches_of(11, again.config, first_step=1, last_step=4, rank=0, world=1))
+    assert list(again) == list(again) and len(again) == 3
 
 
 def gradients_of_rank(rank, world, queue, port):

@@ -13,6 +13,7 @@ from unclasp import geometry
 from unclasp.baseline import MeanPose, mean_pose
 from unclasp.batch import ByteArray, Prediction
 from unclasp.data import Dataset
+from unclasp.data.collate import start_worker
 from unclasp.data.lookup import annotated, notes_of
 from unclasp.data.transforms import View, make_example
 from unclasp.errors import UnclaspError
@@ -89,7 +90,9 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
     are those of `evaluate`, and `indices`, the samples of this share.
     """
     crops = _Crops(dataset, indices, image_size, protocol, external or External())
-    loader: DataLoader[Any] = DataLoader(crops, batch_size=batch_size, num_workers=workers, collate_fn=list)
+    loader: DataLoader[Any] = DataLoader(
+        crops, batch_size=batch_size, num_workers=workers, collate_fn=list, worker_init_fn=start_worker
+    )
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
     done = iter(indices)
     try:

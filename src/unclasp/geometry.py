@@ -97,8 +97,9 @@ def expand_box(box: Array, factor: float) -> Array:
     >>> expand_box(np.array([0.0, 0.0, 10.0, 20.0]), 1.2).tolist()
     [-1.0, -2.0, 11.0, 22.0]
     """
-    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
-    return np.concatenate([centre - half * factor, centre + half * factor])
+    x1, y1, x2, y2 = box.tolist()
+    x, y, half_x, half_y = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2 * factor, (y2 - y1) / 2 * factor
+    return np.array([x - half_x, y - half_y, x + half_x, y + half_y])
 
 
 def square_box(box: Array, expansion: float = 1.25) -> Array:
@@ -106,8 +107,9 @@ def square_box(box: Array, expansion: float = 1.25) -> Array:
 
     The annotated box is 1.2 times the tight one, so the crop's side is 1.5 times the longest tight side.
     """
-    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2 * expansion
-    return np.concatenate([centre - half, centre + half])
+    x1, y1, x2, y2 = box.tolist()
+    x, y, half = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2 * expansion
+    return np.array([x - half, y - half, x + half, y + half])
 
 
 def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
@@ -121,12 +123,12 @@ def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
         size: Side of the crop in px.
         rotation: Degrees by which the box turns clockwise in the picture, y being down.
     """
-    centre, side = (box[:2] + box[2:]) / 2, box[2] - box[0]
-    angle = math.radians(rotation)
-    cos, sin = math.cos(angle) * size / side, math.sin(angle) * size / side
-    linear = np.array([[cos, sin], [-sin, cos]])
-    offset = np.array([size / 2, size / 2]) - linear @ centre
-    return np.vstack([np.column_stack([linear, offset]), [0.0, 0.0, 1.0]])
+    x1, y1, x2, y2 = box.tolist()
+    x, y, angle = (x1 + x2) / 2, (y1 + y2) / 2, math.radians(rotation)
+    cos, sin = math.cos(angle) * size / (x2 - x1), math.sin(angle) * size / (x2 - x1)
+    return np.array(
+        [[cos, sin, size / 2 - cos * x - sin * y], [-sin, cos, size / 2 + sin * x - cos * y], [0.0, 0.0, 1.0]]
+    )
 
 
 def flip_matrix(width: int) -> Array:

@@ -21,7 +21,7 @@ from unclasp.batch import Batch
 from unclasp.checkpoint import load_model, load_state, save_state, save_weights
 from unclasp.config import Config, TrainConfig, from_dict, to_dict
 from unclasp.data import Dataset
-from unclasp.data.collate import collate
+from unclasp.data.collate import collate, start_worker
 from unclasp.data.transforms import Example, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
@@ -72,6 +72,28 @@ def batches_of(
             order, order_epoch = np.random.default_rng([config.seed, epoch]).permutation(size), epoch
         indices = order[batch * config.batch_size : (batch + 1) * config.batch_size]
         yield [(epoch, int(index)) for index in indices[rank::world]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """The batches of a run, each made when it is its turn: at the paper's size, a list of them takes gigabytes."""
+
+    size: int
+    """Samples of the data set."""
+    config: TrainConfig
+    first_step: int
+    last_step: int
+    rank: int
+    world: int
+
+    def __len__(self) -> int:
+        return max(0, self.last_step - self.first_step)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return batches_of(
+            self.size, self.config, first_step=self.first_step, last_step=self.last_step, rank=self.rank,
+            world=self.world,
+        )  # fmt: skip
 
 
 def learning_rate(step: int, config: TrainConfig, *, steps_per_epoch: int) -> float:
@@ -194,14 +216,13 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None) ->
 def _loader(
     fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, *, first_step: int, last_step: int
 ) -> DataLoader[Example]:
-    batches = list(
-        batches_of(
-            len(dataset), config.train, first_step=first_step, last_step=last_step, rank=fabric.global_rank,
-            world=fabric.world_size,
-        )
+    batches = Batches(
+        size=len(dataset), config=config.train, first_step=first_step, last_step=last_step, rank=fabric.global_rank,
+        world=fabric.world_size,
     )  # fmt: skip
     return DataLoader(
         TrainingExamples(dataset, config), batch_sampler=batches, collate_fn=collate, num_workers=options.workers,
+        worker_init_fn=start_worker,
         pin_memory=fabric.device.type == "cuda",
     )  # fmt: skip
 

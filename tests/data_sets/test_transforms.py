@@ -100,6 +100,13 @@ def test_joints_outside_of_the_crop_are_not_trained_on(make_sample):
     assert not shifted.valid[~inside].any()
 
 
+def test_the_gain_multiplies_each_channel(make_sample):
+    sample = make_sample(12)
+    square, gain = geometry.square_box(sample.box), np.array([0.81, 1.19, 1.0], np.float32)
+    plain, brighter = (make_example(sample, View(square, gain=g), 64).image for g in (None, gain))
+    np.testing.assert_allclose(brighter, np.clip(plain * gain, 0, 255), atol=0.51)
+
+
 def test_a_black_crop_trains_nothing(make_sample):
     sample = make_sample(7)
     sample.image[:] = 0

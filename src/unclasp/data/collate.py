@@ -2,11 +2,17 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 
 from unclasp.batch import Batch
 from unclasp.data.transforms import PART_STRIDE, Example
+
+
+def start_worker(_: int) -> None:
+    """Keep a loader's process to one thread: it is the processes that share the work."""
+    cv2.setNumThreads(1)
 
 
 def collate(examples: Sequence[Example]) -> Batch:

@@ -110,7 +110,7 @@ class InterHand:
         """Return the fields of a `Sample` that come from the annotations: all but the picture and its parts."""
         row = self._row(index)
         frame, camera = self._column("frame")[row], self._column("camera")[row]
-        valid: BoolArray = np.unpackbits(self._column("valid")[row], count=NUM_JOINTS).astype(bool)
+        valid: BoolArray = np.unpackbits(self._column("valid")[row], count=NUM_JOINTS).view(np.bool_)
         joints = geometry.camera_from_world(
             self._column("world")[frame], self._column("camrot")[camera], self._column("campos")[camera]
         )

@@ -73,7 +73,7 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(data: bytes, name: str, flags: int) -> ByteArray:
-    if data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data:
+    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < 0:
         # OpenCV would make up the rest of a JPEG without an end.
         raise DataError(f"{name} is not a picture that can be decoded: it is cut short; fetch it again")
     try:
