@@ -107,7 +107,7 @@ def test_the_commands_are_these() -> None:
         "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "synth preview", "synth write",
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
-        "data show", "data parts", "presets", "demo", "gallery",
+        "data show", "data parts", "bench data", "presets", "demo", "gallery",
     }  # fmt: skip
 
 

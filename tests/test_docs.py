@@ -48,6 +48,7 @@ SMALLER: dict[str, dict[str, str]] = {
     "bench predict": {"--repeats": "1", "--threads": "1"},
     "bench synth": {"--count": "1", "--size": "64"},
     "bench index": {"--count": "200", "--workers": "1"},
+    "bench data": {"--count": "200", "--repeats": "2", "--workers": "1"},
 }  # fmt: skip
 """Options that a command is run with whatever the page gives them. Besides, presets are trained at size `tiny`."""
 WITHOUT = ("--backbone-weights",)

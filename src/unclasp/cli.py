@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "bench predict": "Time a prediction from file to overlay, by stage.",
     "bench synth": "Measure how fast the engine renders.",
     "bench index": "Measure what the index of a data set costs, on made-up annotations of InterHand2.6M's size.",
+    "bench data": "Measure how fast a loader process makes training crops, and the memory it needs.",
     "data check": "Tell what is there of InterHand2.6M, and what to fetch.",
     "data index": "Make the index that InterHand2.6M is read through.",
     "data parts": "Draw part masks from the MANO fits, with your own files of MANO.",

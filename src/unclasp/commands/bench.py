@@ -67,6 +67,37 @@ def index(words: list[str]) -> int:
 
 
 @dataclass(frozen=True)
+class BenchDataArguments:
+    """Time how one loader process makes training crops, beside the bare decoding and warping of the same pictures.
+
+    Annotations and pictures are made up, and removed at the end. --count 1361062 is InterHand2.6M's size.
+    """
+
+    count: int = 20_000
+    """Images that the annotations name."""
+    repeats: int = 500
+    """Crops to time."""
+    workers: int = 8
+    """Loader processes whose memory is measured."""
+    folder: Path | None = None
+    """Where to write; the system's folder for temporary files if not given."""
+
+
+def data(words: list[str]) -> int:
+    """Run `unclasp bench data`."""
+    arguments = parse(BenchDataArguments, words, "bench data")
+    from unclasp.bench_data import loader_cost
+    from unclasp.errors import UnclaspError
+
+    if min(arguments.count, arguments.repeats, arguments.workers) < 1:
+        raise UnclaspError("--count, --repeats and --workers must be at least 1")
+    print(loader_cost(
+        arguments.count, repeats=arguments.repeats, workers=arguments.workers, folder=arguments.folder
+    ))  # fmt: skip
+    return 0
+
+
+@dataclass(frozen=True)
 class BenchLatencyArguments:
     """Time a network in each engine beside its bare backbone. Weights are random: they do not change the time."""
 
