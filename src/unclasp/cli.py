@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "train": "Train a preset.",
     "average": "Average the weights of several stages of a training.",
     "calibrate": "Fit how far each joint of a trained model can be trusted.",
+    "linearise": "Make a trained model's part segmentation head linear: cheaper, and a little less exact.",
     "export": "Write a model for ONNX Runtime or OpenVINO, and check that it answers the same.",
     "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",
     "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.config import Config, to_dict
-from unclasp.data.synthetic import SEEDS, SIZES, Synthetic
-from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import UnclaspError
 from unclasp.files import whole
 from unclasp.hands import JOINT_NAMES, PART_NAMES
@@ -58,15 +56,6 @@ class Parity:
             f"poses of {self.pictures} unseen pictures differ by {self.mean:.2g} px or mm in the mean, "
             f"{self.largest:.2g} at most"
         )
-
-
-def synthetic_crops(split: Literal["val", "test"], count: int, image_size: int) -> ByteArray:
-    """Return the first crops (count, 3, S, S) of a synthetic split; the model was trained on neither."""
-    dataset = Synthetic(SEEDS[split], SIZES[split])
-    samples = (dataset[index] for index in range(count))
-    return np.stack([make_example(each, plain_view(each.box), image_size).image for each in samples]).transpose(
-        0, 3, 1, 2
-    )
 
 
 def export_onnx(

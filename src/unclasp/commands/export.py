@@ -53,7 +53,8 @@ def export(words: list[str]) -> int:
 
     from unclasp.checkpoint import load_model, shipped_weights
     from unclasp.config import preset
-    from unclasp.export import export_onnx, export_openvino, synthetic_crops
+    from unclasp.data.crops import synthetic_crops
+    from unclasp.export import export_onnx, export_openvino
     from unclasp.model import build
 
     if arguments.preset is not None:

@@ -1,0 +1,65 @@
+"""The linear head: it says what the hidden one says as far as a linear one can, and nothing else changes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unclasp.checkpoint import load_model, load_notes, save_weights
+from unclasp.cli import main
+from unclasp.config import tiny, with_model
+from unclasp.errors import UnclaspError
+from unclasp.linearise import linearised
+from unclasp.model import DFL, build
+from unclasp.model.deploy import optimise
+from unclasp.model.macs import count_macs
+
+CROPS = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64)).astype(np.uint8)
+
+
+def made() -> DFL:
+    torch.manual_seed(0)
+    return build(tiny().model).eval()
+
+
+def test_a_head_that_is_linear_in_truth_is_found_again() -> None:
+    """Its hidden layer passes on seven channels and cuts nothing off, so that the probabilities are linear's."""
+    model = made()
+    (conv, norm), _, last = model.encoder.segmentation  # type: ignore[misc]
+    torch.nn.init.zeros_(conv.weight)
+    for channel in range(7):
+        conv.weight.data[channel, channel, 1, 1] = 1
+    torch.nn.init.constant_(norm.bias, 50)
+    last.weight.data.mul_(0.3)
+    last.bias.data = -50 * last.weight.data.sum(dim=(1, 2, 3))
+    fitted, config = linearised(model, tiny(), CROPS, steps=400)
+    assert config == with_model(tiny(), segmentation_channels=0)
+    with torch.inference_mode():
+        expected, got = model(torch.from_numpy(CROPS)), fitted(torch.from_numpy(CROPS))
+    assert (got.part_logits.softmax(dim=1) - expected.part_logits.softmax(dim=1)).abs().max() < 0.02
+    assert (got.pose_2p5d - expected.pose_2p5d).abs().max() < 0.1
+    assert count_macs(optimise(fitted), 64) < count_macs(optimise(model), 64)
+
+
+def test_the_rest_stays_as_it_is() -> None:
+    model = made()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fitted, config = linearised(model, tiny(), CROPS, steps=3)
+    after = fitted.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in after.items() if "segmentation" not in name)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(UnclaspError, match="linear already"):
+        linearised(fitted, config, CROPS)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, out = tmp_path / "tiny.safetensors", tmp_path / "linear.safetensors"
+    save_weights(weights, made().state_dict(), tiny())
+    with pytest.raises(SystemExit) as exit_:
+        main(["linearise", str(weights), "--out", str(out), "--pictures", "2", "--steps", "2"])
+    assert exit_.value.code == 0 and "fitted to 2 pictures" in capsys.readouterr().out
+    assert load_model(out)[1].model.segmentation_channels == 0 and load_notes(out) == {"linearised": "tiny"}
+    with pytest.raises(SystemExit) as exit_:
+        main(["linearise", "--pictures", "0"])
+    assert exit_.value.code == 2 and "at least 1" in capsys.readouterr().err
