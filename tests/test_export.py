@@ -14,9 +14,10 @@ pytest.importorskip("onnx", reason="exporting is an extra")
 pytest.importorskip("onnxruntime", reason="exporting is an extra")
 
 from unclasp import export as exporting
-from unclasp.checkpoint import save_weights
+from unclasp.checkpoint import load_model, save_weights
 from unclasp.cli import main
 from unclasp.config import Config, tiny, to_dict, with_model
+from unclasp.data.crops import synthetic_crops
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.export import ExportError, Parity, check, compare, export_onnx, export_openvino
 from unclasp.hands import JOINT_NAMES, PART_NAMES
@@ -53,6 +54,23 @@ def test_answers_are_the_network_s_for_every_batch_size(exported: SimpleNamespac
         got = OnnxModel(exported.path, threads=1)(given)
         for name in ("pose_2p5d", "part_logits", "presence", "root_depth"):
             np.testing.assert_allclose(getattr(got, name), getattr(expected, name).numpy(), atol=1e-3, err_msg=name)
+
+
+def test_the_shipped_model_on_fifty_unseen_pictures(tmp_path: Path) -> None:
+    model, config = load_model()
+    unseen, path = synthetic_crops("test", 50, config.model.image_size), tmp_path / "small.onnx"
+    parity = export_onnx(model, config, path, name="small", precision="fp32", unseen=unseen)
+    assert parity.pictures == 50 and parity.largest <= 1e-3
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(unseen.copy()))
+    exported = OnnxModel(path, threads=1)
+    for size in (1, 3, 16):
+        answers = [exported(unseen[start : start + size]) for start in range(0, 50, size)]
+        for name in ("pose_2p5d", "root_depth"):
+            got = np.concatenate([getattr(each, name) for each in answers])
+            np.testing.assert_allclose(
+                got, getattr(expected, name).numpy(), rtol=0, atol=1e-3, err_msg=f"{name} {size}"
+            )
 
 
 def test_the_folded_convolution_is_exported_too(tmp_path: Path) -> None:
