@@ -1,4 +1,8 @@
 import copy
+import os
+import signal
+import sys
+import time
 
 import cv2
 import numpy as np
@@ -7,7 +11,7 @@ import torch
 
 from unclasp import geometry
 from unclasp.config import AugmentConfig
-from unclasp.data.collate import collate
+from unclasp.data.collate import collate, start_worker
 from unclasp.data.transforms import View, crop_image, make_example, plain_view, random_view
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS
 
@@ -153,3 +157,22 @@ def test_collate_masks_what_is_missing(make_sample):
     assert batch.parts.shape == (3, 16, 16) and batch.parts_valid.tolist() == [True, False, True]
     assert batch.root_depth_valid.tolist() == [True, True, False]
     assert batch.names == ("made:9", "made:10", "made:11") and len(batch) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_loader_s_process_starts_although_its_parent_has_threads():
+    """Telling OpenCV to use one thread hangs after a fork, once the parent's threads have fallen asleep."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    picture = np.zeros((1500, 1500, 3), np.uint8)
+    for _ in range(3):
+        cv2.warpAffine(picture, np.eye(2, 3), (1500, 1500))
+    time.sleep(0.5)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        start_worker(0)
+        cv2.warpAffine(picture, np.eye(2, 3), (1500, 1500))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    cv2.setNumThreads(threads)

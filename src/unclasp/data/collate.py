@@ -12,7 +12,7 @@ from unclasp.data.transforms import PART_STRIDE, Example
 
 def start_worker(_: int) -> None:
     """Keep a loader's process to one thread: it is the processes that share the work."""
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(0)  # 1 would wait for ever for the parent's threads to end, which a forked process lacks
 
 
 def collate(examples: Sequence[Example]) -> Batch:
