@@ -16,6 +16,7 @@ from unclasp.model import build
 from unclasp.network import Answer, Network
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
+from unclasp.search import search_with
 from unclasp.train import optimiser
 
 
@@ -104,7 +105,7 @@ def predict_speed(
     if repeats < 1:
         raise UnclaspError("repeats must be at least 1")
     timed = _Timed(network)
-    predictor = Predictor(timed)
+    predictor = Predictor(timed, search=search_with("finder", timed))
     rows = []
     for repeat in range(-2, repeats):
         timed.spent, marks = 0.0, [time.perf_counter()]

@@ -14,14 +14,15 @@ from unclasp.batch import ByteArray
 
 Floats = npt.NDArray[np.floating]
 
-LEAST_SCORE: Final = 0.3
+LEAST_SCORE: Final = 0.25
 """What is less certain is no region."""
+_SAMPLES: Final = 4
 _MOST: Final = 24
 _SAME: Final = 0.4
 _WITHIN: Final = 0.65
 _LIKE: Final = 3.0
-_NEAR: Final = 0.8
-_WIDEST: Final = 3.2
+_NEAR: Final = 1.5
+_WIDEST: Final = 3.8
 
 
 class Letterbox(NamedTuple):
@@ -51,7 +52,11 @@ def letterbox(image: ByteArray, size: int) -> Letterbox:
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     left, top = (size - columns) // 2, (size - rows) // 2
     square = np.zeros((size, size, 3), dtype=np.uint8)
-    square[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=way)
+    # Of large pictures every third or fifth pixel is enough to average over; odd steps keep middles in place.
+    step = max(1, int(1 / (_SAMPLES * scale)))
+    step -= step % 2 == 0
+    few = image[step // 2 :: step, step // 2 :: step]
+    square[top : top + rows, left : left + columns] = cv2.resize(few, (columns, rows), interpolation=way)
     return Letterbox(square, scale, np.array([left, top], dtype=np.float64))
 
 
@@ -110,7 +115,7 @@ def read(answer: SquareAnswer) -> Regions:
     rows, columns = np.nonzero((middle >= around) & (middle >= LEAST_SCORE))
     order = np.argsort(-middle[rows, columns], kind="stable")[:_MOST]
     rows, columns = rows[order], columns[order]
-    boxes, scores = answer.boxes[:, rows, columns].T.astype(np.float64), middle[rows, columns].astype(np.float64)
+    boxes, scores = _boxes_at(answer, rows, columns), middle[rows, columns].astype(np.float64)
     kept: list[int] = []
     for index, box in enumerate(boxes):
         others = boxes[kept]
@@ -121,23 +126,32 @@ def read(answer: SquareAnswer) -> Regions:
     return Regions(boxes[kept], scores[kept])
 
 
+def _boxes_at(answer: SquareAnswer, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
+    """Return (N, 4) the boxes of cells: means over their neighbours, weighted by the squares of the likelihoods."""
+    weight = np.asarray(answer.middle, dtype=np.float32) ** 2
+    stacked = np.concatenate([answer.boxes * weight, weight[None]]).transpose(1, 2, 0)
+    summed = cv2.boxFilter(stacked, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)[rows, columns]
+    return np.asarray(summed[:, :4] / summed[:, 4:], dtype=np.float64)
+
+
 def grouped(found: Regions) -> Regions:
     """Join regions that one crop should hold: of a like size, and no farther apart than a pair of hands is wide.
 
     The order is that of promise: certainty times the side of the box.
     """
-    boxes, scores = list(found.boxes), list(found.scores)
+    boxes, scores, hands = list(found.boxes), list(found.scores), list(_sides(found.boxes))
     while True:
-        pair = _closest(boxes)
+        pair = _closest(boxes, hands)
         if pair is None:
             break
         first, second = pair
         joined = _hull(boxes[first], boxes[second])
-        score = max(scores[first], scores[second])
+        score, hand = max(scores[first], scores[second]), max(hands[first], hands[second])
         for index in (second, first):
-            del boxes[index], scores[index]
+            del boxes[index], scores[index], hands[index]
         boxes.append(joined)
         scores.append(score)
+        hands.append(hand)
     if not boxes:
         return Regions(np.zeros((0, 4)), np.zeros(0))
     stacked, certain = np.stack(boxes), np.array(scores)
@@ -145,15 +159,20 @@ def grouped(found: Regions) -> Regions:
     return Regions(stacked[order], certain[order])
 
 
-def _closest(boxes: list[Floats]) -> tuple[int, int] | None:
-    """Return the indices of the two regions that belong together most clearly, or None."""
+def _closest(boxes: list[Floats], hands: list[float]) -> tuple[int, int] | None:
+    """Return the indices of the two regions that belong together most clearly, or None.
+
+    Args:
+        boxes: (4,) px each.
+        hands: Side in px of the largest of the regions that each was joined from.
+    """
     best, found = np.inf, None
     for second in range(1, len(boxes)):
         for first in range(second):
-            sides = _sides(np.stack([boxes[first], boxes[second]]))
-            wide = float(_sides(_hull(boxes[first], boxes[second])[None])[0] / sides.max())
-            gap = _gap(boxes[first], boxes[second]) / sides.max()
-            if sides.max() < _LIKE * sides.min() and gap < _NEAR and wide < _WIDEST and gap < best:
+            small, large = sorted((hands[first], hands[second]))
+            wide = float(_sides(_hull(boxes[first], boxes[second])[None])[0] / large)
+            gap = _gap(boxes[first], boxes[second]) / large
+            if large < _LIKE * small and gap < _NEAR and wide < _WIDEST and gap < best:
                 best, found = gap, (first, second)
     return found
 

@@ -21,12 +21,15 @@ OUTPUTS: Final = ("middle", "edges")
 _NOTHING: Final = np.zeros((1, 3, SIZE, SIZE), dtype=np.float32)
 
 
-def open_finder(weights: Path | str | None = None, *, engine: Literal["any", "opencv"] = "any") -> Finder:
+def open_finder(
+    weights: Path | str | None = None, *, engine: Literal["any", "opencv"] = "any", threads: int | None = None
+) -> Finder:
     """Open a finder that `unclasp finder train` wrote, or the shipped one.
 
     Args:
         weights: Ends in .onnx.
         engine: OpenCV even where ONNX Runtime, which is faster, is installed.
+        threads: How many cores ONNX Runtime may use; as many as there are if not given. OpenCV has its own setting.
 
     Raises:
         CheckpointError: The file is missing, damaged or no finder.
@@ -40,7 +43,7 @@ def open_finder(weights: Path | str | None = None, *, engine: Literal["any", "op
         runtime: Any = import_module("onnxruntime") if engine == "any" else None
     except ModuleNotFoundError:
         runtime = None
-    return Finder(OpenCvFinder(path) if runtime is None else OnnxFinder(path, runtime))
+    return Finder(OpenCvFinder(path) if runtime is None else OnnxFinder(path, runtime, threads=threads))
 
 
 class OpenCvFinder:
@@ -71,8 +74,9 @@ class OnnxFinder:
 
     image_size = SIZE
 
-    def __init__(self, path: Path, runtime: Any) -> None:
+    def __init__(self, path: Path, runtime: Any, *, threads: int | None = None) -> None:
         options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -73,6 +73,9 @@ class HandPose:
     """(2,) which hands count as present: from `PRESENT` on, unless tracking decides over several frames."""
     box: Floats
     """(4,) x1, y1, x2, y2 px: the square that the network saw."""
+    other_regions: Floats | None = None
+    """(N, 4) x1, y1, x2, y2 px: where else hands were found, for calls of their own with that `box`; the most promising
+    first. None where a box was given, so that nothing was looked for."""
     camera: Camera
     """Focal length and principal point."""
     depth_assumed: str | None
@@ -95,7 +98,7 @@ class HandPose:
     go of it."""
 
     def __post_init__(self) -> None:
-        for name in _ARRAYS:
+        for name in (*_ARRAYS, "other_regions"):
             given = getattr(self, name)
             if given is not None:
                 self._freeze(name, np.array(given, dtype=np.float64))
@@ -172,6 +175,7 @@ class HandPose:
                 "width": self.image_size[0], "height": self.image_size[1], "mirrored": self.mirrored,
             },
             "box": _rounded(self.box),
+            "other_regions": None if self.other_regions is None else _rounded(self.other_regions),
             "camera": {
                 "focal": list(self.camera.focal), "princpt": list(self.camera.princpt), "assumed": self.camera.assumed,
             },

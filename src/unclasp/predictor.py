@@ -18,7 +18,8 @@ from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
 from unclasp.network import Answer, Network, average_of_mirrored
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
-from unclasp.regions import box_around, find_region, meets
+from unclasp.regions import box_around, meets
+from unclasp.search import Detector, Search, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.tracking import Predict
 from unclasp.video import Video
@@ -41,22 +42,26 @@ class Predictor:
     Args:
         network: What answers for crops.
         flip_test: Average over the crop and its mirror image: steadier, at twice the cost.
+        search: Where to look in pictures without a box; the network's own search if not given.
     """
 
-    def __init__(self, network: Network, *, flip_test: bool = False) -> None:
+    def __init__(self, network: Network, *, flip_test: bool = False, search: Search | None = None) -> None:
         self.network, self.flip_test = network, flip_test
+        self.search = by_network(network) if search is None else search
 
     @classmethod
     def load(
-        cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False
-    ) -> Self:
+        cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False,
+        detector: Detector = "finder",
+    ) -> Self:  # fmt: skip
         """Load the shipped small model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
             UnclaspError: The device is not there, or is not the CPU for an exported model.
         """
-        return cls(open_network(weights, device=device), flip_test=flip_test)
+        network = open_network(weights, device=device)
+        return cls(network, flip_test=flip_test, search=search_with(detector, network))
 
     def __call__(
         self,
@@ -87,12 +92,14 @@ class Predictor:
         if mirrored:
             return self._unmirrored(image, box, focal=focal, princpt=princpt)
         camera = _camera(image, focal, princpt)
+        others = None
         if box is not None:
             square = geometry.square_box(check_box(box, image))
         else:
-            square = self._refined(image, find_region(self.network, image))
+            first, others = self.search(image)
+            square = self._refined(image, first)
         answer, image_from_crop = self._answer(image, square)
-        return self._lift(answer, image_from_crop, square, camera, image)
+        return replace(self._lift(answer, image_from_crop, square, camera, image), other_regions=others)
 
     def stream(
         self,
@@ -164,6 +171,7 @@ class Predictor:
         cx, cy = pose.camera.princpt
         return replace(
             pose, mirrored=True, image=image, box=_mirror_box(pose.box, last),
+            other_regions=None if pose.other_regions is None else _mirror_box(pose.other_regions, last),
             joints_2d=np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
             camera=replace(pose.camera, princpt=(last - cx, cy)),
         )  # fmt: skip
@@ -236,8 +244,8 @@ def _pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[
 
 
 def _mirror_box(box: Floats, last: int) -> Floats:
-    """Mirror x1, y1, x2, y2 in a picture whose last column is `last`."""
-    return np.array([last - box[2], box[1], last - box[0], box[3]])
+    """Mirror x1, y1, x2, y2 (..., 4) in a picture whose last column is `last`."""
+    return np.stack([last - box[..., 2], box[..., 1], last - box[..., 0], box[..., 3]], axis=-1)
 
 
 def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:

@@ -213,6 +213,31 @@ def train(words: list[str]) -> int:
 
 
 @dataclass(frozen=True)
+class BenchFinderArguments:
+    """Time the finder of hands on a picture, in each engine."""
+
+    width: int = 4000
+    """px of the picture."""
+    height: int = 3000
+    """px of the picture."""
+    threads: int = 2
+    """Cores."""
+    repeats: int = 50
+    """Calls per figure."""
+
+
+def finder(words: list[str]) -> int:
+    """Run `unclasp bench finder`."""
+    arguments = parse(BenchFinderArguments, words, "bench finder")
+    from unclasp.bench_finder import finder_speed
+
+    print(finder_speed(
+        width=arguments.width, height=arguments.height, repeats=arguments.repeats, threads=arguments.threads
+    ))  # fmt: skip
+    return 0
+
+
+@dataclass(frozen=True)
 class BenchPredictArguments:
     """Time a prediction from the file to the overlay, by stage."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -47,6 +47,8 @@ class PredictArguments:
     """A weights file; the shipped small model if not given."""
     box: tuple[float, float, float, float] | None = None
     """x1 y1 x2 y2 px around the hands, for every picture; looked for if not given."""
+    detector: Literal["finder", "network", "none"] = "finder"
+    """What looks for hands without a box: the finder, the pose network's own search, or nothing (the whole picture)."""
     focal: tuple[float, float] | None = None
     """Focal length fx fy in px; a field of view of 60 degrees is assumed if not given."""
     device: str = "cpu"
@@ -85,7 +87,9 @@ def predict(words: list[str]) -> int:
     usable = [source for source in sources if source.error is None]
     stems = iter(output_stems([source.name for source in usable]))
     untouchable = {source.path.resolve() for source in usable if source.path is not None}
-    predictor = Predictor.load(arguments.weights, device=arguments.device, flip_test=arguments.flip_test)
+    predictor = Predictor.load(
+        arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector
+    )
     done: list[dict[str, Any]] = []
     errors = Console(stderr=True)
     many = len(sources) > 1 and not any(source.is_video for source in sources)  # a video has a bar of its own

@@ -1,0 +1,75 @@
+"""Where to look for hands in a picture without a box: where the finder or the pose network says, or everywhere."""
+
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import ByteArray
+from unclasp.finder import Finder
+from unclasp.finder_engine import open_finder
+from unclasp.network import Network
+from unclasp.regions import TIGHT_TO_ANNOTATED, find_region
+
+Floats = npt.NDArray[np.floating]
+Detector = Literal["finder", "network", "none"]
+"""The shipped finder; the pose network's own search by its part segmentation; or the whole picture."""
+
+CERTAIN: Final = 0.4
+"""Where the finder is less certain than this of all that it found, the pose network's own search decides."""
+
+
+ROOM: Final = 1.2
+"""The first crop is this much larger than what the finder found; the final one goes around the joints seen in it."""
+
+
+class Where(NamedTuple):
+    """Where to look."""
+
+    square: Floats
+    """(4,) x1, y1, x2, y2 px."""
+    others: Floats
+    """(N, 4) px: boxes, as annotated, around other hands; the most promising first."""
+
+
+Search = Callable[[ByteArray], Where]
+"""Takes an (H, W, 3) RGB picture."""
+
+
+def search_with(detector: Detector, network: Network) -> Search:
+    """Return the search of a detector.
+
+    Raises:
+        CheckpointError: The shipped finder is missing or damaged.
+    """
+    if detector == "none":
+        return everywhere
+    return by_network(network) if detector == "network" else by_finder(open_finder(), network)
+
+
+def everywhere(image: ByteArray) -> Where:
+    """Look at the whole picture."""
+    height, width = image.shape[:2]
+    whole = np.array([-0.5, -0.5, width - 0.5, height - 0.5])
+    return Where(geometry.square_box(whole, expansion=1.0), np.zeros((0, 4)))
+
+
+def by_network(network: Network) -> Search:
+    """Return the search by the pose network's part segmentation (`regions.find_region`)."""
+    return lambda image: Where(find_region(network, image), np.zeros((0, 4)))
+
+
+def by_finder(finder: Finder, network: Network) -> Search:
+    """Return the search by a finder, and by the network where the finder is not certain."""
+    own = by_network(network)
+
+    def search(image: ByteArray) -> Where:
+        found = finder(image)
+        if not len(found.boxes) or found.scores.max() < CERTAIN:
+            return own(image)
+        annotated = np.stack([geometry.expand_box(box, TIGHT_TO_ANNOTATED) for box in found.boxes])
+        return Where(geometry.square_box(geometry.expand_box(annotated[0], ROOM)), annotated[1:])
+
+    return search

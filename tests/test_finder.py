@@ -1,0 +1,204 @@
+"""The finder of hands: boxes to and from its square, regions from its maps, and what the shipped one finds."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from unclasp import finder, finder_engine
+from unclasp.errors import CheckpointError
+from unclasp.finder import Finder, Regions, SquareAnswer, grouped, letterbox, read
+from unclasp.finder_engine import CELLS, SIZE, open_finder
+from unclasp.search import CERTAIN
+
+
+class Bright:
+    """Takes what is bright for one region."""
+
+    image_size = SIZE
+
+    def __call__(self, square: np.ndarray, /) -> SquareAnswer:
+        middle, boxes = np.zeros((CELLS, CELLS), np.float32), np.zeros((4, CELLS, CELLS), np.float32)
+        rows, columns = np.nonzero(square[..., 0] > 127)
+        if len(rows):
+            box = np.array([columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5])
+            row, column = int((rows.min() + rows.max()) / 8), int((columns.min() + columns.max()) / 8)
+            middle[row, column], boxes[:, row, column] = 0.9, box
+        return SquareAnswer(middle, boxes)
+
+
+# ---- the square
+
+
+@pytest.mark.parametrize("shape", [(192, 192), (3000, 4000), (4000, 3000), (365, 547), (100, 1000), (7, 9), (1, 300)])
+def test_boxes_go_to_the_square_and_back(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(sum(shape))
+    square = letterbox(np.zeros((*shape, 3), np.uint8), SIZE)
+    corners = np.sort(rng.uniform(0, 1, (50, 2, 2)) * shape[::-1], axis=1)
+    boxes = corners.reshape(50, 4)
+    np.testing.assert_allclose(square.to_picture(square.from_picture(boxes)), boxes, atol=1e-9)
+    whole = square.from_picture(np.array([[-0.5, -0.5, shape[1] - 0.5, shape[0] - 0.5]]))[0]
+    assert (whole[2:] - whole[:2]).max() == pytest.approx(SIZE)
+    assert (whole[:2] >= -1).all() and (whole[2:] <= SIZE).all()
+
+
+@pytest.mark.parametrize("shape", [(3000, 4000), (4000, 3000), (400, 500), (96, 100), (300, 900)])
+@pytest.mark.parametrize("share", [0.04, 0.2, 0.7])
+def test_a_region_comes_back_in_the_picture_s_own_pixels(shape: tuple[int, int], share: float) -> None:
+    """Of 12 and of 0.2 megapixels, small and large: within one and a half pixels of the square."""
+    rng = np.random.default_rng(int(share * 100) + shape[0])
+    image = np.zeros((*shape, 3), np.uint8)
+    side = max(2, round(share * min(shape)))
+    x, y = (int(rng.integers(0, extent - side)) for extent in shape[::-1])
+    image[y : y + side, x : x + side] = 255
+    boxes = Finder(Bright())(image).boxes
+    slack = 1.5 * max(shape) / SIZE
+    np.testing.assert_allclose(boxes, [[x - 0.5, y - 0.5, x + side - 0.5, y + side - 0.5]], atol=slack)
+
+
+def test_a_picture_without_regions_has_none() -> None:
+    found = Finder(Bright())(np.zeros((30, 40, 3), np.uint8))
+    assert found.boxes.shape == (0, 4) and found.scores.shape == (0,)
+
+
+def test_boxes_end_at_the_picture_s_edge() -> None:
+    class Beyond(Bright):
+        def __call__(self, square: np.ndarray, /) -> SquareAnswer:
+            middle, boxes = np.zeros((CELLS, CELLS), np.float32), np.zeros((4, CELLS, CELLS), np.float32)
+            middle[3, 3], boxes[:, 3, 3] = 0.8, [-30, -20, 400, 500]
+            return SquareAnswer(middle, boxes)
+
+    assert Finder(Beyond())(np.zeros((30, 40, 3), np.uint8)).boxes.tolist() == [[-0.5, -0.5, 39.5, 29.5]]
+
+
+# ---- from maps to regions
+
+
+def answer(*regions: tuple[float, tuple[int, int], tuple[float, float, float, float]]) -> SquareAnswer:
+    middle, boxes = np.zeros((CELLS, CELLS), np.float32), np.zeros((4, CELLS, CELLS), np.float32)
+    for score, (row, column), box in regions:
+        middle[row, column], boxes[:, row, column] = score, box
+    return SquareAnswer(middle, boxes)
+
+
+def test_peaks_are_read_by_certainty_and_doubles_left_out() -> None:
+    found = read(
+        answer(
+            (0.6, (10, 10), (20, 20, 60, 60)),
+            (0.5, (10, 11), (20, 20, 60, 60)),  # beside a higher one: no peak
+            (0.7, (14, 14), (24, 24, 64, 64)),  # the same region
+            (0.9, (40, 40), (150, 150, 170, 170)),
+            (0.4, (41, 43), (155, 155, 165, 168)),  # within another
+            (finder.LEAST_SCORE - 0.01, (2, 40), (150, 0, 170, 20)),
+        )
+    )
+    np.testing.assert_allclose(found.boxes, [[150, 150, 170, 170], [24, 24, 64, 64]], atol=1e-4)
+    np.testing.assert_allclose(found.scores, [0.9, 0.7])
+
+
+def group(*boxes: tuple[float, float, float, float]) -> list[list[float]]:
+    return grouped(Regions(np.array(boxes, float).reshape(-1, 4), np.full(len(boxes), 0.8))).boxes.tolist()
+
+
+def test_near_hands_of_a_size_are_one_region() -> None:
+    assert group((0, 0, 40, 40), (60, 5, 100, 45)) == [[0, 0, 100, 45]]
+    assert group((0, 0, 40, 40), (30, 30, 60, 80)) == [[0, 0, 60, 80]]
+
+
+def test_far_and_unlike_hands_are_regions_of_their_own_the_largest_first() -> None:
+    assert group((0, 0, 40, 40), (150, 0, 200, 40)) == [[150, 0, 200, 40], [0, 0, 40, 40]]
+    assert group((0, 0, 10, 10), (12, 0, 90, 80)) == [[12, 0, 90, 80], [0, 0, 10, 10]]
+
+
+def test_grouping_does_not_grow_over_a_row_of_hands() -> None:
+    row = [(50 * k, 0, 50 * k + 40, 40) for k in range(5)]
+    assert max(x2 - x1 for x1, _, x2, _ in group(*map(tuple, row))) <= 3.8 * 40  # type: ignore[arg-type]
+
+
+def test_the_order_is_that_of_size_and_certainty() -> None:
+    boxes = np.array([[0, 0, 20, 20], [100, 100, 160, 160.0]])
+    assert grouped(Regions(boxes, np.array([0.9, 0.35]))).boxes[0].tolist() == [100, 100, 160, 160]
+    assert grouped(Regions(boxes / 2, np.array([0.95, 0.31]))).scores.tolist() == [0.95, 0.31]
+
+
+# ---- the shipped one
+
+pytest.importorskip("numba", reason="rendering is an extra")
+
+HELD_OUT = 3
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    from unclasp.synth.whole import generate_whole
+
+    return [tuple(generate_whole(HELD_OUT, index)) for index in range(60)]  # type: ignore[misc]
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    shared = np.maximum(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0).prod()
+    areas = [(box[2:] - box[:2]).prod() for box in (first, second)]
+    return float(shared / (sum(areas) - shared))
+
+
+def test_hands_are_found_in_scenes_never_trained_on(scenes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    find = open_finder()
+    asked = met = empty = false = 0
+    for image, boxes, mask in scenes:
+        square = letterbox(image, SIZE)
+        regions = read(find.engine(square.image))
+        found = square.to_picture(regions.boxes)
+        large = [box for box in boxes if (box[2:] - box[:2]).max() > 0.12 * max(mask.shape)]
+        asked += len(large)
+        met += sum(any(overlap(box, each) > 0.5 for each in found) for box in large)
+        if not mask.any():
+            empty += 1
+            false += bool((regions.scores >= CERTAIN).any())
+    assert asked > 20 and met / asked > 0.55, f"{met} of {asked} regions"
+    assert empty > 4 and false / empty < 0.4, f"certain of a hand in {false} of {empty} scenes without"
+
+
+def test_both_engines_answer_alike(scenes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    pytest.importorskip("onnxruntime")
+    square = letterbox(scenes[0][0], SIZE).image
+    runtime, opencv = open_finder().engine(square), open_finder(engine="opencv").engine(square)
+    assert type(open_finder().engine) is not type(open_finder(engine="opencv").engine)
+    np.testing.assert_allclose(runtime.middle, opencv.middle, atol=1e-3)
+    np.testing.assert_allclose(runtime.boxes, opencv.boxes, atol=0.05)
+
+
+def test_a_missing_finder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"there is no hand finder .*nothing\.onnx; give a box"):
+        open_finder(tmp_path / "nothing.onnx")
+
+
+@pytest.mark.parametrize("engine", ["any", "opencv"])
+def test_what_is_no_finder_is_told(tmp_path: Path, engine: str) -> None:
+    path = tmp_path / "finder.onnx"
+    path.write_bytes(b"not a model")
+    with pytest.raises(CheckpointError, match="is no model that"):
+        open_finder(path, engine=engine)  # type: ignore[arg-type]
+
+
+def test_answers_of_another_shape_are_no_finder_s() -> None:
+    good = [np.zeros((1, CELLS, CELLS), np.float32), np.zeros((1, 4, CELLS, CELLS), np.float32)]
+    finder_engine._check(good, Path("f.onnx"))
+    with pytest.raises(CheckpointError, match="is no hand finder: expected finite answers"):
+        finder_engine._check(good[::-1], Path("f.onnx"))
+    good[0][0, 3, 4] = np.nan
+    with pytest.raises(CheckpointError, match="is no hand finder"):
+        finder_engine._check(good, Path("f.onnx"))
+
+
+def test_a_speck_in_12_megapixels_takes_no_longer_than_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine sees one square, whatever the picture's size."""
+    seen: list[tuple[int, ...]] = []
+
+    class Counted(Bright):
+        def __call__(self, square: np.ndarray, /) -> SquareAnswer:
+            seen.append(square.shape)
+            return super().__call__(square)
+
+    Finder(Counted())(cv2.resize(np.zeros((3, 4, 3), np.uint8), (4000, 3000)))
+    assert seen == [(SIZE, SIZE, 3)]

@@ -1,0 +1,125 @@
+"""Where a prediction looks without a box: the finder, the network's own search, or everywhere."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from test_finder import Bright
+from unclasp import geometry, search
+from unclasp.errors import CheckpointError
+from unclasp.finder import Finder, Regions
+from unclasp.network import Answer
+from unclasp.predictor import Predictor
+from unclasp.search import CERTAIN, Where, by_finder, everywhere, search_with
+
+
+class Still:
+    """A network that finds no hands and puts all joints in the middle; counts the crops of each call."""
+
+    name, image_size = "still", 64
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, crops: np.ndarray, /) -> Answer:
+        self.calls.append(len(crops))
+        pose = np.zeros((len(crops), 42, 3))
+        pose[..., :2] = 32
+        return Answer(pose, np.zeros((len(crops), 2)), None, np.zeros((len(crops), 16, 16)))
+
+
+class Fixed(Finder):
+    """A finder that always finds the same."""
+
+    def __init__(self, *regions: tuple[float, tuple[float, float, float, float]]) -> None:
+        boxes = np.array([box for _, box in regions], float).reshape(-1, 4)
+        self.found = Regions(boxes, np.array([score for score, _ in regions]))
+
+    def __call__(self, image: np.ndarray) -> Regions:
+        return self.found
+
+
+def picture() -> np.ndarray:
+    return np.zeros((300, 400, 3), np.uint8)
+
+
+def test_the_best_region_is_looked_at_as_an_annotated_box_and_the_others_are_told() -> None:
+    network = Still()
+    find = Fixed((0.9, (100, 100, 180, 140)), (0.5, (300, 50, 320, 90)))
+    pose = Predictor(network, search=by_finder(find, network))(picture())
+    annotated = np.array([92, 96, 188, 144.0])
+    np.testing.assert_allclose(pose.box, geometry.square_box(geometry.expand_box(annotated, search.ROOM)))
+    assert pose.other_regions is not None
+    np.testing.assert_allclose(pose.other_regions, [[298, 46, 322, 94]])
+    assert pose.to_dict()["other_regions"] == [[298, 46, 322, 94]]
+    assert not pose.other_regions.flags.writeable
+    assert network.calls == [1, 1], "the crop, and the one around its joints"
+
+
+def test_an_uncertain_finder_leaves_it_to_the_network() -> None:
+    network = Still()
+    for find in (Fixed(), Fixed((CERTAIN - 0.01, (100, 100, 180, 140)))):
+        where = by_finder(find, network)(picture())
+        np.testing.assert_allclose(where.square, everywhere(picture()).square)
+        assert len(where.others) == 0
+    assert len(network.calls) == 2 and min(network.calls) > 4, "windows were looked at"
+
+
+def test_everywhere_is_the_square_around_the_picture() -> None:
+    assert everywhere(picture()).square.tolist() == [-0.5, -50.5, 399.5, 349.5]
+
+
+def test_a_given_box_is_not_searched_for() -> None:
+    def never(image: np.ndarray) -> Where:
+        raise AssertionError("searched")
+
+    pose = Predictor(Still(), search=never)(picture(), [10, 10, 60, 70])
+    assert pose.other_regions is None and pose.to_dict()["other_regions"] is None
+
+
+def test_other_regions_of_a_mirror_image_are_in_its_own_pixels() -> None:
+    find = Fixed((0.9, (100, 100, 180, 140)), (0.5, (300, 50, 320, 90)))
+    pose = Predictor(Still(), search=by_finder(find, Still()))(picture(), mirrored=True)
+    np.testing.assert_allclose(pose.other_regions, [[399 - 322, 46, 399 - 298, 94]])
+
+
+@pytest.mark.parametrize(("shape", "side"), [((3000, 4000), 260), ((400, 500), 30)])
+def test_small_hands_in_large_and_small_pictures_are_cropped(shape: tuple[int, int], side: int) -> None:
+    image = np.zeros((*shape, 3), np.uint8)
+    image[shape[0] // 2 : shape[0] // 2 + side, 40 : 40 + side] = 255
+    square = Predictor(Still(), search=by_finder(Finder(Bright()), Still()))(image).box
+    assert square[2] - square[0] == pytest.approx(1.5 * search.ROOM * side, rel=0.25)
+    assert (square[0] + square[2]) / 2 == pytest.approx(40 + side / 2, abs=0.2 * side)
+
+
+def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network = Still()
+    assert search_with("none", network) is everywhere
+    assert len(search_with("network", network)(picture()).others) == 0 and network.calls[0] > 4
+    monkeypatch.setattr(search, "open_finder", lambda: Fixed((0.9, (0, 0, 30, 30))))
+    np.testing.assert_allclose(search_with("finder", network)(picture()).square, [-12, -12, 42, 42])
+
+
+def test_a_missing_finder_is_told_unless_it_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("unclasp.finder_engine.__file__", str(tmp_path / "finder_engine.py"))
+    with pytest.raises(CheckpointError, match="there is no hand finder"):
+        Predictor.load()
+    assert Predictor.load(detector="none").search is everywhere
+
+
+def test_the_command_looks_at_the_whole_picture_with_detector_none(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 60, (90, 120, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "dark.png"), noise)
+    command = [sys.executable, "-m", "unclasp", "predict", "dark.png", "--detector", "none", "--out", "out"]
+    done, wrong = (
+        subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        for words in (command, [*command[:-4], "--detector", "face"])
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out/dark.json").read_text())["other_regions"] == []
+    assert wrong.returncode == 2 and "--detector" in wrong.stderr
