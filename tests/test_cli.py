@@ -109,6 +109,7 @@ def test_the_commands_are_these() -> None:
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
         "data show", "data parts", "bench data", "presets", "demo", "gallery",
+        "finder render", "finder train", "bench finder",
     }  # fmt: skip
 
 

@@ -21,6 +21,8 @@ _MOST: Final = 24
 _SAME: Final = 0.4
 _WITHIN: Final = 0.65
 _LIKE: Final = 3.0
+_ALIKE: Final = 1.5
+_CLOSE: Final = 0.8
 _NEAR: Final = 1.5
 _WIDEST: Final = 3.8
 
@@ -172,7 +174,8 @@ def _closest(boxes: list[Floats], hands: list[float]) -> tuple[int, int] | None:
             small, large = sorted((hands[first], hands[second]))
             wide = float(_sides(_hull(boxes[first], boxes[second])[None])[0] / large)
             gap = _gap(boxes[first], boxes[second]) / large
-            if large < _LIKE * small and gap < _NEAR and wide < _WIDEST and gap < best:
+            near = _NEAR if large < _ALIKE * small else _CLOSE
+            if large < _LIKE * small and gap < near and wide < _WIDEST and gap < best:
                 best, found = gap, (first, second)
     return found
 
