@@ -26,7 +26,7 @@ class FinderConfig:
     """Of weights, not of biases and norms."""
     ema_decay: float = 0.998
     """Of the averaged weights, which are kept."""
-    close_ups: float = 0.2
+    close_up_share: float = 0.2
     """Share of views from the close-ups, where there are any."""
     seed: int = 0
     """Of the views and of their order."""

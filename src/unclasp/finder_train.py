@@ -89,7 +89,7 @@ def batch_maker(
         views = []
         for place in range(step * config.batch_size, (step + 1) * config.batch_size):
             rng = np.random.default_rng([config.seed, place])
-            if close_ups is not None and rng.random() < config.close_ups:
+            if close_ups is not None and rng.random() < config.close_up_share:
                 item = close_up(close_ups[int(rng.integers(len(close_ups)))])
             else:
                 epoch, row = divmod(place, len(wholes))
