@@ -78,6 +78,8 @@ class OnnxFinder:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
+        # Threads that wait busily for the next picture would take the cores from the pose network meanwhile.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             answers = self._session.run(list(OUTPUTS), {INPUT: _NOTHING})

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from unclasp.canvas import Image
-from unclasp.visualize import Floats, HandView, draw_skeletons, turn_about_vertical
+from unclasp.canvas import Floats, Image
+from unclasp.visualize import HandView, draw_skeletons, turn_about_vertical
 
 VIEW_DEGREES: Final = 50.0
 """The hands are seen in 3D after they have turned this far about the vertical."""
