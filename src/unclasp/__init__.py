@@ -1,5 +1,6 @@
 """The 3D pose of two interacting hands from one RGB picture."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
     from unclasp.predictor import Predictor
 
     __version__: str
+
+# ONNX Runtime's wheels report their use to their maker, by a file in the home folder and over the network, unless told
+# not to before they are imported. Whoever wants that can set it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["DFL", "HandPose", "Predictor", "__version__", "build"]
 

@@ -57,7 +57,7 @@ def letterbox(image: ByteArray, size: int) -> Letterbox:
     # Of large pictures every third or fifth pixel is enough to average over; odd steps keep middles in place.
     step = max(1, int(1 / (_SAMPLES * scale)))
     step -= step % 2 == 0
-    few = image[step // 2 :: step, step // 2 :: step]
+    few = image[min(step // 2, height - 1) :: step, min(step // 2, width - 1) :: step]
     square[top : top + rows, left : left + columns] = cv2.resize(few, (columns, rows), interpolation=way)
     return Letterbox(square, scale, np.array([left, top], dtype=np.float64))
 

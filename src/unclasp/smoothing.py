@@ -62,7 +62,7 @@ class _HandFilter:
     def __init__(self) -> None:
         self._middle = OneEuro(cutoff=1.0, per_speed=0.25, speed_cutoff=1.3)
         # How far a hand is follows from its size alone, which is far less certain than where it is in the picture.
-        self._distance = OneEuro(cutoff=0.5, per_speed=0.1, speed_cutoff=0.6)
+        self._distance = OneEuro(cutoff=0.4, per_speed=0.1, speed_cutoff=0.6)
         self._shape = OneEuro(cutoff=0.7, per_speed=0.1, speed_cutoff=1.0)
 
     def __call__(self, points: Floats, seconds: float, *, unit: Floats) -> Floats:
