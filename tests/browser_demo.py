@@ -90,10 +90,12 @@ def check(page: Page, out: Path) -> None:
     assert all(side in page.at("presence").text for side in ("right hand", "left hand"))
     browser.switch_to.frame(page.at("view"))
     legend = wait_for("the 3D view", lambda: browser.find_elements(By.TAG_NAME, "header"))[0].text
+    # The canvas has no size, and so no pixels to be read, before the page is laid out.
     drawn = (
-        "const c = document.querySelector('canvas'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "const c = document.querySelector('canvas'); if (!c.width || !c.height) return false;"
+        "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v, k) => k % 4 === 3 && v > 0)"
     )
-    wait_for("the drawing", lambda: browser.execute_script(drawn + "return d.some((v, k) => k % 4 === 3 && v > 0)"))
+    wait_for("the drawing", lambda: browser.execute_script(drawn))
     browser.switch_to.default_content()
     assert "right hand" in legend and "left hand" in legend, legend
     result = json.loads(page.download("save-json", "two_hands.json"))
