@@ -1,7 +1,23 @@
-"""How the finder of hands is trained, and where the training goes."""
+"""What the finder of hands is asked for, how it is trained, and where the training goes."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.geometry import expand_box
+
+IGNORED: Final = 255
+"""In masks of regions: hands too hidden or too far outside of the picture to be asked for, and not to be denied."""
+_TOGETHER: Final = 1.15
+
+
+def are_one_region(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> bool:
+    """Return whether two hands are one region: their boxes x1, y1, x2, y2, a little enlarged, meet."""
+    a, b = expand_box(first, _TOGETHER), expand_box(second, _TOGETHER)
+    return bool((a[:2] <= b[2:]).all() and (b[:2] <= a[2:]).all())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,9 @@ from unclasp.data.look import apply_look, random_look
 from unclasp.data.views import Labels, cut, labels, random_window
 from unclasp.data.wholes import Wholes
 from unclasp.errors import NonFiniteLossError, UnclaspError
-from unclasp.finder_config import FinderConfig, FinderRun
+from unclasp.finder_config import FinderConfig, FinderRun, are_one_region
 from unclasp.finder_weights import load_finder, save_finder
-from unclasp.hands import NUM_JOINTS
+from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
 from unclasp.model.backbone import EfficientNetLite0
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
 from unclasp.model.imagenet import load_backbone
@@ -27,7 +27,6 @@ from unclasp.train import MovingAverage
 
 Item = tuple[ByteArray, ByteArray, FloatArray]
 """Image (H, W, 3), mask (H, W) and boxes (R, 4), as of `Wholes`."""
-_TOGETHER: Final = 1.15
 _PHOTOGRAPHIC: Final = 0.8
 _WARM_UP: Final = 50
 
@@ -39,14 +38,13 @@ def close_up(sample: Sample) -> Item:
     pixels = geometry.project(
         np.where(sample.valid[:, None], sample.joints_cam, np.float32(1)), sample.focal, sample.princpt
     )
-    half, present = NUM_JOINTS // 2, [hand for hand in (0, 1) if sample.hand_type[hand]]
-    boxes = []
-    for hand in present:
-        chosen = np.zeros(NUM_JOINTS, dtype=np.bool_)
-        chosen[half * hand : half * (hand + 1)] = True
-        boxes.append(geometry.tight_box(pixels, chosen & sample.valid))
-    sides = np.where(sample.parts == 0, 0, np.where(sample.parts <= 16, 1, 2)).astype(np.uint8)
-    if len(boxes) == 2 and _meet(*boxes):
+    boxes = [
+        geometry.tight_box(pixels[hand], sample.valid[hand])
+        for hand, present in zip(HAND_SLICES, sample.hand_type, strict=True)
+        if present
+    ]
+    sides = np.where(sample.parts == 0, 0, np.where(sample.parts <= PARTS_PER_HAND, 1, 2)).astype(np.uint8)
+    if len(boxes) == 2 and are_one_region(*boxes):
         boxes = [np.concatenate([np.minimum(*boxes)[:2], np.maximum(*boxes)[2:]])]
         mask = (sides > 0).astype(np.uint8)
     elif len(boxes) == 1:
@@ -56,11 +54,6 @@ def close_up(sample: Sample) -> Item:
     height, width = mask.shape
     limits = np.array([width, height, width, height]) - 0.5
     return sample.image, mask, np.clip(np.stack(boxes), -0.5, limits).astype(np.float32)
-
-
-def _meet(first: FloatArray, second: FloatArray) -> bool:
-    a, b = geometry.expand_box(first, _TOGETHER), geometry.expand_box(second, _TOGETHER)
-    return bool((a[:2] <= b[2:]).all() and (b[:2] <= a[2:]).all())
 
 
 def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[ByteArray, Labels]:

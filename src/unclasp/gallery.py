@@ -1,7 +1,5 @@
 """A sheet of a model's results beside the truth, on pictures that were drawn at random and not chosen."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -12,8 +10,7 @@ from unclasp import geometry
 from unclasp.batch import BoolArray, ByteArray, Sample
 from unclasp.canvas import INK, PAPER
 from unclasp.data import Dataset
-from unclasp.data.lookup import names_of
-from unclasp.data.transforms import crop_image, make_example, plain_view, view_matrix
+from unclasp.data.transforms import crop_image, plain_view, view_matrix
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import Model, Recorder, evaluate
 from unclasp.hands import HAND_SLICES, NUM_JOINTS, SIDES
@@ -23,25 +20,6 @@ _CELL: Final = 280
 """Side of each of the two pictures of a result in px."""
 _CAPTION: Final = 26
 _GAP: Final = 6
-
-
-@dataclass(frozen=True)
-class _Some:
-    """Some samples of a data set."""
-
-    dataset: Dataset
-    indices: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[self.indices[index]]
-
-    @property
-    def file_names(self) -> list[str]:
-        names = names_of(self.dataset)
-        return [names[index] for index in self.indices]
 
 
 def draw_gallery(
@@ -68,15 +46,15 @@ def draw_gallery(
     if not 1 <= count <= len(dataset):
         raise UnclaspError(f"a gallery shows from 1 to all {len(dataset)} pictures of the data set, got {count}")
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
-    some, recorder = _Some(dataset, chosen), Recorder()
-    report = evaluate(model, some, image_size=image_size, recorder=recorder)
+    samples, recorder = [dataset[index] for index in chosen], Recorder()
+    report = evaluate(model, samples, image_size=image_size, recorder=recorder)
     errors = dict(report.worst)
     cells = []
     for index, name, answer in sorted(recorder.entries, key=lambda entry: entry[0]):
         if answer.pose_2p5d is None:
             raise UnclaspError("this model gives no 2.5D poses to draw")
         present = np.array([True, True]) if answer.presence is None else np.asarray(answer.presence) >= 0.5
-        cells.append(_cell(some[index], answer.pose_2p5d, present, image_size, errors.get(name)))
+        cells.append(_cell(samples[index], answer.pose_2p5d, present, image_size, errors.get(name)))
     columns = min(columns, len(cells))
     cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
     rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
@@ -88,8 +66,7 @@ def _cell(
 ) -> ByteArray:
     view = plain_view(sample.box)
     crop = crop_image(sample.image, view.box, _CELL)
-    truth = make_example(sample, view, image_size)
-    # Not the example's own validity, which leaves out joints that a crop cuts off.
+    # All of it, where the example of this view would leave out joints that the crop cuts off.
     true_pose = geometry.pose_2p5d_from_cam(
         np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt, crop.crop_from_image
     )
@@ -100,7 +77,7 @@ def _cell(
     seen = np.array([sample.valid[part].any() for part in HAND_SLICES])
     whole = np.where(sample.valid[:, None], true_pose, np.nan)
     cell = np.full((_CELL + _CAPTION + _GAP, 2 * _CELL + 3 * _GAP, 3), PAPER, dtype=np.uint8)
-    for column, (pose, shown) in enumerate(((predicted, present), (whole, seen & truth.hand_type))):
+    for column, (pose, shown) in enumerate(((predicted, present), (whole, seen & sample.hand_type))):
         left = _GAP + column * (_CELL + _GAP)
         cell[_GAP : _GAP + _CELL, left : left + _CELL] = draw_skeletons(crop.image, _hands(pose, shown))
     told = f"{sample.name}" if error is None else f"{error:.0f} mm   {sample.name}"

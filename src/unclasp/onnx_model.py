@@ -4,6 +4,7 @@ The file tells all that is needed to use it: `Facts` are in its metadata, names 
 """
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import import_module
@@ -96,7 +97,7 @@ class Arrays(NamedTuple):
     confidence: FloatArray | None = None
 
 
-class ExportedModel:
+class ExportedModel(ABC):
     """What engines share: facts, and crops in, `Arrays` out."""
 
     def __init__(self, facts: Facts) -> None:
@@ -114,8 +115,9 @@ class ExportedModel:
             raise UnclaspError(f"images must be (B, {', '.join(map(str, expected))}), got {images.shape}")
         return Arrays(**self._run(np.ascontiguousarray(images, dtype=np.float32)))
 
+    @abstractmethod
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
-        raise NotImplementedError
+        """Return each output by its name."""
 
 
 class OnnxModel(ExportedModel):

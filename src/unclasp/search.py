@@ -20,7 +20,6 @@ Detector = Literal["finder", "network", "none"]
 CERTAIN: Final = 0.4
 """Where the finder is less certain than this of all that it found, the pose network's own search decides."""
 
-
 ROOM: Final = 1.2
 """The first crop is this much larger than what the finder found; the final one goes around the joints seen in it."""
 

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from unclasp.commands.arguments import need_synth, parse
+
+if TYPE_CHECKING:
+    from unclasp.model import DFL
 
 
 @dataclass(frozen=True)
@@ -126,20 +129,12 @@ def latency(words: list[str]) -> int:
     arguments = parse(BenchLatencyArguments, words, "bench latency")
     import json
 
-    import torch
-
     from unclasp.bench_latency import measure
-    from unclasp.config import preset, with_model
-    from unclasp.model import build
 
-    config = preset(arguments.preset)
-    if arguments.linear_head:
-        config = with_model(config, segmentation_channels=0)
-    torch.manual_seed(0)
     figures = measure(
-        build(config.model).eval(), name=arguments.preset + ", linear head" * arguments.linear_head,
-        engines=arguments.engines, batch=arguments.batch, threads=arguments.threads, repeats=arguments.repeats,
-        device=arguments.device,
+        _network(arguments.preset, linear_head=arguments.linear_head),
+        name=arguments.preset + ", linear head" * arguments.linear_head, engines=arguments.engines,
+        batch=arguments.batch, threads=arguments.threads, repeats=arguments.repeats, device=arguments.device,
     )  # fmt: skip
     print(json.dumps(figures.to_dict(), indent=1) if arguments.json else figures)
     return 0
@@ -162,21 +157,26 @@ class BenchPiecesArguments:
 def pieces(words: list[str]) -> int:
     """Run `unclasp bench pieces`."""
     arguments = parse(BenchPiecesArguments, words, "bench pieces")
-    import torch
-
     from unclasp.bench_pieces import pieces as measure
     from unclasp.bench_pieces import told
-    from unclasp.config import preset, with_model
-    from unclasp.model import build
 
-    config = preset(arguments.preset)
-    if arguments.linear_head:
-        config = with_model(config, segmentation_channels=0)
-    torch.manual_seed(0)
-    measured = measure(build(config.model).eval(), threads=arguments.threads, repeats=arguments.repeats)
+    network = _network(arguments.preset, linear_head=arguments.linear_head)
+    measured = measure(network, threads=arguments.threads, repeats=arguments.repeats)
     name = arguments.preset + ", linear head" * arguments.linear_head
     print(told(name, measured, threads=arguments.threads, repeats=arguments.repeats))
     return 0
+
+
+def _network(name: str, *, linear_head: bool) -> "DFL":
+    """Return a preset's network with random weights, the same at each call."""
+    import torch
+
+    from unclasp.config import preset, with_model
+    from unclasp.model import build
+
+    config = preset(name)
+    torch.manual_seed(0)
+    return build((with_model(config, segmentation_channels=0) if linear_head else config).model).eval()
 
 
 @dataclass(frozen=True)

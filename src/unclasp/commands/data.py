@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from unclasp.commands.arguments import need_synth, parse
 from unclasp.errors import UnclaspError
+
+if TYPE_CHECKING:
+    from unclasp.data.layout import Layout
 
 Root = Annotated[Path, tyro.conf.Positional]
 
@@ -68,14 +71,9 @@ def index(words: list[str]) -> int:
     arguments = parse(IndexArguments, words, "data index")
     from unclasp.data.filtered import filtered_rows
     from unclasp.data.index import build_index, fresh_index
-    from unclasp.data.layout import find_layout, layouts_in
 
-    layouts = [one for one in layouts_in(arguments.root) if arguments.split in (None, one.split)]
-    if not layouts:
-        find_layout(arguments.root, arguments.split or "train")  # says what is wrong
     with _progress() as tell:
-        for layout in layouts:
-            name = layout.split if layout.subset == "all" else f"{layout.split} ({layout.subset})"
+        for name, layout in _layouts(arguments.root, arguments.split):
             known = None if arguments.force else fresh_index(layout)
             made = known or build_index(layout, lambda *done, name=name: tell(name, *done), anew=arguments.force)
             state = "up to date" if known else "made"
@@ -109,17 +107,12 @@ def parts(words: list[str]) -> int:
     """Run `unclasp data parts`."""
     arguments = parse(PartsArguments, words, "data parts")
     need_synth()
-    from unclasp.data.layout import find_layout, layouts_in
     from unclasp.data.mano_parts import write_parts
 
     if arguments.processes < 1:
         raise UnclaspError(f"--processes must be at least 1, got {arguments.processes}")
-    layouts = [one for one in layouts_in(arguments.root) if arguments.split in (None, one.split)]
-    if not layouts:
-        find_layout(arguments.root, arguments.split or "train")  # says what is wrong
     with _progress() as tell:
-        for layout in layouts:
-            name = layout.split if layout.subset == "all" else f"{layout.split} ({layout.subset})"
+        for name, layout in _layouts(arguments.root, arguments.split):
             done = write_parts(
                 layout, arguments.mano, processes=arguments.processes,
                 progress=lambda *done, name=name: tell(f"{name}: part masks", *done),
@@ -174,6 +167,16 @@ def show(words: list[str]) -> int:
         raise UnclaspError(f"{arguments.out} cannot be written ({' '.join(str(error).split())})") from error
     print(f"{count} of {len(dataset):,} pictures of {split}: {arguments.out}")
     return 0
+
+
+def _layouts(root: Path, split: str | None) -> "list[tuple[str, Layout]]":
+    """Return the splits that are there, or the one asked for, by the names that users know them by."""
+    from unclasp.data.layout import find_layout, layouts_in
+
+    layouts = [layout for layout in layouts_in(root) if split in (None, layout.split)]
+    if not layouts:
+        find_layout(root, split or "train")  # says what is wrong
+    return [(one.split if one.subset == "all" else f"{one.split} ({one.subset})", one) for one in layouts]
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class PartsRenderer:
         if not meshes:
             return parts
         starts = np.cumsum([0, *(len(mesh) for mesh in meshes.values())])
-        faces: list[Ints] = [self.models[side].faces + start for side, start in zip(meshes, starts, strict=False)]
+        faces: list[Ints] = [self.models[side].faces + start for side, start in zip(meshes, starts[:-1], strict=True)]
         corners = np.ascontiguousarray(np.concatenate(faces), dtype=np.int32)
         left = np.concatenate([np.full(len(f), side == "left") for side, f in zip(meshes, faces, strict=True)])
         shares = np.ascontiguousarray(np.concatenate([self._probabilities[side] for side in meshes]))

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray, FloatArray
+from unclasp.finder_config import IGNORED
 
 Matrix = npt.NDArray[np.floating]
 
-IGNORED: Final = 255
-"""In masks: hands that are neither asked for nor denied."""
+_WHOLE: Final = 0.4
 _LEAST_SEEN: Final = 0.35
 _LEAST_PIXELS: Final = 8.0
 _ON_REGION: Final = 0.3
@@ -33,8 +33,8 @@ class Labels(NamedTuple):
 
 
 def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:
-    """Draw a part of a picture as x1, y1, x2, y2 px between pixels; in half of the draws it is the whole picture."""
-    if rng.random() < 0.4:
+    """Draw a part of a picture as x1, y1, x2, y2 px between pixels; often it is the whole picture."""
+    if rng.random() < _WHOLE:
         return np.array([0.0, 0.0, width, height])
     side = np.array([width, height]) * rng.uniform(0.45, 1.0) * rng.uniform(0.8, 1.0, 2)
     low = rng.uniform(0, 1, 2) * (np.array([width, height]) - side)

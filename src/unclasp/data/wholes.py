@@ -10,6 +10,7 @@ import numpy as np
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.errors import DataError
+from unclasp.finder_config import IGNORED
 
 SHARD: Final = 250
 """Pictures in a file; the unit that an interrupted run repeats."""
@@ -47,7 +48,7 @@ def write_wholes(folder: Path, count: int, *, seed: int, size: int) -> Iterator[
 
 
 def _render(seed: int, indices: range, size: int) -> dict[str, ByteArray | FloatArray]:
-    from unclasp.synth.whole import IGNORED, generate_whole  # noqa: PLC0415  numba only where it is needed
+    from unclasp.synth.whole import generate_whole  # noqa: PLC0415  numba only where it is needed
 
     count = len(indices)
     images, masks = np.zeros((count, size, size, 3), dtype=np.uint8), np.zeros((count, size, size), dtype=np.uint8)

@@ -76,7 +76,7 @@ class FinderNet(nn.Module):
                 maps.append(x)
         x = self.context(x)
         down = self.lateral[-1](x) + self.everywhere(x.mean(dim=(2, 3)))[:, :, None, None]
-        laterals = [layer(features) for layer, features in zip(self.lateral, maps, strict=False)]
+        laterals = [layer(features) for layer, features in zip(self.lateral[:-1], maps, strict=True)]
         for lateral, smooth in zip(reversed(laterals), self.smooth, strict=True):
             down = smooth(lateral + functional.interpolate(down, scale_factor=2.0))
         answer = self.answer(self.head(down)).float()

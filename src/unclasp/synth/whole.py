@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.finder_config import IGNORED, are_one_region
+from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth import background, effects
 from unclasp.synth.clothes import cloth_colour
 from unclasp.synth.figure import (
@@ -29,11 +31,7 @@ from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
 from unclasp.synth.skin import sample_skin
 from unclasp.synth.strokes import Colour, Strokes
 
-IGNORED: Final = 255
-"""In masks: hands too hidden or too far outside of the picture to be asked for, and not to be denied."""
 _MOST_REGIONS: Final = 254
-_TOGETHER: Final = 1.15
-"""Two hands whose boxes, enlarged by this, meet are one region."""
 _LEAST_INSIDE: Final = 0.35
 _LEAST_PIXELS: Final = 12
 _STREAM: Final = 7001
@@ -150,9 +148,9 @@ def _together(
             low, high = (np.clip(corner, -0.5, np.array(extent) - 0.5) for corner in (low, high))
             boxes.append((np.concatenate([low, high]).astype(np.float32), float(inside)))
             for hand in hands:
-                first = 1 if hand.side == "right" else 17
+                last = PARTS_PER_HAND if hand.side == "right" else 2 * PARTS_PER_HAND
                 parts = party.drawn.parts
-                mask[(parts >= first) & (parts < first + 16)] = len(boxes)
+                mask[(parts > last - PARTS_PER_HAND) & (parts <= last)] = len(boxes)
     return coverage, mask, boxes
 
 
@@ -160,14 +158,9 @@ def _regions(scene: Scene) -> list[tuple[PosedHand, ...]]:
     """Return the hands that are one region each: both where they are near each other, else one by one."""
     if len(scene.hands) < 2:
         return [scene.hands]
-    corners = []
-    for hand in scene.hands:
-        points = _pixels(scene, hand.joints)
-        middle, half = (points.min(axis=0) + points.max(axis=0)) / 2, np.ptp(points, axis=0) / 2 * _TOGETHER
-        corners.append((middle - half, middle + half))
-    (low, high), (other_low, other_high) = corners
-    meet = bool((low <= other_high).all() and (other_low <= high).all())
-    return [scene.hands] if meet else [(hand,) for hand in scene.hands]
+    points = [_pixels(scene, hand.joints) for hand in scene.hands]
+    first, second = (np.concatenate([each.min(axis=0), each.max(axis=0)]) for each in points)
+    return [scene.hands] if are_one_region(first, second) else [(hand,) for hand in scene.hands]
 
 
 def _asked_for(mask: npt.NDArray[np.uint8], boxes: list[tuple[Floats, float]]) -> tuple[npt.NDArray[np.uint8], Floats]:
