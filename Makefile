@@ -33,7 +33,7 @@ demo: $(VENV)/.runtime  ## install, then find the hands in the bundled picture: 
 	@echo "Look at $(OUT)/two_hands.png; the numbers are in $(OUT)/two_hands.json"
 
 test: $(VENV)/.dev  ## install, then the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
 	$(BIN)/pytest -m slow

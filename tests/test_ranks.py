@@ -4,7 +4,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from ports import free_port
 from unclasp.batch import Sample
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
@@ -66,12 +66,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def rank_of_two(rank: int, port: int, words: list[str], log: Path) -> None:
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
@@ -91,7 +85,9 @@ def run_two(words: list[str], logs: Path) -> list[tuple[int | None, str]]:
     context, port = multiprocessing.get_context("fork"), free_port()
     logs.mkdir()
     files = [logs / f"{rank}.txt" for rank in range(2)]
-    ranks = [context.Process(target=rank_of_two, args=(rank, port, words, files[rank])) for rank in range(2)]
+    ranks = [
+        context.Process(target=rank_of_two, args=(rank, port, words, files[rank]), daemon=True) for rank in range(2)
+    ]
     for process in ranks:
         process.start()
     for process in ranks:

@@ -101,7 +101,7 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     network = Still()
     assert search_with("none", network) is everywhere
     assert len(search_with("network", network)(picture()).others) == 0 and network.calls[0] > 4
-    monkeypatch.setattr(search, "open_finder", lambda: Fixed((0.9, (0, 0, 30, 30))))
+    monkeypatch.setattr(search, "open_finder", lambda *, spin: Fixed((0.9, (0, 0, 30, 30))))
     np.testing.assert_allclose(search_with("finder", network)(picture()).square, [-12, -12, 42, 42])
 
 

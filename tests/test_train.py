@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dots import make_sample_function
+from ports import free_port
 from unclasp.checkpoint import load_model, load_state
 from unclasp.config import AugmentConfig, TrainConfig, tiny, with_model
 from unclasp.data.collate import collate
@@ -82,7 +83,7 @@ def test_killed_and_resumed_equals_unbroken_to_the_bit(tmp_path, workers):
     train(config_for(), Samples(12), cpu(tmp_path / "whole"))
     process = multiprocessing.get_context("spawn").Process(target=train_and_die, args=(tmp_path / "cut", 18))
     process.start()
-    process.join()
+    process.join(timeout=120)
     assert process.exitcode == -signal.SIGKILL
     interrupted = load_state(tmp_path / "cut" / STATE)
     assert interrupted["step"] == 4, "killed in step 5 of 9, in the middle of the second epoch"
@@ -174,15 +175,15 @@ def gradients_on(model, module, examples):
 
 
 def test_two_processes_give_the_gradients_of_one():
-    context = multiprocessing.get_context("spawn")
+    context, port = multiprocessing.get_context("spawn"), free_port()
     queue = context.Queue()
-    port = 29500 + os.getpid() % 500
-    ranks = [context.Process(target=gradients_of_rank, args=(rank, 2, queue, port)) for rank in range(2)]
+    ranks = [context.Process(target=gradients_of_rank, args=(rank, 2, queue, port), daemon=True) for rank in range(2)]
     for process in ranks:
         process.start()
     together = queue.get(timeout=120)
     for process in ranks:
-        process.join()
+        process.join(timeout=60)
+    assert [process.exitcode for process in ranks] == [0, 0]
     model = frozen_model()
     alone = gradients_on(model, model, joined_batch())
     for (name, _), ours, theirs in zip(model.named_parameters(), alone, together, strict=True):

@@ -24,6 +24,7 @@ from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
 from unclasp.onnx_model import INPUT, openvino_core
+from unclasp.onnx_session import open_session
 
 Run = Callable[[], object]
 
@@ -218,9 +219,7 @@ def _file_run(engine: str, module: nn.Module, crops: np.ndarray, threads: int, f
     except ModuleNotFoundError as error:
         raise UnclaspError(f"{engine} needs {error.name}: pip install 'unclasp[export,openvino]'") from error
     if engine == "onnx":
-        options = package.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
-        session = package.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(package, path, threads=threads)
         return lambda: session.run(None, {INPUT: crops})
     settings = {
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads

@@ -23,6 +23,7 @@ from unclasp.bench_latency import write_bare
 from unclasp.errors import UnclaspError
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
+from unclasp.onnx_session import open_session
 
 PIECES: Final = {
     "encoder.backbone": "backbone",
@@ -94,10 +95,9 @@ def _times(lean: DFL, size: int, threads: int, repeats: int) -> dict[str, float]
     with tempfile.TemporaryDirectory() as folder:
         path = write_bare(lean, size, Path(folder))
         package = import_module("onnxruntime")
-        options = package.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
-        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-        session = package.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(
+            package, path, threads=threads, enable_profiling=True, profile_file_prefix=str(Path(folder) / "profile")
+        )
         crop = np.zeros((1, 3, size, size), np.float32)
         for _ in range(repeats + 1):
             session.run(None, {"image": crop})

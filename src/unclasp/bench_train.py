@@ -11,12 +11,14 @@ from unclasp.batch import Batch, ByteArray
 from unclasp.bench_latency import interleaved, peak_memory
 from unclasp.config import Config
 from unclasp.errors import UnclaspError
+from unclasp.finder_engine import open_finder
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
 from unclasp.network import Answer, Network
+from unclasp.onnx_model import in_onnx_runtime
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
-from unclasp.search import search_with
+from unclasp.search import by_finder
 from unclasp.train import optimiser
 
 
@@ -105,7 +107,7 @@ def predict_speed(
     if repeats < 1:
         raise UnclaspError("repeats must be at least 1")
     timed = _Timed(network)
-    predictor = Predictor(timed, search=search_with("finder", timed))
+    predictor = Predictor(timed, search=by_finder(open_finder(spin=in_onnx_runtime(network)), timed))
     rows = []
     for repeat in range(-2, repeats):
         timed.spent, marks = 0.0, [time.perf_counter()]

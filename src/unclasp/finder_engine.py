@@ -10,6 +10,7 @@ import numpy as np
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.errors import CheckpointError
 from unclasp.finder import Finder, SquareAnswer
+from unclasp.onnx_session import open_session
 
 SIZE: Final = 192
 """px: side of the square that a finder sees."""
@@ -22,14 +23,16 @@ _NOTHING: Final = np.zeros((1, 3, SIZE, SIZE), dtype=np.float32)
 
 
 def open_finder(
-    weights: Path | str | None = None, *, engine: Literal["any", "opencv"] = "any", threads: int | None = None
-) -> Finder:
+    weights: Path | str | None = None, *, engine: Literal["any", "opencv"] = "any", threads: int | None = None,
+    spin: bool = False,
+) -> Finder:  # fmt: skip
     """Open a finder that `unclasp finder train` wrote, or the shipped one.
 
     Args:
         weights: Ends in .onnx.
         engine: OpenCV even where ONNX Runtime, which is faster, is installed.
         threads: How many cores ONNX Runtime may use; as many as there are if not given. OpenCV has its own setting.
+        spin: See `onnx_session.open_session`.
 
     Raises:
         CheckpointError: The file is missing, damaged or no finder.
@@ -43,7 +46,7 @@ def open_finder(
         runtime: Any = import_module("onnxruntime") if engine == "any" else None
     except ModuleNotFoundError:
         runtime = None
-    return Finder(OpenCvFinder(path) if runtime is None else OnnxFinder(path, runtime, threads=threads))
+    return Finder(OpenCvFinder(path) if runtime is None else OnnxFinder(path, runtime, threads=threads, spin=spin))
 
 
 class OpenCvFinder:
@@ -74,14 +77,9 @@ class OnnxFinder:
 
     image_size = SIZE
 
-    def __init__(self, path: Path, runtime: Any, *, threads: int | None = None) -> None:
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
-        # Threads that wait busily for the next picture would take the cores from the pose network meanwhile.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    def __init__(self, path: Path, runtime: Any, *, threads: int | None, spin: bool) -> None:
         try:
-            self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(runtime, path, threads=threads, spin=spin)
             answers = self._session.run(list(OUTPUTS), {INPUT: _NOTHING})
         except Exception as error:  # the engine's exceptions have no other base
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

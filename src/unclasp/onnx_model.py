@@ -17,7 +17,8 @@ import numpy.typing as npt
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.hands import PARTS_PER_HAND
-from unclasp.network import Answer
+from unclasp.network import Answer, Network
+from unclasp.onnx_session import open_session
 
 EXPORTED: Final = (".onnx", ".xml")
 """Suffixes of the files that `unclasp export` writes; OpenVINO runs the second."""
@@ -138,11 +139,8 @@ class OnnxModel(ExportedModel):
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         onnxruntime = _engine("onnxruntime", Path(path))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(onnxruntime, Path(path), threads=threads)
         except Exception as error:  # the engine's exceptions have no other base
             raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({_first_line(error)})") from error
         super().__init__(Facts.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path)))
@@ -237,6 +235,11 @@ class OnnxNetwork:
             hand_probability=1 - probabilities[:, 0].astype(np.float64),
             confidence=None if arrays.confidence is None else _sigmoid(arrays.confidence),
         )
+
+
+def in_onnx_runtime(network: Network) -> bool:
+    """Return whether ONNX Runtime runs a network."""
+    return isinstance(network, OnnxNetwork) and isinstance(network.model, OnnxModel)
 
 
 def _softmax(logits: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@ from unclasp.batch import ByteArray
 from unclasp.finder import Finder
 from unclasp.finder_engine import open_finder
 from unclasp.network import Network
+from unclasp.onnx_model import in_onnx_runtime
 from unclasp.regions import TIGHT_TO_ANNOTATED, find_region
 
 Floats = npt.NDArray[np.floating]
@@ -45,7 +46,9 @@ def search_with(detector: Detector, network: Network) -> Search:
     """
     if detector == "none":
         return everywhere
-    return by_network(network) if detector == "network" else by_finder(open_finder(), network)
+    return (
+        by_network(network) if detector == "network" else by_finder(open_finder(spin=in_onnx_runtime(network)), network)
+    )
 
 
 def everywhere(image: ByteArray) -> Where:
