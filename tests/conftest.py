@@ -10,11 +10,18 @@ for _library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 import pytest  # noqa: E402
+import torch  # noqa: E402
 
 from dots import MakeSample, make_sample_function  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "data" / "golden" / "interhand_mini"
 REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Random weights are the same whichever tests have run before, and in whichever process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -56,8 +56,8 @@ def test_parts_are_read_where_the_joint_is_put() -> None:
     logits[:, 7, :, :4], logits[:, 17, :, 4:] = 30.0, 30.0
     plane = torch.tensor([0.25, 0.5]).expand(1, 42, 2).clone()
     plane[:, 21:, 0] = 0.75
-    signs = evidence(plane, [], [], logits, torch.zeros(1, 2))
-    right_index_tip, left_wrist, right_wrist = (signs[0, joint, :4].tolist() for joint in (4, 41, 20))
+    signs = evidence(plane, [plane], [torch.zeros(1, 42, 4)], logits, torch.zeros(1, 2))
+    right_index_tip, left_wrist, right_wrist = (signs[0, joint, 3:7].tolist() for joint in (4, 41, 20))
     assert right_index_tip == pytest.approx([1, 1, 0, 0], abs=1e-5)
     assert left_wrist == pytest.approx([1, 1, 0, 0], abs=1e-5)
     assert right_wrist == pytest.approx([0, 1, 0, 0], abs=1e-5)

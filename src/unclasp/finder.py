@@ -16,7 +16,6 @@ Floats = npt.NDArray[np.floating]
 
 LEAST_SCORE: Final = 0.25
 """What is less certain is no region."""
-_SAMPLES: Final = 4
 _MOST: Final = 24
 _SAME: Final = 0.4
 _WITHIN: Final = 0.65
@@ -51,14 +50,12 @@ def letterbox(image: ByteArray, size: int) -> Letterbox:
     height, width = image.shape[:2]
     scale = size / max(height, width)
     columns, rows = (min(size, max(1, round(extent * scale))) for extent in (width, height))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     left, top = (size - columns) // 2, (size - rows) // 2
     square = np.zeros((size, size, 3), dtype=np.uint8)
-    # Of large pictures every third or fifth pixel is enough to average over; odd steps keep middles in place.
-    step = max(1, int(1 / (_SAMPLES * scale)))
-    step -= step % 2 == 0
-    few = image[min(step // 2, height - 1) :: step, min(step // 2, width - 1) :: step]
-    square[top : top + rows, left : left + columns] = cv2.resize(few, (columns, rows), interpolation=way)
+    if scale < 0.5:  # four samples for each pixel are enough to average over, whatever the picture's size
+        image = np.asarray(cv2.resize(image, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    square[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=way)
     return Letterbox(square, scale, np.array([left, top], dtype=np.float64))
 
 

@@ -46,65 +46,61 @@ def evidence(
         (B, 42, F): spread and distance to the joint of each relation, distance of each step, probabilities of parts
         where the joint is put (its own, its hand's, the other hand's, background), presence of both hands.
     """
-    signs = []
-    for logits in relations:
-        mean, spread = _moments(_single(logits))
-        signs += [spread, (mean - plane).norm(dim=-1)]
-    signs += [(_single(step) - plane).norm(dim=-1) for step in steps]
-    signs += _parts_at(plane, _single(part_logits))
+    moments = torch.stack([_moments(_single(logits)) for logits in relations], dim=2)  # (B, N, T + 1, 3)
+    means, squares = moments[..., :2], moments[..., 2]
+    spreads = (squares - means.square().sum(dim=-1)).clamp(min=0).sqrt()
+    estimates = torch.cat((means, torch.stack([_single(step) for step in steps], dim=2)), dim=2)
+    distances = (estimates - plane.unsqueeze(2)).norm(dim=-1)
+    to_means, to_steps = distances[..., : len(relations)], distances[..., len(relations) :]
     hands = plane.new_zeros(len(plane), 2) if presence is None else _single(presence)
-    own = torch.repeat_interleave(hands, NUM_JOINTS // 2, dim=1)
-    signs += [own, own.roll(NUM_JOINTS // 2, dims=1)]
-    return torch.stack(signs, dim=-1)
+    both = torch.stack((hands, hands.flip(1)), dim=-1)  # (B, own hand, (its own, the other))
+    return torch.cat(
+        (
+            torch.stack((spreads, to_means), dim=-1).flatten(-2), to_steps, _parts_at(plane, _single(part_logits)),
+            torch.repeat_interleave(both, NUM_JOINTS // 2, dim=1),
+        ),
+        dim=-1,
+    )  # fmt: skip
 
 
 def _single(values: Tensor) -> Tensor:
     """Return values in single precision, or double if they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    wanted = torch.promote_types(values.dtype, torch.float32)
+    return values if values.dtype == wanted else values.to(wanted)  # a traced graph would keep a cast to the same
 
 
-def _moments(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean (B, N, 2) and standard deviation (B, N) of relations over a square map, as shares of its side."""
+def _moments(logits: Tensor) -> Tensor:
+    """Return the means (B, N, 3) of u, v and u² + v² by relations over a square map, as shares of its side."""
     side = round(int(logits.shape[-1]) ** 0.5)  # a number also where the network is traced
     centres = (torch.arange(side, device=logits.device, dtype=logits.dtype) + 0.5) / side
     # Row-major: u runs fastest.
     grid = torch.stack((centres.repeat(side), centres.repeat_interleave(side)), dim=-1)
-    relation = logits.softmax(dim=-1)
-    mean = relation @ grid
-    square = relation @ grid.square().sum(dim=-1, keepdim=True)
-    variance = square.squeeze(-1) - mean.square().sum(dim=-1)
-    return mean, variance.clamp(min=0).sqrt()
+    return logits.softmax(dim=-1) @ torch.cat((grid, grid.square().sum(dim=-1, keepdim=True)), dim=-1)
 
 
-def _parts_at(plane: Tensor, part_logits: Tensor) -> list[Tensor]:
-    """Return four (B, N): how likely the joint's own parts, its hand, the other hand and the background are there."""
+def _parts_at(plane: Tensor, part_logits: Tensor) -> Tensor:
+    """Return (B, N, 4): how likely the joint's own parts, its hand, the other hand and the background are there."""
     probabilities = part_logits.softmax(dim=1)
     sampled = functional.grid_sample(
         probabilities, (2 * plane.unsqueeze(2) - 1).to(probabilities.dtype), align_corners=False
     )
-    at_joint = sampled.squeeze(-1).transpose(1, 2)  # (B, N, 33)
-    own = (at_joint * _ADJACENT.to(at_joint)).sum(dim=-1)
-    hand = (at_joint * _SAME_HAND.to(at_joint)).sum(dim=-1)
-    background = at_joint[..., 0]
-    return [own, hand, 1 - hand - background, background]
+    at_joint = sampled.squeeze(-1).transpose(1, 2).unsqueeze(2)  # (B, N, 1, 33)
+    own, hand, background = (at_joint * _TABLES.to(at_joint)).sum(dim=-1).unbind(dim=-1)
+    return torch.stack((own, hand, 1 - hand - background, background), dim=-1)
 
 
-def _adjacent() -> Tensor:
-    table = torch.zeros(NUM_JOINTS, NUM_PARTS)
+def _tables() -> Tensor:
+    """Return (42, 3, 33) 1 for each joint's own parts, those of its hand, and the background."""
+    tables = torch.zeros(NUM_JOINTS, 3, NUM_PARTS)
     for joint in range(NUM_JOINTS):
-        table[joint, list(parts_at_joint(joint))] = 1
-    return table
-
-
-def _same_hand() -> Tensor:
-    table = torch.zeros(NUM_JOINTS, NUM_PARTS)
+        tables[joint, 0, list(parts_at_joint(joint))] = 1
     for side, joints in enumerate(HAND_SLICES):
-        table[joints, 1 + side * PARTS_PER_HAND : 1 + (side + 1) * PARTS_PER_HAND] = 1
-    return table
+        tables[joints, 1, 1 + side * PARTS_PER_HAND : 1 + (side + 1) * PARTS_PER_HAND] = 1
+    tables[:, 2, 0] = 1
+    return tables
 
 
-_ADJACENT: Final = _adjacent()
-_SAME_HAND: Final = _same_hand()
+_TABLES: Final = _tables()
 
 
 class Confidence(nn.Module):
