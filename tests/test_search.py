@@ -14,6 +14,7 @@ from unclasp import geometry, search
 from unclasp.errors import CheckpointError
 from unclasp.finder import Finder, Regions
 from unclasp.network import Answer
+from unclasp.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.predictor import Predictor
 from unclasp.search import CERTAIN, Where, by_finder, everywhere, search_with
 
@@ -103,6 +104,17 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert len(search_with("network", network)(picture()).others) == 0 and network.calls[0] > 4
     monkeypatch.setattr(search, "open_finder", lambda *, spin: Fixed((0.9, (0, 0, 30, 30))))
     np.testing.assert_allclose(search_with("finder", network)(picture()).square, [-12, -12, 42, 42])
+
+
+def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(search, "open_finder", lambda *, spin: asked.append(spin))
+    exported = OnnxNetwork.__new__(OnnxNetwork)
+    for engine in (OnnxModel, OpenVinoModel):
+        exported.model = engine.__new__(engine)
+        search_with("finder", exported)
+    search_with("finder", Still())
+    assert asked == [True, False, False]
 
 
 def test_a_missing_finder_is_told_unless_it_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

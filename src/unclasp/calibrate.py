@@ -129,7 +129,8 @@ class _Gathered:
         train = ~held_out
         head.mean.copy_(signs[train].mean(dim=(0, 1)))
         head.std.copy_(signs[train].std(dim=(0, 1)).clamp(min=1e-6))
-        found = (placed <= WITHIN).float()
+        wrists = torch.isin(torch.arange(signs.shape[1]), torch.tensor(ROOTS))
+        found = (torch.where(wrists, placed, errors) <= WITHIN).float()
         torch.manual_seed(0)
         for module in (head.hidden, head.output):
             module.reset_parameters()

@@ -136,7 +136,7 @@ def _boxes_at(answer: SquareAnswer, rows: npt.NDArray[np.intp], columns: npt.NDA
 def grouped(found: Regions) -> Regions:
     """Join regions that one crop should hold: of a like size, and no farther apart than a pair of hands is wide.
 
-    The order is that of promise: certainty times the side of the box.
+    The order is that of promise: certainty times the side of the largest region that was joined.
     """
     boxes, scores, hands = list(found.boxes), list(found.scores), list(_sides(found.boxes))
     while True:
@@ -154,7 +154,7 @@ def grouped(found: Regions) -> Regions:
     if not boxes:
         return Regions(np.zeros((0, 4)), np.zeros(0))
     stacked, certain = np.stack(boxes), np.array(scores)
-    order = np.argsort(-certain * _sides(stacked), kind="stable")
+    order = np.argsort(-certain * np.array(hands), kind="stable")
     return Regions(stacked[order], certain[order])
 
 

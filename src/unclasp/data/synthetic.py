@@ -7,7 +7,7 @@ from unclasp.synth.scene import SceneMix
 
 SEEDS = {"train": 1, "val": 2, "test": 3}
 """The seed of each split; nothing is ever trained on those of val and test."""
-SIZES = {"train": 1_000_000, "val": 500, "test": 2_000}
+SIZES = {"train": 1_000_000, "val": 2_000, "test": 2_000}
 """Pictures of each split."""
 BOX_EXPANSION = 1.2
 """Annotated boxes are this much larger than the tight one, as InterHand2.6M's are."""
