@@ -1,16 +1,19 @@
 """Benches of speed: they run, take turns, and refuse what they cannot measure. Times themselves are nobody's fact."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from unclasp.bench_finder import finder_speed
 from unclasp.bench_latency import BareBackbone, interleaved, measure
 from unclasp.bench_pieces import REST, piece_macs, piece_times, pieces
 from unclasp.bench_start import STAGES, start_speed
-from unclasp.bench_train import predict_speed, random_batch, train_speed
+from unclasp.bench_predict import predict_speed
+from unclasp.bench_train import random_batch, train_speed
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.config import tiny
@@ -18,6 +21,7 @@ from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
+from unclasp.onnx_session import open_session
 from unclasp.torch_network import TorchNetwork
 
 
@@ -58,6 +62,32 @@ def test_what_cannot_be_measured(changed: dict[str, object], told: str) -> None:
     given = {"engines": ("plain",), "threads": 1, "repeats": 1, **changed}
     with pytest.raises(UnclaspError, match=told):
         measure(build(tiny().model), name="tiny", **given)  # type: ignore[arg-type]
+
+
+def test_an_engine_named_twice_is_measured_once() -> None:
+    engines = ("eager", "plain", "eager")
+    figures = measure(build(tiny().model), name="tiny", engines=engines, threads=1, repeats=1)
+    assert [line.engine for line in figures.lines] == ["eager", "plain"]
+
+
+def test_pieces_are_fed_by_the_name_that_exports_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx", reason="exporting is an extra")
+    for module in ("export", "bench_pieces", "onnx_graph"):
+        monkeypatch.setattr(f"unclasp.{module}.INPUT", "crop")
+    assert pieces(build(tiny().model).eval(), threads=1, repeats=1)
+
+
+def test_the_finder_is_timed_as_beside_an_exported_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="an extra")
+    spins = []
+
+    def watched(*given: Any, spin: bool, **others: Any) -> Any:
+        spins.append(spin)
+        return open_session(*given, spin=spin, **others)
+
+    monkeypatch.setattr("unclasp.finder_engine.open_session", watched)
+    told = finder_speed(width=40, height=30, repeats=1, threads=1).splitlines()
+    assert spins == [True] and any("OnnxFinder" in line for line in told)
 
 
 def test_pieces_add_up(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,9 +144,11 @@ def test_a_prediction_by_stage(tmp_path: Path) -> None:
     cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 255, (80, 90, 3)).astype(np.uint8))
     network = TorchNetwork(build(tiny().model), name="tiny", image_size=64)
     told = predict_speed(picture, network, repeats=3, box=(10, 10, 60, 60)).splitlines()
-    times = {line[:16].strip(): float(line[16:].split()[0]) for line in told[1:]}
-    assert set(times) == {"read", "network", "crop and lift", "overlay", "together"}
-    assert max(times.values()) == times["together"] and min(times.values()) >= 0
+    times = {line[:18].strip(): float(line[18:].split()[0]) for line in told[1:]}
+    assert set(times) == {"read", "finder", "network", "crop and lift", "picture to pose", "overlay"}
+    assert times["finder"] == 0 and max(times["network"], times["crop and lift"]) <= times["picture to pose"]
+    found = predict_speed(picture, network, repeats=1, box=None, threads=1).splitlines()
+    assert float(found[2].split()[1]) > 0
 
 
 def test_a_fresh_process_by_stage(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def test_the_figures_of_known_confidences() -> None:
     told = _measure(confidence, torch.tensor([1.0, 3.0, 30.0, 50.0]), torch.tensor([1.0, 1.0, 0.0, 1.0]), 1)
     assert (told.confident_mm, told.doubtful_mm) == (2.0, 40.0)
     assert told.gap == pytest.approx(0.5 * 0.05 + 0.5 * 0.45)
+    wrists_out = _measure(confidence, torch.tensor([torch.nan, 3.0, 30.0, 50.0]), torch.ones(4), 1)
+    assert (wrists_out.confident_mm, wrists_out.doubtful_mm) == (3.0, 40.0)
 
 
 def test_calibration_leaves_the_pose_alone_and_survives_the_file(tmp_path: Path) -> None:

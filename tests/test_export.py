@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,6 +44,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     model, path = built(tiny()), tmp_path_factory.mktemp("export") / "tiny.onnx"
     parity = export_onnx(model, tiny(), path, name="tiny", precision="fp32", unseen=crops(4))
     return SimpleNamespace(model=model, path=path, parity=parity)
+
+
+@pytest.mark.parametrize("engine", [OnnxModel, OpenVinoModel])
+def test_threads_may_share_a_model(exported: SimpleNamespace, engine: type[OnnxModel | OpenVinoModel]) -> None:
+    pytest.importorskip("openvino" if engine is OpenVinoModel else "onnxruntime")
+    model, given = engine(exported.path), [crops(1, seed) for seed in range(4)]
+    alone = [model(each).pose_2p5d for each in given]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda each: model(each).pose_2p5d, given * 10))
+    for number, pose in enumerate(together):
+        np.testing.assert_allclose(pose, alone[number % 4], atol=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 3, 16])

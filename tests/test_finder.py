@@ -1,6 +1,8 @@
 """The finder of hands: boxes to and from its square, regions from its maps, and what the shipped one finds."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -166,6 +168,17 @@ def test_both_engines_answer_alike(scenes: list[tuple[np.ndarray, np.ndarray, np
     assert type(open_finder().engine) is not type(open_finder(engine="opencv").engine)
     np.testing.assert_allclose(runtime.middle, opencv.middle, atol=1e-3)
     np.testing.assert_allclose(runtime.boxes, opencv.boxes, atol=0.05)
+
+
+@pytest.mark.parametrize("engine", ["any", "opencv"])
+def test_threads_may_share_a_finder(engine: Literal["any", "opencv"]) -> None:
+    ask, rng = open_finder(engine=engine).engine, np.random.default_rng(0)
+    squares = [rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8) for _ in range(4)] * 8
+    alone = [ask(square).middle for square in squares[:4]]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda square: ask(square).middle, squares))
+    for number, middle in enumerate(together):
+        np.testing.assert_allclose(middle, alone[number % 4], atol=1e-6)
 
 
 def test_a_missing_finder_is_told(tmp_path: Path) -> None:

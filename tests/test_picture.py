@@ -455,3 +455,15 @@ def test_check_image_takes_rgb_grey_and_rgba() -> None:
 def test_check_image_refuses(image: object, expected: str) -> None:
     with pytest.raises(ImageError, match=f"^image must be .*{expected}"):
         check_image(image)
+
+
+def test_threads_that_overlap_leave_opencv_as_talkative_as_it_was() -> None:
+    logging = picture._LOGGING
+    before = logging.getLogLevel()
+    first, second = picture.quiet_opencv(), picture.quiet_opencv()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logging.getLogLevel() == 0
+    second.__exit__(None, None, None)
+    assert logging.getLogLevel() == before != 0

@@ -101,8 +101,9 @@ def test_a_picture_without_hands_is_searched_frame_by_frame() -> None:
     assert script.asked == [[None]] * 4 and all(not pose.sides for pose in given)
 
 
-def test_with_one_hand_the_other_is_searched_now_and_then() -> None:
-    poses = poses_of(moving_hands(2 * SEARCH_EVERY + 2), presence=np.array([0.9, 0.1]))
+@pytest.mark.parametrize("ghost", [0.1, 0.3])
+def test_with_one_hand_the_other_is_searched_now_and_then(ghost: float) -> None:
+    poses = poses_of(moving_hands(2 * SEARCH_EVERY + 2), presence=np.array([0.9, ghost]))
     script = Script(poses)
     script.run()
     searched = [number for number, asked in enumerate(script.asked) if any(box is None for box in asked)]
@@ -110,12 +111,13 @@ def test_with_one_hand_the_other_is_searched_now_and_then() -> None:
 
 
 def test_hands_outside_of_the_crop_are_not_believed() -> None:
-    motion = moving_hands(2)
-    poses = poses_of(motion)
+    searched = poses_of(moving_hands(2), presence=np.array([0.9, 0.9]))
+    poses = [replace(pose, presence=np.array([0.99, 0.99])) for pose in searched]
     poses[1] = replace(poses[1], box=np.array([0.0, 0.0, 20.0, 20.0]))
-    script = Script(poses)
-    script.run()
+    script = Script(poses, searched)
+    given = script.run()
     assert len(script.asked[1]) == 2 and script.asked[1][1] is None
+    assert given[1].box.tolist() == searched[1].box.tolist()
 
 
 # ---- which hand is which

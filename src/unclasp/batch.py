@@ -128,4 +128,4 @@ class Prediction(NamedTuple):
     root_depth: "Tensor | None"
     """(B,) mm, depth of the left wrist minus that of the right wrist; None without that head."""
     confidence: "Tensor | None" = None
-    """(B, 42) logits of each joint being within `model.confidence.WITHIN` of the truth; None without that head."""
+    """(B, 42) logits of each joint being within `model.confidence.WITHIN` of where it is; None without that head."""

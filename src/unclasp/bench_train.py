@@ -1,24 +1,15 @@
 """How long a training step takes, beside its backbone's own forward and backward pass; and one prediction, by stage."""
 
-import time
-from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 
-from unclasp.batch import Batch, ByteArray
+from unclasp.batch import Batch
 from unclasp.bench_latency import interleaved, peak_memory
 from unclasp.config import Config
 from unclasp.errors import UnclaspError
-from unclasp.finder_engine import open_finder
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
-from unclasp.network import Answer, Network
-from unclasp.onnx_model import in_onnx_runtime
-from unclasp.picture import read_picture
-from unclasp.predictor import Predictor
-from unclasp.search import by_finder
 from unclasp.train import optimiser
 
 
@@ -84,46 +75,3 @@ def random_batch(count: int, size: int) -> Batch:
         root_depth=50 * torch.randn(count, generator=generator), root_depth_valid=yes,
         names=tuple(f"noise {index}" for index in range(count)),
     )  # fmt: skip
-
-
-class _Timed:
-    """A network that remembers how long it took."""
-
-    def __init__(self, network: Network) -> None:
-        self.network, self.spent = network, 0.0
-        self.name, self.image_size = network.name, network.image_size
-
-    def __call__(self, crops: ByteArray, /) -> Answer:
-        start = time.perf_counter()
-        answer = self.network(crops)
-        self.spent += time.perf_counter() - start
-        return answer
-
-
-def predict_speed(
-    picture: Path, network: Network, *, repeats: int, box: tuple[float, float, float, float] | None
-) -> str:
-    """Time a prediction from file to overlay, by stage."""
-    if repeats < 1:
-        raise UnclaspError("repeats must be at least 1")
-    timed = _Timed(network)
-    predictor = Predictor(timed, search=by_finder(open_finder(spin=in_onnx_runtime(network)), timed))
-    rows = []
-    for repeat in range(-2, repeats):
-        timed.spent, marks = 0.0, [time.perf_counter()]
-        image = read_picture(picture)
-        marks.append(time.perf_counter())
-        pose = predictor(image, box)
-        marks.append(time.perf_counter())
-        pose.plot()
-        marks.append(time.perf_counter())
-        if repeat >= 0:
-            read, predicted, drawn = np.diff(marks)
-            rows.append((read, timed.spent, predicted - timed.spent, drawn, marks[-1] - marks[0]))
-    stages = ("read", "network", "crop and lift", "overlay", "together")
-    lines = [f"{picture.name}, {network.name}, {'given box' if box else 'box found'}, medians of {repeats}"]
-    lines += [
-        f"  {stage:14}{1e3 * median(times):9.2f} ms"
-        for stage, times in zip(stages, zip(*rows, strict=True), strict=True)
-    ]
-    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Fit the confidence head of a trained model: how often is a joint that shows these signs of doubt where it is put?
 
 The pose network stays as it is. Logistic regression by a small network on pictures that the model was not trained on,
-so that a confidence of 0.8 means that eight of ten such joints lie within `WITHIN` of the truth.
+so that a confidence of 0.8 means that eight of ten such joints lie within `WITHIN` of where they are.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ class Calibration:
     pictures: int
     """Pictures held out."""
     confident_mm: float
-    """Mean error of the more confident half of the joints, relative to their wrists."""
+    """Mean error of the more confident half of the joints, relative to their wrists and without these."""
     doubtful_mm: float
     """The same of the other half."""
     gap: float
@@ -144,9 +144,12 @@ class _Gathered:
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
         head.requires_grad_(False)
-        confidence = head(signs[held_out]).sigmoid()[known[held_out]]
-        shown = known[held_out]
-        return _measure(confidence, errors[held_out][shown], found[held_out][shown], int(held_out.sum()))
+        confidence, shown = head(signs[held_out]).sigmoid(), known[held_out]
+        # A wrist's error relative to itself is nothing.
+        return _measure(
+            confidence[shown], torch.where(wrists, torch.nan, errors[held_out])[shown], found[held_out][shown],
+            int(held_out.sum()),
+        )  # fmt: skip
 
 
 def _evidence(prediction: Prediction, image_size: int) -> Tensor:
@@ -160,8 +163,9 @@ def _evidence(prediction: Prediction, image_size: int) -> Tensor:
 
 
 def _measure(confidence: Tensor, errors: Tensor, found: Tensor, pictures: int) -> Calibration:
-    order = confidence.argsort(descending=True)
-    half = len(order) // 2
+    ranked = errors[confidence.argsort(descending=True)]
+    ranked = ranked[ranked.isfinite()]
+    half = len(ranked) // 2
     bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
     gap = 0.0
     for index in range(_BINS):
@@ -169,6 +173,5 @@ def _measure(confidence: Tensor, errors: Tensor, found: Tensor, pictures: int) -
         if inside.any():
             gap += float(inside.float().mean() * (confidence[inside].mean() - found[inside].mean()).abs())
     return Calibration(
-        pictures=pictures, confident_mm=float(errors[order[:half]].mean()),
-        doubtful_mm=float(errors[order[half:]].mean()), gap=gap,
+        pictures=pictures, confident_mm=float(ranked[:half].mean()), doubtful_mm=float(ranked[half:].mean()), gap=gap,
     )  # fmt: skip

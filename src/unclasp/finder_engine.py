@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Literal
 
 import cv2
@@ -55,6 +56,7 @@ class OpenCvFinder:
     image_size = SIZE
 
     def __init__(self, path: Path) -> None:
+        self._turn = Lock()  # a net holds the input of one call
         try:
             self._net = cv2.dnn.readNetFromONNX(str(path))
             answers = self._run(_NOTHING)
@@ -68,8 +70,9 @@ class OpenCvFinder:
         return SquareAnswer(middle[0], boxes_of(edges[0]))
 
     def _run(self, image: FloatArray) -> list[FloatArray]:
-        self._net.setInput(image, INPUT)
-        return [np.asarray(answer, dtype=np.float32) for answer in self._net.forward(list(OUTPUTS))]
+        with self._turn:
+            self._net.setInput(image, INPUT)
+            return [np.array(answer, dtype=np.float32) for answer in self._net.forward(list(OUTPUTS))]
 
 
 class OnnxFinder:

@@ -16,6 +16,7 @@ Conventions, for this whole package:
 """
 
 import math
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,10 @@ def tight_box(points: Array, valid: Bools) -> Array:
     if not len(kept):
         raise ValueError("a box needs at least one valid joint, got none")
     return np.concatenate([kept.min(axis=0), kept.max(axis=0)])
+
+
+TIGHT_TO_ANNOTATED: Final = 1.2
+"""InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
 
 
 def expand_box(box: Array, factor: float) -> Array:

@@ -1,6 +1,6 @@
 """What a prediction asks of a network, whichever engine runs it: crops in, numpy arrays out."""
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,10 @@ from unclasp.batch import ByteArray
 from unclasp.hands import FLIPPED_JOINTS
 
 Floats = npt.NDArray[np.floating]
+
+
+CLEAREST_SHARE: Final = 0.02
+"""Without a presence head a hand is as certain as this share of the pixels, those that show it most clearly."""
 
 
 class Answer(NamedTuple):

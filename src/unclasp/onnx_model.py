@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.hands import PARTS_PER_HAND
-from unclasp.network import Answer, Network
+from unclasp.network import CLEAREST_SHARE, Answer, Network
 from unclasp.onnx_session import open_session
 
 EXPORTED: Final = (".onnx", ".xml")
@@ -37,7 +38,6 @@ OUTPUTS: Final = {
 """What a model may have beside the first two, which all have."""
 
 _PREFIX: Final = "unclasp."
-_CLEAREST_SHARE: Final = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ class OpenVinoModel(ExportedModel):
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
-        openvino = _engine("openvino", Path(path))
+        openvino, self._turn = _engine("openvino", Path(path)), Lock()  # a compiled model's call has one request
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         try:
             core = openvino_core(openvino)
@@ -177,8 +177,9 @@ class OpenVinoModel(ExportedModel):
         self._outputs = [next(name for name in OUTPUTS if name in output.names) for output in self._compiled.outputs]
 
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
-        answers = self._compiled([images])
-        return {name: np.array(answers[index]) for index, name in enumerate(self._outputs)}
+        with self._turn:
+            answers = self._compiled([images])
+            return {name: np.array(answers[index]) for index, name in enumerate(self._outputs)}
 
 
 @cache
@@ -255,7 +256,7 @@ def _sigmoid(logits: FloatArray) -> npt.NDArray[np.float64]:
 def _clearest(probabilities: FloatArray) -> npt.NDArray[np.float64]:
     """Return how certain the pixels are that show each side most clearly, (N, 2)."""
     sides = probabilities[:, 1:].reshape(len(probabilities), 2, PARTS_PER_HAND, -1).sum(axis=2)
-    count = max(1, round(_CLEAREST_SHARE * sides.shape[2]))
+    count = max(1, round(CLEAREST_SHARE * sides.shape[2]))
     return np.asarray(np.sort(sides, axis=2)[..., -count:].mean(axis=2, dtype=np.float64))
 
 

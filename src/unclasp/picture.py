@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -175,15 +176,37 @@ def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
     return image
 
 
+class _Quiet:
+    """OpenCV's one level of logging, which threads that overlap would put back in the wrong order."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = Lock(), 0, 0
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = _LOGGING.getLogLevel()
+                _LOGGING.setLogLevel(0)
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                _LOGGING.setLogLevel(self._before)
+
+
+_QUIET = _Quiet()
+
+
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV from printing what the exception already says."""
-    level = _LOGGING.getLogLevel()
-    _LOGGING.setLogLevel(0)
+    _QUIET.enter()
     try:
         yield
     finally:
-        _LOGGING.setLogLevel(level)
+        _QUIET.leave()
 
 
 def _recognise(data: bytes) -> tuple[str, Callable[[bytes, int], bytes]]:

@@ -75,7 +75,7 @@ class HandPose:
     """(4,) x1, y1, x2, y2 px: the square that the network saw."""
     other_regions: Floats | None = None
     """(N, 4) x1, y1, x2, y2 px: where else hands were found, for calls of their own with that `box`; the most promising
-    first. None where a box was given, so that nothing was looked for."""
+    first; none of them where the finder was not asked. None where a box was given, so that nothing was looked for."""
     camera: Camera
     """Focal length and principal point."""
     depth_assumed: str | None

@@ -15,8 +15,6 @@ from unclasp.network import Network
 
 Floats = npt.NDArray[np.floating]
 
-TIGHT_TO_ANNOTATED: Final = 1.2
-"""InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
 SMALLEST_CROP: Final = 16.0
 """px: a network that puts all joints in one place must not lead to an empty crop."""
 _MASS_SIZE: Final = 192
@@ -40,7 +38,7 @@ def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArr
     tight = geometry.tight_box(joints_2d, np.repeat(present, NUM_JOINTS // 2))
     if max(tight[2:] - tight[:2]) < SMALLEST_CROP or not meets(tight, image):
         return None
-    return geometry.expand_box(tight, TIGHT_TO_ANNOTATED)
+    return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED)
 
 
 def meets(box: Floats, image: ByteArray) -> bool:
@@ -72,7 +70,7 @@ def find_region(network: Network, image: ByteArray) -> Floats:
     if found is None:
         return whole
     box = found / scale + np.tile(whole[:2], 2)
-    return geometry.square_box(geometry.expand_box(box, TIGHT_TO_ANNOTATED))
+    return geometry.square_box(geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED))
 
 
 def _half_windows(width: int, height: int) -> list[Floats]:

@@ -12,7 +12,7 @@ from unclasp.finder import Finder
 from unclasp.finder_engine import open_finder
 from unclasp.network import Network
 from unclasp.onnx_model import in_onnx_runtime
-from unclasp.regions import TIGHT_TO_ANNOTATED, find_region
+from unclasp.regions import find_region
 
 Floats = npt.NDArray[np.floating]
 Detector = Literal["finder", "network", "none"]
@@ -22,7 +22,7 @@ CERTAIN: Final = 0.4
 """Where the finder is less certain than this of all that it found, the pose network's own search decides."""
 
 ROOM: Final = 1.2
-"""The first crop is this much larger than what the finder found; the final one goes around the joints seen in it."""
+"""The first crop is this much larger than that of what the finder found; the final one goes around the joints in it."""
 
 
 class Where(NamedTuple):
@@ -71,7 +71,7 @@ def by_finder(finder: Finder, network: Network) -> Search:
         found = finder(image)
         if not len(found.boxes) or found.scores.max() < CERTAIN:
             return own(image)
-        annotated = np.stack([geometry.expand_box(box, TIGHT_TO_ANNOTATED) for box in found.boxes])
+        annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in found.boxes])
         return Where(geometry.square_box(geometry.expand_box(annotated[0], ROOM)), annotated[1:])
 
     return search

@@ -20,7 +20,7 @@ from unclasp.pose import HandPose
 Floats = npt.NDArray[np.floating]
 
 LONGEST_GAP: Final = 0.5
-"""Seconds without a hand or a frame after which it starts anew."""
+"""Seconds between two frames after which every hand starts anew."""
 
 
 class OneEuro:

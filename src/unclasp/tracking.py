@@ -68,8 +68,10 @@ class Tracker:
             return self._search(image)
         pose, expected = self._predict(image, box), int(last.present.sum())
         self._unsearched += 1
-        known = int((pose.presence >= RELEASED).sum())
-        if known < expected or (known < 2 and self._unsearched >= SEARCH_EVERY) or _left(pose):
+        if _left(pose):
+            return self._search(image)
+        lost = int((pose.presence >= RELEASED).sum()) < expected
+        if lost or (expected < 2 and self._unsearched >= SEARCH_EVERY):
             return max(pose, self._search(image), key=_hands)
         return pose
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import need_synth, parse
+from unclasp.commands.arguments import need_positive, need_synth, parse
 
 if TYPE_CHECKING:
     from unclasp.model import DFL
@@ -28,6 +28,7 @@ class BenchSynthArguments:
 def synth(words: list[str]) -> int:
     """Run `unclasp bench synth`."""
     arguments = parse(BenchSynthArguments, words, "bench synth")
+    need_positive(count=arguments.count, size=arguments.size, supersample=arguments.supersample)
     need_synth()
     from unclasp.bench import synth_speed
 
@@ -204,7 +205,9 @@ def train(words: list[str]) -> int:
     arguments = parse(BenchTrainArguments, words, "bench train")
     from unclasp.bench_train import train_speed
     from unclasp.config import preset
+    from unclasp.torch_network import check_device
 
+    check_device(arguments.device)
     print(train_speed(
         preset(arguments.preset), name=arguments.preset, batch=arguments.batch, repeats=arguments.repeats,
         threads=arguments.threads, device=arguments.device, half=arguments.bf16, compiled=arguments.compiled,
@@ -258,14 +261,17 @@ class BenchPredictArguments:
 def predict(words: list[str]) -> int:
     """Run `unclasp bench predict`."""
     arguments = parse(BenchPredictArguments, words, "bench predict")
+    need_positive(threads=arguments.threads, repeats=arguments.repeats)
     if arguments.fresh:
         from unclasp.bench_start import start_speed
 
         print(start_speed(arguments.picture, arguments.weights, repeats=arguments.repeats, box=arguments.box))
         return 0
-    from unclasp.bench_train import predict_speed
+    from unclasp.bench_predict import predict_speed
     from unclasp.engines import open_network
 
     network = open_network(arguments.weights, threads=arguments.threads)
-    print(predict_speed(arguments.picture, network, repeats=arguments.repeats, box=arguments.box))
+    print(predict_speed(
+        arguments.picture, network, repeats=arguments.repeats, box=arguments.box, threads=arguments.threads
+    ))  # fmt: skip
     return 0

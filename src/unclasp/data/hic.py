@@ -39,8 +39,6 @@ _VERTICES: Final = 778
 _MANO_JOINTS: Final = 16
 _TIPS: Final = (745, 317, 444, 556, 673)
 """Vertices that stand for the tips, thumb to pinky, where MANO's own regressor has none."""
-_BOX_EXPANSION: Final = 1.2
-"""InterHand2.6M's annotated boxes are that much larger than the tight ones."""
 _HAND_TYPES: Final = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
 _IMAGES: Final = {
     "interacting": "annotated as interacting", "both": "with a mesh of both hands", "all": "all that are annotated",
@@ -175,7 +173,7 @@ class HIC:
         points = joints if self.box == "joints" else np.concatenate(meshes)
         pixels = geometry.project(points, np.array(FOCAL), np.array(PRINCPT))
         tight = geometry.tight_box(pixels, np.ones(len(pixels), dtype=np.bool_))
-        return geometry.expand_box(tight, _BOX_EXPANSION).astype(np.float32)
+        return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED).astype(np.float32)
 
 
 def _wanted(entry: Mapping[str, Any], images: str) -> bool:

@@ -27,8 +27,6 @@ Frames = Literal["annotated", "all"]
 Doubles = npt.NDArray[np.float64]
 
 SEQUENCES: Final = ("seq01_crossed", "seq02_occlusion", "seq03_shuffle", "seq04_scratch")
-_BOX_EXPANSION: Final = 1.2
-"""As InterHand2.6M annotates its boxes."""
 _OPTIONS: Final = ("frames", "order", "first_hand")
 _FRAMES: Final = {"annotated": "with annotated points", "all": "all, the whole picture where no point is annotated"}
 
@@ -112,7 +110,9 @@ class RGB2Hands:
         if not len(kept):
             height, width = read_rgb(self.root / self.file_names[index]).shape[:2]
             return np.array([0.0, 0.0, width, height])
-        return geometry.expand_box(geometry.tight_box(kept, np.ones(len(kept), dtype=np.bool_)), _BOX_EXPANSION)
+        return geometry.expand_box(
+            geometry.tight_box(kept, np.ones(len(kept), dtype=np.bool_)), geometry.TIGHT_TO_ANNOTATED
+        )
 
     def _joints(self, points: Doubles) -> tuple[Doubles, npt.NDArray[np.bool_]]:
         """Return joints (42, 3) mm in the camera frame, and which of them are known."""

@@ -9,8 +9,6 @@ SEEDS = {"train": 1, "val": 2, "test": 3}
 """The seed of each split; nothing is ever trained on those of val and test."""
 SIZES = {"train": 1_000_000, "val": 2_000, "test": 2_000}
 """Pictures of each split."""
-BOX_EXPANSION = 1.2
-"""Annotated boxes are this much larger than the tight one, as InterHand2.6M's are."""
 
 
 class Synthetic:
@@ -48,7 +46,7 @@ def sample_from_generated(generated: Generated, name: str) -> Sample:
     """Return a rendered picture as a `Sample`, with the box as InterHand2.6M annotates it."""
     valid = generated.valid
     pixels = geometry.project(generated.joints_cam[valid], generated.focal, generated.princpt)
-    box = geometry.expand_box(geometry.tight_box(pixels, valid[valid]), BOX_EXPANSION)
+    box = geometry.expand_box(geometry.tight_box(pixels, valid[valid]), geometry.TIGHT_TO_ANNOTATED)
     return Sample(
         image=generated.image, joints_cam=generated.joints_cam, valid=valid, focal=generated.focal,
         princpt=generated.princpt, box=box.astype("float32"), hand_type=generated.hand_type, hand_type_valid=True,

@@ -2,7 +2,7 @@
 
 What the network shows of its own doubt (how widely a joint's relations to the picture spread, how far its successive
 estimates are apart, which part the segmentation sees where the joint is put) goes through a small network to the
-probability that the joint lies within `WITHIN` of the truth. It reads what the pose network gives and passes
+probability that the joint lies within `WITHIN` of where it is. It reads what the pose network gives and passes
 nothing back, so that it can be fitted afterwards: see `unclasp.calibrate`.
 """
 

@@ -31,7 +31,6 @@ from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
 from unclasp.synth.skin import sample_skin
 from unclasp.synth.strokes import Colour, Strokes
 
-_MOST_REGIONS: Final = 254
 _LEAST_INSIDE: Final = 0.35
 _LEAST_PIXELS: Final = 12
 _STREAM: Final = 7001
@@ -170,7 +169,7 @@ def _asked_for(mask: npt.NDArray[np.uint8], boxes: list[tuple[Floats, float]]) -
     counts = np.bincount(mask.ravel(), minlength=256)
     for number, (box, inside) in enumerate(boxes, start=1):
         seen = counts[number] >= max(_LEAST_PIXELS, 0.06 * float(np.prod(box[2:] - box[:2])))
-        if seen and inside >= _LEAST_INSIDE and len(kept) < _MOST_REGIONS:
+        if seen and inside >= _LEAST_INSIDE:
             kept.append(box)
             numbers[number] = len(kept)
         else:

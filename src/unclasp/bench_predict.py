@@ -1,0 +1,83 @@
+"""How long one prediction takes, from file to overlay, and in which of its stages."""
+
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from unclasp.batch import ByteArray
+from unclasp.errors import UnclaspError
+from unclasp.finder import Finder, Regions
+from unclasp.finder_engine import open_finder
+from unclasp.network import Answer, Network
+from unclasp.onnx_model import in_onnx_runtime
+from unclasp.picture import read_picture
+from unclasp.predictor import Predictor
+from unclasp.search import by_finder
+
+
+class _Timed:
+    """A network that remembers how long it took."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.spent = network, 0.0
+        self.name, self.image_size = network.name, network.image_size
+
+    def __call__(self, crops: ByteArray, /) -> Answer:
+        start = time.perf_counter()
+        answer = self.network(crops)
+        self.spent += time.perf_counter() - start
+        return answer
+
+
+class _TimedFinder(Finder):
+    """A finder that remembers how long it took."""
+
+    spent = 0.0
+
+    def __call__(self, image: ByteArray) -> Regions:
+        start = time.perf_counter()
+        found = super().__call__(image)
+        self.spent += time.perf_counter() - start
+        return found
+
+
+def predict_speed(
+    picture: Path, network: Network, *, repeats: int, box: tuple[float, float, float, float] | None,
+    threads: int | None = None,
+) -> str:  # fmt: skip
+    """Time a prediction from file to overlay, by stage.
+
+    Args:
+        picture: File to read.
+        network: What answers for crops.
+        repeats: Predictions.
+        box: x1, y1, x2, y2 px; hands are looked for if not given.
+        threads: How many cores the finder may use; as many as there are if not given.
+    """
+    if repeats < 1:
+        raise UnclaspError("repeats must be at least 1")
+    timed, finder = _Timed(network), _TimedFinder(open_finder(threads=threads, spin=in_onnx_runtime(network)).engine)
+    predictor = Predictor(timed, search=by_finder(finder, timed))
+    rows = []
+    for repeat in range(-2, repeats):
+        timed.spent = finder.spent = 0.0
+        marks = [time.perf_counter()]
+        image = read_picture(picture)
+        marks.append(time.perf_counter())
+        pose = predictor(image, box)
+        marks.append(time.perf_counter())
+        pose.plot()
+        marks.append(time.perf_counter())
+        if repeat >= 0:
+            read, predicted, drawn = np.diff(marks)
+            rest = predicted - timed.spent - finder.spent
+            rows.append((read, finder.spent, timed.spent, rest, predicted, drawn))
+    stages = ("read", "finder", "network", "crop and lift", "picture to pose", "overlay")
+    lines = [f"{picture.name}, {network.name}, {'given box' if box else 'box found'}, medians of {repeats}"]
+    lines += [
+        f"  {stage:16}{1e3 * median(times):9.2f} ms"
+        for stage, times in zip(stages, zip(*rows, strict=True), strict=True)
+    ]
+    return "\n".join(lines)
