@@ -11,8 +11,8 @@ import torch
 from unclasp.bench_finder import finder_speed
 from unclasp.bench_latency import BareBackbone, interleaved, measure
 from unclasp.bench_pieces import REST, piece_macs, piece_times, pieces
-from unclasp.bench_start import STAGES, start_speed
 from unclasp.bench_predict import predict_speed
+from unclasp.bench_start import STAGES, start_speed
 from unclasp.bench_train import random_batch, train_speed
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main

@@ -63,9 +63,14 @@ def photos(tmp_path: Path) -> Path:
 
 
 def predict_here(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    """Run `unclasp predict` in this process, which has torch already; return exit code, output and errors."""
+    """Run `unclasp predict` in this process; return exit code, output and errors."""
+    return run_here(capsys, "predict", *words)
+
+
+def run_here(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    """Run a command in this process, which has torch already; return exit code, output and errors."""
     with pytest.raises(SystemExit) as exit_:
-        main(["predict", *map(str, words)])
+        main(list(map(str, words)))
     told = capsys.readouterr()
     assert isinstance(exit_.value.code, int)
     return exit_.value.code, told.out, told.err
@@ -155,6 +160,92 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
     output = capsys.readouterr()
     assert exit_.value.code == 2 and not output.out
     assert output.err.startswith(f"error: {told}") and output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("average a.safetensors b.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
+        ("calibrate a.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
+        ("linearise --out x.onnx", "--out must end in .safetensors, got x.onnx"),
+        ("finder train --data nowhere --out x.onnx", "--out must end in .safetensors, got x.onnx"),
+        ("finder train --data nowhere --steps 0", "steps must be at least 1, got 0"),
+        ("finder train --data nowhere --device abacus", "device 'abacus' cannot be used"),
+        ("synth preview --out x.xyz", "--out must end in .png or .jpg or .jpeg, got x.xyz"),
+        ("synth preview --out x", "--out must end in .png or .jpg or .jpeg, got x"),
+        ("synth preview --count 0", "--count must be at least 1, got 0"),
+        ("synth preview --columns 0", "--columns must be at least 1, got 0"),
+        ("synth write --out x --processes 0", "--processes must be at least 1, got 0"),
+        ("bench synth --count 0", "--count must be at least 1, got 0"),
+        ("bench synth --supersample -1", "--supersample must be at least 1, got -1"),
+        ("bench predict x.png --threads 0", "--threads must be at least 1, got 0"),
+        ("bench predict x.png --repeats 0", "--repeats must be at least 1, got 0"),
+        ("bench latency tiny --engines plain --device abacus", "device 'abacus' cannot be used"),
+        ("bench train tiny --device abacus", "device 'abacus' cannot be used"),
+        ("demo --max-upload-mb nan", "--max-upload-mb must be a positive number, got nan"),
+        ("demo --max-upload-mb 0", "--max-upload-mb must be a positive number, got 0"),
+        ("demo --max-megapixels inf", "--max-megapixels must be a positive number, got inf"),
+    ],
+)
+def test_what_cannot_work_is_told_before_any_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, output, errors = run_here(capsys, *words.split())
+    assert code == 2 and not output and errors.startswith(f"error: {told}") and errors.count("\n") == 1, errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a device that is there can be used")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evaluate {data} --weights {weights}", "evaluate {data} --weights {weights} --devices 2",
+        "bench latency tiny --engines plain", "bench train tiny", "finder train --data nowhere",
+    ],
+)  # fmt: skip
+def test_cuda_where_there_is_none_is_one_line(
+    capsys: pytest.CaptureFixture[str], weights: Path, golden_mini: Path, words: str
+) -> None:
+    spoken = words.format(data=f"interhand:{golden_mini}:test", weights=weights)
+    code, output, errors = run_here(capsys, *spoken.split(), "--device", "cuda")
+    assert code == 2 and not output and errors.startswith("error: device 'cuda' cannot be used: "), errors
+    assert errors.count("\n") == 1
+
+
+def test_what_cannot_be_written_is_one_line_with_its_path(
+    capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.safetensors").mkdir()
+    for out in (tmp_path / "file" / "mean.safetensors", tmp_path / "folder.safetensors"):
+        code, _, errors = run_here(capsys, "average", weights, weights, "--out", out)
+        # What is in the way is named: the file that should be a folder, or the folder that should be a file.
+        named = out.parent if out.parent.name == "file" else out
+        assert code == 2 and errors.startswith(f"error: {named}: ") and errors.count("\n") == 1, errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.safetensors"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="Linux has a folder that nobody can write to, others do not")
+@pytest.mark.parametrize("words", ["average {weights} {weights}", "evaluate {data} --weights {weights} --workers 0"])
+def test_a_folder_that_nobody_writes_to_is_told(
+    capsys: pytest.CaptureFixture[str], weights: Path, golden_mini: Path, words: str
+) -> None:
+    spoken = words.format(data=f"interhand:{golden_mini}:test", weights=weights)
+    code, _, errors = run_here(capsys, *spoken.split(), "--out", "/proc/mine.safetensors")
+    assert code == 2 and errors.startswith("error: /proc/mine.safetensors: ") and errors.count("\n") == 1, errors
+
+
+def test_a_full_disk_names_the_file_that_was_meant(
+    capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    out = tmp_path / "mean.safetensors"
+    code, _, errors = run_here(capsys, "average", weights, weights, "--out", out)
+    assert code == 2 and errors == f"error: {out}: No space left on device\n"
 
 
 def test_no_words_show_the_help_and_fail(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Training the finder: labels by hand, losses by their identities, a few scenes learnt by heart, the export."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,35 @@ def test_early_layers_stay_as_they_are() -> None:
     net.freeze_early()
     assert not net.backbone._conv_stem.weight.requires_grad and not net.backbone._blocks[2].training
     assert net.backbone._blocks[3].training and net.answer.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: FinderConfig(steps=0), "steps must be at least 1, got 0"),
+        (lambda: FinderConfig(batch_size=-3), "batch_size must be at least 1, got -3"),
+        (lambda: FinderConfig(channels=0), "channels must be at least 1"),
+        (lambda: FinderConfig(image_size=0), "positive multiple of 32, got 0"),
+        (lambda: FinderConfig(image_size=-32), "positive multiple of 32, got -32"),
+        (lambda: FinderConfig(image_size=100), "positive multiple of 32, got 100"),
+        (lambda: FinderConfig(close_up_share=1.5), r"close_up_share must lie in \[0, 1\], got 1.5"),
+        (lambda: FinderConfig(close_up_share=float("nan")), "got nan"),
+        (lambda: FinderConfig(ema_decay=-0.1), "ema_decay must lie in"),
+        (lambda: FinderConfig(backbone_rate=-1.0), "backbone_rate must lie in"),
+        (lambda: FinderConfig(learning_rate=0.0), "learning_rate must be greater than 0"),
+        (lambda: FinderRun(save_every=0), "save_every must be at least 1"),
+        (lambda: FinderRun(report_every=0), "report_every must be at least 1"),
+    ],
+)
+def test_nonsense_is_refused_before_any_work(made: Callable[[], object], told: str) -> None:
+    with pytest.raises(UnclaspError, match=told):
+        made()
+
+
+def test_the_least_and_the_most_are_no_nonsense() -> None:
+    FinderConfig(image_size=32, steps=1, batch_size=1, channels=1, close_up_share=0.0, ema_decay=0.0, backbone_rate=1.0)
+    FinderConfig(close_up_share=1.0)
+    FinderRun(save_every=1, report_every=1)
 
 
 # ---- files

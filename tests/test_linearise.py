@@ -58,8 +58,28 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     save_weights(weights, made().state_dict(), tiny())
     with pytest.raises(SystemExit) as exit_:
         main(["linearise", str(weights), "--out", str(out), "--pictures", "2", "--steps", "2"])
-    assert exit_.value.code == 0 and "fitted to 2 pictures" in capsys.readouterr().out
+    assert exit_.value.code == 0 and "fitted to 2 pictures" in (told := capsys.readouterr().out)
     assert load_model(out)[1].model.segmentation_channels == 0 and load_notes(out) == {"linearised": "tiny"}
+    assert "calibrate" not in told, "there was no confidence to leave out"
     with pytest.raises(SystemExit) as exit_:
         main(["linearise", "--pictures", "0"])
-    assert exit_.value.code == 2 and "at least 1" in capsys.readouterr().err
+    assert exit_.value.code == 2 and "--pictures must be at least 1" in capsys.readouterr().err
+
+
+def test_confidences_are_left_out_as_they_were_fitted_to_the_other_head(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = with_model(tiny(), confidence_head=True)
+    torch.manual_seed(0)
+    model = build(config.model).eval()
+    fitted, linear = linearised(model, config, CROPS, steps=2)
+    assert linear == with_model(tiny(), segmentation_channels=0)
+    with torch.inference_mode():
+        assert fitted(torch.from_numpy(CROPS)).confidence is None
+    weights, out = tmp_path / "sure.safetensors", tmp_path / "linear.safetensors"
+    save_weights(weights, model.state_dict(), config, notes={"steps": 7, "calibrated_on": "synthetic:val"})
+    with pytest.raises(SystemExit) as exit_:
+        main(["linearise", str(weights), "--out", str(out), "--pictures", "2", "--steps", "2"])
+    assert exit_.value.code == 0 and "fit them anew with unclasp calibrate" in capsys.readouterr().out
+    assert not load_model(out)[1].model.confidence_head
+    assert load_notes(out) == {"steps": 7, "linearised": "sure"}, "the calibration is gone, and the note of it"

@@ -14,7 +14,11 @@ from unclasp.finder_engine import SIZE, open_finder
 
 
 def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
-    """Time the square, the network and the whole search on noise of width x height px; a line per engine."""
+    """Time the square, the network and the whole search on noise of width x height px; a line per engine.
+
+    ONNX Runtime is opened as beside an exported model (`spin=True`); beside a torch model, whose threads wait busily
+    themselves, predictions open it without and it takes longer.
+    """
     if min(width, height, repeats, threads) < 1:
         raise UnclaspError("width, height, repeats and threads must be at least 1")
     spots = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
@@ -26,7 +30,7 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
         square = letterbox(picture, SIZE).image
         lines.append(f"  {'square':22}{_milliseconds(lambda: letterbox(picture, SIZE), repeats):8.2f} ms")
         for engine in ("any", "opencv") if find_spec("onnxruntime") else ("opencv",):
-            finder = open_finder(engine=engine, threads=threads)
+            finder = open_finder(engine=engine, threads=threads, spin=True)
             name = type(finder.engine).__name__
             network, together = (
                 _milliseconds(lambda: finder.engine(square), repeats),  # noqa: B023  called at once

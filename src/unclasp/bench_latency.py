@@ -25,6 +25,7 @@ from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
 from unclasp.onnx_model import INPUT, openvino_core
 from unclasp.onnx_session import open_session
+from unclasp.torch_network import check_device
 
 Run = Callable[[], object]
 
@@ -101,7 +102,9 @@ def measure(
         raise UnclaspError(f"onnx and openvino are measured on the CPU, got --device {device}")
     if min(batch, threads, repeats) < 1:
         raise UnclaspError("batch, threads and repeats must be at least 1")
+    check_device(device)
     torch.set_num_threads(threads)
+    engines = tuple(dict.fromkeys(engines))  # named twice, one is measured once
     size = model.normalise.image_size
     crops = np.random.default_rng(0).integers(0, 256, (batch, 3, size, size)).astype(np.float32)
     lean = optimise(model)

@@ -23,6 +23,7 @@ from unclasp.bench_latency import write_bare
 from unclasp.errors import UnclaspError
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
+from unclasp.onnx_model import INPUT
 from unclasp.onnx_session import open_session
 
 PIECES: Final = {
@@ -100,7 +101,7 @@ def _times(lean: DFL, size: int, threads: int, repeats: int) -> dict[str, float]
         )
         crop = np.zeros((1, 3, size, size), np.float32)
         for _ in range(repeats + 1):
-            session.run(None, {"image": crop})
+            session.run(None, {INPUT: crop})
         return piece_times(json.loads(Path(session.end_profiling()).read_text()))
 
 

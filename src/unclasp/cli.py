@@ -76,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # a file that cannot be written or read, a full disk
+        reason = error.strerror or str(error) or type(error).__name__
+        print(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}", file=sys.stderr)
+        sys.exit(_FAILED)
 
 
 def _run(words: list[str]) -> int:

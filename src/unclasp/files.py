@@ -11,15 +11,23 @@ def whole(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path that takes the place of `path` when the block ends well, and vanishes when it does not.
 
     The temporary file keeps the suffix, for writers that choose the format by it. Missing parent folders are made.
+
+    Raises:
+        OSError: It cannot be written; the error names `path`, not the temporary file.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            yield temporary
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is None or str(error.filename or temporary) != str(temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -1,5 +1,6 @@
 """What the finder of hands is asked for, how it is trained, and where the training goes."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.errors import UnclaspError
 from unclasp.geometry import expand_box
 
 IGNORED: Final = 255
@@ -47,6 +49,16 @@ class FinderConfig:
     seed: int = 0
     """Of the views and of their order."""
 
+    def __post_init__(self) -> None:
+        _at_least_one(channels=self.channels, steps=self.steps, batch_size=self.batch_size)
+        if self.image_size < 1 or self.image_size % 32:
+            raise UnclaspError(f"image_size must be a positive multiple of 32, got {self.image_size}")
+        if not 0 < self.learning_rate < math.inf:
+            raise UnclaspError(f"learning_rate must be greater than 0, got {self.learning_rate}")
+        for name in ("backbone_rate", "weight_decay", "ema_decay", "close_up_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UnclaspError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FinderRun:
@@ -66,3 +78,12 @@ class FinderRun:
     """Steps between saves."""
     report_every: int = 10
     """Steps between lines of the log."""
+
+    def __post_init__(self) -> None:
+        _at_least_one(save_every=self.save_every, report_every=self.report_every)
+
+
+def _at_least_one(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise UnclaspError(f"{name} must be at least 1, got {count}")

@@ -2,7 +2,7 @@
 
 The hidden layer of that head is half of what a model computes beside its backbone, and keeps the pyramid's convolution
 before it from folding away (`model.deploy`). A linear head is fitted to the probabilities that the hidden one gives;
-everything else stays as it was trained.
+everything else stays as it was trained. Confidences are left out: they read the parts, and have to be fitted anew.
 """
 
 from typing import Final
@@ -20,13 +20,14 @@ from unclasp.model.backbone import STRIDES
 from unclasp.model.loading import load_strictly
 
 _HEAD: Final = "encoder.segmentation."
+_LEFT_OUT: Final = (_HEAD, "confidence.")
 _CROPS_AT_ONCE: Final = 16
 _PIXELS: Final = 8192
 _RATE: Final = 1e-2
 
 
 def linearised(model: DFL, config: Config, crops: ByteArray, *, steps: int = 500) -> tuple[DFL, Config]:
-    """Return a copy of a model with a linear part segmentation head, and its config.
+    """Return a copy of a model with a linear part segmentation head and without a confidence head, and its config.
 
     Args:
         model: On the CPU.
@@ -42,9 +43,9 @@ def linearised(model: DFL, config: Config, crops: ByteArray, *, steps: int = 500
     model = model.eval()
     features, parts = _pixels(model, crops)
     head = _fitted(features, parts, steps)
-    linear = with_model(config, segmentation_channels=0)
+    linear = with_model(config, segmentation_channels=0, confidence_head=False)
     copy = build(linear.model).eval()
-    state = {name: value for name, value in model.state_dict().items() if not name.startswith(_HEAD)}
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith(_LEFT_OUT)}
     weight = head.weight.detach()[:, :, None, None]
     load_strictly(copy, {**state, f"{_HEAD}0.weight": weight, f"{_HEAD}0.bias": head.bias.detach()}, "the linear model")
     return copy, linear

@@ -32,11 +32,18 @@ def launch(device: str, devices: int) -> Fabric:
     Args:
         device: cpu, cuda or mps.
         devices: Processes on this machine.
+
+    Raises:
+        UnclaspError: The device is not there, or torchrun has started another number of processes.
     """
     world, local = (int(os.environ.get(name, devices)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if under_torchrun() and local != devices:
         raise UnclaspError(f"torchrun has started {local} processes on this machine; say --devices {local}")
-    fabric = Fabric(accelerator=device, devices=devices, num_nodes=world // local if under_torchrun() else 1)
+    nodes = world // local if under_torchrun() else 1
+    try:
+        fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes)
+    except (RuntimeError, ValueError) as error:  # what Fabric raises for a device that is not there
+        raise UnclaspError(f"device {device!r} cannot be used: {str(error).split('. ')[0]}") from error
     fabric.launch()
     return fabric
 

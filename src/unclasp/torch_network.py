@@ -1,7 +1,6 @@
 """The torch engine behind a prediction."""
 
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,9 @@ from unclasp.errors import UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
-from unclasp.network import Answer
+from unclasp.network import CLEAREST_SHARE, Answer
 
 Floats = npt.NDArray[np.floating]
-
-_CLEAREST_SHARE: Final = 0.02
 
 
 class TorchNetwork:
@@ -38,7 +35,7 @@ class TorchNetwork:
         else:
             # Without the head: how certain the pixels are that show the side most clearly.
             sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2).flatten(2)
-            presence = sides.topk(max(1, round(_CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
+            presence = sides.topk(max(1, round(CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
         return Answer(
             pose_2p5d=_numpy(prediction.pose_2p5d),
             presence=_numpy(presence),
@@ -57,14 +54,25 @@ def load_network(
         CheckpointError: The file is missing, damaged or not ours.
         UnclaspError: The device is not there.
     """
+    check_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     path = Path(weights) if weights is not None else shipped_weights()
     model, config = load_model(path)
+    return TorchNetwork(optimise(model), name=path.stem, image_size=config.model.image_size, device=device)
+
+
+def check_device(device: torch.device | str) -> None:
+    """Put a number on a device and fetch it back.
+
+    Raises:
+        UnclaspError: The device is not there, or torch was built without it.
+    """
     try:
-        return TorchNetwork(optimise(model), name=path.stem, image_size=config.model.image_size, device=device)
-    except (RuntimeError, AssertionError) as error:  # what torch raises for a device that is not there
-        raise UnclaspError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:  # what torch raises for a device that is not there
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
+        raise UnclaspError(f"device {str(device)!r} cannot be used: {reason}") from error
 
 
 def _numpy(tensor: torch.Tensor) -> Floats:

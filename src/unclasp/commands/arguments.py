@@ -1,5 +1,6 @@
-"""What commands share: reading their arguments, and what they need to be installed."""
+"""What commands share: reading their arguments, checks of them, and what they need to be installed."""
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -14,6 +15,19 @@ def parse(kind: type[_Arguments], words: list[str], name: str, default: _Argumen
     options: dict[str, Any] = {} if default is None else {"default": default}
     parsed: _Arguments = tyro.cli(kind, args=words, prog=f"unclasp {name}", **options)
     return parsed
+
+
+def need_suffix(out: Path, *suffixes: str) -> None:
+    """Raise an error unless the file that --out names ends in one of the suffixes, in whichever case."""
+    if out.suffix.lower() not in suffixes:
+        raise UnclaspError(f"--out must end in {' or '.join(suffixes)}, got {out}")
+
+
+def need_positive(**counts: int) -> None:
+    """Raise an error that names the first option whose value is below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise UnclaspError(f"--{name} must be at least 1, got {count}")
 
 
 def need_synth() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import parse
+from unclasp.commands.arguments import need_suffix, parse
 from unclasp.errors import UnclaspError
 
 
@@ -25,8 +25,7 @@ def average(words: list[str]) -> int:
     arguments = parse(AverageArguments, words, "average")
     if len(arguments.weights) < 2:
         raise UnclaspError(f"name two weights files or more, got {len(arguments.weights)}")
-    if arguments.out.suffix != ".safetensors":
-        raise UnclaspError(f"--out must end in .safetensors, got {arguments.out}")
+    need_suffix(arguments.out, ".safetensors")
     from unclasp.checkpoint import average_weights
 
     average_weights(arguments.weights, arguments.out)

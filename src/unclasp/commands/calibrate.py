@@ -6,8 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import parse
-from unclasp.errors import UnclaspError
+from unclasp.commands.arguments import need_suffix, parse
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ class CalibrateArguments:
 def calibrate(words: list[str]) -> int:
     """Run `unclasp calibrate`."""
     arguments = parse(CalibrateArguments, words, "calibrate")
-    if arguments.out.suffix != ".safetensors":
-        raise UnclaspError(f"--out must end in .safetensors, got {arguments.out}")
+    need_suffix(arguments.out, ".safetensors")
     from rich.progress import Progress
 
     from unclasp.calibrate import calibrate as run

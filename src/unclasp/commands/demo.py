@@ -1,10 +1,12 @@
 """`unclasp demo`."""
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from unclasp.commands.arguments import parse
+from unclasp.errors import UnclaspError
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class DemoArguments:
 def demo(words: list[str]) -> int:
     """Run `unclasp demo`."""
     arguments = parse(DemoArguments, words, "demo")
+    for flag, value in (("max-upload-mb", arguments.max_upload_mb), ("max-megapixels", arguments.max_megapixels)):
+        if not 0 < value < math.inf:
+            raise UnclaspError(f"--{flag} must be a positive number, got {value:g}")
     from unclasp.demo import DemoServer, Limits
     from unclasp.predictor import Predictor
 

@@ -131,6 +131,7 @@ def _run_model(
     from unclasp.onnx_model import EXPORTED
     from unclasp.prediction_file import write_predictions
     from unclasp.ranks import evaluate_over, launch, under_torchrun
+    from unclasp.torch_network import check_device
 
     scored: Any
     path = arguments.weights or shipped_weights()
@@ -140,6 +141,8 @@ def _run_model(
         exported = ExportedScored(path)
         scored, size = exported, exported.image_size
     else:
+        if not (arguments.devices > 1 or under_torchrun()):
+            check_device(arguments.device)
         model, config = load_model(path)
         scored, size = model, config.model.image_size
     name = path.stem

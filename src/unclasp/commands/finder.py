@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.progress import track
 
-from unclasp.commands.arguments import need_synth, parse
+from unclasp.commands.arguments import need_suffix, need_synth, parse
 from unclasp.finder_config import FinderConfig, FinderRun
 
 
@@ -58,12 +58,15 @@ class TrainArguments:
 def train(words: list[str]) -> int:
     """Run `unclasp finder train`."""
     arguments = parse(TrainArguments, words, "finder train")
+    need_suffix(arguments.run.out, ".safetensors")  # the export takes its place beside it, as .onnx
     from unclasp.data import open_dataset
     from unclasp.data.wholes import Wholes
     from unclasp.finder_export import export_finder
     from unclasp.finder_train import train_finder
     from unclasp.finder_weights import load_finder
+    from unclasp.torch_network import check_device
 
+    check_device(arguments.run.device)
     close_ups = None if arguments.close_ups is None else open_dataset(arguments.close_ups)
     weights = train_finder(arguments.config, Wholes(arguments.data), close_ups, arguments.run)
     exported = weights.with_suffix(".onnx")

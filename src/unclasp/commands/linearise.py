@@ -6,8 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_synth, parse
-from unclasp.errors import UnclaspError
+from unclasp.commands.arguments import need_positive, need_suffix, need_synth, parse
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class LineariseArguments:
     weights: Annotated[Path | None, tyro.conf.Positional] = None
     """A weights file; the shipped small model if not given."""
     out: Path = Path("linear.safetensors")
-    """The weights file to write."""
+    """The weights file to write. A confidence head is left out: calibrate anew."""
     pictures: int = 96
     """Synthetic pictures to fit to, of the validation split."""
     steps: int = 500
@@ -30,10 +29,10 @@ class LineariseArguments:
 def linearise(words: list[str]) -> int:
     """Run `unclasp linearise`."""
     arguments = parse(LineariseArguments, words, "linearise")
-    if min(arguments.pictures, arguments.steps) < 1:
-        raise UnclaspError("--pictures and --steps must be at least 1")
+    need_suffix(arguments.out, ".safetensors")
+    need_positive(pictures=arguments.pictures, steps=arguments.steps)
     need_synth()
-    from unclasp.checkpoint import load_model, save_weights, shipped_weights
+    from unclasp.checkpoint import load_model, load_notes, save_weights, shipped_weights
     from unclasp.data.crops import synthetic_crops
     from unclasp.linearise import linearised
 
@@ -41,6 +40,9 @@ def linearise(words: list[str]) -> int:
     model, config = load_model(path)
     crops = synthetic_crops("val", arguments.pictures, config.model.image_size)
     fitted, linear = linearised(model, config, crops, steps=arguments.steps)
-    save_weights(arguments.out, fitted.state_dict(), linear, notes={"linearised": path.stem})
+    notes = {name: note for name, note in load_notes(path).items() if name != "calibrated_on"}
+    save_weights(arguments.out, fitted.state_dict(), linear, notes={**notes, "linearised": path.stem})
     print(f"{arguments.out}: {path.stem} with a linear part segmentation head, fitted to {len(crops)} pictures")
+    if config.model.confidence_head:
+        print("its confidences were fitted to the other head and are left out: fit them anew with unclasp calibrate")
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from unclasp.commands.arguments import need_synth, parse
+from unclasp.commands.arguments import need_positive, need_suffix, need_synth, parse
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class PreviewArguments:
     """Draw a contact sheet of synthetic pictures: picture, skeleton, parts."""
 
     out: Path = Path("sheet.png")
-    """Picture to write."""
+    """Picture to write: .png or .jpg."""
     count: int = 12
     """How many samples."""
     seed: int = 0
@@ -27,6 +27,8 @@ class PreviewArguments:
 def preview(words: list[str]) -> int:
     """Run `unclasp synth preview`."""
     arguments = parse(PreviewArguments, words, "synth preview")
+    need_suffix(arguments.out, ".png", ".jpg", ".jpeg")
+    need_positive(count=arguments.count, size=arguments.size, columns=arguments.columns)
     import cv2
 
     from unclasp.files import write_bytes
@@ -37,7 +39,7 @@ def preview(words: list[str]) -> int:
 
     samples = [generate(arguments.seed, i, size=arguments.size) for i in track(range(arguments.count), "render")]
     sheet = contact_sheet(samples, columns=arguments.columns)
-    write_bytes(arguments.out, cv2.imencode(arguments.out.suffix or ".png", sheet[..., ::-1])[1].tobytes())
+    write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, sheet[..., ::-1])[1].tobytes())
     print(f"{arguments.count} samples: {arguments.out}")
     return 0
 
@@ -66,6 +68,7 @@ class WriteArguments:
 def write(words: list[str]) -> int:
     """Run `unclasp synth write`."""
     arguments = parse(WriteArguments, words, "synth write")
+    need_positive(count=arguments.count, size=arguments.size, processes=arguments.processes)
     need_synth()
     from unclasp.data.write import CAPTURE_SIZE, write_dataset
 
