@@ -1,5 +1,6 @@
 """The gallery draws what the model says, for pictures that nobody chose."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from unclasp.cli import main
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import UnclaspError
 from unclasp.gallery import draw_gallery
+from unclasp.scores import WORST_KEPT
 
 
 class Dots:
@@ -70,6 +72,15 @@ def test_the_seed_decides_which(make_sample: MakeSample) -> None:
         drawn.append(sorted(set(dots.read[-4:])))
         assert sheet.shape == (2 * 312, 3 * 578, 3) and (sheet[320:600, 1200:] == (243, 242, 238)).all()
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_each_of_many_has_its_error(make_sample: MakeSample, monkeypatch: pytest.MonkeyPatch) -> None:
+    dots, told = Dots(make_sample, WORST_KEPT + 2), []
+    monkeypatch.setattr("unclasp.gallery.cv2.putText", lambda _picture, text, *_: told.append(text))
+    sheet = draw_gallery(Knows(dots, 9.0), dots, image_size=64, count=WORST_KEPT + 2, columns=6)
+    assert sheet.shape[0] == 17 * 312 and len(told) == WORST_KEPT + 2
+    assert [text for text in told if not re.match(r"\d+ mm   ", text)] == []
+    assert sorted(text.split("   ")[1] for text in told) == sorted(sample.name for sample in dots.samples)
 
 
 @pytest.mark.parametrize("count", [0, 4])

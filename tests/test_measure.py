@@ -1,6 +1,7 @@
 """One table for everything: pairing with reference hands, and the command from files to figures."""
 
 import json
+import math
 from pathlib import Path
 
 import cv2
@@ -63,6 +64,11 @@ def test_figures_of_known_scores() -> None:
     assert figures[0].group == "3 photos, 3 reference hands" and str(figures[2]) == "0.200"
 
 
+def test_a_median_that_most_references_have_no_part_in_is_a_dash() -> None:
+    figures = summarise_photos([PhotoScore((0.1, math.inf, math.inf), (True, False, False), 1, 2)])
+    assert figures[2].name == "median 2D / box" and figures[2].value is None and str(figures[2]) == "-"
+
+
 def test_figures_that_nothing_tells_are_dashes() -> None:
     assert [str(figure) for figure in summarise_photos([])] == ["-"] * 5
 
@@ -109,6 +115,19 @@ def test_a_manifest_without_the_columns_is_named(folder: Path) -> None:
         read_photos(folder / "photos", folder / "points")
 
 
+@pytest.mark.parametrize("row", ["photos/a.png", "photos/a.png,", "photos/a.png,two", "photos/a.png,²"])
+def test_a_manifest_may_leave_a_count_out(folder: Path, row: str) -> None:
+    (folder / "manifest.csv").write_text(f"file,hands\n{row}\n", encoding="utf-8")
+    (read,) = read_photos(folder / "photos", folder / "points")
+    assert read.in_view is None
+
+
+def test_a_manifest_that_is_not_text_is_named(folder: Path) -> None:
+    (folder / "manifest.csv").write_bytes(b"file,hands\nphotos/\xff.png,2\n")
+    with pytest.raises(DataError, match=r"manifest\.csv is not a CSV file in UTF-8"):
+        read_photos(folder / "photos", folder / "points")
+
+
 def test_nothing_to_measure_on(tmp_path: Path) -> None:
     with pytest.raises(UnclaspError, match="nothing to measure"):
         measure(tmp_path / "a.safetensors")
@@ -126,6 +145,22 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert stop.value.code == 0 and lines[0].count(f"{folder.name}/a") == 2
     assert any(line.startswith("| real frames | Two mm |") for line in lines)
     assert any("1 photos, 1 reference hands | median 2D / box" in line for line in lines)
+
+
+def test_the_command_prints_json_that_any_reader_takes(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_weights(folder / "a.safetensors", build(tiny().model).state_dict(), tiny())
+    reference = folder / "points" / "a.json"
+    hands = json.loads(reference.read_bytes())["hands"]
+    reference.write_text(json.dumps({"hands": hands * 5}))  # of which at most two can be matched
+    monkeypatch.chdir(folder)
+    words = ["measure", "a.safetensors", "--rendered", "None", "--photos", "photos", "--references", "points", "--json"]
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    (told,) = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert stop.value.code == 0 and told["model"] == f"{folder.name}/a"
+    assert [figure["value"] for figure in told["figures"] if figure["name"] == "median 2D / box"] == [None]
 
 
 def test_photos_and_references_go_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

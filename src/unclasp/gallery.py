@@ -14,6 +14,8 @@ from unclasp.data.transforms import crop_image, plain_view, view_matrix
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import Model, Recorder, evaluate
 from unclasp.hands import HAND_SLICES, NUM_JOINTS, SIDES
+from unclasp.pose import PRESENT
+from unclasp.scores import WORST_KEPT
 from unclasp.visualize import HandView, draw_skeletons
 
 _CELL: Final = 280
@@ -46,19 +48,27 @@ def draw_gallery(
     if not 1 <= count <= len(dataset):
         raise UnclaspError(f"a gallery shows from 1 to all {len(dataset)} pictures of the data set, got {count}")
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
-    samples, recorder = [dataset[index] for index in chosen], Recorder()
-    report = evaluate(model, samples, image_size=image_size, recorder=recorder)
-    errors = dict(report.worst)
-    cells = []
-    for index, name, answer in sorted(recorder.entries, key=lambda entry: entry[0]):
-        if answer.pose_2p5d is None:
-            raise UnclaspError("this model gives no 2.5D poses to draw")
-        present = np.array([True, True]) if answer.presence is None else np.asarray(answer.presence) >= 0.5
-        cells.append(_cell(samples[index], answer.pose_2p5d, present, image_size, errors.get(name)))
+    cells: list[ByteArray] = []
+    for start in range(0, count, WORST_KEPT):  # a report tells the errors of so many samples
+        samples = [dataset[index] for index in chosen[start : start + WORST_KEPT]]
+        cells += _cells(model, samples, image_size)
     columns = min(columns, len(cells))
     cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
     rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
     return np.concatenate(rows, axis=0)
+
+
+def _cells(model: Model, samples: list[Sample], image_size: int) -> list[ByteArray]:
+    """Draw up to `WORST_KEPT` samples, in their order."""
+    recorder = Recorder()
+    errors = dict(evaluate(model, samples, image_size=image_size, recorder=recorder).worst)
+    cells = []
+    for index, name, answer in sorted(recorder.entries, key=lambda entry: entry[0]):
+        if answer.pose_2p5d is None:
+            raise UnclaspError("this model gives no 2.5D poses to draw")
+        present = np.array([True, True]) if answer.presence is None else np.asarray(answer.presence) >= PRESENT
+        cells.append(_cell(samples[index], answer.pose_2p5d, present, image_size, errors.get(name)))
+    return cells
 
 
 def _cell(

@@ -6,6 +6,7 @@ per model, so that training runs can be laid side by side.
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +83,13 @@ def _counts(folder: Path) -> dict[str, int]:
         return {}
     with manifest.open(encoding="utf-8", newline="") as file:
         try:
-            return {Path(row["file"]).name: int(row["hands"]) for row in csv.DictReader(file) if row["hands"].isdigit()}
+            # A row that is too short has None in the columns that it lacks.
+            rows = [(row["file"] or "", row["hands"] or "") for row in csv.DictReader(file)]
         except KeyError as error:
             raise DataError(f"{manifest} must have the columns file and hands, {error} is missing") from error
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{manifest} is not a CSV file in UTF-8 ({error}); save it as one") from error
+    return {Path(name).name: int(hands) for name, hands in rows if hands.isdecimal()}
 
 
 def _read_hands(path: Path) -> tuple[ReferenceHand, ...]:
@@ -148,6 +153,7 @@ class Figure:
     group: str
     name: str
     value: float | None
+    """None where nothing tells it, or where it is not finite."""
     digits: int = 1
 
     def __str__(self) -> str:
@@ -159,13 +165,14 @@ def summarise_photos(scores: Sequence[PhotoScore]) -> list[Figure]:
     distances = np.array([distance for score in scores for distance in score.distances])
     right = np.array([ok for score in scores for ok in score.sides_right], dtype=bool)
     found = distances <= FOUND
+    median = float(np.median(distances)) if len(distances) else math.nan
     two = [score for score in scores if score.in_view == 2]
     one = [score for score in scores if score.in_view == 1]
     group = f"{len(scores)} photos, {len(distances)} reference hands"
     return [
         Figure(group, "found %", _share(found)),
         Figure(group, "side right %", _share(right & found)),
-        Figure(group, "median 2D / box", float(np.median(distances)) if len(distances) else None, 3),
+        Figure(group, "median 2D / box", median if math.isfinite(median) else None, 3),
         Figure(group, f"two found in {len(two)} of two %", _share([score.hands == 2 for score in two])),
         Figure(group, f"no ghost in {len(one)} of one %", _share([score.hands == 1 for score in one])),
     ]

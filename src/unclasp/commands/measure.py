@@ -59,9 +59,10 @@ def measure(words: list[str]) -> int:
                 path, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,
                 flip_test=arguments.flip_test,
             )  # fmt: skip
-            measured.append((f"{path.parent.name}/{path.stem}", figures))
+            measured.append((f"{path.resolve().parent.name}/{path.stem}", figures))
     if arguments.json:
-        print(json.dumps([{"model": name, "figures": [asdict(f) for f in figures]} for name, figures in measured]))
+        told = [{"model": name, "figures": [asdict(figure) for figure in figures]} for name, figures in measured]
+        print(json.dumps(told, allow_nan=False))
     else:
         print(as_markdown(measured))
     return 0
