@@ -119,6 +119,7 @@ def check(page: Page, out: Path) -> None:
     assert not page.at("mirrored").is_selected()
     page.at("stop").click()
 
+    check_late_answers(page)
     document = page.downloads / "paper.pdf"
     document.write_bytes(b"%PDF-1.7\n" + bytes(100))
     page.at("file").send_keys(str(document))
@@ -126,6 +127,49 @@ def check(page: Page, out: Path) -> None:
     assert not page.at("result").is_displayed()
     severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert all("422" in message for message in severe), severe
+
+
+def check_late_answers(page: Page) -> None:
+    """Click faster than the server and the browser answer."""
+    from selenium.webdriver.common.by import By
+
+    browser = page.browser
+    browser.execute_script("""
+        window.realFetch = fetch;
+        window.fetch = async (path, options) => {
+          if (!path.startsWith("examples/")) return realFetch(path, options);
+          await new Promise(done => setTimeout(done, 1500));
+          window.exampleCame = true;
+          return realFetch(path, options);
+        };""")
+    browser.find_element(By.CSS_SELECTOR, "#examples button").click()
+    page.at("file").send_keys(str(PICTURE))
+    page.wait_for_result(r"in two_hands\.jpg")
+    wait_for("the example", lambda: browser.execute_script("return window.exampleCame"))
+    time.sleep(1.0)
+    page.wait_for_result(r"in two_hands\.jpg")
+
+    for body in ('{"error": "not for this page"}', "not JSON"):
+        answer = f"new Response({json.dumps(body)}, {{status: 403, statusText: 'Forbidden'}})"
+        browser.execute_script(f"window.fetch = async () => {answer}")
+        browser.find_element(By.CSS_SELECTOR, "#examples button").click()
+        told = "not for this page" if body.startswith("{") else "the server answered 403 Forbidden"
+        wait_for(f"the message {told}", lambda told=told: page.at("status").text == told)
+    browser.execute_script("window.fetch = realFetch")
+
+    browser.execute_script("""
+        const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+        window.opened = [];
+        devices.getUserMedia = async wanted => { const one = await open(wanted); opened.push(one); return one; };
+        at("start").click();
+        at("start").click();""")
+    wait_for("the webcam", lambda: browser.execute_script("return at('video').videoWidth > 0"))
+    time.sleep(0.5)
+    page.at("stop").click()
+    live = "return opened.flatMap(one => one.getTracks()).filter(track => track.readyState === 'live').length"
+    assert browser.execute_script("return opened.length") == 1 and browser.execute_script(live) == 0
+    browser.execute_script("delete navigator.mediaDevices.getUserMedia")
+    assert page.at("start").is_displayed() and page.at("start").is_enabled()
 
 
 def main() -> None:

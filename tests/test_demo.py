@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import torch
 from unclasp.checkpoint import save_weights
 from unclasp.config import tiny
 from unclasp.demo import DemoServer, Limits
-from unclasp.demo_page import EXAMPLES
+from unclasp.demo_page import EXAMPLES, HEADERS
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.picture import decode_picture
@@ -190,10 +190,11 @@ def test_what_is_no_usable_picture_is_told(port: int, data: bytes, status: int, 
     assert post(port, photo())[0] == 200
 
 
-def raw(port: int, request: bytes) -> bytes:
+def raw(port: int, request: bytes, *, break_off: bool = False) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
+        if break_off:
+            connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
@@ -218,9 +219,42 @@ def test_headers_that_do_not_fit(port: int, headers: bytes, status: int) -> None
     assert "error" in json.loads(answer.partition(b"\r\n\r\n")[2])
 
 
+@pytest.mark.parametrize("address", [b"http://[", b"http://[/predict"])
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_an_address_that_cannot_be_read(
+    port: int, method: bytes, address: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = raw(port, method + b" " + address + b" HTTP/1.0\r\nContent-Length: 4\r\n\r\nbody")
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert "expected an address" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"HEAD / HTTP/1.0\r\n\r\n", 501),
+        (b"GET / HTTP/x\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 200),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.0\r\n\r\n", 414),
+        (b"GET /nothing HTTP/1.0\r\n\r\n", 404),
+        (b"GET / HTTP/1.0\r\n\r\n", 200),
+    ],
+)
+def test_every_answer_has_the_same_headers(port: int, request_: bytes, status: int) -> None:
+    assert_headers(raw(port, request_), status)
+
+
+def assert_headers(answer: bytes, status: int) -> None:
+    lines = answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    assert lines[0].startswith(f"HTTP/1.0 {status} ")
+    for name, value in HEADERS.items():
+        assert lines.count(f"{name}: {value}") == 1, lines
+
+
 def test_an_upload_that_breaks_off_or_takes_too_long(predictor: Predictor) -> None:
     with Serving(predictor, queue=1, upload_seconds=0.3) as serving:
-        assert raw(serving.port, b"POST /predict HTTP/1.0\r\nContent-Length: 1000\r\n\r\nhalf") == b""
+        assert raw(serving.port, b"POST /predict HTTP/1.0\r\nContent-Length: 1000\r\n\r\nhalf", break_off=True) == b""
         with socket.create_connection(("127.0.0.1", serving.port), timeout=30) as slow:
             slow.sendall(b"POST /predict HTTP/1.0\r\nContent-Length: 1000\r\n\r\n")
             for _ in range(8):
@@ -235,7 +269,7 @@ def test_a_failure_is_told_and_the_server_goes_on(
 ) -> None:
     with Serving(predictor, queue=1) as serving:
         with monkeypatch.context() as patched:
-            patched.setattr("unclasp.demo.draw_skeletons", lambda *_, **__: 1 / 0)
+            patched.setattr("unclasp.demo_answer.draw_skeletons", lambda *_, **__: 1 / 0)
             status, told = post(serving.port, photo())
         assert status == 500 and "the server goes on" in told["error"] and "ZeroDivisionError" in caplog.text
         assert post(serving.port, photo())[0] == 200
@@ -259,9 +293,10 @@ class Waiting(Predictor):
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__(predictor.network)
-        self.go, self.running, self.most = threading.Event(), 0, 0
+        self.go, self.running, self.most, self.calls = threading.Event(), 0, 0, 0
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.calls += 1
         self.running += 1
         self.most = max(self.most, self.running)
         assert self.go.wait(30)
@@ -284,11 +319,75 @@ def test_more_than_the_queue_holds_are_told_to_come_again(predictor: Predictor) 
     assert sorted(status for status, _ in answers) == [200] * 3 + [503] * 7 and waiting.most == 1
 
 
+def begin_upload(port: int) -> socket.socket:
+    """Send a picture, and do not wait for the answer."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    data = photo()
+    connection.sendall(b"POST /predict HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    return connection
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def test_pictures_that_are_called_off_leave_the_queue_and_are_not_predicted(predictor: Predictor) -> None:
+    waiting = Waiting(predictor)
+    with Serving(waiting, queue=2) as serving, ThreadPoolExecutor(1) as pool:
+        first = begin_upload(serving.port)
+        wait_until(lambda: waiting.running == 1)
+        for _ in range(8):
+            begin_upload(serving.port).close()
+        last = pool.submit(post, serving.port, photo())
+        time.sleep(0.5)
+        assert not last.done(), last.result()
+        waiting.go.set()
+        assert last.result()[0] == 200 and waiting.calls == 2
+        first.close()
+
+
+def test_a_picture_whose_connection_closes_as_its_turn_comes_is_not_predicted(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unclasp.demo._LOOK_SECONDS", 60.0)
+    waiting = Waiting(predictor)
+    with Serving(waiting, queue=4) as serving:
+        first = begin_upload(serving.port)
+        wait_until(lambda: waiting.running == 1)
+        with begin_upload(serving.port) as half_closed:
+            wait_until(lambda: serving.server.worker._work_queue.qsize() == 1)
+            half_closed.shutdown(socket.SHUT_WR)
+            waiting.go.set()
+            answer = b"".join(iter(lambda: half_closed.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.0 400 ") and b"connection was closed" in answer
+        assert post(serving.port, photo())[0] == 200 and waiting.calls == 2
+        first.close()
+
+
+def test_a_connection_that_gets_no_thread_gives_its_place_back(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Serving(predictor, connections=1) as serving:
+        with monkeypatch.context() as patched:
+            patched.setattr("socketserver.ThreadingMixIn.process_request", no_thread)
+            assert raw(serving.port, b"") == b""
+        assert "can't start new thread" in caplog.text
+        assert ask(serving.port, "GET", "/")[0] == 200
+
+
 def test_connections_are_bounded(predictor: Predictor) -> None:
     with Serving(predictor, connections=3) as serving:
         idle = [socket.create_connection(("127.0.0.1", serving.port), timeout=30) for _ in range(3)]
         with socket.create_connection(("127.0.0.1", serving.port), timeout=30) as one_more:
-            assert one_more.recv(999).startswith(b"HTTP/1.0 503")
+            answer = b"".join(iter(lambda: one_more.recv(65536), b""))
+            assert_headers(answer, 503)
+            assert "too many" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
         for connection in idle:
             connection.close()
         end = time.monotonic() + 30

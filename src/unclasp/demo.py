@@ -5,42 +5,44 @@ and no request is logged. What a request can cost is bounded by `Limits` before 
 pixels by the picture's header, waiting requests by their number. Pictures are predicted one at a time.
 """
 
-import base64
 import ipaddress
 import json
 import logging
+import selectors
 import socket
 import socketserver
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
-import cv2
-import numpy as np
-
+from unclasp.demo_answer import answer_picture
 from unclasp.demo_page import EXAMPLES, HEADERS, demo_page
 from unclasp.errors import UnclaspError
-from unclasp.picture import Picture, decode_picture
-from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
-from unclasp.view3d import page
-from unclasp.visualize import draw_skeletons
 
 _LOG = logging.getLogger(__name__)
 _PICTURES: Final = Path(__file__).parent / "pictures"
-_OVERLAY_SIDE: Final = 1280
-"""Longer side of the overlay in px: larger pictures are drawn on a smaller copy."""
+_LOOK_SECONDS: Final = 0.05
+"""How often it is looked whether a connection that waits is still open."""
+_PLACE_SECONDS: Final = 1.0
+"""How long a place in the queue is waited for: a page that calls pictures off gets theirs back in that time."""
 _IDLE_SECONDS: Final = 20.0
 """A connection that sends or takes nothing for so long is closed."""
 _CHUNK: Final = 1 << 16
 _HTML, _JPEG, _JSON = "text/html; charset=utf-8", "image/jpeg", "application/json"
+
+
+_TOO_MANY: Final = "\r\n".join((
+    "HTTP/1.0 503 Service Unavailable", *(f"{name}: {value}" for name, value in HEADERS.items()),
+    f"Content-Type: {_JSON}", "", '{"error": "too many connections are open; try again in a moment"}',
+)).encode()  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +125,15 @@ class DemoServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a connection, if there are not too many."""
         if self._connections.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except Exception:
+                self._connections.release()
+                raise
             return
         request.settimeout(1.0)
         try:
-            request.sendall(b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 22\r\n\r\ntoo many connections\r\n")
+            request.sendall(_TOO_MANY)
         except OSError:
             _LOG.debug("a connection too many was gone before it could be told")
         self.shutdown_request(request)
@@ -156,18 +162,15 @@ class _Handler(BaseHTTPRequestHandler):
     server: DemoServer
     timeout = _IDLE_SECONDS
     server_version, sys_version = "unclasp", ""
+    default_request_version = "HTTP/1.0"  # older answers have no headers, even to what cannot be read
 
     def do_GET(self) -> None:
-        path = urlsplit(self.path).path
-        example = self.server.examples.get(path.removeprefix("/examples/"))
-        if not self._is_meant():
-            self._tell(HTTPStatus.FORBIDDEN, "this address is not the server's own")
-        elif path == "/":
-            self._send(HTTPStatus.OK, _HTML, self.server.page)
-        elif path.startswith("/examples/") and example is not None:
-            self._send(HTTPStatus.OK, _JPEG, example)
+        try:
+            kind, body = self._found()
+        except _Refused as refused:
+            self._tell(refused.status, str(refused))
         else:
-            self._tell(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+            self._send(HTTPStatus.OK, kind, body)
 
     def do_POST(self) -> None:
         try:
@@ -186,15 +189,33 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.OK, _JSON, answer)
 
+    def _address(self) -> SplitResult:
+        try:
+            return urlsplit(self.path)
+        except ValueError as error:
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"expected an address such as /, got one that is {error}") from None
+
+    def _found(self) -> tuple[str, bytes]:
+        """Return the kind and the bytes of what is at an address."""
+        path = self._address().path
+        if not self._is_meant():
+            raise _Refused(HTTPStatus.FORBIDDEN, "this address is not the server's own")
+        if path == "/":
+            return _HTML, self.server.page
+        example = self.server.examples.get(path.removeprefix("/examples/"))
+        if path.startswith("/examples/") and example is not None:
+            return _JPEG, example
+        raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+
     def _answer(self) -> bytes:
         server = self.server
-        address = urlsplit(self.path)
+        address = self._address()
         if not self._is_meant():
             raise _Refused(HTTPStatus.FORBIDDEN, "only the page of this server may send pictures to it")
         if address.path != "/predict":
             raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address; pictures go to /predict")
         length = self._body_length()
-        if not server.places.acquire(blocking=False):
+        if not server.places.acquire(timeout=_PLACE_SECONDS):
             told = f"{server.limits.queue} pictures are being worked on already; try again in a moment"
             raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, told)
         try:
@@ -202,11 +223,27 @@ class _Handler(BaseHTTPRequestHandler):
             asked = parse_qs(address.query)
             name = Path(asked.get("name", [""])[-1][:200]).name or None
             mirrored = asked.get("mirrored", ["0"])[-1] == "1"
-            return server.worker.submit(
-                answer_picture, server.predictor, data, name=name, mirrored=mirrored, max_pixels=server.limits.pixels
-            ).result()
+            return self._predict(data, name=name, mirrored=mirrored)
         finally:
             server.places.release()
+
+    def _predict(self, data: bytes, *, name: str | None, mirrored: bool) -> bytes:
+        """Wait for a turn, and answer a picture unless its connection has been closed meanwhile."""
+        server, done = self.server, threading.Event()
+        closed = _Refused(HTTPStatus.BAD_REQUEST, "the connection was closed before the picture's turn came")
+
+        def work() -> bytes:
+            if _is_closed(self.connection):
+                raise closed
+            return answer_picture(server.predictor, data, name=name, mirrored=mirrored, max_pixels=server.limits.pixels)
+
+        turn = server.worker.submit(work)
+        turn.add_done_callback(lambda _: done.set())
+        while not done.is_set():
+            if _is_closed(self.connection) and turn.cancel():
+                raise closed
+            done.wait(_LOOK_SECONDS)
+        return turn.result()
 
     def _is_meant(self) -> bool:
         """Tell whether the request was meant for this server, not led here by another site's page."""
@@ -263,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
         self.send_response(status)
-        headers = {**HEADERS, "Content-Type": kind, "Content-Length": str(len(body))}
+        headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = "2"
         for name, value in headers.items():
@@ -272,48 +309,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
 
+    def end_headers(self) -> None:
+        """Send `HEADERS` with every answer, those of the standard library's `send_error` among them."""
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Keep no record of who asked for what."""
-
-
-def answer_picture(
-    predictor: Predictor, data: bytes, *, name: str | None = None, mirrored: bool = False, max_pixels: int
-) -> bytes:
-    """Find the hands in a picture file.
-
-    Args:
-        predictor: Finds them.
-        data: The file's bytes.
-        name: Of the file, for the result.
-        mirrored: The picture is a mirror image, such as a selfie.
-        max_pixels: Largest width × height.
-
-    Returns:
-        JSON: `result`, the text of `HandPose.to_json`; `overlay`, a JPEG as data URL; `view`, the page of
-        `HandPose.save_html`; `seconds` that decoding, predicting and drawing took.
-
-    Raises:
-        ImageError: It is not a whole picture of a usable size.
-    """
-    start = time.perf_counter()
-    image = decode_picture(data, max_pixels=max_pixels)
-    pose = replace(predictor(image, mirrored=mirrored), source=name)
-    overlay = base64.b64encode(_overlay(pose, image)).decode()
-    told = {"result": pose.to_json(), "overlay": f"data:{_JPEG};base64,{overlay}", "view": page(pose.to_dict())}
-    return json.dumps({**told, "seconds": round(time.perf_counter() - start, 3)}).encode()
-
-
-def _overlay(pose: HandPose, image: Picture) -> bytes:
-    """Draw the skeletons over the picture, or a smaller copy of it, as a JPEG file."""
-    height, width = image.shape[:2]
-    shrink = min(1.0, _OVERLAY_SIDE / max(height, width))
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
-    scale = np.array(size) / (width, height)
-    views, root_offset = pose.views()
-    views = [replace(view, joints_2d=(view.joints_2d + 0.5) * scale - 0.5) for view in views]
-    drawn = draw_skeletons(np.asarray(small, dtype=np.uint8), views, root_offset=root_offset)
-    return cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
 def _is_loopback(host: str) -> bool:
@@ -322,6 +325,18 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """Tell, at once and without taking what it has sent, whether the other side has closed a connection."""
+    with selectors.DefaultSelector() as selector:  # a socket with a timeout would wait, whatever the flags of recv
+        selector.register(connection, selectors.EVENT_READ)
+        if not selector.select(timeout=0):
+            return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except ConnectionError:
+        return True
 
 
 def _went_away() -> bool:

@@ -87,10 +87,23 @@ function say(text, kind) {
   if (kind === "busy") at("status").prepend(Object.assign(document.createElement("span"), {className: "spin"}));
 }
 
-// One picture at a time: a new one calls the last one off.
-async function send(blob, name) {
+// One picture at a time: who begins calls off what still runs.
+function begin() {
   running?.abort();
-  const mine = running = new AbortController();
+  return running = new AbortController();
+}
+
+async function reason(answer) {
+  try {
+    return (await answer.json()).error;
+  } catch { return `the server answered ${answer.status} ${answer.statusText}`; }
+}
+
+function failed(mine) {
+  if (mine === running) say("the server did not answer; is it still running?", "error");
+}
+
+async function send(blob, name, mine = begin()) {
   picture = {blob, name};
   at("result").hidden = true;
   at("empty").hidden = false;
@@ -102,13 +115,11 @@ async function send(blob, name) {
   const asked = new URLSearchParams({name, mirrored: at("mirrored").checked ? "1" : "0"});
   try {
     const answer = await fetch("predict?" + asked, {method: "POST", body: blob, signal: mine.signal});
-    const told = await answer.json();
+    const told = answer.ok ? await answer.json() : {error: await reason(answer)};
     if (mine !== running) return;
-    if (!answer.ok) return say(told.error, "error");
+    if (told.error) return say(told.error, "error");
     show(told, name);
-  } catch (error) {
-    if (error.name !== "AbortError") say("the server did not answer; is it still running?", "error");
-  }
+  } catch { failed(mine); }
 }
 
 function link(id, text, kind, name) {
@@ -176,9 +187,15 @@ document.onpaste = event => take(event.clipboardData.files);
 
 for (const button of document.querySelectorAll("#examples button")) {
   button.onclick = async () => {
+    const mine = begin(), name = button.dataset.name;
+    say(`Fetching ${name} …`, "busy");
     try {
-      send(await (await fetch("examples/" + button.dataset.name)).blob(), button.dataset.name);
-    } catch { say("the server did not answer; is it still running?", "error"); }
+      const answer = await fetch("examples/" + name, {signal: mine.signal});
+      const got = answer.ok ? {blob: await answer.blob()} : {error: await reason(answer)};
+      if (mine !== running) return;
+      if (got.error) return say(got.error, "error");
+      send(got.blob, name, mine);
+    } catch { failed(mine); }
   };
 }
 
@@ -192,10 +209,14 @@ at("start").onclick = async () => {
   if (!navigator.mediaDevices) {
     return say("browsers give the webcam only to https pages and to pages of this computer: open 127.0.0.1", "error");
   }
+  at("start").disabled = true;  // until the browser has asked: a second click would open a second stream
+  stop();
   try {
     camera = await navigator.mediaDevices.getUserMedia({video: {width: {ideal: 1280}}, audio: false});
   } catch (error) {
     return say(`the webcam cannot be used: ${error.message}`, "error");
+  } finally {
+    at("start").disabled = false;
   }
   at("video").srcObject = camera;
   at("live").hidden = false;
@@ -208,7 +229,8 @@ at("snap").onclick = () => {
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
   canvas.getContext("2d").drawImage(video, 0, 0);
   at("mirrored").checked = false;  // browsers give the camera's own picture, which is not mirrored
-  canvas.toBlob(blob => send(blob, "webcam.jpg"), "image/jpeg", 0.92);
+  const mine = begin();
+  canvas.toBlob(blob => mine === running && send(blob, "webcam.jpg", mine), "image/jpeg", 0.92);
 };
 """
 

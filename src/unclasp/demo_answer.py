@@ -1,0 +1,59 @@
+"""What `demo` answers to a picture: the result, the overlay and the 3D view in one JSON document."""
+
+import base64
+import json
+import time
+from dataclasses import replace
+from typing import Final
+
+import cv2
+import numpy as np
+
+from unclasp.picture import Picture, decode_picture
+from unclasp.pose import HandPose
+from unclasp.predictor import Predictor
+from unclasp.view3d import page
+from unclasp.visualize import draw_skeletons
+
+_OVERLAY_SIDE: Final = 1280
+"""Longer side of the overlay in px: larger pictures are drawn on a smaller copy."""
+
+
+def answer_picture(
+    predictor: Predictor, data: bytes, *, name: str | None = None, mirrored: bool = False, max_pixels: int
+) -> bytes:
+    """Find the hands in a picture file.
+
+    Args:
+        predictor: Finds them.
+        data: The file's bytes.
+        name: Of the file, for the result.
+        mirrored: The picture is a mirror image, such as a selfie.
+        max_pixels: Largest width × height.
+
+    Returns:
+        JSON: `result`, the text of `HandPose.to_json`; `overlay`, a JPEG as data URL; `view`, the page of
+        `HandPose.save_html`; `seconds` that decoding, predicting and drawing took.
+
+    Raises:
+        ImageError: It is not a whole picture of a usable size.
+    """
+    start = time.perf_counter()
+    image = decode_picture(data, max_pixels=max_pixels)
+    pose = replace(predictor(image, mirrored=mirrored), source=name)
+    overlay = base64.b64encode(_overlay(pose, image)).decode()
+    told = {"result": pose.to_json(), "overlay": f"data:image/jpeg;base64,{overlay}", "view": page(pose.to_dict())}
+    return json.dumps({**told, "seconds": round(time.perf_counter() - start, 3)}).encode()
+
+
+def _overlay(pose: HandPose, image: Picture) -> bytes:
+    """Draw the skeletons over the picture, or a smaller copy of it, as a JPEG file."""
+    height, width = image.shape[:2]
+    shrink = min(1.0, _OVERLAY_SIDE / max(height, width))
+    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
+    scale = np.array(size) / (width, height)
+    views, root_offset = pose.views()
+    views = [replace(view, joints_2d=(view.joints_2d + 0.5) * scale - 0.5) for view in views]
+    drawn = draw_skeletons(np.asarray(small, dtype=np.uint8), views, root_offset=root_offset)
+    return cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
