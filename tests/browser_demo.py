@@ -151,7 +151,9 @@ def check_late_answers(page: Page) -> None:
 
     for body in ('{"error": "not for this page"}', "not JSON"):
         answer = f"new Response({json.dumps(body)}, {{status: 403, statusText: 'Forbidden'}})"
-        browser.execute_script(f"window.fetch = async () => {answer}")
+        browser.execute_script(
+            f"window.fetch = async (path, more) => path.startsWith('examples/') ? {answer} : realFetch(path, more)"
+        )
         browser.find_element(By.CSS_SELECTOR, "#examples button").click()
         told = "not for this page" if body.startswith("{") else "the server answered 403 Forbidden"
         wait_for(f"the message {told}", lambda told=told: page.at("status").text == told)

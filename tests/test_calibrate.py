@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import unclasp
 from dots import make_sample_function
 from unclasp.calibrate import _Gathered, _measure, calibrate
 from unclasp.checkpoint import load_model, load_notes, save_weights
@@ -13,7 +14,7 @@ from unclasp.cli import main
 from unclasp.config import Decoder, tiny, with_model
 from unclasp.errors import UnclaspError
 from unclasp.model import build
-from unclasp.model.confidence import Confidence, evidence, evidence_size
+from unclasp.model.confidence import WITHIN, Confidence, evidence, evidence_size
 from unclasp.options import RunOptions
 from unclasp.train import train
 
@@ -155,5 +156,10 @@ def test_the_command_keeps_the_notes(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as stop:
         main(["calibrate", str(path), "--out", str(out)])
     assert stop.value.code == 0 and "the more confident half of the joints" in capsys.readouterr().out
-    assert load_notes(out) == {"steps": 5, "calibrated_on": "synthetic:val"}
+    assert load_notes(out) == {"steps": 5, "calibrated_on": "synthetic:val", "calibrated_within_mm": WITHIN}
     assert load_model(out)[1].model.confidence_head
+
+
+def test_the_shipped_confidences_mean_what_they_are_said_to() -> None:
+    notes = load_notes(Path(unclasp.__file__).parent / "weights" / "small.safetensors")
+    assert notes["calibrated_within_mm"] == WITHIN

@@ -23,7 +23,7 @@ MEMORY: Final = 0.5
 """Share of the last frames' average in the average of probabilities."""
 SEARCH_EVERY: Final = 15
 """Frames after which the whole picture is searched again where fewer than two hands are known."""
-PATIENCE: Final = 30
+PATIENCE: Final = 120
 """Frames for which the network has to insist before hands change sides."""
 _NEWCOMER: Final = 1.5
 _CLEARLY: Final = 0.5

@@ -35,6 +35,7 @@ def calibrate(words: list[str]) -> int:
     from unclasp.calibrate import calibrate as run
     from unclasp.checkpoint import load_model, load_notes, save_weights
     from unclasp.data import open_dataset
+    from unclasp.model.confidence import WITHIN
 
     model, config = load_model(arguments.weights)
     with Progress(transient=True) as shown:
@@ -43,7 +44,8 @@ def calibrate(words: list[str]) -> int:
             model, config, open_dataset(arguments.data), limit=arguments.limit,
             progress=lambda done, total: shown.update(task, completed=done, total=total),
         )  # fmt: skip
-    notes = {**load_notes(arguments.weights), "calibrated_on": arguments.data}
+    fitted = {"calibrated_on": arguments.data, "calibrated_within_mm": WITHIN}
+    notes = {**load_notes(arguments.weights), **fitted}
     save_weights(arguments.out, model.state_dict(), config, notes=notes)
     print(f"{calibration}\nweights: {arguments.out}")
     return 0

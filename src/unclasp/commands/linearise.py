@@ -40,7 +40,7 @@ def linearise(words: list[str]) -> int:
     model, config = load_model(path)
     crops = synthetic_crops("val", arguments.pictures, config.model.image_size)
     fitted, linear = linearised(model, config, crops, steps=arguments.steps)
-    notes = {name: note for name, note in load_notes(path).items() if name != "calibrated_on"}
+    notes = {name: note for name, note in load_notes(path).items() if not name.startswith("calibrated_")}
     save_weights(arguments.out, fitted.state_dict(), linear, notes={**notes, "linearised": path.stem})
     print(f"{arguments.out}: {path.stem} with a linear part segmentation head, fitted to {len(crops)} pictures")
     if config.model.confidence_head:
