@@ -1,6 +1,7 @@
 """What happens to an ONNX graph between tracing and writing: simpler, narrower, documented."""
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from unclasp.onnx_model import INPUT, INPUT_TOLD, OUTPUTS, Facts
 
 OPSET: Final = 18
 """The first with Col2Im, which the folded convolution at stride 4 uses."""
+_KEPT_PERCENT: Final = 99.999
 _QUANTISED: Final = ("/encoder/backbone/", "/encoder/lateral", "/encoder/output", "/encoder/segmentation")
 
 
@@ -82,7 +84,9 @@ def quantised(model: onnx.ModelProto, folder: Path, calibration: ByteArray) -> o
             str(path), str(target), _Reader(calibration), quant_format=quantization.QuantFormat.QDQ,
             nodes_to_quantize=_to_quantise(model), per_channel=True,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
-            extra_options={"ActivationSymmetric": False},
+            # The widest of all values would widen the steps of the others: 0.3 mm lost, more with more crops.
+            calibrate_method=quantization.CalibrationMethod.Percentile,
+            extra_options={"ActivationSymmetric": False, "CalibPercentile": _KEPT_PERCENT},
         )  # fmt: skip
     return onnx.load(target)
 
@@ -99,9 +103,11 @@ def _to_quantise(model: onnx.ModelProto) -> list[str]:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
+    """Keep the quantiser's progress to itself, which it logs and prints."""
     logging.disable(logging.WARNING)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(logging.NOTSET)
 
