@@ -3,6 +3,8 @@
 # and the web page in a browser, where one is installed: screenshots in OUT, out/ if not given.
 # usage: tests/e2e.sh BIN   (the folder of the unclasp command)
 set -euo pipefail
+# As in tests/conftest.py: the threads of tiny networks wait busily for each other.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 unclasp="$(cd "$1" && pwd)/unclasp"
 here="$(cd "$(dirname "$0")" && pwd)"
 work="$(mktemp -d)"
