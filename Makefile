@@ -36,7 +36,7 @@ test: $(VENV)/.dev  ## install, then the tests
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/.dev  ## the tests that take minutes
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -o faulthandler_timeout=3600
 
 fmt: $(VENV)/.dev  ## put the code in order
 	$(BIN)/ruff check --fix-only --quiet src tests
