@@ -37,8 +37,6 @@ _IDLE_SECONDS: Final = 20.0
 """A connection that sends or takes nothing for so long is closed."""
 _CHUNK: Final = 1 << 16
 _HTML, _JPEG, _JSON = "text/html; charset=utf-8", "image/jpeg", "application/json"
-
-
 _TOO_MANY: Final = "\r\n".join((
     "HTTP/1.0 503 Service Unavailable", *(f"{name}: {value}" for name, value in HEADERS.items()),
     f"Content-Type: {_JSON}", "", '{"error": "too many connections are open; try again in a moment"}',

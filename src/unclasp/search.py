@@ -46,9 +46,9 @@ def search_with(detector: Detector, network: Network) -> Search:
     """
     if detector == "none":
         return everywhere
-    return (
-        by_network(network) if detector == "network" else by_finder(open_finder(spin=in_onnx_runtime(network)), network)
-    )
+    if detector == "network":
+        return by_network(network)
+    return by_finder(open_finder(spin=in_onnx_runtime(network)), network)
 
 
 def everywhere(image: ByteArray) -> Where:

@@ -157,7 +157,7 @@ def test_wrong_use_is_told(small: Path, capsys: pytest.CaptureFixture[str]) -> N
         (("check", small, "--opened", "-1"), "--opened must be at least 0, got -1"),
         (("check", small / "nowhere"), f"there is no folder {small / 'nowhere'}"),
         (("index", small, "--split", "val"), "val_data.json is missing"),
-        (("show", small, "--count", "0"), "--count and --columns must be at least 1"),
+        (("show", small, "--count", "0"), "--count must be at least 1, got 0"),
         (("show", small, "--out", small), f"{small} cannot be written"),
     ):
         code, out, errors = run(capsys, *words)

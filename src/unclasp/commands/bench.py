@@ -56,13 +56,11 @@ class BenchIndexArguments:
 def index(words: list[str]) -> int:
     """Run `unclasp bench index`."""
     arguments = parse(BenchIndexArguments, words, "bench index")
+    need_positive(count=arguments.count, workers=arguments.workers)
     import json
 
     from unclasp.bench_index import index_cost, told, write_made_up
-    from unclasp.errors import UnclaspError
 
-    if arguments.count < 1 or arguments.workers < 1:
-        raise UnclaspError("--count and --workers must be at least 1")
     with TemporaryDirectory(dir=arguments.folder) as folder:
         write_made_up(Path(folder), arguments.count)
         cost = index_cost(Path(folder), workers=arguments.workers)
@@ -90,11 +88,9 @@ class BenchDataArguments:
 def data(words: list[str]) -> int:
     """Run `unclasp bench data`."""
     arguments = parse(BenchDataArguments, words, "bench data")
+    need_positive(count=arguments.count, repeats=arguments.repeats, workers=arguments.workers)
     from unclasp.bench_data import loader_cost
-    from unclasp.errors import UnclaspError
 
-    if min(arguments.count, arguments.repeats, arguments.workers) < 1:
-        raise UnclaspError("--count, --repeats and --workers must be at least 1")
     print(loader_cost(
         arguments.count, repeats=arguments.repeats, workers=arguments.workers, folder=arguments.folder
     ))  # fmt: skip

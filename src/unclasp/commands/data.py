@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from unclasp.commands.arguments import need_synth, parse
+from unclasp.commands.arguments import need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
 
 if TYPE_CHECKING:
@@ -106,11 +106,10 @@ class PartsArguments:
 def parts(words: list[str]) -> int:
     """Run `unclasp data parts`."""
     arguments = parse(PartsArguments, words, "data parts")
+    need_positive(processes=arguments.processes)
     need_synth()
     from unclasp.data.mano_parts import write_parts
 
-    if arguments.processes < 1:
-        raise UnclaspError(f"--processes must be at least 1, got {arguments.processes}")
     with _progress() as tell:
         for name, layout in _layouts(arguments.root, arguments.split):
             done = write_parts(
@@ -153,8 +152,7 @@ def show(words: list[str]) -> int:
     from unclasp.data.show import contact_sheet
     from unclasp.files import write_bytes
 
-    if arguments.count < 1 or arguments.columns < 1:
-        raise UnclaspError("--count and --columns must be at least 1")
+    need_positive(count=arguments.count, columns=arguments.columns)
     split = arguments.split or next(iter(splits_in(arguments.root)), "train")
     dataset = InterHand(arguments.root, split, hands=arguments.hands)
     count = min(arguments.count, len(dataset))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import need_synth, parse
+from unclasp.commands.arguments import need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
 
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
@@ -43,8 +43,7 @@ def export(words: list[str]) -> int:
         raise UnclaspError(f"--out must end in {suffix} for --format {arguments.format}, got {out}")
     if arguments.preset is not None and arguments.weights is not None:
         raise UnclaspError("give a weights file or --preset, not both")
-    if arguments.pictures < 1 or arguments.calibration < 1:
-        raise UnclaspError("--pictures and --calibration must be at least 1")
+    need_positive(pictures=arguments.pictures, calibration=arguments.calibration)
     need_synth()
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import parse
-from unclasp.errors import UnclaspError
+from unclasp.commands.arguments import need_positive, need_suffix, parse
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,8 @@ class GalleryArguments:
 def gallery(words: list[str]) -> int:
     """Run `unclasp gallery`."""
     arguments = parse(GalleryArguments, words, "gallery")
-    if arguments.out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UnclaspError(f"--out must end in .png or .jpg, got {arguments.out}")
-    if arguments.columns < 1:
-        raise UnclaspError(f"--columns must be at least 1, got {arguments.columns}")
+    need_suffix(arguments.out, ".png", ".jpg", ".jpeg")
+    need_positive(columns=arguments.columns)
     import cv2
 
     from unclasp.checkpoint import load_model, shipped_weights
