@@ -6,7 +6,7 @@ from statistics import median
 import cv2
 import numpy as np
 
-from unclasp.synth.render import render
+from unclasp.synth.close_up import render
 from unclasp.synth.scene import SceneMix, sample_scene
 
 

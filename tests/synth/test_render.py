@@ -5,11 +5,11 @@ import pytest
 
 from unclasp.hands import PARTS_PER_HAND, parts_at_joint
 from unclasp.synth import background, effects
+from unclasp.synth.close_up import render
 from unclasp.synth.clothes import dress, sample_wardrobe
 from unclasp.synth.generate import Generated, generate
 from unclasp.synth.light import sample_sky
 from unclasp.synth.material import noise_table, sample_noise
-from unclasp.synth.render import render
 from unclasp.synth.scene import Scene, SceneMix, sample_scene
 from unclasp.synth.skin import TONES, canvas, lab_to_linear, sample_skin
 

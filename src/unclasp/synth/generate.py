@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from unclasp.errors import UnclaspError
 from unclasp.hands import JOINTS_PER_HAND, NUM_JOINTS, PARTS_PER_HAND
+from unclasp.synth.close_up import Rendered, render
 from unclasp.synth.raster import Floats
-from unclasp.synth.render import Rendered, render
 from unclasp.synth.scene import Scene, SceneMix, sample_scene
 
 MIN_HAND_SHARE: Final = 0.009

@@ -1,11 +1,10 @@
-"""A scene becomes a picture with its part labels and its depth."""
+"""The hands of a scene as pixels, with their part labels and their depth, before anything is put around them."""
 
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.synth import background, effects
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
 from unclasp.synth.hand import HandModel
 from unclasp.synth.light import Sky, light_hands, sample_sky
@@ -17,17 +16,6 @@ from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin
 
 _SHADOW_MARGIN_MM: Final = 60.0
 _SHADOW_RADIUS_MM: Final = 150.0
-
-
-class Rendered(NamedTuple):
-    """A picture and what is known of it per pixel."""
-
-    image: npt.NDArray[np.uint8]
-    """(H, W, 3) RGB."""
-    parts: npt.NDArray[np.uint8]
-    """(H, W) part class at the pixel's centre: 0 background, forearm and clothes, 1-16 right, 17-32 left hand."""
-    depth: Floats
-    """(H, W) mm at the pixel's centre, inf where nothing is."""
 
 
 class Mesh(NamedTuple):
@@ -47,31 +35,15 @@ class Mesh(NamedTuple):
     """(V,) vertex of the hand model, -1 for clothes."""
 
 
-def render(scene: Scene, rng: np.random.Generator, *, supersample: int = 2) -> Rendered:
-    """Draw a scene with a random look: skin, clothes, light, background, camera.
-
-    Args:
-        scene: Posed hands and camera.
-        rng: Source of all that is random; the result is a function of its state.
-        supersample: Samples per pixel side on contours.
-    """
-    drawn = draw_hands(scene, rng, supersample=supersample)
-    backdrop = background.paint(
-        rng, scene=scene, setting=drawn.sky.setting, skin=drawn.look.colour, cloth=drawn.wardrobe.colours[0]
-    )
-    image = effects.photograph(rng, drawn.coverage, backdrop, setting=drawn.sky.setting)
-    return Rendered(image, drawn.parts, drawn.depth)
-
-
 class Drawn(NamedTuple):
     """Hands before any background, and what they were drawn with."""
 
     coverage: Floats
     """(H, W, 4) linear RGB multiplied by coverage, and coverage."""
     parts: npt.NDArray[np.uint8]
-    """(H, W) as of `Rendered`."""
+    """(H, W) part class at the pixel's centre: 0 background, forearm and clothes, 1-16 right, 17-32 left hand."""
     depth: Floats
-    """(H, W) as of `Rendered`."""
+    """(H, W) mm at the pixel's centre, inf where nothing is."""
     sky: Sky
     look: SkinLook
     wardrobe: Wardrobe

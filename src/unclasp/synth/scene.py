@@ -92,6 +92,8 @@ _FILL = (0.50, 0.74)
 _NEAREST_MM = 60.0
 _CAMERA_TRIES = 4
 _APART_MM = -6.0
+_FAR_APART = 0.35
+"""Of hands that do not touch, this share is held as far apart as arms reach."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,9 @@ def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior) -> list[_Pla
     hands = (right, left)
     turns = [_turn_single(rng, hand, prior) for hand in hands]
     own_side = prior.right_side * (1 if rng.random() < 0.92 else -1)
-    offset = np.array([-own_side * rng.uniform(90, 270), rng.normal(0, 55), rng.normal(0, 60)])
+    far = rng.random() < _FAR_APART
+    across, up = (rng.uniform(270, 620), rng.normal(0, 130)) if far else (rng.uniform(90, 270), rng.normal(0, 55))
+    offset = np.array([-own_side * across, up, rng.normal(0, 60)])
     centres = [turn @ hand.joints.mean(axis=0) for hand, turn in zip(hands, turns, strict=True)]
     shifts = [-centres[0], -centres[1] + offset]
     spheres = [hand.spheres.moved(turn, shift) for hand, turn, shift in zip(hands, turns, shifts, strict=True)]

@@ -159,9 +159,11 @@ def sample_skin(rng: np.random.Generator) -> SkinLook:
     palm = back + np.array([0.42 * (69 - back[0]) + 1, rng.uniform(1.5, 5.5), rng.uniform(-2.5, 0.5)])
     flush = float(rng.uniform(0.0, 1.3))
     low_noise = sample_noise(noise_table(), paint.rest * 0.045 + rng.uniform(0, 32, 3))
-    gloved = bool(rng.random() < 0.02)
+    gloved = bool(rng.random() < 0.04)
     if gloved:
-        back_rgb = palm_rgb = lab_to_linear(np.array([rng.uniform(15, 90), *rng.normal(0, 8, 2)]))
+        back_rgb = palm_rgb = lab_to_linear(np.array([rng.uniform(8, 90), *rng.normal(0, 12, 2)]))
+        if rng.random() < 0.5:
+            palm_rgb = lab_to_linear(np.array([rng.uniform(8, 90), *rng.normal(0, 20, 2)]))
         flush = 0.0
     else:
         back_rgb, palm_rgb = lab_to_linear(back), lab_to_linear(palm)

@@ -1,0 +1,63 @@
+"""A scene becomes a picture of hands, as large as a pose network wants them, with labels and depth."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.synth import background, effects
+from unclasp.synth.figure import Light
+from unclasp.synth.light import sample_sky
+from unclasp.synth.raster import Floats
+from unclasp.synth.render import Drawn, draw_hands
+from unclasp.synth.scene import Scene
+from unclasp.synth.surroundings import Party, draw_surroundings, hold_something
+
+_ON_PERSON: Final = {"frontal": 0.6, "selfie": 0.6, "any": 0.35}
+"""How often the hands hang on a whole person, by view."""
+_HOLDING: Final = 0.14
+_FOREARM_MM: Final = (215.0, 265.0)
+"""Where the rendered forearm ends and the drawn arm begins."""
+
+
+class Rendered(NamedTuple):
+    """A picture and what is known of it per pixel."""
+
+    image: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    parts: npt.NDArray[np.uint8]
+    """(H, W) part class at the pixel's centre: 0 background, forearm, clothes and things, 1-16 right, 17-32 left
+    hand."""
+    depth: Floats
+    """(H, W) mm at the pixel's centre, inf where nothing is."""
+
+
+def render(scene: Scene, rng: np.random.Generator, *, supersample: int = 2) -> Rendered:
+    """Draw a scene with a random look: skin, clothes, light, background, people, things held, camera.
+
+    Args:
+        scene: Posed hands and camera.
+        rng: Source of all that is random; the result is a function of its state.
+        supersample: Samples per pixel side on contours.
+    """
+    sky = sample_sky(rng, view=scene.view)
+    on_person = rng.random() < _ON_PERSON.get(scene.view, 0.0)
+    arm = rng.uniform(*_FOREARM_MM) if on_person else None
+    drawn = draw_hands(scene, rng, supersample=supersample, sky=sky, arm_mm=arm)
+    party = _party(scene, drawn, Light(sky.key, float(rng.uniform(0.3, 0.75))))
+    if on_person:
+        backdrop, brightness = draw_surroundings(rng, scene.size, [party], sky, own=False)
+        backdrop = backdrop * np.float32(brightness)
+    else:
+        backdrop = background.paint(
+            rng, scene=scene, setting=sky.setting, skin=drawn.look.colour, cloth=drawn.wardrobe.colours[0]
+        )
+    if rng.random() < _HOLDING:
+        hold_something(rng, drawn.coverage, drawn.parts, party)
+    image = effects.photograph(rng, drawn.coverage, backdrop, setting=sky.setting)
+    return Rendered(image, drawn.parts, drawn.depth)
+
+
+def _party(scene: Scene, drawn: Drawn, light: Light) -> Party:
+    distance = float(np.concatenate([hand.joints for hand in scene.hands])[:, 2].mean())
+    return Party(scene, drawn, float(scene.focal.mean()) / distance, light)
