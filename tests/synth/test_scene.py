@@ -11,7 +11,7 @@ from unclasp.synth.hand import HandModel
 from unclasp.synth.placement import MIRRORS, TOUCHES
 from unclasp.synth.scene import SceneMix, draw_body, sample_scene
 
-ALL_VIEWS = ("frontal", "selfie", "egocentric", "above", "any")
+ALL_VIEWS = ("frontal", "lowered", "selfie", "egocentric", "above", "any")
 
 
 def scene(seed, *, kinds=None, views=None, size=256):
@@ -131,6 +131,13 @@ def test_forearms_come_from_below_and_from_their_own_side():
         assert (directions[:, 1] > 0).mean() > 0.8
     assert facing_right[:, 0].mean() < -0.1 < 0.1 < facing_left[:, 0].mean()
     assert own_right[:, 0].mean() > 0.1
+
+
+def test_lowered_arms_hang_from_above():
+    right, left = forearms("lowered", "right"), forearms("lowered", "left")
+    for directions in (right, left):
+        assert (directions[:, 1] < 0).mean() > 0.8
+    assert right[:, 0].mean() < -0.1 < 0.1 < left[:, 0].mean()
 
 
 def test_the_tail_covers_the_sphere():

@@ -15,7 +15,7 @@ from unclasp.synth.hand import Floats, HandModel, RestHand
 from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, rotation_about, rotation_between
 
 Kind = Literal["contact", "interlaced", "apart", "right", "left"]
-View = Literal["frontal", "selfie", "egocentric", "above", "any"]
+View = Literal["frontal", "lowered", "selfie", "egocentric", "above", "any"]
 _Name = TypeVar("_Name", bound=str)
 Float32s = npt.NDArray[np.float32]
 
@@ -29,9 +29,12 @@ class SceneMix:
     )
     """Two hands touching, with fingers interlaced, apart; one hand."""
     views: dict[View, float] = field(
-        default_factory=lambda: {"frontal": 0.38, "selfie": 0.07, "egocentric": 0.20, "above": 0.15, "any": 0.20}
-    )
-    """Someone facing the camera, the same at arm's length, one's own hands, hands on a table, from anywhere."""
+        default_factory=lambda: {
+            "frontal": 0.34, "lowered": 0.11, "selfie": 0.06, "egocentric": 0.18, "above": 0.13, "any": 0.18,
+        }
+    )  # fmt: skip
+    """Someone facing the camera, the same with hanging arms or at arm's length, one's own hands, hands on a table,
+    from anywhere."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class _ViewPrior:
 
 _VIEWS: Final[dict[View, _ViewPrior]] = {
     "frontal": _ViewPrior((0, 1, 0.25), (0.4, 0.3, 0.45), -1, (450, 1100), (28, 65)),
+    "lowered": _ViewPrior((0, -1, 0.15), (0.4, 0.35, 0.35), -1, (500, 1300), (28, 65)),
     "selfie": _ViewPrior((0, 1, 0.35), (0.4, 0.3, 0.4), -1, (300, 600), (60, 85)),
     "egocentric": _ViewPrior((0, 1, -0.55), (0.35, 0.25, 0.3), 1, (270, 600), (50, 85)),
     "above": _ViewPrior((0, 1, 0), (0.8, 0.6, 0.25), 1, (350, 900), (30, 75)),
@@ -92,6 +96,8 @@ _FILL = (0.50, 0.74)
 _NEAREST_MM = 60.0
 _CAMERA_TRIES = 4
 _APART_MM = -6.0
+_UPRIGHT, _TURNED, _CROSSING = 28.0, 75.0, 0.15
+"""Standard deviations in degrees of how far two elbows are from level, mostly and where arms cross; how often."""
 _FAR_APART = 0.35
 """Of hands that do not touch, this share is held as far apart as arms reach."""
 
@@ -182,7 +188,8 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
         wanted = np.array([prior.right_side, 0.0, 0.0])
         wanted = wanted - (wanted @ down) * down
         angle = np.rad2deg(np.arctan2(np.cross(across, wanted) @ down, across @ wanted))
-        turn = rotation_about(down, float(angle) + rng.normal(0, 28)) @ first
+        spread = _TURNED if rng.random() < _CROSSING else _UPRIGHT
+        turn = rotation_about(down, float(angle) + rng.normal(0, spread)) @ first
     return [
         _Placed(pair.right, turn, np.zeros(3)),
         _Placed(pair.left, turn @ pair.rotation, turn @ pair.translation),
@@ -191,7 +198,7 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
 
 def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior) -> Floats:
     """Turn one hand so that its forearm comes from its side; the palm may face anywhere."""
-    lateral = (-1 if hand.left else 1) * prior.right_side * abs(rng.normal(0, 0.35))
+    lateral = (-1 if hand.left else 1) * prior.right_side * abs(rng.normal(0, 0.5))
     down = _forearm_direction(rng, prior) + np.array([lateral, 0.0, 0.0])
     down = down / np.linalg.norm(down)
     return np.asarray(rotation_about(down, rng.uniform(-180, 180)) @ rotation_between(hand.forearm, down))

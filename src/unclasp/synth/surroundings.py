@@ -28,6 +28,8 @@ from unclasp.synth.skin import sample_skin
 from unclasp.synth.strokes import Colour, Strokes
 
 _REACH_MM: Final = 330.0
+_AT_THE_FACE: Final = 0.2
+"""How often people hold their hands before their face."""
 _THICK_MM: Final = 15.0
 """Of things held: skin that is less far behind their front is before them."""
 
@@ -197,7 +199,10 @@ def _owner(strokes: Strokes, party: Party) -> None:
     hands = np.concatenate([pixels_of(party.scene, hand.joints) for hand in party.scene.hands]).mean(axis=0)
     bare = strokes.uniform(0, 0.24) if sleeved else strokes.uniform(0.3, 1.0)
     scale = party.scale * strokes.uniform(0.78, 1.05)
-    chins = hands + scale * np.column_stack([rng.normal(0, 170, 40), rng.normal(-190, 230, 40)])
+    if rng.random() < _AT_THE_FACE:
+        chins = hands + scale * np.column_stack([rng.normal(0, 70, 40), rng.normal(90, 70, 40)])
+    else:
+        chins = hands + scale * np.column_stack([rng.normal(0, 170, 40), rng.normal(-230, 260, 40)])
     people = [Person(chin, scale, skin, cloth, bare) for chin in chins]
     person = min(people, key=lambda each: _strain(each, elbows))
     draw_body(strokes, party.light, person)

@@ -27,7 +27,7 @@ _ASPECTS: Final = (1.0, 4 / 3, 3 / 2, 16 / 9, 2.2)
 
 _FACING: Final = SceneMix(
     kinds={"contact": 0.3, "interlaced": 0.1, "apart": 0.34, "right": 0.13, "left": 0.13},
-    views={"frontal": 0.72, "selfie": 0.1, "any": 0.18},
+    views={"frontal": 0.58, "lowered": 0.16, "selfie": 0.08, "any": 0.18},
 )
 _OWN: Final = SceneMix(
     kinds={"contact": 0.28, "interlaced": 0.1, "apart": 0.26, "right": 0.18, "left": 0.18},
