@@ -13,7 +13,7 @@ import pytest
 import unclasp
 from unclasp.errors import UnclaspError
 from unclasp.hands import HAND_ORDERS, HAND_SLICES
-from unclasp.pose import Camera, HandPose
+from unclasp.pose import Camera, HandPose, present_hands
 
 SCHEMA_PAGE = Path(__file__).parents[1] / "docs" / "json-schema.md"
 
@@ -272,3 +272,15 @@ def test_the_3d_views_of_a_mirrored_picture_look_like_the_picture() -> None:
         np.testing.assert_array_equal(mirrored.joints_3d, plain.joints_3d * [-1, 1, 1])
     assert offset is not None and mirrored_offset is not None
     np.testing.assert_array_equal(mirrored_offset, offset * [-1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("presence", "expected"),
+    [((0.49, 0.1), (False, False)), ((0.5, 0.1), (True, False)), ((0.69, 0.9), (False, True)),
+     ((0.7, 0.9), (True, True)), ((0.9, 0.7), (True, True)), ((0.6, 0.6), (True, True))],
+)  # fmt: skip
+def test_the_less_likely_hand_has_to_be_more_certain(
+    presence: tuple[float, float], expected: tuple[bool, bool]
+) -> None:
+    assert tuple(present_hands(np.array(presence))) == expected
+    assert tuple(present_hands(np.array(presence[::-1]))) == expected[::-1]

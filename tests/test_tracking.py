@@ -197,7 +197,8 @@ def test_a_hand_neither_flickers_away_nor_in() -> None:
     assert present([0.9, 0.3, 0.9, 0.1, 0.9]) == [True] * 5
     assert present([0.1, 0.6, 0.1, 0.7, 0.1]) == [False] * 5
     assert present([0.45, 0.4, 0.45, 0.4]) == [False] * 4
-    assert present([0.55, 0.45, 0.4, 0.45]) == [True] * 4
+    assert present([0.55, 0.45, 0.4, 0.45]) == [False] * 4, "beside a likelier hand"
+    assert present([0.75, 0.45, 0.4, 0.45]) == [True] * 4
 
 
 def test_a_hand_that_goes_is_gone_and_one_that_comes_is_there_soon() -> None:

@@ -14,7 +14,7 @@ from unclasp.data.transforms import crop_image, plain_view, view_matrix
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import Model, Recorder, evaluate
 from unclasp.hands import HAND_SLICES, NUM_JOINTS, SIDES
-from unclasp.pose import PRESENT
+from unclasp.pose import present_hands
 from unclasp.scores import WORST_KEPT
 from unclasp.visualize import HandView, draw_skeletons
 
@@ -66,7 +66,8 @@ def _cells(model: Model, samples: list[Sample], image_size: int) -> list[ByteArr
     for index, name, answer in sorted(recorder.entries, key=lambda entry: entry[0]):
         if answer.pose_2p5d is None:
             raise UnclaspError("this model gives no 2.5D poses to draw")
-        present = np.array([True, True]) if answer.presence is None else np.asarray(answer.presence) >= PRESENT
+        presence = answer.presence
+        present = np.array([True, True]) if presence is None else present_hands(np.asarray(presence))
         cells.append(_cell(samples[index], answer.pose_2p5d, present, image_size, errors.get(name)))
     return cells
 

@@ -24,7 +24,21 @@ SCHEMA: Final = 1
 """Version of the JSON form; it changes when a key changes its meaning or goes away."""
 PRESENT: Final = 0.5
 """A hand counts as present from this probability on."""
+SECOND: Final = 0.7
+"""The less likely of two hands counts from here on: a lone hand is taken for two more easily than two for one."""
 _ARRAYS: Final = ("joints_2d", "joints_3d", "joints_cam", "presence", "confidence", "box")
+
+
+def present_hands(presence: Floats) -> Bools:
+    """Return (2,) which hands count as present: from `PRESENT` on, the less likely one from `SECOND` on.
+
+    Args:
+        presence: (2,) probability that the right and the left hand are in the picture.
+
+    >>> present_hands(np.array([0.6, 0.9])).tolist(), present_hands(np.array([0.6, 0.1])).tolist()
+    ([False, True], [True, False])
+    """
+    return np.asarray(presence >= np.where(presence < presence.max(), SECOND, PRESENT))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +84,7 @@ class HandPose:
     confidence: Floats | None = None
     """(42,) how far each joint can be trusted, 0 to 1, or None where the network does not say."""
     present: Bools = None  # type: ignore[assignment]  # never None once made
-    """(2,) which hands count as present: from `PRESENT` on, unless tracking decides over several frames."""
+    """(2,) which hands count as present: as `present_hands` tells, unless tracking decides over several frames."""
     box: Floats
     """(4,) x1, y1, x2, y2 px: the square that the network saw."""
     other_regions: Floats | None = None
@@ -103,7 +117,7 @@ class HandPose:
             if given is not None:
                 self._freeze(name, np.array(given, dtype=np.float64))
         self._freeze(
-            "present", np.array(self.presence >= PRESENT if self.present is None else self.present, dtype=bool)
+            "present", np.array(present_hands(self.presence) if self.present is None else self.present, dtype=bool)
         )
 
     def _freeze(self, name: str, array: npt.NDArray[Any]) -> None:

@@ -17,7 +17,7 @@ from unclasp.hands import NUM_JOINTS
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
 from unclasp.network import Answer, Network, average_of_mirrored
 from unclasp.picture import check_image
-from unclasp.pose import PRESENT, Camera, HandPose
+from unclasp.pose import Camera, HandPose, present_hands
 from unclasp.regions import box_around, meets
 from unclasp.search import Detector, Search, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
@@ -180,7 +180,7 @@ class Predictor:
         """Return the crop around the joints that a first crop gave; that one itself where they make no sense."""
         answer, image_from_crop = self._answer(image, square)
         joints = geometry.apply_affine(image_from_crop, answer.pose_2p5d[0, :, :2])
-        box = box_around(joints, answer.presence[0] >= PRESENT, image)
+        box = box_around(joints, present_hands(answer.presence[0]), image)
         return square if box is None else geometry.square_box(box)
 
     def _answer(self, image: ByteArray, square: Floats) -> tuple[Answer, Floats]:
@@ -204,7 +204,7 @@ class Predictor:
         focal, princpt = np.array(camera.focal), np.array(camera.princpt)
         joints_2d = geometry.apply_affine(image_from_crop, pose[:, :2])
         depths = wrist_depths(
-            (joints_2d - princpt) / focal, pose[:, 2], presence >= PRESENT,
+            (joints_2d - princpt) / focal, pose[:, 2], present_hands(presence),
             left_minus_right=None if answer.root_depth is None else float(answer.root_depth[0]),
         )  # fmt: skip
         joints_cam = geometry.unproject(joints_2d, pose[:, 2] + np.repeat(depths, NUM_JOINTS // 2), focal, princpt)

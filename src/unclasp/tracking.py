@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from unclasp.batch import ByteArray
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES
-from unclasp.pose import PRESENT, HandPose
+from unclasp.pose import HandPose, present_hands
 from unclasp.regions import box_around
 from unclasp.smoothing import PoseFilter
 
@@ -97,7 +97,8 @@ class Tracker:
             self._presence = pose.presence
             return pose
         self._presence = MEMORY * self._presence + (1 - MEMORY) * pose.presence
-        return replace(pose, present=self._presence >= np.where(self._last.present, RELEASED, PRESENT))
+        kept = self._last.present & (self._presence >= RELEASED)
+        return replace(pose, present=kept | (~self._last.present & present_hands(self._presence)))
 
 
 def exchanged(pose: HandPose) -> HandPose:
@@ -117,7 +118,7 @@ def _strangeness(pose: HandPose, last: HandPose) -> float:
     """Return how far the hands that are present are from where the last frame had them, in hand sizes."""
     total = 0.0
     for slot, joints in enumerate(HAND_SLICES):
-        if pose.presence[slot] < PRESENT:
+        if not pose.present[slot]:
             continue
         here, there = pose.joints_2d[joints], last.joints_2d[joints]
         far = float(np.linalg.norm(here.mean(axis=0) - there.mean(axis=0))) / max(
@@ -129,12 +130,12 @@ def _strangeness(pose: HandPose, last: HandPose) -> float:
 
 def _left(pose: HandPose) -> bool:
     """Tell whether a hand's middle lies outside of the crop: the network points at what it does not see."""
-    middles = np.array([pose.joints_2d[joints].mean(axis=0) for joints in HAND_SLICES])[pose.presence >= PRESENT]
+    middles = np.array([pose.joints_2d[joints].mean(axis=0) for joints in HAND_SLICES])[pose.present]
     return bool(((middles < pose.box[:2]) | (middles > pose.box[2:])).any())
 
 
 def _hands(pose: HandPose) -> tuple[int, float]:
-    return int((pose.presence >= PRESENT).sum()), float(pose.presence.sum())
+    return int(pose.present.sum()), float(pose.presence.sum())
 
 
 def _seconds_between(last: HandPose | None, pose: HandPose) -> float:
