@@ -23,22 +23,25 @@ Bools = npt.NDArray[np.bool_]
 SCHEMA: Final = 1
 """Version of the JSON form; it changes when a key changes its meaning or goes away."""
 PRESENT: Final = 0.5
-"""A hand counts as present from this probability on."""
+"""The likelier of the hands counts as present from this probability on that there is any."""
 SECOND: Final = 0.7
 """The less likely of two hands counts from here on: a lone hand is taken for two more easily than two for one."""
 _ARRAYS: Final = ("joints_2d", "joints_3d", "joints_cam", "presence", "confidence", "box")
 
 
 def present_hands(presence: Floats) -> Bools:
-    """Return (2,) which hands count as present: from `PRESENT` on, the less likely one from `SECOND` on.
+    """Return (2,) which hands count as present.
+
+    The likelier one does where there probably is a hand, whichever it is; the other from `SECOND` on.
 
     Args:
         presence: (2,) probability that the right and the left hand are in the picture.
 
-    >>> present_hands(np.array([0.6, 0.9])).tolist(), present_hands(np.array([0.6, 0.1])).tolist()
-    ([False, True], [True, False])
+    >>> present_hands(np.array([0.6, 0.9])).tolist(), present_hands(np.array([0.3, 0.49])).tolist()
+    ([False, True], [False, True])
     """
-    return np.asarray(presence >= np.where(presence < presence.max(), SECOND, PRESENT))
+    any_there = bool(1 - np.prod(1 - presence) >= PRESENT)
+    return np.asarray(((presence == presence.max()) & any_there) | (presence >= SECOND))
 
 
 @dataclass(frozen=True, kw_only=True)
