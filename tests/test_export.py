@@ -249,12 +249,18 @@ def test_another_network_s_file_is_noticed_and_not_written(
 
 
 @pytest.mark.parametrize(
-    "parity", [Parity(1, 2e-3, 2e-3), Parity(1, 1e-5, 2e-3), Parity(1, float("nan"), float("nan"))]
+    "parity", [Parity(1, 2e-3, 2e-3, 2e-3), Parity(1, 1e-5, 2e-3, 1e-5), Parity(1, *[float("nan")] * 3)]
 )
 def test_bounds(parity: Parity) -> None:
     with pytest.raises(ExportError):
         check(parity, "fp32")
-    check(Parity(1, 9e-4, 9e-4), "fp32")
+    check(Parity(1, 9e-4, 9e-4, 9e-4), "fp32")
+
+
+def test_int8_may_change_its_mind_about_one_picture_but_not_lose_a_coordinate() -> None:
+    check(Parity(50, mean=1.0, largest=61.0, coordinate=3.0), "int8")
+    with pytest.raises(ExportError, match="of the worst coordinate"):
+        check(Parity(50, mean=1.0, largest=61.0, coordinate=20.0), "int8")
 
 
 def test_files_that_are_not_models(exported: SimpleNamespace, tmp_path: Path) -> None:

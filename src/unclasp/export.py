@@ -4,13 +4,14 @@ What is exported is the optimised network (`model.deploy`). No file is left behi
 model never saw differ from the plain network's.
 """
 
+import math
 import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -32,8 +33,23 @@ CROP: Final = (
     "The tight box around the hands' joints times 1.2 about its centre; its longer side times 1.25 about the same "
     "centre is the side of the square; resampled to S x S px, bilinear, pixel centres at integers, black outside."
 )
-BOUNDS: Final[dict[Precision, tuple[float, float]]] = {"fp32": (1e-3, 1e-3), "fp16": (0.2, 2.0), "int8": (1.5, 40.0)}
-"""Mean and largest difference of u, v in px and depth in mm from the plain network's that an export may have."""
+
+
+class Bound(NamedTuple):
+    """Differences of u, v in px and depth in mm from the plain network's that an export may have."""
+
+    mean: float
+    coordinate: float
+    """Of each of the 126 coordinates, the mean over the pictures."""
+    largest: float
+
+
+BOUNDS: Final[dict[Precision, Bound]] = {
+    "fp32": Bound(1e-3, 1e-3, 1e-3),
+    "fp16": Bound(0.2, 1.0, 10.0),
+    # Where sides are in doubt, a rounding may send a joint from one hand to the other; what is broken is always off.
+    "int8": Bound(1.5, 8.0, math.inf),
+}
 _BATCHES: Final = (1, 3, 16)
 
 
@@ -50,11 +66,13 @@ class Parity:
     """px and mm, over all coordinates."""
     largest: float
     """The same for the worst one."""
+    coordinate: float
+    """The mean over the pictures of the coordinate that differs most."""
 
     def __str__(self) -> str:
         return (
             f"poses of {self.pictures} unseen pictures differ by {self.mean:.2g} px or mm in the mean, "
-            f"{self.largest:.2g} at most"
+            f"{self.coordinate:.2g} in that of the worst coordinate, {self.largest:.2g} at most"
         )
 
 
@@ -101,11 +119,11 @@ def export_onnx(
 
 def check(parity: Parity, precision: Precision) -> None:
     """Raise an error if a parity is outside of `BOUNDS`, or not a number."""
-    mean, largest = BOUNDS[precision]
-    if not (parity.mean <= mean and parity.largest <= largest):
+    bound = BOUNDS[precision]
+    if not (parity.mean <= bound.mean and parity.coordinate <= bound.coordinate and parity.largest <= bound.largest):
         raise ExportError(
-            f"the exported model is not the network: its {parity}; expected at most {mean:g} in the mean and "
-            f"{largest:g} for {precision}; nothing was written"
+            f"the exported model is not the network: its {parity}; expected at most {bound.mean:g}, "
+            f"{bound.coordinate:g} and {bound.largest:g} for {precision}; nothing was written"
         )
 
 
@@ -121,7 +139,7 @@ def compare(model: DFL, exported: ExportedModel, unseen: ByteArray) -> Parity:
         differences.append(np.abs(exported(images).pose_2p5d - expected).reshape(len(images), -1))
         start += size
     every = np.concatenate(differences)
-    return Parity(len(every), float(every.mean()), float(every.max()))
+    return Parity(len(every), float(every.mean()), float(every.max()), float(every.mean(axis=0).max()))
 
 
 def export_openvino(model: DFL, source: Path, path: Path | str, *, precision: Precision, unseen: ByteArray) -> Parity:
