@@ -97,8 +97,8 @@ class Tracker:
             self._presence = pose.presence
             return pose
         self._presence = MEMORY * self._presence + (1 - MEMORY) * pose.presence
-        kept = self._last.present & (self._presence >= RELEASED)
-        return replace(pose, present=kept | (~self._last.present & present_hands(self._presence)))
+        present = np.where(self._last.present, self._presence >= RELEASED, present_hands(self._presence))
+        return replace(pose, present=present)
 
 
 def exchanged(pose: HandPose) -> HandPose:

@@ -24,8 +24,7 @@ def party_of(seed: int, **mix: dict[str, float]) -> Party:
     rng = np.random.default_rng(seed)
     scene = sample_scene(rng, SceneMix(**mix), size=SIZE)  # type: ignore[arg-type]
     drawn = draw_hands(scene, rng, supersample=2, arm_mm=240.0)
-    distance = np.concatenate([hand.joints for hand in scene.hands])[:, 2].mean()
-    return Party(scene, drawn, float(scene.focal[0] / distance), LIGHT)
+    return Party(scene, drawn, LIGHT)
 
 
 def test_a_thing_hides_what_is_behind_it_and_nothing_else() -> None:

@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.synth import background, effects
-from unclasp.synth.figure import Light
 from unclasp.synth.light import sample_sky
 from unclasp.synth.raster import Floats
-from unclasp.synth.render import Drawn, draw_hands
+from unclasp.synth.render import draw_hands
 from unclasp.synth.scene import Scene
-from unclasp.synth.surroundings import Party, draw_surroundings, hold_something
+from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, sample_light
 
 _ON_PERSON: Final = {"frontal": 0.65, "lowered": 0.75, "selfie": 0.65, "any": 0.35}
 """How often the hands hang on a whole person, by view."""
@@ -44,7 +43,7 @@ def render(scene: Scene, rng: np.random.Generator, *, supersample: int = 2) -> R
     on_person = rng.random() < _ON_PERSON.get(scene.view, 0.0)
     arm = rng.uniform(*_FOREARM_MM) if on_person else None
     drawn = draw_hands(scene, rng, supersample=supersample, sky=sky, arm_mm=arm)
-    party = _party(scene, drawn, Light(sky.key, float(rng.uniform(0.3, 0.75))))
+    party = Party(scene, drawn, sample_light(rng, sky))
     if on_person:
         backdrop, brightness = draw_surroundings(rng, scene.size, [party], sky, own=False)
         backdrop = backdrop * np.float32(brightness)
@@ -56,8 +55,3 @@ def render(scene: Scene, rng: np.random.Generator, *, supersample: int = 2) -> R
         hold_something(rng, drawn.coverage, drawn.parts, party)
     image = effects.photograph(rng, drawn.coverage, backdrop, setting=sky.setting)
     return Rendered(image, drawn.parts, drawn.depth)
-
-
-def _party(scene: Scene, drawn: Drawn, light: Light) -> Party:
-    distance = float(np.concatenate([hand.joints for hand in scene.hands])[:, 2].mean())
-    return Party(scene, drawn, float(scene.focal.mean()) / distance, light)

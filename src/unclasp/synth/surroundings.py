@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unclasp import geometry
 from unclasp.synth import background
 from unclasp.synth.clothes import cloth_colour
 from unclasp.synth.figure import (
@@ -39,15 +40,23 @@ class Party(NamedTuple):
 
     scene: Scene
     drawn: Drawn
-    scale: float
-    """px per mm at the hands."""
     light: Light
+
+    @property
+    def scale(self) -> float:
+        """Px per mm at the hands."""
+        joints = np.concatenate([hand.joints for hand in self.scene.hands]).astype(np.float64)
+        return float(self.scene.focal[0]) / float(joints[:, 2].mean())
+
+
+def sample_light(rng: np.random.Generator, sky: Sky) -> Light:
+    """Draw the light of bodies and things under a sky."""
+    return Light(sky.key, float(rng.uniform(0.3, 0.75)))
 
 
 def pixels_of(scene: Scene, points: Floats) -> Colour:
     """Project (..., 3) mm of the camera frame to (..., 2) px."""
-    points = points.astype(np.float64)
-    return np.asarray(points[..., :2] / points[..., 2:] * scene.focal + scene.princpt)
+    return np.asarray(geometry.project(points.astype(np.float64), scene.focal, scene.princpt), dtype=np.float64)
 
 
 def draw_surroundings(
@@ -58,7 +67,7 @@ def draw_surroundings(
     kinds = ["plain", "clutter", "outdoor", "desk"]
     odds = [0.15, 0.2, 0.1, 0.55] if own else [0.3, 0.47, 0.15, 0.08]
     background.draw_place(strokes, "studio" if sky.setting == "studio" else str(rng.choice(kinds, p=odds)))
-    light = parties[0].light if parties else Light(sky.key, float(rng.uniform(0.3, 0.75)))
+    light = parties[0].light if parties else sample_light(rng, sky)
     for _ in range(int(rng.choice(4, p=[0.5, 0.3, 0.15, 0.05])) + (0 if parties else 1)):
         _distraction(strokes, light)
     if rng.random() < 0.4:

@@ -13,12 +13,11 @@ import numpy.typing as npt
 from unclasp.finder_config import IGNORED, are_one_region
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth import effects
-from unclasp.synth.figure import Light
 from unclasp.synth.light import Sky, sample_sky
 from unclasp.synth.raster import Floats
 from unclasp.synth.render import draw_hands
 from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
-from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, pixels_of
+from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, pixels_of, sample_light
 
 _LEAST_INSIDE: Final = 0.35
 _LEAST_PIXELS: Final = 12
@@ -86,8 +85,7 @@ def _party(rng: np.random.Generator, mix: SceneMix, extent: tuple[int, int], *, 
     )  # fmt: skip
     arm = rng.uniform(215, 265)
     drawn = draw_hands(scene, rng, supersample=3 if share < 0.15 else 2, sky=sky, arm_mm=arm)
-    light = Light(sky.key, float(rng.uniform(0.3, 0.75)))
-    return Party(scene, drawn, focal / float(joints[:, 2].mean()), light)
+    return Party(scene, drawn, sample_light(rng, sky))
 
 
 def _together(
