@@ -116,6 +116,13 @@ def test_what_is_not_a_config_is_refused(values: dict[str, Any]) -> None:
         configs.from_dict(values)
 
 
+@pytest.mark.parametrize("name", ["texture", "style"])
+def test_probabilities_lie_between_0_and_1(name: str) -> None:
+    for value in (-0.1, 1.5):
+        with pytest.raises(UnclaspError, match=f"augment.{name} is a probability"):
+            AugmentConfig(**{name: value})
+
+
 @pytest.mark.parametrize("kind", [Config, ModelConfig, LossConfig, AugmentConfig, TrainConfig])
 def test_configs_are_frozen_and_told_by_keyword(kind: type[Any]) -> None:
     assert is_dataclass(kind)

@@ -72,22 +72,26 @@ def cpu(out, **changes):
     return RunOptions(out=out, accelerator="cpu", **{"workers": 0, "save_every": 2, "report_every": 1, **changes})
 
 
+def with_all_randomness():
+    return replace(config_for(), augment=AugmentConfig(photographic=0.5, texture=0.5, style=0.7))
+
+
 def train_and_die(out, deadly):
     torch.set_num_threads(1)
-    train(config_for(), Samples(12, deadly=deadly), cpu(out))
+    train(with_all_randomness(), Samples(12, deadly=deadly), cpu(out))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_killed_and_resumed_equals_unbroken_to_the_bit(tmp_path, workers):
     torch.set_num_threads(1)
-    train(config_for(), Samples(12), cpu(tmp_path / "whole"))
+    train(with_all_randomness(), Samples(12), cpu(tmp_path / "whole"))
     process = multiprocessing.get_context("spawn").Process(target=train_and_die, args=(tmp_path / "cut", 18))
     process.start()
     process.join(timeout=120)
     assert process.exitcode == -signal.SIGKILL
     interrupted = load_state(tmp_path / "cut" / STATE)
     assert interrupted["step"] == 4, "killed in step 5 of 9, in the middle of the second epoch"
-    train(config_for(), Samples(12), cpu(tmp_path / "cut", resume=True, workers=workers))
+    train(with_all_randomness(), Samples(12), cpu(tmp_path / "cut", resume=True, workers=workers))
     whole, cut = (load_state(tmp_path / name / STATE) for name in ("whole", "cut"))
     assert whole["step"] == cut["step"] == 9
     for part in ("model", "average"):

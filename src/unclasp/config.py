@@ -173,6 +173,15 @@ class AugmentConfig:
     """Each channel is multiplied by a uniform draw from 1 - colour to 1 + colour."""
     photographic: float = 0.0
     """Strength of changes of exposure, contrast, colour, sharpness and noise, about 0 to 1 (`data.look`); 0 is none."""
+    texture: float = 0.0
+    """How often a crop is blended with what a random filter makes of it (`data.look`)."""
+    style: float = 0.0
+    """How often, per batch and shallow layer, crops get the feature statistics of others (`model.style`)."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("texture", self.texture), ("style", self.style)):
+            if not 0 <= value <= 1:
+                raise UnclaspError(f"augment.{name} is a probability, from 0 to 1; got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone
 from unclasp.model.loading import load_strictly
+from unclasp.model.style import StyleMixing
 from unclasp.options import RunOptions
 from unclasp.reporter import Reporter
 
@@ -182,6 +183,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
         adam.load_state_dict(state["optimiser"])
         average.state = state["average"]
         progress.step = state["step"]
+    styles = StyleMixing(plain.encoder.backbone, config.augment.style)
     model, adam = fabric.setup(plain, adam)
     average.state = {key: value.to(fabric.device) for key, value in average.state.items()}
     last = min(progress.total_steps, options.max_steps or progress.total_steps)
@@ -192,6 +194,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     ) as reporter:  # fmt: skip
         for batch in loader:
             reporter.data_ready()
+            styles.start(config.train.seed, progress.step, fabric.global_rank)
             terms = step(fabric, model, adam, batch.to(fabric.device), config, progress)
             average.update(plain, progress.step)
             progress.step += 1

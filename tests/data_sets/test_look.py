@@ -44,11 +44,33 @@ def test_blur_and_shrinking_take_detail_and_noise_gives_grain():
     np.testing.assert_array_equal(apply_look(CROP, Look(noise=10.0, seed=3)) - CROP, grain.astype(np.uint8))
 
 
+def test_a_new_texture_keeps_shapes_and_contrast():
+    disc = cv2.circle(np.full((64, 64, 3), (60, 90, 150), dtype=np.uint8), (32, 32), 18, (210, 160, 120), -1)
+    inside = cv2.circle(np.zeros((64, 64), dtype=np.uint8), (32, 32), 14, 1, -1).astype(bool)
+    outside = cv2.circle(np.ones((64, 64), dtype=np.uint8), (32, 32), 22, 0, -1).astype(bool)
+    changed = [apply_look(disc, Look(texture=0.9, seed=seed)).astype(float) for seed in range(40)]
+    assert np.std([image[inside].mean(axis=0) for image in changed], axis=0).min() > 15, "colours are others"
+    told = [np.abs(image[inside].mean(axis=0) - image[outside].mean(axis=0)).max() for image in changed]
+    assert np.mean(np.array(told) > 15) > 0.9, "and the disc is still told from the ground"
+    assert 0.3 < np.median([image.std() for image in changed]) / disc.std() < 1.5
+    np.testing.assert_array_equal(changed[0], apply_look(disc, Look(texture=0.9, seed=0)))
+    faint = apply_look(disc, Look(texture=0.1, seed=1)).astype(float)
+    assert np.abs(faint - disc).mean() < 0.3 * np.abs(changed[1] - disc).mean()
+
+
+def test_textures_change_as_often_as_told_and_nothing_else_changes_with_them():
+    looks = [random_look(0.8, np.random.default_rng(i), texture=0.25) for i in range(400)]
+    assert 0.18 < np.mean([look.texture > 0 for look in looks]) < 0.32
+    assert all(0.2 <= look.texture <= 1 for look in looks if look.texture)
+    for i, look in enumerate(looks):
+        assert dataclasses.replace(look, texture=0.0) == random_look(0.8, np.random.default_rng(i))
+
+
 def test_a_draw_is_a_function_of_the_generator_and_grows_with_the_strength():
     assert random_look(0.8, np.random.default_rng(4)) == random_look(0.8, np.random.default_rng(4))
     mild, strong = ([random_look(s, np.random.default_rng(i)) for i in range(300)] for s in (0.2, 1.0))
     for field in dataclasses.fields(Look):
-        if field.name == "seed":
+        if field.name in ("seed", "texture"):
             continue
         spread = [np.abs([getattr(look, field.name) - field.default for look in looks]) for looks in (mild, strong)]
         assert 0.2 < (spread[1] > 0).mean() < 0.45, field.name
@@ -61,6 +83,8 @@ def test_only_a_config_that_asks_for_it_changes_the_look(make_sample):
     assert all(random_view(box, AugmentConfig(), rng).look is None for _ in range(20))
     views = [random_view(box, AugmentConfig(photographic=0.8), rng) for _ in range(20)]
     assert len({view.look for view in views}) > 10
+    views = [random_view(box, AugmentConfig(texture=0.5), rng) for _ in range(20)]
+    assert {view.look == Look(texture=view.look.texture, seed=view.look.seed) for view in views} == {True}
     sample = make_sample(0)
     plain = plain_view(sample.box)
     changed = dataclasses.replace(plain, look=Look(gamma=0.5))

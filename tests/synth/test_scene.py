@@ -83,6 +83,17 @@ def test_hands_apart_do_not_touch():
         assert depth == 0 and gap > 3.0
 
 
+def test_hands_apart_are_side_by_side_far_apart_or_one_above_the_other():
+    offsets = []
+    for seed in range(120):
+        right, left = scene([14, seed], kinds=("apart",), views=("frontal",)).hands
+        offsets.append(np.abs(right.joints.mean(axis=0) - left.joints.mean(axis=0))[:2])
+    across, up = np.array(offsets).T
+    far, stacked = across > 265, (up > 75) & (across < up)
+    assert 0.15 < far.mean() < 0.5 and 0.1 < stacked.mean() < 0.4
+    assert not (far & stacked).any() and (~far & ~stacked).mean() > 0.25
+
+
 def test_the_measure_itself_finds_a_planted_penetration():
     right, left = scene([8, 0], kinds=("apart",)).hands
     moved = left.vertices + right.joints[11] - left.joints[11]
@@ -131,6 +142,11 @@ def test_forearms_come_from_below_and_from_their_own_side():
         assert (directions[:, 1] > 0).mean() > 0.8
     assert facing_right[:, 0].mean() < -0.1 < 0.1 < facing_left[:, 0].mean()
     assert own_right[:, 0].mean() > 0.1
+
+
+def test_elbows_are_out_now_and_then():
+    across = forearms("frontal", "right")[:, 0]
+    assert 0.08 < (across < -0.75).mean() < 0.4
 
 
 def test_lowered_arms_hang_from_above():

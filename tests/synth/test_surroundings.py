@@ -29,7 +29,7 @@ def party_of(seed: int, **mix: dict[str, float]) -> Party:
 
 def test_a_thing_hides_what_is_behind_it_and_nothing_else() -> None:
     hidden = kept = 0
-    for seed in range(20):
+    for seed in range(40):
         party = party_of(seed)
         coverage, labels, depth = (array.copy() for array in party.drawn[:3])
         hold_something(np.random.default_rng(seed), party.drawn.coverage, party.drawn.parts, party)

@@ -99,7 +99,8 @@ def random_view(box: Matrix, config: AugmentConfig, rng: np.random.Generator) ->
     rotation = config.rotation * _within(rng.standard_normal(), 2) if turned else 0.0
     flip = bool(rng.random() < config.flip_probability)
     gain = rng.uniform(1 - config.colour, 1 + config.colour, 3).astype(np.float32)
-    look = random_look(config.photographic, rng) if config.photographic else None
+    changes = config.photographic or config.texture
+    look = random_look(config.photographic, rng, texture=config.texture) if changes else None
     return View(geometry.expand_box(square + np.concatenate([shift, shift]), scale), rotation, flip, gain, look)
 
 

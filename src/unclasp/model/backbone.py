@@ -30,6 +30,10 @@ class Backbone(nn.Module):
     classifier: tuple[str, ...] = ()
     """First parts of the names of parameters that an ImageNet file has beyond the backbone; loading drops them."""
 
+    def shallow(self) -> tuple[nn.Module, ...]:
+        """Return the layers whose maps' statistics tell the look of a picture rather than its content (`style`)."""
+        return ()
+
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -106,6 +110,10 @@ class ResNet(Backbone):
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.channels = dict(zip(STRIDES, outputs, strict=True))
         self._initialise()
+
+    def shallow(self) -> tuple[nn.Module, ...]:
+        """Return the first two stages."""
+        return self.layer1, self.layer2
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16, 32."""
@@ -197,6 +205,10 @@ class EfficientNetLite0(Backbone):
         self.channels = dict(zip(STRIDES, (24, 40, 112, 320), strict=True))
         self._initialise()
 
+    def shallow(self) -> tuple[nn.Module, ...]:
+        """Return the last blocks at strides 2, 4 and 8."""
+        return self._blocks[0], self._blocks[2], self._blocks[4]
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16, 32."""
         x = functional.relu6(self._bn0(self._conv_stem(image)), inplace=True)
@@ -222,6 +234,10 @@ class Tiny(Backbone):
         self.stages = nn.ModuleList([first, *rest])
         self.channels = dict(zip(STRIDES, widths, strict=True))
         self._initialise()
+
+    def shallow(self) -> tuple[nn.Module, ...]:
+        """Return the first two stages."""
+        return self.stages[0], self.stages[1]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16, 32."""

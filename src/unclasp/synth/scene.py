@@ -25,7 +25,7 @@ class SceneMix:
     """How often each kind of scene and each view comes up; the numbers of each need not sum to one."""
 
     kinds: dict[Kind, float] = field(
-        default_factory=lambda: {"contact": 0.38, "interlaced": 0.12, "apart": 0.14, "right": 0.18, "left": 0.18}
+        default_factory=lambda: {"contact": 0.36, "interlaced": 0.12, "apart": 0.20, "right": 0.16, "left": 0.16}
     )
     """Two hands touching, with fingers interlaced, apart; one hand."""
     views: dict[View, float] = field(
@@ -85,7 +85,7 @@ class _ViewPrior:
 
 
 _VIEWS: Final[dict[View, _ViewPrior]] = {
-    "frontal": _ViewPrior((0, 1, 0.25), (0.4, 0.3, 0.45), -1, (450, 1100), (28, 65)),
+    "frontal": _ViewPrior((0, 1, 0.4), (0.4, 0.35, 0.5), -1, (450, 1100), (28, 65)),
     "lowered": _ViewPrior((0, -1, 0.15), (0.4, 0.35, 0.35), -1, (500, 1300), (28, 65)),
     "selfie": _ViewPrior((0, 1, 0.35), (0.4, 0.3, 0.4), -1, (300, 600), (60, 85)),
     "egocentric": _ViewPrior((0, 1, -0.55), (0.35, 0.25, 0.3), 1, (270, 600), (50, 85)),
@@ -98,8 +98,10 @@ _CAMERA_TRIES = 4
 _APART_MM = -6.0
 _UPRIGHT, _TURNED, _CROSSING = 28.0, 75.0, 0.15
 """Standard deviations in degrees of how far two elbows are from level, mostly and where arms cross; how often."""
-_FAR_APART = 0.35
-"""Of hands that do not touch, this share is held as far apart as arms reach."""
+_FAR_APART, _STACKED = 0.3, 0.25
+"""Of hands that do not touch, these shares are held as far apart as arms reach, and one above the other."""
+_ELBOWS_OUT = 0.25
+"""How often forearms come from the side more than from below."""
 
 
 @dataclass(frozen=True)
@@ -160,12 +162,13 @@ def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior) -> list[_P
     if kind in ("contact", "interlaced"):
         pair = in_contact(rng, body, interlaced=kind == "interlaced")
         return None if pair is None else _turn_pair(rng, pair, prior)
+    lateral = 1.6 if rng.random() < _ELBOWS_OUT else 0.0
     if kind == "apart":
-        return _apart(rng, body, prior)
+        return _apart(rng, body, prior, lateral)
     hand = draw_hand(rng, body, left=kind == "left")
     if hand is None:
         return None
-    return [_Placed(hand, _turn_single(rng, hand, prior), np.zeros(3))]
+    return [_Placed(hand, _turn_single(rng, hand, prior, lateral), np.zeros(3))]
 
 
 def _forearm_direction(rng: np.random.Generator, prior: _ViewPrior) -> Floats:
@@ -196,25 +199,30 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
     ]
 
 
-def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior) -> Floats:
-    """Turn one hand so that its forearm comes from its side; the palm may face anywhere."""
-    lateral = (-1 if hand.left else 1) * prior.right_side * abs(rng.normal(0, 0.5))
+def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior, lateral: float) -> Floats:
+    """Turn one hand so that its forearm comes from its side, by about `lateral`; the palm may face anywhere."""
+    lateral = (-1 if hand.left else 1) * prior.right_side * abs(rng.normal(lateral, 0.5))
     down = _forearm_direction(rng, prior) + np.array([lateral, 0.0, 0.0])
     down = down / np.linalg.norm(down)
     return np.asarray(rotation_about(down, rng.uniform(-180, 180)) @ rotation_between(hand.forearm, down))
 
 
-def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior) -> list[_Placed] | None:
-    """Two hands side by side, not touching; mostly, but not always, each on its own side."""
+def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior, lateral: float) -> list[_Placed] | None:
+    """Two hands side by side or one above the other, not touching; mostly, but not always, each on its own side."""
     right, left = draw_hand(rng, body, left=False), draw_hand(rng, body, left=True)
     if right is None or left is None:
         return None
     hands = (right, left)
-    turns = [_turn_single(rng, hand, prior) for hand in hands]
+    turns = [_turn_single(rng, hand, prior, lateral) for hand in hands]
     own_side = prior.right_side * (1 if rng.random() < 0.92 else -1)
-    far = rng.random() < _FAR_APART
-    across, up = (rng.uniform(270, 620), rng.normal(0, 130)) if far else (rng.uniform(90, 270), rng.normal(0, 55))
-    offset = np.array([-own_side * across, up, rng.normal(0, 60)])
+    layout = rng.random()
+    if layout < _FAR_APART:
+        across, up, deep = rng.uniform(270, 620), rng.normal(0, 130), 60
+    elif layout < _FAR_APART + _STACKED:
+        across, up, deep = rng.normal(0, 70), rng.choice([-1, 1]) * rng.uniform(80, 230), 90
+    else:
+        across, up, deep = rng.uniform(90, 270), rng.normal(0, 55), 60
+    offset = np.array([-own_side * across, up, rng.normal(0, deep)])
     centres = [turn @ hand.joints.mean(axis=0) for hand, turn in zip(hands, turns, strict=True)]
     shifts = [-centres[0], -centres[1] + offset]
     spheres = [hand.spheres.moved(turn, shift) for hand, turn, shift in zip(hands, turns, shifts, strict=True)]

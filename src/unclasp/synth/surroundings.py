@@ -29,7 +29,7 @@ from unclasp.synth.skin import sample_skin
 from unclasp.synth.strokes import Colour, Strokes
 
 _REACH_MM: Final = 330.0
-_AT_THE_FACE: Final = 0.2
+_AT_THE_FACE: Final = 0.3
 """How often people hold their hands before their face."""
 _THICK_MM: Final = 15.0
 """Of things held: skin that is less far behind their front is before them."""
