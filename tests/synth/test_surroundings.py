@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -36,7 +37,8 @@ def test_a_thing_hides_what_is_behind_it_and_nothing_else() -> None:
         nearer = party.drawn.depth < depth
         same = party.drawn.depth == depth
         assert (nearer | same).all()
-        assert (party.drawn.parts[nearer] == 0).all() and (party.drawn.coverage[nearer][:, 3] > 0.2).all()
+        assert (party.drawn.parts[nearer] == 0).all() and (party.drawn.coverage[nearer][:, 3] > 0).all()
+        assert not nearer.any() or (party.drawn.coverage[nearer][:, 3] > 0.2).mean() > 0.95
         np.testing.assert_array_equal(party.drawn.parts[same], labels[same])
         untouched = (party.drawn.coverage == coverage).all(axis=2)
         assert untouched[same].mean() > 0.9  # the rest is the soft border of the things
@@ -82,6 +84,22 @@ def test_close_ups_hang_on_people_and_hold_things_as_often_as_told(monkeypatch: 
     for seed in range(10):
         render(replace(scene, view="egocentric"), np.random.default_rng(seed))
     assert calls["people"] == 0
+
+
+def test_a_faded_sleeve_lets_the_background_through_and_leaves_the_hand() -> None:
+    faded = 0
+    for seed in range(12):
+        drawn = party_of(seed, views={"frontal": 1.0}, kinds={"right": 1.0}).drawn
+        before = drawn.coverage.copy()
+        close_up._fade_sleeves(drawn, 0.9)
+        hand = drawn.parts > 0
+        inner = cv2.erode(hand.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        np.testing.assert_array_equal(drawn.coverage[inner], before[inner])
+        assert drawn.coverage[hand][:, 3].min() >= 0.35 * before[hand][:, 3].min()
+        sleeve = np.isfinite(drawn.depth) & ~hand & ~(cv2.dilate(hand.astype(np.uint8), np.ones((5, 5))) > 0)
+        np.testing.assert_allclose(drawn.coverage[sleeve], 0.1 * before[sleeve], rtol=1e-4, atol=1e-6)
+        faded += int(sleeve.sum())
+    assert faded > 1000
 
 
 def test_every_hand_pixel_has_a_depth_also_beside_things() -> None:

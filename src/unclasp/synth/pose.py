@@ -62,6 +62,9 @@ TEMPLATES: Final[dict[str, Fingers]] = {
 }
 """Degrees: thumb's five angles, then base, middle and last joint of each finger. Abduction is drawn apart."""
 
+_COMMON: Final = {"flat", "flat_thumb_out", "relaxed", "half_closed", "fist", "point", "thumb_up", "two"}
+"""Poses that people's hands are in more often: drawn two and a half times as often as the others."""
+
 _THUMB_LOW, _THUMB_HIGH = np.array([-20.0, -38, -15, -10, -15]), np.array([52.0, 22, 40, 60, 80])
 _ABDUCTION_GAIN, _ABDUCTION_LIMIT = np.array([1.0, 0.1, 0.7, 1.4]), np.array([20.0, 6, 14, 25])
 WRIST_LIMIT: Final = 45.0
@@ -79,7 +82,8 @@ def draw_pose(
         spread: Mean abduction in degrees.
         noise: Factor on the noise; below 0.5 fingers are not moved one by one.
     """
-    first, second = (TEMPLATES[names[index]] for index in rng.integers(len(names), size=2))
+    weights = np.array([2.5 if name in _COMMON else 1.0 for name in names])
+    first, second = (TEMPLATES[names[i]] for i in rng.choice(len(names), size=2, p=weights / weights.sum()))
     weight = rng.beta(0.35, 0.35)
     thumb = np.array(first[0]) * (1 - weight) + np.array(second[0]) * weight
     fingers = np.array(first[1:]) * (1 - weight) + np.array(second[1:]) * weight
