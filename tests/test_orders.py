@@ -26,7 +26,7 @@ ORDERS: dict[Order, list[tuple[str, int]]] = {
 def scenes() -> list[tuple[HandPose, np.ndarray]]:
     """True poses of rendered pictures, with their part masks."""
     found = []
-    for sample in Synthetic(seed=5, size=12):  # type: ignore[attr-defined]
+    for sample in Synthetic(seed=5, size=30):  # type: ignore[attr-defined]
         with np.errstate(invalid="ignore"):  # absent hands are at 0, 0, 0
             joints_2d = geometry.project(sample.joints_cam, sample.focal, sample.princpt)
         pose = HandPose(
@@ -65,8 +65,8 @@ def agreement(scenes: list[tuple[HandPose, np.ndarray]], order: Order, names: li
 def test_each_joint_lies_on_the_finger_that_the_library_says(
     scenes: list[tuple[HandPose, np.ndarray]], order: Order
 ) -> None:
-    """Not all do: fingers hide each other. A wrong order is far below, as the next test shows."""
-    assert agreement(scenes, order, ORDERS[order]) > 0.75
+    """Not all do: fingers hide each other, most of all in fists. A wrong order is far below, as the next test shows."""
+    assert agreement(scenes, order, ORDERS[order]) > 0.65
 
 
 def test_a_wrong_order_is_noticed(scenes: list[tuple[HandPose, np.ndarray]]) -> None:
