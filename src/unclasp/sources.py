@@ -126,7 +126,7 @@ def _expand(given: str) -> Iterator[Source]:
             error = "the pattern matches no pictures or videos; check it, or give a folder"
         else:
             error = f"expected {_EXPECTED}, found nothing of this name; check the spelling"
-    except (OSError, ValueError, NotImplementedError) as problem:
+    except (OSError, ValueError) as problem:
         error = f"expected {_EXPECTED}, got a name that cannot be used ({problem}); check the spelling"
     yield Source(None, f"{given or repr(given)}: {error}", given)
 

@@ -37,8 +37,10 @@ def test_a_thing_hides_what_is_behind_it_and_nothing_else() -> None:
         nearer = party.drawn.depth < depth
         same = party.drawn.depth == depth
         assert (nearer | same).all()
-        assert (party.drawn.parts[nearer] == 0).all() and (party.drawn.coverage[nearer][:, 3] > 0).all()
-        assert not nearer.any() or (party.drawn.coverage[nearer][:, 3] > 0.2).mean() > 0.95
+        assert (party.drawn.parts[nearer] == 0).all()
+        around = cv2.blur(nearer.astype(np.float32), (3, 3))[nearer]  # a lone pixel between fingers shows little of it
+        assert (party.drawn.coverage[nearer][:, 3] >= 0.5 * around - 1e-3).all()
+        assert (party.drawn.coverage[nearer][:, 3][around > 0.4] > 0.2).all()
         np.testing.assert_array_equal(party.drawn.parts[same], labels[same])
         untouched = (party.drawn.coverage == coverage).all(axis=2)
         assert untouched[same].mean() > 0.9  # the rest is the soft border of the things
