@@ -45,6 +45,21 @@ class Fixed(Finder):
         return self.found
 
 
+class Shrinking(Still):
+    """A network whose joints fill the middle of any crop; `hands` tells how many hands it sees at each look."""
+
+    def __init__(self, *hands: int, share: float = 0.5) -> None:
+        super().__init__()
+        self.hands, self.share = hands, share
+
+    def __call__(self, crops: np.ndarray, /) -> Answer:
+        answer = super().__call__(crops)
+        answer.pose_2p5d[:, ::2, :2] -= 32 * self.share
+        answer.pose_2p5d[:, 1::2, :2] += 32 * self.share
+        answer.presence[:, : self.hands[len(self.calls) - 1]] = 1
+        return answer
+
+
 def picture() -> np.ndarray:
     return np.zeros((300, 400, 3), np.uint8)
 
@@ -59,7 +74,29 @@ def test_the_best_region_is_looked_at_as_an_annotated_box_and_the_others_are_tol
     np.testing.assert_allclose(pose.other_regions, [[298, 46, 322, 94]])
     assert pose.to_dict()["other_regions"] == [[298, 46, 322, 94]]
     assert not pose.other_regions.flags.writeable
-    assert network.calls == [1, 1], "the crop, and the one around its joints"
+    assert network.calls == [1], "a crop without a hand leads nowhere"
+
+
+@pytest.mark.parametrize(
+    ("hands", "looks", "counts"),
+    [((1, 1, 1), 3, 2), ((1, 2, 2), 3, 2), ((2, 1, 2), 3, 2), ((2, 2, 1), 3, 1), ((2, 0), 2, 1), ((0,), 1, 0)],
+)
+def test_crops_close_in_twice_unless_the_last_look_loses_a_hand(
+    hands: tuple[int, ...], looks: int, counts: int
+) -> None:
+    network = Shrinking(*hands)
+    pose = Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    assert len(network.calls) == looks
+    closer = 0.5 * geometry.TIGHT_TO_ANNOTATED * 1.25
+    assert np.ptp(pose.box[::2]) == pytest.approx(160 * closer**counts)
+    assert pose.present.sum() == hands[counts]
+
+
+@pytest.mark.parametrize(("share", "looks"), [(0.62, 3), (0.65, 2), (0.68, 2), (0.72, 3)])
+def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> None:
+    network = Shrinking(1, 1, 1, share=share)  # joints over 1 / 1.5 of a crop are where they belong
+    Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    assert len(network.calls) == looks
 
 
 def test_an_uncertain_finder_leaves_it_to_the_network() -> None:

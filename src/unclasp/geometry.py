@@ -117,6 +117,17 @@ def square_box(box: Array, expansion: float = 1.25) -> Array:
     return np.array([x - half, y - half, x + half, y + half])
 
 
+def box_iou(first: Array, second: Array) -> float:
+    """Return the intersection over the union of two boxes x1, y1, x2, y2 that are not empty.
+
+    >>> box_iou(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2]))
+    0.3333333333333333
+    """
+    extent = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    common = float(extent.clip(0).prod())
+    return common / (float((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()) - common)
+
+
 def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
     """Return `crop_from_image`, 3x3, for a square box and a crop of size x size pixels.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,28 @@ Floats = npt.NDArray[np.floating]
 
 LARGEST_BOX: Final = 20.0
 """Times the picture's longer side: a larger box shows nothing of the picture."""
+
+SETTLED: Final = 0.9
+"""IoU of a crop with that around the joints seen in it, above which there is no other look."""
+
+
+class _View(NamedTuple):
+    """What the network saw in one crop."""
+
+    answer: Answer
+    image_from_crop: Floats
+    square: Floats
+    """(4,) x1, y1, x2, y2 px."""
+
+    @property
+    def joints_2d(self) -> Floats:
+        """(42, 2) px of the picture."""
+        return geometry.apply_affine(self.image_from_crop, self.answer.pose_2p5d[0, :, :2])
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """(2,) which hands count."""
+        return present_hands(self.answer.presence[0])
 
 
 class Predictor:
@@ -94,12 +116,11 @@ class Predictor:
         camera = _camera(image, focal, princpt)
         others = None
         if box is not None:
-            square = geometry.square_box(check_box(box, image))
+            view = self._look(image, geometry.square_box(check_box(box, image)))
         else:
             first, others = self.search(image)
-            square = self._refined(image, first)
-        answer, image_from_crop = self._answer(image, square)
-        return replace(self._lift(answer, image_from_crop, square, camera, image), other_regions=others)
+            view = self._look_closer(image, first)
+        return replace(self._lift(view, camera, image), other_regions=others)
 
     def stream(
         self,
@@ -176,14 +197,26 @@ class Predictor:
             camera=replace(pose.camera, princpt=(last - cx, cy)),
         )  # fmt: skip
 
-    def _refined(self, image: ByteArray, square: Floats) -> Floats:
-        """Return the crop around the joints that a first crop gave; that one itself where they make no sense."""
-        answer, image_from_crop = self._answer(image, square)
-        joints = geometry.apply_affine(image_from_crop, answer.pose_2p5d[0, :, :2])
-        box = box_around(joints, present_hands(answer.presence[0]), image)
-        return square if box is None else geometry.square_box(box)
+    def _look_closer(self, image: ByteArray, square: Floats) -> _View:
+        """Look where the hands were found, then around the joints seen there, and once more where that crop was off.
 
-    def _answer(self, image: ByteArray, square: Floats) -> tuple[Answer, Floats]:
+        The last look counts unless it loses a hand.
+        """
+        view = self._look(image, square)
+        for is_last in (False, True):
+            box = box_around(view.joints_2d, view.present, image)
+            if box is None:
+                return view
+            square = geometry.square_box(box)
+            if is_last and geometry.box_iou(square, view.square) > SETTLED:
+                return view
+            closer = self._look(image, square)
+            if is_last and closer.present.sum() < view.present.sum():
+                return view
+            view = closer
+        return view
+
+    def _look(self, image: ByteArray, square: Floats) -> _View:
         size = self.network.image_size
         crop = crop_image(image, square, size)
         if self.flip_test:
@@ -195,23 +228,21 @@ class Predictor:
         numbers = (answer.pose_2p5d, answer.presence, *optional)
         if not all(np.isfinite(values).all() for values in numbers):
             raise UnclaspError(f"the answer of {self.network.name} is not finite; are its weights damaged?")
-        return answer, crop.image_from_crop
+        return _View(answer, crop.image_from_crop, square)
 
-    def _lift(
-        self, answer: Answer, image_from_crop: Floats, square: Floats, camera: Camera, image: ByteArray
-    ) -> HandPose:
-        pose, presence = answer.pose_2p5d[0], answer.presence[0]
+    def _lift(self, view: _View, camera: Camera, image: ByteArray) -> HandPose:
+        answer, joints_2d = view.answer, view.joints_2d
+        depth = answer.pose_2p5d[0, :, 2]
         focal, princpt = np.array(camera.focal), np.array(camera.princpt)
-        joints_2d = geometry.apply_affine(image_from_crop, pose[:, :2])
         depths = wrist_depths(
-            (joints_2d - princpt) / focal, pose[:, 2], present_hands(presence),
+            (joints_2d - princpt) / focal, depth, view.present,
             left_minus_right=None if answer.root_depth is None else float(answer.root_depth[0]),
         )  # fmt: skip
-        joints_cam = geometry.unproject(joints_2d, pose[:, 2] + np.repeat(depths, NUM_JOINTS // 2), focal, princpt)
+        joints_cam = geometry.unproject(joints_2d, depth + np.repeat(depths, NUM_JOINTS // 2), focal, princpt)
         return HandPose(
             joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
-            presence=presence, confidence=None if answer.confidence is None else answer.confidence[0],
-            box=square, camera=camera, image=image,
+            presence=answer.presence[0], confidence=None if answer.confidence is None else answer.confidence[0],
+            box=view.square, camera=camera, image=image,
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip

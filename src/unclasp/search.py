@@ -22,7 +22,7 @@ CERTAIN: Final = 0.4
 """Where the finder is less certain than this of all that it found, the pose network's own search decides."""
 
 ROOM: Final = 1.2
-"""The first crop is this much larger than that of what the finder found; the final one goes around the joints in it."""
+"""The first crop is this much larger than that of what the finder found; the next ones go around the joints in it."""
 
 
 class Where(NamedTuple):

@@ -4,7 +4,7 @@ import pytest
 from unclasp.hands import HAND_PARENTS
 from unclasp.synth.contact import pose_spheres, rest_spheres, self_collides
 from unclasp.synth.hand import HandModel, vertex_normals
-from unclasp.synth.pose import ANGLES, TEMPLATES, WRIST_LIMIT, draw_pose, jitter, pose_bones, skin
+from unclasp.synth.pose import ANGLES, TEMPLATES, WRIST_LIMIT, choose_templates, draw_pose, jitter, pose_bones, skin
 
 TIPS, WRIST = [0, 4, 8, 12, 16], 20
 
@@ -50,6 +50,10 @@ def test_length_is_that_along_the_middle_finger(model):
         assert np.linalg.norm(np.diff(chain, axis=0), axis=1).sum() == pytest.approx(length)
 
 
+def some_pose(rng):
+    return draw_pose(rng, choose_templates(rng))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_bones_keep_their_lengths_whatever_the_pose(model, seed):
     rest, rng = shaped(model, seed), np.random.default_rng(seed)
@@ -57,7 +61,7 @@ def test_bones_keep_their_lengths_whatever_the_pose(model, seed):
     # Those from the wrist change a little where the palm arches.
     fixed = [i for i in range(20) if i % 4 != 3]
     for _ in range(20):
-        lengths = bone_lengths(pose_bones(rest, draw_pose(rng))[1])
+        lengths = bone_lengths(pose_bones(rest, some_pose(rng))[1])
         np.testing.assert_allclose(lengths[fixed], reference[fixed], atol=1e-9)
         np.testing.assert_allclose(lengths, reference, rtol=0.03)
 
@@ -90,7 +94,7 @@ def test_spreading_moves_the_fingers_apart(rest):
 @pytest.mark.parametrize("seed", range(3))
 def test_finger_tips_lie_on_the_skin(model, seed):
     rest = shaped(model, seed)
-    transforms, joints = pose_bones(rest, draw_pose(np.random.default_rng(seed)))
+    transforms, joints = pose_bones(rest, some_pose(np.random.default_rng(seed)))
     vertices = skin(model, rest, transforms)
     for tip in TIPS:
         assert np.linalg.norm(vertices - joints[tip], axis=1).min() < 5.0
@@ -102,7 +106,7 @@ def test_skinning_without_motion_is_the_rest_shape(model, rest):
 
 
 def test_drawn_poses_keep_to_the_ranges_and_differ():
-    poses = np.rad2deg([draw_pose(np.random.default_rng(seed)) for seed in range(500)])
+    poses = np.rad2deg([some_pose(np.random.default_rng(seed)) for seed in range(500)])
     base, middle, last = poses[:, 6:21:4], poses[:, 7:21:4], poses[:, 8:21:4]
     assert base.min() >= -20 and base.max() <= 90
     assert middle.min() >= 0 and middle.max() <= 110
@@ -112,7 +116,7 @@ def test_drawn_poses_keep_to_the_ranges_and_differ():
 
 
 def test_jitter_moves_fingers_and_leaves_the_wrist():
-    pose = draw_pose(np.random.default_rng(0))
+    pose = some_pose(np.random.default_rng(0))
     other = jitter(np.random.default_rng(1), pose, 4.0)
     assert 1 < np.rad2deg(np.abs(other - pose)[:21]).mean() < 8
     np.testing.assert_array_equal(other[21:], pose[21:])
@@ -123,14 +127,14 @@ def test_every_template_can_be_held_without_running_into_oneself(rest):
     for name in TEMPLATES:
         rng = np.random.default_rng(0)
         free = [
-            not self_collides(pose_spheres(spheres, pose_bones(rest, draw_pose(rng, names=(name,), noise=0.3))[0]))
+            not self_collides(pose_spheres(spheres, pose_bones(rest, draw_pose(rng, (name, name), noise=0.3))[0]))
             for _ in range(20)
         ]
         assert np.mean(free) > 0.3, name
 
 
 def test_a_hand_folded_through_itself_is_refused(rest):
-    pose = draw_pose(np.random.default_rng(0), names=("flat",), noise=0.0)
+    pose = draw_pose(np.random.default_rng(0), ("flat", "flat"), noise=0.0)
     pose[[5, 9]] = np.deg2rad([-15, 15])  # the index and the middle finger pass through each other
     assert self_collides(pose_spheres(rest_spheres(rest), pose_bones(rest, pose)[0]))
 

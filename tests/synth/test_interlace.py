@@ -66,7 +66,7 @@ def test_two_fingers_of_each_hand_at_least_are_interlaced(body):
 
 def test_a_hand_closes_around_a_bar_and_stops_at_it(body):
     rest, spheres = body.rest[0], rest_spheres(body.rest[0])
-    pose = draw_pose(np.random.default_rng(0), names=("flat",), noise=0.0)
+    pose = draw_pose(np.random.default_rng(0), ("flat", "flat"), noise=0.0)
     bones, joints = pose_bones(rest, pose)
     bar = np.linspace(-60, 60, 25)[:, None] * [1.0, 0, 0] + joints[[7, 11, 15, 19]].mean(axis=0) + [0, 12, 32]
     others = Spheres(bar, np.full(25, 13.0))

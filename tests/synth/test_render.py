@@ -81,13 +81,15 @@ def test_visible_joints_lie_on_adjacent_parts(samples: list[Generated]) -> None:
     assert counts[1] / counts[0] >= 0.97
 
 
-def test_the_outline_is_smooth_and_the_inside_opaque() -> None:
+@pytest.mark.parametrize("seed", [5, 7, 9])
+def test_the_outline_is_smooth_and_the_inside_opaque(seed: int) -> None:
     """Supersampling leaves no seam: a picture with four samples per pixel side differs little from one with two."""
-    scene, _ = scene_of(7)
+    scene, _ = scene_of(seed)
     coarse, fine = (
         render(scene, np.random.default_rng(0), supersample=samples).image.astype(float) for samples in (2, 4)
     )
-    assert np.abs(coarse - fine).mean() < 4
+    exposure = fine.mean() / coarse.mean()  # follows the brightest samples
+    assert np.abs(coarse * exposure - fine).mean() < 2.5
 
 
 def test_pictures_are_neither_black_nor_burnt(samples: list[Generated]) -> None:

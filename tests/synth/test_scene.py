@@ -8,7 +8,7 @@ from exact import penetration_and_gap
 
 from unclasp.synth.contact import Surface, settle
 from unclasp.synth.hand import HandModel
-from unclasp.synth.placement import MIRRORS, TOUCHES
+from unclasp.synth.placement import MIRRORS, TOUCHES, draw_hand
 from unclasp.synth.scene import SceneMix, draw_body, sample_scene
 
 ALL_VIEWS = ("frontal", "lowered", "selfie", "egocentric", "above", "any")
@@ -34,6 +34,14 @@ def digest(item):
 
 def pixels(item, hand):
     return hand.joints[:, :2] / hand.joints[:, 2:] * item.focal + item.princpt
+
+
+def test_fists_are_as_frequent_as_asked_though_many_run_into_themselves():
+    rng = np.random.default_rng(0)
+    bodies = [draw_body(rng) for _ in range(4)]
+    hands = [draw_hand(rng, bodies[i % 4], left=False, names=("fist", "flat")) for i in range(400)]
+    middles = np.rad2deg([hand.pose[[7, 11, 15, 19]].mean() for hand in hands if hand is not None])
+    assert (middles > 50).mean() == pytest.approx(0.5, abs=0.08)
 
 
 def faces_of(hand):

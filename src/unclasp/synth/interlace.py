@@ -13,7 +13,7 @@ from numba import njit
 
 from unclasp.synth.contact import Spheres
 from unclasp.synth.hand import Floats, RestHand
-from unclasp.synth.pose import draw_pose, jitter, pose_bones, product, rotation_matrix
+from unclasp.synth.pose import choose_templates, draw_pose, jitter, pose_bones, product, rotation_matrix
 from unclasp.synth.rig import Rig, place, rig_of
 
 _STRAIGHT: Final = ("flat", "relaxed", "flat_thumb_out")
@@ -65,7 +65,7 @@ def weave(rng: np.random.Generator, rest: RestHand, spheres: Spheres) -> Woven |
 
 def _crossing_poses(rng: np.random.Generator, opening: float) -> Floats:
     """Return the poses (2, 26): flexed at the base so that the fingers cross, and around the other hand beyond."""
-    pose = draw_pose(rng, names=_STRAIGHT, spread=rng.uniform(11, 17), noise=0.25)
+    pose = draw_pose(rng, choose_templates(rng, _STRAIGHT), spread=rng.uniform(11, 17), noise=0.25)
     crossing = rng.uniform(65, 135)
     base = np.clip((crossing - opening) / 2, 0, 62)
     curl = rng.choice([rng.uniform(5, 25), rng.uniform(30, 85)], p=[0.35, 0.65])

@@ -26,7 +26,7 @@ from unclasp.synth.contact import (
 from unclasp.synth.grasp import close_fingers
 from unclasp.synth.hand import Floats, HandModel, RestHand
 from unclasp.synth.interlace import fingers_between, weave
-from unclasp.synth.pose import draw_pose, jitter, pose_bones, skin
+from unclasp.synth.pose import TEMPLATES, choose_templates, draw_pose, jitter, pose_bones, skin
 from unclasp.synth.recipes import MIRRORS, TOUCHES
 
 MIRROR: Final = np.array([-1.0, 1.0, 1.0])
@@ -80,10 +80,14 @@ def pose_hand(body: Body, pose: Floats, *, left: bool) -> Posed | None:
     return Posed(body, left, pose, vertices, joints, spheres, outer, normals)
 
 
-def draw_hand(rng: np.random.Generator, body: Body, *, left: bool, **options: object) -> Posed | None:
-    """Draw poses until one does not run into itself, or return None; `options` are those of `draw_pose`."""
+def draw_hand(
+    rng: np.random.Generator, body: Body, *, left: bool, names: tuple[str, ...] = tuple(TEMPLATES), noise: float = 1.0
+) -> Posed | None:
+    """Draw poses until one does not run into itself, or return None; `names` and `noise` as in `pose`."""
+    # Chosen once: every other fist runs into itself, and hands that close would come up half as often.
+    templates = choose_templates(rng, names)
     for _ in range(_TRIES):
-        hand = pose_hand(body, draw_pose(rng, **options), left=left)  # type: ignore[arg-type]
+        hand = pose_hand(body, draw_pose(rng, templates, noise=noise), left=left)
         if hand is not None:
             return hand
     return None
@@ -217,7 +221,7 @@ def _until_free(pair: Pair) -> Pair | None:
 def _twins(
     rng: np.random.Generator, body: Body, names: tuple[str, ...], *, spread: float, noise: float, differ: float
 ) -> tuple[Posed, Posed] | None:
-    pose = draw_pose(rng, names=names, spread=spread, noise=noise)
+    pose = draw_pose(rng, choose_templates(rng, names), spread=spread, noise=noise)
     right, left = pose_hand(body, pose, left=False), pose_hand(body, jitter(rng, pose, differ), left=True)
     return None if right is None or left is None else (right, left)
 

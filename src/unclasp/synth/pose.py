@@ -64,6 +64,8 @@ TEMPLATES: Final[dict[str, Fingers]] = {
 
 _COMMON: Final = {"flat", "flat_thumb_out", "relaxed", "half_closed", "fist", "point", "thumb_up", "two"}
 """Poses that people's hands are in more often: drawn two and a half times as often as the others."""
+_PURE: Final = 0.3
+"""How often a pose is one template alone instead of a blend of two."""
 
 _THUMB_LOW, _THUMB_HIGH = np.array([-20.0, -38, -15, -10, -15]), np.array([52.0, 22, 40, 60, 80])
 _ABDUCTION_GAIN, _ABDUCTION_LIMIT = np.array([1.0, 0.1, 0.7, 1.4]), np.array([20.0, 6, 14, 25])
@@ -71,19 +73,25 @@ WRIST_LIMIT: Final = 45.0
 """Degrees of wrist flexion at most."""
 
 
+def choose_templates(rng: np.random.Generator, names: tuple[str, ...] = tuple(TEMPLATES)) -> tuple[str, str]:
+    """Draw the two templates that a pose blends: now and then one alone, common ones more often."""
+    weights = np.array([2.5 if name in _COMMON else 1.0 for name in names])
+    first, second = (names[i] for i in rng.choice(len(names), size=2, p=weights / weights.sum()))
+    return first, first if rng.random() < _PURE else second
+
+
 def draw_pose(
-    rng: np.random.Generator, *, names: tuple[str, ...] = tuple(TEMPLATES), spread: float = 4.0, noise: float = 1.0
+    rng: np.random.Generator, templates: tuple[str, str], *, spread: float = 4.0, noise: float = 1.0
 ) -> Floats:
     """Draw a pose: a blend of two templates plus noise, within the ranges of the joints.
 
     Args:
         rng: Source of randomness.
-        names: Which templates may be blended.
+        templates: Names of what is blended, see `choose_templates`.
         spread: Mean abduction in degrees.
         noise: Factor on the noise; below 0.5 fingers are not moved one by one.
     """
-    weights = np.array([2.5 if name in _COMMON else 1.0 for name in names])
-    first, second = (TEMPLATES[names[i]] for i in rng.choice(len(names), size=2, p=weights / weights.sum()))
+    first, second = (TEMPLATES[name] for name in templates)
     weight = rng.beta(0.35, 0.35)
     thumb = np.array(first[0]) * (1 - weight) + np.array(second[0]) * weight
     fingers = np.array(first[1:]) * (1 - weight) + np.array(second[1:]) * weight
