@@ -40,6 +40,18 @@ def test_folders_are_searched_by_suffix_in_order(save: Callable[..., Path], tmp_
     assert {(s.error, s.given) for s in found} == {(None, str(tmp_path))}
 
 
+def test_a_long_search_says_so(
+    save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(b"x", "a/1.png")
+    assert len(find_sources(tmp_path)) == 1
+    assert not caplog.records
+    monkeypatch.setattr("unclasp.sources.PATIENCE", 0.0)
+    assert len(find_sources(tmp_path)) == 1
+    assert "still searching" in caplog.text
+    assert str(tmp_path / "a") in caplog.text
+
+
 def test_globs(save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b.jpg", "a.jpg", "c.png", "sub/d.jpg", ".e.jpg", "notes.txt"):
         save(b"x", name)

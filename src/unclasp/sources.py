@@ -3,15 +3,22 @@
 The content of a file is not looked at here; `picture` and `video` read it.
 """
 
+import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 _EXPECTED = "a picture, video, folder or pattern"
+PATIENCE: Final = 5.0
+"""Seconds after which a search through a folder says that it goes on."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +141,14 @@ def _expand(given: str) -> Iterator[Source]:
 def _search_folder(folder: Path, given: str) -> Iterator[Source]:
     """Yield the pictures under a folder, then its unreadable folders, or an error if there is neither."""
     problems: list[OSError] = []
-    found = []
+    found: list[Path] = []
+    told = time.monotonic()
     for root, folders, files in os.walk(folder, onerror=problems.append):
+        if time.monotonic() - told >= PATIENCE:
+            told = time.monotonic()
+            _logger.warning(
+                "%s: still searching, now in %s; %d pictures so far (Ctrl-C ends it)", given, root, len(found)
+            )
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
     yield from (Source(path, None, given) for path in sorted(found))
