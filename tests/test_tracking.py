@@ -110,6 +110,23 @@ def test_with_one_hand_the_other_is_searched_now_and_then(ghost: float) -> None:
     assert searched == [0, SEARCH_EVERY, 2 * SEARCH_EVERY]
 
 
+@pytest.mark.parametrize(
+    ("confidence", "elsewhere", "counts"), [(0.05, 0.6, True), (0.05, 0.01, False), (0.2, 0.6, None)]
+)
+def test_a_doubtful_hand_is_searched_now_and_then_and_the_surer_answer_counts(
+    confidence: float, elsewhere: float, counts: bool | None
+) -> None:
+    motion = moving_hands(SEARCH_EVERY + 2)
+    sure = np.full(42, 0.7)
+    doubtful, other = (np.where(np.arange(42) < 21, value, sure) for value in (confidence, elsewhere))
+    script = Script(poses_of(motion, confidence=doubtful), searched=poses_of(motion, confidence=other))
+    given = script.run()
+    searched = [number for number, asked in enumerate(script.asked) if any(box is None for box in asked)]
+    assert searched == ([0] if counts is None else [0, SEARCH_EVERY])
+    expected = other if counts else doubtful
+    np.testing.assert_allclose(given[SEARCH_EVERY].confidence, expected)
+
+
 def test_hands_outside_of_the_crop_are_not_believed() -> None:
     searched = poses_of(moving_hands(2), presence=np.array([0.9, 0.9]))
     poses = [replace(pose, presence=np.array([0.99, 0.99])) for pose in searched]

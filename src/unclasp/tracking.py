@@ -22,7 +22,9 @@ RELEASED: Final = 0.25
 MEMORY: Final = 0.5
 """Share of the last frames' average in the average of probabilities."""
 SEARCH_EVERY: Final = 15
-"""Frames after which the whole picture is searched again where fewer than two hands are known."""
+"""Frames after which the whole picture is searched again where fewer than two hands are known, or one is doubtful."""
+DOUBTFUL: Final = 0.1
+"""Mean confidence of a hand's joints below which the crop may be off."""
 PATIENCE: Final = 120
 """Frames for which the network has to insist before hands change sides."""
 _NEWCOMER: Final = 1.5
@@ -34,8 +36,9 @@ class Tracker:
     """Poses of successive frames as those of the same hands.
 
     The crop of a frame is around the joints of the last one. The whole picture is searched at first, when all hands are
-    lost or one of two is, and every `SEARCH_EVERY` frames while there is only one. A hand keeps its slot: what is where
-    the right hand was is the right hand, until the network says otherwise for `PATIENCE` frames.
+    lost or one of two is, and every `SEARCH_EVERY` frames while there is only one or one is doubtful: joints that are
+    off lead the next crop astray. A hand keeps its slot: what is where the right hand was is the right hand, until the
+    network says otherwise for `PATIENCE` frames.
 
     Args:
         predict: Picture and box to pose.
@@ -71,7 +74,7 @@ class Tracker:
         if _left(pose):
             return self._search(image)
         lost = int((pose.presence >= RELEASED).sum()) < expected
-        if lost or (expected < 2 and self._unsearched >= SEARCH_EVERY):
+        if lost or ((expected < 2 or _confidence(pose) < DOUBTFUL) and self._unsearched >= SEARCH_EVERY):
             return max(pose, self._search(image), key=_hands)
         return pose
 
@@ -134,8 +137,15 @@ def _left(pose: HandPose) -> bool:
     return bool(((middles < pose.box[:2]) | (middles > pose.box[2:])).any())
 
 
-def _hands(pose: HandPose) -> tuple[int, float]:
-    return int(pose.present.sum()), float(pose.presence.sum())
+def _hands(pose: HandPose) -> tuple[int, float, float]:
+    return int(pose.present.sum()), _confidence(pose), float(pose.presence.sum())
+
+
+def _confidence(pose: HandPose) -> float:
+    """Return the mean confidence of the less certain hand's joints; 1 where the network tells none."""
+    if pose.confidence is None or not pose.present.any():
+        return 1.0
+    return float(pose.confidence.reshape(2, -1).mean(axis=1)[pose.present].min())
 
 
 def _seconds_between(last: HandPose | None, pose: HandPose) -> float:
