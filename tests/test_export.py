@@ -82,10 +82,9 @@ def test_the_shipped_model_on_fifty_unseen_pictures(tmp_path: Path) -> None:
         answers = [exported(unseen[start : start + size]) for start in range(0, 50, size)]
         for name in ("pose_2p5d", "root_depth"):
             got = np.concatenate([getattr(each, name) for each in answers])
-            atol = max(1e-3, 2 * parity.rounding)
-            np.testing.assert_allclose(
-                got, getattr(expected, name).numpy(), rtol=0, atol=atol, err_msg=f"{name} {size}"
-            )
+            far = np.abs(got - getattr(expected, name).numpy()).reshape(50, -1).max(axis=1)
+            assert (far <= 1e-3).sum() >= 49, f"{name} {size}"
+            assert far.max() <= max(1e-3, 2 * parity.rounding), f"{name} {size}"
 
 
 def test_the_folded_convolution_is_exported_too(tmp_path: Path) -> None:
