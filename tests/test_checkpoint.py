@@ -19,6 +19,7 @@ from unclasp.checkpoint import (
     save_state,
     save_weights,
     shipped_weights,
+    weights_file,
 )
 from unclasp.cli import main
 from unclasp.config import tiny, to_dict, with_model
@@ -141,7 +142,7 @@ def foreign(kind: str, path: Path, good: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("missing", "there is no weights file"),
+        ("missing", "there is no weights file .*; the shipped models are called small, small128"),
         ("empty", "not a whole safetensors file"),
         ("text", "not a whole safetensors file"),
         ("cut", "not a whole safetensors file"),
@@ -167,6 +168,34 @@ def test_files_that_are_not_ours_are_refused_in_one_line(weights: Path, tmp_path
 def test_a_missing_shipped_model_is_named() -> None:
     with pytest.raises(CheckpointError, match="no shipped weights are called 'huge'"):
         shipped_weights("huge")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (None, "small.safetensors"),
+        ("small128", "small128.safetensors"),
+        (Path("small"), "small.safetensors"),
+        ("mine/small128", None),
+        ("small128.safetensors", None),
+        ("mine", None),
+    ],
+)
+def test_a_shipped_model_is_meant_by_its_bare_name(given: Path | str | None, meant: str | None) -> None:
+    assert weights_file(given) == (Path(str(given)) if meant is None else shipped_weights("small").with_name(meant))
+
+
+def test_a_file_of_a_shipped_model_s_name_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small128").touch()
+    monkeypatch.chdir(tmp_path)
+    assert weights_file("small128") == Path("small128")
+
+
+@pytest.mark.parametrize(("name", "size"), [("small", 192), ("small128", 128)])
+def test_both_shipped_models_load_by_name(name: str, size: int) -> None:
+    model, config = load_model(name)
+    assert model.normalise.image_size == config.model.image_size == size
+    assert config.model.confidence_head
 
 
 # ---- training state
@@ -278,3 +307,15 @@ def test_only_stages_of_one_model_are_averaged(tmp_path: Path, weights: Path) ->
     with pytest.raises(CheckpointError, match=r"other\.safetensors is of another model"):
         average_weights([weights, tmp_path / "other.safetensors"], tmp_path / "mean.safetensors")
     assert not (tmp_path / "mean.safetensors").exists()
+
+
+def test_the_mean_of_models_for_crops_of_two_sizes_is_for_those_of_the_last(weights: Path, tmp_path: Path) -> None:
+    model, config = load_model(weights)
+    larger = with_model(config, image_size=2 * config.model.image_size)
+    save_weights(tmp_path / "larger.safetensors", model.state_dict(), larger)
+    average_weights([weights, tmp_path / "larger.safetensors"], tmp_path / "mean.safetensors")
+    mean, of_mean = load_model(tmp_path / "mean.safetensors")
+    assert of_mean.model.image_size == larger.model.image_size
+    for key, value in model.state_dict().items():
+        if not key.startswith("confidence."):
+            assert torch.equal(mean.state_dict()[key], value), key

@@ -46,16 +46,20 @@ class Fixed(Finder):
 
 
 class Shrinking(Still):
-    """A network whose joints fill the middle of any crop; `hands` tells how many hands it sees at each look."""
+    """A network whose joints fill the middle of any crop; `hands` tells how many hands it sees at each look.
 
-    def __init__(self, *hands: int, share: float = 0.5) -> None:
+    The others have the probability `unseen`: more than denied, less than there.
+    """
+
+    def __init__(self, *hands: int, share: float = 0.5, unseen: float = 0.26) -> None:
         super().__init__()
-        self.hands, self.share = hands, share
+        self.hands, self.share, self.unseen = hands, share, unseen
 
     def __call__(self, crops: np.ndarray, /) -> Answer:
         answer = super().__call__(crops)
         answer.pose_2p5d[:, ::2, :2] -= 32 * self.share
         answer.pose_2p5d[:, 1::2, :2] += 32 * self.share
+        answer.presence[:] = self.unseen
         answer.presence[:, : self.hands[len(self.calls) - 1]] = 1
         return answer
 
@@ -90,6 +94,25 @@ def test_crops_close_in_twice_unless_the_last_look_loses_a_hand(
     closer = 0.5 * geometry.TIGHT_TO_ANNOTATED * 1.25
     assert np.ptp(pose.box[::2]) == pytest.approx(160 * closer**counts)
     assert pose.present.sum() == hands[counts]
+
+
+@pytest.mark.parametrize(("unseen", "present"), [(0.24, 1), (0.26, 2)])
+def test_a_hand_that_the_first_look_denies_is_none(unseen: float, present: int) -> None:
+    network = Shrinking(1, 2, 2, unseen=unseen)
+    pose = Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    assert pose.present.sum() == present
+    np.testing.assert_allclose(pose.presence, [1, 1 if present == 2 else unseen])
+
+
+def test_a_denied_hand_counts_where_no_other_is_left() -> None:
+    class Sides(Shrinking):
+        def __call__(self, crops: np.ndarray, /) -> Answer:
+            answer = super().__call__(crops)
+            return answer if len(self.calls) == 1 else answer._replace(presence=answer.presence[:, ::-1])
+
+    network = Sides(1, 1, 1, unseen=0.0)
+    pose = Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    assert pose.sides == ("left",)
 
 
 @pytest.mark.parametrize(("share", "looks"), [(0.62, 3), (0.65, 2), (0.68, 2), (0.72, 3)])

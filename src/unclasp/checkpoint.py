@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,16 +22,29 @@ from unclasp.model.loading import load_strictly
 
 FORMAT = "1"
 """Version of the weights file: keys of the metadata and names of the tensors."""
+_FOLDER: Final = Path(__file__).parent / "weights"
 
 
 def shipped_weights(name: str = "small") -> Path:
     """Return the path of a model in the package."""
-    path = Path(__file__).parent / "weights" / f"{name}.safetensors"
+    path = _FOLDER / f"{name}.safetensors"
     if not path.exists():
         raise CheckpointError(
             f"no shipped weights are called {name!r}: {path} is missing; give the path of a weights file"
         )
     return path
+
+
+def weights_file(weights: Path | str | None = None) -> Path:
+    """Return the file that is meant by a path, by a shipped model's name such as `small128`, or by nothing: `small`.
+
+    A file of that name goes first. Whether a path leads anywhere is not looked at.
+    """
+    if weights is None:
+        return shipped_weights()
+    path = Path(weights)
+    named = _FOLDER / f"{path.name}.safetensors"
+    return named if path.name == str(path) and named.exists() and not path.exists() else path
 
 
 def save_weights(
@@ -59,12 +72,12 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     """Build the model of a weights file, in evaluation mode and single precision on the CPU.
 
     Args:
-        path: A file of `save_weights`, or None for the shipped small model.
+        path: A file of `save_weights`, a shipped model's name, or None for the shipped small model.
 
     Raises:
         CheckpointError: The file is missing, damaged, not ours or of another model.
     """
-    path = Path(path) if path is not None else shipped_weights()
+    path = weights_file(path)
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise CheckpointError(
@@ -93,6 +106,8 @@ def load_notes(path: Path | str) -> dict[str, Any]:
 def average_weights(paths: Sequence[Path], out: Path) -> None:
     """Write the mean of the weights and running statistics of several files of one model, without a confidence head.
 
+    The models may be for crops of different sizes, on which no weight depends; the mean is for those of the last.
+
     The mean of points along a training lies in a flatter place than its end, which holds better on other pictures than
     those trained on (Wortsman et al., CVPR 2022).
 
@@ -102,7 +117,7 @@ def average_weights(paths: Sequence[Path], out: Path) -> None:
     loaded = [load_model(path) for path in paths]
     configs = [with_model(config, confidence_head=False) for _, config in loaded]
     for path, config in zip(paths, configs, strict=True):
-        if config.model != configs[0].model:
+        if with_model(config, image_size=configs[0].model.image_size).model != configs[0].model:
             raise CheckpointError(f"{path} is of another model than {paths[0]}: only stages of one can be averaged")
     states = [model.state_dict() for model, _ in loaded]
     mean = {
@@ -124,7 +139,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
             return tensors, file.metadata() or {}
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no weights file {path}") from error
+        shipped = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.safetensors")))
+        raise CheckpointError(f"there is no weights file {path}; the shipped models are called {shipped}") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
 

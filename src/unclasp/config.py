@@ -245,7 +245,10 @@ def paper() -> Config:
 
 
 def small() -> Config:
-    """The shipped model: EfficientNet-Lite0 at 128x128 with both optional heads, for CPUs."""
+    """The network of the shipped models: EfficientNet-Lite0 with both optional heads, for CPUs.
+
+    At 128x128, where training starts faster; the shipped `small` went on at 192x192 (docs/model-card.md).
+    """
     return Config(
         model=ModelConfig(
             backbone="efficientnet_lite0", image_size=128, fpn_channels=96, segmentation_channels=96,

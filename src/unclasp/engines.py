@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def open_network(
     weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", threads: int | None = None
 ) -> Network:
-    """Open the shipped small model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
+    """Open a shipped model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
 
     Args:
-        weights: The file; the shipped model if not given.
+        weights: The file, or the shipped model's name (`checkpoint.weights_file`); `small` if not given.
         device: Where torch runs it.
         threads: How many cores one call may use; as many as there are if not given. With torch this holds for all
             that the process does.

@@ -35,6 +35,9 @@ LARGEST_BOX: Final = 20.0
 SETTLED: Final = 0.9
 """IoU of a crop with that around the joints seen in it, above which there is no other look."""
 
+DENIED: Final = 0.25
+"""Probability in the first look, which sees the most around the hands, below which a hand is none of a later look's."""
+
 
 class _View(NamedTuple):
     """What the network saw in one crop."""
@@ -53,6 +56,14 @@ class _View(NamedTuple):
     def present(self) -> npt.NDArray[np.bool_]:
         """(2,) which hands count."""
         return present_hands(self.answer.presence[0])
+
+    def without_denied(self, first: "_View") -> "_View":
+        """Return the view with hands that the first look denied no likelier than there, unless no hand were left."""
+        seen, before = self.answer.presence, first.answer.presence
+        presence = np.where(before < DENIED, np.minimum(before, seen), seen)
+        if not present_hands(presence[0]).any():
+            return self
+        return self._replace(answer=self.answer._replace(presence=presence))
 
 
 class Predictor:
@@ -76,7 +87,10 @@ class Predictor:
         cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False,
         detector: Detector = "finder",
     ) -> Self:  # fmt: skip
-        """Load the shipped small model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
+        """Load a shipped model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
+
+        Shipped are `small`, which is loaded if no weights are given, and `small128`, which takes half the time and is
+        less exact.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
@@ -200,9 +214,9 @@ class Predictor:
     def _look_closer(self, image: ByteArray, square: Floats) -> _View:
         """Look where the hands were found, then around the joints seen there, and once more where that crop was off.
 
-        The last look counts unless it loses a hand.
+        The last look counts unless it loses a hand; what the first denied stays denied.
         """
-        view = self._look(image, square)
+        first = view = self._look(image, square)
         for is_last in (False, True):
             box = box_around(view.joints_2d, view.present, image)
             if box is None:
@@ -210,7 +224,7 @@ class Predictor:
             square = geometry.square_box(box)
             if is_last and geometry.box_iou(square, view.square) > SETTLED:
                 return view
-            closer = self._look(image, square)
+            closer = self._look(image, square).without_denied(first)
             if is_last and closer.present.sum() < view.present.sum():
                 return view
             view = closer

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from unclasp.batch import ByteArray
-from unclasp.checkpoint import load_model, shipped_weights
+from unclasp.checkpoint import load_model, weights_file
 from unclasp.errors import UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.model import DFL
@@ -57,7 +57,7 @@ def load_network(
     check_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    path = Path(weights) if weights is not None else shipped_weights()
+    path = weights_file(weights)
     model, config = load_model(path)
     return TorchNetwork(optimise(model), name=path.stem, image_size=config.model.image_size, device=device)
 

@@ -29,7 +29,7 @@ class EvaluateArguments:
     data: Annotated[str, tyro.conf.Positional]
     """synthetic:test, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT."""
     weights: Path | None = None
-    """A weights file, or an exported .onnx or .xml; the shipped small model if not given."""
+    """A weights file, an exported .onnx or .xml, or a shipped model (small, small128); small if not given."""
     mean_pose: bool = False
     """Score the data set's own mean pose instead of a model: what knowing nothing of the picture gives."""
     predictions: Path | None = None
@@ -124,7 +124,7 @@ def _report(arguments: EvaluateArguments, dataset: "Dataset", progress: "Progres
 def _run_model(
     arguments: EvaluateArguments, dataset: "Dataset", options: dict[str, Any]
 ) -> "tuple[Report | None, str]":
-    from unclasp.checkpoint import load_model, shipped_weights
+    from unclasp.checkpoint import load_model, weights_file
     from unclasp.evaluate import Recorder, mean_pose
     from unclasp.evaluate import evaluate as run
     from unclasp.exported import ExportedScored
@@ -134,7 +134,7 @@ def _run_model(
     from unclasp.torch_network import check_device
 
     scored: Any
-    path = arguments.weights or shipped_weights()
+    path = weights_file(arguments.weights)
     if path.suffix in EXPORTED:
         if arguments.device != "cpu" or arguments.devices > 1 or under_torchrun():
             raise UnclaspError("exported models are scored on the cpu, in one process")

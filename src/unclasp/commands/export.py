@@ -19,7 +19,7 @@ class ExportArguments:
     """Write a model for other engines, and check that it answers as the network does."""
 
     weights: Annotated[Path | None, tyro.conf.Positional] = None
-    """A weights file; the shipped small model if not given."""
+    """A weights file, or a shipped model (small, small128); small if not given."""
     preset: str | None = None
     """Instead of weights: a preset with random ones, to measure speed with."""
     out: Path | None = None
@@ -50,7 +50,7 @@ def export(words: list[str]) -> int:
             raise UnclaspError(f"exporting needs {package}: pip install 'unclasp[export]'")
     import torch
 
-    from unclasp.checkpoint import load_model, shipped_weights
+    from unclasp.checkpoint import load_model, weights_file
     from unclasp.config import preset
     from unclasp.data.crops import synthetic_crops
     from unclasp.export import export_onnx, export_openvino
@@ -61,7 +61,7 @@ def export(words: list[str]) -> int:
         torch.manual_seed(0)
         model = build(config.model).eval()
     else:
-        path = arguments.weights or shipped_weights()
+        path = weights_file(arguments.weights)
         name, (model, config) = path.stem, load_model(path)
     out = out or Path(name + suffix)
     size = config.model.image_size

@@ -18,7 +18,7 @@ class GalleryArguments:
     out: Path = Path("gallery.png")
     """The sheet: .png or .jpg."""
     weights: Path | None = None
-    """A weights file; the shipped small model if not given."""
+    """A weights file, or a shipped model (small, small128); small if not given."""
     count: int = 12
     """How many pictures."""
     seed: int = 0
@@ -34,12 +34,12 @@ def gallery(words: list[str]) -> int:
     need_positive(columns=arguments.columns)
     import cv2
 
-    from unclasp.checkpoint import load_model, shipped_weights
+    from unclasp.checkpoint import load_model, weights_file
     from unclasp.data import open_dataset
     from unclasp.files import write_bytes
     from unclasp.gallery import draw_gallery
 
-    model, config = load_model(arguments.weights or shipped_weights())
+    model, config = load_model(weights_file(arguments.weights))
     sheet = draw_gallery(
         model, open_dataset(arguments.data), image_size=config.model.image_size, count=arguments.count,
         seed=arguments.seed, columns=arguments.columns,

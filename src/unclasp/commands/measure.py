@@ -20,7 +20,7 @@ class MeasureArguments:
     """
 
     weights: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Weights files; the shipped small model if not given."""
+    """Weights files, or shipped models (small, small128); small if not given."""
     rendered: str | None = "synthetic:test"
     """Rendered pictures; None leaves them out."""
     limit: int | None = None
@@ -42,7 +42,7 @@ def measure(words: list[str]) -> int:
     arguments = parse(MeasureArguments, words, "measure")
     if (arguments.photos is None) != (arguments.references is None):
         raise UnclaspError("--photos and --references go together: a folder of pictures and one of their joints")
-    from unclasp.checkpoint import shipped_weights
+    from unclasp.checkpoint import weights_file
     from unclasp.data import open_dataset
     from unclasp.measure import as_markdown, read_photos
     from unclasp.measure import measure as run
@@ -53,7 +53,7 @@ def measure(words: list[str]) -> int:
     rendered, frames = (None if name is None else open_dataset(name) for name in (arguments.rendered, arguments.frames))
     measured = []
     with Console(stderr=True).status("measure") as status:
-        for path in arguments.weights or (shipped_weights(),):
+        for path in map(weights_file, arguments.weights or (None,)):
             status.update(f"measure {path}")
             figures = run(
                 path, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,

@@ -44,7 +44,8 @@ class PredictArguments:
     out: Path = Path("unclasp-out")
     """Folder for the results."""
     weights: Path | None = None
-    """A weights file, or an .onnx or .xml of `unclasp export`; the shipped small model if not given."""
+    """A weights file, an .onnx or .xml of `unclasp export`, or a shipped model: small (if not given), or
+    small128, which takes half the time and is less exact."""
     box: tuple[float, float, float, float] | None = None
     """x1 y1 x2 y2 px around the hands, for every picture; looked for if not given."""
     detector: Literal["finder", "network", "none"] = "finder"
