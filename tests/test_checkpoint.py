@@ -195,7 +195,7 @@ def test_a_file_of_a_shipped_model_s_name_goes_first(tmp_path: Path, monkeypatch
 def test_both_shipped_models_load_by_name(name: str, size: int) -> None:
     model, config = load_model(name)
     assert model.normalise.image_size == config.model.image_size == size
-    assert config.model.confidence_head
+    assert config.model.confidence_head and load_notes(name)["calibrated_on"] == "synthetic:val"
 
 
 # ---- training state

@@ -94,12 +94,12 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
 
 
 def load_notes(path: Path | str) -> dict[str, Any]:
-    """Return the notes of a weights file.
+    """Return the notes of a weights file, or of a shipped model by its name.
 
     Raises:
         CheckpointError: The file is missing or damaged.
     """
-    notes: dict[str, Any] = json.loads(read_tensors(Path(path))[1].get("notes", "{}"))
+    notes: dict[str, Any] = json.loads(read_tensors(weights_file(path))[1].get("notes", "{}"))
     return notes
 
 

@@ -34,12 +34,12 @@ def gallery(words: list[str]) -> int:
     need_positive(columns=arguments.columns)
     import cv2
 
-    from unclasp.checkpoint import load_model, weights_file
+    from unclasp.checkpoint import load_model
     from unclasp.data import open_dataset
     from unclasp.files import write_bytes
     from unclasp.gallery import draw_gallery
 
-    model, config = load_model(weights_file(arguments.weights))
+    model, config = load_model(arguments.weights)
     sheet = draw_gallery(
         model, open_dataset(arguments.data), image_size=config.model.image_size, count=arguments.count,
         seed=arguments.seed, columns=arguments.columns,
