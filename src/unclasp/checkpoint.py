@@ -78,6 +78,9 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
         CheckpointError: The file is missing, damaged, not ours or of another model.
     """
     path = weights_file(path)
+    if not path.exists():
+        shipped = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.safetensors")))
+        raise CheckpointError(f"there is no weights file {path}; the shipped models are called {shipped}")
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise CheckpointError(
@@ -139,8 +142,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
             return tensors, file.metadata() or {}
     except FileNotFoundError as error:
-        shipped = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.safetensors")))
-        raise CheckpointError(f"there is no weights file {path}; the shipped models are called {shipped}") from error
+        raise CheckpointError(f"there is no weights file {path}") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
 

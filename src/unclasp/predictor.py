@@ -89,8 +89,8 @@ class Predictor:
     ) -> Self:  # fmt: skip
         """Load a shipped model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
 
-        Shipped are `small`, which is loaded if no weights are given, and `small128`, which takes half the time and is
-        less exact.
+        Shipped are `small`, which is loaded if no weights are given, and `small128`, which takes 0.6 of the time and
+        is less exact.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
