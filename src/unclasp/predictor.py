@@ -9,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.apart import slots_of_two, squares_of_two
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines import open_network
 from unclasp.errors import BoxError, UnclaspError
-from unclasp.hands import NUM_JOINTS
+from unclasp.hands import HAND_SLICES, NUM_JOINTS
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
 from unclasp.network import Answer, Network, average_of_mirrored
 from unclasp.picture import check_image
-from unclasp.pose import Camera, HandPose, present_hands
+from unclasp.pose import PRESENT, Camera, HandPose, present_hands
 from unclasp.regions import box_around, meets
 from unclasp.search import Detector, Search, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
@@ -64,6 +65,19 @@ class _View(NamedTuple):
         if not present_hands(presence[0]).any():
             return self
         return self._replace(answer=self.answer._replace(presence=presence))
+
+    def with_hands(self, looks: dict[int, "_View"]) -> "_View":
+        """Return the view with the joints of a hand, 0 right and 1 left, as another look has them."""
+        pose, confidence = self.answer.pose_2p5d.copy(), self.answer.confidence
+        confidence = None if confidence is None else confidence.copy()
+        crop_from_image = np.linalg.inv(self.image_from_crop)
+        for slot, look in looks.items():
+            joints = HAND_SLICES[slot]
+            pose[0, joints, :2] = geometry.apply_affine(crop_from_image, look.joints_2d[joints])
+            pose[0, joints, 2] = look.answer.pose_2p5d[0, joints, 2]
+            if confidence is not None and look.answer.confidence is not None:
+                confidence[0, joints] = look.answer.confidence[0, joints]
+        return self._replace(answer=self.answer._replace(pose_2p5d=pose, confidence=confidence))
 
 
 class Predictor:
@@ -134,6 +148,7 @@ class Predictor:
         else:
             first, others = self.search(image)
             view = self._look_closer(image, first)
+        view = self._look_at_each(image, view)
         return replace(self._lift(view, camera, image), other_regions=others)
 
     def stream(
@@ -229,6 +244,22 @@ class Predictor:
                 return view
             view = closer
         return view
+
+    def _look_at_each(self, image: ByteArray, view: _View) -> _View:
+        """Look at each of two hands that are apart by itself: in a crop around both, each is small.
+
+        Nothing changes where one of these looks does not see its hand.
+        """
+        squares = squares_of_two(view.answer.hand_probability[0], self.network.image_size)
+        if squares is None or not view.present.all():
+            return view
+        corners = geometry.apply_affine(view.image_from_crop, squares.reshape(2, 2, 2))
+        looks = [self._look(image, square) for square in corners.reshape(2, 4)]
+        presence = np.stack([look.answer.presence[0] for look in looks])
+        slots = slots_of_two(presence, corners.mean(axis=1), view.joints_2d)
+        if min(presence[[0, 1], slots]) < PRESENT:
+            return view
+        return view.with_hands(dict(zip(slots, looks, strict=True)))
 
     def _look(self, image: ByteArray, square: Floats) -> _View:
         size = self.network.image_size

@@ -1,0 +1,162 @@
+"""Two hands that are apart: regions of a crop, whose they are, and the closer look at each."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from unclasp.apart import ROOM, slots_of_two, squares_of_two
+from unclasp.hands import FLIPPED_JOINTS, Side
+from unclasp.network import Answer
+from unclasp.predictor import Predictor
+
+Floats = npt.NDArray[np.floating]
+
+
+def probability(*regions: tuple[int, int, int, int]) -> Floats:
+    """Return a map of 48x48 cells with regions of column, row, width and height."""
+    cells = np.zeros((48, 48))
+    for column, row, width, height in regions:
+        cells[row : row + height, column : column + width] = 0.9
+    return cells
+
+
+def test_squares_are_around_what_is_seen_of_each_hand_the_larger_first() -> None:
+    squares = squares_of_two(probability((4, 10, 6, 4), (30, 20, 10, 12)), 192)
+    assert squares is not None
+    np.testing.assert_allclose((squares[:, :2] + squares[:, 2:]) / 2, [[139.5, 103.5], [27.5, 47.5]])
+    np.testing.assert_allclose(np.ptp(squares.reshape(2, 2, 2), axis=1), ROOM * np.array([[48, 48], [24, 24]]))
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        [],
+        [(4, 10, 6, 4)],
+        [(4, 10, 6, 4), (10, 10, 6, 4)],
+        [(4, 10, 6, 4), (10, 14, 6, 4)],
+        [(4, 10, 10, 10), (30, 20, 2, 7)],
+        [(4, 10, 10, 10), (30, 20, 8, 8), (20, 40, 8, 6)],
+        [(4, 2, 40, 6), (20, 20, 10, 10)],
+    ],
+    ids=["none", "one", "touching", "at a corner", "a speck", "a third", "no closer"],
+)
+def test_without_two_clear_regions_there_is_none(regions: list[tuple[int, int, int, int]]) -> None:
+    assert squares_of_two(probability(*regions), 192) is None
+
+
+def test_specks_beside_two_hands_do_not_count() -> None:
+    hands = (4, 10, 10, 10), (30, 20, 8, 8)
+    expected = squares_of_two(probability(*hands), 192)
+    assert expected is not None
+    np.testing.assert_array_equal(squares_of_two(probability(*hands, (20, 40, 4, 4)), 192), expected)
+
+
+def joints(right: tuple[float, float], left: tuple[float, float]) -> Floats:
+    return np.repeat([right, left], 21, axis=0).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("presence", "right", "left", "slots"),
+    [
+        ([[1, 0], [0, 1]], (20, 20), (80, 20), (0, 1)),
+        ([[0, 1], [1, 0]], (80, 20), (20, 20), (1, 0)),
+        ([[0.9, 0.9], [0.9, 0.9]], (20, 20), (80, 20), (0, 1)),
+        ([[0.9, 0.9], [0.9, 0.9]], (80, 20), (20, 20), (1, 0)),
+        ([[0.1, 0.9], [0.9, 0.1]], (50, 20), (50, 20), (1, 0)),
+        ([[0.1, 0.9], [0.9, 0.1]], (20, 20), (80, 20), (1, 0)),
+        ([[0.4, 0.6], [0.5, 0.5]], (20, 20), (80, 20), (0, 1)),
+    ],
+)
+def test_what_each_look_sees_and_where_the_joints_were_tell_the_sides(
+    presence: list[list[float]], right: tuple[float, float], left: tuple[float, float], slots: tuple[int, int]
+) -> None:
+    middles = np.array([[20.0, 20], [80, 20]])
+    assert slots_of_two(np.array(presence, float), middles, joints(right, left)) == slots
+    assert slots_of_two(np.array(presence, float)[::-1], middles[::-1], joints(right, left)) == slots[::-1]
+    flipped = joints(right, left)[FLIPPED_JOINTS]
+    assert slots_of_two(np.array(presence, float)[:, ::-1], middles, flipped) == tuple(1 - slot for slot in slots)
+
+
+class Coloured:
+    """A network that sees a red right and a green left hand.
+
+    In a crop with both, it puts the joints of either hand between them; alone, each on its hand's corners. `alone` is
+    the probability of a hand in a crop of its own.
+    """
+
+    name, image_size = "coloured", 96
+
+    def __init__(self, alone: float = 1.0) -> None:
+        self.looks, self.alone = 0, alone
+
+    def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+        self.looks += len(crops)
+        pose, presence = np.zeros((1, 42, 3)), np.zeros((1, 2))
+        confidence = np.full((1, 42), 0.1)
+        masks = [crops[0, ..., slot] > 100 for slot in (0, 1)]
+        for slot, mask in enumerate(masks):
+            presence[0, slot] = mask.any()
+            rows, columns = np.nonzero(mask)
+            if len(rows):
+                pose[0, 21 * slot : 21 * slot + 21, :2] = 48
+                if not masks[1 - slot].any():
+                    presence[0, slot] = self.alone
+                    confidence[0, 21 * slot : 21 * slot + 21] = 0.8
+                    pose[0, 21 * slot : 21 * slot + 10] = [columns.min(), rows.min(), 30]
+                    pose[0, 21 * slot + 10 : 21 * slot + 21] = [columns.max(), rows.max(), -30]
+        return Answer(pose, presence, None, (masks[0] | masks[1])[None].astype(float), confidence)
+
+
+def picture() -> npt.NDArray[np.uint8]:
+    image = np.zeros((300, 400, 3), np.uint8)
+    cv2.rectangle(image, (100, 120), (140, 180), (200, 0, 0), -1)
+    cv2.rectangle(image, (240, 100), (290, 150), (0, 200, 0), -1)
+    return image
+
+
+BOX: Final = (80, 60, 310, 220)
+
+
+def test_hands_apart_are_looked_at_one_by_one() -> None:
+    network = Coloured()
+    pose = Predictor(network)(picture(), BOX)
+    assert network.looks == 3
+    expected: dict[Side, tuple[tuple[int, int], tuple[int, int]]] = {
+        "right": ((100, 120), (140, 180)), "left": ((240, 100), (290, 150)),
+    }  # fmt: skip
+    for side, (low, high) in expected.items():
+        pixels, _ = pose.hand(side)
+        np.testing.assert_allclose(pixels.min(axis=0), low, atol=2)
+        np.testing.assert_allclose(pixels.max(axis=0), high, atol=2)
+    assert pose.confidence is not None
+    np.testing.assert_allclose(pose.confidence, 0.8)
+    np.testing.assert_allclose(pose.presence, 1)
+    assert np.ptp(pose.box[::2]) > 230, "the crop that is told is that of both"
+
+
+def test_a_mirrored_picture_is_looked_at_likewise() -> None:
+    image = picture()
+    pose = Predictor(Coloured())(image, BOX)
+    mirror_image = np.ascontiguousarray(image[:, ::-1])
+    mirrored = Predictor(Coloured())(mirror_image, (399 - 310, 60, 399 - 80, 220), mirrored=True)
+    np.testing.assert_allclose(mirrored.joints_3d, pose.joints_3d, atol=1e-6)
+    np.testing.assert_allclose(399 - mirrored.joints_2d[:, 0], pose.joints_2d[:, 0], atol=1e-6)
+
+
+def test_nothing_changes_where_a_hand_is_not_seen_by_itself() -> None:
+    network = Coloured(alone=0.4)
+    pose = Predictor(network)(picture(), BOX)
+    assert network.looks == 3
+    np.testing.assert_allclose(np.ptp(pose.hand("right")[0], axis=0), 0)
+    assert pose.confidence is not None
+    np.testing.assert_allclose(pose.confidence, 0.1)
+
+
+def test_one_hand_is_not_looked_at_again() -> None:
+    network, image = Coloured(), picture()
+    image[:, 200:] = 0
+    Predictor(network)(image, BOX)
+    assert network.looks == 1
