@@ -34,9 +34,9 @@ def answer(*, peak: tuple[int, int], joint: tuple[float, float], side: int = 8, 
     """Return the evidence of one relation with a peak at a cell, and of all joints at one place."""
     logits = torch.zeros(1, 42, side * side)
     logits[:, :, peak[1] * side + peak[0]] = sharp
-    plane = torch.tensor(joint).expand(1, 42, 2)
+    pose = torch.tensor((*joint, 0.5)).expand(1, 42, 3)
     parts = torch.zeros(1, 33, side, side)
-    return evidence(plane, [plane + 0.25], [logits], parts, torch.tensor([[3.0, -2.0]]))
+    return evidence(pose, [pose[..., :2] + 0.25], [logits], parts, torch.tensor([[3.0, -2.0]]))
 
 
 def test_a_sharp_relation_at_the_joint_shows_no_doubt() -> None:
@@ -55,9 +55,9 @@ def test_parts_are_read_where_the_joint_is_put() -> None:
     """Left of the middle everything shows the right index's tip, right of it the left palm."""
     logits = torch.full((1, 33, 8, 8), -30.0)
     logits[:, 7, :, :4], logits[:, 17, :, 4:] = 30.0, 30.0
-    plane = torch.tensor([0.25, 0.5]).expand(1, 42, 2).clone()
-    plane[:, 21:, 0] = 0.75
-    signs = evidence(plane, [plane], [torch.zeros(1, 42, 4)], logits, torch.zeros(1, 2))
+    pose = torch.tensor([0.25, 0.5, 0.5]).expand(1, 42, 3).clone()
+    pose[:, 21:, 0] = 0.75
+    signs = evidence(pose, [pose[..., :2]], [torch.zeros(1, 42, 4)], logits, torch.zeros(1, 2))
     right_index_tip, left_wrist, right_wrist = (signs[0, joint, 3:7].tolist() for joint in (4, 41, 20))
     assert right_index_tip == pytest.approx([1, 1, 0, 0], abs=1e-5)
     assert left_wrist == pytest.approx([1, 1, 0, 0], abs=1e-5)
@@ -66,14 +66,54 @@ def test_parts_are_read_where_the_joint_is_put() -> None:
 
 def test_each_joint_sees_its_own_hands_presence_first() -> None:
     signs = answer(peak=(0, 0), joint=(0.5, 0.5))
-    assert signs[0, 0, -2:].tolist() == [3.0, -2.0] and signs[0, 41, -2:].tolist() == [-2.0, 3.0]
+    assert signs[0, 0, 7:9].tolist() == [3.0, -2.0] and signs[0, 41, 7:9].tolist() == [-2.0, 3.0]
+
+
+def test_the_shape_of_a_hand_is_read_from_its_joints() -> None:
+    """A right hand as a column of joints, 0.01 apart, the left one 0.3 beside it and half as long."""
+    pose = torch.full((1, 42, 3), 0.5)
+    pose[0, :21, 1] = torch.arange(21) * 0.01
+    pose[0, 21:, 0], pose[0, 21:, 1] = 0.8, torch.arange(21) * 0.005
+    pose[0, 4, 2] = 0.3
+    shape = evidence(pose, [pose[..., :2]], [torch.zeros(1, 42, 4)], torch.zeros(1, 33, 8, 8), None)[0, :, 9:]
+    assert shape.shape == (42, 5)
+    # The index's tip, whose parent is the next joint; the wrist, whose parent is itself; the same of the left hand.
+    torch.testing.assert_close(shape[4], torch.tensor([-0.2, 0.2, 0.2, 0.3, 0.01]))
+    torch.testing.assert_close(shape[20], torch.tensor([0.0, 0.0, 0.2, (0.3**2 + 0.1**2) ** 0.5, 0.0]))
+    torch.testing.assert_close(shape[25], torch.tensor([0.0, 0.0, 0.1, 0.3, 0.005]))
+
+
+def test_a_head_without_context_sees_one_joint_at_a_time() -> None:
+    torch.manual_seed(0)
+    signs = torch.randn(1, 42, evidence_size(2))
+    changed = signs.clone()
+    changed[:, 3, 2] += 1
+    for context, told in ((False, {3}), (True, set(range(21)))):
+        head = Confidence(2, context=context)
+        differs = (head(changed) - head(signs)).abs()[0] > 1e-6
+        assert set(differs.nonzero().flatten().tolist()) <= told and differs[3]
+        assert bool(differs[5]) == context
+
+
+def test_a_head_that_was_fitted_before_needs_no_shape() -> None:
+    config = with_model(tiny(), confidence_head=True).model
+    assert {
+        key: tuple(value.shape) for key, value in build(config).state_dict().items() if key.startswith("confidence.")
+    } == {
+        "confidence.mean": (evidence_size(config.iterations, shape=False),),
+        "confidence.std": (evidence_size(config.iterations, shape=False),),
+        "confidence.joint": (21, 32), "confidence.output.weight": (1, 32), "confidence.output.bias": (1,),
+        "confidence.hidden.weight": (32, evidence_size(config.iterations, shape=False)),
+        "confidence.hidden.bias": (32,),
+    }  # fmt: skip
+    assert load_model("small128")[0].confidence.context is None
 
 
 def test_evidence_has_the_size_that_the_head_expects() -> None:
     config = tiny().model
     prediction = build(config).eval()(torch.zeros(1, 3, 64, 64))
     signs = evidence(
-        prediction.pose_2p5d[..., :2], prediction.steps, prediction.relations, prediction.part_logits,
+        prediction.pose_2p5d, prediction.steps, prediction.relations, prediction.part_logits,
         prediction.presence,
     )  # fmt: skip
     assert signs.shape == (1, 42, evidence_size(config.iterations))
@@ -114,7 +154,7 @@ def test_fitting_again_gives_the_same() -> None:
 def test_planted_doubt_is_found() -> None:
     """Relations are flat where a joint is put wrongly, and sharp where it is right: the head has to tell them apart."""
     rng = np.random.default_rng(0)
-    gathered, head = _Gathered(), Confidence(2)
+    gathered, head = _Gathered(), Confidence(2, context=True)
     for _ in range(200):
         wrong = rng.random(42) < 0.5
         signs = rng.standard_normal((42, evidence_size(2)))

@@ -137,7 +137,13 @@ except ImportError:
 
 
 @pytest.mark.parametrize(
-    "config", [with_model(tiny(), confidence_head=True), LINEAR], ids=["with every head", "without any"]
+    "config",
+    [
+        with_model(tiny(), confidence_head=True),
+        with_model(tiny(), confidence_head=True, confidence_context=True),
+        LINEAR,
+    ],
+    ids=["with every head", "with confidence of context", "without any"],
 )
 def test_as_a_network_it_answers_like_torch(config: Config, tmp_path: Path) -> None:
     model, path = built(config), tmp_path / "model.onnx"

@@ -22,6 +22,7 @@ from unclasp.errors import UnclaspError
 from unclasp.hands import ROOTS
 from unclasp.model import DFL, build
 from unclasp.model.confidence import WITHIN, Confidence, evidence
+from unclasp.model.dfl import DEPTH_RANGE
 from unclasp.model.loading import load_strictly
 
 _STEPS = 500
@@ -69,9 +70,9 @@ def calibrate(
     Raises:
         UnclaspError: The model has no relations, or there are too few pictures.
     """
-    fitted_config = with_model(config, confidence_head=True)
+    fitted_config = with_model(config, confidence_head=True, confidence_context=True)
     fitted = build(fitted_config.model)
-    head = Confidence(config.model.iterations)
+    head = Confidence(config.model.iterations, context=True)
     fitted.confidence = head
     of_head = {f"confidence.{key}": value for key, value in head.state_dict().items()}
     load_strictly(fitted, {**model.state_dict(), **of_head}, "the model to calibrate")
@@ -132,8 +133,8 @@ class _Gathered:
         wrists = torch.isin(torch.arange(signs.shape[1]), torch.tensor(ROOTS))
         found = (torch.where(wrists, placed, errors) <= WITHIN).float()
         torch.manual_seed(0)
-        for module in (head.hidden, head.output):
-            module.reset_parameters()
+        for module in head.children():
+            module.reset_parameters()  # type: ignore[operator]
         adam = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=1e-3)
         for step in range(_STEPS):
             for group in adam.param_groups:
@@ -156,9 +157,11 @@ def _evidence(prediction: Prediction, image_size: int) -> Tensor:
     def as_share(pixels: Tensor) -> Tensor:
         return (pixels + 0.5) / image_size
 
+    pose = prediction.pose_2p5d
     return evidence(
-        as_share(prediction.pose_2p5d[..., :2]), [as_share(step) for step in prediction.steps], prediction.relations,
-        prediction.part_logits, prediction.presence,
+        torch.cat((as_share(pose[..., :2]), pose[..., 2:] / DEPTH_RANGE + 0.5), dim=-1),
+        [as_share(step) for step in prediction.steps],
+        prediction.relations, prediction.part_logits, prediction.presence,
     )  # fmt: skip
 
 

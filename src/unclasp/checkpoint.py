@@ -118,7 +118,7 @@ def average_weights(paths: Sequence[Path], out: Path) -> None:
         CheckpointError: A file is missing or damaged, or the models differ.
     """
     loaded = [load_model(path) for path in paths]
-    configs = [with_model(config, confidence_head=False) for _, config in loaded]
+    configs = [with_model(config, confidence_head=False, confidence_context=False) for _, config in loaded]
     for path, config in zip(paths, configs, strict=True):
         if with_model(config, image_size=configs[0].model.image_size).model != configs[0].model:
             raise CheckpointError(f"{path} is of another model than {paths[0]}: only stages of one can be averaged")

@@ -83,6 +83,8 @@ class ModelConfig:
     """Predict the depth of the left wrist relative to the right one (not in the paper)."""
     confidence_head: bool = False
     """Tell how far each joint can be trusted (not in the paper); `unclasp calibrate` adds it to a trained model."""
+    confidence_context: bool = False
+    """That head reads the shape of the hand and the doubt about all of it, too, as all do that are fitted today."""
 
     def __post_init__(self) -> None:
         _positive(

@@ -43,7 +43,7 @@ def linearised(model: DFL, config: Config, crops: ByteArray, *, steps: int = 500
     model = model.eval()
     features, parts = _pixels(model, crops)
     head = _fitted(features, parts, steps)
-    linear = with_model(config, segmentation_channels=0, confidence_head=False)
+    linear = with_model(config, segmentation_channels=0, confidence_head=False, confidence_context=False)
     copy = build(linear.model).eval()
     state = {name: value for name, value in model.state_dict().items() if not name.startswith(_LEFT_OUT)}
     weight = head.weight.detach()[:, :, None, None]

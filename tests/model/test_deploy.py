@@ -25,6 +25,7 @@ CONFIGS: dict[str, Config] = {
     "linear head, iterations 2": with_model(tiny(), root_depth_head=False, iterations=2, **LINEAR),
     "queries kept": with_model(tiny(), init_residual=True),
     "confidence": with_model(tiny(), confidence_head=True),
+    "context": with_model(tiny(), confidence_head=True, confidence_context=True),
     "two heads": with_model(tiny(), heads=2),
     "no heads": with_model(tiny(), root_depth_head=False, presence_head=False),
 }

@@ -122,6 +122,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "presence_head": {"presence_head": False},
     "root_depth_head": {"root_depth_head": False},
     "confidence_head": {"confidence_head": True},
+    "confidence_context": {"confidence_head": True, "confidence_context": True},
 }
 
 

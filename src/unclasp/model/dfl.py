@@ -114,7 +114,7 @@ class DFL(nn.Module):
             confidence=None
             if self.confidence is None
             else self.confidence(
-                evidence(decoded.pose[..., :2], decoded.steps, decoded.relations, encoded.part_logits, presence)
+                evidence(decoded.pose, decoded.steps, decoded.relations, encoded.part_logits, presence)
             ),
         )
 
@@ -244,5 +244,5 @@ def build(config: ModelConfig) -> DFL:
         root_depth=RootDepth(appearance, parts.joint_channels, config.position_channels)
         if config.root_depth_head
         else None,
-        confidence=Confidence(config.iterations) if config.confidence_head else None,
+        confidence=Confidence(config.iterations, context=config.confidence_context) if config.confidence_head else None,
     )
