@@ -1,4 +1,4 @@
-"""Two hands that are apart: regions of a crop, whose they are, and the closer look at each."""
+"""Two hands that are apart: regions of a crop, whose they are, the closer look at each, and hands far apart."""
 
 from typing import Final
 
@@ -8,9 +8,12 @@ import numpy.typing as npt
 import pytest
 
 from unclasp.apart import ROOM, slots_of_two, squares_of_two
+from unclasp.geometry import square_box
 from unclasp.hands import FLIPPED_JOINTS, Side
 from unclasp.network import Answer
-from unclasp.predictor import Predictor
+from unclasp.pose import HandPose
+from unclasp.predictor import SURE, Predictor
+from unclasp.search import Where
 
 Floats = npt.NDArray[np.floating]
 
@@ -84,13 +87,13 @@ class Coloured:
     """A network that sees a red right and a green left hand.
 
     In a crop with both, it puts the joints of either hand between them; alone, each on its hand's corners. `alone` is
-    the probability of a hand in a crop of its own.
+    the probability of a hand in a crop of its own, and `sure` its joints' confidence there.
     """
 
     name, image_size = "coloured", 96
 
-    def __init__(self, alone: float = 1.0) -> None:
-        self.looks, self.alone = 0, alone
+    def __init__(self, alone: float = 1.0, sure: float | None = 0.8) -> None:
+        self.looks, self.alone, self.sure = 0, alone, sure
 
     def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
         self.looks += len(crops)
@@ -104,10 +107,12 @@ class Coloured:
                 pose[0, 21 * slot : 21 * slot + 21, :2] = 48
                 if not masks[1 - slot].any():
                     presence[0, slot] = self.alone
-                    confidence[0, 21 * slot : 21 * slot + 21] = 0.8
+                    confidence[0, 21 * slot : 21 * slot + 21] = self.sure or 0
                     pose[0, 21 * slot : 21 * slot + 10] = [columns.min(), rows.min(), 30]
                     pose[0, 21 * slot + 10 : 21 * slot + 21] = [columns.max(), rows.max(), -30]
-        return Answer(pose, presence, None, (masks[0] | masks[1])[None].astype(float), confidence)
+        return Answer(
+            pose, presence, None, (masks[0] | masks[1])[None].astype(float), None if self.sure is None else confidence
+        )
 
 
 def picture() -> npt.NDArray[np.uint8]:
@@ -160,3 +165,50 @@ def test_one_hand_is_not_looked_at_again() -> None:
     image[:, 200:] = 0
     Predictor(network)(image, BOX)
     assert network.looks == 1
+
+
+RED, GREEN, NOTHING = (100.0, 120, 140, 180), (240.0, 100, 290, 150), (200.0, 220, 240, 260)
+
+
+def found(network: Coloured, *others: tuple[float, float, float, float], image: npt.NDArray[np.uint8]) -> HandPose:
+    """Return the pose in a picture whose finder sees the red hand first, and other regions."""
+    where = Where(square_box(np.array(RED)), np.array(others).reshape(-1, 4))
+    return Predictor(network, search=lambda _: where)(image)
+
+
+def test_the_other_hand_may_be_in_another_region() -> None:
+    pose = found(Coloured(), NOTHING, GREEN, image=picture())
+    assert pose.sides == ("right", "left")
+    for side, (x1, y1, x2, y2) in (("right", RED), ("left", GREEN)):
+        pixels = pose.joints_2d[:21] if side == "right" else pose.joints_2d[21:]
+        np.testing.assert_allclose(pixels.min(axis=0), (x1, y1), atol=2)
+        np.testing.assert_allclose(pixels.max(axis=0), (x2, y2), atol=2)
+    np.testing.assert_allclose(pose.other_regions, [NOTHING])
+    assert pose.box[0] < RED[0] and pose.box[2] > GREEN[2], "the crop that is told is that of both"
+
+
+@pytest.mark.parametrize(
+    ("network", "others"),
+    [
+        (Coloured(), ()),
+        (Coloured(), (NOTHING,)),
+        (Coloured(sure=SURE - 0.01), (GREEN,)),
+        (Coloured(sure=None), (GREEN,)),
+        (Coloured(), ((100.0, 0, 390, 290),)),
+        (Coloured(), (RED,)),
+    ],
+    ids=["no other region", "no hand", "unsure", "no confidence", "far too large", "the same hand again"],
+)
+def test_without_another_hand_there_is_one(
+    network: Coloured, others: tuple[tuple[float, float, float, float], ...]
+) -> None:
+    pose = found(network, *others, image=picture())
+    assert pose.sides == ("right",)
+    np.testing.assert_allclose(pose.other_regions, np.array(others).reshape(-1, 4))
+
+
+def test_two_right_hands_are_two_people_s() -> None:
+    image = picture()
+    cv2.rectangle(image, (240, 100), (290, 150), (200, 0, 0), -1)
+    pose = found(Coloured(), GREEN, image=image)
+    assert pose.sides == ("right",) and len(pose.other_regions) == 1
