@@ -83,6 +83,12 @@ def test_what_each_look_sees_and_where_the_joints_were_tell_the_sides(
     assert slots_of_two(np.array(presence, float)[:, ::-1], middles, flipped) == tuple(1 - slot for slot in slots)
 
 
+def test_regions_around_one_middle_are_told_apart_by_what_they_show() -> None:
+    middles = np.full((2, 2), 50.0)
+    for presence, slots in (([[0.9, 0.1], [0.1, 0.9]], (0, 1)), ([[0.1, 0.9], [0.9, 0.1]], (1, 0))):
+        assert slots_of_two(np.array(presence), middles, joints((20, 20), (80, 20))) == slots
+
+
 class Coloured:
     """A network that sees a red right and a green left hand.
 

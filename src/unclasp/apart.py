@@ -59,7 +59,8 @@ def slots_of_two(presence: Floats, middles: Floats, joints_2d: Floats) -> tuple[
     """
     hands = np.stack([joints_2d[joints].mean(axis=0) for joints in HAND_SLICES])
     far = np.linalg.norm(middles[:, None] - hands, axis=2)
-    nearer = (far[0, 1] + far[1, 0] - far[0, 0] - far[1, 1]) / (2 * np.linalg.norm(middles[0] - middles[1]))
+    between = max(float(np.linalg.norm(middles[0] - middles[1])), 1.0)  # a ring around another region has its middle
+    nearer = (far[0, 1] + far[1, 0] - far[0, 0] - far[1, 1]) / (2 * between)
     logs = np.log(np.maximum(presence, 1e-3))
     straight, crossed = logs[0, 0] + logs[1, 1] + nearer, logs[0, 1] + logs[1, 0] - nearer
     return (0, 1) if straight >= crossed else (1, 0)
