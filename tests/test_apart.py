@@ -201,9 +201,18 @@ def test_the_other_hand_may_be_in_another_region() -> None:
         (Coloured(sure=SURE - 0.01), (GREEN,)),
         (Coloured(sure=None), (GREEN,)),
         (Coloured(), ((100.0, 0, 390, 290),)),
+        (Coloured(), (NOTHING, NOTHING, GREEN)),
         (Coloured(), (RED,)),
     ],
-    ids=["no other region", "no hand", "unsure", "no confidence", "far too large", "the same hand again"],
+    ids=[
+        "no other region",
+        "no hand",
+        "unsure",
+        "no confidence",
+        "far too large",
+        "too many regions",
+        "the same hand again",
+    ],
 )
 def test_without_another_hand_there_is_one(
     network: Coloured, others: tuple[tuple[float, float, float, float], ...]

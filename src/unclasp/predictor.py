@@ -43,6 +43,9 @@ SURE: Final = 0.2
 """Mean confidence of the joints from which on another region shows a hand: of 16 regions in rendered pictures, 0.19 and
 more in eight of the nine that did, 0.15 and less in the seven that did not."""
 
+OTHER_REGIONS: Final = 2
+"""So many regions are looked at for a person's other hand: a crowd has many."""
+
 LIKE_SIZED: Final = 3.0
 """A person's hands in two regions are at most this many times as large as each other in the picture."""
 
@@ -270,7 +273,7 @@ class Predictor:
         if own is None or view.present.all():
             return None
         slot = int(view.answer.presence[0].argmax())
-        for index, other in enumerate(others):
+        for index, other in enumerate(others[:OTHER_REGIONS]):
             extents = np.max(own[2:] - own[:2]), np.max(other[2:] - other[:2])
             if max(extents) > LIKE_SIZED * min(extents):
                 continue
@@ -288,8 +291,10 @@ class Predictor:
 
         Nothing changes where one of these looks does not see its hand.
         """
+        if not view.present.all():
+            return view
         squares = squares_of_two(view.answer.hand_probability[0], self.network.image_size)
-        if squares is None or not view.present.all():
+        if squares is None:
             return view
         corners = geometry.apply_affine(view.image_from_crop, squares.reshape(2, 2, 2))
         looks = [self._look(image, square) for square in corners.reshape(2, 4)]

@@ -152,7 +152,7 @@ class Confidence(nn.Module):
         size = evidence_size(iterations, shape=context)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
-        self.joint = nn.Parameter(torch.zeros(NUM_JOINTS // 2, _HIDDEN))
+        self.joint = nn.Parameter(torch.zeros(JOINTS_PER_HAND, _HIDDEN))
         self.hidden = nn.Linear(size, _HIDDEN)
         self.context = nn.Linear(size, _HIDDEN, bias=False) if context else None
         self.output = nn.Linear(_HIDDEN, 1)
