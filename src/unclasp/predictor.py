@@ -40,11 +40,11 @@ DENIED: Final = 0.25
 """Probability in the first look, which sees the most around the hands, below which a hand is none of a later look's."""
 
 SURE: Final = 0.2
-"""Mean confidence of the joints from which on another region shows a hand: of 16 regions in rendered pictures, 0.19 and
-more in eight of the nine that did, 0.15 and less in the seven that did not."""
+"""Mean confidence of the joints from which on a region shows a hand: of 16 regions in rendered pictures, 0.19 and more
+in eight of the nine that did, 0.15 and less in the seven that did not."""
 
 OTHER_REGIONS: Final = 2
-"""So many regions are looked at for a person's other hand: a crowd has many."""
+"""So many other regions are looked at, for a person's other hand or for a surer one: a crowd has many."""
 
 LIKE_SIZED: Final = 3.0
 """A person's hands in two regions are at most this many times as large as each other in the picture."""
@@ -71,6 +71,11 @@ class _View(NamedTuple):
     def confidence(self, slot: int) -> float:
         """Return the mean confidence of a hand's joints; 0 where the network tells none."""
         return 0.0 if self.answer.confidence is None else float(self.answer.confidence[0, HAND_SLICES[slot]].mean())
+
+    @property
+    def mean_confidence(self) -> float:
+        """That of the joints of all hands that count; 0 without any."""
+        return float(np.mean([self.confidence(slot) for slot in np.flatnonzero(self.present)] or 0.0))
 
     def without_denied(self, first: "_View") -> "_View":
         """Return the view with hands that the first look denied no likelier than there, unless no hand were left."""
@@ -160,10 +165,8 @@ class Predictor:
         if box is not None:
             view = self._look_at_each(image, self._look(image, geometry.square_box(check_box(box, image))))
         else:
-            first, others = self.search(image)
-            view = self._look_closer(image, first)
-            paired = self._with_other_hand(image, view, others)
-            view, others = (self._look_at_each(image, view), others) if paired is None else paired
+            view, others = self._find(image)
+            view, others = self._with_other_hand(image, view, others) or (view, others)
         return replace(self._lift(view, camera, image), other_regions=others)
 
     def stream(
@@ -240,6 +243,29 @@ class Predictor:
             joints_2d=np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
             camera=replace(pose.camera, princpt=(last - cx, cy)),
         )  # fmt: skip
+
+    def _find(self, image: ByteArray) -> tuple[_View, Floats]:
+        """Search the picture, and elsewhere in it, too, where what was found is in doubt.
+
+        The surest look counts, unless it loses a hand.
+
+        Returns:
+            The look, and boxes (N, 4) around other hands.
+        """
+        where = self.search(image)
+        view, others = self._look_closely(image, where.square), where.others
+        if view.answer.confidence is None or view.mean_confidence >= SURE or where.again is None:
+            return view, others
+        squares = [geometry.square_box(other) for other in others[:OTHER_REGIONS]]
+        for index, square in enumerate((*squares, where.again())):
+            look = self._look_closely(image, square)
+            if look.present.sum() >= view.present.sum() and look.mean_confidence > view.mean_confidence:
+                view, others = look, np.delete(where.others, [index] if index < len(squares) else [], axis=0)
+        return view, others
+
+    def _look_closely(self, image: ByteArray, square: Floats) -> _View:
+        """Look closer, and at each of two hands that are apart by itself."""
+        return self._look_at_each(image, self._look_closer(image, square))
 
     def _look_closer(self, image: ByteArray, square: Floats) -> _View:
         """Look where the hands were found, then around the joints seen there, and once more where that crop was off.

@@ -32,6 +32,8 @@ class Where(NamedTuple):
     """(4,) x1, y1, x2, y2 px."""
     others: Floats
     """(N, 4) px: boxes, as annotated, around other hands; the most promising first."""
+    again: Callable[[], Floats] | None = None
+    """Searches otherwise, for when what is in the square is in doubt: the square to look at then."""
 
 
 Search = Callable[[ByteArray], Where]
@@ -72,6 +74,7 @@ def by_finder(finder: Finder, network: Network) -> Search:
         if not len(found.boxes) or found.scores.max() < CERTAIN:
             return own(image)
         annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in found.boxes])
-        return Where(geometry.square_box(geometry.expand_box(annotated[0], ROOM)), annotated[1:])
+        square = geometry.square_box(geometry.expand_box(annotated[0], ROOM))
+        return Where(square, annotated[1:], again=lambda: find_region(network, image))
 
     return search
