@@ -75,7 +75,8 @@ class _View(NamedTuple):
     @property
     def mean_confidence(self) -> float:
         """That of the joints of all hands that count; 0 without any."""
-        return float(np.mean([self.confidence(slot) for slot in np.flatnonzero(self.present)] or 0.0))
+        counted = [self.confidence(slot) for slot, present in enumerate(self.present) if present]
+        return sum(counted) / max(1, len(counted))
 
     def without_denied(self, first: "_View") -> "_View":
         """Return the view with hands that the first look denied no likelier than there, unless no hand were left."""
