@@ -1,3 +1,4 @@
+import gc
 import json
 import multiprocessing
 import os
@@ -154,6 +155,10 @@ def gradients_of_rank(rank, world, queue, port):
     gradients = gradients_on(model, model.module, joined_batch()[rank::world])
     if rank == 0:
         queue.put([gradient.numpy() for gradient in gradients])
+    # Were the wrapper the group's last holder, the group would end with the interpreter's lock held, and wait for
+    # its own threads, one of which may be waiting for that lock: the process would hang, one time in ten.
+    del model
+    gc.collect()
     torch.distributed.destroy_process_group()
 
 
