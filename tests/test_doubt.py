@@ -17,7 +17,8 @@ Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.floating]
 
 DIM, BRIGHT, BRIGHTER, EMPTY = (30.0, 40, 90, 100), (150.0, 40, 210, 100), (270.0, 40, 330, 100), (200.0, 220, 260, 280)
-SHADES: Final = {DIM: 30, BRIGHT: 150, BRIGHTER: 240}
+FAINT: Final = (30.0, 200, 90, 260)
+SHADES: Final = {DIM: 30, BRIGHT: 150, BRIGHTER: 240, FAINT: 50}
 
 
 class Shades:
@@ -44,7 +45,7 @@ class Shades:
 
 
 def picture(*, both: bool = False) -> npt.NDArray[np.uint8]:
-    """Draw red hands of three shades; with `both`, the dim one has a green one beneath."""
+    """Draw red hands of four shades; with `both`, the dim one has a green one beneath."""
     image = np.zeros((300, 400, 3), np.uint8)
     for (x1, y1, x2, y2), shade in SHADES.items():
         cv2.rectangle(image, (int(x1), int(y1)), (int(x2), int(y2)), (shade, 0, 0), -1)
@@ -78,6 +79,8 @@ def is_around(pose: HandPose, hand: Box) -> bool:
         ((BRIGHT, EMPTY), DIM, BRIGHT, (EMPTY,)),
         ((), BRIGHT, BRIGHT, ()),
         ((EMPTY,), EMPTY, DIM, (EMPTY,)),
+        ((FAINT,), FAINT, DIM, (FAINT,)),
+        ((FAINT, BRIGHT), FAINT, BRIGHT, (FAINT,)),
         ((EMPTY,) * OTHER_REGIONS + (BRIGHT,), EMPTY, DIM, (EMPTY,) * OTHER_REGIONS + (BRIGHT,)),
     ],
     ids=[
@@ -87,6 +90,8 @@ def is_around(pose: HandPose, hand: Box) -> bool:
         "not the emptier",
         "no region",
         "none",
+        "none clearly surer",
+        "the one clearly surer",
         "too many regions",
     ],
 )

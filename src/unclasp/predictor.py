@@ -43,6 +43,9 @@ SURE: Final = 0.2
 """Mean confidence of the joints from which on a region shows a hand: of 16 regions in rendered pictures, 0.19 and more
 in eight of the nine that did, 0.15 and less in the seven that did not."""
 
+SURER: Final = 0.1
+"""What is seen elsewhere counts where that confidence is higher by this: of two doubtful looks the first is better."""
+
 OTHER_REGIONS: Final = 2
 """So many other regions are looked at, for a person's other hand or for a surer one: a crowd has many."""
 
@@ -248,7 +251,7 @@ class Predictor:
     def _find(self, image: ByteArray) -> tuple[_View, Floats]:
         """Search the picture, and elsewhere in it, too, where what was found is in doubt.
 
-        The surest look counts, unless it loses a hand.
+        The surest look counts where it is surer by `SURER`, unless it loses a hand.
 
         Returns:
             The look, and boxes (N, 4) around other hands.
@@ -258,9 +261,10 @@ class Predictor:
         if view.answer.confidence is None or view.mean_confidence >= SURE or where.again is None:
             return view, others
         squares = [geometry.square_box(other) for other in others[:OTHER_REGIONS]]
+        asked = view.mean_confidence + SURER
         for index, square in enumerate((*squares, where.again())):
             look = self._look_closely(image, square)
-            if look.present.sum() >= view.present.sum() and look.mean_confidence > view.mean_confidence:
+            if look.present.sum() >= view.present.sum() and look.mean_confidence > max(asked, view.mean_confidence):
                 view, others = look, np.delete(where.others, [index] if index < len(squares) else [], axis=0)
         return view, others
 
