@@ -11,7 +11,7 @@ from unclasp.synth.hand import HandModel
 from unclasp.synth.placement import MIRRORS, TOUCHES, draw_hand
 from unclasp.synth.scene import SceneMix, draw_body, sample_scene
 
-ALL_VIEWS = ("frontal", "lowered", "selfie", "egocentric", "above", "any")
+ALL_VIEWS = ("frontal", "lowered", "selfie", "reaching", "egocentric", "above", "any")
 
 
 def scene(seed, *, kinds=None, views=None, size=256):
@@ -164,13 +164,24 @@ def test_lowered_arms_hang_from_above():
     assert right[:, 0].mean() < -0.1 < 0.1 < left[:, 0].mean()
 
 
+def test_hands_held_out_are_nearer_than_their_elbows():
+    """The forearm is behind the hand then, and no longer tells left from right."""
+    for side in ("right", "left"):
+        deep = []
+        for seed in range(60):
+            hand = scene([15, seed], kinds=(side,), views=("reaching",)).hands[0]
+            forearm = hand.vertices[-24:].mean(axis=0) - hand.joints[20]
+            deep.append(forearm[2] / np.linalg.norm(forearm))
+        assert np.mean(deep) > 0.6 and np.mean(np.array(deep) > 0.3) > 0.85
+
+
 def test_the_tail_covers_the_sphere():
     directions = forearms("any", "right")
     assert (directions[:, 1] < 0).mean() > 0.3
 
 
 def test_whose_hands_they_are_can_be_told_from_where_the_elbows_are():
-    for view, expected in (("frontal", -1), ("egocentric", 1)):
+    for view, expected in (("frontal", -1), ("reaching", -1), ("egocentric", 1)):
         signs = []
         for seed in range(20):
             right, left = scene([12, seed], kinds=("contact",), views=(view,)).hands

@@ -23,7 +23,10 @@ _SHARES: Final[dict[str, dict[str, float]]] = {
     "down": {"plain": 0.10, "person": 0.08, "clutter": 0.22, "outdoor": 0.05, "desk": 0.55},
     "any": {"plain": 0.16, "person": 0.22, "clutter": 0.32, "outdoor": 0.10, "desk": 0.20},
 }
-_LEVEL: Final = {"frontal": "level", "lowered": "level", "selfie": "level", "egocentric": "down", "above": "down"}
+_LEVEL: Final = {
+    "frontal": "level", "lowered": "level", "selfie": "level", "reaching": "level", "egocentric": "down",
+    "above": "down",
+}  # fmt: skip
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from unclasp.synth.render import Drawn, draw_hands
 from unclasp.synth.scene import Scene
 from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, sample_light
 
-_ON_PERSON: Final = {"frontal": 0.65, "lowered": 0.75, "selfie": 0.65, "any": 0.35}
+_ON_PERSON: Final = {"frontal": 0.65, "lowered": 0.75, "selfie": 0.65, "reaching": 0.65, "any": 0.35}
 """How often the hands hang on a whole person, by view."""
 _HOLDING: Final = 0.14
 _UNSEEN: Final = 0.35

@@ -71,7 +71,7 @@ def sample_sky(rng: np.random.Generator, *, view: str) -> Sky:
     names = list(_SETTINGS)
     setting = names[rng.choice(len(names), p=list(_SETTINGS.values()))]
     strength, softness, ambient, key_warmth, dome_warmth = (rng.uniform(*bounds) for bounds in _RANGES[setting])
-    levels = {"frontal": 0.0, "lowered": 0.0, "selfie": 0.1, "egocentric": 0.7, "above": 1.6}
+    levels = {"frontal": 0.0, "lowered": 0.0, "selfie": 0.1, "reaching": 0.0, "egocentric": 0.7, "above": 1.6}
     level = levels.get(view, rng.uniform(-0.5, 1.5))
     up = _unit(np.array([rng.normal(0, 0.2), -1.0, -level]))
     side = _unit(np.array([rng.uniform(-1, 1), rng.uniform(-0.8, 0.3), rng.uniform(-1.2, 0.0)]))

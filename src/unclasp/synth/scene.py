@@ -15,7 +15,7 @@ from unclasp.synth.hand import Floats, HandModel, RestHand
 from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, rotation_about, rotation_between
 
 Kind = Literal["contact", "interlaced", "apart", "right", "left"]
-View = Literal["frontal", "lowered", "selfie", "egocentric", "above", "any"]
+View = Literal["frontal", "lowered", "selfie", "reaching", "egocentric", "above", "any"]
 _Name = TypeVar("_Name", bound=str)
 Float32s = npt.NDArray[np.float32]
 
@@ -30,11 +30,12 @@ class SceneMix:
     """Two hands touching, with fingers interlaced, apart; one hand."""
     views: dict[View, float] = field(
         default_factory=lambda: {
-            "frontal": 0.34, "lowered": 0.11, "selfie": 0.06, "egocentric": 0.18, "above": 0.13, "any": 0.18,
+            "frontal": 0.30, "lowered": 0.10, "selfie": 0.06, "reaching": 0.08, "egocentric": 0.16, "above": 0.12,
+            "any": 0.18,
         }
     )  # fmt: skip
-    """Someone facing the camera, the same with hanging arms or at arm's length, one's own hands, hands on a table,
-    from anywhere."""
+    """Someone facing the camera, the same with hanging arms, at arm's length or with the hands held out to the camera,
+    one's own hands, hands on a table, from anywhere."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ _VIEWS: Final[dict[View, _ViewPrior]] = {
     "frontal": _ViewPrior((0, 1, 0.4), (0.4, 0.35, 0.5), -1, (450, 1100), (28, 65)),
     "lowered": _ViewPrior((0, -1, 0.15), (0.4, 0.35, 0.35), -1, (500, 1300), (28, 65)),
     "selfie": _ViewPrior((0, 1, 0.35), (0.4, 0.3, 0.4), -1, (300, 600), (60, 85)),
+    "reaching": _ViewPrior((0, 0.3, 1.2), (0.3, 0.3, 0.25), -1, (230, 700), (45, 85)),
     "egocentric": _ViewPrior((0, 1, -0.55), (0.35, 0.25, 0.3), 1, (270, 600), (50, 85)),
     "above": _ViewPrior((0, 1, 0), (0.8, 0.6, 0.25), 1, (350, 900), (30, 75)),
     "any": _ViewPrior((0, 0, 0), (1, 1, 1), 1, (350, 1100), (25, 80)),
