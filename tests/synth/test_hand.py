@@ -4,7 +4,17 @@ import pytest
 from unclasp.hands import HAND_PARENTS
 from unclasp.synth.contact import pose_spheres, rest_spheres, self_collides
 from unclasp.synth.hand import HandModel, vertex_normals
-from unclasp.synth.pose import ANGLES, TEMPLATES, WRIST_LIMIT, choose_templates, draw_pose, jitter, pose_bones, skin
+from unclasp.synth.pose import (
+    ANGLES,
+    TEMPLATES,
+    WRIST_RANGE,
+    bend_wrist,
+    choose_templates,
+    draw_pose,
+    jitter,
+    pose_bones,
+    skin,
+)
 
 TIPS, WRIST = [0, 4, 8, 12, 16], 20
 
@@ -111,8 +121,17 @@ def test_drawn_poses_keep_to_the_ranges_and_differ():
     assert base.min() >= -20 and base.max() <= 90
     assert middle.min() >= 0 and middle.max() <= 110
     assert last.min() >= 0 and last.max() <= 80
-    assert np.abs(poses[:, 23]).max() <= WRIST_LIMIT
+    wrist = poses[:, 23]
+    assert wrist.min() >= WRIST_RANGE[0] - 1e-9 and wrist.max() <= WRIST_RANGE[1] + 1e-9
+    assert 0.06 < (wrist < -40).mean() < 0.16
     assert middle.std() > 25 and base.std() > 20
+
+
+def test_hands_that_push_against_each_other_have_their_wrists_bent():
+    pose = some_pose(np.random.default_rng(0))
+    bent = np.array([bend_wrist(np.random.default_rng(seed), pose, 45.0) for seed in range(200)])
+    np.testing.assert_array_equal(np.delete(bent, 23, axis=1), np.tile(np.delete(pose, 23), (200, 1)))
+    assert np.rad2deg(bent[:, 23].mean()) == pytest.approx(-45, abs=4) and np.rad2deg(bent[:, 23].min()) > -70.001
 
 
 def test_jitter_moves_fingers_and_leaves_the_wrist():

@@ -26,8 +26,8 @@ from unclasp.synth.contact import (
 from unclasp.synth.grasp import close_fingers
 from unclasp.synth.hand import Floats, HandModel, RestHand
 from unclasp.synth.interlace import fingers_between, weave
-from unclasp.synth.pose import TEMPLATES, choose_templates, draw_pose, jitter, pose_bones, skin
-from unclasp.synth.recipes import MIRRORS, TOUCHES
+from unclasp.synth.pose import TEMPLATES, bend_wrist, choose_templates, draw_pose, jitter, pose_bones, skin
+from unclasp.synth.recipes import MIRRORS, TOUCHES, Mirrored
 
 MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 _TRIES: Final = 40
@@ -219,10 +219,13 @@ def _until_free(pair: Pair) -> Pair | None:
 
 
 def _twins(
-    rng: np.random.Generator, body: Body, names: tuple[str, ...], *, spread: float, noise: float, differ: float
+    rng: np.random.Generator, body: Body, recipe: Mirrored, *, spread: float, differ: float
 ) -> tuple[Posed, Posed] | None:
-    pose = draw_pose(rng, choose_templates(rng, names), spread=spread, noise=noise)
-    right, left = pose_hand(body, pose, left=False), pose_hand(body, jitter(rng, pose, differ), left=True)
+    pose = draw_pose(rng, choose_templates(rng, recipe.poses), spread=spread, noise=recipe.noise)
+    poses = [pose, jitter(rng, pose, differ)]
+    if recipe.bent > 0:
+        poses = [bend_wrist(rng, each, recipe.bent) for each in poses]
+    right, left = (pose_hand(body, each, left=bool(k)) for k, each in enumerate(poses))
     return None if right is None or left is None else (right, left)
 
 
@@ -235,7 +238,7 @@ def _reflection(plane: Floats) -> Floats:
 def _mirrored(rng: np.random.Generator, body: Body) -> Pair | None:
     recipe = list(MIRRORS.values())[_pick(rng, [mirror.weight for mirror in MIRRORS.values()])]
     differ = 3.0 if recipe.tips else 4.0
-    twins = _twins(rng, body, recipe.poses, spread=rng.normal(4, 4), noise=recipe.noise, differ=differ)
+    twins = _twins(rng, body, recipe, spread=rng.normal(4, 4), differ=differ)
     if twins is None:
         return None
     plane = np.array(recipe.plane)

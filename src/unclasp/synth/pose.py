@@ -9,7 +9,7 @@ A pose is an array of 26 angles in radians, `ANGLES`:
     23-25  wrist: flexion, deviation, twist of the forearm
 
 Ranges are clinical ones (AAOS): base of the fingers -20 to 90 degrees, middle 0 to 110, last 0 to 80, wrist
-within 45 here because skinned wrists thin out beyond.
+-70 (extended) to 45 here (clinically 80) because skinned wrists thin out beyond.
 """
 
 from typing import Final
@@ -69,8 +69,10 @@ _PURE: Final = 0.3
 
 _THUMB_LOW, _THUMB_HIGH = np.array([-20.0, -38, -15, -10, -15]), np.array([52.0, 22, 40, 60, 80])
 _ABDUCTION_GAIN, _ABDUCTION_LIMIT = np.array([1.0, 0.1, 0.7, 1.4]), np.array([20.0, 6, 14, 25])
-WRIST_LIMIT: Final = 45.0
-"""Degrees of wrist flexion at most."""
+WRIST_RANGE: Final = (-70.0, 45.0)
+"""Degrees of wrist flexion; extension is negative."""
+_PUSHING: Final = 0.12
+"""How often the wrist is extended as by something that the palm pushes against, or as to say stop."""
 
 
 def choose_templates(rng: np.random.Generator, names: tuple[str, ...] = tuple(TEMPLATES)) -> tuple[str, str]:
@@ -106,10 +108,8 @@ def draw_pose(
     splay = spread * _ABDUCTION_GAIN + rng.normal(0, 5 * noise) * _ABDUCTION_GAIN + noise * rng.normal(0, 2.5, 4)
     abduction = np.clip(splay, -4, _ABDUCTION_LIMIT) * np.clip(1 - base / 90, 0.15, 1)
     arch = np.clip(base[2:].mean() / 90, 0, 1) * np.array([5.0, 10.0])
-    wrist = [
-        np.clip(rng.normal(-8, 16), -WRIST_LIMIT, WRIST_LIMIT), np.clip(rng.normal(3, 8), -15, 25),
-        rng.uniform(-45, 45),
-    ]  # fmt: skip
+    flexion = rng.normal(-45, 15) if rng.random() < _PUSHING else rng.normal(-8, 16)
+    wrist = [np.clip(flexion, *WRIST_RANGE), np.clip(rng.normal(3, 8), -15, 25), rng.uniform(-45, 45)]
     rows = np.stack([abduction, base, middle, last], axis=1).ravel()
     return np.asarray(np.deg2rad(np.concatenate([thumb, rows, arch, wrist])))
 
@@ -119,6 +119,13 @@ def jitter(rng: np.random.Generator, pose: Floats, degrees: float) -> Floats:
     noise = np.deg2rad(rng.normal(0, degrees, ANGLES))
     noise[21:] = 0
     return np.asarray(pose + noise)
+
+
+def bend_wrist(rng: np.random.Generator, pose: Floats, extension: float) -> Floats:
+    """Return the pose with its wrist extended by about so many degrees, as of a hand that pushes against something."""
+    bent = pose.copy()
+    bent[23] = np.deg2rad(np.clip(rng.normal(-extension, 18), *WRIST_RANGE))
+    return bent
 
 
 @njit(cache=True, nogil=True)

@@ -37,6 +37,8 @@ class Mirrored:
     """Joints that shall meet their like: the plane is then laid through them, and `plane` is where it faces."""
     noise: float = 0.6
     """Factor on the noise of the poses."""
+    bent: float = 0.0
+    """Mean extension of the wrists in degrees where the hands push against each other; 0 for wrists as of any pose."""
 
 
 _OPEN, _HOLD = ("flat", "relaxed", "cup", "flat_thumb_out"), ("grip", "cup", "half_closed", "relaxed")
@@ -69,8 +71,8 @@ TOUCHES: Final = {
 
 _TIPS = (0, 4, 8, 12, 16)
 MIRRORS: Final = {
-    "prayer": Mirrored(2.0, ("flat", "relaxed", "flat_thumb_out"), (0, 0, 1), 0.12),
-    "steeple": Mirrored(1.2, ("tent", "cup", "claw"), (0, 0.25, 1), 0.04, 1.5, _TIPS, 0.3),
+    "prayer": Mirrored(2.5, ("flat", "relaxed", "flat_thumb_out"), (0, 0, 1), 0.06, noise=0.35, bent=45),
+    "steeple": Mirrored(1.2, ("tent", "cup", "claw"), (0, 0.25, 1), 0.04, 1.5, _TIPS, 0.3, bent=35),
     "clap": Mirrored(1.0, ("flat", "cup", "relaxed"), (0, 0, 1), 0.3, 14.0),
     "tips_first": Mirrored(0.8, ("flat", "relaxed", "cup", "tent"), (0, 1, 0.4), 0.1, 4.0, _TIPS[1:]),
     "heart": Mirrored(1.0, ("heart",), (0, 0.2, 1), 0.03, 1.0, (0, 4), 0.35),
