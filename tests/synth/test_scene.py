@@ -237,3 +237,17 @@ def test_settling_closes_gaps_and_resolves_overlap():
         assert -2.7 < height + moved[2] < 1.6
     untouched = settle(floor, Surface(square(12.0), down), touch=False)
     np.testing.assert_array_equal(untouched, 0)
+
+
+def test_praying_hands_push_against_each_other(monkeypatch):
+    """The forearms are further apart than the hands, whose wrists are bent."""
+    from unclasp.synth import placement
+
+    monkeypatch.setattr(placement, "MIRRORS", {"prayer": MIRRORS["prayer"]})
+    rng = np.random.default_rng(17)
+    body, bends = draw_body(rng), []
+    while len(bends) < 60:
+        pair = placement._mirrored(rng, body)
+        if pair is not None:
+            bends += [np.rad2deg(-hand.pose[23]) for hand in (pair.right, pair.left)]
+    assert np.mean(bends) == pytest.approx(45, abs=8)
