@@ -166,7 +166,7 @@ class Scenes(Wholes):
 
 def test_a_few_scenes_are_learnt(tmp_path: Path) -> None:
     config = FinderConfig(
-        image_size=SIZE, steps=60, batch_size=4, learning_rate=1e-2, channels=16, freeze_early=False, ema_decay=0.5
+        image_size=SIZE, steps=60, batch_size=4, learning_rate=1e-2, channels=16, freeze_down=False, ema_decay=0.5
     )
     run = FinderRun(out=tmp_path / "f.safetensors", bf16=False, report_every=5)
     torch.set_num_threads(1)
@@ -219,11 +219,16 @@ def test_an_export_that_is_not_the_network_is_not_written(tmp_path: Path, monkey
     assert not (tmp_path / "f.onnx").exists()
 
 
-def test_early_layers_stay_as_they_are() -> None:
-    net = FinderNet(16).train()
-    net.freeze_early()
-    assert not net.backbone._conv_stem.weight.requires_grad and not net.backbone._blocks[2].training
-    assert net.backbone._blocks[3].training and net.answer.weight.requires_grad
+def test_what_knows_real_hands_stays_as_it_is(tmp_path: Path) -> None:
+    config = FinderConfig(image_size=SIZE, steps=2, batch_size=2, channels=16, ema_decay=0.0, learning_rate=1e-2)
+    before = FinderNet(16)
+    save_finder(tmp_path / "before.safetensors", before.state_dict(), channels=16)
+    run = FinderRun(out=tmp_path / "f.safetensors", bf16=False, start_weights=tmp_path / "before.safetensors")
+    after = load_finder(train_finder(config, Scenes(), None, run))
+    started = load_finder(run.start_weights).state_dict()
+    moved = {name for name, value in after.state_dict().items() if not torch.equal(value, started[name])}
+    assert not any(name.startswith(("backbone.stem", "backbone.slope", "backbone.stages")) for name in moved)
+    assert {"backbone.up16.project.weight", "backbone.up8.blocks.0.pointwise.weight", "answer.weight"} <= moved
 
 
 @pytest.mark.parametrize(

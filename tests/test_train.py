@@ -13,7 +13,7 @@ import torch
 
 from dots import make_sample_function
 from ports import free_port
-from unclasp.checkpoint import load_model, load_state
+from unclasp.checkpoint import load_model, load_state, save_weights
 from unclasp.config import AugmentConfig, TrainConfig, tiny, with_model
 from unclasp.data.collate import collate
 from unclasp.data.transforms import make_example, plain_view
@@ -21,6 +21,8 @@ from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.evaluate import evaluate
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
+from unclasp.model.backbone import HandLandmarks, SameConv2d
+from unclasp.model.tflite import Layer
 from unclasp.options import RunOptions
 from unclasp.train import (
     LOG,
@@ -75,6 +77,27 @@ def cpu(out, **changes):
 
 def with_all_randomness():
     return replace(config_for(), augment=AugmentConfig(photographic=0.5, texture=0.5, style=0.7))
+
+
+def test_a_run_starts_from_weights_and_from_a_backbone_s_file(tmp_path, monkeypatch):
+    lite = with_model(config_for(), backbone="efficientnet_lite0")
+    hands = with_model(config_for(epochs=1, learning_rate=1e-12, warmup_steps=0), backbone="hand_landmarks")
+    torch.manual_seed(3)
+    start, convolutions = (
+        build(lite.model),
+        [module for module in HandLandmarks().modules() if type(module) is SameConv2d],
+    )
+    save_weights(tmp_path / "start.safetensors", start.state_dict(), lite)
+    layers = [Layer(conv.weight.detach(), torch.rand(conv.out_channels)) for conv in convolutions[:-1]]
+    monkeypatch.setattr("unclasp.model.tflite.read_layers", lambda path: layers)
+    given = {"start_weights": tmp_path / "start.safetensors", "backbone_weights": tmp_path / "hands.tflite"}
+    train(hands, Samples(4), cpu(tmp_path / "run", max_steps=1, **given))
+    begun = load_state(tmp_path / "run" / STATE)["model"]
+    for key, value in load_model(tmp_path / "start.safetensors")[0].state_dict().items():
+        if not key.startswith("encoder.backbone.") and value.is_floating_point() and "running" not in key:
+            torch.testing.assert_close(begun[key], value, msg=key)
+    torch.testing.assert_close(begun["encoder.backbone._conv_stem.weight"], layers[0].weight)
+    assert begun["encoder.backbone._bn0.running_mean"].abs().min() > 0, "the norms were unfolded"
 
 
 def train_and_die(out, deadly):

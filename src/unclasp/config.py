@@ -42,7 +42,7 @@ class ModelConfig:
     """The network (sections 3.2 and 3.3)."""
 
     backbone: str = "resnet50"
-    """resnet18, resnet34, resnet50, efficientnet_lite0, tiny (for tests), or timm:NAME."""
+    """resnet18, resnet34, resnet50, efficientnet_lite0, hand_landmarks, tiny (for tests), or timm:NAME."""
     image_size: int = 256
     """Side of the square crop in pixels (section 4.1)."""
     fpn_channels: int = 256
@@ -247,13 +247,14 @@ def paper() -> Config:
 
 
 def small() -> Config:
-    """The network of the shipped models: EfficientNet-Lite0 with both optional heads, for CPUs.
+    """The network of the shipped `small`: MediaPipe's hand landmark network with both optional heads, for CPUs.
 
-    At 128x128, where training starts faster; the shipped `small` went on at 192x192 (docs/model-card.md).
+    At 128x128, where training starts faster; the shipped model is of 192x192, `small128` has EfficientNet-Lite0
+    (docs/model-card.md).
     """
     return Config(
         model=ModelConfig(
-            backbone="efficientnet_lite0", image_size=128, fpn_channels=96, segmentation_channels=96,
+            backbone="hand_landmarks", image_size=128, fpn_channels=96, segmentation_channels=96,
             position_channels=128, init_residual=True, feedforward=2, refine_layers=2, presence_head=True,
             root_depth_head=True,
         ),

@@ -37,9 +37,9 @@ class FinderConfig:
     learning_rate: float = 2e-3
     """At the start."""
     backbone_rate: float = 0.3
-    """Factor for what ImageNet's weights start."""
-    freeze_early: bool = True
-    """Keep ImageNet's stem and blocks up to stride 4 as they are."""
+    """Factor for what the palm detector's weights start."""
+    freeze_down: bool = True
+    """Keep the palm detector's way down to stride 32 as it came, and with it what it knows of real hands."""
     weight_decay: float = 1e-4
     """Of weights, not of biases and norms."""
     ema_decay: float = 0.998
@@ -67,7 +67,7 @@ class FinderRun:
     out: Path = Path("finder.safetensors")
     """The weights to write; beside it, .jsonl, the log."""
     backbone_weights: Path | None = None
-    """ImageNet weights of EfficientNet-Lite0 to start from."""
+    """MediaPipe's palm_detection_full.tflite to start from."""
     start_weights: Path | None = None
     """A finder to start from."""
     device: str = "cpu"

@@ -16,6 +16,7 @@ from unclasp.files import whole
 from unclasp.finder_engine import INPUT, OUTPUTS, SIZE, OpenCvFinder
 from unclasp.model.finder import FinderNet, boxes_of
 from unclasp.model.folding import fold_batch_norms
+from unclasp.model.palms import make_lean
 
 _OPSET: Final = 17
 _LARGEST: Final = 1e-2
@@ -42,6 +43,7 @@ def export_finder(net: FinderNet, path: Path | str) -> None:
     """
     plain = _Plain(deepcopy(net).eval())
     fold_batch_norms(plain)
+    make_lean(plain)
     plain.float()
     spots = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
     noise = np.asarray(cv2.resize(spots, (SIZE, SIZE)), dtype=np.uint8)

@@ -19,9 +19,8 @@ from unclasp.errors import NonFiniteLossError, UnclaspError
 from unclasp.finder_config import FinderConfig, FinderRun, are_one_region
 from unclasp.finder_weights import load_finder, save_finder
 from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
-from unclasp.model.backbone import EfficientNetLite0
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
-from unclasp.model.imagenet import load_backbone
+from unclasp.model.palms import load_palms
 from unclasp.reporter import Reporter
 from unclasp.train import MovingAverage
 
@@ -114,8 +113,8 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     torch.manual_seed(config.seed)
     device = torch.device(run.device)
     net = _start(config, run).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    if config.freeze_early:
-        net.freeze_early()
+    if config.freeze_down:
+        net.freeze_down()
     average = MovingAverage(net, config.ema_decay)
     adam = _optimiser(net, config)
     make = batch_maker(wholes, close_ups, config)
@@ -156,9 +155,7 @@ def _start(config: FinderConfig, run: FinderRun) -> FinderNet:
         return load_finder(run.start_weights)
     net = FinderNet(config.channels)
     if run.backbone_weights is not None:
-        whole = EfficientNetLite0()
-        load_backbone(whole, run.backbone_weights)
-        net.backbone.load_state_dict({key: whole.state_dict()[key] for key in net.backbone.state_dict()})
+        load_palms(net.backbone, run.backbone_weights)
     return net
 
 

@@ -15,7 +15,7 @@ from unclasp.files import write_bytes
 from unclasp.model.finder import FinderNet
 from unclasp.model.loading import load_strictly
 
-FORMAT: Final = "finder 1"
+FORMAT: Final = "finder 2"
 """Version of the file: keys of the metadata and names of the tensors."""
 
 

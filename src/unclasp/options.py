@@ -25,8 +25,10 @@ class RunOptions:
     report_every: int = 20
     """Steps between lines of the log."""
     backbone_weights: Path | None = None
-    """ImageNet weights for the backbone, in torchvision's or the backbone's own names; only at the start of a run."""
+    """ImageNet weights for the backbone, in torchvision's or the backbone's own names, or MediaPipe's
+    hand_landmark_full.tflite for the backbone hand_landmarks; only at the start of a run."""
     start_weights: Path | None = None
-    """A weights file of the same model to start from; only at the start of a run."""
+    """A weights file of the same model to start from, without its backbone if that has weights of its own; only at the
+    start of a run."""
     max_steps: int | None = None
     """Stop after so many steps in all, to go on later with --resume; the schedule is not shortened."""

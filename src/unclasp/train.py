@@ -28,11 +28,16 @@ from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone
 from unclasp.model.loading import load_strictly
 from unclasp.model.style import StyleMixing
+from unclasp.model.tflite import TFLITE, unfold_norms
 from unclasp.options import RunOptions
 from unclasp.reporter import Reporter
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: all that `--resume` needs; the model to use; one line of JSON per report."""
+
+
+_UNFOLDING = 96
+"""Crops whose statistics a backbone with folded norms starts from."""
 
 
 @dataclass(kw_only=True)
@@ -176,7 +181,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     fabric.seed_everything(config.train.seed, verbose=False)
     per_epoch = len(dataset) // config.train.batch_size
     progress = Progress(steps_per_epoch=per_epoch, total_steps=per_epoch * config.train.epochs)
-    plain = _start(config, options, state)
+    plain = _start(config, options, state, TrainingExamples(dataset, config))
     average = MovingAverage(plain, config.train.ema_decay)
     adam = optimiser(plain, config.train)
     if state is not None:
@@ -203,16 +208,24 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
                 _save(fabric, options.out, plain, adam, average, config, progress)
 
 
-def _start(config: Config, options: RunOptions, state: dict[str, Any] | None) -> DFL:
+def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:
     model: DFL = build(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if state is not None:
         load_strictly(model, state["model"], str(options.out / STATE))
-    elif options.start_weights is not None:
+        return model.train()
+    if options.start_weights is not None:
+        left = ("confidence.",) if options.backbone_weights is None else ("confidence.", "encoder.backbone.")
         start = load_model(options.start_weights)[0].state_dict()
-        kept = {key: value for key, value in start.items() if not key.startswith("confidence.")}
-        load_strictly(model, kept, str(options.start_weights))
-    elif options.backbone_weights is not None:
+        kept = {key: value for key, value in start.items() if not key.startswith(left)}
+        here = {key: value for key, value in model.state_dict().items() if key.startswith(left)}
+        load_strictly(model, here | kept, str(options.start_weights))
+    if options.backbone_weights is not None:
         load_backbone(model, options.backbone_weights)
+        if options.backbone_weights.suffix == TFLITE:
+            count = len(examples.dataset)
+            rows = np.linspace(0, count - 1, min(count, _UNFOLDING), dtype=int)
+            crops = collate([examples[0, int(row)] for row in rows]).image
+            unfold_norms(model, model.encoder.backbone, crops)
     return model.train()
 
 

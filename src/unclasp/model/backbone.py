@@ -179,21 +179,22 @@ class EfficientNetLite0(Backbone):
     classified with more confidence so; these constants are used.
     """
 
-    classifier = ("_conv_head", "_bn1", "_fc")
+    classifier: tuple[str, ...] = ("_conv_head", "_bn1", "_fc")
     mean = (127.0, 127.0, 127.0)
     std = (128.0, 128.0, 128.0)
 
-    _STAGES = (  # blocks, outputs, expand, kernel, stride of the first block
+    _STEM = 32
+    _STAGES: tuple[tuple[int, int, int, int, int], ...] = (  # blocks, outputs, expand, kernel, stride of the first
         (1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2),
         (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1),
     )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem = SameConv2d(3, 32, 3, 2)
-        self._bn0 = _lite_norm(32)
+        self._conv_stem = SameConv2d(3, self._STEM, 3, 2)
+        self._bn0 = _lite_norm(self._STEM)
         blocks: list[InvertedResidual] = []
-        inputs = 32
+        inputs = self._STEM
         for depth, outputs, expand, kernel, stride in self._STAGES:
             for index in range(depth):
                 step = stride if index == 0 else 1
@@ -218,6 +219,25 @@ class EfficientNetLite0(Backbone):
             if index in self.taps:
                 maps.append(x)
         return maps
+
+
+class HandLandmarks(EfficientNetLite0):
+    """The body of MediaPipe's hand landmark network (Google 2021), which knows real hands.
+
+    It is a lighter EfficientNet-Lite0: its stem has 24 channels, its first expansion is fourfold, and where
+    EfficientNet-Lite0 projects the last block to 320 channels, the landmarks are read from the block's mean, so that
+    this projection starts anew. It takes RGB values / 255.
+    """
+
+    classifier = ()
+    mean = (0.0, 0.0, 0.0)
+    std = (255.0, 255.0, 255.0)
+
+    _STEM = 24
+    _STAGES = (
+        (1, 16, 1, 3, 1), (1, 24, 4, 3, 2), (1, 24, 6, 3, 1), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2),
+        (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1),
+    )  # fmt: skip
 
 
 class Tiny(Backbone):
@@ -284,6 +304,7 @@ BACKBONES: Final[dict[str, Callable[[], Backbone]]] = {
     "resnet34": lambda: ResNet(BasicBlock, (3, 4, 6, 3)),
     "resnet50": lambda: ResNet(Bottleneck, (3, 4, 6, 3)),
     "efficientnet_lite0": EfficientNetLite0,
+    "hand_landmarks": HandLandmarks,
     "tiny": Tiny,
 }
 

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.model.backbone import EfficientNetLite0, InvertedResidual, SameConv2d
+from unclasp.model.backbone import SameConv2d
+from unclasp.model.palms import WIDTHS, Palms
 
 STRIDE: Final = 4
 """px per cell of the maps."""
-_KEPT_BLOCKS: Final = 8
-_TAPS: Final = (2, 4, 7)
-_WIDTHS: Final = (24, 40, 80)
 _FARTHEST: Final = 6.0
 _RARE: Final = -4.0
 
@@ -35,7 +33,7 @@ class Found(NamedTuple):
 
 
 class FinderNet(nn.Module):
-    """The first half of EfficientNet-Lite0, two blocks at stride 32 for context, a light pyramid and head.
+    """The body of a palm detector (`palms`), and behind it a light pyramid and head of our own.
 
     Args:
         channels: Width of the pyramid.
@@ -43,16 +41,10 @@ class FinderNet(nn.Module):
 
     def __init__(self, channels: int = 48) -> None:
         super().__init__()
-        self.backbone = EfficientNetLite0()
-        self.backbone._blocks = self.backbone._blocks[:_KEPT_BLOCKS]
-        self.context = nn.Sequential(
-            InvertedResidual(_WIDTHS[-1], 96, expand=3, kernel=5, stride=2),
-            InvertedResidual(96, 96, expand=3, kernel=5, stride=1),
-            InvertedResidual(96, 96, expand=3, kernel=5, stride=1),
-        )
-        self.everywhere = nn.Linear(96, channels)
-        self.lateral = nn.ModuleList(_pointwise(width, channels) for width in (*_WIDTHS, 96))
-        self.smooth = nn.ModuleList(_separable(channels) for _ in _TAPS)
+        self.backbone = Palms()
+        self.everywhere = nn.Linear(WIDTHS[-1], channels)
+        self.lateral = nn.ModuleList(_pointwise(width, channels) for width in WIDTHS)
+        self.smooth = nn.ModuleList(_separable(channels) for _ in WIDTHS[1:])
         self.head = nn.Sequential(_separable(channels), _separable(channels))
         self.answer = nn.Conv2d(channels, 6, 1)
         nn.init.normal_(self.answer.weight, std=0.01)
@@ -60,23 +52,16 @@ class FinderNet(nn.Module):
             assert self.answer.bias is not None  # noqa: S101  nn.Conv2d has one by default
             self.answer.bias.copy_(torch.tensor([_RARE, _RARE, 1.5, 1.5, 1.5, 1.5]))
 
-    def freeze_early(self) -> None:
-        """Leave what comes before stride 4 as ImageNet made it: a third of a training step's time."""
-        for module in (self.backbone._conv_stem, self.backbone._bn0, *self.backbone._blocks[: _TAPS[0] + 1]):
-            module.eval().requires_grad_(False)
+    def freeze_down(self) -> None:
+        """Leave the palm detector's way down to stride 32 as it came: two thirds of a training step's time."""
+        for module in self.backbone.way_down():
+            module.requires_grad_(False)
 
     def forward(self, pictures: Tensor) -> Found:
         """Find regions in (B, 3, S, S) RGB pictures, 0 to 255; S is a multiple of 32."""
-        x = (pictures.float() - self.backbone.mean[0]) / self.backbone.std[0]
-        x = functional.relu6(self.backbone._bn0(self.backbone._conv_stem(x)))
-        maps = []
-        for index, block in enumerate(self.backbone._blocks):
-            x = block(x)
-            if index in _TAPS:
-                maps.append(x)
-        x = self.context(x)
-        down = self.lateral[-1](x) + self.everywhere(x.mean(dim=(2, 3)))[:, :, None, None]
-        laterals = [layer(features) for layer, features in zip(self.lateral[:-1], maps, strict=True)]
+        maps = self.backbone.up(self.backbone.down(pictures.float() / 255))
+        laterals = [layer(features) for layer, features in zip(self.lateral, maps, strict=True)]
+        down = laterals.pop() + self.everywhere(maps[-1].mean(dim=(2, 3)))[:, :, None, None]
         for lateral, smooth in zip(reversed(laterals), self.smooth, strict=True):
             down = smooth(lateral + functional.interpolate(down, scale_factor=2.0))
         answer = self.answer(self.head(down)).float()

@@ -1,4 +1,4 @@
-"""Loading a backbone's ImageNet weights from a file, strictly."""
+"""Loading a backbone's published weights from a file, strictly."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unclasp.errors import CheckpointError
-from unclasp.model.backbone import Backbone
+from unclasp.model.backbone import Backbone, HandLandmarks
 from unclasp.model.loading import load_strictly
+from unclasp.model.tflite import TFLITE, load_folded
 
 
 def load_backbone(model: nn.Module, path: str | Path) -> None:
@@ -19,7 +20,8 @@ def load_backbone(model: nn.Module, path: str | Path) -> None:
 
     Args:
         model: A `Backbone`, or a module that contains one.
-        path: A `.safetensors` file, or a state dict saved by PyTorch (read without unpickling objects).
+        path: A `.safetensors` file, a state dict saved by PyTorch (read without unpickling objects), or for the hand
+            landmark network MediaPipe's `.tflite` file, whose norms are folded (`tflite.unfold_norms`).
 
     Raises:
         CheckpointError: The file cannot be read, or is of another network; the message lists the differences.
@@ -27,6 +29,14 @@ def load_backbone(model: nn.Module, path: str | Path) -> None:
     backbone = next((module for module in model.modules() if isinstance(module, Backbone)), None)
     if backbone is None:
         raise CheckpointError(f"{type(model).__name__} contains no backbone to load {path} into")
+    if Path(path).suffix == TFLITE:
+        if not isinstance(backbone, HandLandmarks):
+            raise CheckpointError(
+                f"{type(backbone).__name__} does not come as a TensorFlow Lite file: {path} is for the backbone "
+                "hand_landmarks"
+            )
+        load_folded(backbone, Path(path))
+        return
     stored = {name: value for name, value in _read(Path(path)).items() if name.split(".")[0] not in backbone.classifier}
     counters = {k: value for k, value in backbone.state_dict().items() if k.endswith("num_batches_tracked")}
     load_strictly(backbone, counters | stored, str(path))

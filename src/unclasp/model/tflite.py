@@ -1,0 +1,151 @@
+"""Reading the convolutions of a TensorFlow Lite file into a backbone: what MediaPipe ships its networks as.
+
+Such files have their batch normalisations folded into the convolutions before them. `unfold_norms` takes them out
+again, by the statistics of pictures, as training normalises by those of its batches.
+"""
+
+import struct
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.model.backbone import HandLandmarks
+
+TFLITE: Final = ".tflite"
+_IDENTIFIER: Final = b"TFL3"
+_HALF: Final = 1
+"""float16 among the format's types of tensors."""
+
+
+class Layer(NamedTuple):
+    """A layer of a file."""
+
+    weight: Tensor
+    """(out, in / groups, K, K) of a convolution, (C,) slopes below zero."""
+    bias: Tensor
+    """(out,) of a convolution, else empty."""
+
+
+def load_folded(backbone: HandLandmarks, path: Path) -> None:
+    """Load the convolutions of a TensorFlow Lite file, in their order, into a backbone.
+
+    The norm behind each becomes its bias. The projection of the last block is left as it was: the file has none.
+
+    Args:
+        backbone: What to load into.
+        path: hand_landmark_full.tflite of the package mediapipe.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is of another network.
+    """
+    stored = [layer for layer in read_layers(path) if layer.weight.ndim > 1]
+    pairs = _with_norms(backbone)[:-1]
+    expected = [tuple(convolution.weight.shape) for convolution, _ in pairs]
+    got = [tuple(layer.weight.shape) for layer in stored]
+    if got != expected:
+        raise CheckpointError(
+            f"{path} is another network, with {len(got)} convolutions: expected the {len(expected)} of MediaPipe's "
+            "hand_landmark_full.tflite"
+        )
+    with torch.no_grad():
+        for (convolution, norm), (weight, bias) in zip(pairs, stored, strict=True):
+            convolution.weight.copy_(weight)
+            norm.running_mean.zero_()  # type: ignore[union-attr]
+            norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
+            norm.weight.fill_(1)
+            norm.bias.copy_(bias)
+
+
+@torch.no_grad()
+def unfold_norms(model: nn.Module, backbone: nn.Module, pictures: Tensor) -> None:
+    """Give each norm of the backbone the statistics of what reaches it; what it answers stays the same.
+
+    Args:
+        model: Takes the pictures, and asks the backbone.
+        backbone: Whose norms are meant.
+        pictures: (B, ...) whatever the model takes.
+    """
+
+    def settle(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None  # noqa: S101
+        var, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
+        gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+        norm.bias.add_((mean - norm.running_mean) * gain)
+        norm.weight.copy_(gain * (var + norm.eps).sqrt())
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(var)
+
+    hooks = [m.register_forward_pre_hook(settle) for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    training = model.training
+    try:
+        model.eval()(pictures)
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+
+
+def _with_norms(backbone: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Return each convolution with the norm behind it, in the order in which pictures pass them."""
+    layers = [m for m in backbone.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+    return [(a, b) for a, b in pairwise(layers) if isinstance(a, nn.Conv2d) and isinstance(b, nn.BatchNorm2d)]
+
+
+def read_layers(path: Path) -> list[Layer]:
+    """Return the convolutions and learnt slopes of a TensorFlow Lite file, in their order.
+
+    Raises:
+        CheckpointError: The file is missing or cannot be read.
+        UnclaspError: The package tflite is missing.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no weights file {path}")
+    try:
+        tflite = import_module("tflite")
+    except ImportError as error:
+        raise UnclaspError(f"{path} needs the package tflite to be read: pip install 'unclasp[weights]'") from error
+    content = path.read_bytes()
+    if content[4:8] != _IDENTIFIER:
+        raise CheckpointError(f"{path} is not a TensorFlow Lite file")
+    try:
+        return list(_layers(tflite.Model.GetRootAs(content, 0), tflite.BuiltinOperator))
+    except (AttributeError, IndexError, TypeError, ValueError, struct.error) as error:
+        raise CheckpointError(f"{path} is a damaged TensorFlow Lite file ({type(error).__name__}: {error})") from error
+
+
+def _layers(model: Any, kinds: Any) -> Iterator[Layer]:
+    graph = model.Subgraphs(0)
+    operators = [graph.Operators(index) for index in range(graph.OperatorsLength())]
+    kind_of = [_kind(model.OperatorCodes(operator.OpcodeIndex())) for operator in operators]
+    half = {  # a tensor in single precision, to the one in half precision that it is made of
+        operator.Outputs(0): operator.Inputs(0)
+        for operator, kind in zip(operators, kind_of, strict=True)
+        if kind == kinds.DEQUANTIZE
+    }
+
+    def values(index: int) -> Tensor:
+        index = half.get(index, index)
+        tensor = graph.Tensors(index)
+        raw = model.Buffers(tensor.Buffer()).DataAsNumpy().tobytes()
+        stored = np.frombuffer(raw, dtype="<f2" if tensor.Type() == _HALF else "<f4")
+        return torch.from_numpy(stored.astype(np.float32)).reshape(tuple(tensor.ShapeAsNumpy()))
+
+    for operator, kind in zip(operators, kind_of, strict=True):
+        if kind == kinds.CONV_2D:  # (out, K, K, in)
+            yield Layer(values(operator.Inputs(1)).permute(0, 3, 1, 2), values(operator.Inputs(2)))
+        elif kind == kinds.DEPTHWISE_CONV_2D:  # (1, K, K, out)
+            yield Layer(values(operator.Inputs(1)).permute(3, 0, 1, 2), values(operator.Inputs(2)))
+        elif kind == kinds.PRELU:
+            yield Layer(values(operator.Inputs(1)).flatten(), torch.zeros(0))
+
+
+def _kind(code: Any) -> int:
+    """Return an operator's number; old files have it in another field, new ones in both if it is small."""
+    return max(int(code.BuiltinCode()), int(code.DeprecatedBuiltinCode()))
