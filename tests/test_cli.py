@@ -114,7 +114,7 @@ def test_the_commands_are_these() -> None:
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
         "data show", "data parts", "bench data", "presets", "demo", "gallery",
-        "finder render", "finder train", "bench finder",
+        "finder render", "finder train", "finder average", "bench finder",
     }  # fmt: skip
 
 
@@ -169,6 +169,8 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("calibrate a.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("linearise --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder train --data nowhere --out x.onnx", "--out must end in .safetensors, got x.onnx"),
+        ("finder average a.safetensors --out b.safetensors", "name two weights files or more, got 1"),
+        ("finder average a.safetensors b.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder train --data nowhere --steps 0", "steps must be at least 1, got 0"),
         ("finder train --data nowhere --device abacus", "device 'abacus' cannot be used"),
         ("synth preview --out x.xyz", "--out must end in .png or .jpg or .jpeg, got x.xyz"),

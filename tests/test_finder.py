@@ -113,6 +113,12 @@ def test_far_and_unlike_hands_are_regions_of_their_own_the_largest_first() -> No
     assert group((0, 0, 10, 10), (12, 0, 90, 80)) == [[12, 0, 90, 80], [0, 0, 10, 10]]
 
 
+def test_what_is_much_less_certain_is_not_joined() -> None:
+    boxes = np.array([[0, 0, 40, 40], [60, 5, 100, 45.0]])
+    assert len(grouped(Regions(boxes, np.array([0.8, 0.41]))).boxes) == 1
+    assert grouped(Regions(boxes, np.array([0.8, 0.39]))).boxes.tolist() == boxes.tolist()
+
+
 def test_grouping_does_not_grow_over_a_row_of_hands() -> None:
     row = [(50 * k, 0, 50 * k + 40, 40) for k in range(5)]
     assert max(x2 - x1 for x1, _, x2, _ in group(*map(tuple, row))) <= 3.8 * 40  # type: ignore[arg-type]
@@ -157,8 +163,8 @@ def test_hands_are_found_in_scenes_never_trained_on(scenes: list[tuple[np.ndarra
         if not mask.any():
             empty += 1
             false += bool((regions.scores >= CERTAIN).any())
-    assert asked > 20 and met / asked > 0.55, f"{met} of {asked} regions"
-    assert empty > 4 and false / empty < 0.4, f"certain of a hand in {false} of {empty} scenes without"
+    assert asked > 20 and met / asked > 0.4, f"{met} of {asked} regions"
+    assert empty > 4 and false / empty < 0.3, f"certain of a hand in {false} of {empty} scenes without"
 
 
 def test_both_engines_answer_alike(scenes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dots import MakeSample
+from unclasp.cli import main
 from unclasp.data.views import IGNORED, cut, labels, random_window
 from unclasp.data.wholes import Wholes, write_wholes
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
@@ -16,7 +17,7 @@ from unclasp.finder_config import FinderConfig, FinderRun
 from unclasp.finder_engine import OpenCvFinder
 from unclasp.finder_export import export_finder
 from unclasp.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
-from unclasp.finder_weights import load_finder, save_finder
+from unclasp.finder_weights import average_finders, load_finder, save_finder
 from unclasp.model.finder import FinderNet, Found, Targets, boxes_of, finder_losses, generalised_iou
 
 SIZE, STRIDE = 64, 4
@@ -272,6 +273,24 @@ def test_weights_round_trip_and_others_are_refused(tmp_path: Path) -> None:
     pose = Path(__file__).parents[1] / "src/unclasp/weights/small.safetensors"
     with pytest.raises(CheckpointError, match="expected weights of a finder"):
         load_finder(pose)
+
+
+def test_stages_are_averaged_and_exported(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{seed}.safetensors" for seed in range(2)]
+    for seed, path in enumerate(paths):
+        torch.manual_seed(seed)
+        save_finder(path, FinderNet(16).state_dict(), channels=16)
+    with pytest.raises(SystemExit) as stop:
+        main(["finder", "average", *map(str, paths), "--out", str(tmp_path / "mean.safetensors")])
+    assert stop.value.code == 0 and (tmp_path / "mean.onnx").exists()
+    first, second, mean = (load_finder(path).state_dict() for path in (*paths, tmp_path / "mean.safetensors"))
+    for name in ("backbone.stem.weight", "answer.weight", "lateral.0.1.running_mean"):
+        torch.testing.assert_close(mean[name], (first[name] + second[name]) / 2, rtol=2e-3, atol=1e-3)
+
+    save_finder(paths[1], FinderNet(8).state_dict(), channels=8)
+    with pytest.raises(CheckpointError, match=r"has 8 channels, .* has 16: only stages of one"):
+        average_finders(paths, tmp_path / "none.safetensors")
+    assert not (tmp_path / "none.safetensors").exists()
 
 
 def test_rendering_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

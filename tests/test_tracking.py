@@ -127,6 +127,19 @@ def test_a_doubtful_hand_is_searched_now_and_then_and_the_surer_answer_counts(
     np.testing.assert_allclose(given[SEARCH_EVERY].confidence, expected)
 
 
+@pytest.mark.parametrize("apart_elsewhere", [True, False])
+def test_two_hands_on_one_place_are_searched_at_once_and_those_apart_count(apart_elsewhere: bool) -> None:
+    apart = poses_of(moving_hands(4))
+    together = moving_hands(4)
+    right, left = together[:, :21].mean(axis=1, keepdims=True), together[:, 21:].mean(axis=1, keepdims=True)
+    together[:, 21:] += right - left
+    script = Script([apart[0], *poses_of(together)[1:]], searched=apart if apart_elsewhere else poses_of(together))
+    given = script.run()
+    assert [any(box is None for box in asked) for asked in script.asked[1:]] == [True] * 3
+    now = np.stack([pose.joints_2d.reshape(2, 21, 2).mean(axis=1) for pose in given[1:]])
+    assert (np.linalg.norm(now[:, 0] - now[:, 1], axis=1) > 1).all() == apart_elsewhere
+
+
 def test_hands_outside_of_the_crop_are_not_believed() -> None:
     searched = poses_of(moving_hands(2), presence=np.array([0.9, 0.9]))
     poses = [replace(pose, presence=np.array([0.99, 0.99])) for pose in searched]

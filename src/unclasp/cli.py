@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",
     "finder render": "Render whole pictures with regions of hands, for training the finder.",
     "finder train": "Train the finder of hands on them.",
+    "finder average": "Average several stages of a training of the finder.",
     "bench latency": "Time a network in each engine beside its bare backbone.",
     "bench pieces": "Tell what each piece of a network costs in ONNX Runtime.",
     "bench finder": "Time the finder of hands, in each engine.",

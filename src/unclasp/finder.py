@@ -21,6 +21,8 @@ _SAME: Final = 0.4
 _WITHIN: Final = 0.65
 _LIKE: Final = 3.0
 _ALIKE: Final = 1.5
+_AS_CERTAIN: Final = 0.5
+"""A region that is less certain than this share of another's certainty is not joined to it."""
 _CLOSE: Final = 0.8
 _NEAR: Final = 1.5
 _WIDEST: Final = 3.8
@@ -140,7 +142,7 @@ def grouped(found: Regions) -> Regions:
     """
     boxes, scores, hands = list(found.boxes), list(found.scores), list(_sides(found.boxes))
     while True:
-        pair = _closest(boxes, hands)
+        pair = _closest(boxes, scores, hands)
         if pair is None:
             break
         first, second = pair
@@ -158,16 +160,20 @@ def grouped(found: Regions) -> Regions:
     return Regions(stacked[order], certain[order])
 
 
-def _closest(boxes: list[Floats], hands: list[float]) -> tuple[int, int] | None:
+def _closest(boxes: list[Floats], scores: list[float], hands: list[float]) -> tuple[int, int] | None:
     """Return the indices of the two regions that belong together most clearly, or None.
 
     Args:
         boxes: (4,) px each.
+        scores: How certain each is.
         hands: Side in px of the largest of the regions that each was joined from.
     """
     best, found = np.inf, None
     for second in range(1, len(boxes)):
         for first in range(second):
+            doubt, certainty = sorted((scores[first], scores[second]))
+            if doubt < _AS_CERTAIN * certainty:
+                continue
             small, large = sorted((hands[first], hands[second]))
             wide = float(_sides(_hull(boxes[first], boxes[second])[None])[0] / large)
             gap = _gap(boxes[first], boxes[second]) / large

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,9 @@ from unclasp.train import MovingAverage
 Item = tuple[ByteArray, ByteArray, FloatArray]
 """Image (H, W, 3), mask (H, W) and boxes (R, 4), as of `Wholes`."""
 _PHOTOGRAPHIC: Final = 0.8
+_TEXTURE: Final = 0.15
+_GREY: Final = 0.15
+"""How often a view is without colour, as studio cameras' pictures are."""
 _WARM_UP: Final = 50
 
 
@@ -62,7 +66,10 @@ def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[ByteArra
     view, matrix = cut(image, window, size, flip=flip)
     cut_mask, _ = cut(mask, window, size, flip=flip, nearest=True)
     view = np.clip(view * rng.uniform(0.85, 1.15, 3).astype(np.float32), 0, 255).astype(np.uint8)
-    return apply_look(view, random_look(_PHOTOGRAPHIC, rng)), labels(mask, cut_mask, boxes, matrix, STRIDE)
+    look = random_look(_PHOTOGRAPHIC, rng, texture=_TEXTURE)
+    if rng.random() < _GREY:
+        look = replace(look, saturation=0.0)
+    return apply_look(view, look), labels(mask, cut_mask, boxes, matrix, STRIDE)
 
 
 def stack(views: list[tuple[ByteArray, Labels]], device: torch.device) -> tuple[Tensor, Targets]:

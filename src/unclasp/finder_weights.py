@@ -1,6 +1,7 @@
 """The finder's weights while it is trained: safetensors. What predictions use is made from them (`finder_export`)."""
 
 import json
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from unclasp.checkpoint import read_tensors
+from unclasp.checkpoint import mean_of, read_tensors
 from unclasp.errors import CheckpointError
 from unclasp.files import write_bytes
 from unclasp.model.finder import FinderNet
@@ -61,3 +62,20 @@ def load_finder(path: Path | str) -> FinderNet:
     counters = {key: value for key, value in net.state_dict().items() if key.endswith("num_batches_tracked")}
     load_strictly(net, counters | tensors, str(path))
     return net.eval()
+
+
+def average_finders(paths: Sequence[Path], out: Path) -> None:
+    """Write the mean of several stages of one training, as `checkpoint.average_weights` does for poses.
+
+    Raises:
+        CheckpointError: A file is missing, damaged or no finder, or their widths differ.
+    """
+    nets = [load_finder(path) for path in paths]
+    channels = nets[0].answer.in_channels
+    for path, net in zip(paths, nets, strict=True):
+        if net.answer.in_channels != channels:
+            raise CheckpointError(
+                f"{path} has {net.answer.in_channels} channels, {paths[0]} has {channels}: only stages of one training "
+                "can be averaged"
+            )
+    save_finder(out, mean_of([net.state_dict() for net in nets]), channels=channels, notes={"average_of": len(nets)})

@@ -25,6 +25,8 @@ SEARCH_EVERY: Final = 15
 """Frames after which the whole picture is searched again where fewer than two hands are known, or one is doubtful."""
 DOUBTFUL: Final = 0.1
 """Mean confidence of a hand's joints below which the crop may be off."""
+TOGETHER: Final = 0.25
+"""Hands whose middles are nearer than this share of the larger one are on one place: one of them is likely off."""
 PATIENCE: Final = 120
 """Frames for which the network has to insist before hands change sides."""
 _NEWCOMER: Final = 1.5
@@ -36,9 +38,9 @@ class Tracker:
     """Poses of successive frames as those of the same hands.
 
     The crop of a frame is around the joints of the last one. The whole picture is searched at first, when all hands are
-    lost or one of two is, and every `SEARCH_EVERY` frames while there is only one or one is doubtful: joints that are
-    off lead the next crop astray. A hand keeps its slot: what is where the right hand was is the right hand, until the
-    network says otherwise for `PATIENCE` frames.
+    lost or one of two is, where both are put on one place, and every `SEARCH_EVERY` frames while there is only one or
+    one is doubtful: joints that are off lead the next crop astray. A hand keeps its slot: what is where the right hand
+    was is the right hand, until the network says otherwise for `PATIENCE` frames.
 
     Args:
         predict: Picture and box to pose.
@@ -74,7 +76,8 @@ class Tracker:
         if _left(pose):
             return self._search(image)
         lost = int((pose.presence >= RELEASED).sum()) < expected
-        if lost or ((expected < 2 or _confidence(pose) < DOUBTFUL) and self._unsearched >= SEARCH_EVERY):
+        doubtful = expected < 2 or _confidence(pose) < DOUBTFUL
+        if lost or _on_one_place(pose) or (doubtful and self._unsearched >= SEARCH_EVERY):
             return max(pose, self._search(image), key=_hands)
         return pose
 
@@ -137,8 +140,16 @@ def _left(pose: HandPose) -> bool:
     return bool(((middles < pose.box[:2]) | (middles > pose.box[2:])).any())
 
 
-def _hands(pose: HandPose) -> tuple[int, float, float]:
-    return int(pose.present.sum()), _confidence(pose), float(pose.presence.sum())
+def _on_one_place(pose: HandPose) -> bool:
+    if not pose.present.all():
+        return False
+    hands = pose.joints_2d.reshape(2, -1, 2)
+    apart = float(np.linalg.norm(np.subtract(*hands.mean(axis=1))))
+    return apart < TOGETHER * float(np.ptp(hands, axis=1).max())
+
+
+def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
+    return int(pose.present.sum()), not _on_one_place(pose), _confidence(pose), float(pose.presence.sum())
 
 
 def _confidence(pose: HandPose) -> float:

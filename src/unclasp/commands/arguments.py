@@ -23,6 +23,12 @@ def need_suffix(out: Path, *suffixes: str) -> None:
         raise UnclaspError(f"--out must end in {' or '.join(suffixes)}, got {out}")
 
 
+def need_stages(weights: tuple[Path, ...]) -> None:
+    """Raise an error unless there are at least two files to average."""
+    if len(weights) < 2:
+        raise UnclaspError(f"name two weights files or more, got {len(weights)}")
+
+
 def need_positive(**counts: int) -> None:
     """Raise an error that names the first option whose value is below 1."""
     for name, count in counts.items():

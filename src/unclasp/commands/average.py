@@ -6,8 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_suffix, parse
-from unclasp.errors import UnclaspError
+from unclasp.commands.arguments import need_stages, need_suffix, parse
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,7 @@ class AverageArguments:
 def average(words: list[str]) -> int:
     """Run `unclasp average`."""
     arguments = parse(AverageArguments, words, "average")
-    if len(arguments.weights) < 2:
-        raise UnclaspError(f"name two weights files or more, got {len(arguments.weights)}")
+    need_stages(arguments.weights)
     need_suffix(arguments.out, ".safetensors")
     from unclasp.checkpoint import average_weights
 

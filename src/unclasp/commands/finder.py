@@ -1,4 +1,4 @@
-"""`unclasp finder render` and `unclasp finder train`."""
+"""`unclasp finder render`, `unclasp finder train` and `unclasp finder average`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.progress import track
 
-from unclasp.commands.arguments import need_suffix, need_synth, parse
+from unclasp.commands.arguments import need_stages, need_suffix, need_synth, parse
 from unclasp.finder_config import FinderConfig, FinderRun
 
 
@@ -61,15 +61,42 @@ def train(words: list[str]) -> int:
     need_suffix(arguments.run.out, ".safetensors")  # the export takes its place beside it, as .onnx
     from unclasp.data import open_dataset
     from unclasp.data.wholes import Wholes
-    from unclasp.finder_export import export_finder
     from unclasp.finder_train import train_finder
-    from unclasp.finder_weights import load_finder
     from unclasp.torch_network import check_device
 
     check_device(arguments.run.device)
     close_ups = None if arguments.close_ups is None else open_dataset(arguments.close_ups)
     weights = train_finder(arguments.config, Wholes(arguments.data), close_ups, arguments.run)
+    _export(weights)
+    return 0
+
+
+@dataclass(frozen=True)
+class AverageArguments:
+    """Average several stages of one training of the finder; writes its weights, and beside them the .onnx."""
+
+    weights: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Files of `unclasp finder train`, two or more."""
+    out: Path
+    """Where to write their average."""
+
+
+def average(words: list[str]) -> int:
+    """Run `unclasp finder average`."""
+    arguments = parse(AverageArguments, words, "finder average")
+    need_stages(arguments.weights)
+    need_suffix(arguments.out, ".safetensors")
+    from unclasp.finder_weights import average_finders
+
+    average_finders(arguments.weights, arguments.out)
+    _export(arguments.out)
+    return 0
+
+
+def _export(weights: Path) -> None:
+    from unclasp.finder_export import export_finder
+    from unclasp.finder_weights import load_finder
+
     exported = weights.with_suffix(".onnx")
     export_finder(load_finder(weights), exported)
     print(f"weights: {weights}\nfinder: {exported}")
-    return 0
