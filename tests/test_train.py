@@ -83,10 +83,8 @@ def test_a_run_starts_from_weights_and_from_a_backbone_s_file(tmp_path, monkeypa
     lite = with_model(config_for(), backbone="efficientnet_lite0")
     hands = with_model(config_for(epochs=1, learning_rate=1e-12, warmup_steps=0), backbone="hand_landmarks")
     torch.manual_seed(3)
-    start, convolutions = (
-        build(lite.model),
-        [module for module in HandLandmarks().modules() if type(module) is SameConv2d],
-    )
+    start = build(lite.model)
+    convolutions = [module for module in HandLandmarks().modules() if type(module) is SameConv2d]
     save_weights(tmp_path / "start.safetensors", start.state_dict(), lite)
     layers = [Layer(conv.weight.detach(), torch.rand(conv.out_channels)) for conv in convolutions[:-1]]
     monkeypatch.setattr("unclasp.model.tflite.read_layers", lambda path: layers)

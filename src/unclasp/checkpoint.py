@@ -122,21 +122,18 @@ def average_weights(paths: Sequence[Path], out: Path) -> None:
     for path, config in zip(paths, configs, strict=True):
         if with_model(config, image_size=configs[0].model.image_size).model != configs[0].model:
             raise CheckpointError(f"{path} is of another model than {paths[0]}: only stages of one can be averaged")
-    mean = mean_of([model.state_dict() for model, _ in loaded], without="confidence.")
-    save_weights(out, mean, configs[-1], notes={"average_of": [load_notes(path) for path in paths]})
+    states = [
+        {key: value for key, value in model.state_dict().items() if not key.startswith("confidence.")}
+        for model, _ in loaded
+    ]
+    save_weights(out, mean_of(states), configs[-1], notes={"average_of": [load_notes(path) for path in paths]})
 
 
-def mean_of(states: Sequence[dict[str, Tensor]], *, without: str = "nothing") -> dict[str, Tensor]:
-    """Return the mean of state dicts with the same names; counters are the last one's.
-
-    Args:
-        states: One or more.
-        without: Names that begin so are left out.
-    """
+def mean_of(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of one or more state dicts with the same names; counters are the last one's."""
     return {
         key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value
         for key, value in states[-1].items()
-        if not key.startswith(without)
     }
 
 
