@@ -19,8 +19,8 @@ from unclasp.onnx_model import INPUT, INPUT_TOLD, OUTPUTS, Facts
 
 OPSET: Final = 18
 """The first with Col2Im, which the folded convolution at stride 4 uses."""
-_FIRST: Final = 3
-"""Nodes at the start that stay in single precision: the stem, and what its output goes to."""
+_FIRST: Final = tuple(f"/encoder/backbone/{name}" for name in ("_conv_stem/", "Clip", "_blocks.0/_depthwise_conv/"))
+"""What stays in single precision: the stem of the EfficientNets, and the convolution that its output goes to."""
 _KEPT_PERCENT: Final = 99.999
 _QUANTISED: Final = ("/encoder/backbone/", "/encoder/lateral", "/encoder/output", "/encoder/segmentation")
 
@@ -94,16 +94,20 @@ def quantised(model: onnx.ModelProto, folder: Path, calibration: ByteArray) -> o
 
 
 def _to_quantise(model: onnx.ModelProto) -> list[str]:
-    """Return the convolutions and what stands between them, but for the first nodes and the parts' logits at the end.
+    """Return the convolutions and what stands between them, but for the stem and the parts' logits at the end.
 
-    The first ones see the picture itself; quantising them, too, more than doubles what the shipped model is off.
+    The stem sees the picture itself; quantising it, too, more than doubles what the shipped model is off.
     """
     kinds = {"Conv", "Add", "Relu", "Clip", "MaxPool", "Resize"}
     nodes = [
-        node for node in model.graph.node if node.op_type in kinds and any(scope in node.name for scope in _QUANTISED)
+        node
+        for node in model.graph.node
+        if node.op_type in kinds
+        and any(scope in node.name for scope in _QUANTISED)
+        and not any(scope in node.name for scope in _FIRST)
     ]
     made = {output.name for output in model.graph.output}
-    return [node.name for node in nodes if not made.intersection(node.output)][_FIRST:]
+    return [node.name for node in nodes if not made.intersection(node.output)]
 
 
 @contextlib.contextmanager
