@@ -10,7 +10,7 @@ import pytest
 from test_smoothing import HEIGHT, WIDTH, make_pose, moving_hands
 from unclasp import geometry
 from unclasp.pose import HandPose
-from unclasp.tracking import PATIENCE, SEARCH_EVERY, Tracker, exchanged
+from unclasp.tracking import FIRST_PATIENCE, HELD, PATIENCE, SEARCH_EVERY, Tracker, exchanged
 
 BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 
@@ -182,13 +182,19 @@ def test_hands_that_cross_keep_their_sides() -> None:
     np.testing.assert_allclose(wrists(Script(poses).run()), wrists(poses))
 
 
-def test_a_network_that_insists_is_believed_once() -> None:
-    """The first frame was wrong."""
-    true = poses_of(moving_hands(3 * PATIENCE))
-    given = Script([exchanged(true[0]), *true[1:]]).run(smooth=True)
+@pytest.mark.parametrize(("right_for", "patience"), [(0, FIRST_PATIENCE), (2 * PATIENCE, PATIENCE)])
+def test_a_network_that_insists_is_believed_once(right_for: int, patience: int) -> None:
+    """It exchanges the hands in the first frame alone, or in all after it was right for long."""
+    true = poses_of(moving_hands(right_for + 3 * PATIENCE))
+    said = [*true[:right_for], exchanged(true[0]), *true[1:]] if not right_for else [
+        *true[:right_for], *map(exchanged, true[right_for:])
+    ]  # fmt: skip
+    said = said[: len(true)]
+    given = Script(said).run(smooth=True)
     assert swaps(given) == 1
-    assert np.abs(wrists(given) - wrists(true))[PATIENCE + 1 :].max() < 40
-    for last, now in pairwise(given[:PATIENCE]):
+    changed = max(1, right_for) + patience
+    assert np.abs(wrists(given) - wrists(said))[changed + 1 :].max() < 40
+    for last, now in pairwise(given[:changed]):
         assert np.abs(last.joints_2d - now.joints_2d).max() < 60
 
 
@@ -209,6 +215,54 @@ def test_a_hand_that_comes_elsewhere_is_a_new_one() -> None:
     given = Script([*only_right, *only_left]).run()
     assert given[0].sides == ("right",) and given[-1].sides == ("left",)
     np.testing.assert_allclose(given[-1].joints_2d, only_left[-1].joints_2d)
+
+
+# ---- what is not believed
+
+
+def middles(poses: list[HandPose]) -> np.ndarray:
+    return np.stack([pose.joints_2d.reshape(2, 21, 2).mean(axis=1) for pose in poses])
+
+
+@pytest.mark.parametrize(("confidence", "believed"), [(0.3, False), (0.9, True)])
+def test_a_hand_that_jumps_has_to_be_sure(confidence: float, believed: bool) -> None:
+    """By 1.5 of its sizes in one frame."""
+    motion = moving_hands(12, speed=0.2)
+    size = np.ptp(make_pose(motion[4]).joints_2d[21:], axis=0).max()
+    sure = np.where(np.arange(42) < 21, 0.8, confidence)
+    poses = poses_of(motion, confidence=np.full(42, 0.8))
+    for number in (4, 5):
+        joints_2d = poses[number].joints_2d + np.outer(np.arange(42) >= 21, [1.5 * size, 0.0])
+        poses[number] = replace(poses[number], joints_2d=joints_2d, confidence=sure)
+    given = Script(poses).run()
+    steps = np.linalg.norm(np.diff(middles(given), axis=0), axis=-1)
+    assert (steps[:, 0] < 10).all() and (steps[:, 1].max() < 10) == (not believed)
+    assert given[4].present.all()
+    assert given[4].confidence is not None and (given[4].confidence[21:] == (confidence if believed else 0)).all()
+    np.testing.assert_allclose(given[4].confidence[:21], 0.8)
+    np.testing.assert_allclose(given[6].joints_2d, poses[6].joints_2d)
+
+
+def test_a_hand_that_stays_elsewhere_is_believed_after_a_while() -> None:
+    motion = moving_hands(40, speed=0.2)
+    motion[5:, 21:, 0] += 250
+    poses = poses_of(motion, confidence=np.full(42, 0.1))
+    given = Script(poses).run()
+    right = np.abs(middles(given) - middles(poses)).max(axis=(1, 2)) < 1
+    assert right[:5].all() and not right[5 : 5 + HELD].any() and right[5 + HELD :].all()
+
+
+def test_a_hand_that_is_suddenly_where_the_other_one_is_is_taken_to_be_where_it_was() -> None:
+    motion = moving_hands(12, speed=0.2)
+    poses = poses_of(motion, confidence=np.full(42, 0.9))
+    for number in (6, 7):
+        joints_2d = poses[number].joints_2d.copy()
+        joints_2d[:21] += (middles(poses)[number, 1] - middles(poses)[number, 0])[None] + 3.0
+        poses[number] = replace(poses[number], joints_2d=joints_2d)
+    given = Script(poses).run()
+    assert swaps(given) == 0
+    np.testing.assert_allclose(given[7].joints_2d[:21], poses[5].joints_2d[:21])
+    np.testing.assert_allclose(given[7].joints_2d[21:], poses[7].joints_2d[21:])
 
 
 # ---- whether it is there

@@ -27,10 +27,19 @@ DOUBTFUL: Final = 0.1
 """Mean confidence of a hand's joints below which the crop may be off."""
 TOGETHER: Final = 0.25
 """Hands whose middles are nearer than this share of the larger one are on one place: one of them is likely off."""
+SURE_PER_SIZE: Final = 0.4
+"""The mean confidence that the joints of a hand need for each hand size that it moved within one frame."""
+HELD: Final = 8
+"""Frames for which a hand that is not believed is taken to be where it was."""
 PATIENCE: Final = 120
-"""Frames for which the network has to insist before hands change sides."""
+"""The network has to insist for this many frames before hands that had their sides for long change them."""
+FIRST_PATIENCE: Final = 10
+"""The same where the sides are new: the first frames may have been wrong."""
 _NEWCOMER: Final = 1.5
+_NEARER: Final = 0.15
+"""Hands that are nearer to where they were by this many hand sizes are those that were there."""
 _CLEARLY: Final = 0.5
+"""The same for the network's sides to count as agreement or as disagreement."""
 _FRAME_SECONDS: Final = 1 / 30
 
 
@@ -40,7 +49,7 @@ class Tracker:
     The crop of a frame is around the joints of the last one. The whole picture is searched at first, when all hands are
     lost or one of two is, where both are put on one place, and every `SEARCH_EVERY` frames while there is only one or
     one is doubtful: joints that are off lead the next crop astray. A hand keeps its slot: what is where the right hand
-    was is the right hand, until the network says otherwise for `PATIENCE` frames.
+    was is the right hand, until the network says otherwise for more frames than it agreed, at most `PATIENCE`.
 
     Args:
         predict: Picture and box to pose.
@@ -53,13 +62,15 @@ class Tracker:
         self._filter = PoseFilter() if smooth else None
         self._last: HandPose | None = None
         self._presence: Floats = np.zeros(2)
-        self._disagreed = self._unsearched = 0
+        self._unsearched = 0
+        self._held = np.zeros(2, int)
+        self._agreed = FIRST_PATIENCE
 
     def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
         """Return the pose of the next frame, `time` seconds from the start."""
         pose, last = self._find(image), self._last
         if last is not None:
-            pose = self._with_last_sides(pose, last)
+            pose = self._with_held_hands(self._with_last_sides(pose, last), last)
         pose = replace(self._with_presence(pose), time=time)
         self._last = pose if self._filter is None else self._filter(pose, _seconds_between(last, pose))
         return self._last
@@ -76,7 +87,7 @@ class Tracker:
         if _left(pose):
             return self._search(image)
         lost = int((pose.presence >= RELEASED).sum()) < expected
-        doubtful = expected < 2 or _confidence(pose) < DOUBTFUL
+        doubtful = expected < 2 or _least_confidence(pose) < DOUBTFUL
         if lost or _on_one_place(pose) or (doubtful and self._unsearched >= SEARCH_EVERY):
             return max(pose, self._search(image), key=_hands)
         return pose
@@ -87,15 +98,24 @@ class Tracker:
 
     def _with_last_sides(self, pose: HandPose, last: HandPose) -> HandPose:
         swapped = exchanged(pose)
-        differs = _strangeness(swapped, last) + _CLEARLY < _strangeness(pose, last)
-        self._disagreed = self._disagreed + 1 if differs else max(self._disagreed - 1, 0)
-        if not differs:
+        nearer = _strangeness(pose, last) - _strangeness(swapped, last)
+        if abs(nearer) > _CLEARLY:
+            self._agreed = min(self._agreed + (1 if nearer < 0 else -1), PATIENCE)
+        if nearer <= _NEARER:
             return pose
-        if self._disagreed < PATIENCE:
+        if self._agreed >= 0:
             return swapped
-        self._disagreed, self._presence = 0, self._presence[::-1]
+        self._agreed, self._presence = FIRST_PATIENCE, self._presence[::-1]
         if self._filter is not None:
             self._filter.exchange()
+        return pose
+
+    def _with_held_hands(self, pose: HandPose, last: HandPose) -> HandPose:
+        """Return the pose with hands that are not to be believed as they were, for `HELD` frames at most."""
+        held = _astray(pose, last) & (self._held < HELD)
+        self._held = np.where(held, self._held + 1, 0)
+        for slot in np.flatnonzero(held):
+            pose = _with_hand(pose, last, int(slot))
         return pose
 
     def _with_presence(self, pose: HandPose) -> HandPose:
@@ -120,18 +140,46 @@ def exchanged(pose: HandPose) -> HandPose:
     )
 
 
+def _astray(pose: HandPose, last: HandPose) -> npt.NDArray[np.bool_]:
+    """Tell for each hand whether it is suddenly somewhere without being sure, or where the other one is: (2,)."""
+    far, sizes = _moved(pose, last)
+    moved = far / np.maximum(sizes, 1.0)
+    astray = np.array([_confidence(pose, slot) for slot in (0, 1)]) < SURE_PER_SIZE * moved
+    if _on_one_place(pose) and last.present.all() and not _on_one_place(last):
+        astray |= moved > max(TOGETHER / 2, moved.min())
+    return np.asarray(astray & pose.present & last.present)
+
+
+def _with_hand(pose: HandPose, other: HandPose, slot: int) -> HandPose:
+    """Return the pose with the hand in `slot` as another pose has it, and no confidence in its joints."""
+    joints = HAND_SLICES[slot]
+
+    def mixed(own: Floats, others: Floats | float) -> Floats:
+        values = own.copy()
+        values[joints] = others if isinstance(others, float) else others[joints]
+        return values
+
+    return replace(
+        pose,
+        joints_2d=mixed(pose.joints_2d, other.joints_2d),
+        joints_3d=mixed(pose.joints_3d, other.joints_3d),
+        joints_cam=mixed(pose.joints_cam, other.joints_cam),
+        confidence=None if pose.confidence is None else mixed(pose.confidence, 0.0),
+    )
+
+
 def _strangeness(pose: HandPose, last: HandPose) -> float:
-    """Return how far the hands that are present are from where the last frame had them, in hand sizes."""
-    total = 0.0
-    for slot, joints in enumerate(HAND_SLICES):
-        if not pose.present[slot]:
-            continue
-        here, there = pose.joints_2d[joints], last.joints_2d[joints]
-        far = float(np.linalg.norm(here.mean(axis=0) - there.mean(axis=0))) / max(
-            float(np.ptp(here, axis=0).max()), 1.0
-        )
-        total += min(far, _NEWCOMER) if last.present[slot] else _NEWCOMER
-    return total
+    """Return how far the hands that are present are from where the last frame had them, in sizes of the larger one."""
+    moved, sizes = _moved(pose, last)
+    far = moved / max(float(sizes[pose.present].max(initial=0.0)), 1.0)
+    known = np.where(last.present, np.minimum(far, _NEWCOMER), _NEWCOMER)
+    return float(known[pose.present].sum())
+
+
+def _moved(pose: HandPose, last: HandPose) -> tuple[Floats, Floats]:
+    """Return how far the hands' middles are from where the last frame had them, and the hands' sizes: (2,) px each."""
+    hands, before = (joints.reshape(2, -1, 2) for joints in (pose.joints_2d, last.joints_2d))
+    return np.linalg.norm(hands.mean(axis=1) - before.mean(axis=1), axis=1), np.ptp(hands, axis=1).max(axis=1)
 
 
 def _left(pose: HandPose) -> bool:
@@ -149,14 +197,16 @@ def _on_one_place(pose: HandPose) -> bool:
 
 
 def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
-    return int(pose.present.sum()), not _on_one_place(pose), _confidence(pose), float(pose.presence.sum())
+    return int(pose.present.sum()), not _on_one_place(pose), _least_confidence(pose), float(pose.presence.sum())
 
 
-def _confidence(pose: HandPose) -> float:
+def _least_confidence(pose: HandPose) -> float:
     """Return the mean confidence of the less certain hand's joints; 1 where the network tells none."""
-    if pose.confidence is None or not pose.present.any():
-        return 1.0
-    return float(pose.confidence.reshape(2, -1).mean(axis=1)[pose.present].min())
+    return min((_confidence(pose, slot) for slot in np.flatnonzero(pose.present)), default=1.0)
+
+
+def _confidence(pose: HandPose, slot: int) -> float:
+    return 1.0 if pose.confidence is None else float(pose.confidence[HAND_SLICES[slot]].mean())
 
 
 def _seconds_between(last: HandPose | None, pose: HandPose) -> float:
