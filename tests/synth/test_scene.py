@@ -91,15 +91,15 @@ def test_hands_apart_do_not_touch():
         assert depth == 0 and gap > 3.0
 
 
-def test_hands_apart_are_side_by_side_far_apart_or_one_above_the_other():
+def test_hands_apart_are_side_by_side_far_apart_or_one_above_or_behind_the_other():
     offsets = []
     for seed in range(120):
         right, left = scene([14, seed], kinds=("apart",), views=("frontal",)).hands
-        offsets.append(np.abs(right.joints.mean(axis=0) - left.joints.mean(axis=0))[:2])
-    across, up = np.array(offsets).T
-    far, stacked = across > 265, (up > 75) & (across < up)
-    assert 0.07 < far.mean() < 0.4 and 0.1 < stacked.mean() < 0.4
-    assert not (far & stacked).any() and (~far & ~stacked).mean() > 0.25
+        offsets.append(np.abs(right.joints.mean(axis=0) - left.joints.mean(axis=0)))
+    across, up, deep = np.array(offsets).T
+    far, stacked, behind = across > 265, (up > 75) & (across < up), (deep > 75) & (np.hypot(across, up) < 90)
+    assert 0.07 < far.mean() < 0.4 and 0.1 < stacked.mean() < 0.4 and 0.03 < behind.mean() < 0.2
+    assert not (far & (stacked | behind)).any() and (~far & ~stacked & ~behind).mean() > 0.25
 
 
 def test_the_measure_itself_finds_a_planted_penetration():

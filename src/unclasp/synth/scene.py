@@ -100,8 +100,9 @@ _CAMERA_TRIES = 4
 _APART_MM = -6.0
 _UPRIGHT, _TURNED, _CROSSING = 28.0, 75.0, 0.15
 """Standard deviations in degrees of how far two elbows are from level, mostly and where arms cross; how often."""
-_FAR_APART, _STACKED = 0.3, 0.25
-"""Of hands that do not touch, these shares are held as far apart as arms reach, and one above the other."""
+_FAR_APART, _STACKED, _BEHIND = 0.3, 0.2, 0.15
+"""Of hands that do not touch, these shares are held as far apart as arms reach, one above the other, and one behind the
+other, which hides a part of it."""
 _ELBOWS_OUT = 0.25
 """How often forearms come from the side more than from below."""
 
@@ -210,7 +211,7 @@ def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior, later
 
 
 def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior, lateral: float) -> list[_Placed] | None:
-    """Two hands side by side or one above the other, not touching; mostly, but not always, each on its own side."""
+    """Two hands side by side, one above or behind the other, not touching; mostly, not always, each on its own side."""
     right, left = draw_hand(rng, body, left=False), draw_hand(rng, body, left=True)
     if right is None or left is None:
         return None
@@ -222,6 +223,8 @@ def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior, lateral: flo
         across, up, deep = rng.uniform(270, 620), rng.normal(0, 130), 60
     elif layout < _FAR_APART + _STACKED:
         across, up, deep = rng.normal(0, 70), rng.choice([-1, 1]) * rng.uniform(80, 230), 90
+    elif layout < _FAR_APART + _STACKED + _BEHIND:
+        across, up, deep = rng.normal(0, 55), rng.normal(0, 45), 160
     else:
         across, up, deep = rng.uniform(90, 270), rng.normal(0, 55), 60
     offset = np.array([-own_side * across, up, rng.normal(0, deep)])

@@ -159,7 +159,7 @@ def sample_skin(rng: np.random.Generator) -> SkinLook:
     palm = back + np.array([0.42 * (69 - back[0]) + 1, rng.uniform(1.5, 5.5), rng.uniform(-2.5, 0.5)])
     flush = float(rng.uniform(0.0, 1.3))
     low_noise = sample_noise(noise_table(), paint.rest * 0.045 + rng.uniform(0, 32, 3))
-    gloved = bool(rng.random() < 0.04)
+    gloved = bool(rng.random() < 0.06)
     if gloved:
         back_rgb = palm_rgb = lab_to_linear(np.array([rng.uniform(8, 90), *rng.normal(0, 12, 2)]))
         if rng.random() < 0.5:
