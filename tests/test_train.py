@@ -98,6 +98,21 @@ def test_a_run_starts_from_weights_and_from_a_backbone_s_file(tmp_path, monkeypa
     assert begun["encoder.backbone._bn0.running_mean"].abs().min() > 0, "the norms were unfolded"
 
 
+def test_a_backbone_without_a_rate_stays_as_it_is_and_the_rest_learns(tmp_path):
+    config = replace(config_for(epochs=1, backbone_rate=0.0), augment=AugmentConfig(style=1.0))
+    torch.manual_seed(3)
+    start = build(config.model)
+    save_weights(tmp_path / "start.safetensors", start.state_dict(), config)
+    train(config, Samples(12), cpu(tmp_path / "run", start_weights=tmp_path / "start.safetensors"))
+    before = load_model(tmp_path / "start.safetensors")[0].state_dict()
+    after = load_model(tmp_path / "run" / WEIGHTS)[0].state_dict()
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert changed and not any(key.startswith("encoder.backbone.") for key in changed)
+    assert "decoder.initialise.appearance" in changed
+    rates = [line["learning_rate"] for line in map(json.loads, (tmp_path / "run" / LOG).read_text().splitlines())]
+    assert rates[0] > 0
+
+
 def train_and_die(out, deadly):
     torch.set_num_threads(1)
     train(with_all_randomness(), Samples(12, deadly=deadly), cpu(out))

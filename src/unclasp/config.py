@@ -4,6 +4,7 @@ A preset is a function that returns a config; a variant calls another preset and
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -197,7 +198,7 @@ class TrainConfig:
     learning_rate: float = 1e-4
     """Adam's step size."""
     backbone_rate: float = 1.0
-    """The backbone's learning rate as a multiple of `learning_rate`."""
+    """The backbone's learning rate as a multiple of `learning_rate`; 0 leaves it as it is, its statistics included."""
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW); 0 is Adam."""
     schedule: Literal["step", "cosine"] = "step"
@@ -225,6 +226,8 @@ class TrainConfig:
         )  # fmt: skip
         if not 0 <= self.ema_decay < 1:
             raise UnclaspError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
+        if not 0 <= self.backbone_rate < math.inf:
+            raise UnclaspError(f"backbone_rate must be 0 or more, got {self.backbone_rate}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,7 +134,7 @@ def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
     """Return Adam, or AdamW where there is weight decay; biases and norms do not decay."""
     backbone = {id(parameter) for parameter in model.encoder.backbone.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
+    for parameter in filter(lambda each: each.requires_grad, model.parameters()):
         rate = config.backbone_rate if id(parameter) in backbone else 1.0
         decay = config.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
@@ -182,6 +182,8 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     per_epoch = len(dataset) // config.train.batch_size
     progress = Progress(steps_per_epoch=per_epoch, total_steps=per_epoch * config.train.epochs)
     plain = _start(config, options, state, TrainingExamples(dataset, config))
+    if not config.train.backbone_rate:
+        _freeze(plain.encoder.backbone)
     average = MovingAverage(plain, config.train.ema_decay)
     adam = optimiser(plain, config.train)
     if state is not None:
@@ -201,9 +203,10 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
             reporter.data_ready()
             styles.start(config.train.seed, progress.step, fabric.global_rank)
             terms = step(fabric, model, adam, batch.to(fabric.device), config, progress)
+            rate = learning_rate(progress.step, config.train, steps_per_epoch=per_epoch)
             average.update(plain, progress.step)
             progress.step += 1
-            reporter.stepped(terms, adam.param_groups[0]["lr"] / adam.param_groups[0]["rate"])
+            reporter.stepped(terms, rate)
             if progress.step % options.save_every == 0 or progress.step == last:
                 _save(fabric, options.out, plain, adam, average, config, progress)
 
@@ -227,6 +230,14 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, ex
             crops = collate([examples[0, int(row)] for row in rows]).image
             unfold_norms(model, model.encoder.backbone, crops)
     return model.train()
+
+
+def _freeze(backbone: nn.Module) -> None:
+    """Leave a backbone as it is, the statistics of its norms included; mixed styles still act."""
+    backbone.requires_grad_(False)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def _loader(
