@@ -202,7 +202,7 @@ def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
 
 def _least_confidence(pose: HandPose) -> float:
     """Return the mean confidence of the less certain hand's joints; 1 where the network tells none."""
-    return min((_confidence(pose, slot) for slot in np.flatnonzero(pose.present)), default=1.0)
+    return min((_confidence(pose, int(slot)) for slot in np.flatnonzero(pose.present)), default=1.0)
 
 
 def _confidence(pose: HandPose, slot: int) -> float:
