@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
-from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES
+from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, NUM_JOINTS
 from unclasp.pose import HandPose, present_hands
 from unclasp.regions import box_around
 from unclasp.smoothing import PoseFilter
@@ -152,19 +152,14 @@ def _astray(pose: HandPose, last: HandPose) -> npt.NDArray[np.bool_]:
 
 def _with_hand(pose: HandPose, other: HandPose, slot: int) -> HandPose:
     """Return the pose with the hand in `slot` as another pose has it, and no confidence in its joints."""
-    joints = HAND_SLICES[slot]
-
-    def mixed(own: Floats, others: Floats | float) -> Floats:
-        values = own.copy()
-        values[joints] = others if isinstance(others, float) else others[joints]
-        return values
-
+    theirs = np.zeros(NUM_JOINTS, dtype=np.bool_)
+    theirs[HAND_SLICES[slot]] = True
     return replace(
         pose,
-        joints_2d=mixed(pose.joints_2d, other.joints_2d),
-        joints_3d=mixed(pose.joints_3d, other.joints_3d),
-        joints_cam=mixed(pose.joints_cam, other.joints_cam),
-        confidence=None if pose.confidence is None else mixed(pose.confidence, 0.0),
+        joints_2d=np.where(theirs[:, None], other.joints_2d, pose.joints_2d),
+        joints_3d=np.where(theirs[:, None], other.joints_3d, pose.joints_3d),
+        joints_cam=np.where(theirs[:, None], other.joints_cam, pose.joints_cam),
+        confidence=None if pose.confidence is None else np.where(theirs, 0.0, pose.confidence),
     )
 
 
@@ -178,22 +173,26 @@ def _strangeness(pose: HandPose, last: HandPose) -> float:
 
 def _moved(pose: HandPose, last: HandPose) -> tuple[Floats, Floats]:
     """Return how far the hands' middles are from where the last frame had them, and the hands' sizes: (2,) px each."""
-    hands, before = (joints.reshape(2, -1, 2) for joints in (pose.joints_2d, last.joints_2d))
-    return np.linalg.norm(hands.mean(axis=1) - before.mean(axis=1), axis=1), np.ptp(hands, axis=1).max(axis=1)
+    return np.linalg.norm(_middles(pose) - _middles(last), axis=1), _sizes(pose)
+
+
+def _middles(pose: HandPose) -> Floats:
+    return np.asarray(pose.joints_2d.reshape(2, -1, 2).mean(axis=1))
+
+
+def _sizes(pose: HandPose) -> Floats:
+    return np.asarray(np.ptp(pose.joints_2d.reshape(2, -1, 2), axis=1).max(axis=1))
 
 
 def _left(pose: HandPose) -> bool:
     """Tell whether a hand's middle lies outside of the crop: the network points at what it does not see."""
-    middles = np.array([pose.joints_2d[joints].mean(axis=0) for joints in HAND_SLICES])[pose.present]
+    middles = _middles(pose)[pose.present]
     return bool(((middles < pose.box[:2]) | (middles > pose.box[2:])).any())
 
 
 def _on_one_place(pose: HandPose) -> bool:
-    if not pose.present.all():
-        return False
-    hands = pose.joints_2d.reshape(2, -1, 2)
-    apart = float(np.linalg.norm(np.subtract(*hands.mean(axis=1))))
-    return apart < TOGETHER * float(np.ptp(hands, axis=1).max())
+    apart = float(np.linalg.norm(np.subtract(*_middles(pose))))
+    return bool(pose.present.all()) and apart < TOGETHER * float(_sizes(pose).max())
 
 
 def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
