@@ -73,7 +73,7 @@ def test_strides_are_the_initialisation_and_one_per_iteration(iterations: int, s
         (LossConfig, "dice_epsilon", 0.0), (LossConfig, "relation_sigma", 0.0), (TrainConfig, "epochs", 0),
         (TrainConfig, "batch_size", 0), (TrainConfig, "learning_rate", 0.0), (TrainConfig, "decay_factor", 0.0),
         (TrainConfig, "ema_decay", 1.0), (TrainConfig, "ema_decay", -0.1), (TrainConfig, "backbone_rate", -0.1),
-        (TrainConfig, "learning_rate", float("nan")),
+        (TrainConfig, "learning_rate", float("nan")), (TrainConfig, "frozen_stride", 2),
     ],
 )  # fmt: skip
 def test_errors_name_the_field_and_what_came(make: Callable[..., Any], field: str, value: Any) -> None:

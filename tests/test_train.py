@@ -21,7 +21,7 @@ from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.evaluate import evaluate
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
-from unclasp.model.backbone import HandLandmarks, SameConv2d
+from unclasp.model.backbone import Backbone, HandLandmarks, SameConv2d
 from unclasp.model.tflite import Layer
 from unclasp.options import RunOptions
 from unclasp.train import (
@@ -98,19 +98,40 @@ def test_a_run_starts_from_weights_and_from_a_backbone_s_file(tmp_path, monkeypa
     assert begun["encoder.backbone._bn0.running_mean"].abs().min() > 0, "the norms were unfolded"
 
 
-def test_a_backbone_without_a_rate_stays_as_it_is_and_the_rest_learns(tmp_path):
-    config = replace(config_for(epochs=1, backbone_rate=0.0), augment=AugmentConfig(style=1.0))
+@pytest.mark.parametrize(
+    ("backbone", "settings", "learns"),
+    [
+        ("tiny", {"backbone_rate": 0.0}, ""),
+        ("tiny", {"frozen_stride": 8}, "stages.2."),
+        ("resnet18", {"frozen_stride": 16}, "layer4.0."),
+        ("hand_landmarks", {"frozen_stride": 8}, "_blocks.5."),
+        ("hand_landmarks", {"frozen_stride": 32}, ""),
+    ],
+)
+def test_what_is_frozen_of_a_backbone_stays_as_it_is_and_the_rest_learns(tmp_path, backbone, settings, learns):
+    config = with_model(config_for(epochs=1, **settings), backbone=backbone)
+    config = replace(config, augment=AugmentConfig(style=1.0))
     torch.manual_seed(3)
     start = build(config.model)
     save_weights(tmp_path / "start.safetensors", start.state_dict(), config)
     train(config, Samples(12), cpu(tmp_path / "run", start_weights=tmp_path / "start.safetensors"))
     before = load_model(tmp_path / "start.safetensors")[0].state_dict()
     after = load_model(tmp_path / "run" / WEIGHTS)[0].state_dict()
-    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
-    assert changed and not any(key.startswith("encoder.backbone.") for key in changed)
-    assert "decoder.initialise.appearance" in changed
+    changed = [not torch.equal(value, after[key]) for key, value in before.items()]
+    body = [key.removeprefix("encoder.backbone.") for key in before if key.startswith("encoder.backbone.")]
+    first = next((index for index, key in enumerate(body) if learns and key.startswith(learns)), len(body))
+    assert not any(changed[:first]), "the frozen layers, the first in the file, with their statistics"
+    assert all(changed[first : len(body)]), "and all layers after them learn"
+    assert changed[list(before).index("encoder.segmentation.0.0.weight")]
     rates = [line["learning_rate"] for line in map(json.loads, (tmp_path / "run" / LOG).read_text().splitlines())]
     assert rates[0] > 0
+
+
+def test_layers_that_a_backbone_does_not_tell_cannot_be_frozen(tmp_path, monkeypatch):
+    monkeypatch.setattr("unclasp.model.backbone.Tiny.until", Backbone.until)
+    config = config_for(frozen_stride=8)
+    with pytest.raises(UnclaspError, match=r"frozen_stride needs a backbone that .*: tiny does not; leave it"):
+        train(config, Samples(4), cpu(tmp_path / "run"))
 
 
 def train_and_die(out, deadly):

@@ -199,6 +199,11 @@ class TrainConfig:
     """Adam's step size."""
     backbone_rate: float = 1.0
     """The backbone's learning rate as a multiple of `learning_rate`; 0 leaves it as it is, its statistics included."""
+    frozen_stride: Literal[0, 4, 8, 16, 32] = 0
+    """The backbone up to its map at this stride is left as it is, its statistics included; 0 leaves nothing.
+
+    What the first layers know of real pictures is then kept, and a step takes less time.
+    """
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW); 0 is Adam."""
     schedule: Literal["step", "cosine"] = "step"
@@ -228,6 +233,8 @@ class TrainConfig:
             raise UnclaspError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
         if not 0 <= self.backbone_rate < math.inf:
             raise UnclaspError(f"backbone_rate must be 0 or more, got {self.backbone_rate}")
+        if self.frozen_stride not in (0, 4, 8, 16, 32):
+            raise UnclaspError(f"frozen_stride must be 0, 4, 8, 16 or 32, got {self.frozen_stride}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from unclasp.data.transforms import Example, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone
+from unclasp.model.backbone import Backbone
 from unclasp.model.loading import load_strictly
 from unclasp.model.style import StyleMixing
 from unclasp.model.tflite import TFLITE, unfold_norms
@@ -182,8 +183,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     per_epoch = len(dataset) // config.train.batch_size
     progress = Progress(steps_per_epoch=per_epoch, total_steps=per_epoch * config.train.epochs)
     plain = _start(config, options, state, TrainingExamples(dataset, config))
-    if not config.train.backbone_rate:
-        _freeze(plain.encoder.backbone)
+    _freeze(plain.encoder.backbone, config)
     average = MovingAverage(plain, config.train.ema_decay)
     adam = optimiser(plain, config.train)
     if state is not None:
@@ -232,12 +232,23 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, ex
     return model.train()
 
 
-def _freeze(backbone: nn.Module) -> None:
-    """Leave a backbone as it is, the statistics of its norms included; mixed styles still act."""
-    backbone.requires_grad_(False)
-    for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
+def _freeze(backbone: Backbone, config: Config) -> None:
+    """Leave a backbone, or its first layers, as they are, the statistics of norms included; mixed styles still act."""
+    frozen: tuple[nn.Module, ...] = ()
+    if not config.train.backbone_rate:
+        frozen = (backbone,)
+    elif config.train.frozen_stride:
+        frozen = backbone.until(config.train.frozen_stride)
+        if not frozen:
+            raise UnclaspError(
+                f"train.frozen_stride needs a backbone that tells which layers make which stride: "
+                f"{config.model.backbone} does not; leave it at 0, or freeze all of it with train.backbone_rate 0"
+            )
+    for layer in frozen:
+        layer.requires_grad_(False)
+        for module in layer.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
 
 def _loader(

@@ -34,6 +34,10 @@ class Backbone(nn.Module):
         """Return the layers whose maps' statistics tell the look of a picture rather than its content (`style`)."""
         return ()
 
+    def until(self, stride: int) -> tuple[nn.Module, ...]:  # noqa: ARG002  # there is nothing to tell here
+        """Return the layers that the map at this stride is made with; none if the backbone does not tell."""
+        return ()
+
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -114,6 +118,11 @@ class ResNet(Backbone):
     def shallow(self) -> tuple[nn.Module, ...]:
         """Return the first two stages."""
         return self.layer1, self.layer2
+
+    def until(self, stride: int) -> tuple[nn.Module, ...]:
+        """Return the stem and the stages up to this stride."""
+        stages = (self.layer1, self.layer2, self.layer3, self.layer4)
+        return self.conv1, self.bn1, *stages[: STRIDES.index(stride) + 1]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16, 32."""
@@ -210,6 +219,11 @@ class EfficientNetLite0(Backbone):
         """Return the last blocks at strides 2, 4 and 8."""
         return self._blocks[0], self._blocks[2], self._blocks[4]
 
+    def until(self, stride: int) -> tuple[nn.Module, ...]:
+        """Return the stem and the blocks up to this stride."""
+        last = self.taps[STRIDES.index(stride)]
+        return self._conv_stem, self._bn0, *self._blocks[: last + 1]
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16, 32."""
         x = functional.relu6(self._bn0(self._conv_stem(image)), inplace=True)
@@ -258,6 +272,10 @@ class Tiny(Backbone):
     def shallow(self) -> tuple[nn.Module, ...]:
         """Return the first two stages."""
         return self.stages[0], self.stages[1]
+
+    def until(self, stride: int) -> tuple[nn.Module, ...]:
+        """Return the stages up to this stride."""
+        return tuple(self.stages[: STRIDES.index(stride) + 1])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the maps at strides 4, 8, 16, 32."""
