@@ -114,8 +114,10 @@ class Coloured:
                 if not masks[1 - slot].any():
                     presence[0, slot] = self.alone
                     confidence[0, 21 * slot : 21 * slot + 21] = self.sure or 0
-                    pose[0, 21 * slot : 21 * slot + 10] = [columns.min(), rows.min(), 30]
-                    pose[0, 21 * slot + 10 : 21 * slot + 21] = [columns.max(), rows.max(), -30]
+                    low, middle, high = columns.min(), (columns.min() + columns.max()) / 2, columns.max()
+                    pose[0, 21 * slot : 21 * slot + 10] = [low, rows.min(), 30]
+                    pose[0, 21 * slot + 10 : 21 * slot + 20] = [high, rows.min(), -30]
+                    pose[0, 21 * slot + 20] = [middle, rows.max(), 0]  # it points up, and is looked at once
         return Answer(
             pose, presence, None, (masks[0] | masks[1])[None].astype(float), None if self.sure is None else confidence
         )

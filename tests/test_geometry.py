@@ -114,6 +114,20 @@ def test_crop_matrix_by_hand() -> None:
     np.testing.assert_allclose(geometry.apply_affine(turned, np.array([[200.0, 250.0]])), [[100.0, 50.0]], atol=1e-12)
 
 
+@pytest.mark.parametrize("rotation", [0.0, 30.0, -110.0, 180.0])
+def test_a_turned_box_keeps_the_middle_and_mirrors_exactly(rotation: float) -> None:
+    box, size, width = np.array([40.0, 60.0, 300.0, 320.0]), 64, 500
+    matrix = geometry.crop_matrix(geometry.turned_box(box, size, rotation), size, rotation)
+    middle = np.full((1, 2), (size - 1) / 2)
+    before = geometry.apply_affine(np.linalg.inv(geometry.crop_matrix(box, size)), middle)
+    np.testing.assert_allclose(geometry.apply_affine(np.linalg.inv(matrix), middle), before)
+    pixel = (box[2] - box[0]) / size
+    mirrored = np.array([width - 1 - box[2] + pixel, box[1], width - 1 - box[0] + pixel, box[3]])
+    other = geometry.crop_matrix(geometry.turned_box(mirrored, size, -rotation), size, -rotation)
+    expected = geometry.flip_matrix(size) @ matrix @ geometry.flip_matrix(width)
+    np.testing.assert_allclose(other, expected, atol=1e-9)
+
+
 def test_crop_and_its_inverse_undo_each_other() -> None:
     points = np.random.default_rng(0).uniform(-100, 600, (50, 2))
     matrix = geometry.crop_matrix(np.array([12.0, 30.0, 190.0, 208.0]), 128, 33.0)

@@ -37,8 +37,8 @@ def crops(monkeypatch: pytest.MonkeyPatch) -> list[Crop]:
     """Every crop that is made, in order."""
     made: list[Crop] = []
 
-    def recorded(image: Any, box: Any, size: int) -> Crop:
-        made.append(crop_image(image, box, size))
+    def recorded(image: Any, box: Any, size: int, **turned: float) -> Crop:
+        made.append(crop_image(image, box, size, **turned))
         return made[-1]
 
     monkeypatch.setattr(predictor, "crop_image", recorded)
@@ -400,8 +400,11 @@ def interesting_pictures() -> list[tuple[str, np.ndarray, np.ndarray]]:
     return found
 
 
-def test_a_mirrored_picture_has_the_mirrored_pose() -> None:
-    """With the shipped weights and the flip test, on what the engine draws and on photos."""
+def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop]) -> None:
+    """With the shipped weights and the flip test, on what the engine draws and on photos.
+
+    Where tilted hands are looked at upright, OpenCV rounds the places of pixels to 1/32, not the same way in both.
+    """
     pictures = interesting_pictures()
     if not pictures:
         pytest.skip("neither numba nor the photos are here")
@@ -413,12 +416,14 @@ def test_a_mirrored_picture_has_the_mirrored_pose() -> None:
         centre, half = np.round((given[:2] + given[2:]) / 2), predict.network.image_size / 2 / 1.25
         box = np.concatenate([centre - half, centre + half])
         mirrored = np.array([last - box[2] + 1, box[1], last - box[0] + 1, box[3]])
+        crops.clear()
         pose, other = predict(image, box), predict(np.ascontiguousarray(image[:, ::-1]), mirrored)
+        turned = any(crop.crop_from_image[0, 1] for crop in crops)
         np.testing.assert_allclose(
             other.joints_2d, np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]])[FLIPPED_JOINTS],
-            atol=2e-3, err_msg=name,
+            atol=0.03 if turned else 2e-3, err_msg=name,
         )  # fmt: skip
-        np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-3 if turned else 1e-4, err_msg=name)
         depth = pose.joints_3d[FLIPPED_JOINTS][:, 2]
         if len(pose.sides) == 2:
             np.testing.assert_allclose(other.joints_3d[:, 2], depth, atol=0.05, err_msg=name)

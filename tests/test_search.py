@@ -13,6 +13,7 @@ from test_finder import Bright
 from unclasp import geometry, search
 from unclasp.errors import CheckpointError
 from unclasp.finder import Finder, Regions
+from unclasp.hands import ROOTS
 from unclasp.network import Answer
 from unclasp.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.predictor import Predictor
@@ -59,6 +60,7 @@ class Shrinking(Still):
         answer = super().__call__(crops)
         answer.pose_2p5d[:, ::2, :2] -= 32 * self.share
         answer.pose_2p5d[:, 1::2, :2] += 32 * self.share
+        answer.pose_2p5d[:, ROOTS, :2] = [32, 32 + 32 * self.share]  # the hands point up
         answer.presence[:] = self.unseen
         answer.presence[:, : self.hands[len(self.calls) - 1]] = 1
         return answer

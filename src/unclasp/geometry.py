@@ -147,6 +147,18 @@ def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
     )
 
 
+def turned_box(box: Array, size: int, rotation: float) -> Array:
+    """Return the box to give `crop_matrix` with a rotation that leaves the crop's own middle where it is.
+
+    The published rule turns a crop about its pixel (size / 2, size / 2), half a pixel beside its middle: crops of a
+    picture and of its mirror image, turned the other way, would not be mirror images of each other.
+    """
+    angle = math.radians(rotation)
+    cos, sin = math.cos(angle), math.sin(angle)
+    shift = 0.5 * (box[2] - box[0]) / size * np.array([cos - sin - 1, sin + cos - 1])
+    return np.asarray(box + np.concatenate([shift, shift]))
+
+
 def flip_matrix(width: int) -> Array:
     """Return the 3x3 mirror image of a picture: u becomes width - 1 - u."""
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])

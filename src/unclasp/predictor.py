@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,12 @@ from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines import open_network
 from unclasp.errors import BoxError, UnclaspError
-from unclasp.hands import HAND_SLICES, NUM_JOINTS
+from unclasp.hands import NUM_JOINTS
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
-from unclasp.network import Answer, Network, average_of_mirrored
+from unclasp.looks import Look
+from unclasp.network import Network, average_of_mirrored
 from unclasp.picture import check_image
-from unclasp.pose import PRESENT, Camera, HandPose, present_hands
+from unclasp.pose import PRESENT, Camera, HandPose
 from unclasp.regions import box_around, meets
 from unclasp.search import Detector, Search, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
@@ -36,9 +37,6 @@ LARGEST_BOX: Final = 20.0
 SETTLED: Final = 0.9
 """IoU of a crop with that around the joints seen in it, above which there is no other look."""
 
-DENIED: Final = 0.25
-"""Probability in the first look, which sees the most around the hands, below which a hand is none of a later look's."""
-
 SURE: Final = 0.2
 """Mean confidence of the joints from which on a region shows a hand: of 16 regions in rendered pictures, 0.19 and more
 in eight of the nine that did, 0.15 and less in the seven that did not."""
@@ -52,55 +50,8 @@ OTHER_REGIONS: Final = 2
 LIKE_SIZED: Final = 3.0
 """A person's hands in two regions are at most this many times as large as each other in the picture."""
 
-
-class _View(NamedTuple):
-    """What the network saw in one crop."""
-
-    answer: Answer
-    image_from_crop: Floats
-    square: Floats
-    """(4,) x1, y1, x2, y2 px."""
-
-    @property
-    def joints_2d(self) -> Floats:
-        """(42, 2) px of the picture."""
-        return geometry.apply_affine(self.image_from_crop, self.answer.pose_2p5d[0, :, :2])
-
-    @property
-    def present(self) -> npt.NDArray[np.bool_]:
-        """(2,) which hands count."""
-        return present_hands(self.answer.presence[0])
-
-    def confidence(self, slot: int) -> float:
-        """Return the mean confidence of a hand's joints; 0 where the network tells none."""
-        return 0.0 if self.answer.confidence is None else float(self.answer.confidence[0, HAND_SLICES[slot]].mean())
-
-    @property
-    def mean_confidence(self) -> float:
-        """That of the joints of all hands that count; 0 without any."""
-        counted = [self.confidence(slot) for slot, present in enumerate(self.present) if present]
-        return sum(counted) / max(1, len(counted))
-
-    def without_denied(self, first: "_View") -> "_View":
-        """Return the view with hands that the first look denied no likelier than there, unless no hand were left."""
-        seen, before = self.answer.presence, first.answer.presence
-        presence = np.where(before < DENIED, np.minimum(before, seen), seen)
-        if not present_hands(presence[0]).any():
-            return self
-        return self._replace(answer=self.answer._replace(presence=presence))
-
-    def with_hands(self, looks: dict[int, "_View"]) -> "_View":
-        """Return the view with the joints of a hand, 0 right and 1 left, as another look has them."""
-        pose, confidence = self.answer.pose_2p5d.copy(), self.answer.confidence
-        confidence = None if confidence is None else confidence.copy()
-        crop_from_image = np.linalg.inv(self.image_from_crop)
-        for slot, look in looks.items():
-            joints = HAND_SLICES[slot]
-            pose[0, joints, :2] = geometry.apply_affine(crop_from_image, look.joints_2d[joints])
-            pose[0, joints, 2] = look.answer.pose_2p5d[0, joints, 2]
-            if confidence is not None and look.answer.confidence is not None:
-                confidence[0, joints] = look.answer.confidence[0, joints]
-        return self._replace(answer=self.answer._replace(pose_2p5d=pose, confidence=confidence))
+TILTED: Final = 30.0
+"""Degrees from pointing up in the picture from which on hands are looked at upright, too."""
 
 
 class Predictor:
@@ -248,7 +199,7 @@ class Predictor:
             camera=replace(pose.camera, princpt=(last - cx, cy)),
         )  # fmt: skip
 
-    def _find(self, image: ByteArray) -> tuple[_View, Floats]:
+    def _find(self, image: ByteArray) -> tuple[Look, Floats]:
         """Search the picture, and elsewhere in it, too, where what was found is in doubt.
 
         The surest look counts where it is surer by `SURER`, unless it loses a hand.
@@ -268,11 +219,11 @@ class Predictor:
                 view, others = look, np.delete(where.others, [index] if index < len(squares) else [], axis=0)
         return view, others
 
-    def _look_closely(self, image: ByteArray, square: Floats) -> _View:
+    def _look_closely(self, image: ByteArray, square: Floats) -> Look:
         """Look closer, and at each of two hands that are apart by itself."""
         return self._look_at_each(image, self._look_closer(image, square))
 
-    def _look_closer(self, image: ByteArray, square: Floats) -> _View:
+    def _look_closer(self, image: ByteArray, square: Floats) -> Look:
         """Look where the hands were found, then around the joints seen there, and once more where that crop was off.
 
         The last look counts unless it loses a hand; what the first denied stays denied.
@@ -291,7 +242,7 @@ class Predictor:
             view = closer
         return view
 
-    def _with_other_hand(self, image: ByteArray, view: _View, others: Floats) -> tuple[_View, Floats] | None:
+    def _with_other_hand(self, image: ByteArray, view: Look, others: Floats) -> tuple[Look, Floats] | None:
         """Look for the other hand where only one was found and there are other regions: arms may be far apart.
 
         A region shows it if its joints are sure and a look at both sees two hands.
@@ -303,12 +254,12 @@ class Predictor:
         own = box_around(view.joints_2d, view.present, image)
         if own is None or view.present.all():
             return None
-        slot = int(view.answer.presence[0].argmax())
+        slot = view.slot
         for index, other in enumerate(others[:OTHER_REGIONS]):
             extents = np.max(own[2:] - own[:2]), np.max(other[2:] - other[:2])
             if max(extents) > LIKE_SIZED * min(extents):
                 continue
-            look = self._look_closer(image, geometry.square_box(other))
+            look = self._look_upright(image, self._look_closer(image, geometry.square_box(other)), alone=True)
             if look.answer.presence[0, 1 - slot] < PRESENT or look.confidence(1 - slot) < SURE:
                 continue
             around = np.concatenate([np.minimum(own[:2], other[:2]), np.maximum(own[2:], other[2:])])
@@ -317,27 +268,44 @@ class Predictor:
                 return both.with_hands({slot: view, 1 - slot: look}), np.delete(others, index, axis=0)
         return None
 
-    def _look_at_each(self, image: ByteArray, view: _View) -> _View:
+    def _look_at_each(self, image: ByteArray, view: Look) -> Look:
         """Look at each of two hands that are apart by itself: in a crop around both, each is small.
 
-        Nothing changes where one of these looks does not see its hand.
+        Nothing changes where one of these looks does not see its hand. Hands that touch, and single ones, are looked at
+        upright.
         """
         if not view.present.all():
-            return view
+            upright = self._look_upright(image, view, alone=True)
+            return view if upright is view else upright.with_one_hand()
         squares = squares_of_two(view.answer.hand_probability[0], self.network.image_size)
         if squares is None:
-            return view
+            return self._look_upright(image, view, alone=False)
         corners = geometry.apply_affine(view.image_from_crop, squares.reshape(2, 2, 2))
-        looks = [self._look(image, square) for square in corners.reshape(2, 4)]
+        looks = [self._look_upright(image, self._look(image, each), alone=True) for each in corners.reshape(2, 4)]
         presence = np.stack([look.answer.presence[0] for look in looks])
         slots = slots_of_two(presence, corners.mean(axis=1), view.joints_2d)
         if min(presence[[0, 1], slots]) < PRESENT:
             return view
         return view.with_hands(dict(zip(slots, looks, strict=True)))
 
-    def _look(self, image: ByteArray, square: Floats) -> _View:
+    def _look_upright(self, image: ByteArray, view: Look, *, alone: bool) -> Look:
+        """Look at tilted hands in a crop that is turned so that they point up, as most do; the surer look counts.
+
+        Which way the forearm comes in tells the network the side, too, and wrongly where people are not as it expects.
+        With `alone` only the likelier hand matters; otherwise both do, and none may be lost.
+        """
+        tilt = view.tilt(alone=alone)
+        if abs(tilt) < TILTED:
+            return view
+        turned = geometry.turned_box(view.square, self.network.image_size, tilt)
+        upright = self._look(image, turned, rotation=tilt)._replace(square=view.square)
+        if not (alone or upright.present.all()):
+            return view
+        return upright if upright.sureness(alone=alone) > view.sureness(alone=alone) else view
+
+    def _look(self, image: ByteArray, square: Floats, *, rotation: float = 0.0) -> Look:
         size = self.network.image_size
-        crop = crop_image(image, square, size)
+        crop = crop_image(image, square, size, rotation=rotation)
         if self.flip_test:
             both = self.network(np.stack([crop.image, crop.image[:, ::-1]]))
             answer = average_of_mirrored(both, size)
@@ -347,9 +315,9 @@ class Predictor:
         numbers = (answer.pose_2p5d, answer.presence, *optional)
         if not all(np.isfinite(values).all() for values in numbers):
             raise UnclaspError(f"the answer of {self.network.name} is not finite; are its weights damaged?")
-        return _View(answer, crop.image_from_crop, square)
+        return Look(answer, crop.image_from_crop, square)
 
-    def _lift(self, view: _View, camera: Camera, image: ByteArray) -> HandPose:
+    def _lift(self, view: Look, camera: Camera, image: ByteArray) -> HandPose:
         answer, joints_2d = view.answer, view.joints_2d
         depth = answer.pose_2p5d[0, :, 2]
         focal, princpt = np.array(camera.focal), np.array(camera.princpt)

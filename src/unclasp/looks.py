@@ -1,0 +1,100 @@
+"""What the network saw in one crop, in the picture's pixels."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.hands import HAND_SLICES
+from unclasp.network import Answer
+from unclasp.pose import present_hands
+
+Floats = npt.NDArray[np.floating]
+
+DENIED: Final = 0.25
+"""Probability in the first look, which sees the most around the hands, below which a hand is none of a later look's."""
+
+AGREED: Final = 0.5
+"""Length of the mean of two hands' directions from which on they point the same way, 60 degrees apart from it each."""
+
+
+class Look(NamedTuple):
+    """What the network saw in one crop."""
+
+    answer: Answer
+    image_from_crop: Floats
+    square: Floats
+    """(4,) x1, y1, x2, y2 px."""
+
+    @property
+    def joints_2d(self) -> Floats:
+        """(42, 2) px of the picture."""
+        return geometry.apply_affine(self.image_from_crop, self.answer.pose_2p5d[0, :, :2])
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """(2,) which hands count."""
+        return present_hands(self.answer.presence[0])
+
+    def confidence(self, slot: int) -> float:
+        """Return the mean confidence of a hand's joints; 0 where the network tells none."""
+        return 0.0 if self.answer.confidence is None else float(self.answer.confidence[0, HAND_SLICES[slot]].mean())
+
+    @property
+    def mean_confidence(self) -> float:
+        """That of the joints of all hands that count; 0 without any."""
+        counted = [self.confidence(slot) for slot, present in enumerate(self.present) if present]
+        return sum(counted) / max(1, len(counted))
+
+    @property
+    def slot(self) -> int:
+        """The likelier hand, 0 right and 1 left."""
+        return int(self.answer.presence[0].argmax())
+
+    def tilt(self, *, alone: bool) -> float:
+        """Return how far the hands are turned from pointing up in the picture: degrees, clockwise; 0 if they disagree.
+
+        With `alone` only the likelier hand counts.
+        """
+        hands = np.stack([self.joints_2d[HAND_SLICES[slot]] for slot in self._slots(alone=alone)])
+        pointing = hands[:, :-1].mean(axis=1) - hands[:, -1]
+        x, y = (pointing / np.maximum(np.linalg.norm(pointing, axis=1, keepdims=True), 1e-6)).mean(axis=0)
+        return float(np.rad2deg(np.arctan2(x, -y))) if np.hypot(x, y) > AGREED else 0.0
+
+    def sureness(self, *, alone: bool) -> float:
+        """Return the mean confidence of these hands, or how likely they are where the network tells no confidence."""
+        slots = self._slots(alone=alone)
+        if self.answer.confidence is None:
+            return float(self.answer.presence[0, slots].mean())
+        return float(np.mean([self.confidence(slot) for slot in slots]))
+
+    def _slots(self, *, alone: bool) -> list[int]:
+        return [self.slot] if alone else [0, 1]
+
+    def with_one_hand(self) -> "Look":
+        """Return the look with the less likely hand denied."""
+        presence = self.answer.presence.copy()
+        presence[0, 1 - self.slot] = min(presence[0, 1 - self.slot], DENIED)
+        return self._replace(answer=self.answer._replace(presence=presence))
+
+    def without_denied(self, first: "Look") -> "Look":
+        """Return the look with hands that the first look denied no likelier than there, unless no hand were left."""
+        seen, before = self.answer.presence, first.answer.presence
+        presence = np.where(before < DENIED, np.minimum(before, seen), seen)
+        if not present_hands(presence[0]).any():
+            return self
+        return self._replace(answer=self.answer._replace(presence=presence))
+
+    def with_hands(self, looks: dict[int, "Look"]) -> "Look":
+        """Return the look with the joints of a hand, 0 right and 1 left, as another look has them."""
+        pose, confidence = self.answer.pose_2p5d.copy(), self.answer.confidence
+        confidence = None if confidence is None else confidence.copy()
+        crop_from_image = np.linalg.inv(self.image_from_crop)
+        for slot, look in looks.items():
+            joints = HAND_SLICES[slot]
+            pose[0, joints, :2] = geometry.apply_affine(crop_from_image, look.joints_2d[joints])
+            pose[0, joints, 2] = look.answer.pose_2p5d[0, joints, 2]
+            if confidence is not None and look.answer.confidence is not None:
+                confidence[0, joints] = look.answer.confidence[0, joints]
+        return self._replace(answer=self.answer._replace(pose_2p5d=pose, confidence=confidence))
