@@ -265,6 +265,26 @@ def test_a_hand_that_is_suddenly_where_the_other_one_is_is_taken_to_be_where_it_
     np.testing.assert_allclose(given[7].joints_2d[21:], poses[7].joints_2d[21:])
 
 
+def test_where_a_hand_was_held_says_little_about_the_sides() -> None:
+    """The right hand passes where the left one was last believed; that one comes out of its cover, elsewhere."""
+    still = poses_of(moving_hands(1), confidence=np.full(42, 0.9))[0]
+    size, cover = np.ptp(still.joints_2d[21:], axis=0).max(), HELD - 2
+    last, passed, out = np.array([0.21, 0.09]), np.array([0.03, 0.035]), np.array([0.32, 0.27])
+    ways = [np.array([1.5, 0.3]) * (1 - share) + last * share for share in np.linspace(0, 1, cover)]
+    poses = []
+    for right, left, sure in (
+        *((ways[0], np.zeros(2), 0.9) for _ in range(4)), *((way, np.array([-2.0, 0.0]), 0.1) for way in ways),
+        (passed, out, 0.9), (passed, out, 0.9),
+    ):  # fmt: skip
+        places = np.repeat([right, left], 21, axis=0) * size - np.repeat(middles([still])[0], 21, axis=0)
+        confidence = np.where(np.arange(42) < 21, 0.9, sure)
+        poses.append(replace(still, joints_2d=still.joints_2d + places + 300, confidence=confidence))
+    given = Script(poses).run()
+    held = middles(given[4:-2])[:, 1]
+    np.testing.assert_allclose(held, np.broadcast_to(middles(given[:1])[0, 1], held.shape), err_msg="under cover")
+    np.testing.assert_allclose(middles(given[-2:]), middles(poses[-2:]), atol=1e-6)
+
+
 # ---- whether it is there
 
 

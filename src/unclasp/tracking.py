@@ -98,7 +98,8 @@ class Tracker:
 
     def _with_last_sides(self, pose: HandPose, last: HandPose) -> HandPose:
         swapped = exchanged(pose)
-        nearer = _strangeness(pose, last) - _strangeness(swapped, last)
+        trust = 1 - self._held / HELD  # where a hand was held, it may not have been for long
+        nearer = _strangeness(pose, last, trust) - _strangeness(swapped, last, trust)
         if abs(nearer) > _CLEARLY:
             self._agreed = min(self._agreed + (1 if nearer < 0 else -1), PATIENCE)
         if nearer <= _NEARER:
@@ -163,11 +164,14 @@ def _with_hand(pose: HandPose, other: HandPose, slot: int) -> HandPose:
     )
 
 
-def _strangeness(pose: HandPose, last: HandPose) -> float:
-    """Return how far the hands that are present are from where the last frame had them, in sizes of the larger one."""
+def _strangeness(pose: HandPose, last: HandPose, trust: Floats) -> float:
+    """Return how far the hands that are present are from where the last frame had them, in sizes of the larger one.
+
+    `trust` (2,) in the last frame's hands, from 0 to 1, is what they weigh.
+    """
     moved, sizes = _moved(pose, last)
     far = moved / max(float(sizes[pose.present].max(initial=0.0)), 1.0)
-    known = np.where(last.present, np.minimum(far, _NEWCOMER), _NEWCOMER)
+    known = np.where(last.present, trust * np.minimum(far, _NEWCOMER), _NEWCOMER)
     return float(known[pose.present].sum())
 
 
