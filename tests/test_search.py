@@ -117,7 +117,7 @@ def test_a_denied_hand_counts_where_no_other_is_left() -> None:
     assert pose.sides == ("left",)
 
 
-@pytest.mark.parametrize(("share", "looks"), [(0.62, 3), (0.65, 2), (0.68, 2), (0.72, 3)])
+@pytest.mark.parametrize(("share", "looks"), [(0.61, 3), (0.62, 2), (0.72, 2), (0.73, 3)])
 def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> None:
     network = Shrinking(1, 1, 1, share=share)  # joints over 1 / 1.5 of a crop are where they belong
     Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())

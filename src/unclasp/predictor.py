@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.floating]
 LARGEST_BOX: Final = 20.0
 """Times the picture's longer side: a larger box shows nothing of the picture."""
 
-SETTLED: Final = 0.9
+SETTLED: Final = 0.85
 """IoU of a crop with that around the joints seen in it, above which there is no other look."""
 
 SURE: Final = 0.2
