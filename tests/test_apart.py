@@ -229,3 +229,58 @@ def test_two_right_hands_are_two_people_s() -> None:
     cv2.rectangle(image, (240, 100), (290, 150), (200, 0, 0), -1)
     pose = found(Coloured(), GREEN, image=image)
     assert pose.sides == ("right",) and len(pose.other_regions) == 1
+
+
+class Discerning(Coloured):
+    """One that puts each hand's joints on its corners in a crop of both, too, `both` sure of them.
+
+    If it `doubles`, it puts the left hand's joints on the right hand there.
+    """
+
+    def __init__(self, both: float, *, doubles: bool = False) -> None:
+        super().__init__()
+        self.both, self.doubles = both, doubles
+
+    def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+        answer = super().__call__(crops)
+        if not (answer.presence == 1).all():
+            return answer
+        pose = answer.pose_2p5d.copy()
+        for slot in (0, 1):
+            seen = super().__call__(np.where(np.arange(3) == slot, crops, np.uint8(0))).pose_2p5d
+            pose[:, 21 * slot : 21 * slot + 21] = seen[:, 21 * slot : 21 * slot + 21]
+        if self.doubles:
+            pose[:, 21:] = pose[:, :21]
+        return answer._replace(pose_2p5d=pose, confidence=np.full((1, 42), self.both))
+
+
+def near() -> npt.NDArray[np.uint8]:
+    """Return a picture with the green hand beside the red one."""
+    image = np.zeros((300, 400, 3), np.uint8)
+    cv2.rectangle(image, (100, 120), (140, 180), (200, 0, 0), -1)
+    cv2.rectangle(image, (172, 110), (196, 150), (0, 200, 0), -1)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("network", "seen"),
+    [
+        (Discerning(SURE + 0.01), True),
+        (Discerning(SURE - 0.01), False),
+        (Discerning(0.9, doubles=True), False),
+    ],
+    ids=["sure", "unsure", "on the hand that was found"],
+)
+def test_a_wider_look_may_show_the_other_hand(network: Discerning, seen: bool) -> None:
+    pose = found(network, image=near())
+    assert pose.sides == (("right", "left") if seen else ("right",))
+    np.testing.assert_allclose(pose.joints_2d[:21].max(axis=0), (140, 180), atol=2)
+    if seen:
+        np.testing.assert_allclose(pose.joints_2d[21:].min(axis=0), (172, 110), atol=2)
+
+
+def test_where_a_wider_look_shows_no_other_hand_there_are_no_more_looks() -> None:
+    unsure, doubling, sure = Discerning(SURE - 0.01), Discerning(0.9, doubles=True), Discerning(0.9)
+    for network in (unsure, doubling, sure):
+        found(network, image=near())
+    assert unsure.looks == doubling.looks < sure.looks

@@ -47,6 +47,9 @@ SURER: Final = 0.1
 OTHER_REGIONS: Final = 2
 """So many other regions are looked at, for a person's other hand or for a surer one: a crowd has many."""
 
+WIDER: Final = 2.0
+"""Times a single hand's crop: so much around it is looked at for the other one."""
+
 LIKE_SIZED: Final = 3.0
 """A person's hands in two regions are at most this many times as large as each other in the picture."""
 
@@ -243,9 +246,9 @@ class Predictor:
         return view
 
     def _with_other_hand(self, image: ByteArray, view: Look, others: Floats) -> tuple[Look, Floats] | None:
-        """Look for the other hand where only one was found and there are other regions: arms may be far apart.
+        """Look for the other hand where only one was found: arms may be far apart, or the finder may miss one.
 
-        A region shows it if its joints are sure and a look at both sees two hands.
+        A place shows it if its joints are sure and a look at both sees two hands.
 
         Returns:
             The look at both, with the joints of each as the closer looks have them, and the regions that are left; None
@@ -255,7 +258,7 @@ class Predictor:
         if own is None or view.present.all():
             return None
         slot = view.slot
-        for index, other in enumerate(others[:OTHER_REGIONS]):
+        for other, left in self._elsewhere(image, view, own, others):
             extents = np.max(own[2:] - own[:2]), np.max(other[2:] - other[:2])
             if max(extents) > LIKE_SIZED * min(extents):
                 continue
@@ -265,8 +268,24 @@ class Predictor:
             around = np.concatenate([np.minimum(own[:2], other[:2]), np.maximum(own[2:], other[2:])])
             both = self._look(image, geometry.square_box(around))
             if both.present.all():
-                return both.with_hands({slot: view, 1 - slot: look}), np.delete(others, index, axis=0)
+                return both.with_hands({slot: view, 1 - slot: look}), left
         return None
+
+    def _elsewhere(self, image: ByteArray, view: Look, own: Floats, others: Floats) -> Iterator[tuple[Floats, Floats]]:
+        """Yield boxes (4,) where the other hand may be, and the regions that are left then.
+
+        These are the next regions and, where a wider look is sure of a hand beside the one that was found, its place.
+        """
+        for index, other in enumerate(others[:OTHER_REGIONS]):
+            yield other, np.delete(others, index, axis=0)
+        wide = self._look(image, geometry.expand_box(geometry.square_box(own), WIDER))
+        other_slot = 1 - view.slot
+        box = box_around(wide.joints_2d, np.arange(2) == other_slot, image)
+        if box is None or not wide.present.all() or wide.confidence(other_slot) < SURE:
+            return
+        middle = (box[:2] + box[2:]) / 2
+        if ((middle < own[:2]) | (middle > own[2:])).any():
+            yield box, others
 
     def _look_at_each(self, image: ByteArray, view: Look) -> Look:
         """Look at each of two hands that are apart by itself: in a crop around both, each is small.
