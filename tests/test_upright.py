@@ -22,7 +22,7 @@ class Pointing:
     """A network that sees one or two bars as hands, from a wrist of one colour to fingers of another.
 
     It takes a bar that points up by less than 20 degrees for a left hand and is `sure[1]` of it, and others for a right
-    hand with `sure[0]`. Of two bars, the first is the right hand; `loses` takes the second from any upright crop.
+    hand with `sure[0]`. Of two bars, the first is the right hand; `loses` takes the last one from any upright crop.
     """
 
     name, image_size = "pointing", 96
@@ -39,7 +39,7 @@ class Pointing:
         up = bool(-sum(directions)[1] / len(bars) > np.cos(np.deg2rad(20)))  # type: ignore[index]
         for index, (fingers, wrist) in enumerate(bars):
             slot = index if len(bars) > 1 else int(up)
-            presence[0, slot] = 0.1 if up and self.loses and index else self.sure[up] + 0.4
+            presence[0, slot] = 0.1 if up and self.loses and index == len(bars) - 1 else self.sure[up] + 0.4
             pose[0, 21 * slot : 21 * slot + 20, :2], pose[0, 21 * slot + 20, :2] = fingers, wrist
             confidence[0, 21 * slot : 21 * slot + 21] = self.sure[up]
         if len(bars) == 1 and self.looks > 1:
@@ -85,6 +85,13 @@ def test_the_look_that_is_less_sure_does_not_count(told: bool) -> None:
     pose = Predictor(network)(picture(90), BOX)
     assert network.looks == 2 and pose.sides == ("right",)
     np.testing.assert_allclose(pose.joints_2d[0], CENTRE + tip(90), atol=1.5)
+
+
+def test_an_upright_look_neither_loses_the_hand_nor_finds_one_where_there_was_none() -> None:
+    network = Pointing(loses=True)
+    assert Predictor(network)(picture(90), BOX).sides == ("right",) and network.looks == 2
+    network = Pointing((0.05, 0.6))
+    assert Predictor(network)(picture(90), BOX).sides == () and network.looks == 1
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,8 @@ class Predictor:
         Nothing changes where one of these looks does not see its hand. Hands that touch, and single ones, are looked at
         upright.
         """
+        if not view.present.any():
+            return view
         if not view.present.all():
             upright = self._look_upright(image, view, alone=True)
             return view if upright is view else upright.with_one_hand()
@@ -311,14 +313,14 @@ class Predictor:
         """Look at tilted hands in a crop that is turned so that they point up, as most do; the surer look counts.
 
         Which way the forearm comes in tells the network the side, too, and wrongly where people are not as it expects.
-        With `alone` only the likelier hand matters; otherwise both do, and none may be lost.
+        With `alone` only the likelier hand matters, otherwise both do; what matters may not be lost.
         """
         tilt = view.tilt(alone=alone)
         if abs(tilt) < TILTED:
             return view
         turned = geometry.turned_box(view.square, self.network.image_size, tilt)
         upright = self._look(image, turned, rotation=tilt)._replace(square=view.square)
-        if not (alone or upright.present.all()):
+        if not (upright.present.any() if alone else upright.present.all()):
             return view
         return upright if upright.sureness(alone=alone) > view.sureness(alone=alone) else view
 
