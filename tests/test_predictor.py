@@ -403,7 +403,8 @@ def interesting_pictures() -> list[tuple[str, np.ndarray, np.ndarray]]:
 def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop]) -> None:
     """With the shipped weights and the flip test, on what the engine draws and on photos.
 
-    Where tilted hands are looked at upright, OpenCV rounds the places of pixels to 1/32, not the same way in both.
+    Where tilted hands are looked at upright, a few of the turned crops' values are one grey level apart, as OpenCV
+    rounds them in single precision, and not the same way in both.
     """
     pictures = interesting_pictures()
     if not pictures:
@@ -421,9 +422,9 @@ def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop]) -> None:
         turned = any(crop.crop_from_image[0, 1] for crop in crops)
         np.testing.assert_allclose(
             other.joints_2d, np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]])[FLIPPED_JOINTS],
-            atol=0.03 if turned else 2e-3, err_msg=name,
+            atol=0.015 if turned else 2e-3, err_msg=name,
         )  # fmt: skip
-        np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-3 if turned else 1e-4, err_msg=name)
+        np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-4, err_msg=name)
         depth = pose.joints_3d[FLIPPED_JOINTS][:, 2]
         if len(pose.sides) == 2:
             np.testing.assert_allclose(other.joints_3d[:, 2], depth, atol=0.05, err_msg=name)

@@ -44,8 +44,7 @@ class Look(NamedTuple):
     @property
     def mean_confidence(self) -> float:
         """That of the joints of all hands that count; 0 without any."""
-        counted = [self.confidence(slot) for slot, present in enumerate(self.present) if present]
-        return sum(counted) / max(1, len(counted))
+        return self._mean_confidence(np.flatnonzero(self.present).tolist())
 
     @property
     def slot(self) -> int:
@@ -67,7 +66,10 @@ class Look(NamedTuple):
         slots = self._slots(alone=alone)
         if self.answer.confidence is None:
             return float(self.answer.presence[0, slots].mean())
-        return float(np.mean([self.confidence(slot) for slot in slots]))
+        return self._mean_confidence(slots)
+
+    def _mean_confidence(self, slots: list[int]) -> float:
+        return sum(map(self.confidence, slots)) / max(1, len(slots))
 
     def _slots(self, *, alone: bool) -> list[int]:
         return [self.slot] if alone else [0, 1]

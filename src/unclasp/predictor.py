@@ -80,8 +80,8 @@ class Predictor:
     ) -> Self:  # fmt: skip
         """Load a shipped model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
 
-        Shipped are `small`, which is loaded if no weights are given, and `small128`, which takes 0.6 of the time and
-        is less exact.
+        Shipped are `small`, which is loaded if no weights are given, and `small128`, which takes 0.6 to 0.7 of the
+        time and is less exact.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
@@ -248,14 +248,15 @@ class Predictor:
     def _with_other_hand(self, image: ByteArray, view: Look, others: Floats) -> tuple[Look, Floats] | None:
         """Look for the other hand where only one was found: arms may be far apart, or the finder may miss one.
 
-        A place shows it if its joints are sure and a look at both sees two hands.
+        A place shows it if its joints are sure, which a network without confidence cannot tell, and a look at both sees
+        two hands.
 
         Returns:
             The look at both, with the joints of each as the closer looks have them, and the regions that are left; None
             without another hand.
         """
         own = box_around(view.joints_2d, view.present, image)
-        if own is None or view.present.all():
+        if own is None or view.present.all() or view.answer.confidence is None:
             return None
         slot = view.slot
         for other, left in self._elsewhere(image, view, own, others):
