@@ -1,5 +1,6 @@
 """The command line as users have it: a process, its exit code, and what it prints."""
 
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -370,6 +372,67 @@ def test_earlier_results_are_not_predicted_again(
     assert [entry["source"] for entry in second] == [entry["source"] for entry in first] and len(first) == 4
 
 
+@pytest.mark.parametrize("pattern", ["**/*.[jp][pn]g", "*.[jp][pn]g"])
+def test_a_pattern_does_not_find_earlier_results(
+    weights: Path, photos: Path, capsys: pytest.CaptureFixture[str], pattern: str
+) -> None:
+    """Neither among the pictures nor in the folder of another run; others' numbers beside a picture do not hide it."""
+    (photos / "broken.jpg").unlink()
+    (photos / "empty.png").write_bytes((photos / "one.png").read_bytes())
+    (photos / "empty.json").write_text('{"shapes": []}')
+    expected = [str(photos / name) for name in ("empty.png", "one.png", "two.jpg")]
+    for out in (photos, photos, photos / "a", photos / "b", photos / "b"):
+        words = (photos / pattern, "--weights", weights, "--out", out, "--json")
+        assert [entry["source"] for entry in json.loads(predict_here(capsys, *words)[1])] == expected
+    assert (photos / "two.png").exists() and (photos / "b" / "two.png").exists()
+
+
+def test_an_overlay_that_is_named_is_predicted(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict_here(capsys, photos / "two.jpg", "--weights", weights, "--out", photos)
+    code, told, _ = predict_here(capsys, photos / "two.png", "--weights", weights, "--out", tmp_path, "--json")
+    assert code == 0 and [entry["source"] for entry in json.loads(told)] == [str(photos / "two.png")]
+
+
+def test_names_need_not_fit_the_output_s_encoding(
+    weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "one.png").rename(photos / "手.png")
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", output)
+    with pytest.raises(SystemExit) as exit_:
+        main(["predict", str(photos / "手.png"), "--weights", str(weights), "--out", str(tmp_path / "out"), "--html"])
+    output.flush()
+    assert exit_.value.code == 0 and rb"\u624b.png: " in output.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+def test_long_names_are_written(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 244 bytes: what is written under another name at first may not have a longer one."""
+    long = photos / ("手" * 80 + ".png")
+    (photos / "one.png").rename(long)
+    code, _, errors = predict_here(capsys, long, "--weights", weights, "--out", tmp_path / "out")
+    assert (code, errors) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{long.stem}.json", long.name]
+
+
+def test_an_interruption_tells_what_was_done(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(predictor: Any, source: Any, *rest: Any, **options: Any) -> dict[str, Any]:
+        if source.path.name == "two.jpg":
+            raise KeyboardInterrupt
+        return {"source": source.name, "error": "it is so"}
+
+    monkeypatch.setattr("unclasp.commands.predict._predict_one", interrupted)
+    code, told, _ = predict_here(capsys, photos, "--weights", weights, "--out", tmp_path / "out", "--json")
+    assert code == 130 and [Path(entry["source"]).name for entry in json.loads(told)] == [
+        "broken.jpg", "empty.png", "one.png",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -460,7 +523,7 @@ def test_ctrl_c_leaves_a_playable_video(weights: Path, tmp_path: Path) -> None:
     running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 120
     while running.poll() is None and time.monotonic() < deadline:
-        if any(path.stat().st_size for path in out.glob(".*.jsonl.*")):  # frames have been written
+        if any(path.stat().st_size for path in out.glob(".*.partial.jsonl")):  # frames have been written
             running.send_signal(signal.SIGINT)
             break
         time.sleep(0.05)

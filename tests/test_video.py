@@ -186,6 +186,53 @@ def test_a_camera_gives_frames_until_it_stops(monkeypatch: pytest.MonkeyPatch) -
     assert [frame.number for frame in frames] == [0, 1] and 0 == frames[0].time <= frames[1].time
 
 
+@pytest.mark.parametrize("number", [2**31, 10**12])
+def test_a_number_that_no_camera_can_have(number: int) -> None:
+    with pytest.raises(VideoError, match=f"camera {number}: there is none, or it is in use or not permitted"):
+        Video(number)
+
+
+class Claiming:
+    """A file of which OpenCV tells what it does of a Matroska file with uneven times and no rate of its own."""
+
+    def __init__(self, source: str) -> None:
+        self.inner = REAL_CAPTURE(source)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def get(self, key: int) -> float:
+        return {cv2.CAP_PROP_FPS: 1000.0, cv2.CAP_PROP_FRAME_COUNT: 4000.0}.get(key, self.inner.get(key))
+
+
+REAL_CAPTURE = cv2.VideoCapture
+
+
+def test_a_clock_is_not_taken_for_a_rate(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Claiming)
+    with Video(clip) as opened:
+        assert opened.rate == video.USUAL_RATE and opened.expected is None
+        assert len(list(opened)) == 12, "and nobody misses the other 3988 frames"
+
+
+def test_a_video_of_which_no_frame_can_be_decoded(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Undecodable(Claiming):
+        def retrieve(self) -> tuple[bool, None]:
+            return False, None
+
+    monkeypatch.setattr(cv2, "VideoCapture", Undecodable)
+    with pytest.raises(VideoError, match="got one without a frame"):
+        list(Video(clip))
+
+
+def test_names_with_a_colon_are_no_protocols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with VideoWriter("2026-05-01T12:30:00.mp4", rate=RATE) as writer:
+        for picture in pictures(3):
+            writer.write(picture)
+    assert len(list(Video("2026-05-01T12:30:00.mp4"))) == 3
+
+
 def test_without_times_the_rate_tells_them(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = Video(clip)
     assert opened._time(10, 0.0) == 10 / RATE and opened._time(10, float("nan")) == 10 / RATE
@@ -210,6 +257,49 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     assert len(frames) == 7 and Video(path).rate == RATE
     for given, frame in zip(pictures(7), frames, strict=True):
         np.testing.assert_allclose(frame.image.astype(int), given, atol=12)
+
+
+@pytest.mark.parametrize("rate", [23.976, 66.6667, 119.947, 480.123])
+def test_rates_that_mpeg_4_cannot_tell_exactly(tmp_path: Path, rate: float) -> None:
+    with VideoWriter(tmp_path / "out.mp4", rate=rate) as writer:
+        for picture in pictures(4):
+            writer.write(picture)
+    assert len(list(Video(tmp_path / "out.mp4"))) == 4
+    assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, abs=0.01)
+
+
+def test_with_times_a_picture_stays_until_the_next_one(tmp_path: Path) -> None:
+    """At 10 a second: the second picture comes after 0.3 s, the third too early for a place of its own."""
+    with VideoWriter(tmp_path / "out.mp4", rate=10) as writer:
+        for picture, time in zip(pictures(4), (0.0, 0.3, 0.32, 0.6), strict=True):
+            writer.write(picture, time=time)
+    greens = [frame.image[..., 1].mean() for frame in Video(tmp_path / "out.mp4")]
+    np.testing.assert_allclose(greens, [40, 40, 40, 50, 60, 60, 70], atol=4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no limits to the size of a file to set")
+def test_a_file_that_could_not_be_written_whole_takes_no_place(tmp_path: Path) -> None:
+    """OpenCV says nothing of it; in a process of its own, for the limit and what FFmpeg prints."""
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"earlier")
+    code = """
+import resource, sys
+import numpy as np
+from unclasp.errors import VideoError
+from unclasp.video import VideoWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+rng = np.random.default_rng(0)
+try:
+    with VideoWriter(sys.argv[1], rate=25) as writer:
+        for _ in range(40):
+            writer.write(rng.integers(0, 255, (240, 320, 3)).astype(np.uint8))
+except VideoError as error:
+    print(error)
+"""
+    words = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == f"{path}: only 0 of 40 frames could be written; is the disk full?\n"
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"earlier"
 
 
 def test_odd_sides_lose_a_row_or_column(tmp_path: Path) -> None:

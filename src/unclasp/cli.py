@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Final, NoReturn
 
 from unclasp import __version__
@@ -60,6 +61,8 @@ def help_text() -> str:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 some sources failed, 2 wrong use or data, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
     if not words or words[0] in ("-h", "--help"):
         print(help_text())
         sys.exit(0 if words else _FAILED)

@@ -4,6 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+_LONGEST_STEM: Final = 200
+"""Bytes; file systems take names of 255, and a temporary one adds some to that of its file."""
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return where to write what shall take the place of `path` in the end: hidden, with the same suffix."""
+    stem = os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
+    return path.with_name(f".{stem}.{os.getpid()}.partial{path.suffix}")
 
 
 @contextmanager
@@ -17,7 +27,7 @@ def whole(path: Path | str) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    temporary = temporary_beside(target)
     try:
         try:
             yield temporary

@@ -42,10 +42,6 @@ class Letterbox(NamedTuple):
         """Take boxes (N, 4) x1, y1, x2, y2 of the square to the picture."""
         return np.asarray((boxes - np.tile(self.offset, 2) + 0.5) / self.scale - 0.5)
 
-    def from_picture(self, boxes: Floats) -> Floats:
-        """Take boxes (N, 4) of the picture to the square."""
-        return np.asarray(self.scale * (boxes + 0.5) - 0.5 + np.tile(self.offset, 2))
-
 
 def letterbox(image: ByteArray, size: int) -> Letterbox:
     """Shrink or enlarge a picture (H, W, 3) so that its longer side fills a square of `size` px."""

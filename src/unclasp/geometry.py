@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.hands import FLIPPED_JOINTS, NUM_JOINTS, ROOT_OF_JOINT, ROOTS
+from unclasp.hands import NUM_JOINTS, ROOT_OF_JOINT, ROOTS
 
 Array = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
@@ -162,11 +162,6 @@ def turned_box(box: Array, size: int, rotation: float) -> Array:
 def flip_matrix(width: int) -> Array:
     """Return the 3x3 mirror image of a picture: u becomes width - 1 - u."""
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-
-
-def flip_joints(joints: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Swap the hands of anything per joint (42, …), as a mirrored picture does; coordinates are not touched."""
-    return joints[FLIPPED_JOINTS]
 
 
 def root_depth(joints_cam: Array) -> float:

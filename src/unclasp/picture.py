@@ -218,7 +218,9 @@ def _recognise(data: bytes) -> tuple[str, Callable[[bytes, int], bytes]]:
             return kind, check
     unknown = "a text file" if data[:64].isascii() and b"\0" not in data[:64] else "an unknown format"
     foreign = next((name for at, magic, name in _FOREIGN if data.startswith(magic, at)), unknown)
-    advice = "extract its frames as pictures first" if foreign == "a video" else "convert it to JPEG or PNG"
+    advice = "convert it to JPEG or PNG"
+    if foreign == "a video":
+        advice = "extract its frames as pictures, or name it .mp4 and let unclasp predict follow the hands in it"
     raise _refuse("a JPEG, PNG, WebP, BMP or TIFF picture", foreign, advice)
 
 

@@ -1,6 +1,5 @@
 """What is written of a video: an MP4 with the overlay, JSON lines, and a Rerun recording where it is asked for."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from unclasp.errors import UnclaspError, VideoError
+from unclasp.files import temporary_beside
 from unclasp.hands import SIDES, Side
 from unclasp.overlay import draw_frame
 from unclasp.pose import HandPose
@@ -40,6 +40,7 @@ def record(
     stem: Path,
     *,
     rate: float,
+    live: bool = False,
     rerun: bool = False,
     on_frame: Callable[[HandPose], None] | None = None,
 ) -> Recorded:
@@ -52,6 +53,8 @@ def record(
         poses: Poses that hold their pictures, such as `Predictor.stream` gives for a video.
         stem: The files' path without a suffix.
         rate: Frames per second of the MP4.
+        live: They come from a camera, as fast as they are predicted: the MP4 repeats or leaves out frames to run at the
+            time's own pace, and Ctrl-C is the usual end.
         rerun: Write a Rerun recording, too.
         on_frame: Is told of each frame when it has been written.
 
@@ -59,6 +62,18 @@ def record(
         UnclaspError: The source fails at once, the files cannot be written, or rerun-sdk is missing.
     """
     recorded = Recorded()
+    try:
+        _record(poses, stem, recorded, rate=rate, live=live, rerun=rerun, on_frame=on_frame)
+    except KeyboardInterrupt:
+        if not live or not recorded.frames:
+            raise
+    return recorded
+
+
+def _record(
+    poses: Iterable[HandPose], stem: Path, recorded: Recorded, *, rate: float, live: bool, rerun: bool,
+    on_frame: Callable[[HandPose], None] | None,
+) -> None:  # fmt: skip
     with ExitStack() as stack:
         log = stack.enter_context(RerunLog(stem.with_name(stem.name + ".rrd"))) if rerun else None
         video = stack.enter_context(VideoWriter(stem.with_name(stem.name + ".mp4"), rate=rate))
@@ -67,14 +82,13 @@ def record(
             if pose.image is None:
                 raise UnclaspError("a recording needs poses that hold their pictures")
             views, root_offset = pose.views()
-            video.write(draw_frame(pose.image, views, root_offset=root_offset))
+            video.write(draw_frame(pose.image, views, root_offset=root_offset), time=pose.time if live else None)
             lines.write(pose.to_json(indent=None) + "\n")
             if log is not None:
                 log.write(pose)
             recorded.count(pose)
             if on_frame is not None:
                 on_frame(pose)
-    return recorded
 
 
 def _until_failure(poses: Iterable[HandPose], recorded: Recorded) -> Iterator[HandPose]:
@@ -90,7 +104,7 @@ def _until_failure(poses: Iterable[HandPose], recorded: Recorded) -> Iterator[Ha
 @contextmanager
 def _lines(path: Path) -> Iterator[TextIO]:
     """Yield a text file that takes its place when the block ends well or is interrupted, and vanishes otherwise."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = temporary.open("w", encoding="utf-8")

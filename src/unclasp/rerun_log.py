@@ -1,6 +1,5 @@
 """Poses over time as a recording for the Rerun viewer: the frames, both hands in 2D and in 3D."""
 
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -8,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from unclasp.errors import UnclaspError
+from unclasp.files import temporary_beside
 from unclasp.hands import BONES, FINGER_COLOURS, HAND_JOINT_NAMES, HAND_SLICES, SIDES
 from unclasp.pose import HandPose
 
@@ -34,7 +34,7 @@ class RerunLog:
             ) from error
         self._rerun: Any = rerun
         self.path = Path(path)
-        self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.rrd")
+        self._temporary = temporary_beside(self.path)
         self._frames = 0
 
     def __enter__(self) -> Self:

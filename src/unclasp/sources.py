@@ -15,7 +15,9 @@ from typing import Final
 _logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+VIDEO_SUFFIXES = frozenset({
+    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv",
+})  # fmt: skip
 _EXPECTED = "a picture, video, folder or pattern"
 PATIENCE: Final = 5.0
 """Seconds after which a search through a folder says that it goes on."""

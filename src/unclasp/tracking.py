@@ -68,11 +68,12 @@ class Tracker:
 
     def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
         """Return the pose of the next frame, `time` seconds from the start."""
-        pose, last = self._find(image), self._last
-        if last is not None:
-            pose = self._with_held_hands(self._with_last_sides(pose, last), last)
+        pose = self._find(image)
+        if self._last is not None:
+            pose = self._with_last_sides(pose, self._last)
+            pose = self._with_held_hands(pose, self._last)
         pose = replace(self._with_presence(pose), time=time)
-        self._last = pose if self._filter is None else self._filter(pose, _seconds_between(last, pose))
+        self._last = pose if self._filter is None else self._filter(pose, _seconds_between(self._last, pose))
         return self._last
 
     def _find(self, image: ByteArray) -> HandPose:
@@ -106,10 +107,15 @@ class Tracker:
             return pose
         if self._agreed >= 0:
             return swapped
-        self._agreed, self._presence = FIRST_PATIENCE, self._presence[::-1]
+        self._exchange_slots(last)
+        return pose
+
+    def _exchange_slots(self, last: HandPose) -> None:
+        """Take the network's word for it that the sides were wrong: all that is known of a hand changes its slot."""
+        self._agreed, self._last = FIRST_PATIENCE, exchanged(last)
+        self._presence, self._held = self._presence[::-1], self._held[::-1]
         if self._filter is not None:
             self._filter.exchange()
-        return pose
 
     def _with_held_hands(self, pose: HandPose, last: HandPose) -> HandPose:
         """Return the pose with hands that are not to be believed as they were, for `HELD` frames at most."""

@@ -17,13 +17,15 @@ import numpy as np
 
 from unclasp.batch import ByteArray
 from unclasp.errors import VideoError
+from unclasp.files import temporary_beside
 from unclasp.picture import quiet_opencv
 
 CODECS: Final = ("avc1", "mp4v")
 """Tried in this order: browsers play H.264 alone, but not every build of OpenCV can write it."""
 USUAL_RATE: Final = 30.0
 """Frames per second where the source does not say."""
-_HIGHEST_RATE: Final = 1000.0
+_HIGHEST_RATE: Final = 240.0
+"""Frames per second up to which a file is believed: some containers keep none, and OpenCV then tells their clock's."""
 _WHOLE: Final = 0.95
 """Share of the announced frames from which on a file counts as whole: some containers only estimate their number."""
 
@@ -59,12 +61,22 @@ class Video:
         if not self.live:
             _check_file(Path(source))  # type: ignore[arg-type]
         with _silence():
-            self._capture = cv2.VideoCapture(source if self.live else str(source))
-        if not self._capture.isOpened():
-            raise VideoError(self._cannot_open())
+            self._capture = self._open()
         rate, announced = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
-        self.rate = rate if 0 < rate <= _HIGHEST_RATE else USUAL_RATE
-        self._announced = round(announced) if not self.live and 0 < announced < 2**31 else None
+        believed = 0 < rate <= _HIGHEST_RATE  # the number of frames may be an estimate by it
+        self.rate = rate if believed else USUAL_RATE
+        self._announced = round(announced) if believed and not self.live and 0 < announced < 2**31 else None
+
+    def _open(self) -> cv2.VideoCapture:
+        # FFmpeg takes what comes before a colon for a protocol unless the path begins with a slash
+        source = self.source if isinstance(self.source, int) else str(Path(self.source).absolute())
+        try:
+            capture = cv2.VideoCapture(source)
+        except cv2.error:  # no number of a camera for OpenCV
+            raise VideoError(self._cannot_open()) from None
+        if not capture.isOpened():
+            raise VideoError(self._cannot_open())
+        return capture
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +101,7 @@ class Video:
         given = number = 0
         while self.max_frames is None or given < self.max_frames:
             if not self._capture.grab():
-                self._check_end(number)
+                self._check_end(number, given)
                 return
             if number % self.every == 0:
                 whole, image = self._capture.retrieve()
@@ -104,10 +116,10 @@ class Video:
         """Return the source's own time, or one by the rate where it has none."""
         return seconds if math.isfinite(seconds) and (seconds > 0 or number == 0) else number / self.rate
 
-    def _check_end(self, frames: int) -> None:
+    def _check_end(self, frames: int, given: int) -> None:
         if self.live:
             raise VideoError(f"camera {self.source}: it stopped after {frames} frames; is it still connected?")
-        if frames == 0:
+        if given == 0:
             raise VideoError(f"{self.source}: expected a video, got one without a frame; copy or download it again")
         if self._announced is not None and frames < _WHOLE * self._announced - 1:
             raise VideoError(
@@ -155,18 +167,23 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path | str, *, rate: float) -> None:
-        self.path, self.rate = Path(path), rate
+        self.path, self.rate = Path(path), round(rate, 2)  # MPEG-4 tells time in steps of 1/65535 s at least
         self.codec: str | None = None
         """What it is encoded with, once there is a frame."""
-        self._temporary = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.mp4")
+        self._temporary = temporary_beside(self.path.with_suffix(".mp4"))
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._frames = 0
+        self._last: ByteArray | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def write(self, image: ByteArray) -> None:
+    def write(self, image: ByteArray, *, time: float | None = None) -> None:
         """Append an (H, W, 3) RGB picture; all have the size of the first, to the next even numbers.
+
+        With a `time` in seconds from the first picture, it is shown from then on: the picture before it is repeated up
+        to there, and one that comes too early for the rate is left out.
 
         Raises:
             VideoError: The file cannot be written, or the picture has another size.
@@ -176,7 +193,13 @@ class VideoWriter:
             self._writer, self._size = self._open(size), size
         if size != self._size:
             raise VideoError(f"{self.path}: all frames must be {self._size[0]} × {self._size[1]} px, got {size}")
-        self._writer.write(cv2.cvtColor(image[: size[1], : size[0]], cv2.COLOR_RGB2BGR))
+        drawn = np.asarray(cv2.cvtColor(image[: size[1], : size[0]], cv2.COLOR_RGB2BGR), dtype=np.uint8)
+        place = self._frames if time is None else round(time * self.rate)
+        repeated = [] if self._last is None else [self._last] * (place - self._frames)
+        for shown in [*repeated, *([drawn] if place >= self._frames else [])]:
+            self._writer.write(shown)
+            self._frames += 1
+        self._last = drawn
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         try:
@@ -184,23 +207,39 @@ class VideoWriter:
             self._temporary.touch()
         except OSError as error:
             raise VideoError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from None
+        target = str(self._temporary.absolute())
         for codec in CODECS:
             with _silence():
-                writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter.fourcc(*codec), self.rate, size)
+                writer = cv2.VideoWriter(target, cv2.VideoWriter.fourcc(*codec), self.rate, size)
             if writer.isOpened():
                 self.codec = codec
                 return writer
-        raise VideoError(f"{self.path}: this OpenCV writes none of {', '.join(CODECS)}; install opencv-python-headless")
+        raise VideoError(
+            f"{self.path}: this OpenCV writes none of {', '.join(CODECS)} of {size[0]} × {size[1]} px at "
+            f"{self.rate:g} frames/s; install opencv-python-headless"
+        )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
             if self._writer is not None:
                 self._writer.release()
             if self._writer is not None and (kind is None or issubclass(kind, KeyboardInterrupt)):
+                self._check_whole()
                 self._temporary.replace(self.path)
         finally:
             with suppress(OSError):  # where it could not even be made, there is nothing to remove
                 self._temporary.unlink(missing_ok=True)
+
+    def _check_whole(self) -> None:
+        """Refuse what misses frames: OpenCV does not tell when the disk is full."""
+        with _silence():
+            written = cv2.VideoCapture(str(self._temporary.absolute()))
+            frames = round(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else None
+            written.release()
+        if frames is None or frames < _WHOLE * self._frames - 1:
+            raise VideoError(
+                f"{self.path}: only {frames or 0} of {self._frames} frames could be written; is the disk full?"
+            )
 
 
 @contextmanager

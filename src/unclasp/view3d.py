@@ -131,7 +131,8 @@ def page(result: dict[str, Any]) -> str:
     Args:
         result: `HandPose.to_dict()`, schema 1.
     """
-    title = html.escape(str(result["image"]["source"] or "two hands"))
+    source = str(result["image"]["source"] or "two hands").encode("utf-8", "replace").decode()  # names may be no text
+    title = html.escape(source)
     data = json.dumps({"parents": HAND_PARENTS, "hands": [_hand(hand) for hand in result["hands"]]}, allow_nan=False)
     assumed = [said for said in (result["camera"]["assumed"], result["depth_assumed"]) if said]
     notes = ["mm; x right, y down, z away from the camera", "grid 50 mm"]

@@ -36,7 +36,8 @@ class PredictArguments:
     """Find the hands in pictures, videos and cameras.
 
     Each picture gets OUT/NAME.png, the overlay with 3D views, and OUT/NAME.json (docs/json-schema.md). Each video or
-    camera gets OUT/NAME.mp4, the overlay, and OUT/NAME.jsonl, a line for each frame; Ctrl-C ends it and keeps both.
+    camera gets OUT/NAME.mp4, the overlay, and OUT/NAME.jsonl, a line for each frame; Ctrl-C ends it and keeps both,
+    and is how a camera ends.
     """
 
     sources: Sources
@@ -84,29 +85,32 @@ def predict(words: list[str]) -> int:
         raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
     sources = [source for source in find_sources(arguments.sources) if not _is_earlier_result(source, arguments.out)]
     if not sources:
-        raise UnclaspError(f"the sources hold nothing but the earlier results in {arguments.out}")
+        raise UnclaspError(f"the sources hold nothing but earlier results, as of {arguments.out}")
     usable = [source for source in sources if source.error is None]
     stems = iter(output_stems([source.name for source in usable]))
     untouchable = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector
     )
-    done: list[dict[str, Any]] = []
     errors = Console(stderr=True)
     many = len(sources) > 1 and not any(source.is_video for source in sources)  # a video has a bar of its own
-    for source in track(sources, "predict", console=errors, disable=not (many and sys.stderr.isatty())):
-        if source.error is not None:
-            entry: dict[str, Any] = {"source": source.given, "error": source.error}
-        else:
-            one = _record_one if source.is_video else _predict_one
-            entry = one(predictor, source, arguments.out / next(stems), arguments, untouchable=untouchable)
-        done.append(entry)
-        if "error" in entry:
-            errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
-        if "overlay" in entry and not arguments.json:
-            print(_told(entry))
-    if arguments.json:
-        print(json.dumps(done, indent=1))
+    shown = track(sources, "predict", console=errors, disable=not (many and sys.stderr.isatty()))
+    done: list[dict[str, Any]] = []
+    try:
+        for source in shown:
+            if source.error is not None:
+                entry: dict[str, Any] = {"source": source.given, "error": source.error}
+            else:
+                one = _record_one if source.is_video else _predict_one
+                entry = one(predictor, source, arguments.out / next(stems), arguments, untouchable=untouchable)
+            done.append(entry)
+            if "error" in entry:
+                errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
+            if "overlay" in entry and not arguments.json:
+                print(_told(entry))
+    finally:  # Ctrl-C, too: what was done is told
+        if arguments.json:
+            print(json.dumps(done, indent=1))
     failed = sum("error" in entry for entry in done)
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
@@ -122,11 +126,26 @@ def _told(entry: dict[str, Any]) -> str:
 
 
 def _is_earlier_result(source: "Source", out: Path) -> bool:
-    """Tell whether a searched folder led into the folder of results that lies inside of it."""
-    if source.path is None:
+    """Tell whether a search led to what was written before.
+
+    That is what lies in the folder of results where this lies inside of the searched one, and any overlay: it has the
+    numbers of another file beside it.
+    """
+    if source.path is None or source.path == Path(source.given):
         return False
     out = out.resolve()
-    return out in source.path.resolve().parents and Path(source.given).resolve() in out.parents
+    inside = out in source.path.resolve().parents and Path(source.given).resolve() in out.parents
+    return inside or _is_overlay(source.path, ".jsonl" if source.is_video else ".json")
+
+
+def _is_overlay(path: Path, suffix: str) -> bool:
+    try:
+        with path.with_suffix(suffix).open(encoding="utf-8") as file:
+            numbers = json.loads(file.readline() if suffix == ".jsonl" else file.read())
+        drawn_on = Path(numbers["image"]["source"]) if "unclasp" in numbers else path
+    except (OSError, ValueError, LookupError, TypeError):  # none, or somebody else's
+        return False
+    return drawn_on.name != path.name if not drawn_on.exists() else not drawn_on.samefile(path)
 
 
 def _predict_one(
@@ -176,7 +195,9 @@ def _record_one(
         with Video(opened, every=options.every, max_frames=options.max_frames) as video, _bar(video.expected) as bar:
             poses = predictor.video(video, options, focal=arguments.focal, mirrored=arguments.mirrored)
             started = time.monotonic()
-            recorded = record(poses, stem, rate=video.rate / options.every, rerun=arguments.rerun, on_frame=bar)
+            recorded = record(
+                poses, stem, rate=video.rate / options.every, live=video.live, rerun=arguments.rerun, on_frame=bar
+            )
             seconds = time.monotonic() - started
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, spoken)}

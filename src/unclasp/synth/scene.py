@@ -36,6 +36,9 @@ class SceneMix:
     )  # fmt: skip
     """Someone facing the camera, the same with hanging arms, at arm's length or with the hands held out to the camera,
     one's own hands, hands on a table, from anywhere."""
+    other_side: float = 0.0
+    """Share of the hands that touch no other whose forearm comes in from the other hand's side, so that its shape and
+    not its forearm tells which hand it is."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def sample_scene(rng: np.random.Generator, mix: SceneMix, *, size: int) -> Scene
     """
     kind, view = _choose(rng, mix.kinds), _choose(rng, mix.views)
     while True:
-        placed = _arrange(rng, kind, _VIEWS[view])
+        placed = _arrange(rng, kind, _VIEWS[view], mix.other_side)
         if placed is None:
             continue
         for _ in range(_CAMERA_TRIES):
@@ -159,7 +162,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     return Body((right, left), (rest_spheres(right), rest_spheres(left)))
 
 
-def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior) -> list[_Placed] | None:
+def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior, other_side: float) -> list[_Placed] | None:
     """Draw a person and the hands to each other and to the camera, or return None where that does not work out."""
     body = draw_body(rng)
     if kind in ("contact", "interlaced"):
@@ -167,11 +170,11 @@ def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior) -> list[_P
         return None if pair is None else _turn_pair(rng, pair, prior)
     lateral = 1.6 if rng.random() < _ELBOWS_OUT else 0.0
     if kind == "apart":
-        return _apart(rng, body, prior, lateral)
+        return _apart(rng, body, prior, lateral, other_side)
     hand = draw_hand(rng, body, left=kind == "left")
     if hand is None:
         return None
-    return [_Placed(hand, _turn_single(rng, hand, prior, lateral), np.zeros(3))]
+    return [_Placed(hand, _turn_single(rng, hand, prior, lateral, other_side), np.zeros(3))]
 
 
 def _forearm_direction(rng: np.random.Generator, prior: _ViewPrior) -> Floats:
@@ -202,21 +205,25 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
     ]
 
 
-def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior, lateral: float) -> Floats:
+def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior, lateral: float, other_side: float) -> Floats:
     """Turn one hand so that its forearm comes from its side, by about `lateral`; the palm may face anywhere."""
     lateral = (-1 if hand.left else 1) * prior.right_side * abs(rng.normal(lateral, 0.5))
+    if other_side and rng.random() < other_side:
+        lateral = -lateral
     down = _forearm_direction(rng, prior) + np.array([lateral, 0.0, 0.0])
     down = down / np.linalg.norm(down)
     return np.asarray(rotation_about(down, rng.uniform(-180, 180)) @ rotation_between(hand.forearm, down))
 
 
-def _apart(rng: np.random.Generator, body: Body, prior: _ViewPrior, lateral: float) -> list[_Placed] | None:
+def _apart(
+    rng: np.random.Generator, body: Body, prior: _ViewPrior, lateral: float, other_side: float
+) -> list[_Placed] | None:
     """Two hands side by side, one above or behind the other, not touching; mostly, not always, each on its own side."""
     right, left = draw_hand(rng, body, left=False), draw_hand(rng, body, left=True)
     if right is None or left is None:
         return None
     hands = (right, left)
-    turns = [_turn_single(rng, hand, prior, lateral) for hand in hands]
+    turns = [_turn_single(rng, hand, prior, lateral, other_side) for hand in hands]
     own_side = prior.right_side * (1 if rng.random() < 0.92 else -1)
     layout = rng.random()
     if layout < _FAR_APART:
