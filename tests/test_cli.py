@@ -132,7 +132,7 @@ def test_the_flags_of_predict_are_these(capsys: pytest.CaptureFixture[str]) -> N
     assert code == 0 and set(re.findall(r"(?<!\S)--[a-z][a-z-]*", told.replace("|", " "))) == PREDICT_FLAGS
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "presets"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([*name.split(), "--help"])

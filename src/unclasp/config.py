@@ -1,6 +1,6 @@
 """Every choice as a field, every model of the paper as a preset: `paper()`, `small()`, `tiny()`, rows of Tables 1-3.
 
-A preset is a function that returns a config; a variant calls another preset and changes a field or two.
+A preset is a function that returns a config; a variant calls another preset and changes up to three fields.
 """
 
 import json
