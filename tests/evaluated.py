@@ -55,6 +55,7 @@ class Replay(nn.Module):
         return Prediction(
             pose_2p5d=self.poses[rows], steps=(), relations=(), presence=heads.get("presence"),
             root_depth=heads.get("root_depth"), part_logits=heads.get("part_logits", logits),
+            confidence=heads.get("confidence"),
         )  # fmt: skip
 
 

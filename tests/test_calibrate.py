@@ -1,5 +1,6 @@
 """Confidence: what it reads, that it can be fitted, and that it then tells good joints from bad ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +204,12 @@ def test_the_command_keeps_the_notes(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_shipped_confidences_mean_what_they_are_said_to() -> None:
     notes = load_notes(Path(unclasp.__file__).parent / "weights" / "small.safetensors")
     assert notes["calibrated_within_mm"] == WITHIN
+
+
+def test_pictures_without_annotated_joints_calibrate_nothing() -> None:
+    class Blank(Samples):
+        def __getitem__(self, index: int):
+            return replace(super().__getitem__(index), valid=np.zeros(42, dtype=bool))
+
+    with pytest.raises(UnclaspError, match="needs annotated joints, and these pictures have none"):
+        calibrate(build(tiny().model).eval(), tiny(), Blank(8))

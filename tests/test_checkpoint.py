@@ -133,9 +133,10 @@ def foreign(kind: str, path: Path, good: Path) -> None:
         save_file(tensors, path, metadata={**facts, "config": "{"})
     elif kind == "config is a list":
         save_file(tensors, path, metadata={**facts, "config": "[]"})
-    elif kind == "unknown field":
+    elif kind != "missing":
         config = json.loads(facts["config"])
-        config["model"]["wings"] = 2
+        wrong = {"unknown field": {"wings": 2}, "no integer": {"fpn_channels": 96.0}, "no name": {"backbone": None}}
+        config["model"] |= wrong[kind]
         save_file(tensors, path, metadata={**facts, "config": json.dumps(config)})
 
 
@@ -155,6 +156,8 @@ def foreign(kind: str, path: Path, good: Path) -> None:
         ("config is no JSON", "Expecting property name"),
         ("config is a list", "not a config of this version"),
         ("unknown field", "not a config of this version.*wings"),
+        ("no integer", "its config makes no model"),
+        ("no name", "its config makes no model"),
     ],
 )
 def test_files_that_are_not_ours_are_refused_in_one_line(weights: Path, tmp_path: Path, kind: str, told: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 from unclasp import config as configs
 from unclasp.config import AugmentConfig, Config, Decoder, LossConfig, ModelConfig, Relation, TrainConfig
 from unclasp.errors import UnclaspError
+from unclasp.finder_config import FinderConfig
+from unclasp.options import RunOptions
 
 
 @pytest.mark.parametrize("name", list(configs.PRESETS))
@@ -74,6 +76,12 @@ def test_strides_are_the_initialisation_and_one_per_iteration(iterations: int, s
         (TrainConfig, "batch_size", 0), (TrainConfig, "learning_rate", 0.0), (TrainConfig, "decay_factor", 0.0),
         (TrainConfig, "ema_decay", 1.0), (TrainConfig, "ema_decay", -0.1), (TrainConfig, "backbone_rate", -0.1),
         (TrainConfig, "learning_rate", float("nan")), (TrainConfig, "frozen_stride", 2),
+        (TrainConfig, "weight_decay", -1.0), (TrainConfig, "warmup_steps", -3), (TrainConfig, "clip_norm", -1.0),
+        (TrainConfig, "seed", -1), (ModelConfig, "segmentation_channels", -5), (LossConfig, "focal_gamma", -1.0),
+        (LossConfig, "pose_weight", -3.0), (AugmentConfig, "scale", 1.0), (AugmentConfig, "colour", -0.5),
+        (AugmentConfig, "rotation", -1.0), (AugmentConfig, "flip_probability", 1.5),
+        (RunOptions, "devices", 0), (RunOptions, "workers", -1), (RunOptions, "save_every", 0),
+        (RunOptions, "report_every", 0), (RunOptions, "max_steps", 0), (FinderConfig, "seed", -2),
     ],
 )  # fmt: skip
 def test_errors_name_the_field_and_what_came(make: Callable[..., Any], field: str, value: Any) -> None:

@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 
 from unclasp.checkpoint import save_weights
 from unclasp.config import tiny
-from unclasp.demo import DemoServer, Limits
+from unclasp.demo import DemoServer, Limits, _is_closed
 from unclasp.demo_page import EXAMPLES, HEADERS
 from unclasp.errors import UnclaspError
 from unclasp.model import build
@@ -217,6 +218,19 @@ def test_headers_that_do_not_fit(port: int, headers: bytes, status: int) -> None
     answer = raw(port, b"POST /predict HTTP/1.0\r\n" + headers + b"\r\n" + b"body")
     assert int(answer.split()[1]) == status, answer
     assert "error" in json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+def test_a_request_that_drips_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, the whole head does not; its connection is free for others then."""
+    monkeypatch.setattr("unclasp.demo._HEADER_SECONDS", 0.5)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n")
+        with suppress(ConnectionError):
+            while time.monotonic() < began + 8 and not _is_closed(connection):
+                connection.sendall(b"X")
+                time.sleep(0.05)
+    assert 0.4 < time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("address", [b"http://[", b"http://[/predict"])

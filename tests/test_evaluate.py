@@ -14,14 +14,18 @@ from evaluated import SIZE, Replay, Samples, dataset, guesses, run, slow_camera_
 from unclasp import geometry
 from unclasp.data.interhand import InterHand
 from unclasp.data.transforms import PART_STRIDE, View, make_example
+from unclasp.errors import UnclaspError
 from unclasp.evaluate import (
+    External,
     PosePredictions,
     Protocol,
+    Recorder,
     Report,
     collect_scores,
     score_predictions,
     share_of,
 )
+from unclasp.prediction_file import read_predictions, write_predictions
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 __all__ = ["dataset", "guesses"]  # fixtures
@@ -239,3 +243,34 @@ def test_stored_predictions_score_like_the_model_that_made_them(
     assert {name for name, value in theirs.items() if value is None} == {
         "pixel_accuracy", "hand_pixel_accuracy", "mean_iou", "confident_half_mm", "doubtful_half_mm",
     }  # fmt: skip
+
+
+def test_recorded_predictions_lose_no_figure(dataset: Samples, guesses: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """Neither the confidence nor the parts, of which one picture has no true ones."""
+    guesses["confidence"] = np.random.default_rng(5).normal(0, 1, (7, 42))
+    recorder = Recorder()
+    report = run(dataset, guesses, recorder=recorder)
+    write_predictions(tmp_path / "kept.npz", recorder.predictions(SIZE))
+    again = score_predictions(read_predictions(tmp_path / "kept.npz"), dataset)
+    assert again.figures == report.figures and None not in report.figures.values()
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(dataset: Samples, guesses: dict[str, np.ndarray], limit: int) -> None:
+    with pytest.raises(UnclaspError, match="nothing to evaluate: the data set is empty or the limit below 1"):
+        run(dataset, guesses, limit=limit)
+
+
+def test_a_joint_that_is_not_predicted_has_no_place_in_the_picture(dataset: Samples) -> None:
+    """Written as 0 in the camera's frame: it counts in 3D, and the 2D error is that of the others."""
+    joints = np.stack([np.where(each.valid[:, None], each.joints_cam, 1) for each in dataset.samples]).astype(float)
+    joints[:, 7] = 0
+    figures = score_predictions(PosePredictions(joints_cam=joints), dataset).figures
+    assert figures["plane_all_px"] == pytest.approx(0, abs=1e-4)
+    assert figures["mpjpe_all_mm"] is not None and figures["mpjpe_all_mm"] > 1
+
+
+def test_boxes_from_outside_have_an_extent(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
+    boxes = {sample.name: np.array([5.0, 5.0, 5.0, 9.0]) for sample in dataset.samples}
+    with pytest.raises(UnclaspError, match="must be x1, y1, x2, y2 with x2 > x1 and y2 > y1"):
+        run(dataset, guesses, protocol=Protocol(box_source="given"), external=External(boxes=boxes))

@@ -177,6 +177,14 @@ def test_a_few_scenes_are_learnt(tmp_path: Path) -> None:
     assert load_finder(run.out).answer.in_channels == 16
 
 
+def test_a_start_of_another_width_is_told_at_once(tmp_path: Path) -> None:
+    save_finder(tmp_path / "wide.safetensors", FinderNet(24).state_dict(), channels=24)
+    config = FinderConfig(image_size=SIZE, steps=1, batch_size=2, channels=16)
+    run = FinderRun(out=tmp_path / "f.safetensors", start_weights=tmp_path / "wide.safetensors")
+    with pytest.raises(UnclaspError, match=r"wide\.safetensors is a finder of 24 channels, not 16"):
+        train_finder(config, Scenes(), None, run)
+
+
 def test_what_blows_up_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = FinderConfig(image_size=SIZE, steps=2, batch_size=2, channels=16)
     monkeypatch.setattr("unclasp.finder_train.WEIGHTS", {"middle": float("nan"), "hand": 1.0, "box": 1.0})

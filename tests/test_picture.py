@@ -15,7 +15,7 @@ import pytest
 
 from unclasp import picture
 from unclasp.errors import ImageError
-from unclasp.picture import check_image, read_picture
+from unclasp.picture import check_image, decode_picture, read_picture
 
 RED, GREEN, BLUE, WHITE = (230, 20, 20), (20, 200, 20), (20, 20, 230), (255, 255, 255)
 
@@ -354,6 +354,26 @@ def resized_header(suffix: str, width: int, height: int) -> bytes:
         for at, value in ((start, width), (start + 12, height)):
             data[at + 2 : at + 12] = struct.pack("<HII", 4, 1, value)
     return bytes(data)
+
+
+@pytest.mark.parametrize("lie", ["twice", "long"])
+def test_a_tiff_that_tells_two_sizes_is_refused_before_decoding(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tag that comes twice counts as libtiff takes it; what stands for a value of 8 bytes is only its place."""
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    data = bytearray(encode(".tiff", np.zeros((1200, 1200, 3), np.uint8)))
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    entries = [bytes(data[at : at + 12]) for at in range(start + 2, start + 2 + 12 * count, 12)]
+    size = [entry for entry in entries if struct.unpack_from("<H", entry)[0] in (256, 257)]
+    assert len(size) == 2
+    if lie == "twice":
+        entries += [entry[:2] + struct.pack("<HII", 4, 1, 100) for entry in size]
+    else:
+        entries = [entry[:2] + struct.pack("<HII", 16, 1, 100) if entry in size else entry for entry in entries]
+    struct.pack_into("<I", data, 4, len(data))
+    data += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    with pytest.raises(ImageError, match="at most 1,000,000 pixels" if lie == "twice" else "at least 16 × 16 pixels"):
+        decode_picture(bytes(data), max_pixels=1_000_000)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", "lossless", ".bmp", ".tiff"])

@@ -17,7 +17,7 @@ from unclasp.checkpoint import load_model, load_state, save_weights
 from unclasp.config import AugmentConfig, TrainConfig, tiny, with_model
 from unclasp.data.collate import collate
 from unclasp.data.transforms import make_example, plain_view
-from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
+from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.evaluate import evaluate
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
@@ -72,7 +72,7 @@ def config_for(**changes):
 
 
 def cpu(out, **changes):
-    return RunOptions(out=out, accelerator="cpu", **{"workers": 0, "save_every": 2, "report_every": 1, **changes})
+    return RunOptions(out=out, **{"accelerator": "cpu", "workers": 0, "save_every": 2, "report_every": 1, **changes})
 
 
 def with_all_randomness():
@@ -269,6 +269,49 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_what_it_saw(tmp_path,
     assert all(torch.isfinite(value).all() for value in load_state(tmp_path / STATE)["model"].values())
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_too(tmp_path, monkeypatch):
+    """The loss is finite where its slope is not: weights that it has spoilt are never saved."""
+
+    def steep(prediction, batch, config, *, image_size):
+        terms = compute_losses(prediction, batch, config, image_size=image_size)
+        calls.append(1)
+        cliff = (prediction.pose_2p5d - prediction.pose_2p5d.detach()).square().sum().sqrt() if len(calls) > 3 else 0
+        return {**terms, "pose": terms["pose"] + cliff}
+
+    calls = []
+    monkeypatch.setattr("unclasp.train.compute_losses", steep)
+    with pytest.raises(NonFiniteLossError, match="the gradient is not finite at step 3"):
+        train(config_for(clip_norm=0.0), Samples(12), cpu(tmp_path, save_every=1))
+    assert load_state(tmp_path / STATE)["step"] == 3
+    assert all(torch.isfinite(value).all() for value in load_state(tmp_path / STATE)["model"].values())
+
+
+def test_weights_that_were_lost_come_back(tmp_path):
+    weights = train(config_for(epochs=1), Samples(12), cpu(tmp_path))
+    before = load_model(weights)[0].state_dict()
+    weights.unlink()
+    assert train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True)) == weights
+    assert all(torch.equal(value, before[key]) for key, value in load_model(weights)[0].state_dict().items())
+
+
+class Missing(Samples):
+    def __getitem__(self, index):
+        if index == 5:
+            raise DataError("image5.jpg: there is no such picture; fetch it")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_is_missing_is_told_in_one_line(tmp_path, workers):
+    """An error that crosses from a loader's process would bring that process's traceback along."""
+    with pytest.raises(DataError) as caught:
+        train(config_for(), Missing(12), cpu(tmp_path, workers=workers))
+    assert str(caught.value) == "image5.jpg: there is no such picture; fetch it"
+    with pytest.raises(DataError) as caught:
+        evaluate(build(tiny().model), Missing(12), image_size=64, workers=workers)
+    assert str(caught.value) == "image5.jpg: there is no such picture; fetch it"
+
+
 def test_the_log_has_a_line_per_report_and_the_weights_load(tmp_path):
     weights = train(config_for(epochs=1), Samples(12), cpu(tmp_path, precision="bf16-mixed"))
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
@@ -284,6 +327,13 @@ def test_the_log_has_a_line_per_report_and_the_weights_load(tmp_path):
         ({"batch_size": 13}, {}, UnclaspError, "fewer than one batch of 13"),
         ({}, {"devices": 3}, UnclaspError, "multiple of the 3 devices"),
         ({}, {"resume": True}, CheckpointError, "start without --resume"),
+        pytest.param(
+            {},
+            {"accelerator": "cuda"},
+            UnclaspError,
+            "accelerator 'cuda' cannot be used",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
     ],
 )
 def test_what_cannot_be_run_is_said(tmp_path, changes, options, error, told):
@@ -297,6 +347,8 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path):
         train(config_for(epochs=1), Samples(12), cpu(tmp_path))
     with pytest.raises(CheckpointError, match="another config"):
         train(config_for(epochs=2), Samples(12), cpu(tmp_path, resume=True))
+    with pytest.raises(CheckpointError, match="was trained on 12 pictures, the data set has 16"):
+        train(config_for(epochs=1), Samples(16), cpu(tmp_path, resume=True))
 
 
 def test_schedules():

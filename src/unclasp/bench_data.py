@@ -49,7 +49,7 @@ class MadeUp:
 
 @dataclass(frozen=True)
 class LoaderCost:
-    """Processor time per picture in ms, medians; memory of the loader's processes in bytes."""
+    """Processor time per picture in ms, medians unless it says otherwise; memory of the loader's processes in bytes."""
 
     pictures: int
     bare_ms: float
@@ -57,7 +57,7 @@ class LoaderCost:
     loader_ms: float
     """Annotations, file, decoding, crop, augmentation, targets."""
     photographic_ms: float
-    """The same with --augment.photographic 0.8."""
+    """The same with --augment.photographic 0.8, on average: looks differ in what they cost."""
     ratio: float
     """Of the bare sum to the loader, medians."""
     calm_ratio: float

@@ -13,11 +13,10 @@ import numpy as np
 
 from unclasp.data.index import build_index
 from unclasp.data.interhand import InterHand
-from unclasp.data.layout import PUBLISHED, annotation_path, find_layout
+from unclasp.data.layout import annotation_path, find_layout
 from unclasp.errors import UnclaspError
 from unclasp.files import whole
 
-TRUE_SIZE: Final = PUBLISHED["train", "all"].total
 CAMERAS: Final = 80
 """Per capture, about as many as the data set has."""
 FRAMES_PER_SEQUENCE: Final = 24

@@ -1,4 +1,4 @@
-"""How long a training step takes, beside its backbone's own forward and backward pass; and one prediction, by stage."""
+"""How long a training step takes, beside its backbone's own forward and backward pass."""
 
 from statistics import median
 

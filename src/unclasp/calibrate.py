@@ -68,7 +68,7 @@ def calibrate(
         progress: Told the pictures done and the pictures in all.
 
     Raises:
-        UnclaspError: The model has no relations, or there are too few pictures.
+        UnclaspError: The model has no relations, or there are too few pictures or no annotated joints in them.
     """
     fitted_config = with_model(config, confidence_head=True, confidence_context=True)
     fitted = build(fitted_config.model)
@@ -128,6 +128,10 @@ class _Gathered:
         known = placed.isfinite()
         held_out = torch.arange(len(signs)) % round(1 / _HELD_OUT) == 0
         train = ~held_out
+        if not (known[train].any() and known[held_out].any()):
+            raise UnclaspError(
+                "calibration needs annotated joints, and these pictures have none; take another data set"
+            )
         head.mean.copy_(signs[train].mean(dim=(0, 1)))
         head.std.copy_(signs[train].std(dim=(0, 1)).clamp(min=1e-6))
         wrists = torch.isin(torch.arange(signs.shape[1]), torch.tensor(ROOTS))

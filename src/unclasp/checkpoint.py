@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from unclasp.config import Config, from_dict, to_dict, with_model
-from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.errors import CheckpointError
 from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
 from unclasp.model.loading import load_strictly
@@ -89,9 +89,15 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
         )
     try:
         config = from_dict(json.loads(facts["config"]))
-    except (UnclaspError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    model = build(config.model)
+        model = build(config.model)
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # whatever a config can be wrong in
+        raise CheckpointError(f"{path}: its config makes no model: {error}") from error
     load_strictly(model, tensors, str(path))
     return model.eval(), config
 

@@ -38,6 +38,12 @@ def _positive(**values: float) -> None:
             raise UnclaspError(f"{name} must be greater than 0, got {value}")
 
 
+def _not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < math.inf:
+            raise UnclaspError(f"{name} must be 0 or more, got {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The network (sections 3.2 and 3.3)."""
@@ -45,7 +51,7 @@ class ModelConfig:
     backbone: str = "resnet50"
     """resnet18, resnet34, resnet50, efficientnet_lite0, hand_landmarks, tiny (for tests), or timm:NAME."""
     image_size: int = 256
-    """Side of the square crop in pixels (section 4.1)."""
+    """Side of the square crop in pixels (section 4.2)."""
     fpn_channels: int = 256
     """C_F, channels of every pyramid level (section 3.2)."""
     segmentation_channels: int = 256
@@ -93,6 +99,7 @@ class ModelConfig:
             iterations=self.iterations, heads=self.heads, feedforward=self.feedforward,
             refine_layers=self.refine_layers,
         )  # fmt: skip
+        _not_negative(segmentation_channels=self.segmentation_channels)
         if self.image_size % 32:
             raise UnclaspError(f"image_size must be a multiple of 32 (the coarsest stride), got {self.image_size}")
         if self.iterations not in range(2, 6):
@@ -131,11 +138,11 @@ class LossConfig:
     segmentation_weight: float = 1.0
     """lambda_2, weight of L_seg (eq. 11)."""
     plane_weight: float = 0.5
-    """alpha of the final pose: weight of u and v (eq. 7)."""
+    """alpha of the final pose: weight of u and v (eq. 6)."""
     depth_weight: float = 1.0
-    """beta of the final pose: weight of the depth (eq. 7)."""
+    """beta of the final pose: weight of the depth (eq. 6)."""
     plane_threshold: float = 1.0
-    """tau_1, where the in-plane loss turns from square to linear (eq. 6)."""
+    """tau_1, where the in-plane loss turns from square to linear (eq. 7)."""
     depth_threshold: float = 3.0
     """tau_2, the same for the depth."""
     focal_gamma: float = 2.0
@@ -155,6 +162,12 @@ class LossConfig:
         _positive(
             plane_threshold=self.plane_threshold, depth_threshold=self.depth_threshold,
             dice_epsilon=self.dice_epsilon, relation_sigma=self.relation_sigma,
+        )  # fmt: skip
+        _not_negative(
+            steps_weight=self.steps_weight, pose_weight=self.pose_weight, segmentation_weight=self.segmentation_weight,
+            plane_weight=self.plane_weight, depth_weight=self.depth_weight, focal_gamma=self.focal_gamma,
+            relation_weight=self.relation_weight, presence_weight=self.presence_weight,
+            root_depth_weight=self.root_depth_weight,
         )  # fmt: skip
 
 
@@ -182,14 +195,18 @@ class AugmentConfig:
     """How often, per batch and shallow layer, crops get the feature statistics of others (`model.style`)."""
 
     def __post_init__(self) -> None:
-        for name, value in (("texture", self.texture), ("style", self.style)):
-            if not 0 <= value <= 1:
-                raise UnclaspError(f"augment.{name} is a probability, from 0 to 1; got {value}")
+        for name in ("rotation_probability", "flip_probability", "texture", "style"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UnclaspError(f"augment.{name} is a probability, from 0 to 1; got {getattr(self, name)}")
+        for name in ("scale", "colour"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UnclaspError(f"augment.{name} must lie in [0, 1), got {getattr(self, name)}")
+        _not_negative(translation=self.translation, rotation=self.rotation, photographic=self.photographic)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train (section 4.1)."""
+    """How to train (section 4.2)."""
 
     epochs: int = 50
     """Passes over the training data."""
@@ -209,7 +226,7 @@ class TrainConfig:
     schedule: Literal["step", "cosine"] = "step"
     """step: divide at `decay_epochs`; cosine: down to zero at the end."""
     decay_epochs: tuple[int, ...] = (24, 35)
-    """Epochs before which the learning rate drops (section 4.1)."""
+    """Epochs before which the learning rate drops (section 4.2)."""
     decay_factor: float = 5.0
     """What it is divided by: not in the paper; the closest peer's."""
     warmup_steps: int = 0
@@ -231,8 +248,10 @@ class TrainConfig:
         )  # fmt: skip
         if not 0 <= self.ema_decay < 1:
             raise UnclaspError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
-        if not 0 <= self.backbone_rate < math.inf:
-            raise UnclaspError(f"backbone_rate must be 0 or more, got {self.backbone_rate}")
+        _not_negative(
+            backbone_rate=self.backbone_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps,
+            clip_norm=self.clip_norm, seed=self.seed,
+        )  # fmt: skip
         if self.frozen_stride not in (0, 4, 8, 16, 32):
             raise UnclaspError(f"frozen_stride must be 0, 4, 8, 16 or 32, got {self.frozen_stride}")
 

@@ -5,6 +5,7 @@ and no request is logged. What a request can cost is bounded by `Limits` before 
 pixels by the picture's header, waiting requests by their number. Pictures are predicted one at a time.
 """
 
+import contextlib
 import ipaddress
 import json
 import logging
@@ -35,6 +36,8 @@ _PLACE_SECONDS: Final = 1.0
 """How long a place in the queue is waited for: a page that calls pictures off gets theirs back in that time."""
 _IDLE_SECONDS: Final = 20.0
 """A connection that sends or takes nothing for so long is closed."""
+_HEADER_SECONDS: Final = 30.0
+"""A connection whose request's head has not come by then is closed, however often it sends a byte."""
 _CHUNK: Final = 1 << 16
 _HTML, _JPEG, _JSON = "text/html; charset=utf-8", "image/jpeg", "application/json"
 _TOO_MANY: Final = "\r\n".join((
@@ -161,6 +164,29 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE_SECONDS
     server_version, sys_version = "unclasp", ""
     default_request_version = "HTTP/1.0"  # older answers have no headers, even to what cannot be read
+
+    def setup(self) -> None:
+        """Prepare for a request, and for one that never comes."""
+        super().setup()
+        self._patience = threading.Timer(_HEADER_SECONDS, self._hang_up)
+        self._patience.daemon = True
+        self._patience.start()
+
+    def parse_request(self) -> bool:
+        """Read the request's head."""
+        try:
+            return super().parse_request()
+        finally:
+            self._patience.cancel()
+
+    def finish(self) -> None:
+        """Close the connection."""
+        self._patience.cancel()
+        super().finish()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):  # it may have gone by itself
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
         try:

@@ -13,7 +13,7 @@ from unclasp import geometry
 from unclasp.baseline import MeanPose, mean_pose
 from unclasp.batch import ByteArray, Prediction
 from unclasp.data import Dataset
-from unclasp.data.collate import start_worker
+from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_worker
 from unclasp.data.lookup import annotated, notes_of
 from unclasp.data.transforms import View, make_example
 from unclasp.errors import UnclaspError
@@ -34,6 +34,7 @@ __all__ = [
     "collect_scores",
     "evaluate",
     "mean_pose",
+    "sample_count",
     "score_predictions",
     "share_of",
 ]
@@ -68,7 +69,7 @@ def evaluate(  # noqa: PLR0913  # choices of their own, by keyword
         UnclaspError: There are no samples, the protocol needs what is not there, or a prediction is not finite.
     """
     protocol = protocol or Protocol()
-    count = _count(dataset, limit)
+    count = sample_count(dataset, limit)
     scores = collect_scores(
         model, dataset, image_size=image_size, protocol=protocol, batch_size=batch_size, device=device,
         indices=range(count), workers=workers, progress=progress, external=external, recorder=recorder,
@@ -91,14 +92,15 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
     """
     crops = _Crops(dataset, indices, image_size, protocol, external or External())
     loader: DataLoader[Any] = DataLoader(
-        crops, batch_size=batch_size, num_workers=workers, collate_fn=list, worker_init_fn=start_worker
-    )
+        Guarded(crops), sampler=range(len(indices)), batch_size=batch_size, num_workers=workers,
+        collate_fn=listed_or_error, worker_init_fn=start_worker,
+    )  # fmt: skip
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
     done = iter(indices)
     try:
         for module, _ in modes:
             module.training = False
-        for items in loader if len(indices) else ():
+        for items in raise_errors(loader) if len(indices) else ():
             images = torch.from_numpy(np.stack([image for image, _ in items]).transpose(0, 3, 1, 2)).to(device)
             with torch.inference_mode():
                 prediction = model(images)
@@ -146,7 +148,7 @@ def score_predictions(
         UnclaspError: The predictions are of other samples, or not finite, or the protocol needs what is not there.
     """
     protocol, external = protocol or Protocol(), external or External()
-    count = _count(dataset, limit)
+    count = sample_count(dataset, limit)
     scores, size = Scores(), predictions.image_size
     rows = predictions.rows(dataset, count)
     with_parts = predictions.parts is not None
@@ -172,10 +174,11 @@ def _truths(
             yield Truth.of(sample, geometry.crop_matrix(crop_box(sample, protocol, external), size))
 
 
-def _count(dataset: Dataset, limit: int | None) -> int:
+def sample_count(dataset: Dataset, limit: int | None) -> int:
+    """Return how many samples there are to score: all, or the first `limit`."""
     count = len(dataset) if limit is None else min(limit, len(dataset))
-    if not count:
-        raise UnclaspError("there is nothing to evaluate: the data set is empty or the limit is 0")
+    if count < 1:
+        raise UnclaspError("there is nothing to evaluate: the data set is empty or the limit below 1")
     return count
 
 
@@ -199,10 +202,10 @@ class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
 
 
 def _answers(prediction: Prediction, image_size: int) -> list[Answer]:
-    poses = prediction.pose_2p5d.double().cpu().numpy()
-    presence = None if prediction.presence is None else prediction.presence.double().sigmoid().cpu().numpy()
-    root_depth = None if prediction.root_depth is None else prediction.root_depth.double().cpu().numpy()
-    confidence = None if prediction.confidence is None else prediction.confidence.double().sigmoid().cpu().numpy()
+    poses = prediction.pose_2p5d.cpu().double().numpy()
+    presence = None if prediction.presence is None else prediction.presence.cpu().double().sigmoid().numpy()
+    root_depth = None if prediction.root_depth is None else prediction.root_depth.cpu().double().numpy()
+    confidence = None if prediction.confidence is None else prediction.confidence.cpu().double().sigmoid().numpy()
     parts = prediction.part_logits.argmax(dim=1).cpu().numpy()
     return [
         Answer(

@@ -27,7 +27,7 @@ class FinderConfig:
     """How a finder is trained."""
 
     image_size: int = 192
-    """Side of its square in px, a multiple of 32."""
+    """Side of its square in px, a multiple of 32; predictions use 192, whatever it was trained on."""
     channels: int = 48
     """Width of its pyramid."""
     steps: int = 1500
@@ -53,6 +53,8 @@ class FinderConfig:
         _at_least_one(channels=self.channels, steps=self.steps, batch_size=self.batch_size)
         if self.image_size < 1 or self.image_size % 32:
             raise UnclaspError(f"image_size must be a positive multiple of 32, got {self.image_size}")
+        if self.seed < 0:
+            raise UnclaspError(f"seed must be at least 0, got {self.seed}")
         if not 0 < self.learning_rate < math.inf:
             raise UnclaspError(f"learning_rate must be greater than 0, got {self.learning_rate}")
         for name in ("backbone_rate", "weight_decay", "ema_decay", "close_up_share"):

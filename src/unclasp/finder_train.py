@@ -159,7 +159,13 @@ def learning_rate(config: FinderConfig, step: int) -> float:
 
 def _start(config: FinderConfig, run: FinderRun) -> FinderNet:
     if run.start_weights is not None:
-        return load_finder(run.start_weights)
+        net = load_finder(run.start_weights)
+        if net.answer.in_channels != config.channels:
+            raise UnclaspError(
+                f"{run.start_weights} is a finder of {net.answer.in_channels} channels, not {config.channels}: "
+                "set channels to that"
+            )
+        return net
     net = FinderNet(config.channels)
     if run.backbone_weights is not None:
         load_palms(net.backbone, run.backbone_weights)

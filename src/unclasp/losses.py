@@ -24,7 +24,7 @@ DEPTH_UNIT: Final = 400.0 / SPACE
 
 
 def smooth_l1(x: Tensor, tau: float) -> Tensor:
-    """L_tau, element by element: x^2 / (2 tau) where |x| < tau, else |x| - tau / 2 (eq. 6).
+    """L_tau, element by element: x^2 / (2 tau) where |x| < tau, else |x| - tau / 2 (eq. 7).
 
     >>> smooth_l1(torch.tensor([0.5, -2.0, 5.0]), 3.0).tolist()
     [0.0416666679084301, 0.6666666865348816, 3.5]
@@ -42,7 +42,7 @@ def pose_loss(
     depth_weight: float,
     thresholds: tuple[float, float],
 ) -> Tensor:
-    """L_2.5D, literally eq. 7: a sum over coordinates and a mean over a sample's valid joints.
+    """L_2.5D, literally eq. 6: a sum over coordinates and a mean over a sample's valid joints.
 
     Args:
         pose: (B, 42, 2 or 3) u, v and perhaps depth, in 256-unit space.

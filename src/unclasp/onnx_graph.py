@@ -113,12 +113,13 @@ def _to_quantise(model: onnx.ModelProto) -> list[str]:
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keep the quantiser's progress to itself, which it logs and prints."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def document(model: onnx.ModelProto, facts: Facts) -> None:

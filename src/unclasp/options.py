@@ -1,23 +1,26 @@
-"""Where and on what to run: choices that change nothing about the result."""
+"""Where and on what to run, and from where."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from unclasp.errors import UnclaspError
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where and on what a training run goes; none of it changes what is learned."""
+    """Where and on what a training run goes; of it, only the start and the precision change what is learned."""
 
     out: Path = Path("runs/latest")
     """Folder of the run: state.pt, weights.safetensors, log.jsonl."""
     resume: bool = False
     """Go on from the folder's state.pt, to the same weights as if nothing had happened."""
-    accelerator: str = "auto"
-    """cpu, cuda, mps or auto."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """What computes; auto takes the fastest that is there."""
     devices: int = 1
     """How many devices, one process each."""
-    precision: str = "32-true"
-    """32-true, bf16-mixed or 16-mixed."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Number format of the network's arithmetic; weights are always kept in single precision."""
     workers: int = 1
     """Loader processes per device."""
     save_every: int = 500
@@ -32,3 +35,10 @@ class RunOptions:
     start of a run."""
     max_steps: int | None = None
     """Stop after so many steps in all, to go on later with --resume; the schedule is not shortened."""
+
+    def __post_init__(self) -> None:
+        least = {"devices": 1, "workers": 0, "save_every": 1, "report_every": 1, "max_steps": 1}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise UnclaspError(f"{name} must be at least {bound}, got {value}")

@@ -294,6 +294,10 @@ def _check_bmp(data: bytes, most: int) -> bytes:
     return b""
 
 
+_SHORT, _LONG = 3, 4
+"""Kinds of TIFF values."""
+
+
 def _check_tiff(data: bytes, most: int) -> bytes:
     tags = _tiff_tags(data)
     _check_size(tags.get(256, 0), tags.get(257, 0), most=most)
@@ -301,14 +305,18 @@ def _check_tiff(data: bytes, most: int) -> bytes:
 
 
 def _tiff_tags(data: bytes) -> dict[int, int]:
-    """Return the first value of each tag of the first directory of a TIFF file or EXIF block."""
+    """Return the value of each tag of the first directory of a TIFF file or EXIF block; 0 for all but single integers.
+
+    Of a tag that comes twice, the first counts, as for the library that decodes the file.
+    """
     order = "<" if data.startswith(b"II") else ">"
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
-    tags = {}
+    tags: dict[int, int] = {}
     for at in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(f"{order}HH", data, at)
-        (tags[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, at + 8)
+        tag, kind, length = struct.unpack_from(f"{order}HHI", data, at)
+        (value,) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", data, at + 8)
+        tags.setdefault(tag, value if kind in (_SHORT, _LONG) and length == 1 else 0)
     return tags
 
 

@@ -21,7 +21,7 @@ SPACES: Final = ("crop", "image", "camera", "root_relative")
 UNITS: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _FIELDS: Final = {
     "format", "names", "annotation_ids", "joints", "space", "image_size", "boxes", "unit", "order", "first_hand",
-    "presence", "root_depth", "parts",
+    "presence", "root_depth", "confidence", "parts",
 }  # fmt: skip
 
 
@@ -44,12 +44,15 @@ def read_predictions(path: Path | str) -> PosePredictions:
     names = _names(path, fields)
     joints = _numbers(path, fields["joints"], "joints", (None, NUM_JOINTS, 3))
     label: Callable[[int], str] = lambda row: names[row] if names is not None else f"entry {row}"  # noqa: E731
+    shapes = {"presence": (2,), "root_depth": (), "boxes": (4,), "confidence": (NUM_JOINTS,)}
     optional: dict[str, Any] = {
-        name: None if name not in fields else _numbers(path, fields[name], name, shape, label)
-        for name, shape in (("presence", (len(joints), 2)), ("root_depth", (len(joints),)), ("boxes", (len(joints), 4)))
+        name: None if name not in fields else _numbers(path, fields[name], name, (len(joints), *shape), label)
+        for name, shape in shapes.items()
     }
     _finite(path, joints, "joints", label)
     joints = _in_our_order(joints, order, first)
+    if optional["confidence"] is not None:
+        optional["confidence"] = _in_our_order(optional["confidence"], order, first)
     scale = UNITS[unit]
     if optional["root_depth"] is not None:
         optional["root_depth"] = optional["root_depth"] * scale
@@ -84,7 +87,7 @@ def write_predictions(path: Path | str, predictions: PosePredictions) -> None:
         "format": FORMAT, "space": space, "unit": "mm", "order": "interhand", "first_hand": "right",
         "image_size": predictions.image_size, "joints": joints, "names": predictions.names,
         "annotation_ids": predictions.annotation_ids, "boxes": predictions.boxes, "presence": predictions.presence,
-        "root_depth": predictions.root_depth, "parts": predictions.parts,
+        "root_depth": predictions.root_depth, "confidence": predictions.confidence, "parts": predictions.parts,
     }  # fmt: skip
     arrays: dict[str, Any] = {name: _smallest(np.asarray(value)) for name, value in fields.items() if value is not None}
     if path.suffix == ".json":
@@ -200,8 +203,8 @@ def _parts(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.uint8] | None:
 
 
 def _in_our_order(joints: npt.NDArray[np.float64], order: str, first: str) -> npt.NDArray[np.float64]:
-    hands = joints.reshape(-1, 2, JOINTS_PER_HAND, 3)
+    hands = joints.reshape(-1, 2, JOINTS_PER_HAND, *joints.shape[2:])
     if first == "left":
         hands = hands[:, ::-1]
     ours = np.argsort(next(indices for name, indices in HAND_ORDERS.items() if name == order))
-    return np.ascontiguousarray(hands[:, :, ours].reshape(-1, NUM_JOINTS, 3))
+    return np.ascontiguousarray(hands[:, :, ours].reshape(-1, NUM_JOINTS, *joints.shape[2:]))

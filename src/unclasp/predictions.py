@@ -45,8 +45,10 @@ class PosePredictions:
     """(N,) mm, depth of the left wrist minus that of the right wrist."""
     presence: Array | None = None
     """(N, 2) probability of the right and of the left hand."""
+    confidence: Array | None = None
+    """(N, 42) 0 to 1, how sure the method is of each joint."""
     parts: npt.NDArray[np.uint8] | None = None
-    """(N, h, w) part classes of the protocol's crops."""
+    """(N, h, w) part classes of the protocol's crops; of samples without true ones they do not count."""
     names: tuple[str, ...] | None = None
     """Names of the samples."""
     annotation_ids: npt.NDArray[np.int64] | None = None
@@ -60,7 +62,8 @@ class PosePredictions:
         count = len(joints)
         shapes = {
             "pose_2p5d": (count, NUM_JOINTS, 3), "joints_cam": (count, NUM_JOINTS, 3), "boxes": (count, 4),
-            "root_depth": (count,), "presence": (count, 2), "annotation_ids": (count,),
+            "root_depth": (count,), "presence": (count, 2), "confidence": (count, NUM_JOINTS),
+            "annotation_ids": (count,),
         }  # fmt: skip
         for name, shape in shapes.items():
             array = getattr(self, name)
@@ -139,6 +142,7 @@ class PosePredictions:
             image_size=self.image_size,
             presence=None if self.presence is None else self.presence[row],
             root_depth=None if self.root_depth is None else float(self.root_depth[row]),
+            confidence=None if self.confidence is None else self.confidence[row],
             parts=None if self.parts is None else self.parts[row],
         )
         if self.joints_cam is not None:
@@ -194,7 +198,8 @@ class Recorder:
             image_size=image_size,
             root_depth=_column([answer.root_depth for answer in answers]),
             presence=_column([answer.presence for answer in answers]),
-            parts=_column([answer.parts for answer in answers]),
+            confidence=_column([answer.confidence for answer in answers]),
+            parts=_parts([answer.parts for answer in answers]),
             names=tuple(name for _, name, _ in self.entries),
         )
 
@@ -202,6 +207,15 @@ class Recorder:
 def _column(values: Sequence[Any]) -> Any:
     """Return values as an array, or None unless every sample has one."""
     return None if any(value is None for value in values) else np.stack([np.asarray(value) for value in values])
+
+
+def _parts(maps: Sequence[npt.NDArray[np.integer] | None]) -> npt.NDArray[np.uint8] | None:
+    """Return maps as an array, empty ones for samples without, which have nothing to be scored against."""
+    kept = [each for each in maps if each is not None]
+    if not kept:
+        return None
+    nothing = np.zeros_like(kept[0])
+    return np.stack([nothing if each is None else each for each in maps]).astype(np.uint8)
 
 
 def _complain(keys: Sequence[object], what: str) -> None:

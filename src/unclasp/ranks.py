@@ -4,7 +4,6 @@ Every process scores whole batches of the one order (`evaluate.share_of`), and w
 """
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import distributed, nn
 from unclasp.data import Dataset
 from unclasp.data.lookup import notes_of
 from unclasp.errors import UnclaspError
-from unclasp.evaluate import Progress, Recorder, collect_scores, share_of
+from unclasp.evaluate import Progress, Recorder, collect_scores, sample_count, share_of
 from unclasp.protocol import Protocol
 from unclasp.report import Report
 from unclasp.scores import Scores
@@ -51,7 +50,7 @@ def launch(device: str, devices: int) -> Fabric:
 def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
     fabric: Fabric, model: nn.Module, dataset: Dataset, *, image_size: int, protocol: Protocol, batch_size: int,
     limit: int | None = None, workers: int = 0, progress: Progress | None = None, external: External | None = None,
-    recorder: Recorder | None = None, notes: Mapping[str, str] | None = None,
+    recorder: Recorder | None = None,
 ) -> Report | None:  # fmt: skip
     """Score a model with all processes of `fabric`; the first one returns the report, the others None.
 
@@ -60,10 +59,7 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
     Raises:
         UnclaspError: What `evaluate` raises, of whichever process; it is raised in the first one.
     """
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    if not count:
-        raise UnclaspError("there is nothing to evaluate: the data set is empty or the limit is 0")
-    indices = share_of(count, batch_size, rank=fabric.global_rank, world=fabric.world_size)
+    indices = share_of(sample_count(dataset, limit), batch_size, rank=fabric.global_rank, world=fabric.world_size)
     outcome: tuple[Scores, Recorder | None] | UnclaspError
     try:
         scores = collect_scores(
@@ -87,7 +83,7 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
             recorder.join(kept)
     return Report.from_scores(
         total, model=type(model).__name__, dataset=type(dataset).__name__, image_size=image_size, protocol=protocol,
-        notes={**notes_of(dataset), **(notes or {})},
+        notes=notes_of(dataset),
     )  # fmt: skip
 
 

@@ -36,7 +36,8 @@ class SampleScore:
     errors: Doubles
     """(42,) mm, `metrics.joint_errors`."""
     plane_errors: Doubles | None
-    """(42,) pixels of a 256 x 256 crop, `metrics.plane_errors`; None for predictions without a place in the picture."""
+    """(42,) pixels of a 256 x 256 crop, `metrics.plane_errors`; None for predictions without a place in the picture,
+    NaN for single joints without one."""
     valid: Bools
     """(42,) joint counts."""
     wrist_offset_error: float | None = None
@@ -101,9 +102,10 @@ class Scores:
             UnclaspError: An error of a valid joint is not a finite number.
         """
         valid, bucket = score.valid, int(score.interacting)
-        in_plane = valid & (score.plane_errors is not None)
         errors = np.where(valid, score.errors, 0.0)
-        plane = np.zeros(NUM_JOINTS) if score.plane_errors is None else np.where(valid, score.plane_errors, 0.0)
+        shown = np.full(NUM_JOINTS, np.nan) if score.plane_errors is None else score.plane_errors
+        in_plane = valid & ~np.isnan(shown)
+        plane = np.where(in_plane, shown, 0.0)
         offset = score.wrist_offset_error
         if not all(np.all(np.abs(value) < _LARGEST) for value in (errors, plane, offset or 0.0)):
             raise UnclaspError(f"the prediction for {score.name} is not finite; are the weights damaged?")

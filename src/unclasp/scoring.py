@@ -111,6 +111,8 @@ def _given(values: Mapping[str, Array], name: str, shape: tuple[int, ...], what:
     value = np.asarray(values[name], dtype=np.float64)
     if value.shape != shape:
         raise UnclaspError(f"the {what} given for {name} must have shape {shape}, got {value.shape}")
+    if what == "box" and not (value[2:] > value[:2]).all():
+        raise UnclaspError(f"the box given for {name} must be x1, y1, x2, y2 with x2 > x1 and y2 > y1, got {value}")
     return value
 
 
@@ -195,8 +197,11 @@ def _plane_errors(answer: Answer, truth: Truth) -> npt.NDArray[np.float64] | Non
     else:
         # What stands at joints that are not annotated is not looked at, and may lie in the camera's own plane.
         safe = np.where(truth.valid[:, None], answer.joints_cam.astype(np.float64), 1.0)
-        pixels = geometry.project(safe, truth.focal, truth.princpt)
-        in_plane = geometry.apply_affine(truth.crop_from_image, pixels)
+        seen = (safe[:, 2:] > 0) | ~np.isfinite(
+            safe[:, 2:]
+        )  # what is not before the camera has no place in the picture
+        pixels = geometry.project(np.where(seen, safe, 1.0), truth.focal, truth.princpt)
+        in_plane = np.where(seen, geometry.apply_affine(truth.crop_from_image, pixels), np.nan)
     if in_plane is None:
         return None
     return metrics.plane_errors(in_plane, truth.pose_2p5d[:, :2], answer.image_size)

@@ -1,4 +1,4 @@
-"""Training: devices, precision, distribution and launch are Lightning Fabric's, the loop is ours (section 4.1).
+"""Training: devices, precision, distribution and launch are Lightning Fabric's, the loop is ours (section 4.2).
 
 The order of the samples and every augmentation are functions of (seed, epoch, index), so a run that was cut off
 anywhere and resumed gives the same weights, bit for bit, as one that was not.
@@ -21,7 +21,7 @@ from unclasp.batch import Batch
 from unclasp.checkpoint import load_model, load_state, save_state, save_weights
 from unclasp.config import Config, TrainConfig, from_dict, to_dict
 from unclasp.data import Dataset
-from unclasp.data.collate import collate, start_worker
+from unclasp.data.collate import Guarded, collate, collate_or_error, raise_errors, start_worker
 from unclasp.data.transforms import Example, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
@@ -35,7 +35,6 @@ from unclasp.reporter import Reporter
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: all that `--resume` needs; the model to use; one line of JSON per report."""
-
 
 _UNFOLDING = 96
 """Crops whose statistics a backbone with folded norms starts from."""
@@ -157,7 +156,8 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
         UnclaspError: The data set is smaller than a batch, the batch does not divide among the devices, or the config
             has the confidence head, which is fitted afterwards.
         CheckpointError: There is nothing to resume, or it is another run.
-        NonFiniteLossError: The loss became infinite or not a number; the last checkpoint is left as it was.
+        NonFiniteLossError: The loss or its gradient became infinite or not a number; the last checkpoint is left as it
+            was.
     """
     if len(dataset) < config.train.batch_size:
         raise UnclaspError(
@@ -173,9 +173,19 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
     state = load_state(state_path) if options.resume else None
     if state is not None and from_dict(state["config"]) != config:
         raise CheckpointError(f"{state_path} was trained with another config; resume with the settings it began with")
-    fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=options.precision)  # type: ignore[arg-type]
+    if state is not None and state.get("samples", len(dataset)) != len(dataset):
+        raise CheckpointError(
+            f"{state_path} was trained on {state['samples']} pictures, the data set has {len(dataset)}; resume with "
+            "the data that it began with"
+        )
+    try:
+        fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=options.precision)
+    except (RuntimeError, ValueError) as error:  # what Fabric raises for a device that is not there
+        raise UnclaspError(
+            f"accelerator {options.accelerator!r} cannot be used: {str(error).split('. ')[0]}"
+        ) from error
     fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
-    return options.out / WEIGHTS
+    return options.out / WEIGHTS if fabric.is_global_zero else None
 
 
 def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, state: dict[str, Any] | None) -> None:
@@ -186,20 +196,24 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     _freeze(plain.encoder.backbone, config)
     average = MovingAverage(plain, config.train.ema_decay)
     adam = optimiser(plain, config.train)
-    if state is not None:
-        adam.load_state_dict(state["optimiser"])
-        average.state = state["average"]
-        progress.step = state["step"]
     styles = StyleMixing(plain.encoder.backbone, config.augment.style)
     model, adam = fabric.setup(plain, adam)
+    if (
+        state is not None
+    ):  # the optimiser's state goes where the parameters are, which is where they have been put by now
+        adam.load_state_dict(state["optimiser"])
+        fabric.strategy.precision.load_state_dict(state.get("precision", {}))
+        average.state, progress.step = state["average"], state["step"]
     average.state = {key: value.to(fabric.device) for key, value in average.state.items()}
     last = min(progress.total_steps, options.max_steps or progress.total_steps)
+    if progress.step >= last:  # the weights may have been lost since
+        _save(fabric, options.out, plain, adam, average, config, progress, samples=len(dataset))
     loader = _loader(fabric, config, dataset, options, first_step=progress.step, last_step=last)
     with Reporter(
         options.out / LOG if fabric.is_global_zero else None, first_step=progress.step, last_step=last,
         batch_size=config.train.batch_size, every=options.report_every,
     ) as reporter:  # fmt: skip
-        for batch in loader:
+        for batch in raise_errors(loader):
             reporter.data_ready()
             styles.start(config.train.seed, progress.step, fabric.global_rank)
             terms = step(fabric, model, adam, batch.to(fabric.device), config, progress)
@@ -208,7 +222,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
             progress.step += 1
             reporter.stepped(terms, rate)
             if progress.step % options.save_every == 0 or progress.step == last:
-                _save(fabric, options.out, plain, adam, average, config, progress)
+                _save(fabric, options.out, plain, adam, average, config, progress, samples=len(dataset))
 
 
 def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:
@@ -253,13 +267,14 @@ def _freeze(backbone: Backbone, config: Config) -> None:
 
 def _loader(
     fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, *, first_step: int, last_step: int
-) -> DataLoader[Example]:
+) -> DataLoader[Any]:
     batches = Batches(
         size=len(dataset), config=config.train, first_step=first_step, last_step=last_step, rank=fabric.global_rank,
         world=fabric.world_size,
     )  # fmt: skip
     return DataLoader(
-        TrainingExamples(dataset, config), batch_sampler=batches, collate_fn=collate, num_workers=options.workers,
+        Guarded(TrainingExamples(dataset, config)), batch_sampler=batches, collate_fn=collate_or_error,
+        num_workers=options.workers,
         worker_init_fn=start_worker,
         pin_memory=fabric.device.type == "cuda",
     )  # fmt: skip
@@ -278,8 +293,12 @@ def step(
     _stop_if_not_finite(fabric, loss, terms, batch, progress.step)
     adam.zero_grad(set_to_none=True)
     fabric.backward(loss)
-    if config.train.clip_norm:
-        fabric.clip_gradients(model, adam, max_norm=config.train.clip_norm, error_if_nonfinite=False)
+    longest = config.train.clip_norm or math.inf
+    norm: Any = fabric.clip_gradients(model, adam, max_norm=longest, error_if_nonfinite=False)
+    if (
+        not torch.isfinite(norm) and getattr(fabric.strategy.precision, "scaler", None) is None
+    ):  # it leaves such steps out
+        raise NonFiniteLossError(f"the gradient is not finite at step {progress.step}; the last checkpoint is unharmed")
     adam.step()
     return {"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
@@ -296,12 +315,13 @@ def _stop_if_not_finite(fabric: Fabric, loss: Tensor, terms: dict[str, Tensor], 
 
 def _save(
     fabric: Fabric, out: Path, model: DFL, adam: torch.optim.Optimizer, average: MovingAverage, config: Config,
-    progress: Progress,
+    progress: Progress, *, samples: int,
 ) -> None:  # fmt: skip
     if fabric.is_global_zero:
         state = {
             "config": to_dict(config), "step": progress.step, "model": model.state_dict(),
-            "average": average.state, "optimiser": adam.state_dict(),
+            "average": average.state, "optimiser": adam.state_dict(), "samples": samples,
+            "precision": fabric.strategy.precision.state_dict(),
         }  # fmt: skip
         save_state(out / STATE, state)
         save_weights(out / WEIGHTS, average.state, config, notes={"steps": progress.step})

@@ -332,8 +332,10 @@ def test_a_data_set_needs_a_picture(tmp_path: Path, count: int) -> None:
     pytest.importorskip("numba")
     from unclasp.data.write import write_dataset
 
-    with pytest.raises(DataError, match=f"count must be at least 1, got {count}"):
+    with pytest.raises(DataError, match=f"count must be at least 1 and seed at least 0, got {count} and 9"):
         list(write_dataset(tmp_path, count, seed=9))
+    with pytest.raises(DataError, match="got 1 and -1"):
+        list(write_dataset(tmp_path, 1, seed=-1))
     assert not list(tmp_path.iterdir())
 
 

@@ -66,6 +66,14 @@ def test_the_annotation_makes_boxes_and_nothing_is_scored(root: Path) -> None:
     assert report.notes["joints"].startswith("not scored")
 
 
+def test_a_single_point_makes_no_box(root: Path) -> None:
+    rows = np.zeros((42, 4))
+    rows[5] = [30, 20, 450, 0]
+    save_rows(root / "seq03_shuffle", "000", rows)
+    assert len(open_dataset(f"rgb2hands:{root}")) == 1
+    assert open_dataset(f"rgb2hands:{root},frames=all")[2].box.tolist() == [0, 0, 80, 60]
+
+
 def test_all_frames(root: Path) -> None:
     data = open_dataset(f"rgb2hands:{root},frames=all")
     assert len(data) == 3 and data[1].box.tolist() == [0, 0, 80, 60]

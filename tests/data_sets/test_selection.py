@@ -129,8 +129,23 @@ def test_options_may_follow_a_name(six: Path) -> None:
     assert len(open_dataset(f"interhand:{six},fps=5,hands=interacting")) == 1
     with pytest.raises(DataError, match=r"fps must be 5 or 30.*got 'all'"):
         open_dataset(f"interhand:{six},fps=all")
+    for wrong, told in (
+        ("filtered=0", "filtered must stand by itself, or be true or false, got '0'"),
+        ("hands=single,hands=all", "the option hands of the data set comes twice"),
+        ("hand=single", "the option hand of the data set is unknown; there are subset, hands"),
+    ):
+        for name in (six, f"{six}:train"):
+            with pytest.raises(DataError, match=told):
+                open_dataset(f"interhand:{name},{wrong}")
+    assert len(open_dataset(f"interhand:{six},filtered=false")) == 6
     comma = six.rename(six.with_name("a,b=c"))
-    assert len(open_dataset(f"interhand:{comma}")) == 6
+    assert len(open_dataset(f"interhand:{comma}")) == len(open_dataset(f"interhand:{comma}:train")) == 6
+    for kind in ("images", "annotations"):
+        (comma / kind / "train").rename(comma / kind / "dev")
+    for path in (comma / "annotations" / "dev").glob("*_train_*"):
+        path.rename(path.with_name(path.name.replace("_train_", "_dev_")))
+    (comma / "annotations" / "val").mkdir()
+    assert len(open_dataset(f"interhand:{comma}:dev")) == 6
 
 
 # ---- the filtered two-hand set
@@ -183,3 +198,23 @@ def test_brightness_that_cannot_be_kept_is_told(
     with caplog.at_level(logging.WARNING):
         assert frames(InterHand(six, filtered=True)) == [9]
     assert "cannot be written (No space left); the pictures will be read again" in caplog.records[0].getMessage()
+
+
+def test_an_interrupted_search_for_black_pictures_goes_on(six: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_mano(six, {"0": {str(frame): {"right": fit(), "left": fit()} for frame in (9, 15, 21, 24)}})
+    monkeypatch.setattr("unclasp.data.filtered._PIECE", 2)
+    read: list[int] = []
+
+    def looked_at(paths: Any) -> list[int]:
+        read.extend(int(path.stem[5:]) for path in paths)
+        if len(read) == 4 and not again:
+            raise KeyboardInterrupt
+        return [1, 1]
+
+    monkeypatch.setattr("unclasp.data.filtered.brightness", looked_at)
+    again = False
+    with pytest.raises(KeyboardInterrupt):
+        open_dataset(f"interhand:{six},filtered")
+    again = True
+    assert len(open_dataset(f"interhand:{six},filtered")) == 4
+    assert read == [9, 15, 21, 24, 21, 24]

@@ -115,6 +115,10 @@ def test_a_black_crop_trains_nothing(make_sample):
     sample = make_sample(7)
     sample.image[:] = 0
     assert not make_example(sample, plain_view(sample.box), 64).valid.any()
+    config = AugmentConfig(photographic=1.0, texture=1.0)
+    for seed in range(8):
+        view = random_view(sample.box, config, np.random.default_rng(seed))
+        assert not make_example(sample, view, 64).valid.any(), "noise on black is still black"
 
 
 def test_nothing_is_changed_in_place_and_views_are_repeatable(make_sample):

@@ -219,7 +219,13 @@ class FakeTimm(nn.Module):
 
 def test_timm_models_become_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     timm = ModuleType("timm")
-    timm.create_model = lambda name, **_: FakeTimm((2, 4, 8, 16, 32) if name == "good" else (8, 16))  # type: ignore[attr-defined]
+
+    def create_model(name: str, **_: object) -> FakeTimm:
+        if name == "none":
+            raise RuntimeError("Unknown model (none)")
+        return FakeTimm((2, 4, 8, 16, 32) if name == "good" else (8, 16))
+
+    timm.create_model = create_model  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "timm", timm)
     backbone = build_backbone("timm:good")
     assert [x.shape[-1] for x in backbone(torch.zeros(1, 3, 64, 64))] == [16, 8, 4, 2]
@@ -228,3 +234,5 @@ def test_timm_models_become_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backbone.std == (51.0,) * 3
     with pytest.raises(UnclaspError, match=r"\[4, 32\] are needed"):
         build_backbone("timm:bad")
+    with pytest.raises(UnclaspError, match=r"timm makes no backbone of 'none' \(Unknown model"):
+        build_backbone("timm:none")

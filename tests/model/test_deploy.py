@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from unclasp.batch import Prediction
 from unclasp.checkpoint import load_model
-from unclasp.config import PRESETS, Config, paper, preset, small, tiny, with_model
+from unclasp.config import PRESETS, Config, Relation, paper, preset, small, tiny, with_model
 from unclasp.model import DFL, build
 from unclasp.model.backbone import BACKBONES, build_backbone
 from unclasp.model.deploy import LeanDecoder, optimise
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.macs import count_macs
 
+APPEARANCE = Relation.APPEARANCE
 LINEAR = {"segmentation_channels": 0}
 CONFIGS: dict[str, Config] = {
     **{name: preset(name) for name in PRESETS if name.startswith("tiny")},
@@ -28,6 +29,15 @@ CONFIGS: dict[str, Config] = {
     "context": with_model(tiny(), confidence_head=True, confidence_context=True),
     "two heads": with_model(tiny(), heads=2),
     "no heads": with_model(tiny(), root_depth_head=False, presence_head=False),
+    "appearance alone": with_model(
+        tiny(),
+        root_depth_head=False,
+        presence_head=False,
+        init_relation=APPEARANCE,
+        joint_joint_relation=APPEARANCE,
+        joint_image_relation=APPEARANCE,
+        regress_from=APPEARANCE,
+    ),
 }
 
 

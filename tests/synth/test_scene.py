@@ -14,8 +14,7 @@ from unclasp.synth.scene import SceneMix, draw_body, sample_scene
 ALL_VIEWS = ("frontal", "lowered", "selfie", "reaching", "egocentric", "above", "any")
 
 
-def scene(seed, *, kinds=None, views=None, size=256):
-    options = {}
+def scene(seed, *, kinds=None, views=None, size=256, **options):
     if kinds:
         options["kinds"] = dict.fromkeys(kinds, 1.0)
     if views:
@@ -251,3 +250,15 @@ def test_praying_hands_push_against_each_other(monkeypatch):
         if pair is not None:
             bends += [np.rad2deg(-hand.pose[23]) for hand in (pair.right, pair.left)]
     assert np.mean(bends) == pytest.approx(45, abs=8)
+
+
+def test_forearms_come_from_the_other_side_as_often_as_asked():
+    """One hand of somebody who faces the camera: the right elbow is at the left, unless it is asked for otherwise."""
+
+    def share(other_side):
+        options = {"kinds": ("right",), "views": ("frontal",), "other_side": other_side}
+        hands = [scene(seed, **options).hands[0] for seed in range(60)]
+        loop = len(HandModel.load().loop)
+        return np.mean([hand.vertices[-loop:, 0].mean() > hand.joints[20, 0] for hand in hands])
+
+    assert share(0.0) < 0.35 and share(1.0) > 0.65

@@ -36,6 +36,12 @@ def need_positive(**counts: int) -> None:
             raise UnclaspError(f"--{name} must be at least 1, got {count}")
 
 
+def need_seed(seed: int) -> None:
+    """Raise an error if a seed is negative."""
+    if seed < 0:
+        raise UnclaspError(f"--seed must be at least 0, got {seed}")
+
+
 def need_synth() -> None:
     """Raise an error that says what to install if the renderer cannot run."""
     try:

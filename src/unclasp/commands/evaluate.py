@@ -17,7 +17,7 @@ from unclasp.scores import WORST_KEPT
 
 if TYPE_CHECKING:
     from unclasp.data import Dataset
-    from unclasp.evaluate import Progress
+    from unclasp.evaluate import PosePredictions, Progress
     from unclasp.report import Report
     from unclasp.scoring import External
 
@@ -66,7 +66,7 @@ def evaluate(words: list[str]) -> int:
 
     dataset = open_dataset(arguments.data)
     with _progress() as progress:
-        report = _report(arguments, dataset, progress)
+        report, predictions = _report(arguments, dataset, progress)
     if report is None:  # the first process reports
         return 0
     if arguments.out is not None:
@@ -76,6 +76,10 @@ def evaluate(words: list[str]) -> int:
     else:
         worst = f"\n\nworst pictures\n{report.worst_lines(arguments.worst)}" if arguments.worst else ""
         print(f"{report}{worst}")
+    if predictions is not None and arguments.save_predictions is not None:
+        from unclasp.prediction_file import write_predictions
+
+        write_predictions(arguments.save_predictions, predictions)  # last: what cannot be written costs no report
     return 0
 
 
@@ -105,7 +109,9 @@ def _check(arguments: EvaluateArguments) -> None:
         raise UnclaspError(f"predictions are written as .npz or .json, got {saved}")
 
 
-def _report(arguments: EvaluateArguments, dataset: "Dataset", progress: "Progress") -> "Report | None":
+def _report(
+    arguments: EvaluateArguments, dataset: "Dataset", progress: "Progress"
+) -> "tuple[Report | None, PosePredictions | None]":
     from unclasp.evaluate import score_predictions
     from unclasp.prediction_file import read_predictions
 
@@ -115,21 +121,20 @@ def _report(arguments: EvaluateArguments, dataset: "Dataset", progress: "Progres
     }  # fmt: skip
     if arguments.predictions is not None:
         report: Report | None = score_predictions(read_predictions(arguments.predictions), dataset, **options)
-        name = arguments.predictions.stem
+        name, kept = arguments.predictions.stem, None
     else:
-        report, name = _run_model(arguments, dataset, options)
-    return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes)
+        report, name, kept = _run_model(arguments, dataset, options)
+    return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes), kept
 
 
 def _run_model(
     arguments: EvaluateArguments, dataset: "Dataset", options: dict[str, Any]
-) -> "tuple[Report | None, str]":
+) -> "tuple[Report | None, str, PosePredictions | None]":
     from unclasp.checkpoint import load_model, weights_file
     from unclasp.evaluate import Recorder, mean_pose
     from unclasp.evaluate import evaluate as run
     from unclasp.exported import ExportedScored
     from unclasp.onnx_model import EXPORTED
-    from unclasp.prediction_file import write_predictions
     from unclasp.ranks import evaluate_over, launch, under_torchrun
     from unclasp.torch_network import check_device
 
@@ -158,9 +163,7 @@ def _run_model(
     else:
         placed = scored if isinstance(scored, ExportedScored) else scored.to(arguments.device)
         report = run(placed, dataset, device=arguments.device, **options)
-    if report is not None and recorder is not None and arguments.save_predictions is not None:
-        write_predictions(arguments.save_predictions, recorder.predictions(size))
-    return report, name
+    return report, name, None if report is None or recorder is None else recorder.predictions(size)
 
 
 def _external(arguments: EvaluateArguments, dataset: "Dataset") -> "tuple[External, dict[str, str]]":

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.progress import track
 
-from unclasp.commands.arguments import need_positive, need_stages, need_suffix, need_synth, parse
+from unclasp.commands.arguments import need_positive, need_seed, need_stages, need_suffix, need_synth, parse
 from unclasp.finder_config import FinderConfig, FinderRun
 
 
@@ -32,6 +32,7 @@ def render(words: list[str]) -> int:
     """Run `unclasp finder render`."""
     arguments = parse(RenderArguments, words, "finder render")
     need_positive(count=arguments.count, size=arguments.size)
+    need_seed(arguments.seed)
     need_synth()
     from unclasp.data.wholes import SHARD, write_wholes
 

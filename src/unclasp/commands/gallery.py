@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_positive, need_suffix, parse
+from unclasp.commands.arguments import need_positive, need_seed, need_suffix, parse
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ def gallery(words: list[str]) -> int:
     arguments = parse(GalleryArguments, words, "gallery")
     need_suffix(arguments.out, ".png", ".jpg", ".jpeg")
     need_positive(columns=arguments.columns)
+    need_seed(arguments.seed)
     import cv2
 
     from unclasp.checkpoint import load_model

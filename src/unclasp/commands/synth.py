@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from unclasp.commands.arguments import need_positive, need_suffix, need_synth, parse
+from unclasp.commands.arguments import need_positive, need_seed, need_suffix, need_synth, parse
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ def preview(words: list[str]) -> int:
     arguments = parse(PreviewArguments, words, "synth preview")
     need_suffix(arguments.out, ".png", ".jpg", ".jpeg")
     need_positive(count=arguments.count, size=arguments.size, columns=arguments.columns)
+    need_seed(arguments.seed)
     import cv2
 
     from unclasp.files import write_bytes
@@ -69,6 +70,7 @@ def write(words: list[str]) -> int:
     """Run `unclasp synth write`."""
     arguments = parse(WriteArguments, words, "synth write")
     need_positive(count=arguments.count, size=arguments.size, processes=arguments.processes)
+    need_seed(arguments.seed)
     need_synth()
     from unclasp.data.write import CAPTURE_SIZE, write_dataset
 

@@ -8,6 +8,7 @@ from unclasp.batch import Sample
 from unclasp.errors import DataError
 
 _log = logging.getLogger(__name__)
+_OPTIONS = ("subset", "hands", "fps", "filtered", "parts")
 
 
 class Dataset(Protocol):
@@ -35,10 +36,11 @@ def open_dataset(name: str) -> Dataset:
         return _open_synthetic(rest)
     if kind == "interhand" and rest:
         from unclasp.data.interhand import InterHand
+        from unclasp.data.layout import splits_in
 
         rest, options = _options(rest)
         root, separator, split = rest.rpartition(":")
-        if separator and split in ("train", "val", "test"):
+        if separator and (split in ("train", "val", "test") or split in splits_in(Path(root))):
             return InterHand(Path(root), split, **options)
         return InterHand(Path(rest), _split_of(Path(rest)), **options)
     if kind == "hic" and rest:
@@ -66,17 +68,33 @@ def _split_of(root: Path) -> str:
 
 
 def _options(name: str) -> tuple[str, dict[str, Any]]:
-    """Split the options off the end of a name; a folder may have commas in its own."""
+    """Split the options of `InterHand` off the end of a name; a folder may have commas of its own."""
     options: dict[str, Any] = {}
     while True:
         rest, comma, option = name.rpartition(",")
-        key, _, value = option.partition("=")
-        if not comma or key not in ("subset", "hands", "fps", "filtered", "parts"):
-            return name, options
-        if key == "fps" and not value.isdecimal():
-            raise DataError(f"fps must be 5 or 30, the releases that there are, got {value!r}")
-        options[key] = int(value) if key == "fps" else True if key == "filtered" else value
+        key, equals, value = option.partition("=")
+        if not comma or key not in _OPTIONS:
+            break
+        if key in options:
+            raise DataError(f"the option {key} of the data set comes twice")
+        options[key] = _option(key, value if equals else "true")
         name = rest
+    folder = name if ":" not in option else name.rpartition(":")[0]  # what is left may still name the split
+    if comma and equals and not Path(folder).is_dir():
+        raise DataError(f"the option {key} of the data set is unknown; there are {', '.join(_OPTIONS)}")
+    return name, options
+
+
+def _option(key: str, value: str) -> str | int | bool:
+    if key == "fps":
+        if not value.isdecimal():
+            raise DataError(f"fps must be 5 or 30, the releases that there are, got {value!r}")
+        return int(value)
+    if key == "filtered":
+        if value not in ("true", "false"):
+            raise DataError(f"filtered must stand by itself, or be true or false, got {value!r}")
+        return value == "true"
+    return value
 
 
 def _open_synthetic(split: str) -> Dataset:

@@ -1,13 +1,62 @@
 """Examples to a batch of tensors: the step from numpy to torch, kept apart so that cutting crops needs no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import Dataset as TorchDataset
 
 from unclasp.batch import Batch
 from unclasp.data.transforms import PART_STRIDE, Example
+from unclasp.errors import UnclaspError
+
+_Item = TypeVar("_Item")
+_Made_co = TypeVar("_Made_co", covariant=True)
+
+
+class _Indexed(Protocol[_Made_co]):
+    def __getitem__(self, key: Any, /) -> _Made_co: ...
+
+
+class Guarded(TorchDataset[_Item | UnclaspError]):
+    """The items of `inner`, or in an item's place the error that kept it from being made.
+
+    An error that leaves a loader's process is told with that process's whole traceback; as a value, it is told by
+    itself where `raise_errors` meets it.
+    """
+
+    def __init__(self, inner: _Indexed[_Item]) -> None:
+        self.inner = inner
+
+    def __getitem__(self, key: Any) -> _Item | UnclaspError:
+        try:
+            return self.inner[key]
+        except UnclaspError as error:
+            return error
+
+
+def raise_errors(batches: Iterable[_Item | UnclaspError]) -> Iterator[_Item]:
+    """Yield what a loader of `Guarded` items gives, and raise the first error in it."""
+    for batch in batches:
+        if isinstance(batch, UnclaspError):
+            raise batch
+        yield batch
+
+
+def collate_or_error(examples: Sequence[Example | UnclaspError]) -> Batch | UnclaspError:
+    """Stack examples as `collate` does, or return the first error among them."""
+    whole = [example for example in examples if not isinstance(example, UnclaspError)]
+    return collate(whole) if len(whole) == len(examples) else listed_or_error(examples)  # type: ignore[return-value]
+
+
+def listed_or_error(items: Sequence[_Item | UnclaspError]) -> list[_Item] | UnclaspError:
+    """Return items as they are, or the first error among them."""
+    for item in items:
+        if isinstance(item, UnclaspError):
+            return item
+    return list(items)  # type: ignore[arg-type]
 
 
 def start_worker(_: int) -> None:

@@ -47,12 +47,14 @@ def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None
     if len(open_ones):
         if progress is None and len(open_ones) > 10 * _PIECE:
             _log.warning("looking for black pictures among %d, once", len(open_ones))
-        for start in range(0, len(open_ones), _PIECE):
-            rows = open_ones[start : start + _PIECE]
-            states[rows] = brightness(layout.images / index.file_name(row) for row in rows)
-            if progress is not None:
-                progress(start + len(rows), len(open_ones))
-        _keep(path, states, index)
+        try:
+            for start in range(0, len(open_ones), _PIECE):
+                rows = open_ones[start : start + _PIECE]
+                states[rows] = brightness(layout.images / index.file_name(row) for row in rows)
+                if progress is not None:
+                    progress(start + len(rows), len(open_ones))
+        finally:  # an interrupted search goes on where it stopped
+            _keep(path, states, index)
     unreadable = int((candidates & (states == UNREADABLE)).sum())
     if unreadable:
         if unreadable == candidates.sum():

@@ -150,9 +150,10 @@ class RGB2Hands:
 
 
 def _annotated(points: Doubles) -> Doubles:
-    """Return u, v of the points that were annotated (N, 2)."""
+    """Return u, v of the points that were annotated (N, 2); none where all are one point, which makes no box."""
     pixels = points[:, :2]
-    return np.asarray(pixels[(pixels > 0).all(axis=1)])
+    kept = np.asarray(pixels[(pixels > 0).all(axis=1)])
+    return kept if len(kept) and np.ptp(kept, axis=0).any() else kept[:0]
 
 
 def _numbers(path: Path) -> Doubles:

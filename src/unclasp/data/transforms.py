@@ -130,7 +130,7 @@ def make_example(sample: Sample, view: View, size: int) -> Example:
     pixels alone: the relative depth stays (the weak-perspective assumption of 2.5D poses).
     """
     crop = crop_image(sample.image, view.box, size, rotation=view.rotation, flip=view.flip)
-    image = crop.image
+    image, seen = crop.image, cv2.hasNonZero(crop.image.reshape(size, -1))  # noise is drawn on black pictures, too
     if view.gain is not None:
         image = _multiply(image, view.gain)
     if view.look is not None:
@@ -142,7 +142,7 @@ def make_example(sample: Sample, view: View, size: int) -> Example:
     roots_known = bool(sample.valid[list(ROOTS)].all()) and sample.interacting
     depth = geometry.root_depth(safe) * (-1 if view.flip else 1)
     inside = ((pose[:, :2] >= 0) & (pose[:, :2] < size)).all(axis=1)
-    trainable = valid & inside & (np.abs(pose[:, 2]) < DEPTH_RANGE) & cv2.hasNonZero(image.reshape(size, -1))
+    trainable = valid & inside & (np.abs(pose[:, 2]) < DEPTH_RANGE) & seen
     return Example(
         image=image,
         pose_2p5d=np.where(valid[:, None], pose, 0.0).astype(np.float32),

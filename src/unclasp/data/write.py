@@ -61,10 +61,10 @@ def write_dataset(
         How many pictures are done, after each capture.
 
     Raises:
-        DataError: The folder holds pictures of other options, or `count` is not positive.
+        DataError: The folder holds pictures of other options, or `count` or `seed` is too small.
     """
-    if count < 1:
-        raise DataError(f"count must be at least 1, got {count}")
+    if count < 1 or seed < 0:
+        raise DataError(f"count must be at least 1 and seed at least 0, got {count} and {seed}")
     mix = mix or SceneMix()
     _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": repr(mix)})
     jobs = [
@@ -86,7 +86,7 @@ def write_dataset(
 
 def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None:
     path = root / "annotations" / split / "captures" / "options.json"
-    if path.exists():
+    if path.exists() and any(path.parent.glob("Capture*.json")):
         present = read_json(path)
         if present != options:
             raise DataError(f"{root} holds pictures made with {present}, not with {options}; choose another folder")

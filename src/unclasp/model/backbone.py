@@ -297,7 +297,12 @@ class Timm(Backbone):
             raise UnclaspError(
                 f"the backbone timm:{name} needs the package timm: pip install timm, with the build of torch you use"
             ) from error
-        self.body = timm.create_model(name, features_only=True, pretrained=False)
+        try:
+            self.body = timm.create_model(name, features_only=True, pretrained=False)
+        except RuntimeError as error:  # what timm raises for a name that it does not know
+            raise UnclaspError(
+                f"timm makes no backbone of {name!r} ({error}); timm.list_models() lists its names"
+            ) from error
         reductions = self.body.feature_info.reduction()
         missing = [stride for stride in STRIDES if stride not in reductions]
         if missing:

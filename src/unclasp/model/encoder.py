@@ -140,7 +140,9 @@ class Encoder(nn.Module):
             for stride in self.appearance_strides
         }
         nothing = part_logits.new_zeros(image.shape[0], 1, 0)
-        positions = [nothing] * len(self.strides) if self.positions is None else self.positions()
+        places = [image.shape[-2] // stride * (image.shape[-1] // stride) for stride in self.strides]
+        unread = [part_logits.new_zeros(1, count, 0) for count in places]
+        positions = unread if self.positions is None else self.positions()
         levels = (
             Features(appearances.get(stride, nothing), position)
             for stride, position in zip(self.strides, positions, strict=True)

@@ -109,7 +109,6 @@ def _regions() -> dict[str, npt.NDArray[np.int64]]:
         "edge": (part == 1) & (np.abs(facing) < 0.4) & (y > 20),
         "wrist": (np.abs(y) < 25) & (part <= 1),
         "pads": tips & (facing > 0.2) & (model.nail < 0.3),
-        "tips": tips,
         "index_tip": part == 7,
         "thumb_tip": part == 4,
         "fingers": fingers & (facing > 0.3),
@@ -138,7 +137,7 @@ def rotation_between(a: Floats, b: Floats) -> Floats:
     axis = np.cross(a, b)
     sine, cosine = float(np.linalg.norm(axis)), float(a @ b)
     if sine < 1e-8:
-        return np.eye(3) if cosine > 0 else np.diag([1.0, -1.0, -1.0])
+        return np.eye(3) if cosine > 0 else rotation_about(np.cross(a, np.eye(3)[np.abs(a).argmin()]), 180.0)
     return rotation_about(axis, float(np.rad2deg(np.arctan2(sine, cosine))))
 
 

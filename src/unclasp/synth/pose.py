@@ -115,7 +115,7 @@ def draw_pose(
 
 
 def jitter(rng: np.random.Generator, pose: Floats, degrees: float) -> Floats:
-    """Return the pose of a hand that does nearly the same; its wrist is its own."""
+    """Return the pose of a hand whose thumb and fingers do nearly the same; the arch and the wrist stay."""
     noise = np.deg2rad(rng.normal(0, degrees, ANGLES))
     noise[21:] = 0
     return np.asarray(pose + noise)

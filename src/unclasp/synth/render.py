@@ -44,7 +44,6 @@ class Drawn(NamedTuple):
     """(H, W) part class at the pixel's centre: 0 background, forearm and clothes, 1-16 right, 17-32 left hand."""
     depth: Floats
     """(H, W) mm at the pixel's centre, inf where nothing is."""
-    sky: Sky
     look: SkinLook
     wardrobe: Wardrobe
 
@@ -70,7 +69,7 @@ def draw_hands(
     lights = _light(scene, mesh, sky)
     surface = _surface(look, wardrobe)
     coverage, centre, parts = _draw(scene, mesh, lights, surface, supersample=supersample)
-    return Drawn(coverage, parts, centre.depth(), sky, look, wardrobe)
+    return Drawn(coverage, parts, centre.depth(), look, wardrobe)
 
 
 def arm_axis(hand: PosedHand) -> Floats:
