@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from unclasp.apart import ROOM, slots_of_two, squares_of_two
+from unclasp.apart import ONE_HAND_ROOM, slots_of_two, squares_of_two
 from unclasp.geometry import square_box
 from unclasp.hands import FLIPPED_JOINTS, Side
 from unclasp.network import Answer
@@ -30,7 +30,7 @@ def test_squares_are_around_what_is_seen_of_each_hand_the_larger_first() -> None
     squares = squares_of_two(probability((4, 10, 6, 4), (30, 20, 10, 12)), 192)
     assert squares is not None
     np.testing.assert_allclose((squares[:, :2] + squares[:, 2:]) / 2, [[139.5, 103.5], [27.5, 47.5]])
-    np.testing.assert_allclose(np.ptp(squares.reshape(2, 2, 2), axis=1), ROOM * np.array([[48, 48], [24, 24]]))
+    np.testing.assert_allclose(np.ptp(squares.reshape(2, 2, 2), axis=1), ONE_HAND_ROOM * np.array([[48, 48], [24, 24]]))
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,10 @@ def test_a_head_that_was_fitted_before_needs_no_shape() -> None:
     assert {
         key: tuple(value.shape) for key, value in build(config).state_dict().items() if key.startswith("confidence.")
     } == {
-        "confidence.mean": (evidence_size(config.iterations, shape=False),),
-        "confidence.std": (evidence_size(config.iterations, shape=False),),
+        "confidence.mean": (evidence_size(config.iterations, context=False),),
+        "confidence.std": (evidence_size(config.iterations, context=False),),
         "confidence.joint": (21, 32), "confidence.output.weight": (1, 32), "confidence.output.bias": (1,),
-        "confidence.hidden.weight": (32, evidence_size(config.iterations, shape=False)),
+        "confidence.hidden.weight": (32, evidence_size(config.iterations, context=False)),
         "confidence.hidden.bias": (32,),
     }  # fmt: skip
     assert load_model("small128")[0].confidence.context is None

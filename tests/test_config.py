@@ -76,6 +76,7 @@ def test_strides_are_the_initialisation_and_one_per_iteration(iterations: int, s
         (TrainConfig, "batch_size", 0), (TrainConfig, "learning_rate", 0.0), (TrainConfig, "decay_factor", 0.0),
         (TrainConfig, "ema_decay", 1.0), (TrainConfig, "ema_decay", -0.1), (TrainConfig, "backbone_rate", -0.1),
         (TrainConfig, "learning_rate", float("nan")), (TrainConfig, "frozen_stride", 2),
+        (TrainConfig, "schedule", "cosin"),
         (TrainConfig, "weight_decay", -1.0), (TrainConfig, "warmup_steps", -3), (TrainConfig, "clip_norm", -1.0),
         (TrainConfig, "seed", -1), (ModelConfig, "segmentation_channels", -5), (LossConfig, "focal_gamma", -1.0),
         (LossConfig, "pose_weight", -3.0), (AugmentConfig, "scale", 1.0), (AugmentConfig, "colour", -0.5),

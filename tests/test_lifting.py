@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unclasp.hands import BONES, HAND_PARENTS, ROOTS
-from unclasp.lifting import BONE_LENGTHS_MM, DEPTH_RANGE_MM, LATERAL_SHARE, assumed_focal, wrist_depths
+from unclasp.lifting import BELIEVED_DEPTHS_MM, BONE_LENGTHS_MM, LATERAL_SHARE, assumed_focal, wrist_depths
 
 BOTH = np.array([True, True])
 
@@ -86,7 +86,7 @@ def test_whatever_the_network_says_the_depth_stays_in_its_range(noise: float) ->
         rays, relative = rng.normal(0, 0.3, (42, 2)), rng.normal(0, noise, 42)
         for difference in (None, float(rng.normal(0, noise))):
             depths = wrist_depths(rays, relative, BOTH, left_minus_right=difference)
-            assert np.isfinite(depths).all() and (np.clip(depths, *DEPTH_RANGE_MM) == depths).all()
+            assert np.isfinite(depths).all() and (np.clip(depths, *BELIEVED_DEPTHS_MM) == depths).all()
 
 
 def test_rendered_hands_are_put_where_they_are() -> None:
@@ -141,9 +141,11 @@ def test_relative_depths_that_leave_no_length_across_the_view_keep_a_sane_distan
 def test_what_cannot_be_is_clipped() -> None:
     joints = np.zeros((42, 2))
     depths = wrist_depths(joints, np.zeros(42), BOTH, left_minus_right=None)  # all joints in one place
-    np.testing.assert_array_equal(depths, [DEPTH_RANGE_MM[1]] * 2)
+    np.testing.assert_array_equal(depths, [BELIEVED_DEPTHS_MM[1]] * 2)
     rays, relative = seen(two_hands(4, (600.0, 600.0)))
-    np.testing.assert_array_equal(wrist_depths(rays * 100, relative * 0, BOTH, left_minus_right=0.0), DEPTH_RANGE_MM[0])
+    np.testing.assert_array_equal(
+        wrist_depths(rays * 100, relative * 0, BOTH, left_minus_right=0.0), BELIEVED_DEPTHS_MM[0]
+    )
 
 
 def test_the_assumed_focal_length_spans_60_degrees() -> None:

@@ -110,9 +110,15 @@ def test_tracking_may_decide_who_is_present() -> None:
     assert (hand["side"], hand["presence"]) == ("right", 0.3)
 
 
-@pytest.mark.parametrize(("side", "order"), [("both", "mano"), ("left", "coco")])
-def test_unknown_sides_and_orders_are_named(side: str, order: str) -> None:
-    with pytest.raises(ValueError, match=f"{side}.*{order}"):
+@pytest.mark.parametrize(
+    ("side", "order", "told"),
+    [
+        ("both", "mano", "side must be one of right, left, got 'both'"),
+        ("left", "coco", "order must be one of .*mediapipe.*, got 'coco'"),
+    ],
+)
+def test_unknown_sides_and_orders_are_named(side: str, order: str, told: str) -> None:
+    with pytest.raises(UnclaspError, match=told):
         make_pose().hand(side, order=order)  # type: ignore[arg-type]
 
 

@@ -18,7 +18,8 @@ from unclasp.batch import Sample
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.config import tiny
-from unclasp.data.interhand import annotation_entries, annotation_path
+from unclasp.data.entries import annotation_entries
+from unclasp.data.layout import annotation_path
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.prediction_file import read_predictions

@@ -11,7 +11,7 @@ import pytest
 
 from test_finder import Bright
 from unclasp import geometry, search
-from unclasp.errors import CheckpointError
+from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.finder import Finder, Regions
 from unclasp.hands import ROOTS
 from unclasp.network import Answer
@@ -75,7 +75,7 @@ def test_the_best_region_is_looked_at_as_an_annotated_box_and_the_others_are_tol
     find = Fixed((0.9, (100, 100, 180, 140)), (0.5, (300, 50, 320, 90)))
     pose = Predictor(network, search=by_finder(find, network))(picture())
     annotated = np.array([92, 96, 188, 144.0])
-    np.testing.assert_allclose(pose.box, geometry.square_box(geometry.expand_box(annotated, search.ROOM)))
+    np.testing.assert_allclose(pose.box, geometry.square_box(geometry.expand_box(annotated, search.FIRST_CROP_ROOM)))
     assert pose.other_regions is not None
     np.testing.assert_allclose(pose.other_regions, [[298, 46, 322, 94]])
     assert pose.to_dict()["other_regions"] == [[298, 46, 322, 94]]
@@ -156,7 +156,7 @@ def test_small_hands_in_large_and_small_pictures_are_cropped(shape: tuple[int, i
     image = np.zeros((*shape, 3), np.uint8)
     image[shape[0] // 2 : shape[0] // 2 + side, 40 : 40 + side] = 255
     square = Predictor(Still(), search=by_finder(Finder(Bright()), Still()))(image).box
-    assert square[2] - square[0] == pytest.approx(1.5 * search.ROOM * side, rel=0.25)
+    assert square[2] - square[0] == pytest.approx(1.5 * search.FIRST_CROP_ROOM * side, rel=0.25)
     assert (square[0] + square[2]) / 2 == pytest.approx(40 + side / 2, abs=0.2 * side)
 
 
@@ -166,6 +166,11 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert len(search_with("network", network)(picture()).others) == 0 and network.calls[0] > 4
     monkeypatch.setattr(search, "open_finder", lambda *, spin: Fixed((0.9, (0, 0, 30, 30))))
     np.testing.assert_allclose(search_with("finder", network)(picture()).square, [-12, -12, 42, 42])
+
+
+def test_a_misspelt_detector_is_no_finder() -> None:
+    with pytest.raises(UnclaspError, match="detector must be one of finder, network, none, got 'netwrok'"):
+        search_with("netwrok", Still())  # type: ignore[arg-type]
 
 
 def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:

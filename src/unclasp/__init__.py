@@ -5,9 +5,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unclasp.checkpoint import load_model
+    from unclasp.errors import UnclaspError
     from unclasp.model import DFL, build
+    from unclasp.picture import read_picture
     from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
+    from unclasp.streaming import StreamOptions
 
     __version__: str
 
@@ -15,13 +19,20 @@ if TYPE_CHECKING:
 # not to before they are imported. Whoever wants that can set it to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__all__ = ["DFL", "HandPose", "Predictor", "__version__", "build"]
+__all__ = [
+    "DFL", "HandPose", "Predictor", "StreamOptions", "UnclaspError", "__version__", "build", "load_model",
+    "read_picture",
+]  # fmt: skip
 
 _HOMES = {
     "DFL": "unclasp.model",
     "build": "unclasp.model",
     "HandPose": "unclasp.pose",
     "Predictor": "unclasp.predictor",
+    "StreamOptions": "unclasp.streaming",
+    "UnclaspError": "unclasp.errors",
+    "load_model": "unclasp.checkpoint",
+    "read_picture": "unclasp.picture",
 }
 
 
@@ -32,3 +43,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'unclasp' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Tell the public names before they are imported, too."""
+    return sorted({*globals(), *__all__})

@@ -10,9 +10,10 @@ from unclasp.hands import HAND_SLICES
 
 Floats = npt.NDArray[np.floating]
 
-ROOM: Final = 1.3
+ONE_HAND_ROOM: Final = 1.3
 """A crop of one hand is this much larger than what is seen of it: fingertips are the least certain pixels."""
 _HAND: Final = 0.5
+"""Probability from which on a pixel of the map shows a hand."""
 _SMALLER: Final = 0.15
 """The smaller region has at least this share of the larger one's pixels."""
 _CLUTTER: Final = 0.5
@@ -39,7 +40,7 @@ def squares_of_two(hand_probability: Floats, image_size: int) -> Floats | None:
     stride = image_size / mask.shape[0]
     low = regions[:2, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]] * stride - 0.5
     extent = regions[:2, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]] * stride
-    half = ROOM * extent.max(axis=1, keepdims=True) / 2
+    half = ONE_HAND_ROOM * extent.max(axis=1, keepdims=True) / 2
     if 2 * half.max() >= image_size:
         return None
     middle = low + extent / 2

@@ -22,7 +22,6 @@ from unclasp.errors import UnclaspError
 from unclasp.hands import ROOTS
 from unclasp.model import DFL, build
 from unclasp.model.confidence import WITHIN, Confidence, evidence
-from unclasp.model.dfl import DEPTH_RANGE
 from unclasp.model.loading import load_strictly
 
 _STEPS = 500
@@ -163,7 +162,7 @@ def _evidence(prediction: Prediction, image_size: int) -> Tensor:
 
     pose = prediction.pose_2p5d
     return evidence(
-        torch.cat((as_share(pose[..., :2]), pose[..., 2:] / DEPTH_RANGE + 0.5), dim=-1),
+        torch.cat((as_share(pose[..., :2]), pose[..., 2:] / geometry.DEPTH_RANGE + 0.5), dim=-1),
         [as_share(step) for step in prediction.steps],
         prediction.relations, prediction.part_logits, prediction.presence,
     )  # fmt: skip

@@ -90,13 +90,7 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     try:
         config = from_dict(json.loads(facts["config"]))
         model = build(config.model)
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-    ) as error:  # whatever a config can be wrong in
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # what is wrong in it decides
         raise CheckpointError(f"{path}: its config makes no model: {error}") from error
     load_strictly(model, tensors, str(path))
     return model.eval(), config

@@ -8,9 +8,10 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_choice
+from unclasp.hands import NUM_PARTS
 
 
 class Relation(StrEnum):
@@ -30,6 +31,10 @@ class Decoder(StrEnum):
     """One stream of appearance plus position, otherwise the same: Table 1, rows 2-4."""
     POOLED = "pooled"
     """No decoder: globally pooled features to the pose by a linear layer: Table 1, row 1."""
+
+
+Stride = Literal[0, 4, 8, 16, 32]
+Schedule = Literal["step", "cosine"]
 
 
 def _positive(**values: float) -> None:
@@ -91,7 +96,8 @@ class ModelConfig:
     confidence_head: bool = False
     """Tell how far each joint can be trusted (not in the paper); `unclasp calibrate` adds it to a trained model."""
     confidence_context: bool = False
-    """That head reads the shape of the hand and the doubt about all of it, too, as all do that are fitted today."""
+    """That head reads the shape of the hand and the doubt about all of it, too. `unclasp calibrate` turns it on; only
+    heads that were fitted before it came do without."""
 
     def __post_init__(self) -> None:
         _positive(
@@ -117,7 +123,7 @@ class ModelConfig:
     @property
     def appearance_channels(self) -> int:
         """C_F + C_s: channels of the appearance features (section 3.2)."""
-        return self.fpn_channels + 33
+        return self.fpn_channels + NUM_PARTS
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -216,14 +222,14 @@ class TrainConfig:
     """Adam's step size."""
     backbone_rate: float = 1.0
     """The backbone's learning rate as a multiple of `learning_rate`; 0 leaves it as it is, its statistics included."""
-    frozen_stride: Literal[0, 4, 8, 16, 32] = 0
+    frozen_stride: Stride = 0
     """The backbone up to its map at this stride is left as it is, its statistics included; 0 leaves nothing.
 
     What the first layers know of real pictures is then kept, and a step takes less time.
     """
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW); 0 is Adam."""
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Schedule = "step"
     """step: divide at `decay_epochs`; cosine: down to zero at the end."""
     decay_epochs: tuple[int, ...] = (24, 35)
     """Epochs before which the learning rate drops (section 4.2)."""
@@ -252,8 +258,8 @@ class TrainConfig:
             backbone_rate=self.backbone_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps,
             clip_norm=self.clip_norm, seed=self.seed,
         )  # fmt: skip
-        if self.frozen_stride not in (0, 4, 8, 16, 32):
-            raise UnclaspError(f"frozen_stride must be 0, 4, 8, 16 or 32, got {self.frozen_stride}")
+        check_choice("frozen_stride", self.frozen_stride, get_args(Stride))
+        check_choice("schedule", self.schedule, get_args(Schedule))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,8 @@
 The command line prints them as one line, without a traceback.
 """
 
+from collections.abc import Collection
+
 
 class UnclaspError(ValueError):
     """Something the caller can mend; the message says what was expected, what came and what to do."""
@@ -30,3 +32,9 @@ class CheckpointError(UnclaspError):
 
 class NonFiniteLossError(UnclaspError):
     """The training loss became infinite or not a number."""
+
+
+def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
+    """Raise an error that lists what there is to choose from, unless `value` is among it."""
+    if value not in allowed:
+        raise UnclaspError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")

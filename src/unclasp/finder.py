@@ -17,15 +17,23 @@ Floats = npt.NDArray[np.floating]
 LEAST_SCORE: Final = 0.25
 """What is less certain is no region."""
 _MOST: Final = 24
+"""Peaks that are looked at, the most certain first."""
 _SAME: Final = 0.4
+"""IoU with a surer box from which on a box is the same region."""
 _WITHIN: Final = 0.65
+"""The same for the share of the smaller box that both cover."""
 _LIKE: Final = 3.0
+"""Regions are joined only if the larger hand is less than this many times as large as the smaller one."""
 _ALIKE: Final = 1.5
+"""Hands of a smaller ratio count as equally large."""
 _AS_CERTAIN: Final = 0.5
 """A region that is less certain than this share of another's certainty is not joined to it."""
 _CLOSE: Final = 0.8
+"""Regions with a larger gap, in sides of the larger hand, are not joined,"""
 _NEAR: Final = 1.5
+"""or with this one where the hands are about equally large;"""
 _WIDEST: Final = 3.8
+"""nor where the joined region would be wider than this, in the same unit (docs/decisions.md, the hand finder)."""
 
 
 class Letterbox(NamedTuple):

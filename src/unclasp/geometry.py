@@ -10,8 +10,7 @@ Conventions, for this whole package:
 - A 2.5D pose (…, 42, 3) is u, v in crop pixels and the depth in mm relative to the wrist of the joint's own
   hand (section 3.1).
 - Transforms are named `destination_from_source` and act on column vectors: `crop_from_image` is 3x3 and takes
-  (u, v, 1) of the
-  picture to the crop. Every 2D quantity goes through the one matrix of its crop.
+  (u, v, 1) of the picture to the crop. Every 2D quantity goes through the one matrix of its crop.
 - Boxes are (x1, y1, x2, y2) in pixels; on disk InterHand2.6M stores (x, y, width, height).
 """
 
@@ -22,6 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.hands import NUM_JOINTS, ROOT_OF_JOINT, ROOTS
+
+DEPTH_RANGE: Final = 400.0
+"""mm: relative depths from -200 to 200 are what the network spans and is trained on (protocol of the InterHand2.6M
+line)."""
 
 Array = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]

@@ -24,7 +24,7 @@ BONE_LENGTHS_MM: Final = (
 """Lengths of the 20 bones of the mean synthetic hand, in the order of `hands.BONES`; the middle finger's tip is 185 mm
 from the wrist."""
 _SQUARED_LENGTH: Final = sum(length**2 for length in BONE_LENGTHS_MM)
-DEPTH_RANGE_MM: Final = (120.0, 4000.0)
+BELIEVED_DEPTHS_MM: Final = (120.0, 4000.0)
 """Distances outside of this range are not believed and are clipped."""
 LATERAL_SHARE: Final = 0.1
 """At least this share of the squared bone lengths is seen across the view; relative depths that leave less are not
@@ -65,8 +65,8 @@ def wrist_depths(
         d = left_minus_right
         shifted = np.array([a, b + 2 * a * d, c + b * d + a * d * d])
         right = _root(polynomials[0] + shifted, hands=2)
-        return np.clip([right, right + d], *DEPTH_RANGE_MM)
-    return np.clip([_root(polynomial) for polynomial in polynomials], *DEPTH_RANGE_MM)
+        return np.clip([right, right + d], *BELIEVED_DEPTHS_MM)
+    return np.clip([_root(polynomial) for polynomial in polynomials], *BELIEVED_DEPTHS_MM)
 
 
 def _squared_length(rays: Floats, relative: Floats) -> Floats:
@@ -86,6 +86,6 @@ def _root(polynomial: Floats, *, hands: int = 1) -> float:
     """
     a, b, c = polynomial
     if a < 1e-12:
-        return DEPTH_RANGE_MM[1]
+        return BELIEVED_DEPTHS_MM[1]
     lateral = max(b * b / (4 * a) - c, hands * LATERAL_SHARE * _SQUARED_LENGTH)
     return float(-b / (2 * a) + math.sqrt(lateral / a))

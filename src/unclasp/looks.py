@@ -13,10 +13,10 @@ from unclasp.pose import present_hands
 Floats = npt.NDArray[np.floating]
 
 DENIED: Final = 0.25
-"""Probability in the first look, which sees the most around the hands, below which a hand is none of a later look's."""
+"""A hand less likely than this in the first look, which sees the most around it, is not accepted from a closer one."""
 
 AGREED: Final = 0.5
-"""Length of the mean of two hands' directions from which on they point the same way, 60 degrees apart from it each."""
+"""Two hands point the same way if the mean of their unit vectors is longer than this: each within 60 degrees of it."""
 
 
 class Look(NamedTuple):
@@ -38,7 +38,7 @@ class Look(NamedTuple):
         return present_hands(self.answer.presence[0])
 
     def confidence(self, slot: int) -> float:
-        """Return the mean confidence of a hand's joints; 0 where the network tells none."""
+        """Return the mean confidence of a hand's joints; 0 where the network tells none: it is not sure then."""
         return 0.0 if self.answer.confidence is None else float(self.answer.confidence[0, HAND_SLICES[slot]].mean())
 
     @property

@@ -16,10 +16,11 @@ from torch.nn import functional
 
 from unclasp.batch import Batch, Prediction
 from unclasp.config import LossConfig
+from unclasp.geometry import DEPTH_RANGE
 
 SPACE: Final = 256.0
 """Units along a crop's side and along the depth range."""
-DEPTH_UNIT: Final = 400.0 / SPACE
+DEPTH_UNIT: Final = DEPTH_RANGE / SPACE
 """mm."""
 
 
@@ -118,9 +119,8 @@ def relation_loss(logits: Tensor, plane: Tensor, valid: Tensor, *, sigma: float)
     plane = torch.where(valid.unsqueeze(-1), plane, 0.0)
     centres = (torch.arange(side, device=plane.device, dtype=plane.dtype) + 0.5) * (SPACE / side)
     offsets = (plane.unsqueeze(-1) - centres) / sigma
-    columns, rows = (
-        (-0.5 * offsets.square()).softmax(dim=-1).unbind(dim=2)
-    )  # (B, 42, side) each: the Gaussian is separable
+    # The Gaussian is separable: (B, 42, side) each.
+    columns, rows = (-0.5 * offsets.square()).softmax(dim=-1).unbind(dim=2)
     truth = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(2)
     cross_entropy = -(truth * _full(logits).log_softmax(dim=-1)).sum(dim=-1)
     return _masked_mean(cross_entropy, valid).mean()

@@ -167,7 +167,7 @@ def mrrpe(predicted: Floats, truth: Floats, valid: Bools) -> float:
 def handedness_correct(presence: Floats, hand_type: Bools) -> Bools:
     """Return whether the hands said to be in the picture are those that are.
 
-    Both have to be right: a present hand needs a probability above, an absent one below `PRESENCE_THRESHOLD`.
+    Both have to be told correctly: a present hand needs a probability above, an absent one below `PRESENCE_THRESHOLD`.
 
     Args:
         presence: (…, 2) probability of the right and of the left hand.
@@ -176,8 +176,8 @@ def handedness_correct(presence: Floats, hand_type: Bools) -> Bools:
     Returns:
         (…).
     """
-    right = np.where(hand_type, presence > PRESENCE_THRESHOLD, presence < PRESENCE_THRESHOLD)
-    return np.asarray(right.all(axis=-1))
+    correct = np.where(hand_type, presence > PRESENCE_THRESHOLD, presence < PRESENCE_THRESHOLD)
+    return np.asarray(correct.all(axis=-1))
 
 
 def handedness_accuracy(presence: Floats, hand_type: Bools, valid: Bools) -> float:

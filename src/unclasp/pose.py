@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_choice
 from unclasp.files import write_text
 from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS, ROOTS, SIDES, Order, Side
 
@@ -81,7 +81,7 @@ class HandPose:
     joints_3d: Floats
     """(42, 3) mm relative to the wrist of the joint's own hand; x right, y down, z away from the camera."""
     joints_cam: Floats
-    """(42, 3) mm in the camera's frame; as right as `camera` and `depth_assumed` are."""
+    """(42, 3) mm in the camera's frame; as exact as `camera` is known, and as what `depth_assumed` says."""
     presence: Floats
     """(2,) probability that the right and the left hand are in the picture."""
     confidence: Floats | None = None
@@ -91,8 +91,9 @@ class HandPose:
     box: Floats
     """(4,) x1, y1, x2, y2 px: the square that the network saw."""
     other_regions: Floats | None = None
-    """(N, 4) x1, y1, x2, y2 px: where else hands were found, for calls of their own with that `box`; the most promising
-    first; none of them where the finder was not asked. None where a box was given, so that nothing was looked for."""
+    """(N, 4) x1, y1, x2, y2 px: where else the finder saw hands, for calls of their own with that `box`; the most
+    promising first; none of them where the finder was not asked. None where a box was given, so that nothing was
+    looked for."""
     camera: Camera
     """Focal length and principal point."""
     depth_assumed: str | None
@@ -136,7 +137,7 @@ class HandPose:
         """Return one hand's 21 joints, (21, 2) px and (21, 3) mm relative to its wrist, in the order of a library.
 
         Raises:
-            ValueError: No such side or order.
+            UnclaspError: No such side or order.
         """
         joints = self._joints(side, order)
         return joints.joints_2d, joints.joints_3d
@@ -150,17 +151,14 @@ class HandPose:
             order: mediapipe, openpose, mano, freihand or interhand.
 
         Raises:
-            ValueError: No such order.
+            UnclaspError: No such order.
         """
-        if order not in HAND_ORDERS:
-            raise ValueError(f"order must be one of {tuple(HAND_ORDERS)}, got {order!r}")
+        check_choice("order", order, HAND_ORDERS)
         return {side: self._joints(side, order) for side in self.sides}
 
     def _joints(self, side: Side, order: Order) -> HandJoints:
-        if side not in SIDES or order not in HAND_ORDERS:
-            raise ValueError(
-                f"side must be one of {SIDES} and order one of {tuple(HAND_ORDERS)}, got {side!r}, {order!r}"
-            )
+        check_choice("side", side, SIDES)
+        check_choice("order", order, HAND_ORDERS)
         which = np.arange(NUM_JOINTS)[HAND_SLICES[SIDES.index(side)]][HAND_ORDERS[order]]
         confidence = None if self.confidence is None else self.confidence[which]
         return HandJoints(self.joints_2d[which], self.joints_3d[which], self.joints_cam[which], confidence)

@@ -6,7 +6,7 @@ writes them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.data import Dataset
 from unclasp.data.lookup import annotation_ids_of, names_of
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_choice
 from unclasp.hands import NUM_JOINTS
 from unclasp.scoring import Answer, Array
 
@@ -55,6 +55,7 @@ class PosePredictions:
     """(N,) the annotations' numbers in the data set's files."""
 
     def __post_init__(self) -> None:
+        check_choice("pixels", self.pixels, get_args(Pixels))
         if (self.pose_2p5d is None) == (self.joints_cam is None):
             raise UnclaspError("predictions are either pose_2p5d or joints_cam; give one of them")
         joints = self.pose_2p5d if self.joints_cam is None else self.joints_cam
@@ -76,7 +77,7 @@ class PosePredictions:
 
     @classmethod
     def from_heatmaps(
-        cls, joints: Array, *, size: int, image_size: int = _CROP_UNITS, depth_range: float = 400.0,
+        cls, joints: Array, *, size: int, image_size: int = _CROP_UNITS, depth_range: float = geometry.DEPTH_RANGE,
         root_depth: Array | None = None, presence: Array | None = None, names: tuple[str, ...] | None = None,
     ) -> Self:  # fmt: skip
         """Convert from the heat-map units of the InterHand2.6M line.

@@ -13,14 +13,14 @@ from unclasp.apart import slots_of_two, squares_of_two
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines import open_network
-from unclasp.errors import BoxError, UnclaspError
-from unclasp.hands import NUM_JOINTS
-from unclasp.lifting import FIELD_OF_VIEW, assumed_focal, wrist_depths
+from unclasp.errors import UnclaspError
+from unclasp.given import camera_of, check_box, mirror_box, pair
+from unclasp.lifting import wrist_depths
 from unclasp.looks import Look
 from unclasp.network import Network, average_of_mirrored
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
-from unclasp.regions import box_around, meets
+from unclasp.regions import box_around
 from unclasp.search import Detector, Search, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.tracking import Predict
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     import torch
 
 Floats = npt.NDArray[np.floating]
-
-LARGEST_BOX: Final = 20.0
-"""Times the picture's longer side: a larger box shows nothing of the picture."""
 
 SETTLED: Final = 0.85
 """IoU of a crop with that around the joints seen in it, above which there is no other look."""
@@ -48,7 +45,7 @@ OTHER_REGIONS: Final = 2
 """So many other regions are looked at, for a person's other hand or for a surer one: a crowd has many."""
 
 WIDER: Final = 2.0
-"""Times a single hand's crop: so much around it is looked at for the other one."""
+"""Where one hand was found, the other one is looked for in a crop this many times as wide."""
 
 LIKE_SIZED: Final = 3.0
 """A person's hands in two regions are at most this many times as large as each other in the picture."""
@@ -65,8 +62,9 @@ class Predictor:
 
     Args:
         network: What answers for crops.
-        flip_test: Average over the crop and its mirror image: steadier, at twice the cost.
-        search: Where to look in pictures without a box; the network's own search if not given.
+        flip_test: Average over the crop and its mirror image, at twice the cost.
+        search: Where to look in pictures without a box. If not given, the network's own search, and not the finder of
+            `Predictor.load`, which is `search.search_with("finder", network)`.
     """
 
     def __init__(self, network: Network, *, flip_test: bool = False, search: Search | None = None) -> None:
@@ -78,14 +76,21 @@ class Predictor:
         cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False,
         detector: Detector = "finder",
     ) -> Self:  # fmt: skip
-        """Load a shipped model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
+        """Load a model, and the finder of hands with it.
 
-        Shipped are `small`, which is loaded if no weights are given, and `small128`, which takes 0.6 to 0.7 of the
-        time and is less exact.
+        Args:
+            weights: A weights file of `unclasp train`, an .onnx or .xml of `unclasp export`, or a shipped model's name:
+                `small`, which is loaded if none is given, or `small128`, which takes 0.6 to 0.7 of the time and is less
+                exact.
+            device: Where torch runs it; exported models run on the CPU.
+            flip_test: As of the class.
+            detector: What looks for hands where a call gives no box: `finder`, the shipped finder of hands; `network`,
+                the pose network's own part segmentation (ten crops, and less often right); `none`, the whole picture is
+                the crop.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
-            UnclaspError: The device is not there, or is not the CPU for an exported model.
+            UnclaspError: There is no such detector or device, or the device is not the CPU for an exported model.
         """
         network = open_network(weights, device=device)
         return cls(network, flip_test=flip_test, search=search_with(detector, network))
@@ -118,7 +123,7 @@ class Predictor:
         image = check_image(image)
         if mirrored:
             return self._unmirrored(image, box, focal=focal, princpt=princpt)
-        camera = _camera(image, focal, princpt)
+        camera = camera_of(image, focal, princpt)
         others = None
         if box is not None:
             view = self._look_at_each(image, self._look(image, geometry.square_box(check_box(box, image))))
@@ -189,23 +194,26 @@ class Predictor:
         """Find the pose in the mirror image, where the hands are as they are, and return to the picture's pixels."""
         last = image.shape[1] - 1
         if box is not None:
-            box = _mirror_box(check_box(box, image), last)
+            box = mirror_box(check_box(box, image), last)
         if princpt is not None:
-            cx, cy = _pair("princpt", princpt)
+            cx, cy = pair("princpt", princpt)
             princpt = (last - cx, cy)
         pose = self(np.ascontiguousarray(image[:, ::-1]), box, focal=focal, princpt=princpt)
         cx, cy = pose.camera.princpt
         return replace(
-            pose, mirrored=True, image=image, box=_mirror_box(pose.box, last),
-            other_regions=None if pose.other_regions is None else _mirror_box(pose.other_regions, last),
+            pose, mirrored=True, image=image, box=mirror_box(pose.box, last),
+            other_regions=None if pose.other_regions is None else mirror_box(pose.other_regions, last),
             joints_2d=np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
             camera=replace(pose.camera, princpt=(last - cx, cy)),
         )  # fmt: skip
 
-    def _find(self, image: ByteArray) -> tuple[Look, Floats]:
-        """Search the picture, and elsewhere in it, too, where what was found is in doubt.
+    # The order of the looks: docs/photo.md, "The whole photo, or a box"; what each is worth: docs/decisions.md.
 
-        The surest look counts where it is surer by `SURER`, unless it loses a hand.
+    def _find(self, image: ByteArray) -> tuple[Look, Floats]:
+        """Look where the search says, and elsewhere, too, where the joints found there are doubtful.
+
+        Doubtful is a mean confidence below `SURE`. Elsewhere are the next regions and the network's own search. Another
+        look replaces the first if it sees no fewer hands and its mean confidence is higher by more than `SURER`.
 
         Returns:
             The look, and boxes (N, 4) around other hands.
@@ -229,7 +237,8 @@ class Predictor:
     def _look_closer(self, image: ByteArray, square: Floats) -> Look:
         """Look where the hands were found, then around the joints seen there, and once more where that crop was off.
 
-        The last look counts unless it loses a hand; what the first denied stays denied.
+        The last look counts unless it loses a hand. A hand that the first, widest look gave less than `looks.DENIED`
+        cannot appear in a closer one.
         """
         first = view = self._look(image, square)
         for is_last in (False, True):
@@ -259,7 +268,7 @@ class Predictor:
         if own is None or view.present.all() or view.answer.confidence is None:
             return None
         slot = view.slot
-        for other, left in self._elsewhere(image, view, own, others):
+        for other, remaining in self._elsewhere(image, view, own, others):
             extents = np.max(own[2:] - own[:2]), np.max(other[2:] - other[:2])
             if max(extents) > LIKE_SIZED * min(extents):
                 continue
@@ -269,7 +278,7 @@ class Predictor:
             around = np.concatenate([np.minimum(own[:2], other[:2]), np.maximum(own[2:], other[2:])])
             both = self._look(image, geometry.square_box(around))
             if both.present.all():
-                return both.with_hands({slot: view, 1 - slot: look}), left
+                return both.with_hands({slot: view, 1 - slot: look}), remaining
         return None
 
     def _elsewhere(self, image: ByteArray, view: Look, own: Floats, others: Floats) -> Iterator[tuple[Floats, Floats]]:
@@ -313,8 +322,9 @@ class Predictor:
     def _look_upright(self, image: ByteArray, view: Look, *, alone: bool) -> Look:
         """Look at tilted hands in a crop that is turned so that they point up, as most do; the surer look counts.
 
-        Which way the forearm comes in tells the network the side, too, and wrongly where people are not as it expects.
-        With `alone` only the likelier hand matters, otherwise both do; what matters may not be lost.
+        The network tells the side by which way the forearm comes in, too, and wrongly where people are not as it
+        expects. With `alone` the crop shows one hand, so only the likelier one has to stay visible in the turned crop;
+        otherwise both have to.
         """
         tilt = view.tilt(alone=alone)
         if abs(tilt) < TILTED:
@@ -347,7 +357,9 @@ class Predictor:
             (joints_2d - princpt) / focal, depth, view.present,
             left_minus_right=None if answer.root_depth is None else float(answer.root_depth[0]),
         )  # fmt: skip
-        joints_cam = geometry.unproject(joints_2d, depth + np.repeat(depths, NUM_JOINTS // 2), focal, princpt)
+        joints_cam = geometry.cam_from_pose_2p5d(
+            answer.pose_2p5d[0], depths, focal=focal, princpt=princpt, image_from_crop=view.image_from_crop
+        )
         return HandPose(
             joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
             presence=answer.presence[0], confidence=None if answer.confidence is None else answer.confidence[0],
@@ -355,61 +367,3 @@ class Predictor:
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
-
-
-def _camera(image: ByteArray, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:
-    height, width = image.shape[:2]
-    told = []
-    if focal is None:
-        focal = (assumed_focal(width, height),) * 2
-        told.append(f"a field of view of {FIELD_OF_VIEW:g} degrees across the longer side")
-    if princpt is None:
-        princpt = ((width - 1) / 2, (height - 1) / 2)
-        told.append("the principal point in the middle")
-    return Camera(
-        focal=_pair("focal", focal, positive=True),
-        princpt=_pair("princpt", princpt),
-        assumed=" and ".join(told) or None,
-    )
-
-
-def _pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[float, float]:
-    try:
-        checked = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        checked = np.zeros(0)
-    if checked.shape != (2,) or not np.isfinite(checked).all() or (positive and checked.min() <= 0):
-        raise UnclaspError(f"{name} must be two {'positive ' * positive}numbers x, y in px, got {values!r}")
-    return float(checked[0]), float(checked[1])
-
-
-def _mirror_box(box: Floats, last: int) -> Floats:
-    """Mirror x1, y1, x2, y2 (..., 4) in a picture whose last column is `last`."""
-    return np.stack([last - box[..., 2], box[..., 1], last - box[..., 0], box[..., 3]], axis=-1)
-
-
-def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
-    """Return a box as (4,) float px.
-
-    Raises:
-        BoxError: It is not four finite numbers, is empty, or does not meet the picture.
-    """
-    height, width = image.shape[:2]
-    try:
-        checked = np.asarray(box, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise BoxError(f"box must be four numbers x1, y1, x2, y2 in px, got {box!r}") from error
-    told = np.array2string(checked, separator=", ")
-    if checked.shape != (4,) or not np.isfinite(checked).all():
-        raise BoxError(f"box must be four finite numbers x1, y1, x2, y2 in px, got {told}")
-    sides = checked[2:] - checked[:2]
-    if sides.min() < 1:
-        raise BoxError(
-            f"box must be x1, y1, x2, y2 with x2 and y2 at least 1 px larger than x1 and y1, got {told}; "
-            "is it x, y, width, height, or a share of the picture?"
-        )
-    if not meets(checked, image):
-        raise BoxError(f"box must meet the picture of {width} x {height} px, got {told}, which lies outside of it")
-    if sides.max() > LARGEST_BOX * max(width, height):
-        raise BoxError(f"box must fit the hands in the picture of {width} x {height} px, got {told}; is it in px?")
-    return checked

@@ -18,8 +18,11 @@ Floats = npt.NDArray[np.floating]
 SMALLEST_CROP: Final = 16.0
 """px: a network that puts all joints in one place must not lead to an empty crop."""
 _MASS_SIZE: Final = 192
+"""Cells along the side of the map on which the windows' answers are joined."""
 _MASS_LEVEL: Final = 0.5
+"""Probability from which on a cell shows a hand."""
 _SMALL_SHARE: Final = 0.2
+"""Regions with less than this share of the largest one's cells are left out."""
 
 
 def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArray) -> Floats | None:
@@ -47,6 +50,12 @@ def meets(box: Floats, image: ByteArray) -> bool:
     return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)
 
 
+def whole_square(image: ByteArray) -> Floats:
+    """Return the square (4,) x1, y1, x2, y2 px around a whole picture (H, W, 3)."""
+    height, width = image.shape[:2]
+    return geometry.square_box(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), expansion=1.0)
+
+
 def find_region(network: Network, image: ByteArray) -> Floats:
     """Find the square around the hands in a whole picture, by the network's own part segmentation.
 
@@ -57,7 +66,7 @@ def find_region(network: Network, image: ByteArray) -> Floats:
         (4,) square x1, y1, x2, y2 px.
     """
     height, width = image.shape[:2]
-    whole = geometry.square_box(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), expansion=1.0)
+    whole = whole_square(image)
     windows = [whole, *_half_windows(width, height)]
     size = network.image_size
     crops = [crop_image(image, window, size) for window in windows]

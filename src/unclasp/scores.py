@@ -86,7 +86,7 @@ class Scores:
     )
     wrist_offset_sum: _Integers = field(default_factory=lambda: _integers(1))
     wrist_offsets: int = 0
-    handedness_right: int = 0
+    handedness_correct: int = 0
     handedness_seen: int = 0
     confusion: Counts = field(default_factory=lambda: np.zeros((NUM_PARTS, NUM_PARTS), dtype=np.int64))
     confident_joints: Counts = field(default_factory=lambda: np.zeros((_CONFIDENCE_BINS, NUM_JOINTS), dtype=np.int64))
@@ -119,7 +119,7 @@ class Scores:
             self.wrist_offset_sum += _exact(np.array([offset]))
             self.wrist_offsets += 1
         if score.handedness_correct is not None:
-            self.handedness_right += score.handedness_correct
+            self.handedness_correct += score.handedness_correct
             self.handedness_seen += 1
         if score.confusion is not None:
             self.confusion += score.confusion
@@ -141,7 +141,7 @@ class Scores:
             pck=self.pck + other.pck,
             wrist_offset_sum=self.wrist_offset_sum + other.wrist_offset_sum,
             wrist_offsets=self.wrist_offsets + other.wrist_offsets,
-            handedness_right=self.handedness_right + other.handedness_right,
+            handedness_correct=self.handedness_correct + other.handedness_correct,
             handedness_seen=self.handedness_seen + other.handedness_seen,
             confusion=self.confusion + other.confusion,
             confident_joints=self.confident_joints + other.confident_joints,
@@ -200,7 +200,7 @@ class Scores:
 
     def handedness_accuracy(self) -> float:
         """Return `metrics.handedness_accuracy`; NaN if no sample told it."""
-        return self.handedness_right / self.handedness_seen if self.handedness_seen else math.nan
+        return self.handedness_correct / self.handedness_seen if self.handedness_seen else math.nan
 
 
 def _rows(bucket: Bucket) -> slice:

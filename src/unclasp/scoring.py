@@ -197,9 +197,8 @@ def _plane_errors(answer: Answer, truth: Truth) -> npt.NDArray[np.float64] | Non
     else:
         # What stands at joints that are not annotated is not looked at, and may lie in the camera's own plane.
         safe = np.where(truth.valid[:, None], answer.joints_cam.astype(np.float64), 1.0)
-        seen = (safe[:, 2:] > 0) | ~np.isfinite(
-            safe[:, 2:]
-        )  # what is not before the camera has no place in the picture
+        # Nor has what is not in front of the camera a place in the picture.
+        seen = (safe[:, 2:] > 0) | ~np.isfinite(safe[:, 2:])
         pixels = geometry.project(np.where(seen, safe, 1.0), truth.focal, truth.princpt)
         in_plane = np.where(seen, geometry.apply_affine(truth.crop_from_image, pixels), np.nan)
     if in_plane is None:

@@ -1,18 +1,19 @@
 """Where to look for hands in a picture without a box: where the finder or the pose network says, or everywhere."""
 
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
+from unclasp.errors import check_choice
 from unclasp.finder import Finder
 from unclasp.finder_engine import open_finder
 from unclasp.network import Network
 from unclasp.onnx_model import in_onnx_runtime
-from unclasp.regions import find_region
+from unclasp.regions import find_region, whole_square
 
 Floats = npt.NDArray[np.floating]
 Detector = Literal["finder", "network", "none"]
@@ -22,7 +23,7 @@ CERTAIN: Final = 0.3
 """Where the finder is less certain than this of all that it found, the pose network's own search decides. In 81
 real pictures its best region was the hands', and never less certain than 0.34."""
 
-ROOM: Final = 1.2
+FIRST_CROP_ROOM: Final = 1.2
 """The first crop is this much larger than that of what the finder found; the next ones go around the joints in it."""
 
 
@@ -46,7 +47,9 @@ def search_with(detector: Detector, network: Network) -> Search:
 
     Raises:
         CheckpointError: The shipped finder is missing or damaged.
+        UnclaspError: There is no such detector.
     """
+    check_choice("detector", detector, get_args(Detector))
     if detector == "none":
         return everywhere
     if detector == "network":
@@ -56,9 +59,7 @@ def search_with(detector: Detector, network: Network) -> Search:
 
 def everywhere(image: ByteArray) -> Where:
     """Look at the whole picture."""
-    height, width = image.shape[:2]
-    whole = np.array([-0.5, -0.5, width - 0.5, height - 0.5])
-    return Where(geometry.square_box(whole, expansion=1.0), np.zeros((0, 4)))
+    return Where(whole_square(image), np.zeros((0, 4)))
 
 
 def by_network(network: Network) -> Search:
@@ -75,7 +76,7 @@ def by_finder(finder: Finder, network: Network) -> Search:
         if not len(found.boxes) or found.scores.max() < CERTAIN:
             return own(image)
         annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in found.boxes])
-        square = geometry.square_box(geometry.expand_box(annotated[0], ROOM))
+        square = geometry.square_box(geometry.expand_box(annotated[0], FIRST_CROP_ROOM))
         return Where(square, annotated[1:], again=lambda: find_region(network, image))
 
     return search

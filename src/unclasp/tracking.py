@@ -36,6 +36,7 @@ PATIENCE: Final = 120
 FIRST_PATIENCE: Final = 10
 """The same where the sides are new: the first frames may have been wrong."""
 _NEWCOMER: Final = 1.5
+"""Hand sizes that a hand is taken to have moved at most; one that was not there is taken to have moved as far."""
 _NEARER: Final = 0.15
 """Hands that are nearer to where they were by this many hand sizes are those that were there."""
 _CLEARLY: Final = 0.5
@@ -85,7 +86,7 @@ class Tracker:
             return self._search(image)
         pose, expected = self._predict(image, box), int(last.present.sum())
         self._unsearched += 1
-        if _left(pose):
+        if _outside_crop(pose):
             return self._search(image)
         lost = int((pose.presence >= RELEASED).sum()) < expected
         doubtful = expected < 2 or _least_confidence(pose) < DOUBTFUL
@@ -194,7 +195,7 @@ def _sizes(pose: HandPose) -> Floats:
     return np.asarray(np.ptp(pose.joints_2d.reshape(2, -1, 2), axis=1).max(axis=1))
 
 
-def _left(pose: HandPose) -> bool:
+def _outside_crop(pose: HandPose) -> bool:
     """Tell whether a hand's middle lies outside of the crop: the network points at what it does not see."""
     middles = _middles(pose)[pose.present]
     return bool(((middles < pose.box[:2]) | (middles > pose.box[2:])).any())
@@ -215,6 +216,7 @@ def _least_confidence(pose: HandPose) -> float:
 
 
 def _confidence(pose: HandPose, slot: int) -> float:
+    """Return the mean confidence of a hand's joints; 1 where the network tells none: no hand is ever doubted then."""
     return 1.0 if pose.confidence is None else float(pose.confidence[HAND_SLICES[slot]].mean())
 
 

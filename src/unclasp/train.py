@@ -40,15 +40,6 @@ _UNFOLDING = 96
 """Crops whose statistics a backbone with folded norms starts from."""
 
 
-@dataclass(kw_only=True)
-class Progress:
-    """How far a run is; one optimiser step is one batch over all devices."""
-
-    step: int = 0
-    steps_per_epoch: int
-    total_steps: int
-
-
 class TrainingExamples(TorchDataset[Example]):
     """Augmented crops; item (epoch, index) is a function of the seed, the epoch and the index alone."""
 
@@ -131,7 +122,7 @@ class MovingAverage:
 
 
 def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return Adam, or AdamW where there is weight decay; biases and norms do not decay."""
+    """Return AdamW, which is the paper's Adam at weight decay 0; biases and norms do not decay."""
     backbone = {id(parameter) for parameter in model.encoder.backbone.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in filter(lambda each: each.requires_grad, model.parameters()):
@@ -191,38 +182,41 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
 def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, state: dict[str, Any] | None) -> None:
     fabric.seed_everything(config.train.seed, verbose=False)
     per_epoch = len(dataset) // config.train.batch_size
-    progress = Progress(steps_per_epoch=per_epoch, total_steps=per_epoch * config.train.epochs)
+    steps = per_epoch * config.train.epochs
+    last, done = min(steps, options.max_steps or steps), 0
     plain = _start(config, options, state, TrainingExamples(dataset, config))
     _freeze(plain.encoder.backbone, config)
     average = MovingAverage(plain, config.train.ema_decay)
     adam = optimiser(plain, config.train)
     styles = StyleMixing(plain.encoder.backbone, config.augment.style)
     model, adam = fabric.setup(plain, adam)
-    if (
-        state is not None
-    ):  # the optimiser's state goes where the parameters are, which is where they have been put by now
+    # By now the parameters are on their device, and the optimiser's state goes where they are.
+    if state is not None:
         adam.load_state_dict(state["optimiser"])
         fabric.strategy.precision.load_state_dict(state.get("precision", {}))
-        average.state, progress.step = state["average"], state["step"]
+        average.state, done = state["average"], state["step"]
     average.state = {key: value.to(fabric.device) for key, value in average.state.items()}
-    last = min(progress.total_steps, options.max_steps or progress.total_steps)
-    if progress.step >= last:  # the weights may have been lost since
-        _save(fabric, options.out, plain, adam, average, config, progress, samples=len(dataset))
-    loader = _loader(fabric, config, dataset, options, first_step=progress.step, last_step=last)
+
+    def save() -> None:
+        _save(fabric, options.out, plain, adam, average, config, step=done, samples=len(dataset))
+
+    if done >= last:  # the weights may have been lost since
+        save()
+    loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last)
     with Reporter(
-        options.out / LOG if fabric.is_global_zero else None, first_step=progress.step, last_step=last,
+        options.out / LOG if fabric.is_global_zero else None, first_step=done, last_step=last,
         batch_size=config.train.batch_size, every=options.report_every,
     ) as reporter:  # fmt: skip
         for batch in raise_errors(loader):
             reporter.data_ready()
-            styles.start(config.train.seed, progress.step, fabric.global_rank)
-            terms = step(fabric, model, adam, batch.to(fabric.device), config, progress)
-            rate = learning_rate(progress.step, config.train, steps_per_epoch=per_epoch)
-            average.update(plain, progress.step)
-            progress.step += 1
+            styles.start(config.train.seed, done, fabric.global_rank)
+            rate = learning_rate(done, config.train, steps_per_epoch=per_epoch)
+            terms = _step(fabric, model, adam, batch.to(fabric.device), config, at=done, rate=rate)
+            average.update(plain, done)
+            done += 1
             reporter.stepped(terms, rate)
-            if progress.step % options.save_every == 0 or progress.step == last:
-                _save(fabric, options.out, plain, adam, average, config, progress, samples=len(dataset))
+            if done % options.save_every == 0 or done == last:
+                save()
 
 
 def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:
@@ -231,10 +225,10 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, ex
         load_strictly(model, state["model"], str(options.out / STATE))
         return model.train()
     if options.start_weights is not None:
-        left = ("confidence.",) if options.backbone_weights is None else ("confidence.", "encoder.backbone.")
+        fresh = ("confidence.",) if options.backbone_weights is None else ("confidence.", "encoder.backbone.")
         start = load_model(options.start_weights)[0].state_dict()
-        kept = {key: value for key, value in start.items() if not key.startswith(left)}
-        here = {key: value for key, value in model.state_dict().items() if key.startswith(left)}
+        kept = {key: value for key, value in start.items() if not key.startswith(fresh)}
+        here = {key: value for key, value in model.state_dict().items() if key.startswith(fresh)}
         load_strictly(model, here | kept, str(options.start_weights))
     if options.backbone_weights is not None:
         load_backbone(model, options.backbone_weights)
@@ -280,25 +274,23 @@ def _loader(
     )  # fmt: skip
 
 
-def step(
-    fabric: Fabric, model: Any, adam: torch.optim.Optimizer, batch: Batch, config: Config, progress: Progress
+def _step(
+    fabric: Fabric, model: Any, adam: torch.optim.Optimizer, batch: Batch, config: Config, *, at: int, rate: float
 ) -> dict[str, Tensor]:
     """Take one optimiser step and return the terms of the loss, with their sum as `total`."""
-    rate = learning_rate(progress.step, config.train, steps_per_epoch=progress.steps_per_epoch)
     for group in adam.param_groups:
         group["lr"] = rate * group["rate"]
     prediction = model(batch.image)
     terms = compute_losses(prediction, batch, config.loss, image_size=config.model.image_size)
     loss = total(terms, config.loss)
-    _stop_if_not_finite(fabric, loss, terms, batch, progress.step)
+    _stop_if_not_finite(fabric, loss, terms, batch, at)
     adam.zero_grad(set_to_none=True)
     fabric.backward(loss)
     longest = config.train.clip_norm or math.inf
     norm: Any = fabric.clip_gradients(model, adam, max_norm=longest, error_if_nonfinite=False)
-    if (
-        not torch.isfinite(norm) and getattr(fabric.strategy.precision, "scaler", None) is None
-    ):  # it leaves such steps out
-        raise NonFiniteLossError(f"the gradient is not finite at step {progress.step}; the last checkpoint is unharmed")
+    skipped_by_scaler = getattr(fabric.strategy.precision, "scaler", None) is not None  # with 16-mixed
+    if not torch.isfinite(norm) and not skipped_by_scaler:
+        raise NonFiniteLossError(f"the gradient is not finite at step {at}; the last checkpoint is unharmed")
     adam.step()
     return {"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
@@ -315,14 +307,14 @@ def _stop_if_not_finite(fabric: Fabric, loss: Tensor, terms: dict[str, Tensor], 
 
 def _save(
     fabric: Fabric, out: Path, model: DFL, adam: torch.optim.Optimizer, average: MovingAverage, config: Config,
-    progress: Progress, *, samples: int,
+    *, step: int, samples: int,
 ) -> None:  # fmt: skip
     if fabric.is_global_zero:
         state = {
-            "config": to_dict(config), "step": progress.step, "model": model.state_dict(),
+            "config": to_dict(config), "step": step, "model": model.state_dict(),
             "average": average.state, "optimiser": adam.state_dict(), "samples": samples,
             "precision": fabric.strategy.precision.state_dict(),
         }  # fmt: skip
         save_state(out / STATE, state)
-        save_weights(out / WEIGHTS, average.state, config, notes={"steps": progress.step})
+        save_weights(out / WEIGHTS, average.state, config, notes={"steps": step})
     fabric.barrier()

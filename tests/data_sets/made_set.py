@@ -7,7 +7,8 @@ from typing import Any
 
 import cv2
 
-from unclasp.data.interhand import annotation_entries, annotation_path
+from unclasp.data.entries import annotation_entries
+from unclasp.data.layout import annotation_path
 
 
 def set_annotations(root: Path, entries: list[dict[str, Any]], split: str = "train") -> None:

@@ -14,8 +14,9 @@ from unclasp import geometry
 from unclasp.cli import main
 from unclasp.data import check as module
 from unclasp.data.check import check
-from unclasp.data.interhand import InterHand, annotation_entries, annotation_path
-from unclasp.data.layout import PUBLISHED, Counts
+from unclasp.data.entries import annotation_entries
+from unclasp.data.interhand import InterHand
+from unclasp.data.layout import PUBLISHED, Counts, annotation_path
 from unclasp.data.show import contact_sheet, draw_annotations
 from unclasp.errors import DataError
 from unclasp.hands import FINGER_COLOURS

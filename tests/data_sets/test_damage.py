@@ -15,7 +15,8 @@ from made_set import change, fit, set_mano
 
 from unclasp.cli import main
 from unclasp.data.container import open_arrays, write_arrays
-from unclasp.data.interhand import InterHand, annotation_path
+from unclasp.data.interhand import InterHand
+from unclasp.data.layout import annotation_path
 from unclasp.errors import DataError
 
 INDEX = "annotations/train/InterHand2.6M_train.index"

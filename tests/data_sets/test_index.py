@@ -19,8 +19,8 @@ from unclasp.cli import main
 from unclasp.data import annotations, index
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.data.index import build_index, fresh_index, index_paths, open_index
-from unclasp.data.interhand import InterHand, annotation_path
-from unclasp.data.layout import find_layout, layouts_in
+from unclasp.data.interhand import InterHand
+from unclasp.data.layout import annotation_path, find_layout, layouts_in
 from unclasp.errors import DataError
 from unclasp.files import whole as write_whole
 

@@ -11,7 +11,9 @@ from made_set import change, set_annotations
 
 from unclasp import geometry
 from unclasp.data import open_dataset
-from unclasp.data.interhand import InterHand, annotation_entries, annotation_path, parts_path
+from unclasp.data.entries import annotation_entries
+from unclasp.data.interhand import InterHand
+from unclasp.data.layout import annotation_path, parts_path
 from unclasp.errors import DataError
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "interhand_mini"

@@ -15,8 +15,8 @@ from made_set import change, set_mano
 
 from unclasp import geometry
 from unclasp.cli import main
-from unclasp.data.interhand import InterHand, annotation_path
-from unclasp.data.layout import find_layout
+from unclasp.data.interhand import InterHand
+from unclasp.data.layout import annotation_path, find_layout
 from unclasp.data.mano import read_mano
 from unclasp.data.mano_parts import PartsRenderer, write_parts
 from unclasp.errors import DataError

@@ -13,7 +13,8 @@ import pytest
 from made_set import fit, set_mano
 
 from unclasp.data import open_dataset
-from unclasp.data.interhand import InterHand, parts_path
+from unclasp.data.interhand import InterHand
+from unclasp.data.layout import parts_path
 from unclasp.errors import DataError
 from unclasp.hands import HAND_PART_NAMES, PART_NAMES
 

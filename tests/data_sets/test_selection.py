@@ -12,9 +12,10 @@ import pytest
 from made_set import change, fit, set_annotations, set_mano
 
 from unclasp.data import container, open_dataset
+from unclasp.data.entries import annotation_entries
 from unclasp.data.index import open_index
-from unclasp.data.interhand import InterHand, annotation_entries, annotation_path, thinned
-from unclasp.data.layout import find_layout, layouts_in
+from unclasp.data.interhand import InterHand, thinned
+from unclasp.data.layout import annotation_path, find_layout, layouts_in
 from unclasp.errors import DataError
 
 

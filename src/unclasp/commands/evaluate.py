@@ -152,7 +152,7 @@ def _run_model(
         scored, size = model, config.model.image_size
     name = path.stem
     recorder = None if arguments.save_predictions is None else Recorder()
-    options |= {
+    options = options | {
         "image_size": size, "batch_size": arguments.batch_size, "workers": arguments.workers, "recorder": recorder,
     }  # fmt: skip
     if arguments.mean_pose:

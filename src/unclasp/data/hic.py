@@ -12,7 +12,7 @@ Each of these is an option here, named in every report; the defaults are our rea
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from unclasp.batch import Sample
 from unclasp.data.naming import one_of, split_options
 from unclasp.data.pictures import read_rgb
 from unclasp.data.ply import read_vertices
-from unclasp.errors import DataError
+from unclasp.errors import DataError, check_choice
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, JOINTS_PER_HAND, NUM_JOINTS, SIDES
 
 Images = Literal["interacting", "both", "all"]
@@ -69,6 +69,8 @@ class HIC:
         self, root: Path | str, *, images: Images = "interacting", regressor: Path | str | None = None,
         box: Box = "joints", expect: int | None = PAPER_COUNT,
     ) -> None:  # fmt: skip
+        check_choice("images", images, _IMAGES)
+        check_choice("box", box, get_args(Box))
         self.root, self.images, self.box = Path(root), images, box
         self.regressor_path = self.root / REGRESSOR if regressor is None else Path(regressor)
         self._regressor = _read_regressor(self.regressor_path)

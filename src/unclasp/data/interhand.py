@@ -4,7 +4,6 @@ Joints are world coordinates in mm, cameras are `rotation @ (world - position)`,
 height), and joints that were not annotated hold the placeholder (1, 1, 1).
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +15,13 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import BoolArray, Sample
 from unclasp.data.annotations import HUMAN, MACHINE, TYPE_VALID, USABLE
-from unclasp.data.entries import annotation_entries
 from unclasp.data.filtered import filtered_rows
 from unclasp.data.index import Index, open_index
-from unclasp.data.layout import FILES, Subset, annotation_path, find_layout, parts_path
+from unclasp.data.layout import Subset, find_layout
 from unclasp.data.part_masks import open_part_masks
 from unclasp.data.pictures import read_rgb
 from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS
-
-__all__ = ["FILES", "InterHand", "annotation_entries", "annotation_path", "parts_path", "read_json"]
 
 Hands = Literal["all", "single", "interacting"]
 Rows = npt.NDArray[np.int64]
@@ -212,15 +208,3 @@ def _tell_left_out(index: Index, folder: Path) -> None:
     for kind in ("box", "joints"):
         if kind in index.problems.counts:
             _log.warning("%s: %s", folder, index.problems.line(kind))
-
-
-def read_json(path: Path) -> Any:
-    """Read a file of annotations whole."""
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path} is missing; expected InterHand2.6M's v1.0 layout below the folder you named"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{path} is not whole JSON ({error}); fetch it again") from error

@@ -18,8 +18,6 @@ from unclasp.config import AugmentConfig
 from unclasp.data.look import Look, apply_look, random_look
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
 
-DEPTH_RANGE = 200.0
-"""Joints farther than this from their wrist's depth, in mm, are not trained on: the published 400 mm range."""
 PART_STRIDE = 4
 """Part masks are compared on the finest feature map, whose stride this is (section 3.4.2)."""
 
@@ -142,7 +140,7 @@ def make_example(sample: Sample, view: View, size: int) -> Example:
     roots_known = bool(sample.valid[list(ROOTS)].all()) and sample.interacting
     depth = geometry.root_depth(safe) * (-1 if view.flip else 1)
     inside = ((pose[:, :2] >= 0) & (pose[:, :2] < size)).all(axis=1)
-    trainable = valid & inside & (np.abs(pose[:, 2]) < DEPTH_RANGE) & seen
+    trainable = valid & inside & (np.abs(pose[:, 2]) < geometry.DEPTH_RANGE / 2) & seen
     return Example(
         image=image,
         pose_2p5d=np.where(valid[:, None], pose, 0.0).astype(np.float32),

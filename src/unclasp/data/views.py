@@ -12,24 +12,28 @@ from unclasp.finder_config import IGNORED
 Matrix = npt.NDArray[np.floating]
 
 _WHOLE: Final = 0.4
+"""How often a view is of the whole picture."""
 _LEAST_SEEN: Final = 0.35
+"""A region of which a view shows less than this share is neither asked for nor denied."""
 _LEAST_PIXELS: Final = 8.0
+"""The same for one of fewer pixels in the view."""
 _ON_REGION: Final = 0.3
+"""Cells of a region's bump that are higher than this learn its box."""
 
 
 class Labels(NamedTuple):
     """What the finder should answer for one view of S px, on maps of M = S / stride cells."""
 
     middle: FloatArray
-    """(M, M)."""
+    """(M, M) a bump of height 1 in the middle of each region."""
     hand: FloatArray
-    """(M, M)."""
+    """(M, M) share of each cell that shows a hand."""
     boxes: FloatArray
-    """(4, M, M)."""
+    """(4, M, M) x1, y1, x2, y2 px of the view: the box of the region that a cell learns."""
     weight: FloatArray
-    """(M, M)."""
+    """(M, M) how much a cell's box counts; those of a region sum to one."""
     asked: FloatArray
-    """(M, M)."""
+    """(M, M) 1 where `middle` and `hand` count, 0 on hands that are too hidden to be asked for."""
 
 
 def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from unclasp.batch import Sample
-from unclasp.data.interhand import FILES, annotation_entries, annotation_path, parts_path, read_json
+from unclasp.data.entries import annotation_entries
+from unclasp.data.layout import FILES, annotation_path, parts_path
 from unclasp.data.synthetic import Synthetic
 from unclasp.errors import DataError
 from unclasp.files import write_bytes, write_text
@@ -87,7 +88,7 @@ def write_dataset(
 def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None:
     path = root / "annotations" / split / "captures" / "options.json"
     if path.exists() and any(path.parent.glob("Capture*.json")):
-        present = read_json(path)
+        present = _read_json(path)
         if present != options:
             raise DataError(f"{root} holds pictures made with {present}, not with {options}; choose another folder")
     else:
@@ -95,7 +96,7 @@ def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None
 
 
 def _render_capture(job: _Job) -> int:
-    if job.finished.exists() and len(read_json(job.finished)) == len(job.indices):
+    if job.finished.exists() and len(_read_json(job.finished)) == len(job.indices):
         return len(job.indices)
     cv2.setNumThreads(1)
     dataset = Synthetic(job.seed, job.indices.stop, job.mix, image_size=job.image_size)
@@ -123,7 +124,7 @@ def _write_annotations(root: Path, split: str, jobs: list[_Job]) -> None:
         capture = str(job.capture)
         cameras[capture] = {key: {} for key in ("campos", "camrot", "focal", "princpt")}
         joints[capture] = {}
-        for entry in read_json(job.finished):
+        for entry in _read_json(job.finished):
             data["images"].append(entry["image"])
             data["annotations"].append(entry["annotation"])
             joints[capture].update(entry["joint_3d"])
@@ -133,3 +134,15 @@ def _write_annotations(root: Path, split: str, jobs: list[_Job]) -> None:
         write_text(annotation_path(root, split, kind), json.dumps(content))
     lines = (f"{name} {index} {parent}" for index, (name, parent) in enumerate(zip(JOINT_NAMES, PARENTS, strict=True)))
     write_text(root / "annotations" / "skeleton.txt", "\n".join(["# name index parent", *lines, ""]))
+
+
+def _read_json(path: Path) -> Any:
+    """Read a file of annotations whole."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path} is missing; expected InterHand2.6M's v1.0 layout below the folder you named"
+        ) from error
+    except ValueError as error:
+        raise DataError(f"{path} is not whole JSON ({error}); fetch it again") from error

@@ -33,9 +33,14 @@ _SHAPE: Final = 5
 _PARENTS: Final = torch.tensor([joint if parent < 0 else parent for joint, parent in enumerate(HAND_PARENTS)])
 
 
-def evidence_size(iterations: int, *, shape: bool = True) -> int:
-    """Return the number of signs per joint for a decoder of so many iterations, with the hand's shape or without."""
-    return 2 * (iterations + 1) + iterations + _PARTS_AT_JOINT + 2 + _SHAPE * shape
+def evidence_size(iterations: int, *, context: bool = True) -> int:
+    """Return the number of signs per joint, F of `evidence`, for a decoder of so many iterations.
+
+    A head without context reads all but the hand's shape.
+    """
+    spreads = distances = iterations + 1
+    steps, presences = iterations, 2
+    return spreads + distances + steps + _PARTS_AT_JOINT + presences + _SHAPE * context
 
 
 def evidence(
@@ -48,7 +53,8 @@ def evidence(
     """Collect a prediction's signs of doubt.
 
     Args:
-        pose: (B, 42, 3) final u, v and depth as the decoder has them: shares of the crop and of `DEPTH_RANGE`, 0 to 1.
+        pose: (B, 42, 3) final u, v and depth as the decoder has them: shares of the crop and of `geometry.DEPTH_RANGE`,
+            0 to 1.
         steps: T tensors (B, 42, 2), u and v after each iteration.
         relations: T + 1 tensors (B, 42, L) of logits over square maps.
         part_logits: (B, 33, h, w).
@@ -149,7 +155,7 @@ class Confidence(nn.Module):
 
     def __init__(self, iterations: int, *, context: bool) -> None:
         super().__init__()
-        size = evidence_size(iterations, shape=context)
+        size = evidence_size(iterations, context=context)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
         self.joint = nn.Parameter(torch.zeros(JOINTS_PER_HAND, _HIDDEN))
@@ -159,6 +165,7 @@ class Confidence(nn.Module):
 
     def forward(self, signs: Tensor) -> Tensor:
         """Return (B, 42) logits of evidence (B, 42, F)."""
+        # Heads without context know nothing of the shape, which is last in `evidence` for that.
         normalised = (signs[..., : len(self.mean)] - self.mean) / self.std
         hidden = self.hidden(normalised) + self.joint.repeat(2, 1)
         if self.context is not None:

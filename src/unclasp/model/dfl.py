@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unclasp.batch import Prediction
 from unclasp.config import Decoder, ModelConfig, Relation
 from unclasp.errors import UnclaspError
+from unclasp.geometry import DEPTH_RANGE
 from unclasp.hands import HAND_SLICES
 from unclasp.model.backbone import STRIDES, Backbone, build_backbone
 from unclasp.model.confidence import Confidence, evidence
@@ -28,9 +29,6 @@ from unclasp.model.decoder import (
 from unclasp.model.encoder import Encoder, PositionFeatures, Pyramid, part_segmentation
 from unclasp.model.refine import spatial_refinement
 from unclasp.model.relation import KINDS, Kind, Readout, RelationLayer, Widths
-
-DEPTH_RANGE: Final = 400.0
-"""mm; relative depths from -200 to 200 are 0 to 1 in the network's units (protocol of the InterHand2.6M line)."""
 
 
 class Normalise(nn.Module):
@@ -83,12 +81,13 @@ class DFL(nn.Module):
         """Assemble the network.
 
         Args:
-            normalise: Crops to the backbone's input.
-            encoder: That to the levels' features and part logits.
-            decoder: The levels to `decoder.Decoded`.
-            presence: The coarsest level's mean appearance (B, A) to logits (B, 2) of right and left hand.
-            root_depth: That and the joint features to the relative wrist depth (B,) mm.
-            confidence: A prediction's `confidence.evidence` (B, 42, F) to logits (B, 42).
+            normalise: RGB crops (B, 3, S, S) to the backbone's input.
+            encoder: Normalised crops to `encoder.Encoded`.
+            decoder: `Encoded.levels` to `decoder.Decoded`.
+            presence: Mean appearance of the coarsest level (B, A) to logits (B, 2) of right and left hand.
+            root_depth: The same mean and `Decoded.joints` (B, 42, C) to the depth (B,) mm of the left wrist minus that
+                of the right one.
+            confidence: `confidence.evidence` (B, 42, F) to logits (B, 42).
         """
         super().__init__()
         self.normalise = normalise
