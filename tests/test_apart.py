@@ -144,6 +144,8 @@ def test_hands_apart_are_looked_at_one_by_one() -> None:
         pixels, _ = pose.hand(side)
         np.testing.assert_allclose(pixels.min(axis=0), low, atol=2)
         np.testing.assert_allclose(pixels.max(axis=0), high, atol=2)
+        depths = pose.hand(side)[1][:20, 2]
+        np.testing.assert_allclose(depths, [30] * 10 + [-30] * 10, atol=1e-6)
     assert pose.confidence is not None
     np.testing.assert_allclose(pose.confidence, 0.8)
     np.testing.assert_allclose(pose.presence, 1)
@@ -202,7 +204,6 @@ def test_the_other_hand_may_be_in_another_region() -> None:
         (Coloured(), (NOTHING,)),
         (Coloured(sure=SURE - 0.01), (GREEN,)),
         (Coloured(sure=None), (GREEN,)),
-        (Coloured(), ((100.0, 0, 390, 290),)),
         (Coloured(), (NOTHING, NOTHING, GREEN)),
         (Coloured(), (RED,)),
     ],
@@ -211,7 +212,6 @@ def test_the_other_hand_may_be_in_another_region() -> None:
         "no hand",
         "unsure",
         "no confidence",
-        "far too large",
         "too many regions",
         "the same hand again",
     ],
@@ -222,6 +222,26 @@ def test_without_another_hand_there_is_one(
     pose = found(network, *others, image=picture())
     assert pose.sides == ("right",)
     np.testing.assert_allclose(pose.other_regions, np.array(others).reshape(-1, 4))
+
+
+def test_a_hand_of_another_size_is_another_person_s() -> None:
+    """Sure of its hand in the larger region, too, the network would be believed."""
+    assert found(Discerning(0.9), (100.0, 0, 390, 290), image=picture()).sides == ("right",)
+    assert found(Discerning(0.9), GREEN, image=picture()).sides == ("right", "left")
+
+
+def test_a_hand_that_is_not_seen_beside_the_first_is_none_of_this_person() -> None:
+    class Forgetful(Coloured):
+        """Does not see the second hand where both are in its crop."""
+
+        def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+            answer = super().__call__(crops)
+            if (answer.presence == 1).all():
+                answer.presence[0, 1] = 0.1
+            return answer
+
+    pose = found(Forgetful(), GREEN, image=picture())
+    assert pose.sides == ("right",) and pose.other_regions is not None and len(pose.other_regions) == 1
 
 
 def test_two_right_hands_are_two_people_s() -> None:

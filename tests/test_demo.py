@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -27,7 +28,7 @@ import torch
 from unclasp.checkpoint import save_weights
 from unclasp.config import tiny
 from unclasp.demo import DemoServer, Limits, _is_closed
-from unclasp.demo_page import EXAMPLES, HEADERS
+from unclasp.demo_page import EXAMPLES, HEADERS, demo_page
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.picture import decode_picture
@@ -53,8 +54,8 @@ def predictor(weights: Path) -> Predictor:
 class Serving:
     """A server in a thread of this process."""
 
-    def __init__(self, predictor: Predictor, **limits: Any) -> None:
-        self.server = DemoServer("127.0.0.1", 0, predictor, Limits(**limits))
+    def __init__(self, predictor: Predictor, host: str = "127.0.0.1", **limits: Any) -> None:
+        self.server = DemoServer(host, 0, predictor, Limits(**limits))
         self.port = int(self.server.server_address[1])
 
     def __enter__(self) -> "Serving":
@@ -231,6 +232,25 @@ def test_a_request_that_drips_is_given_up(port: int, monkeypatch: pytest.MonkeyP
                 connection.sendall(b"X")
                 time.sleep(0.05)
     assert 0.4 < time.monotonic() - began < 5
+
+
+def test_a_server_for_the_network_goes_by_any_name_but_not_for_other_sites(predictor: Predictor) -> None:
+    with Serving(predictor, "0.0.0.0") as serving:  # noqa: S104  that is what is tested
+        assert not serving.server.is_local
+        named = {"Host": "hands.example"}
+        assert ask(serving.port, "GET", "/", headers=named)[0] == 200
+        assert ask(serving.port, "POST", "/predict", photo(), named)[0] == 200
+        assert ask(serving.port, "POST", "/predict", photo(), {**named, "Origin": "http://evil.example"})[0] == 403
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node, which reads the page's script here, is not installed")
+def test_the_page_s_script_is_whole(tmp_path: Path) -> None:
+    """What a browser would do with it is in browser_demo.py, where there is one."""
+    page = demo_page(upload_bytes=1, pixels=1, model="x")
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    (tmp_path / "page.js").write_text(script, encoding="utf-8")
+    done = subprocess.run(["node", "--check", tmp_path / "page.js"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("address", [b"http://[", b"http://[/predict"])

@@ -1,5 +1,6 @@
 """The finder of hands: boxes to and from its square, regions from its maps, and what the shipped one finds."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -134,16 +135,17 @@ def test_the_order_is_that_of_size_and_certainty() -> None:
 
 # ---- the shipped one
 
-pytest.importorskip("numba", reason="rendering is an extra")
-
 HELD_OUT = 3
+Rendered = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A whole picture, the boxes of its regions, and its mask."""
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def render() -> Callable[[int], Rendered]:
+    pytest.importorskip("numba", reason="rendering is an extra")
     from unclasp.synth.whole import generate_whole
 
-    return [tuple(generate_whole(HELD_OUT, index)) for index in range(200)]  # type: ignore[misc]
+    return lambda index: tuple(generate_whole(HELD_OUT, index))  # type: ignore[return-value]
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -152,10 +154,10 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float(shared / (sum(areas) - shared))
 
 
-def test_hands_are_found_in_scenes_never_trained_on(scenes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rendered]) -> None:
     find = open_finder()
     asked = met = empty = false = 0
-    for image, boxes, mask in scenes:
+    for image, boxes, mask in map(render, range(200)):
         square = letterbox(image, SIZE)
         regions = read(find.engine(square.image))
         found = square.to_picture(regions.boxes)
@@ -169,9 +171,9 @@ def test_hands_are_found_in_scenes_never_trained_on(scenes: list[tuple[np.ndarra
     assert empty > 20 and false / empty < 0.3, f"certain of a hand in {false} of {empty} scenes without"
 
 
-def test_both_engines_answer_alike(scenes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+def test_both_engines_answer_alike(render: Callable[[int], Rendered]) -> None:
     pytest.importorskip("onnxruntime")
-    square = letterbox(scenes[0][0], SIZE).image
+    square = letterbox(render(0)[0], SIZE).image
     runtime, opencv = open_finder().engine(square), open_finder(engine="opencv").engine(square)
     assert type(open_finder().engine) is not type(open_finder(engine="opencv").engine)
     np.testing.assert_allclose(runtime.middle, opencv.middle, atol=1e-3)

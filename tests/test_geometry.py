@@ -166,6 +166,13 @@ def test_the_crop_is_one_and_a_half_times_the_longer_tight_side() -> None:
     np.testing.assert_allclose(crop, [-25.0, -45.0, 125.0, 105.0])
 
 
+def test_boxes_that_do_not_meet_have_nothing_in_common() -> None:
+    """Beside each other, and beyond each other's corner, where both extents of the overlap are negative."""
+    box = np.array([0.0, 0.0, 1.0, 1.0])
+    for away in ([2.0, 0.0, 2.0, 0.0], [2.0, 2.0, 2.0, 2.0]):
+        assert geometry.box_iou(box, box + away) == 0
+
+
 def test_root_depth_is_left_minus_right() -> None:
     joints = np.zeros((42, 3))
     joints[20, 2], joints[41, 2] = 700.0, 730.0

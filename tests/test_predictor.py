@@ -154,12 +154,12 @@ def test_answers_that_are_not_finite_are_refused(crops: list[Crop]) -> None:
         Predictor(Oracle(two_hands(6, (600.0, 600.0)), crops, bias=np.nan))(black(), BOX)
 
 
-@pytest.mark.parametrize("field", ["pose_2p5d", "presence", "root_depth"])
+@pytest.mark.parametrize("field", ["pose_2p5d", "presence", "root_depth", "confidence"])
 def test_no_part_of_an_answer_may_be_infinite(crops: list[Crop], field: str) -> None:
     class Broken(Oracle):
         def __call__(self, crops: np.ndarray, /) -> Answer:
             answer = super().__call__(crops)
-            values = getattr(answer, field).copy()
+            values = np.ones((len(crops), 42)) if field == "confidence" else getattr(answer, field).copy()
             values[-1:] = np.inf
             return answer._replace(**{field: values})
 

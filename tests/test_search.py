@@ -13,6 +13,7 @@ from test_finder import Bright
 from unclasp import geometry, search
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.finder import Finder, Regions
+from unclasp.finder_engine import OpenCvFinder, open_finder
 from unclasp.hands import ROOTS
 from unclasp.network import Answer
 from unclasp.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
@@ -133,6 +134,19 @@ def test_an_uncertain_finder_leaves_it_to_the_network() -> None:
     assert len(network.calls) == 2 and min(network.calls) > 4, "windows were looked at"
 
 
+def test_the_surest_region_decides_not_the_first() -> None:
+    """The first has the most promise, by its size, and is less certain than the next one."""
+    regions = Fixed((CERTAIN - 0.01, (100, 100, 180, 140)), (0.9, (300, 50, 320, 90)))
+    square = by_finder(regions, Still())(picture()).square
+    assert square[2] - square[0] < 200, "not the whole picture, where the network finds nothing"
+
+
+def test_a_doubtful_picture_can_be_searched_by_the_network_too() -> None:
+    where = by_finder(Fixed((0.9, (100, 100, 180, 140))), Still())(picture())
+    assert where.again is not None
+    np.testing.assert_allclose(where.again(), everywhere(picture()).square)
+
+
 def test_everywhere_is_the_square_around_the_picture() -> None:
     assert everywhere(picture()).square.tolist() == [-0.5, -50.5, 399.5, 349.5]
 
@@ -166,6 +180,11 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert len(search_with("network", network)(picture()).others) == 0 and network.calls[0] > 4
     monkeypatch.setattr(search, "open_finder", lambda *, spin: Fixed((0.9, (0, 0, 30, 30))))
     np.testing.assert_allclose(search_with("finder", network)(picture()).square, [-12, -12, 42, 42])
+
+
+def test_without_onnx_runtime_the_finder_runs_in_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert type(open_finder().engine) is OpenCvFinder
 
 
 def test_a_misspelt_detector_is_no_finder() -> None:

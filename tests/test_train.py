@@ -10,6 +10,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from dots import make_sample_function
 from ports import free_port
@@ -33,6 +34,7 @@ from unclasp.train import (
     TrainingExamples,
     batches_of,
     learning_rate,
+    optimiser,
     train,
 )
 
@@ -359,6 +361,43 @@ def test_schedules():
     assert learning_rate(0, cosine, steps_per_epoch=10) == pytest.approx(0.5)
     assert learning_rate(50, cosine, steps_per_epoch=10) == pytest.approx(1.0)
     assert learning_rate(100, cosine, steps_per_epoch=10) == pytest.approx(0.0)
+
+
+def moved(out, **settings):
+    """Return how far one step moves the backbone's weights, and all others, at most."""
+    config = config_for(epochs=1, warmup_steps=0, learning_rate=0.01, **settings)
+    train(config, Samples(4), cpu(out, max_steps=1))
+    after = load_state(out / STATE)["model"]
+    Fabric(accelerator="cpu").seed_everything(config.train.seed, verbose=False)
+    far = {
+        name: float((after[name] - start.detach()).abs().max())
+        for name, start in build(config.model).named_parameters()
+    }
+    of_backbone = [value for name, value in far.items() if name.startswith("encoder.backbone.")]
+    return max(of_backbone), max(value for name, value in far.items() if not name.startswith("encoder.backbone."))
+
+
+def test_the_backbone_learns_at_its_own_rate(tmp_path):
+    backbone, others = moved(tmp_path, backbone_rate=1e-3)
+    assert backbone < 2e-5 and others > 5e-3
+
+
+def test_gradients_are_clipped(tmp_path):
+    """Adam takes steps of any gradient's size, but for gradients as small as its epsilon."""
+    assert max(moved(tmp_path, clip_norm=1e-12)) < 1e-5
+
+
+def test_weights_decay_and_biases_and_norms_do_not():
+    config = config_for(backbone_rate=0.5, weight_decay=0.1)
+    model = build(config.model)
+    backbone = set(map(id, model.encoder.backbone.parameters()))
+    grouped = [
+        (group, parameter) for group in optimiser(model, config.train).param_groups for parameter in group["params"]
+    ]
+    assert len(grouped) == len(list(model.parameters()))
+    for group, parameter in grouped:
+        assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
+        assert group["rate"] == (0.5 if id(parameter) in backbone else 1.0)
 
 
 def test_the_moving_average_is_one():
