@@ -380,6 +380,7 @@ def test_a_pattern_does_not_find_earlier_results(
     (photos / "broken.jpg").unlink()
     (photos / "empty.png").write_bytes((photos / "one.png").read_bytes())
     (photos / "empty.json").write_text('{"shapes": []}')
+    (photos / "one.json").write_text('{"unclasp": "9", "image": {"source": "' + "x" * 300 + '"}}')
     expected = [str(photos / name) for name in ("empty.png", "one.png", "two.jpg")]
     for out in (photos, photos, photos / "a", photos / "b", photos / "b"):
         words = (photos / pattern, "--weights", weights, "--out", out, "--json")
@@ -431,6 +432,31 @@ def test_an_interruption_tells_what_was_done(
     assert code == 130 and [Path(entry["source"]).name for entry in json.loads(told)] == [
         "broken.jpg", "empty.png", "one.png",
     ]  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_of_a_terminal_stays_out_of_the_output(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the place of stdout while it is drawn; what goes to a file or a pipe goes there."""
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    for more in ((), ("--json",)):
+        words = ("predict", str(photos), "--weights", str(weights), "--out", str(tmp_path / "out"), *more)
+        with pytest.raises(SystemExit):
+            main(words)
+        told = capsys.readouterr().out
+        if more:
+            assert len(json.loads(told)) == 4
+        else:
+            assert [line.split(":")[0] for line in told.splitlines()] == [
+                str(photos / "one.png"), str(photos / "two.jpg"),
+            ]  # fmt: skip
+    assert "predict" in sys.stderr.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

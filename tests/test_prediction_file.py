@@ -325,3 +325,9 @@ def test_ids_need_a_data_set_that_has_them(dataset: Samples, guesses: np.ndarray
         score_predictions(predictions, dataset)
     with pytest.raises(UnclaspError, match="either pose_2p5d or joints_cam"):
         PosePredictions(image_size=SIZE)
+
+
+def test_confidence_is_a_share(dataset: Samples, guesses: np.ndarray, tmp_path: Path) -> None:
+    fields = fields_of(dataset, joints=guesses, space="camera", confidence=np.full((5, 42), 80.0))
+    with pytest.raises(DataError, match="confidence must lie between 0 and 1"):
+        read_predictions(save(tmp_path / "percent.npz", fields))

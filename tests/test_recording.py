@@ -17,7 +17,7 @@ from unclasp.overlay import draw_frame
 from unclasp.pose import HandPose
 from unclasp.recording import record
 from unclasp.rerun_log import RerunLog
-from unclasp.video import Video
+from unclasp.video import Video, VideoWriter
 
 HEIGHT, WIDTH = 240, 320
 
@@ -112,6 +112,16 @@ def test_a_camera_ends_by_ctrl_c_and_plays_at_its_own_pace(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         record(some_poses(0, KeyboardInterrupt()), tmp_path / "none", rate=24, live=True)
     assert names(tmp_path) == ["camera0.jsonl", "camera0.mp4"]
+
+
+def test_an_interruption_while_files_are_placed_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(writer: VideoWriter) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "_check_whole", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(some_poses(3, KeyboardInterrupt()), tmp_path / "a", rate=24, live=True)
+    assert "a.mp4" not in names(tmp_path)
 
 
 def test_a_source_that_breaks_off_is_kept_and_told(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from dots import make_sample_function
 from ports import free_port
@@ -333,7 +334,7 @@ def test_the_log_has_a_line_per_report_and_the_weights_load(tmp_path):
             {},
             {"accelerator": "cuda"},
             UnclaspError,
-            "accelerator 'cuda' cannot be used",
+            "accelerator 'cuda' with 1 devices cannot be used",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
         ),
     ],
@@ -341,6 +342,16 @@ def test_the_log_has_a_line_per_report_and_the_weights_load(tmp_path):
 def test_what_cannot_be_run_is_said(tmp_path, changes, options, error, told):
     with pytest.raises(error, match=told):
         train(config_for(**changes), Samples(12), cpu(tmp_path, **options))
+
+
+def test_fewer_devices_than_asked_for_are_told_in_one_line(tmp_path, monkeypatch):
+    def fabric(**_):
+        raise MisconfigurationException("You requested gpu: [0, 1]\n But your machine only has: [0]")
+
+    monkeypatch.setattr("unclasp.train.Fabric", fabric)
+    told = r"with 2 devices cannot be used: You requested gpu: \[0, 1\] But your machine only has: \[0\]$"
+    with pytest.raises(UnclaspError, match=told):
+        train(config_for(), Samples(12), cpu(tmp_path, devices=2))
 
 
 def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path):

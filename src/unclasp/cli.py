@@ -61,7 +61,7 @@ def help_text() -> str:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 some sources failed, 2 wrong use or data, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, TextIOWrapper):
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
     if not words or words[0] in ("-h", "--help"):
         print(help_text())

@@ -52,6 +52,8 @@ def read_predictions(path: Path | str) -> PosePredictions:
     _finite(path, joints, "joints", label)
     joints = _in_our_order(joints, order, first)
     if optional["confidence"] is not None:
+        if not ((optional["confidence"] >= 0) & (optional["confidence"] <= 1)).all():
+            raise DataError(f"{path}: confidence must lie between 0 and 1")
         optional["confidence"] = _in_our_order(optional["confidence"], order, first)
     scale = UNITS[unit]
     if optional["root_depth"] is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import distributed, nn
 
 from unclasp.data import Dataset
@@ -41,8 +42,9 @@ def launch(device: str, devices: int) -> Fabric:
     nodes = world // local if under_torchrun() else 1
     try:
         fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes)
-    except (RuntimeError, ValueError) as error:  # what Fabric raises for a device that is not there
-        raise UnclaspError(f"device {device!r} cannot be used: {str(error).split('. ')[0]}") from error
+    except (RuntimeError, ValueError, MisconfigurationException) as error:  # what Fabric raises for what is not there
+        reason = " ".join(str(error).split()).split(". ")[0]
+        raise UnclaspError(f"device {device!r} cannot be used: {reason}") from error
     fabric.launch()
     return fabric
 

@@ -62,33 +62,26 @@ def record(
         UnclaspError: The source fails at once, the files cannot be written, or rerun-sdk is missing.
     """
     recorded = Recorded()
-    try:
-        _record(poses, stem, recorded, rate=rate, live=live, rerun=rerun, on_frame=on_frame)
-    except KeyboardInterrupt:
-        if not live or not recorded.frames:
-            raise
-    return recorded
-
-
-def _record(
-    poses: Iterable[HandPose], stem: Path, recorded: Recorded, *, rate: float, live: bool, rerun: bool,
-    on_frame: Callable[[HandPose], None] | None,
-) -> None:  # fmt: skip
     with ExitStack() as stack:
         log = stack.enter_context(RerunLog(stem.with_name(stem.name + ".rrd"))) if rerun else None
         video = stack.enter_context(VideoWriter(stem.with_name(stem.name + ".mp4"), rate=rate))
         lines = stack.enter_context(_lines(stem.with_name(stem.name + ".jsonl")))
-        for pose in _until_failure(poses, recorded):
-            if pose.image is None:
-                raise UnclaspError("a recording needs poses that hold their pictures")
-            views, root_offset = pose.views()
-            video.write(draw_frame(pose.image, views, root_offset=root_offset), time=pose.time if live else None)
-            lines.write(pose.to_json(indent=None) + "\n")
-            if log is not None:
-                log.write(pose)
-            recorded.count(pose)
-            if on_frame is not None:
-                on_frame(pose)
+        try:
+            for pose in _until_failure(poses, recorded):
+                if pose.image is None:
+                    raise UnclaspError("a recording needs poses that hold their pictures")
+                views, root_offset = pose.views()
+                video.write(draw_frame(pose.image, views, root_offset=root_offset), time=pose.time if live else None)
+                lines.write(pose.to_json(indent=None) + "\n")
+                if log is not None:
+                    log.write(pose)
+                recorded.count(pose)
+                if on_frame is not None:
+                    on_frame(pose)
+        except KeyboardInterrupt:
+            if not live or not recorded.frames:
+                raise
+    return recorded
 
 
 def _until_failure(poses: Iterable[HandPose], recorded: Recorded) -> Iterator[HandPose]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -171,10 +172,10 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
         )
     try:
         fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=options.precision)
-    except (RuntimeError, ValueError) as error:  # what Fabric raises for a device that is not there
-        raise UnclaspError(
-            f"accelerator {options.accelerator!r} cannot be used: {str(error).split('. ')[0]}"
-        ) from error
+    except (RuntimeError, ValueError, MisconfigurationException) as error:  # what Fabric raises for what is not there
+        reason = " ".join(str(error).split()).split(". ")[0]
+        asked = f"accelerator {options.accelerator!r} with {options.devices} devices"
+        raise UnclaspError(f"{asked} cannot be used: {reason}") from error
     fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
     return options.out / WEIGHTS if fabric.is_global_zero else None
 
@@ -193,7 +194,8 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     # By now the parameters are on their device, and the optimiser's state goes where they are.
     if state is not None:
         adam.load_state_dict(state["optimiser"])
-        fabric.strategy.precision.load_state_dict(state.get("precision", {}))
+        if state.get("precision"):  # only 16-mixed has one
+            fabric.strategy.precision.load_state_dict(state["precision"])
         average.state, done = state["average"], state["step"]
     average.state = {key: value.to(fabric.device) for key, value in average.state.items()}
 

@@ -24,7 +24,11 @@ CODECS: Final = ("avc1", "mp4v")
 """Tried in this order: browsers play H.264 alone, but not every build of OpenCV can write it."""
 USUAL_RATE: Final = 30.0
 """Frames per second where the source does not say."""
-_HIGHEST_RATE: Final = 240.0
+_MOST_STEPS: Final = 65535
+"""MPEG-4 tells a time in at most so many steps a second, and OpenCV a rate as steps over 1000 or fewer."""
+_LONGEST_GAP: Final = 10.0
+"""Seconds for which a picture of a camera is repeated at most, where the machine slept, say."""
+_HIGHEST_RATE: Final = 990.0
 """Frames per second up to which a file is believed: some containers keep none, and OpenCV then tells their clock's."""
 _WHOLE: Final = 0.95
 """Share of the announced frames from which on a file counts as whole: some containers only estimate their number."""
@@ -167,13 +171,14 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path | str, *, rate: float) -> None:
-        self.path, self.rate = Path(path), round(rate, 2)  # MPEG-4 tells time in steps of 1/65535 s at least
+        self.path, self.rate = Path(path), round(rate, 3 if rate < _MOST_STEPS / 1000 else 2)
         self.codec: str | None = None
         """What it is encoded with, once there is a frame."""
         self._temporary = temporary_beside(self.path.with_suffix(".mp4"))
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._frames = 0
+        self._skipped = 0.0
         self._last: ByteArray | None = None
 
     def __enter__(self) -> Self:
@@ -183,7 +188,7 @@ class VideoWriter:
         """Append an (H, W, 3) RGB picture; all have the size of the first, to the next even numbers.
 
         With a `time` in seconds from the first picture, it is shown from then on: the picture before it is repeated up
-        to there, and one that comes too early for the rate is left out.
+        to there (for 10 s at most), and one that comes too early for the rate is left out.
 
         Raises:
             VideoError: The file cannot be written, or the picture has another size.
@@ -194,12 +199,18 @@ class VideoWriter:
         if size != self._size:
             raise VideoError(f"{self.path}: all frames must be {self._size[0]} × {self._size[1]} px, got {size}")
         drawn = np.asarray(cv2.cvtColor(image[: size[1], : size[0]], cv2.COLOR_RGB2BGR), dtype=np.uint8)
-        place = self._frames if time is None else round(time * self.rate)
+        place = self._frames if time is None else self._place(time)
         repeated = [] if self._last is None else [self._last] * (place - self._frames)
         for shown in [*repeated, *([drawn] if place >= self._frames else [])]:
             self._writer.write(shown)
             self._frames += 1
         self._last = drawn
+
+    def _place(self, time: float) -> int:
+        """Return the number of the frame that is shown at a time, gaps being no longer than `_LONGEST_GAP`."""
+        gap = time - self._skipped - self._frames / self.rate
+        self._skipped += max(0.0, gap - _LONGEST_GAP)
+        return round((time - self._skipped) * self.rate)
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         try:

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -83,7 +83,10 @@ def predict(words: list[str]) -> int:
         raise UnclaspError("name at least one picture, video, folder, glob or camera number")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
-    sources = [source for source in find_sources(arguments.sources) if not _is_earlier_result(source, arguments.out)]
+    found = find_sources(arguments.sources)
+    sources = [source for source in found if not _is_earlier_result(source, arguments.out)]
+    if len(found) > len(sources) > 0:
+        print(f"{len(found) - len(sources)} earlier results among the sources are left out", file=sys.stderr)
     if not sources:
         raise UnclaspError(f"the sources hold nothing but earlier results, as of {arguments.out}")
     usable = [source for source in sources if source.error is None]
@@ -94,20 +97,22 @@ def predict(words: list[str]) -> int:
     )
     errors = Console(stderr=True)
     many = len(sources) > 1 and not any(source.is_video for source in sources)  # a video has a bar of its own
-    shown = track(sources, "predict", console=errors, disable=not (many and sys.stderr.isatty()))
     done: list[dict[str, Any]] = []
+    output = sys.stdout  # a bar puts itself in its place
+    bar = track(sources, "predict", console=errors, disable=not (many and sys.stderr.isatty()))
     try:
-        for source in shown:
-            if source.error is not None:
-                entry: dict[str, Any] = {"source": source.given, "error": source.error}
-            else:
-                one = _record_one if source.is_video else _predict_one
-                entry = one(predictor, source, arguments.out / next(stems), arguments, untouchable=untouchable)
-            done.append(entry)
-            if "error" in entry:
-                errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
-            if "overlay" in entry and not arguments.json:
-                print(_told(entry))
+        with closing(bar):  # type: ignore[type-var]  # a generator, though declared as an iterable
+            for source in bar:
+                if source.error is not None:
+                    entry: dict[str, Any] = {"source": source.given, "error": source.error}
+                else:
+                    one = _record_one if source.is_video else _predict_one
+                    entry = one(predictor, source, arguments.out / next(stems), arguments, untouchable=untouchable)
+                done.append(entry)
+                if "error" in entry:
+                    errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
+                if "overlay" in entry and not arguments.json:
+                    print(_told(entry), file=sys.stdout if output.isatty() else output)
     finally:  # Ctrl-C, too: what was done is told
         if arguments.json:
             print(json.dumps(done, indent=1))
@@ -139,13 +144,15 @@ def _is_earlier_result(source: "Source", out: Path) -> bool:
 
 
 def _is_overlay(path: Path, suffix: str) -> bool:
+    """Tell whether a file has the numbers of another one beside it, of the file that it was drawn on."""
     try:
         with path.with_suffix(suffix).open(encoding="utf-8") as file:
             numbers = json.loads(file.readline() if suffix == ".jsonl" else file.read())
         drawn_on = Path(numbers["image"]["source"]) if "unclasp" in numbers else path
-    except (OSError, ValueError, LookupError, TypeError):  # none, or somebody else's
+        candidates = [each for each in (drawn_on, path.parent / drawn_on) if each.exists()]
+        return not any(each.samefile(path) for each in candidates) if candidates else drawn_on.name != path.name
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none, or somebody else's
         return False
-    return drawn_on.name != path.name if not drawn_on.exists() else not drawn_on.samefile(path)
 
 
 def _predict_one(
