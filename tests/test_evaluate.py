@@ -22,9 +22,11 @@ from unclasp.evaluate import (
     Recorder,
     Report,
     collect_scores,
+    predictions_of,
     score_predictions,
     share_of,
 )
+from unclasp.pose import Camera, HandPose
 from unclasp.prediction_file import read_predictions, write_predictions
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -274,3 +276,28 @@ def test_boxes_from_outside_have_an_extent(dataset: Samples, guesses: dict[str, 
     boxes = {sample.name: np.array([5.0, 5.0, 5.0, 9.0]) for sample in dataset.samples}
     with pytest.raises(UnclaspError, match="must be x1, y1, x2, y2 with x2 > x1 and y2 > y1"):
         run(dataset, guesses, protocol=Protocol(box_source="given"), external=External(boxes=boxes))
+
+
+@pytest.mark.parametrize("boxed", [True, False])
+def test_a_predictor_that_knows_the_truth_has_no_error(dataset: Samples, *, boxed: bool) -> None:
+    """Depths and wrist offset survive the way into 2.5D poses of the picture and back."""
+    asked: list[np.ndarray | None] = []
+
+    def knowing(image: np.ndarray, box: np.ndarray | None) -> HandPose:
+        sample = next(each for each in dataset.samples if each.image is image)
+        asked.append(box)
+        joints = np.where(sample.valid[:, None], sample.joints_cam, [0.0, 0.0, 500.0]).astype(np.float64)
+        focal, princpt = (tuple(pair.tolist()) for pair in (sample.focal, sample.princpt))
+        camera = Camera(focal=focal, princpt=princpt, assumed=None)
+        return HandPose(
+            joints_2d=geometry.project(joints, sample.focal, sample.princpt), joints_cam=joints,
+            joints_3d=geometry.relative_to_roots(joints), presence=sample.hand_type.astype(float), box=np.zeros(4),
+            camera=camera, depth_assumed=None, image_size=(96, 96), model="truth",
+        )  # fmt: skip
+
+    predictions = predictions_of(knowing, dataset, boxed=boxed)  # type: ignore[arg-type]
+    figures = score_predictions(predictions, dataset).figures
+    for name in ("mpjpe_all_mm", "plane_all_px", "mrrpe_mm"):
+        assert figures[name] == pytest.approx(0, abs=2e-3), name
+    assert figures["handedness_accuracy"] == 1
+    assert all((box is not None) == boxed for box in asked) and len(asked) == len(dataset)

@@ -62,6 +62,16 @@ def test_saved_predictions_get_the_figures_of_the_model(
     assert again["notes"] == {"predictions": "2.5D poses in 64 px crops as above"}
 
 
+def test_what_users_get_is_scored_too(capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "saved.npz"
+    once = report_of(capsys, "--weights", weights)
+    looked = report_of(capsys, "--weights", weights, "--as-predicted", "--save-predictions", path)
+    assert looked["notes"]["looks"].startswith("all of unclasp predict --box") and "looks" not in once["notes"]
+    assert looked["samples"] == once["samples"] and looked["model"] == "mine"
+    assert looked["figures"]["mpjpe_all_mm"] != once["figures"]["mpjpe_all_mm"]
+    assert report_of(capsys, "--predictions", path)["figures"] == looked["figures"]
+
+
 def test_the_protocol_is_flags_and_is_printed(
     capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
 ) -> None:
@@ -105,6 +115,9 @@ def test_the_worst_pictures_are_named(capsys: pytest.CaptureFixture[str], weight
         (("--box-source", "rootnet"), "--depth-source or --box-source rootnet needs RootNet's file"),
         (("--rootnet", "a.json"), "--rootnet is not used: add --depth-source rootnet"),
         (("--depth-source", "given"), "depths and boxes are given to the library only"),
+        (("--as-predicted", "--mean-pose"), "--as-predicted scores a model in one process"),
+        (("--as-predicted", "--devices", "2"), "--as-predicted scores a model in one process"),
+        (("--as-predicted", "--box-source", "rootnet", "--rootnet", "a"), "--as-predicted takes the annotated boxes"),
         (("--devices", "0"), "--devices must be at least 1, got 0"),
         (("--worst", "101"), "--worst must be from 0 to 100, got 101"),
         (("--limit", "0", "--workers", "0"), "there is nothing to evaluate"),

@@ -144,6 +144,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypat
     lines = capsys.readouterr().out.splitlines()
     assert stop.value.code == 0 and lines[0].count(f"{folder.name}/a") == 2
     assert any(line.startswith("| real frames | Two mm |") for line in lines)
+    assert any(line.startswith("| real frames, whole | Two mm |") for line in lines)
     assert any("1 photos, 1 reference hands | median 2D / box" in line for line in lines)
 
 

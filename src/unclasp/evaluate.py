@@ -1,6 +1,7 @@
 """A data set and a model, or somebody's predictions, in; a `Report` out (section 4.1)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_w
 from unclasp.data.lookup import annotated, notes_of
 from unclasp.data.transforms import View, make_example
 from unclasp.errors import UnclaspError
+from unclasp.hands import ROOT_OF_JOINT, ROOTS
 from unclasp.predictions import PosePredictions, Recorder
+from unclasp.predictor import Predictor
 from unclasp.protocol import Protocol
 from unclasp.report import Report
 from unclasp.scores import Scores
@@ -34,6 +37,7 @@ __all__ = [
     "collect_scores",
     "evaluate",
     "mean_pose",
+    "predictions_of",
     "sample_count",
     "score_predictions",
     "share_of",
@@ -159,6 +163,37 @@ def score_predictions(
     return Report.from_scores(
         scores, model=name, dataset=_name(dataset), image_size=size, protocol=protocol,
         notes={**notes_of(dataset), **predictions.notes()},
+    )  # fmt: skip
+
+
+def predictions_of(
+    predictor: Predictor, dataset: Dataset, *, boxed: bool = True, limit: int | None = None,
+    progress: Progress | None = None,
+) -> PosePredictions:  # fmt: skip
+    """Return what a predictor says of a data set's pictures, to be scored: all its looks, not one pass over one crop.
+
+    Args:
+        predictor: What users call.
+        dataset: Samples; they are not changed.
+        boxed: Give it the annotated boxes; otherwise it looks for the hands itself.
+        limit: Only the first so many samples.
+        progress: Told after every sample.
+    """
+    count = sample_count(dataset, limit)
+    poses, names = [], []
+    for index in range(count):
+        sample = dataset[index]
+        poses.append(replace(predictor(sample.image, sample.box if boxed else None), image=None))
+        names.append(sample.name)
+        if progress is not None:
+            progress(index + 1, count)
+    depths = np.stack([pose.joints_cam[:, 2] for pose in poses])
+    plane, wrists = np.stack([pose.joints_2d for pose in poses]), depths[:, list(ROOTS)]
+    confidences = [pose.confidence for pose in poses if pose.confidence is not None]
+    return PosePredictions(
+        pose_2p5d=np.concatenate([plane, (depths - depths[:, ROOT_OF_JOINT])[..., None]], axis=-1), pixels="image",
+        root_depth=wrists[:, 1] - wrists[:, 0], presence=np.stack([pose.present for pose in poses]).astype(np.float64),
+        confidence=np.stack(confidences) if confidences else None, names=tuple(names),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from unclasp.checkpoint import load_model
 from unclasp.data import Dataset
 from unclasp.errors import DataError, UnclaspError
-from unclasp.evaluate import evaluate
+from unclasp.evaluate import evaluate, predictions_of, score_predictions
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, JOINTS_PER_HAND, SIDES, Side
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
@@ -197,9 +197,9 @@ def measure(
         weights: A weights file.
         rendered: Synthetic pictures, scored with InterHand2.6M's protocol.
         limit: Only the first so many of these.
-        frames: Annotated real pictures, scored likewise.
+        frames: Annotated real pictures, scored likewise, and as `Predictor` sees them whole, without a box.
         photos: Pictures that `Predictor` gets whole, without a box.
-        flip_test: Average photos with their mirror images.
+        flip_test: Average whole pictures with their mirror images.
 
     Raises:
         UnclaspError: Nothing is given, or something cannot be read.
@@ -218,15 +218,21 @@ def measure(
         ]
     if frames is not None:
         figures = evaluate(model, frames, image_size=size).figures
-        measured += [
-            *_errors("real frames", figures, ("single", "two")),
-            Figure("real frames", "2D px", figures["plane_all_px"]),
-            Figure("real frames", "handedness %", _percent(figures["handedness_accuracy"])),
-        ]
+        measured += _of_frames("real frames", figures)
+        whole = predictions_of(Predictor.load(weights, flip_test=flip_test), frames, boxed=False)
+        measured += _of_frames("real frames, whole", score_predictions(whole, frames).figures)
     if photos:
         predictor = Predictor.load(weights, flip_test=flip_test)
         measured += summarise_photos([score_photo(predictor(read_picture(photo.path)), photo) for photo in photos])
     return measured
+
+
+def _of_frames(group: str, figures: Any) -> list[Figure]:
+    return [
+        *_errors(group, figures, ("single", "two")),
+        Figure(group, "2D px", figures["plane_all_px"]),
+        Figure(group, "handedness %", _percent(figures["handedness_accuracy"])),
+    ]
 
 
 def _errors(group: str, figures: Any, buckets: Sequence[str]) -> list[Figure]:

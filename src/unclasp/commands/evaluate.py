@@ -32,6 +32,9 @@ class EvaluateArguments:
     """A weights file, an exported .onnx or .xml, or a shipped model (small, small128); small if not given."""
     mean_pose: bool = False
     """Score the data set's own mean pose instead of a model: what knowing nothing of the picture gives."""
+    as_predicted: bool = False
+    """Score what `unclasp predict --box` says with the annotated box, by several looks at a picture, instead of one
+    pass over the protocol's crop."""
     predictions: Path | None = None
     """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
     save_predictions: Path | None = None
@@ -91,6 +94,10 @@ def _check(arguments: EvaluateArguments) -> None:
         raise UnclaspError(f"{' and '.join(methods)} exclude each other: one thing is scored at a time")
     if arguments.predictions is not None and (arguments.save_predictions is not None or arguments.devices != 1):
         raise UnclaspError("--predictions has nothing to save and runs in one process; leave out the other option")
+    if arguments.as_predicted and (arguments.predictions or arguments.mean_pose or arguments.devices != 1):
+        raise UnclaspError("--as-predicted scores a model in one process; leave out the other option")
+    if arguments.as_predicted and protocol.box_source != "annotated":
+        raise UnclaspError("--as-predicted takes the annotated boxes; leave out --box-source")
     if "given" in (protocol.depth_source, protocol.box_source):
         raise UnclaspError("depths and boxes are given to the library only; the command line has rootnet")
     if protocol.needs_rootnet and arguments.rootnet is None:
@@ -122,9 +129,25 @@ def _report(
     if arguments.predictions is not None:
         report: Report | None = score_predictions(read_predictions(arguments.predictions), dataset, **options)
         name, kept = arguments.predictions.stem, None
+    elif arguments.as_predicted:
+        report, name, kept = _run_predictor(arguments, dataset, options)
+        notes = {**notes, "looks": "all of unclasp predict --box: closer, at each hand that is apart, upright"}
     else:
         report, name, kept = _run_model(arguments, dataset, options)
     return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes), kept
+
+
+def _run_predictor(
+    arguments: EvaluateArguments, dataset: "Dataset", options: dict[str, Any]
+) -> "tuple[Report, str, PosePredictions]":
+    from unclasp.evaluate import predictions_of, score_predictions
+    from unclasp.predictor import Predictor
+
+    predictor = Predictor.load(arguments.weights, device=arguments.device, detector="none")
+    limits = {name: options[name] for name in ("limit", "progress")}
+    predictions = predictions_of(predictor, dataset, **limits)
+    scored = score_predictions(predictions, dataset, **{**options, "progress": None})
+    return scored, predictor.network.name, predictions
 
 
 def _run_model(
