@@ -187,9 +187,9 @@ def test_without_onnx_runtime_the_finder_runs_in_opencv(monkeypatch: pytest.Monk
     assert type(open_finder().engine) is OpenCvFinder
 
 
-def test_a_misspelt_detector_is_no_finder() -> None:
-    with pytest.raises(UnclaspError, match="detector must be one of finder, network, none, got 'netwrok'"):
-        search_with("netwrok", Still())  # type: ignore[arg-type]
+def test_an_unknown_detector_is_no_finder() -> None:
+    with pytest.raises(UnclaspError, match="detector must be one of finder, network, none, got 'seeker'"):
+        search_with("seeker", Still())  # type: ignore[arg-type]
 
 
 def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
