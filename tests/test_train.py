@@ -334,7 +334,7 @@ def test_the_log_has_a_line_per_report_and_the_weights_load(tmp_path):
             {},
             {"accelerator": "cuda"},
             UnclaspError,
-            "accelerator 'cuda' with 1 devices cannot be used",
+            "device 'cuda' cannot be used",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
         ),
     ],
@@ -348,8 +348,8 @@ def test_fewer_devices_than_asked_for_are_told_in_one_line(tmp_path, monkeypatch
     def fabric(**_):
         raise MisconfigurationException("You requested gpu: [0, 1]\n But your machine only has: [0]")
 
-    monkeypatch.setattr("unclasp.train.Fabric", fabric)
-    told = r"with 2 devices cannot be used: You requested gpu: \[0, 1\] But your machine only has: \[0\]$"
+    monkeypatch.setattr("unclasp.devices.Fabric", fabric)
+    told = r"device 'cpu' cannot be used: You requested gpu: \[0, 1\] But your machine only has: \[0\]$"
     with pytest.raises(UnclaspError, match=told):
         train(config_for(), Samples(12), cpu(tmp_path, devices=2))
 

@@ -4,13 +4,12 @@ A preset is a function that returns a config; a variant calls another preset and
 """
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal, get_args
 
-from unclasp.errors import UnclaspError, check_choice
+from unclasp.errors import UnclaspError, check_at_least, check_choice
 from unclasp.hands import NUM_PARTS
 
 
@@ -41,12 +40,6 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise UnclaspError(f"{name} must be greater than 0, got {value}")
-
-
-def _not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value < math.inf:
-            raise UnclaspError(f"{name} must be 0 or more, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +98,7 @@ class ModelConfig:
             iterations=self.iterations, heads=self.heads, feedforward=self.feedforward,
             refine_layers=self.refine_layers,
         )  # fmt: skip
-        _not_negative(segmentation_channels=self.segmentation_channels)
+        check_at_least(0, segmentation_channels=self.segmentation_channels)
         if self.image_size % 32:
             raise UnclaspError(f"image_size must be a multiple of 32 (the coarsest stride), got {self.image_size}")
         if self.iterations not in range(2, 6):
@@ -169,9 +162,10 @@ class LossConfig:
             plane_threshold=self.plane_threshold, depth_threshold=self.depth_threshold,
             dice_epsilon=self.dice_epsilon, relation_sigma=self.relation_sigma,
         )  # fmt: skip
-        _not_negative(
-            steps_weight=self.steps_weight, pose_weight=self.pose_weight, segmentation_weight=self.segmentation_weight,
-            plane_weight=self.plane_weight, depth_weight=self.depth_weight, focal_gamma=self.focal_gamma,
+        check_at_least(
+            0, steps_weight=self.steps_weight, pose_weight=self.pose_weight,
+            segmentation_weight=self.segmentation_weight, plane_weight=self.plane_weight,
+            depth_weight=self.depth_weight, focal_gamma=self.focal_gamma,
             relation_weight=self.relation_weight, presence_weight=self.presence_weight,
             root_depth_weight=self.root_depth_weight,
         )  # fmt: skip
@@ -207,7 +201,7 @@ class AugmentConfig:
         for name in ("scale", "colour"):
             if not 0 <= getattr(self, name) < 1:
                 raise UnclaspError(f"augment.{name} must lie in [0, 1), got {getattr(self, name)}")
-        _not_negative(translation=self.translation, rotation=self.rotation, photographic=self.photographic)
+        check_at_least(0, translation=self.translation, rotation=self.rotation, photographic=self.photographic)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,8 +248,8 @@ class TrainConfig:
         )  # fmt: skip
         if not 0 <= self.ema_decay < 1:
             raise UnclaspError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
-        _not_negative(
-            backbone_rate=self.backbone_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps,
+        check_at_least(
+            0, backbone_rate=self.backbone_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps,
             clip_norm=self.clip_norm, seed=self.seed,
         )  # fmt: skip
         check_choice("frozen_stride", self.frozen_stride, get_args(Stride))

@@ -3,6 +3,7 @@
 The command line prints them as one line, without a traceback.
 """
 
+import math
 from collections.abc import Collection
 
 
@@ -38,3 +39,10 @@ def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise an error that lists what there is to choose from, unless `value` is among it."""
     if value not in allowed:
         raise UnclaspError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+
+
+def check_at_least(least: float, **values: float | None) -> None:
+    """Raise an error that names the first value that is below a bound or not finite; None is none."""
+    for name, value in values.items():
+        if value is not None and not least <= value < math.inf:
+            raise UnclaspError(f"{name} must be at least {least:g}, got {value}")

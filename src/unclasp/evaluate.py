@@ -18,8 +18,7 @@ from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_w
 from unclasp.data.lookup import annotated, notes_of
 from unclasp.data.transforms import View, make_example
 from unclasp.errors import UnclaspError
-from unclasp.hands import ROOT_OF_JOINT, ROOTS
-from unclasp.predictions import PosePredictions, Recorder
+from unclasp.predictions import PosePredictions, Recorder, column
 from unclasp.predictor import Predictor
 from unclasp.protocol import Protocol
 from unclasp.report import Report
@@ -187,14 +186,14 @@ def predictions_of(
         names.append(sample.name)
         if progress is not None:
             progress(index + 1, count)
-    depths = np.stack([pose.joints_cam[:, 2] for pose in poses])
-    plane, wrists = np.stack([pose.joints_2d for pose in poses]), depths[:, list(ROOTS)]
-    confidences = [pose.confidence for pose in poses if pose.confidence is not None]
     return PosePredictions(
-        pose_2p5d=np.concatenate([plane, (depths - depths[:, ROOT_OF_JOINT])[..., None]], axis=-1), pixels="image",
-        root_depth=wrists[:, 1] - wrists[:, 0], presence=np.stack([pose.present for pose in poses]).astype(np.float64),
-        confidence=np.stack(confidences) if confidences else None, names=tuple(names),
-    )  # fmt: skip
+        pose_2p5d=np.stack([np.column_stack([pose.joints_2d, pose.joints_3d[:, 2]]) for pose in poses]),
+        pixels="image",
+        root_depth=np.array([geometry.root_depth(pose.joints_cam) for pose in poses]),
+        presence=np.stack([pose.present for pose in poses]).astype(np.float64),
+        confidence=column([pose.confidence for pose in poses]),
+        names=tuple(names),
+    )
 
 
 def _truths(

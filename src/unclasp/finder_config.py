@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_at_least
 from unclasp.geometry import expand_box
 
 IGNORED: Final = 255
@@ -50,11 +50,10 @@ class FinderConfig:
     """Of the views and of their order."""
 
     def __post_init__(self) -> None:
-        _at_least_one(channels=self.channels, steps=self.steps, batch_size=self.batch_size)
+        check_at_least(1, channels=self.channels, steps=self.steps, batch_size=self.batch_size)
         if self.image_size < 1 or self.image_size % 32:
             raise UnclaspError(f"image_size must be a positive multiple of 32, got {self.image_size}")
-        if self.seed < 0:
-            raise UnclaspError(f"seed must be at least 0, got {self.seed}")
+        check_at_least(0, seed=self.seed)
         if not 0 < self.learning_rate < math.inf:
             raise UnclaspError(f"learning_rate must be greater than 0, got {self.learning_rate}")
         for name in ("backbone_rate", "weight_decay", "ema_decay", "close_up_share"):
@@ -82,10 +81,4 @@ class FinderRun:
     """Steps between lines of the log."""
 
     def __post_init__(self) -> None:
-        _at_least_one(save_every=self.save_every, report_every=self.report_every)
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise UnclaspError(f"{name} must be at least 1, got {count}")
+        check_at_least(1, save_every=self.save_every, report_every=self.report_every)

@@ -208,6 +208,7 @@ def measure(
         raise UnclaspError("there is nothing to measure on: give rendered pictures, frames or photos")
     model, config = load_model(weights)
     size = config.model.image_size
+    predictor = Predictor.load(weights, flip_test=flip_test)
     measured: list[Figure] = []
     if rendered is not None:
         figures = evaluate(model, rendered, image_size=size, limit=limit, workers=1).figures
@@ -219,10 +220,9 @@ def measure(
     if frames is not None:
         figures = evaluate(model, frames, image_size=size).figures
         measured += _of_frames("real frames", figures)
-        whole = predictions_of(Predictor.load(weights, flip_test=flip_test), frames, boxed=False)
+        whole = predictions_of(predictor, frames, boxed=False)
         measured += _of_frames("real frames, whole", score_predictions(whole, frames).figures)
     if photos:
-        predictor = Predictor.load(weights, flip_test=flip_test)
         measured += summarise_photos([score_photo(predictor(read_picture(photo.path)), photo) for photo in photos])
     return measured
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unclasp.errors import UnclaspError
+from unclasp.errors import check_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,11 @@ class RunOptions:
     """Stop after so many steps in all, to go on later with --resume; the schedule is not shortened."""
 
     def __post_init__(self) -> None:
-        least = {"devices": 1, "workers": 0, "save_every": 1, "report_every": 1, "max_steps": 1}
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if value is not None and value < bound:
-                raise UnclaspError(f"{name} must be at least {bound}, got {value}")
+        check_at_least(
+            1,
+            devices=self.devices,
+            save_every=self.save_every,
+            report_every=self.report_every,
+            max_steps=self.max_steps,
+        )
+        check_at_least(0, workers=self.workers)

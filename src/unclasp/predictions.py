@@ -197,15 +197,15 @@ class Recorder:
         return PosePredictions(
             pose_2p5d=np.stack([answer.pose_2p5d for answer in answers if answer.pose_2p5d is not None]),
             image_size=image_size,
-            root_depth=_column([answer.root_depth for answer in answers]),
-            presence=_column([answer.presence for answer in answers]),
-            confidence=_column([answer.confidence for answer in answers]),
+            root_depth=column([answer.root_depth for answer in answers]),
+            presence=column([answer.presence for answer in answers]),
+            confidence=column([answer.confidence for answer in answers]),
             parts=_parts([answer.parts for answer in answers]),
             names=tuple(name for _, name, _ in self.entries),
         )
 
 
-def _column(values: Sequence[Any]) -> Any:
+def column(values: Sequence[Any]) -> Any:
     """Return values as an array, or None unless every sample has one."""
     return None if any(value is None for value in values) else np.stack([np.asarray(value) for value in values])
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import distributed, nn
 
 from unclasp.data import Dataset
 from unclasp.data.lookup import notes_of
+from unclasp.devices import fabric_on
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import Progress, Recorder, collect_scores, sample_count, share_of
 from unclasp.protocol import Protocol
@@ -40,11 +40,7 @@ def launch(device: str, devices: int) -> Fabric:
     if under_torchrun() and local != devices:
         raise UnclaspError(f"torchrun has started {local} processes on this machine; say --devices {local}")
     nodes = world // local if under_torchrun() else 1
-    try:
-        fabric = Fabric(accelerator=device, devices=devices, num_nodes=nodes)
-    except (RuntimeError, ValueError, MisconfigurationException) as error:  # what Fabric raises for what is not there
-        reason = " ".join(str(error).split()).split(". ")[0]
-        raise UnclaspError(f"device {device!r} cannot be used: {reason}") from error
+    fabric = fabric_on(device, devices, num_nodes=nodes)
     fabric.launch()
     return fabric
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -24,6 +23,7 @@ from unclasp.config import Config, TrainConfig, from_dict, to_dict
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, collate, collate_or_error, raise_errors, start_worker
 from unclasp.data.transforms import Example, make_example, random_view
+from unclasp.devices import fabric_on
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone
@@ -170,12 +170,7 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
             f"{state_path} was trained on {state['samples']} pictures, the data set has {len(dataset)}; resume with "
             "the data that it began with"
         )
-    try:
-        fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=options.precision)
-    except (RuntimeError, ValueError, MisconfigurationException) as error:  # what Fabric raises for what is not there
-        reason = " ".join(str(error).split()).split(". ")[0]
-        asked = f"accelerator {options.accelerator!r} with {options.devices} devices"
-        raise UnclaspError(f"{asked} cannot be used: {reason}") from error
+    fabric = fabric_on(options.accelerator, options.devices, precision=options.precision)
     fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
     return options.out / WEIGHTS if fabric.is_global_zero else None
 

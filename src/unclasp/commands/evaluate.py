@@ -144,8 +144,7 @@ def _run_predictor(
     from unclasp.predictor import Predictor
 
     predictor = Predictor.load(arguments.weights, device=arguments.device, detector="none")
-    limits = {name: options[name] for name in ("limit", "progress")}
-    predictions = predictions_of(predictor, dataset, **limits)
+    predictions = predictions_of(predictor, dataset, limit=arguments.limit, progress=options["progress"])
     scored = score_predictions(predictions, dataset, **{**options, "progress": None})
     return scored, predictor.network.name, predictions
 

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,6 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
-    track,
 )
 
 from unclasp.commands.arguments import parse
@@ -96,23 +95,16 @@ def predict(words: list[str]) -> int:
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector
     )
     errors = Console(stderr=True)
-    many = len(sources) > 1 and not any(source.is_video for source in sources)  # a video has a bar of its own
     done: list[dict[str, Any]] = []
-    output = sys.stdout  # a bar puts itself in its place
-    bar = track(sources, "predict", console=errors, disable=not (many and sys.stderr.isatty()))
     try:
-        with closing(bar):  # type: ignore[type-var]  # a generator, though declared as an iterable
-            for source in bar:
-                if source.error is not None:
-                    entry: dict[str, Any] = {"source": source.given, "error": source.error}
-                else:
-                    one = _record_one if source.is_video else _predict_one
-                    entry = one(predictor, source, arguments.out / next(stems), arguments, untouchable=untouchable)
+        with closing(_with_bar(sources, errors)) as shown:  # ended before the list is printed
+            for source in shown:
+                entry = _predict_source(predictor, source, stems, arguments, untouchable=untouchable)
                 done.append(entry)
                 if "error" in entry:
                     errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
                 if "overlay" in entry and not arguments.json:
-                    print(_told(entry), file=sys.stdout if output.isatty() else output)
+                    print(_told(entry))
     finally:  # Ctrl-C, too: what was done is told
         if arguments.json:
             print(json.dumps(done, indent=1))
@@ -120,6 +112,19 @@ def predict(words: list[str]) -> int:
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
     return 0 if not failed else 1 if failed < len(done) else 2
+
+
+def _with_bar(sources: "list[Source]", console: Console) -> "Generator[Source, None, None]":
+    """Yield the sources beside a bar of how many are done, for people who watch; a video has one of its own.
+
+    The bar takes the place of stdout only where that is a terminal, too: what goes to a file or a pipe goes there.
+    """
+    many = len(sources) > 1 and not any(source.is_video for source in sources)
+    columns = (TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, redirect_stdout=sys.stdout.isatty(), disable=not (many and sys.stderr.isatty())
+    ) as progress:
+        yield from progress.track(sources)
 
 
 def _told(entry: dict[str, Any]) -> str:
@@ -153,6 +158,16 @@ def _is_overlay(path: Path, suffix: str) -> bool:
         return not any(each.samefile(path) for each in candidates) if candidates else drawn_on.name != path.name
     except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none, or somebody else's
         return False
+
+
+def _predict_source(
+    predictor: "Predictor", source: "Source", stems: Iterator[str], arguments: PredictArguments, *,
+    untouchable: set[Path],
+) -> dict[str, Any]:  # fmt: skip
+    if source.error is not None:
+        return {"source": source.given, "error": source.error}
+    one = _record_one if source.is_video else _predict_one
+    return one(predictor, source, arguments.out / next(stems), arguments, untouchable=untouchable)
 
 
 def _predict_one(

@@ -138,12 +138,8 @@ def _write_annotations(root: Path, split: str, jobs: list[_Job]) -> None:
 
 
 def _read_json(path: Path) -> Any:
-    """Read a file of annotations whole."""
+    """Read what an earlier run left."""
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path} is missing; expected InterHand2.6M's v1.0 layout below the folder you named"
-        ) from error
     except ValueError as error:
-        raise DataError(f"{path} is not whole JSON ({error}); fetch it again") from error
+        raise DataError(f"{path} is not whole JSON ({error}); remove it, and it is made again") from error

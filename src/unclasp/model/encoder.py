@@ -140,14 +140,17 @@ class Encoder(nn.Module):
             for stride in self.appearance_strides
         }
         nothing = part_logits.new_zeros(image.shape[0], 1, 0)
-        places = [image.shape[-2] // stride * (image.shape[-1] // stride) for stride in self.strides]
-        unread = [part_logits.new_zeros(1, count, 0) for count in places]
-        positions = unread if self.positions is None else self.positions()
+        positions = self._no_positions(image) if self.positions is None else self.positions()
         levels = (
             Features(appearances.get(stride, nothing), position)
             for stride, position in zip(self.strides, positions, strict=True)
         )
         return Encoded(tuple(levels), part_logits)
+
+    def _no_positions(self, image: Tensor) -> list[Tensor]:
+        """Return position features without channels, for decoders that read none: (1, L, 0) of each level."""
+        height, width = image.shape[-2:]
+        return [image.new_zeros(1, (height // stride) * (width // stride), 0) for stride in self.strides]
 
 
 def _tokens(features: Tensor, parts: Tensor) -> Tensor:
