@@ -85,9 +85,9 @@ def test_the_finder_is_timed_as_beside_an_exported_model(monkeypatch: pytest.Mon
         spins.append(spin)
         return open_session(*given, spin=spin, **others)
 
-    monkeypatch.setattr("unclasp.finder_engine.open_session", watched)
+    monkeypatch.setattr("unclasp.onnx_engine.open_session", watched)
     told = finder_speed(width=40, height=30, repeats=1, threads=1).splitlines()
-    assert spins == [True] and any("OnnxFinder" in line for line in told)
+    assert spins == [True] and any("ONNX Runtime" in line for line in told)
 
 
 def test_pieces_add_up(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +145,7 @@ def test_a_prediction_by_stage(tmp_path: Path) -> None:
     network = TorchNetwork(build(tiny().model), name="tiny", image_size=64)
     told = predict_speed(picture, network, repeats=3, box=(10, 10, 60, 60)).splitlines()
     times = {line[:18].strip(): float(line[18:].split()[0]) for line in told[1:]}
-    assert set(times) == {"read", "finder", "network", "crop and lift", "picture to pose", "overlay"}
+    assert set(times) == {"read", "finder", "network", "landmarks", "crop and lift", "picture to pose", "overlay"}
     assert times["finder"] == 0 and max(times["network"], times["crop and lift"]) <= times["picture to pose"]
     found = predict_speed(picture, network, repeats=1, box=None, threads=1).splitlines()
     assert float(found[2].split()[1]) > 0

@@ -30,7 +30,7 @@ HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightn
 PREDICT_FLAGS = {
     "--out", "--weights", "--box", "--focal", "--device", "--flip-test", "--no-flip-test", "--json", "--no-json",
     "--mirrored", "--no-mirrored", "--html", "--no-html", "--smooth", "--no-smooth", "--every", "--max-frames",
-    "--rerun", "--no-rerun", "--detector", "--help",
+    "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--help",
 }  # fmt: skip
 
 
@@ -111,8 +111,8 @@ def test_help_names_every_command() -> None:
 def test_the_commands_are_these() -> None:
     """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
     assert set(COMMANDS) == {
-        "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "linearise", "synth preview",
-        "synth write",
+        "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "landmarks", "linearise",
+        "synth preview", "synth write",
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
         "data show", "data parts", "bench data", "presets", "demo", "gallery",

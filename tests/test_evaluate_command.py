@@ -67,6 +67,8 @@ def test_what_users_get_is_scored_too(capsys: pytest.CaptureFixture[str], weight
     once = report_of(capsys, "--weights", weights)
     looked = report_of(capsys, "--weights", weights, "--as-predicted", "--save-predictions", path)
     assert looked["notes"]["looks"].startswith("all of unclasp predict --box") and "looks" not in once["notes"]
+    plain = report_of(capsys, "--weights", weights, "--as-predicted", "--no-landmarks")
+    assert ["touched up" in each["notes"]["looks"] for each in (looked, plain)] == [True, False]
     assert looked["samples"] == once["samples"] and looked["model"] == "mine"
     assert looked["figures"]["mpjpe_all_mm"] != once["figures"]["mpjpe_all_mm"]
     assert report_of(capsys, "--predictions", path)["figures"] == looked["figures"]
@@ -115,6 +117,7 @@ def test_the_worst_pictures_are_named(capsys: pytest.CaptureFixture[str], weight
         (("--box-source", "rootnet"), "--depth-source or --box-source rootnet needs RootNet's file"),
         (("--rootnet", "a.json"), "--rootnet is not used: add --depth-source rootnet"),
         (("--depth-source", "given"), "depths and boxes are given to the library only"),
+        (("--no-landmarks",), "--no-landmarks is for --as-predicted"),
         (("--as-predicted", "--mean-pose"), "--as-predicted scores a model in one process"),
         (("--as-predicted", "--devices", "2"), "--as-predicted scores a model in one process"),
         (("--as-predicted", "--box-source", "rootnet", "--rootnet", "a"), "--as-predicted takes the annotated boxes"),

@@ -13,6 +13,7 @@ from unclasp import finder, finder_engine
 from unclasp.errors import CheckpointError
 from unclasp.finder import Finder, Regions, SquareAnswer, grouped, letterbox, read
 from unclasp.finder_engine import CELLS, SIZE, open_finder
+from unclasp.onnx_engine import InOnnxRuntime, InOpenCv, check_answers
 from unclasp.search import CERTAIN
 
 
@@ -175,7 +176,7 @@ def test_both_engines_answer_alike(render: Callable[[int], Rendered]) -> None:
     pytest.importorskip("onnxruntime")
     square = letterbox(render(0)[0], SIZE).image
     runtime, opencv = open_finder().engine(square), open_finder(engine="opencv").engine(square)
-    assert type(open_finder().engine) is not type(open_finder(engine="opencv").engine)
+    assert [type(open_finder(engine=engine).engine.run) for engine in ("any", "opencv")] == [InOnnxRuntime, InOpenCv]
     np.testing.assert_allclose(runtime.middle, opencv.middle, atol=1e-3)
     np.testing.assert_allclose(runtime.boxes, opencv.boxes, atol=0.05)
 
@@ -206,12 +207,12 @@ def test_what_is_no_finder_is_told(tmp_path: Path, engine: str) -> None:
 
 def test_answers_of_another_shape_are_no_finder_s() -> None:
     good = [np.zeros((1, CELLS, CELLS), np.float32), np.zeros((1, 4, CELLS, CELLS), np.float32)]
-    finder_engine._check(good, Path("f.onnx"))
+    check_answers(good, finder_engine._SHAPES, Path("f.onnx"), "hand finder")
     with pytest.raises(CheckpointError, match="is no hand finder: expected finite answers"):
-        finder_engine._check(good[::-1], Path("f.onnx"))
+        check_answers(good[::-1], finder_engine._SHAPES, Path("f.onnx"), "hand finder")
     good[0][0, 3, 4] = np.nan
     with pytest.raises(CheckpointError, match="is no hand finder"):
-        finder_engine._check(good, Path("f.onnx"))
+        check_answers(good, finder_engine._SHAPES, Path("f.onnx"), "hand finder")
 
 
 def test_a_speck_in_12_megapixels_takes_no_longer_than_the_square(monkeypatch: pytest.MonkeyPatch) -> None:

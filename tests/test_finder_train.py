@@ -14,7 +14,7 @@ from unclasp.data.views import IGNORED, cut, labels, random_window
 from unclasp.data.wholes import Wholes, write_wholes
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.finder_config import FinderConfig, FinderRun
-from unclasp.finder_engine import OpenCvFinder
+from unclasp.finder_engine import open_finder
 from unclasp.finder_export import export_finder
 from unclasp.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
 from unclasp.finder_weights import average_finders, load_finder, save_finder
@@ -216,7 +216,7 @@ def test_the_export_is_the_network_and_a_finder(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (192, 192, 3)).astype(np.uint8)
     with torch.inference_mode():
         found = net(torch.from_numpy(picture).permute(2, 0, 1)[None])
-    answer = OpenCvFinder(tmp_path / "f.onnx")(picture)
+    answer = open_finder(tmp_path / "f.onnx", engine="opencv").engine(picture)
     np.testing.assert_allclose(answer.middle, found.middle[0].sigmoid().numpy(), atol=1e-4)
     np.testing.assert_allclose(answer.boxes, boxes_of(found.edges)[0].numpy(), atol=1e-2)
 

@@ -16,6 +16,7 @@ from unclasp.errors import DataError, UnclaspError
 from unclasp.hands import HAND_ORDERS
 from unclasp.measure import Photo, PhotoScore, ReferenceHand, measure, read_photos, score_photo, summarise_photos
 from unclasp.model import build
+from unclasp.predictor import Predictor
 
 RNG = np.random.default_rng(0)
 RIGHT, LEFT = RNG.uniform(0, 100, (21, 2)), RNG.uniform(300, 400, (21, 2))
@@ -162,6 +163,21 @@ def test_the_command_prints_json_that_any_reader_takes(
     (told,) = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert stop.value.code == 0 and told["model"] == f"{folder.name}/a"
     assert [figure["value"] for figure in told["figures"] if figure["name"] == "median 2D / box"] == [None]
+
+
+@pytest.mark.parametrize("flag", [None, "--no-landmarks"])
+def test_whole_pictures_are_touched_up_unless_told_otherwise(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flag: str | None
+) -> None:
+    save_weights(folder / "a.safetensors", build(tiny().model).state_dict(), tiny())
+    loaded: list[Predictor] = []
+    load = Predictor.load
+    monkeypatch.setattr(Predictor, "load", lambda *a, **k: loaded.append(load(*a, **k)) or loaded[-1])
+    words = ["measure", str(folder / "a.safetensors"), "--rendered", "None", "--photos", str(folder / "photos")]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--references", str(folder / "points"), *([flag] if flag else [])])
+    assert stop.value.code == 0, capsys.readouterr().err
+    assert [each.landmarks is None for each in loaded] == [flag is not None]
 
 
 def test_photos_and_references_go_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

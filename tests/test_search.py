@@ -13,9 +13,10 @@ from test_finder import Bright
 from unclasp import geometry, search
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.finder import Finder, Regions
-from unclasp.finder_engine import OpenCvFinder, open_finder
+from unclasp.finder_engine import open_finder
 from unclasp.hands import ROOTS
 from unclasp.network import Answer
+from unclasp.onnx_engine import InOpenCv
 from unclasp.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.predictor import Predictor
 from unclasp.search import CERTAIN, Where, by_finder, everywhere, search_with
@@ -184,7 +185,7 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 def test_without_onnx_runtime_the_finder_runs_in_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert type(open_finder().engine) is OpenCvFinder
+    assert type(open_finder().engine.run) is InOpenCv
 
 
 def test_an_unknown_detector_is_no_finder() -> None:

@@ -31,7 +31,7 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
         lines.append(f"  {'square':22}{_milliseconds(lambda: letterbox(picture, SIZE), repeats):8.2f} ms")
         for engine in ("any", "opencv") if find_spec("onnxruntime") else ("opencv",):
             finder = open_finder(engine=engine, threads=threads, spin=True)
-            name = type(finder.engine).__name__
+            name = "OpenCV" if engine == "opencv" else "ONNX Runtime"
             network, together = (
                 _milliseconds(lambda: finder.engine(square), repeats),  # noqa: B023  called at once
                 _milliseconds(lambda: finder(picture), repeats),  # noqa: B023

@@ -5,11 +5,14 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import numpy.typing as npt
 
 from unclasp.batch import ByteArray
 from unclasp.errors import UnclaspError
 from unclasp.finder import Finder, Regions
 from unclasp.finder_engine import open_finder
+from unclasp.hands import Side
+from unclasp.landmarks import Landmarks, Reading, open_landmarks
 from unclasp.network import Answer, Network
 from unclasp.onnx_model import in_onnx_runtime
 from unclasp.picture import read_picture
@@ -43,6 +46,18 @@ class _TimedFinder(Finder):
         return found
 
 
+class _TimedLandmarks(Landmarks):
+    """A landmark network that remembers how long it took."""
+
+    spent = 0.0
+
+    def __call__(self, image: ByteArray, joints_2d: npt.NDArray[np.floating], side: Side) -> Reading:
+        start = time.perf_counter()
+        reading = super().__call__(image, joints_2d, side)
+        self.spent += time.perf_counter() - start
+        return reading
+
+
 def predict_speed(
     picture: Path, network: Network, *, repeats: int, box: tuple[float, float, float, float] | None,
     threads: int | None = None,
@@ -54,15 +69,17 @@ def predict_speed(
         network: What answers for crops.
         repeats: Predictions.
         box: x1, y1, x2, y2 px; hands are looked for if not given.
-        threads: How many cores the finder may use; as many as there are if not given.
+        threads: How many cores the finder and the landmark network may use; as many as there are if not given.
     """
     if repeats < 1:
         raise UnclaspError("repeats must be at least 1")
-    timed, finder = _Timed(network), _TimedFinder(open_finder(threads=threads, spin=in_onnx_runtime(network)).engine)
-    predictor = Predictor(timed, search=by_finder(finder, timed))
+    timed, spin = _Timed(network), in_onnx_runtime(network)
+    finder = _TimedFinder(open_finder(threads=threads, spin=spin).engine)
+    landmarks = _TimedLandmarks(open_landmarks(threads=threads, spin=spin).run)
+    predictor = Predictor(timed, search=by_finder(finder, timed), landmarks=landmarks)
     rows = []
     for repeat in range(-2, repeats):
-        timed.spent = finder.spent = 0.0
+        timed.spent = finder.spent = landmarks.spent = 0.0
         marks = [time.perf_counter()]
         image = read_picture(picture)
         marks.append(time.perf_counter())
@@ -70,14 +87,14 @@ def predict_speed(
         marks.append(time.perf_counter())
         if repeat >= 0:
             read, predicted = np.diff(marks)
-            rest = predicted - timed.spent - finder.spent
-            rows.append((read, finder.spent, timed.spent, rest, predicted))
+            spent = finder.spent, timed.spent, landmarks.spent
+            rows.append((read, *spent, predicted - sum(spent), predicted))
     drawn = []
     for _ in range(repeats):  # apart, as it would drive the networks out of the caches
         start = time.perf_counter()
         pose.plot()
         drawn.append(time.perf_counter() - start)
-    stages = ("read", "finder", "network", "crop and lift", "picture to pose", "overlay")
+    stages = ("read", "finder", "network", "landmarks", "crop and lift", "picture to pose", "overlay")
     lines = [f"{picture.name}, {network.name}, {'given box' if box else 'box found'}, medians of {repeats}"]
     lines += [
         f"  {stage:16}{1e3 * median(times):9.2f} ms"

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from unclasp.errors import UnclaspError
 from unclasp.files import whole
-from unclasp.finder_engine import INPUT, OUTPUTS, SIZE, OpenCvFinder
+from unclasp.finder_engine import OUTPUTS, SIZE, open_finder
 from unclasp.model.finder import FinderNet, boxes_of
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.palms import make_lean
+from unclasp.onnx_engine import INPUT
 
 _OPSET: Final = 17
 _LARGEST: Final = 1e-2
@@ -57,7 +58,7 @@ def export_finder(net: FinderNet, path: Path | str) -> None:
                 output_names=list(OUTPUTS),
             )  # fmt: skip
         middle, edges = plain(image)
-        pairs = zip(OpenCvFinder(traced)(noise), (middle, boxes_of(edges)), strict=True)
+        pairs = zip(open_finder(traced, engine="opencv").engine(noise), (middle, boxes_of(edges)), strict=True)
         apart = max(float(np.abs(mine - theirs[0].numpy()).max()) for mine, theirs in pairs)
         if not apart <= _LARGEST:
             raise UnclaspError(f"the exported finder is not the network: answers differ by {apart:.3g}; not written")

@@ -88,14 +88,21 @@ class Look(NamedTuple):
             return self
         return self._replace(answer=self.answer._replace(presence=presence))
 
+    def with_joints_2d(self, joints_2d: dict[int, Floats]) -> "Look":
+        """Return the look with a hand's joints, 0 right and 1 left, at other places (21, 2) px of the picture."""
+        pose = self.answer.pose_2p5d.copy()
+        crop_from_image = np.linalg.inv(self.image_from_crop)
+        for slot, joints in joints_2d.items():
+            pose[0, HAND_SLICES[slot], :2] = geometry.apply_affine(crop_from_image, joints)
+        return self._replace(answer=self.answer._replace(pose_2p5d=pose))
+
     def with_hands(self, looks: dict[int, "Look"]) -> "Look":
         """Return the look with the joints of a hand, 0 right and 1 left, as another look has them."""
-        pose, confidence = self.answer.pose_2p5d.copy(), self.answer.confidence
+        moved = self.with_joints_2d({slot: look.joints_2d[HAND_SLICES[slot]] for slot, look in looks.items()})
+        pose, confidence = moved.answer.pose_2p5d, self.answer.confidence
         confidence = None if confidence is None else confidence.copy()
-        crop_from_image = np.linalg.inv(self.image_from_crop)
         for slot, look in looks.items():
             joints = HAND_SLICES[slot]
-            pose[0, joints, :2] = geometry.apply_affine(crop_from_image, look.joints_2d[joints])
             pose[0, joints, 2] = look.answer.pose_2p5d[0, joints, 2]
             if confidence is not None and look.answer.confidence is not None:
                 confidence[0, joints] = look.answer.confidence[0, joints]

@@ -190,6 +190,7 @@ def measure(
     frames: Dataset | None = None,
     photos: Sequence[Photo] = (),
     flip_test: bool = False,
+    landmarks: bool = True,
 ) -> list[Figure]:
     """Measure one model on whatever is given.
 
@@ -200,6 +201,8 @@ def measure(
         frames: Annotated real pictures, scored likewise, and as `Predictor` sees them whole, without a box.
         photos: Pictures that `Predictor` gets whole, without a box.
         flip_test: Average whole pictures with their mirror images.
+        landmarks: Let the landmark network touch up whole pictures. It is MediaPipe's, as the joints are that photos
+            are compared with, so that their distance says nothing then.
 
     Raises:
         UnclaspError: Nothing is given, or something cannot be read.
@@ -208,7 +211,7 @@ def measure(
         raise UnclaspError("there is nothing to measure on: give rendered pictures, frames or photos")
     model, config = load_model(weights)
     size = config.model.image_size
-    predictor = Predictor.load(weights, flip_test=flip_test)
+    predictor = Predictor.load(weights, flip_test=flip_test, landmarks=landmarks)
     measured: list[Figure] = []
     if rendered is not None:
         figures = evaluate(model, rendered, image_size=size, limit=limit, workers=1).figures

@@ -15,14 +15,17 @@ from unclasp.data.transforms import crop_image
 from unclasp.engines import open_network
 from unclasp.errors import UnclaspError
 from unclasp.given import camera_of, check_box, mirror_box, pair
+from unclasp.landmarks import Landmarks, open_landmarks
 from unclasp.lifting import wrist_depths
 from unclasp.looks import Look
 from unclasp.network import Network, average_of_mirrored
+from unclasp.onnx_model import in_onnx_runtime
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
 from unclasp.regions import box_around
 from unclasp.search import Detector, Search, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
+from unclasp.touch_up import touched_up
 from unclasp.tracking import Predict
 from unclasp.video import Video
 
@@ -65,18 +68,23 @@ class Predictor:
         flip_test: Average over the crop and its mirror image, at twice the cost.
         search: Where to look in pictures without a box. If not given, the network's own search, and not the finder of
             `Predictor.load`, which is `search.search_with("finder", network)`.
+        landmarks: Touches up the joints in the picture (`touch_up`). If not given, they stay as the network has them;
+            that of `Predictor.load` is `landmarks.open_landmarks()`.
     """
 
-    def __init__(self, network: Network, *, flip_test: bool = False, search: Search | None = None) -> None:
-        self.network, self.flip_test = network, flip_test
+    def __init__(
+        self, network: Network, *, flip_test: bool = False, search: Search | None = None,
+        landmarks: Landmarks | None = None,
+    ) -> None:  # fmt: skip
+        self.network, self.flip_test, self.landmarks = network, flip_test, landmarks
         self.search = by_network(network) if search is None else search
 
     @classmethod
     def load(
         cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False,
-        detector: Detector = "finder",
+        detector: Detector = "finder", landmarks: bool = True,
     ) -> Self:  # fmt: skip
-        """Load a model, and the finder of hands with it.
+        """Load a model, and with it the finder of hands and the landmark network.
 
         Args:
             weights: A weights file of `unclasp train`, an .onnx or .xml of `unclasp export`, or a shipped model's name:
@@ -87,13 +95,17 @@ class Predictor:
             detector: What looks for hands where a call gives no box: `finder`, the shipped finder of hands; `network`,
                 the pose network's own part segmentation (ten crops, and less often right); `none`, the whole picture is
                 the crop.
+            landmarks: Touch up the joints in the picture by MediaPipe's landmark network, which has seen real hands.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
             UnclaspError: There is no such detector or device, or the device is not the CPU for an exported model.
         """
         network = open_network(weights, device=device)
-        return cls(network, flip_test=flip_test, search=search_with(detector, network))
+        return cls(
+            network, flip_test=flip_test, search=search_with(detector, network),
+            landmarks=open_landmarks(spin=in_onnx_runtime(network)) if landmarks else None,
+        )  # fmt: skip
 
     def __call__(
         self,
@@ -130,6 +142,8 @@ class Predictor:
         else:
             view, others = self._find(image)
             view, others = self._with_other_hand(image, view, others) or (view, others)
+        if self.landmarks is not None:
+            view = touched_up(view, image, self.landmarks)
         return replace(self._lift(view, camera, image), other_regions=others)
 
     def stream(

@@ -166,7 +166,7 @@ def test_a_loaded_backbone_convolves_and_adds_the_bias(monkeypatch: pytest.Monke
     with torch.no_grad():
         stem = backbone._bn0(backbone._conv_stem(x))
     padded = nn.functional.pad(x, (0, 1, 0, 1))
-    torch.testing.assert_close(stem, nn.functional.conv2d(padded, *layers[0], stride=2))
+    torch.testing.assert_close(stem, nn.functional.conv2d(padded, *layers[0][:2], stride=2))
     torch.testing.assert_close(backbone._blocks[-1]._bn1.bias.detach(), layers[-1].bias)
     torch.testing.assert_close(backbone._blocks[-1]._project_conv.weight, projection)
 
@@ -195,7 +195,7 @@ def test_palms_load_in_order_without_the_detector_s_answers(monkeypatch: pytest.
     palms = Palms()
     layers = [
         Layer(weight, torch.zeros_like(bias) if weight.ndim > 1 and weight.shape[1] == 1 else bias)
-        for weight, bias in layers_of(palms)
+        for weight, bias, _ in layers_of(palms)
     ]
     answers = [Layer(torch.ones(count, 128, 1, 1), torch.ones(count)) for count in (6, 108, 2, 36)]
     given(monkeypatch, [*layers[:-9], *answers[:2], *layers[-9:], *answers[2:]])
@@ -208,7 +208,7 @@ def test_palms_load_in_order_without_the_detector_s_answers(monkeypatch: pytest.
     assert [each.shape for each in palms.up(maps)] == [each.shape for each in maps]
 
     biased = next(number for number, layer in enumerate(layers) if layer.weight.ndim > 1 and layer.weight.shape[1] == 1)
-    given(monkeypatch, [Layer(w, b + 1 if at == biased else b) for at, (w, b) in enumerate(layers)])
+    given(monkeypatch, [Layer(w, b + 1 if at == biased else b) for at, (w, b, _) in enumerate(layers)])
     with pytest.raises(CheckpointError, match="depthwise convolution has a bias"):
         load_palms(palms, Path("a file"))
 

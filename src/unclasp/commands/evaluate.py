@@ -35,6 +35,8 @@ class EvaluateArguments:
     as_predicted: bool = False
     """Score what `unclasp predict --box` says with the annotated box, by several looks at a picture, instead of one
     pass over the protocol's crop."""
+    landmarks: bool = True
+    """With --as-predicted: let the landmark network touch up the joints, as predict does."""
     predictions: Path | None = None
     """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
     save_predictions: Path | None = None
@@ -96,6 +98,8 @@ def _check(arguments: EvaluateArguments) -> None:
         raise UnclaspError("--predictions has nothing to save and runs in one process; leave out the other option")
     if arguments.as_predicted and (arguments.predictions or arguments.mean_pose or arguments.devices != 1):
         raise UnclaspError("--as-predicted scores a model in one process; leave out the other option")
+    if not (arguments.as_predicted or arguments.landmarks):
+        raise UnclaspError("--no-landmarks is for --as-predicted: one pass has none anyway")
     if arguments.as_predicted and protocol.box_source != "annotated":
         raise UnclaspError("--as-predicted takes the annotated boxes; leave out --box-source")
     if "given" in (protocol.depth_source, protocol.box_source):
@@ -131,7 +135,9 @@ def _report(
         name, kept = arguments.predictions.stem, None
     elif arguments.as_predicted:
         report, name, kept = _run_predictor(arguments, dataset, options)
-        notes = {**notes, "looks": "all of unclasp predict --box: closer, at each hand that is apart, upright"}
+        looks = "closer, at each hand that is apart, upright"
+        touched_up = ", joints touched up by the landmark network" if arguments.landmarks else ""
+        notes = {**notes, "looks": f"all of unclasp predict --box: {looks}{touched_up}"}
     else:
         report, name, kept = _run_model(arguments, dataset, options)
     return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes), kept
@@ -143,7 +149,9 @@ def _run_predictor(
     from unclasp.evaluate import predictions_of, score_predictions
     from unclasp.predictor import Predictor
 
-    predictor = Predictor.load(arguments.weights, device=arguments.device, detector="none")
+    predictor = Predictor.load(
+        arguments.weights, device=arguments.device, detector="none", landmarks=arguments.landmarks
+    )
     predictions = predictions_of(predictor, dataset, limit=arguments.limit, progress=options["progress"])
     scored = score_predictions(predictions, dataset, **{**options, "progress": None})
     return scored, predictor.network.name, predictions

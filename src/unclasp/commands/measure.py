@@ -33,6 +33,9 @@ class MeasureArguments:
     """A folder with MediaPipe's joints for each of the photos: NAME.json."""
     flip_test: bool = False
     """Average photos with their mirror images."""
+    landmarks: bool = True
+    """Let the landmark network touch up whole pictures, as predict does. It is MediaPipe's: how far photos are from
+    its joints says something only of --no-landmarks."""
     json: bool = False
     """Print JSON instead of a Markdown table."""
 
@@ -57,7 +60,7 @@ def measure(words: list[str]) -> int:
             status.update(f"measure {path}")
             figures = run(
                 path, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,
-                flip_test=arguments.flip_test,
+                flip_test=arguments.flip_test, landmarks=arguments.landmarks,
             )  # fmt: skip
             measured.append((f"{path.resolve().parent.name}/{path.stem}", figures))
     if arguments.json:

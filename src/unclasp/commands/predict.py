@@ -50,6 +50,8 @@ class PredictArguments:
     """x1 y1 x2 y2 px around the hands, for every picture; looked for if not given."""
     detector: Literal["finder", "network", "none"] = "finder"
     """What looks for hands without a box: the finder, the pose network's own search, or nothing (the whole picture)."""
+    landmarks: bool = True
+    """Touch up the joints in the picture by MediaPipe's landmark network, which has seen real hands."""
     focal: tuple[float, float] | None = None
     """Focal length fx fy in px; a field of view of 60 degrees is assumed if not given."""
     device: str = "cpu"
@@ -92,8 +94,9 @@ def predict(words: list[str]) -> int:
     stems = iter(output_stems([source.name for source in usable]))
     untouchable = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(
-        arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector
-    )
+        arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector,
+        landmarks=arguments.landmarks,
+    )  # fmt: skip
     errors = Console(stderr=True)
     done: list[dict[str, Any]] = []
     try:

@@ -174,10 +174,13 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        y: Tensor = functional.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
-        y = functional.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
-        y = self._bn2(self._project_conv(y))
+        y: Tensor = self._bn2(self._project_conv(self.widened(x)))
         return x + y if self.has_shortcut else y
+
+    def widened(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to what is projected: (B, inputs * expand, H / stride, W / stride)."""
+        y: Tensor = functional.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
+        return functional.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
 
 
 class EfficientNetLite0(Backbone):
@@ -252,6 +255,15 @@ class HandLandmarks(EfficientNetLite0):
         (1, 16, 1, 3, 1), (1, 24, 4, 3, 2), (1, 24, 6, 3, 1), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2),
         (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1),
     )  # fmt: skip
+
+    def before_last(self, image: Tensor) -> Tensor:
+        """Return what the last block would project, (B, 1152, h, w): MediaPipe's answers come from its mean."""
+        x = functional.relu6(self._bn0(self._conv_stem(image)), inplace=True)
+        for block in self._blocks[:-1]:
+            x = block(x)
+        last = self._blocks[-1]
+        assert isinstance(last, InvertedResidual)  # noqa: S101  what all of them are
+        return last.widened(x)
 
 
 class Tiny(Backbone):

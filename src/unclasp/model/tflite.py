@@ -28,9 +28,11 @@ class Layer(NamedTuple):
     """A layer of a file."""
 
     weight: Tensor
-    """(out, in / groups, K, K) of a convolution, (C,) slopes below zero."""
+    """(out, in / groups, K, K) of a convolution, (C,) slopes below zero, (out, in) of a fully connected layer."""
     bias: Tensor
-    """(out,) of a convolution, else empty."""
+    """(out,), empty for slopes."""
+    name: str = ""
+    """Of the weight of a fully connected layer."""
 
 
 def load_folded(backbone: HandLandmarks, path: Path) -> None:
@@ -45,7 +47,7 @@ def load_folded(backbone: HandLandmarks, path: Path) -> None:
     Raises:
         CheckpointError: The file cannot be read, or is of another network.
     """
-    stored = [layer for layer in read_layers(path) if layer.weight.ndim > 1]
+    stored = [layer for layer in read_layers(path) if layer.weight.ndim == 4]
     pairs = _with_norms(backbone)[:-1]
     expected = [tuple(convolution.weight.shape) for convolution, _ in pairs]
     got = [tuple(layer.weight.shape) for layer in stored]
@@ -55,12 +57,12 @@ def load_folded(backbone: HandLandmarks, path: Path) -> None:
             "hand_landmark_full.tflite"
         )
     with torch.no_grad():
-        for (convolution, norm), (weight, bias) in zip(pairs, stored, strict=True):
-            convolution.weight.copy_(weight)
+        for (convolution, norm), layer in zip(pairs, stored, strict=True):
+            convolution.weight.copy_(layer.weight)
             norm.running_mean.zero_()  # type: ignore[union-attr]
             norm.running_var.fill_(1 - norm.eps)  # type: ignore[union-attr]
             norm.weight.fill_(1)
-            norm.bias.copy_(bias)
+            norm.bias.copy_(layer.bias)
 
 
 @torch.no_grad()
@@ -99,7 +101,7 @@ def _with_norms(backbone: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
 
 
 def read_layers(path: Path) -> list[Layer]:
-    """Return the convolutions and learnt slopes of a TensorFlow Lite file, in their order.
+    """Return the convolutions, learnt slopes and fully connected layers of a TensorFlow Lite file, in their order.
 
     Raises:
         CheckpointError: The file is missing or cannot be read.
@@ -144,6 +146,9 @@ def _layers(model: Any, kinds: Any) -> Iterator[Layer]:
             yield Layer(values(operator.Inputs(1)).permute(3, 0, 1, 2), values(operator.Inputs(2)))
         elif kind == kinds.PRELU:
             yield Layer(values(operator.Inputs(1)).flatten(), torch.zeros(0))
+        elif kind == kinds.FULLY_CONNECTED:
+            name = graph.Tensors(operator.Inputs(1)).Name().decode("ascii", "replace")
+            yield Layer(values(operator.Inputs(1)), values(operator.Inputs(2)), name)
 
 
 def _kind(code: Any) -> int:

@@ -1,0 +1,120 @@
+"""MediaPipe's hand landmark network, which has learned from real hands: where it sees the joints of one hand.
+
+It takes a crop around a hand that points up, and tells the joints in it, whether it shows a hand, and which. Its crop
+is MediaPipe's own rule (hand_landmark_landmarks_to_roi.pbtxt), but for the room. Left hands are shown to it as the
+right ones of the mirror image, so that pictures and their mirror images have the same answers.
+"""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import ByteArray
+from unclasp.data.transforms import crop_image
+from unclasp.errors import CheckpointError
+from unclasp.hands import HAND_ORDERS, Side
+from unclasp.onnx_engine import Engine, Runner, open_runner
+
+Floats = npt.NDArray[np.floating]
+
+SIZE: Final = 224
+"""px: side of its crop."""
+OUTPUTS: Final = ("joints", "hand", "right")
+"""(1, 21, 2) crop px in MediaPipe's order; (1, 1) each how likely there is a hand, and it is a right one."""
+
+_SHAPES: Final = [(1, 21, 2), (1, 1), (1, 1)]
+_TO_MEDIAPIPE: Final = HAND_ORDERS["mediapipe"]
+_FROM_MEDIAPIPE: Final = np.argsort(_TO_MEDIAPIPE)
+_WRIST: Final = 0
+_KNUCKLES: Final = [5, 9, 9, 13]
+"""MediaPipe's joints that the wrist points to: the middle finger's knuckle counts as much as both beside it."""
+_FRAMED: Final = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
+"""MediaPipe's joints that the crop is laid around: the palm, and each finger's next joint."""
+_ROOM: Final = 1.8
+"""Side of the crop over theirs; MediaPipe has 2, which is worse on rendered hands and no better on real ones."""
+_HIGHER: Final = 0.1
+"""The crop's middle is this share of their extent nearer to the fingertips."""
+
+
+class Reading(NamedTuple):
+    """What the network sees in a crop."""
+
+    joints_2d: Floats
+    """(21, 2) px of the picture, in InterHand2.6M's order."""
+    hand: float
+    """How likely there is a hand, 0 to 1."""
+    of_side: float
+    """How likely it is of the side that was asked for, 0 to 1."""
+
+
+class Landmarks:
+    """Reads the joints of single hands.
+
+    Args:
+        run: The network.
+    """
+
+    def __init__(self, run: Runner) -> None:
+        self.run = run
+
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        """Read a hand.
+
+        Args:
+            image: (H, W, 3) RGB.
+            joints_2d: (21, 2) px: where about they are, in InterHand2.6M's order.
+            side: The person's own.
+        """
+        last, mirrored = image.shape[1] - 1, side == "left"
+        shown = np.column_stack([last - joints_2d[:, 0], joints_2d[:, 1]]) if mirrored else joints_2d
+        square, rotation = crop_of(shown)
+        box = geometry.turned_box(square, SIZE, rotation)
+        if mirrored:
+            box = np.array([last - box[2], box[1], last - box[0], box[3]])
+        crop = crop_image(image, box, SIZE, rotation=rotation, flip=mirrored)
+        joints, hand, right = self.run(crop.image)
+        read = geometry.apply_affine(crop.image_from_crop, joints[0].astype(np.float64))
+        return Reading(read[_FROM_MEDIAPIPE], float(hand[0, 0]), float(right[0, 0]))
+
+
+def crop_of(joints_2d: Floats) -> tuple[Floats, float]:
+    """Return the square (4,) x1, y1, x2, y2 px around a hand, and the degrees clockwise by which it is turned.
+
+    Args:
+        joints_2d: (21, 2) px, in InterHand2.6M's order.
+    """
+    joints = joints_2d[_TO_MEDIAPIPE]
+    x, y = joints[_KNUCKLES].mean(axis=0) - joints[_WRIST]
+    angle = np.arctan2(x, -y)
+    cos, sin = np.cos(angle), np.sin(angle)
+    upright = joints[_FRAMED] @ np.array([[cos, -sin], [sin, cos]])
+    low, high = upright.min(axis=0), upright.max(axis=0)
+    middle = np.array([[cos, -sin], [sin, cos]]) @ ((low + high) / 2 - [0, _HIGHER * (high[1] - low[1])])
+    half = max(_ROOM * float((high - low).max()), 1.0) / 2
+    return np.concatenate([middle - half, middle + half]), float(np.rad2deg(angle))
+
+
+def open_landmarks(
+    weights: Path | str | None = None, *, engine: Engine = "any", threads: int | None = None, spin: bool = False
+) -> Landmarks:
+    """Open a file of `unclasp landmarks`, or the shipped one.
+
+    Args:
+        weights: Ends in .onnx.
+        engine: OpenCV even where ONNX Runtime, which is faster, is installed.
+        threads: How many cores ONNX Runtime may use; as many as there are if not given. OpenCV has its own setting.
+        spin: See `onnx_session.open_session`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or another network.
+    """
+    path = Path(weights) if weights is not None else Path(__file__).parent / "weights" / "landmarks.onnx"
+    if not path.is_file():
+        raise CheckpointError(f"there is no landmark network {path}; leave it out: --no-landmarks")
+    what = "landmark network"
+    return Landmarks(
+        open_runner(path, OUTPUTS, _SHAPES, size=SIZE, what=what, engine=engine, threads=threads, spin=spin)
+    )

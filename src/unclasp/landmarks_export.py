@@ -1,0 +1,73 @@
+"""MediaPipe's landmark network as ONNX, in half precision as in its file: what is shipped, and run without torch."""
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import onnx
+import torch
+
+from unclasp.errors import UnclaspError
+from unclasp.files import whole
+from unclasp.landmarks import OUTPUTS, SIZE, open_landmarks
+from unclasp.model.folding import fold_batch_norms
+from unclasp.model.landmarks import load_landmarks
+from unclasp.onnx_engine import INPUT
+
+_OPSET: Final = 17
+_LARGEST: Final = 0.02
+"""px and probability: how far OpenCV's answers may be from torch's."""
+
+
+def export_landmarks(weights: Path, path: Path | str) -> None:
+    """Write the network of a .tflite file as ONNX, whole, and only if OpenCV answers as torch does.
+
+    Args:
+        weights: hand_landmark_full.tflite of the package mediapipe.
+        path: Ends in .onnx.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is of another network.
+        UnclaspError: OpenCV answers otherwise.
+    """
+    net = load_landmarks(weights)
+    spots = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
+    noise = np.asarray(cv2.resize(spots, (SIZE, SIZE)), dtype=np.uint8)
+    image = torch.from_numpy(noise).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        expected = [answer.numpy() for answer in net(image)]
+    fold_batch_norms(net)
+    net.float()
+    with whole(path) as temporary, tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        traced = Path(folder) / "landmarks.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                net, (image,), str(traced), dynamo=False, opset_version=_OPSET, input_names=[INPUT],
+                output_names=list(OUTPUTS),
+            )  # fmt: skip
+        onnx.save(stored_in_half(onnx.load(traced)), traced)
+        answers = open_landmarks(traced, engine="opencv").run(noise)
+        apart = max(float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, expected, strict=True))
+        if not apart <= _LARGEST:
+            raise UnclaspError(f"the exported network is another one: answers differ by {apart:.3g}; not written")
+        temporary.write_bytes(traced.read_bytes())
+
+
+def stored_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model that keeps its weights in half precision and computes in single: engines widen them once."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or not tensor.dims:
+            continue
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        name, tensor_name = tensor.name, f"{tensor.name}_half"
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor_name))
+        casts.append(onnx.helper.make_node("Cast", [tensor_name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model

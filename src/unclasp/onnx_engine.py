@@ -1,0 +1,110 @@
+"""Small shipped networks at work: an ONNX file, run by ONNX Runtime where that is installed, else by OpenCV."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, Literal, Protocol
+
+import cv2
+import numpy as np
+
+from unclasp.batch import ByteArray, FloatArray
+from unclasp.errors import CheckpointError
+from unclasp.onnx_session import open_session
+
+Engine = Literal["any", "opencv"]
+"""The faster one that is installed, or OpenCV even where ONNX Runtime is."""
+INPUT: Final = "image"
+"""(1, 3, S, S) float32 RGB 0 to 255: the one input of such a file."""
+
+
+class Runner(Protocol):
+    """Any engine that holds a network for one square picture."""
+
+    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+        """Answer for one (S, S, 3) RGB picture."""
+        ...
+
+
+def open_runner(
+    path: Path, outputs: Sequence[str], shapes: Sequence[tuple[int, ...]], *, size: int, what: str,
+    engine: Engine = "any", threads: int | None = None, spin: bool = False,
+) -> Runner:  # fmt: skip
+    """Open a file, and see that it answers as expected for a black picture.
+
+    Args:
+        path: Ends in .onnx.
+        outputs: Their names, in the order of the answers.
+        shapes: Of the answers.
+        size: S px.
+        what: Is told of a file that is something else.
+        engine: Which one.
+        threads: How many cores ONNX Runtime may use; as many as there are if not given. OpenCV has its own setting.
+        spin: See `onnx_session.open_session`.
+
+    Raises:
+        CheckpointError: The file is damaged or another network.
+    """
+    try:
+        runtime: Any = import_module("onnxruntime") if engine == "any" else None
+    except ModuleNotFoundError:
+        runtime = None
+    black = np.zeros((size, size, 3), dtype=np.uint8)
+    runner: Runner
+    if runtime is None:
+        runner = InOpenCv(path, outputs, black)
+    else:
+        runner = InOnnxRuntime(path, outputs, black, runtime, threads=threads, spin=spin)
+    check_answers(runner(black), shapes, path, what)
+    return runner
+
+
+class InOpenCv:
+    """A network in OpenCV's engine, which is always there."""
+
+    def __init__(self, path: Path, outputs: Sequence[str], black: ByteArray) -> None:
+        self._turn = Lock()  # a net holds the input of one call
+        self._outputs = list(outputs)
+        try:
+            self._net = cv2.dnn.readNetFromONNX(str(path))
+            self(black)
+        except cv2.error as error:
+            raise CheckpointError(f"{path} is no model that OpenCV can read ({error.err})") from error
+
+    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+        """Answer for one (S, S, 3) RGB picture."""
+        with self._turn:
+            self._net.setInput(_as_input(image), INPUT)
+            return [np.array(answer, dtype=np.float32) for answer in self._net.forward(self._outputs)]
+
+
+class InOnnxRuntime:
+    """A network in ONNX Runtime."""
+
+    def __init__(
+        self, path: Path, outputs: Sequence[str], black: ByteArray, runtime: Any, *, threads: int | None, spin: bool
+    ) -> None:
+        self._outputs = list(outputs)
+        try:
+            self._session = open_session(runtime, path, threads=threads, spin=spin)
+            self(black)
+        except Exception as error:  # the engine's exceptions have no other base
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"{path} is no model that ONNX Runtime can read ({reason})") from error
+
+    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+        """Answer for one (S, S, 3) RGB picture."""
+        answers: list[FloatArray] = self._session.run(self._outputs, {INPUT: _as_input(image)})
+        return answers
+
+
+def _as_input(image: ByteArray) -> FloatArray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def check_answers(answers: Sequence[FloatArray], shapes: Sequence[tuple[int, ...]], path: Path, what: str) -> None:
+    """Raise CheckpointError unless these are finite answers of these shapes."""
+    got = [answer.shape for answer in answers]
+    if got != list(shapes) or not all(np.isfinite(answer).all() for answer in answers):
+        raise CheckpointError(f"{path} is no {what}: expected finite answers of {list(shapes)}, got {got}")

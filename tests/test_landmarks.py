@@ -1,0 +1,245 @@
+"""The landmark network: its crop, the way back to the picture, the shipped file, and what it moves."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from unclasp import geometry
+from unclasp.batch import ByteArray, FloatArray
+from unclasp.data.transforms import crop_image
+from unclasp.errors import CheckpointError
+from unclasp.hands import HAND_ORDERS, HAND_SLICES, SIDES, Side
+from unclasp.landmarks import OUTPUTS, SIZE, Landmarks, Reading, crop_of, open_landmarks
+from unclasp.looks import Look
+from unclasp.network import Answer
+from unclasp.onnx_engine import InOnnxRuntime, InOpenCv
+from unclasp.predictor import Predictor
+from unclasp.touch_up import touched_up
+
+Floats = npt.NDArray[np.floating]
+PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
+
+
+def upright_hand() -> Floats:
+    """(21, 2) px in InterHand2.6M's order: a flat hand that points up, its wrist at (150, 180)."""
+    joints = np.zeros((21, 2))
+    for finger, x in enumerate((-40.0, -20.0, 0.0, 20.0, 40.0)):
+        for from_tip in range(4):
+            joints[4 * finger + from_tip] = x, -120 + 20 * from_tip
+    return joints + np.array([150.0, 180.0])
+
+
+def turned(joints: Floats, degrees: float) -> Floats:
+    """Turn clockwise in the picture, y being down."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return joints @ np.array([[cos, sin], [-sin, cos]])
+
+
+def in_crop(joints: Floats) -> Floats:
+    square, rotation = crop_of(joints)
+    return geometry.apply_affine(geometry.crop_matrix(square, SIZE, rotation), joints)
+
+
+class Told:
+    """Answers with fixed joints (21, 2) in crop px, MediaPipe's order."""
+
+    def __init__(self, joints: Floats, hand: float = 1.0, right: float = 1.0) -> None:
+        self.joints, self.hand, self.right = joints, hand, right
+        self.seen: list[ByteArray] = []
+
+    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+        self.seen.append(image)
+        numbers = (self.joints[None], np.array([[self.hand]]), np.array([[self.right]]))
+        return [np.asarray(each, np.float32) for each in numbers]
+
+
+@pytest.mark.parametrize("degrees", [0.0, 45.0, -120.0, 180.0])
+@pytest.mark.parametrize("size", [0.2, 3.0])
+def test_the_crop_turns_and_grows_with_the_hand(degrees: float, size: float) -> None:
+    moved = size * turned(upright_hand(), degrees) + [7, -3]
+    np.testing.assert_allclose(in_crop(moved), in_crop(upright_hand()), atol=1e-6)
+    assert crop_of(moved)[1] % 360 == pytest.approx(degrees % 360)
+
+
+def test_the_crop_shows_the_whole_hand_pointing_up() -> None:
+    joints = in_crop(turned(upright_hand(), 70))
+    assert joints.min() > 0 and joints.max() < SIZE
+    assert joints[20, 1] > joints[:20, 1].max(), "the wrist is the lowest"
+
+
+def test_joints_on_one_point_have_a_crop() -> None:
+    square, _ = crop_of(np.full((21, 2), 5.0))
+    assert square[2] > square[0] and np.isfinite(square).all()
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("degrees", [0.0, 100.0])
+def test_a_reading_returns_to_the_picture_and_its_order(degrees: float, side: Side) -> None:
+    hand = 0.8 * turned(upright_hand() - 150, degrees) + [140, 90]
+    rough = hand + np.random.default_rng(0).normal(0, 2, hand.shape)
+    mirror = geometry.flip_matrix(PICTURE.shape[1]) if side == "left" else np.eye(3)
+    square, rotation = crop_of(geometry.apply_affine(mirror, rough))
+    shown = PICTURE if side == "right" else np.ascontiguousarray(PICTURE[:, ::-1])
+    crop = crop_image(shown, geometry.turned_box(square, SIZE, rotation), SIZE, rotation=rotation)
+    seen = geometry.apply_affine(crop.crop_from_image @ mirror, hand)
+    network = Told(seen[HAND_ORDERS["mediapipe"]], hand=0.75, right=0.25)
+    reading = Landmarks(network)(PICTURE, rough, side)
+    np.testing.assert_allclose(reading.joints_2d, hand, atol=1e-3)
+    assert (reading.hand, reading.of_side) == (0.75, 0.25)
+    np.testing.assert_allclose(network.seen[0].astype(int), crop.image.astype(int), atol=1)  # rounding
+
+
+class Reads:
+    """A landmark network that reads each hand a shift away."""
+
+    def __init__(self, shift: Floats, *, hand: float = 1.0, of_side: float = 1.0) -> None:
+        self.shift, self.hand, self.of_side = shift, hand, of_side
+        self.asked: list[Side] = []
+
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        self.asked.append(side)
+        return Reading(joints_2d + self.shift, self.hand, self.of_side)
+
+
+def seen_hands(presence: tuple[float, float] = (1.0, 1.0)) -> Look:
+    pose = np.zeros((1, 42, 3))
+    hand = 0.5 * (upright_hand() - 150)
+    pose[0, HAND_SLICES[0], :2], pose[0, HAND_SLICES[1], :2] = hand + np.array([40, 60]), hand + np.array([110, 60])
+    pose[0, :, 2] = np.arange(42)
+    answer = Answer(pose, np.array([presence]), np.array([30.0]), np.zeros((1, 4, 4)), np.full((1, 42), 0.5))
+    image_from_crop = np.array([[2.0, 0, 10], [0, 2.0, 5], [0, 0, 1]])
+    return Look(answer, image_from_crop, np.array([0.0, 0.0, 200.0, 200.0]))
+
+
+def test_joints_go_half_of_the_way_and_nothing_else_changes() -> None:
+    before = seen_hands()
+    after = touched_up(before, PICTURE, Reads(np.array([6.0, -4.0])))  # type: ignore[arg-type]
+    np.testing.assert_allclose(after.joints_2d - before.joints_2d, np.tile([3.0, -2.0], (42, 1)), atol=1e-9)
+    np.testing.assert_array_equal(after.answer.pose_2p5d[..., 2], before.answer.pose_2p5d[..., 2])
+    np.testing.assert_array_equal(after.answer.presence, before.answer.presence)
+    assert before.answer.pose_2p5d[0, 20, 0] == seen_hands().answer.pose_2p5d[0, 20, 0], "the first look is as it was"
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        Reads(np.array([6.0, -4.0]), hand=0.4),
+        Reads(np.array([60.0, 0.0])),
+        Reads(np.array([6.0, -4.0]), of_side=0.3),
+    ],
+    ids=["no hand", "elsewhere", "of the other side"],
+)
+def test_a_hand_stays_where_it_is_unless_both_agree(reads: Any) -> None:
+    before = seen_hands()
+    after = touched_up(before, PICTURE, reads)
+    np.testing.assert_array_equal(after.joints_2d, before.joints_2d)
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_only_hands_that_are_there_are_read(slot: int) -> None:
+    reads: Any = Reads(np.array([6.0, -4.0]))
+    before = seen_hands((1.0, 0.1) if slot == 0 else (0.1, 1.0))
+    moved = touched_up(before, PICTURE, reads).joints_2d - before.joints_2d
+    assert reads.asked == [SIDES[slot]]
+    assert moved[HAND_SLICES[slot]].any() and not moved[HAND_SLICES[1 - slot]].any()
+
+
+def test_rendered_hands_are_seen_where_they_are() -> None:
+    """The shipped network, whose training we do not have, on hands of which we know the joints."""
+    pytest.importorskip("numba", reason="rendering is an extra")
+    from unclasp.data import open_dataset
+
+    landmarks, rng = open_landmarks(), np.random.default_rng(0)
+    dataset = open_dataset("synthetic:val")
+    errors, sides, shown = [], [], []
+    for index in range(60):
+        sample = dataset[index]
+        if sample.interacting:
+            continue
+        slot = int(sample.hand_type.argmax())
+        joints = geometry.project(
+            np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt
+        )[HAND_SLICES[slot]]
+        extent = np.ptp(joints, axis=0).max()
+        reading = landmarks(sample.image, joints + rng.normal(0, 0.05 * extent, (21, 2)), SIDES[slot])
+        errors.append(np.linalg.norm(reading.joints_2d - joints, axis=1).mean() / extent)
+        sides.append(reading.of_side > 0.5)
+        shown.append(reading.hand)
+    assert len(errors) > 8
+    assert np.median(errors) < 0.1 and np.mean(sides) > 0.8 and np.median(shown) > 0.9
+
+
+def test_noise_is_no_hand() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (240, 240, 3)).astype(np.uint8)
+    assert open_landmarks()(noise, upright_hand(), "right").hand < 0.1
+
+
+def test_both_engines_read_alike() -> None:
+    pytest.importorskip("onnxruntime")
+    picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8), (SIZE, SIZE))
+    runtime, opencv = open_landmarks().run, open_landmarks(engine="opencv").run
+    assert [type(runtime), type(opencv)] == [InOnnxRuntime, InOpenCv]
+    for mine, theirs in zip(runtime(picture), opencv(picture), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["any", "opencv"])
+def test_what_is_no_landmark_network_is_told(tmp_path: Path, engine: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"there is no landmark network .*none\.onnx; leave it out: --no-land"):
+        open_landmarks(tmp_path / "none.onnx", engine=engine)
+    (tmp_path / "torn.onnx").write_bytes(b"not a model")
+    with pytest.raises(CheckpointError, match="is no model that"):
+        open_landmarks(tmp_path / "torn.onnx", engine=engine)
+    finder = Path(open_landmarks.__globals__["__file__"]).parent / "weights" / "finder.onnx"
+    with pytest.raises(CheckpointError, match="is no "):
+        open_landmarks(finder, engine=engine)
+
+
+def test_predictions_can_do_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("unclasp.landmarks.__file__", str(tmp_path / "landmarks.py"))
+    with pytest.raises(CheckpointError, match="there is no landmark network"):
+        Predictor.load()
+    assert Predictor.load(landmarks=False).landmarks is None
+
+
+def test_the_command_moves_joints_a_little_in_the_picture_alone(tmp_path: Path) -> None:
+    picture = Path(__file__).parents[1] / "examples" / "two_hands.jpg"
+    poses = []
+    for flag in ("--landmarks", "--no-landmarks"):
+        out = tmp_path / flag
+        words = [sys.executable, "-m", "unclasp", "predict", str(picture), "--out", str(out), flag]
+        subprocess.run(words, check=True, capture_output=True)
+        poses.append(json.loads((out / "two_hands.json").read_text()))
+    moved, plain = (np.array([hand["joints_2d"] for hand in pose["hands"]]) for pose in poses)
+    extent = np.ptp(plain.reshape(-1, 2), axis=0).max()
+    assert 0 < np.linalg.norm(moved - plain, axis=-1).mean() < 0.1 * extent
+
+
+def test_outputs_are_named_as_the_export_names_them() -> None:
+    pytest.importorskip("onnx", reason="exporting is an extra")
+    import onnx
+
+    path = Path(open_landmarks.__globals__["__file__"]).parent / "weights" / "landmarks.onnx"
+    model = onnx.load(path)
+    assert tuple(each.name for each in model.graph.output) == OUTPUTS
+    large = [each for each in model.graph.initializer if np.prod(each.dims) > 100]
+    assert large and all(each.data_type == onnx.TensorProto.FLOAT16 for each in large)
+
+
+def test_mirror_images_are_read_alike() -> None:
+    picture = cv2.GaussianBlur(PICTURE, (9, 9), 0)
+    hand = 0.8 * turned(upright_hand() - 150, 40) + [140, 90]
+    mirror = geometry.flip_matrix(picture.shape[1])
+    landmarks = open_landmarks()
+    right = landmarks(picture, hand, "right")
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+    left = landmarks(mirrored, geometry.apply_affine(mirror, hand), "left")
+    np.testing.assert_allclose(geometry.apply_affine(mirror, left.joints_2d), right.joints_2d, atol=1e-2)
+    assert (left.hand, left.of_side) == pytest.approx((right.hand, right.of_side), abs=1e-4)
