@@ -14,6 +14,7 @@ from unclasp.config import tiny
 from unclasp.data.interhand import InterHand
 from unclasp.model import build
 from unclasp.prediction_file import FORMAT
+from unclasp.predictor import Predictor
 from unclasp.protocol import Protocol
 
 HERE = Path()
@@ -62,12 +63,19 @@ def test_saved_predictions_get_the_figures_of_the_model(
     assert again["notes"] == {"predictions": "2.5D poses in 64 px crops as above"}
 
 
-def test_what_users_get_is_scored_too(capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path) -> None:
+def test_what_users_get_is_scored_too(
+    capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "saved.npz"
     once = report_of(capsys, "--weights", weights)
     looked = report_of(capsys, "--weights", weights, "--as-predicted", "--save-predictions", path)
     assert looked["notes"]["looks"].startswith("all of unclasp predict --box") and "looks" not in once["notes"]
+    loaded: list[Predictor] = []
+    load = Predictor.load
+    monkeypatch.setattr(Predictor, "load", lambda *a, **k: loaded.append(load(*a, **k)) or loaded[-1])
     plain = report_of(capsys, "--weights", weights, "--as-predicted", "--no-landmarks")
+    report_of(capsys, "--weights", weights, "--as-predicted")
+    assert [each.landmarks is None for each in loaded] == [True, False]
     assert ["touched up" in each["notes"]["looks"] for each in (looked, plain)] == [True, False]
     assert looked["samples"] == once["samples"] and looked["model"] == "mine"
     assert looked["figures"]["mpjpe_all_mm"] != once["figures"]["mpjpe_all_mm"]

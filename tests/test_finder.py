@@ -201,7 +201,7 @@ def test_a_missing_finder_is_told(tmp_path: Path) -> None:
 def test_what_is_no_finder_is_told(tmp_path: Path, engine: str) -> None:
     path = tmp_path / "finder.onnx"
     path.write_bytes(b"not a model")
-    with pytest.raises(CheckpointError, match="is no model that"):
+    with pytest.raises(CheckpointError, match=r"is no .* that .* can read"):
         open_finder(path, engine=engine)  # type: ignore[arg-type]
 
 

@@ -21,7 +21,7 @@ from unclasp.looks import Look
 from unclasp.network import Answer
 from unclasp.onnx_engine import InOnnxRuntime, InOpenCv
 from unclasp.predictor import Predictor
-from unclasp.touch_up import touched_up
+from unclasp.touch_up import KEPT, NEAR, touched_up
 
 Floats = npt.NDArray[np.floating]
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
@@ -108,20 +108,24 @@ class Reads:
         return Reading(joints_2d + self.shift, self.hand, self.of_side)
 
 
-def seen_hands(presence: tuple[float, float] = (1.0, 1.0)) -> Look:
+def seen_hands(presence: tuple[float, float] = (1.0, 1.0), sure: float | None = 0.5) -> Look:
     pose = np.zeros((1, 42, 3))
     hand = 0.5 * (upright_hand() - 150)
     pose[0, HAND_SLICES[0], :2], pose[0, HAND_SLICES[1], :2] = hand + np.array([40, 60]), hand + np.array([110, 60])
     pose[0, :, 2] = np.arange(42)
-    answer = Answer(pose, np.array([presence]), np.array([30.0]), np.zeros((1, 4, 4)), np.full((1, 42), 0.5))
+    confidence = None if sure is None else np.full((1, 42), sure)
+    answer = Answer(pose, np.array([presence]), np.array([30.0]), np.zeros((1, 4, 4)), confidence)
     image_from_crop = np.array([[2.0, 0, 10], [0, 2.0, 5], [0, 0, 1]])
     return Look(answer, image_from_crop, np.array([0.0, 0.0, 200.0, 200.0]))
 
 
-def test_joints_go_half_of_the_way_and_nothing_else_changes() -> None:
-    before = seen_hands()
+@pytest.mark.parametrize("sure", [0.5, 0.9, None])
+def test_joints_go_further_the_less_sure_they_are_and_nothing_else_changes(sure: float | None) -> None:
+    before = seen_hands(sure=sure)
     after = touched_up(before, PICTURE, Reads(np.array([6.0, -4.0])))  # type: ignore[arg-type]
-    np.testing.assert_allclose(after.joints_2d - before.joints_2d, np.tile([3.0, -2.0], (42, 1)), atol=1e-9)
+    share = 0.5 if sure is None else 1 - KEPT * sure
+    moved = after.joints_2d - before.joints_2d
+    np.testing.assert_allclose(moved, np.tile([6.0 * share, -4.0 * share], (42, 1)), atol=1e-9)
     np.testing.assert_array_equal(after.answer.pose_2p5d[..., 2], before.answer.pose_2p5d[..., 2])
     np.testing.assert_array_equal(after.answer.presence, before.answer.presence)
     assert before.answer.pose_2p5d[0, 20, 0] == seen_hands().answer.pose_2p5d[0, 20, 0], "the first look is as it was"
@@ -140,6 +144,37 @@ def test_a_hand_stays_where_it_is_unless_both_agree(reads: Any) -> None:
     before = seen_hands()
     after = touched_up(before, PICTURE, reads)
     np.testing.assert_array_equal(after.joints_2d, before.joints_2d)
+
+
+def test_hands_that_a_single_picture_doubts_are_read_too() -> None:
+    """A video may keep them."""
+    before = seen_hands((1.0, 0.4))
+    moved = touched_up(before, PICTURE, Reads(np.array([6.0, -4.0]))).joints_2d - before.joints_2d  # type: ignore[arg-type]
+    assert moved[HAND_SLICES[1]].all()
+
+
+@pytest.mark.parametrize(("share", "moves"), [(0.95, True), (1.05, False)])
+def test_how_near_is_near(share: float, moves: bool) -> None:
+    before = seen_hands()
+    extent = np.ptp(before.joints_2d[HAND_SLICES[0]], axis=0).max()
+    reads: Any = Reads(np.array([share * NEAR * extent, 0.0]))
+    assert bool((touched_up(before, PICTURE, reads).joints_2d != before.joints_2d).any()) == moves
+
+
+@pytest.mark.parametrize("unknown", [{"hand": np.nan}, {"of_side": np.nan}, {"shift": np.array([np.nan, 0.0])}])
+def test_what_is_not_finite_moves_nothing(unknown: dict[str, Any]) -> None:
+    before = seen_hands()
+    reads: Any = Reads(**({"shift": np.array([6.0, -4.0])} | unknown))
+    np.testing.assert_array_equal(touched_up(before, PICTURE, reads).joints_2d, before.joints_2d)
+
+
+@pytest.mark.parametrize("place", [np.array([-4000.0, 90.0]), None])
+def test_hands_outside_of_the_picture_or_on_one_point_stay(place: Floats | None) -> None:
+    before = seen_hands()
+    pose = before.answer.pose_2p5d.copy()
+    pose[0, :, :2] = 50.0 if place is None else pose[0, :, :2] + place
+    before = before._replace(answer=before.answer._replace(pose_2p5d=pose))
+    np.testing.assert_array_equal(touched_up(before, PICTURE, open_landmarks()).joints_2d, before.joints_2d)
 
 
 @pytest.mark.parametrize("slot", [0, 1])
@@ -192,13 +227,16 @@ def test_both_engines_read_alike() -> None:
 
 @pytest.mark.parametrize("engine", ["any", "opencv"])
 def test_what_is_no_landmark_network_is_told(tmp_path: Path, engine: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"there is no landmark network .*none\.onnx; leave it out: --no-land"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"there is no landmark network .*none\.onnx; leave it out",
+    ):
         open_landmarks(tmp_path / "none.onnx", engine=engine)
     (tmp_path / "torn.onnx").write_bytes(b"not a model")
-    with pytest.raises(CheckpointError, match="is no model that"):
+    with pytest.raises(CheckpointError, match=r"is no .* that .* can read"):
         open_landmarks(tmp_path / "torn.onnx", engine=engine)
     finder = Path(open_landmarks.__globals__["__file__"]).parent / "weights" / "finder.onnx"
-    with pytest.raises(CheckpointError, match="is no "):
+    with pytest.raises(CheckpointError, match="is no landmark network"):
         open_landmarks(finder, engine=engine)
 
 
@@ -218,6 +256,9 @@ def test_the_command_moves_joints_a_little_in_the_picture_alone(tmp_path: Path) 
         subprocess.run(words, check=True, capture_output=True)
         poses.append(json.loads((out / "two_hands.json").read_text()))
     moved, plain = (np.array([hand["joints_2d"] for hand in pose["hands"]]) for pose in poses)
+    depths = [np.array([hand["joints_3d"] for hand in pose["hands"]])[..., 2] for pose in poses]
+    np.testing.assert_allclose(*depths, atol=0.01)
+    assert poses[0]["presence"] == poses[1]["presence"]
     extent = np.ptp(plain.reshape(-1, 2), axis=0).max()
     assert 0 < np.linalg.norm(moved - plain, axis=-1).mean() < 0.1 * extent
 

@@ -18,7 +18,7 @@ COMMANDS: Final = {
     "train": "Train a preset.",
     "average": "Average the weights of several stages of a training.",
     "calibrate": "Fit how far each joint of a trained model can be trusted.",
-    "landmarks": "Make the landmark network that touches up predictions from MediaPipe's file.",
+    "landmarks": "Convert MediaPipe's landmark network, which touches up predictions.",
     "linearise": "Make a trained model's part segmentation head linear: cheaper, and a little less exact.",
     "export": "Write a model for ONNX Runtime or OpenVINO, and check that it answers the same.",
     "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",

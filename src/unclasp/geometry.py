@@ -131,6 +131,11 @@ def box_iou(first: Array, second: Array) -> float:
     return common / (float((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()) - common)
 
 
+def mirror_box(box: Array, last: int) -> Array:
+    """Mirror x1, y1, x2, y2 (..., 4) in a picture whose last column is `last`."""
+    return np.stack([last - box[..., 2], box[..., 1], last - box[..., 0], box[..., 3]], axis=-1)
+
+
 def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
     """Return `crop_from_image`, 3x3, for a square box and a crop of size x size pixels.
 

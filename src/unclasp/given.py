@@ -53,11 +53,6 @@ def pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[f
     return float(checked[0]), float(checked[1])
 
 
-def mirror_box(box: Floats, last: int) -> Floats:
-    """Mirror x1, y1, x2, y2 (..., 4) in a picture whose last column is `last`."""
-    return np.stack([last - box[..., 2], box[..., 1], last - box[..., 0], box[..., 3]], axis=-1)
-
-
 def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
     """Return a box as (4,) float px.
 

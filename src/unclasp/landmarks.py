@@ -68,12 +68,12 @@ class Landmarks:
             joints_2d: (21, 2) px: where about they are, in InterHand2.6M's order.
             side: The person's own.
         """
-        last, mirrored = image.shape[1] - 1, side == "left"
-        shown = np.column_stack([last - joints_2d[:, 0], joints_2d[:, 1]]) if mirrored else joints_2d
+        width, mirrored = image.shape[1], side == "left"
+        shown = geometry.apply_affine(geometry.flip_matrix(width), joints_2d) if mirrored else joints_2d
         square, rotation = crop_of(shown)
         box = geometry.turned_box(square, SIZE, rotation)
         if mirrored:
-            box = np.array([last - box[2], box[1], last - box[0], box[3]])
+            box = geometry.mirror_box(box, width - 1)
         crop = crop_image(image, box, SIZE, rotation=rotation, flip=mirrored)
         joints, hand, right = self.run(crop.image)
         read = geometry.apply_affine(crop.image_from_crop, joints[0].astype(np.float64))
@@ -90,9 +90,10 @@ def crop_of(joints_2d: Floats) -> tuple[Floats, float]:
     x, y = joints[_KNUCKLES].mean(axis=0) - joints[_WRIST]
     angle = np.arctan2(x, -y)
     cos, sin = np.cos(angle), np.sin(angle)
-    upright = joints[_FRAMED] @ np.array([[cos, -sin], [sin, cos]])
+    picture_from_upright = np.array([[cos, -sin], [sin, cos]])
+    upright = joints[_FRAMED] @ picture_from_upright
     low, high = upright.min(axis=0), upright.max(axis=0)
-    middle = np.array([[cos, -sin], [sin, cos]]) @ ((low + high) / 2 - [0, _HIGHER * (high[1] - low[1])])
+    middle = picture_from_upright @ ((low + high) / 2 - [0, _HIGHER * (high[1] - low[1])])
     half = max(_ROOM * float((high - low).max()), 1.0) / 2
     return np.concatenate([middle - half, middle + half]), float(np.rad2deg(angle))
 
@@ -113,7 +114,7 @@ def open_landmarks(
     """
     path = Path(weights) if weights is not None else Path(__file__).parent / "weights" / "landmarks.onnx"
     if not path.is_file():
-        raise CheckpointError(f"there is no landmark network {path}; leave it out: --no-landmarks")
+        raise CheckpointError(f"there is no landmark network {path}; leave it out: --no-landmarks, landmarks=False")
     what = "landmark network"
     return Landmarks(
         open_runner(path, OUTPUTS, _SHAPES, size=SIZE, what=what, engine=engine, threads=threads, spin=spin)

@@ -50,27 +50,28 @@ def open_runner(
         runtime: Any = import_module("onnxruntime") if engine == "any" else None
     except ModuleNotFoundError:
         runtime = None
-    black = np.zeros((size, size, 3), dtype=np.uint8)
-    runner: Runner
-    if runtime is None:
-        runner = InOpenCv(path, outputs, black)
-    else:
-        runner = InOnnxRuntime(path, outputs, black, runtime, threads=threads, spin=spin)
-    check_answers(runner(black), shapes, path, what)
+    name = "OpenCV" if runtime is None else "ONNX Runtime"
+    try:
+        runner: Runner
+        if runtime is None:
+            runner = InOpenCv(path, outputs)
+        else:
+            runner = InOnnxRuntime(path, outputs, runtime, threads=threads, spin=spin)
+        answers = runner(np.zeros((size, size, 3), dtype=np.uint8))
+    except Exception as error:  # the engines' exceptions have no other base
+        reason = getattr(error, "err", None) or str(error) or type(error).__name__
+        raise CheckpointError(f"{path} is no {what} that {name} can read ({reason.splitlines()[0]})") from error
+    check_answers(answers, shapes, path, what)
     return runner
 
 
 class InOpenCv:
     """A network in OpenCV's engine, which is always there."""
 
-    def __init__(self, path: Path, outputs: Sequence[str], black: ByteArray) -> None:
+    def __init__(self, path: Path, outputs: Sequence[str]) -> None:
         self._turn = Lock()  # a net holds the input of one call
         self._outputs = list(outputs)
-        try:
-            self._net = cv2.dnn.readNetFromONNX(str(path))
-            self(black)
-        except cv2.error as error:
-            raise CheckpointError(f"{path} is no model that OpenCV can read ({error.err})") from error
+        self._net = cv2.dnn.readNetFromONNX(str(path))
 
     def __call__(self, image: ByteArray, /) -> list[FloatArray]:
         """Answer for one (S, S, 3) RGB picture."""
@@ -82,16 +83,9 @@ class InOpenCv:
 class InOnnxRuntime:
     """A network in ONNX Runtime."""
 
-    def __init__(
-        self, path: Path, outputs: Sequence[str], black: ByteArray, runtime: Any, *, threads: int | None, spin: bool
-    ) -> None:
+    def __init__(self, path: Path, outputs: Sequence[str], runtime: Any, *, threads: int | None, spin: bool) -> None:
         self._outputs = list(outputs)
-        try:
-            self._session = open_session(runtime, path, threads=threads, spin=spin)
-            self(black)
-        except Exception as error:  # the engine's exceptions have no other base
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{path} is no model that ONNX Runtime can read ({reason})") from error
+        self._session = open_session(runtime, path, threads=threads, spin=spin)
 
     def __call__(self, image: ByteArray, /) -> list[FloatArray]:
         """Answer for one (S, S, 3) RGB picture."""

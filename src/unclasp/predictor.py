@@ -14,7 +14,7 @@ from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines import open_network
 from unclasp.errors import UnclaspError
-from unclasp.given import camera_of, check_box, mirror_box, pair
+from unclasp.given import camera_of, check_box, pair
 from unclasp.landmarks import Landmarks, open_landmarks
 from unclasp.lifting import wrist_depths
 from unclasp.looks import Look
@@ -208,15 +208,15 @@ class Predictor:
         """Find the pose in the mirror image, where the hands are as they are, and return to the picture's pixels."""
         last = image.shape[1] - 1
         if box is not None:
-            box = mirror_box(check_box(box, image), last)
+            box = geometry.mirror_box(check_box(box, image), last)
         if princpt is not None:
             cx, cy = pair("princpt", princpt)
             princpt = (last - cx, cy)
         pose = self(np.ascontiguousarray(image[:, ::-1]), box, focal=focal, princpt=princpt)
         cx, cy = pose.camera.princpt
         return replace(
-            pose, mirrored=True, image=image, box=mirror_box(pose.box, last),
-            other_regions=None if pose.other_regions is None else mirror_box(pose.other_regions, last),
+            pose, mirrored=True, image=image, box=geometry.mirror_box(pose.box, last),
+            other_regions=None if pose.other_regions is None else geometry.mirror_box(pose.other_regions, last),
             joints_2d=np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
             camera=replace(pose.camera, princpt=(last - cx, cy)),
         )  # fmt: skip

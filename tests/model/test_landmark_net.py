@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from unclasp.cli import main
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.model.landmarks import LandmarkNet, load_landmarks
 from unclasp.model.tflite import Layer
@@ -78,3 +79,22 @@ def test_the_export_is_the_network_or_is_not_written(monkeypatch: pytest.MonkeyP
         expected = net(torch.from_numpy(picture).permute(2, 0, 1)[None].float())
     for mine, theirs in zip(open_landmarks(tmp_path / "l.onnx").run(picture), expected, strict=True):
         np.testing.assert_allclose(mine, theirs.numpy(), atol=0.02)
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="exporting is an extra")
+    pytest.importorskip("tflite", reason="reading MediaPipe's files is an extra")
+    given(monkeypatch, layers())
+    words = ["landmarks", str(tmp_path / "hand.tflite"), "--out"]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, str(tmp_path / "l.onnx")])
+    assert stop.value.code == 0 and (tmp_path / "l.onnx").is_file()
+    for out, missing, told in (
+        ("l.bin", None, "--out must end in .onnx"),
+        ("m.onnx", "tflite", r"needs the package tflite: pip install 'unclasp[export,weights]'"),
+        ("m.onnx", "onnx", r"needs the package onnx: pip install 'unclasp[export,weights]'"),
+    ):
+        with monkeypatch.context() as here, pytest.raises(SystemExit) as stop:
+            here.setattr("unclasp.commands.landmarks.find_spec", lambda name, missing=missing: name != missing or None)
+            main([*words, str(tmp_path / out)])
+        assert stop.value.code == 2 and told in capsys.readouterr().err and not (tmp_path / out).exists()

@@ -43,11 +43,13 @@ class Writer:
         return self.add(tflite.BuiltinOperator.DEQUANTIZE, stored) if half else stored
 
     def tensor(self, shape: tuple[int, ...], kind: int, buffer: int) -> int:
+        name = self.builder.CreateString(f"tensor {len(self.tensors)}")
         numbers = self.builder.CreateNumpyVector(np.array(shape, dtype=np.int32))
         tflite.TensorStart(self.builder)
         tflite.TensorAddShape(self.builder, numbers)
         tflite.TensorAddType(self.builder, kind)
         tflite.TensorAddBuffer(self.builder, buffer)
+        tflite.TensorAddName(self.builder, name)
         self.tensors.append(tflite.TensorEnd(self.builder))
         return len(self.tensors) - 1
 
@@ -133,6 +135,22 @@ def test_convolutions_and_slopes_are_read_in_order(tmp_path: Path, kind: type) -
     for layer, (weight, shift) in zip(layers, expected, strict=True):
         np.testing.assert_array_equal(layer.weight.numpy(), weight.astype(np.float32))
         np.testing.assert_array_equal(layer.bias.numpy(), shift.astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_fully_connected_layers_are_read_with_their_weight_s_name(tmp_path: Path, kind: type) -> None:
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(4, 7)).astype(kind), rng.normal(size=4).astype(kind)
+    writer, kinds = Writer(), tflite.BuiltinOperator
+    x = writer.tensor((1, 7), tflite.TensorType.FLOAT32, 0)
+    stored = writer.constant(weight)
+    writer.add(kinds.FULLY_CONNECTED, x, stored, writer.constant(bias))
+    writer.add(kinds.FULLY_CONNECTED, x, stored, -1)
+    with_bias, without = read_layers(writer.write(tmp_path / "two.tflite"))
+    np.testing.assert_array_equal(with_bias.weight.numpy(), weight.astype(np.float32))
+    np.testing.assert_array_equal(with_bias.bias.numpy(), bias.astype(np.float32))
+    np.testing.assert_array_equal(without.bias.numpy(), np.zeros(4))
+    assert with_bias.name == without.name == f"tensor {stored}"
 
 
 def test_files_that_are_missing_damaged_or_of_another_network_are_told(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`unclasp landmarks`."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from unclasp.errors import UnclaspError
 
 @dataclass(frozen=True)
 class LandmarksArguments:
-    """Make the landmark network that touches up predictions from MediaPipe's file; the result is shipped."""
+    """Convert MediaPipe's landmark network to what touches up predictions; the result is shipped."""
 
     weights: Annotated[Path, tyro.conf.Positional]
     """hand_landmark_full.tflite of the package mediapipe."""
@@ -24,10 +25,11 @@ def landmarks(words: list[str]) -> int:
     """Run `unclasp landmarks`."""
     arguments = parse(LandmarksArguments, words, "landmarks")
     need_suffix(arguments.out, ".onnx")
-    try:
-        from unclasp.landmarks_export import export_landmarks
-    except ModuleNotFoundError as error:
-        raise UnclaspError(f"this needs the package {error.name}: pip install 'unclasp[export]'") from error
+    for package in ("onnx", "tflite"):
+        if find_spec(package) is None:
+            raise UnclaspError(f"this needs the package {package}: pip install 'unclasp[export,weights]'")
+    from unclasp.landmarks_export import export_landmarks
+
     export_landmarks(arguments.weights, arguments.out)
     print(f"landmarks: {arguments.out}")
     return 0

@@ -148,7 +148,8 @@ def _layers(model: Any, kinds: Any) -> Iterator[Layer]:
             yield Layer(values(operator.Inputs(1)).flatten(), torch.zeros(0))
         elif kind == kinds.FULLY_CONNECTED:
             name = graph.Tensors(operator.Inputs(1)).Name().decode("ascii", "replace")
-            yield Layer(values(operator.Inputs(1)), values(operator.Inputs(2)), name)
+            weight, has_bias = values(operator.Inputs(1)), operator.InputsLength() > 2 and operator.Inputs(2) >= 0
+            yield Layer(weight, values(operator.Inputs(2)) if has_bias else torch.zeros(len(weight)), name)
 
 
 def _kind(code: Any) -> int:
