@@ -284,3 +284,31 @@ def test_mirror_images_are_read_alike() -> None:
     left = landmarks(mirrored, geometry.apply_affine(mirror, hand), "left")
     np.testing.assert_allclose(geometry.apply_affine(mirror, left.joints_2d), right.joints_2d, atol=1e-2)
     assert (left.hand, left.of_side) == pytest.approx((right.hand, right.of_side), abs=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["any", "opencv"])
+@pytest.mark.parametrize(("joints", "told"), [(20, "expected finite answers"), (21, None)])
+def test_answers_of_another_shape_are_no_landmark_network_s(
+    tmp_path: Path, engine: Any, joints: int, told: str | None
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="exporting is an extra")
+    make, array, single = onnx.helper, onnx.numpy_helper.from_array, onnx.TensorProto.FLOAT
+    nodes = [make.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0)]
+    held, answers = [], []
+    for name, shape in zip(OUTPUTS, ((1, joints, 2), (1, 1), (1, 1)), strict=True):
+        weight, extents, flat = (f"{name}_{what}" for what in ("weight", "extents", "flat"))
+        held += [array(np.zeros((3, np.prod(shape)), np.float32), weight), array(np.array(shape), extents)]
+        nodes += [
+            make.make_node("MatMul", ["mean", weight], [flat]),
+            make.make_node("Reshape", [flat, extents], [name]),
+        ]
+        answers.append(make.make_tensor_value_info(name, single, shape))
+    asked = make.make_tensor_value_info("image", single, (1, 3, SIZE, SIZE))
+    graph = make.make_graph(nodes, "small", [asked], answers, held)
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "small.onnx")
+    if told is None:
+        assert open_landmarks(tmp_path / "small.onnx", engine=engine)(PICTURE, upright_hand(), "right").hand == 0
+        return
+    with pytest.raises(CheckpointError, match=rf"small\.onnx is no landmark network: {told}"):
+        open_landmarks(tmp_path / "small.onnx", engine=engine)
