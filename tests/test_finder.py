@@ -207,12 +207,12 @@ def test_what_is_no_finder_is_told(tmp_path: Path, engine: str) -> None:
 
 def test_answers_of_another_shape_are_no_finder_s() -> None:
     good = [np.zeros((1, CELLS, CELLS), np.float32), np.zeros((1, 4, CELLS, CELLS), np.float32)]
-    check_answers(good, finder_engine._SHAPES, Path("f.onnx"), "hand finder")
+    check_answers(good, finder_engine.FINDER, Path("f.onnx"))
     with pytest.raises(CheckpointError, match="is no hand finder: expected finite answers"):
-        check_answers(good[::-1], finder_engine._SHAPES, Path("f.onnx"), "hand finder")
+        check_answers(good[::-1], finder_engine.FINDER, Path("f.onnx"))
     good[0][0, 3, 4] = np.nan
     with pytest.raises(CheckpointError, match="is no hand finder"):
-        check_answers(good, finder_engine._SHAPES, Path("f.onnx"), "hand finder")
+        check_answers(good, finder_engine.FINDER, Path("f.onnx"))
 
 
 def test_a_speck_in_12_megapixels_takes_no_longer_than_the_square(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,10 +241,10 @@ def test_what_is_no_landmark_network_is_told(tmp_path: Path, engine: Any) -> Non
 
 
 def test_predictions_can_do_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("unclasp.landmarks.__file__", str(tmp_path / "landmarks.py"))
+    monkeypatch.setattr("unclasp.onnx_engine.__file__", str(tmp_path / "onnx_engine.py"))
     with pytest.raises(CheckpointError, match="there is no landmark network"):
-        Predictor.load()
-    assert Predictor.load(landmarks=False).landmarks is None
+        Predictor.load(detector="none")
+    assert Predictor.load(detector="none", landmarks=False).landmarks is None
 
 
 def test_the_command_moves_joints_a_little_in_the_picture_alone(tmp_path: Path) -> None:

@@ -205,10 +205,10 @@ def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.Mo
 
 
 def test_a_missing_finder_is_told_unless_it_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("unclasp.finder_engine.__file__", str(tmp_path / "finder_engine.py"))
+    monkeypatch.setattr("unclasp.onnx_engine.__file__", str(tmp_path / "onnx_engine.py"))
     with pytest.raises(CheckpointError, match="there is no hand finder"):
         Predictor.load()
-    assert Predictor.load(detector="none").search is everywhere
+    assert Predictor.load(detector="none", landmarks=False).search is everywhere
 
 
 def test_the_command_looks_at_the_whole_picture_with_detector_none(tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ from typing import Final
 import numpy as np
 
 from unclasp.batch import ByteArray, FloatArray
-from unclasp.errors import CheckpointError
 from unclasp.finder import Finder, SquareAnswer
-from unclasp.onnx_engine import Engine, Runner, open_runner
+from unclasp.onnx_engine import Engine, Kind, Runner, open_runner
 
 SIZE: Final = 192
 """px: side of the square that a finder sees."""
@@ -16,7 +15,10 @@ CELLS: Final = SIZE // 4
 """Cells along a side of its maps."""
 OUTPUTS: Final = ("middle", "edges")
 """(1, M, M) probabilities and (1, 4, M, M) as of `model.finder.Found`."""
-_SHAPES: Final = [(1, CELLS, CELLS), (1, 4, CELLS, CELLS)]
+FINDER: Final = Kind(
+    "hand finder", "finder.onnx", SIZE, OUTPUTS, ((1, CELLS, CELLS), (1, 4, CELLS, CELLS)),
+    "give a box, or look at the whole picture: --detector none",
+)  # fmt: skip
 
 
 def open_finder(
@@ -26,25 +28,14 @@ def open_finder(
 
     Args:
         weights: Ends in .onnx.
-        engine: OpenCV even where ONNX Runtime, which is faster, is installed.
-        threads: How many cores ONNX Runtime may use; as many as there are if not given. OpenCV has its own setting.
-        spin: See `onnx_session.open_session`.
+        engine: As of `onnx_engine.open_runner`, like the others.
+        threads: How many cores one call may use.
+        spin: Whether threads wait busily within a call.
 
     Raises:
         CheckpointError: The file is missing, damaged or no finder.
     """
-    path = Path(weights) if weights is not None else Path(__file__).parent / "weights" / "finder.onnx"
-    if not path.is_file():
-        raise CheckpointError(
-            f"there is no hand finder {path}; give a box, or look at the whole picture: --detector none"
-        )
-    return Finder(
-        FinderEngine(
-            open_runner(
-                path, OUTPUTS, _SHAPES, size=SIZE, what="hand finder", engine=engine, threads=threads, spin=spin
-            )
-        )
-    )
+    return Finder(FinderEngine(open_runner(FINDER, weights, engine=engine, threads=threads, spin=spin)))
 
 
 class FinderEngine:

@@ -14,9 +14,8 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
-from unclasp.errors import CheckpointError
 from unclasp.hands import HAND_ORDERS, Side
-from unclasp.onnx_engine import Engine, Runner, open_runner
+from unclasp.onnx_engine import Engine, Kind, Runner, open_runner
 
 Floats = npt.NDArray[np.floating]
 
@@ -25,7 +24,10 @@ SIZE: Final = 224
 OUTPUTS: Final = ("joints", "hand", "right")
 """(1, 21, 2) crop px in MediaPipe's order; (1, 1) each how likely there is a hand, and it is a right one."""
 
-_SHAPES: Final = [(1, 21, 2), (1, 1), (1, 1)]
+LANDMARKS: Final = Kind(
+    "landmark network", "landmarks.onnx", SIZE, OUTPUTS, ((1, 21, 2), (1, 1), (1, 1)),
+    "leave it out: --no-landmarks, landmarks=False",
+)  # fmt: skip
 _TO_MEDIAPIPE: Final = HAND_ORDERS["mediapipe"]
 _FROM_MEDIAPIPE: Final = np.argsort(_TO_MEDIAPIPE)
 _WRIST: Final = 0
@@ -105,17 +107,11 @@ def open_landmarks(
 
     Args:
         weights: Ends in .onnx.
-        engine: OpenCV even where ONNX Runtime, which is faster, is installed.
-        threads: How many cores ONNX Runtime may use; as many as there are if not given. OpenCV has its own setting.
-        spin: See `onnx_session.open_session`.
+        engine: As of `onnx_engine.open_runner`, like the others.
+        threads: How many cores one call may use.
+        spin: Whether threads wait busily within a call.
 
     Raises:
         CheckpointError: The file is missing, damaged or another network.
     """
-    path = Path(weights) if weights is not None else Path(__file__).parent / "weights" / "landmarks.onnx"
-    if not path.is_file():
-        raise CheckpointError(f"there is no landmark network {path}; leave it out: --no-landmarks, landmarks=False")
-    what = "landmark network"
-    return Landmarks(
-        open_runner(path, OUTPUTS, _SHAPES, size=SIZE, what=what, engine=engine, threads=threads, spin=spin)
-    )
+    return Landmarks(open_runner(LANDMARKS, weights, engine=engine, threads=threads, spin=spin))

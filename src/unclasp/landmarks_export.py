@@ -1,23 +1,17 @@
 """MediaPipe's landmark network as ONNX, in half precision as in its file: what is shipped, and run without torch."""
 
-import tempfile
-import warnings
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 import onnx
 import torch
 
-from unclasp.errors import UnclaspError
-from unclasp.files import whole
 from unclasp.landmarks import OUTPUTS, SIZE, open_landmarks
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.landmarks import load_landmarks
-from unclasp.onnx_engine import INPUT
+from unclasp.runner_export import export, spots
 
-_OPSET: Final = 17
 _LARGEST: Final = 0.02
 """px and probability: how far OpenCV's answers may be from torch's."""
 
@@ -34,27 +28,18 @@ def export_landmarks(weights: Path, path: Path | str) -> None:
         UnclaspError: OpenCV answers otherwise.
     """
     net = load_landmarks(weights)
-    spots = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
-    noise = np.asarray(cv2.resize(spots, (SIZE, SIZE)), dtype=np.uint8)
-    image = torch.from_numpy(noise).permute(2, 0, 1)[None].float()
+    picture, image = spots(SIZE)
     with torch.inference_mode():
         expected = [answer.numpy() for answer in net(image)]
     fold_batch_norms(net)
     net.float()
-    with whole(path) as temporary, tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        traced = Path(folder) / "landmarks.onnx"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                net, (image,), str(traced), dynamo=False, opset_version=_OPSET, input_names=[INPUT],
-                output_names=list(OUTPUTS),
-            )  # fmt: skip
+
+    def apart(traced: Path) -> float:
         onnx.save(stored_in_half(onnx.load(traced)), traced)
-        answers = open_landmarks(traced, engine="opencv").run(noise)
-        apart = max(float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, expected, strict=True))
-        if not apart <= _LARGEST:
-            raise UnclaspError(f"the exported network is another one: answers differ by {apart:.3g}; not written")
-        temporary.write_bytes(traced.read_bytes())
+        answers = open_landmarks(traced, engine="opencv").run(picture)
+        return max(float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, expected, strict=True))
+
+    export(net, image, OUTPUTS, path, what="landmark network", largest=_LARGEST, apart=apart)
 
 
 def stored_in_half(model: onnx.ModelProto) -> onnx.ModelProto:

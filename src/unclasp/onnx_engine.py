@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -27,25 +27,42 @@ class Runner(Protocol):
         ...
 
 
+class Kind(NamedTuple):
+    """What a shipped network is, and how to do without."""
+
+    what: str
+    """Its name in errors."""
+    shipped: str
+    """Its file's name."""
+    size: int
+    """S px."""
+    outputs: tuple[str, ...]
+    """Their names, in the order of the answers."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Of the answers."""
+    without: str
+    """What to do where it is missing."""
+
+
 def open_runner(
-    path: Path, outputs: Sequence[str], shapes: Sequence[tuple[int, ...]], *, size: int, what: str,
-    engine: Engine = "any", threads: int | None = None, spin: bool = False,
+    kind: Kind, weights: Path | str | None = None, *, engine: Engine = "any", threads: int | None = None,
+    spin: bool = False,
 ) -> Runner:  # fmt: skip
-    """Open a file, and see that it answers as expected for a black picture.
+    """Open a network, and see that it answers as expected for a black picture.
 
     Args:
-        path: Ends in .onnx.
-        outputs: Their names, in the order of the answers.
-        shapes: Of the answers.
-        size: S px.
-        what: Is told of a file that is something else.
-        engine: Which one.
+        kind: What it has to be.
+        weights: Ends in .onnx; the shipped file if not given.
+        engine: OpenCV even where ONNX Runtime, which is faster, is installed.
         threads: How many cores ONNX Runtime may use; as many as there are if not given. OpenCV has its own setting.
         spin: See `onnx_session.open_session`.
 
     Raises:
-        CheckpointError: The file is damaged or another network.
+        CheckpointError: The file is missing, damaged or another network.
     """
+    path = Path(weights) if weights is not None else Path(__file__).parent / "weights" / kind.shipped
+    if not path.is_file():
+        raise CheckpointError(f"there is no {kind.what} {path}; {kind.without}")
     try:
         runtime: Any = import_module("onnxruntime") if engine == "any" else None
     except ModuleNotFoundError:
@@ -54,14 +71,14 @@ def open_runner(
     try:
         runner: Runner
         if runtime is None:
-            runner = InOpenCv(path, outputs)
+            runner = InOpenCv(path, kind.outputs)
         else:
-            runner = InOnnxRuntime(path, outputs, runtime, threads=threads, spin=spin)
-        answers = runner(np.zeros((size, size, 3), dtype=np.uint8))
+            runner = InOnnxRuntime(path, kind.outputs, runtime, threads=threads, spin=spin)
+        answers = runner(np.zeros((kind.size, kind.size, 3), dtype=np.uint8))
     except Exception as error:  # the engines' exceptions have no other base
         reason = getattr(error, "err", None) or str(error) or type(error).__name__
-        raise CheckpointError(f"{path} is no {what} that {name} can read ({reason.splitlines()[0]})") from error
-    check_answers(answers, shapes, path, what)
+        raise CheckpointError(f"{path} is no {kind.what} that {name} can read ({reason.splitlines()[0]})") from error
+    check_answers(answers, kind, path)
     return runner
 
 
@@ -97,8 +114,8 @@ def _as_input(image: ByteArray) -> FloatArray:
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
 
 
-def check_answers(answers: Sequence[FloatArray], shapes: Sequence[tuple[int, ...]], path: Path, what: str) -> None:
-    """Raise CheckpointError unless these are finite answers of these shapes."""
+def check_answers(answers: Sequence[FloatArray], kind: Kind, path: Path) -> None:
+    """Raise CheckpointError unless these are finite answers of its shapes."""
     got = [answer.shape for answer in answers]
-    if got != list(shapes) or not all(np.isfinite(answer).all() for answer in answers):
-        raise CheckpointError(f"{path} is no {what}: expected finite answers of {list(shapes)}, got {got}")
+    if got != list(kind.shapes) or not all(np.isfinite(answer).all() for answer in answers):
+        raise CheckpointError(f"{path} is no {kind.what}: expected finite answers of {list(kind.shapes)}, got {got}")
