@@ -21,7 +21,7 @@ from unclasp.looks import Look
 from unclasp.network import Answer
 from unclasp.onnx_engine import InOnnxRuntime, InOpenCv
 from unclasp.predictor import Predictor
-from unclasp.touch_up import KEPT, NEAR, touched_up
+from unclasp.touch_up import DOUBTED, FAR, KEPT, NEAR, ROUNDS, touched_up
 
 Floats = npt.NDArray[np.floating]
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
@@ -144,6 +144,63 @@ def test_a_hand_stays_where_it_is_unless_both_agree(reads: Any) -> None:
     before = seen_hands()
     after = touched_up(before, PICTURE, reads)
     np.testing.assert_array_equal(after.joints_2d, before.joints_2d)
+
+
+class Finds:
+    """A landmark network that goes a share of the way to one place, whatever it is asked about."""
+
+    def __init__(self, place: Floats, *, share: float = 1.0, hand: float = 1.0, of_side: float = 1.0) -> None:
+        self.place, self.share, self.hand, self.of_side = place, share, hand, of_side
+        self.calls = 0
+
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        self.calls += 1
+        return Reading(joints_2d + self.share * (self.place - joints_2d), self.hand, self.of_side)
+
+
+def right_hand_farther(share: float) -> Floats:
+    """The right hand of `seen_hands`, a share of its extent farther left: away from the left one."""
+    joints = seen_hands().joints_2d[HAND_SLICES[0]]
+    return joints - [share * np.ptp(joints, axis=0).max(), 0]
+
+
+def test_a_hand_in_doubt_is_followed_to_where_it_is_seen() -> None:
+    before, place = seen_hands((1.0, 0.0), sure=0.1), right_hand_farther(0.5)
+    reads: Any = Finds(place, share=0.7)
+    joints = touched_up(before, PICTURE, reads).joints_2d[HAND_SLICES[0]]
+    steps = [np.abs(joints - each).max() for each in (place, before.joints_2d[HAND_SLICES[0]])]
+    assert reads.calls == 3 and steps[0] < 0.15 * steps[1], "a second look nearby ends it"
+
+
+@pytest.mark.parametrize(
+    ("sure", "finds"),
+    [
+        (DOUBTED + 0.01, Finds(right_hand_farther(0.5))),
+        (0.1, Finds(right_hand_farther(0.5), of_side=0.3)),
+        (0.1, Finds(right_hand_farther(0.5), hand=0.4)),
+        (0.1, Finds(right_hand_farther(1.05 * FAR))),
+        (0.1, Reads(np.array([-30.0, 0.0]))),
+        (None, Finds(right_hand_farther(0.5))),
+    ],
+    ids=["not in doubt", "of the other side", "no hand", "far off", "still on its way", "doubt untold"],
+)
+def test_a_hand_is_followed_only_for_good_reasons(sure: float | None, finds: Any) -> None:
+    before = seen_hands((1.0, 0.0), sure=sure)
+    np.testing.assert_array_equal(touched_up(before, PICTURE, finds).joints_2d, before.joints_2d)
+    calls = len(finds.asked) if isinstance(finds, Reads) else finds.calls
+    assert calls <= 1 + ROUNDS
+
+
+@pytest.mark.parametrize(("presence", "moves"), [((1.0, 1.0), False), ((1.0, 0.0), True)])
+def test_a_hand_is_not_followed_to_the_other_one(presence: tuple[float, float], moves: bool) -> None:
+    """The place is nearer to the left hand than to the right one, whether or not there is one."""
+    before = seen_hands(presence, sure=0.1)
+    right, left = (before.joints_2d[joints] for joints in HAND_SLICES)
+    reads: Any = Finds(0.45 * right + 0.55 * left)
+    extent = np.ptp(right, axis=0).max()
+    assert NEAR * extent < np.linalg.norm(reads.place - right, axis=1).mean() < FAR * extent
+    moved = touched_up(before, PICTURE, reads).joints_2d - before.joints_2d
+    assert bool(moved[HAND_SLICES[0]].any()) == moves
 
 
 def test_hands_that_a_single_picture_doubts_are_read_too() -> None:

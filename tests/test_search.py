@@ -19,7 +19,7 @@ from unclasp.network import Answer
 from unclasp.onnx_engine import InOpenCv
 from unclasp.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.predictor import Predictor
-from unclasp.search import CERTAIN, Where, by_finder, everywhere, search_with
+from unclasp.search import Where, by_finder, everywhere, search_with
 
 
 class Still:
@@ -126,20 +126,33 @@ def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> No
     assert len(network.calls) == looks
 
 
-def test_an_uncertain_finder_leaves_it_to_the_network() -> None:
+@pytest.mark.parametrize(
+    ("sure", "kept"), [((0.4, 0.19, 0.9), 0.4), ((0.4, 0.21, 0.1), 0.21), ((0.4, 0.3, 0.35), 0.35)]
+)
+def test_a_closer_look_that_is_far_less_sure_does_not_count(sure: tuple[float, ...], kept: float) -> None:
+    class Sure(Shrinking):
+        def __call__(self, crops: np.ndarray, /) -> Answer:
+            answer = super().__call__(crops)
+            return answer._replace(confidence=np.full((len(crops), 42), sure[len(self.calls) - 1]))
+
+    pose = Predictor(Sure(2, 2, 2), search=everywhere)(picture())
+    assert pose.confidence is not None and pose.confidence.mean() == pytest.approx(kept)
+
+
+def test_a_finder_that_sees_nothing_leaves_it_to_the_network() -> None:
     network = Still()
-    for find in (Fixed(), Fixed((CERTAIN - 0.01, (100, 100, 180, 140)))):
-        where = by_finder(find, network)(picture())
-        np.testing.assert_allclose(where.square, everywhere(picture()).square)
-        assert len(where.others) == 0
-    assert len(network.calls) == 2 and min(network.calls) > 4, "windows were looked at"
+    where = by_finder(Fixed(), network)(picture())
+    np.testing.assert_allclose(where.square, everywhere(picture()).square)
+    assert len(where.others) == 0
+    assert len(network.calls) == 1 and network.calls[0] > 4, "windows were looked at"
 
 
-def test_the_surest_region_decides_not_the_first() -> None:
+def test_the_finder_s_first_region_counts_however_uncertain() -> None:
     """The first has the most promise, by its size, and is less certain than the next one."""
-    regions = Fixed((CERTAIN - 0.01, (100, 100, 180, 140)), (0.9, (300, 50, 320, 90)))
-    square = by_finder(regions, Still())(picture()).square
-    assert square[2] - square[0] < 200, "not the whole picture, where the network finds nothing"
+    regions = Fixed((0.26, (100, 100, 180, 140)), (0.9, (300, 50, 320, 90)))
+    where = by_finder(regions, Still())(picture())
+    np.testing.assert_allclose((where.square[:2] + where.square[2:]) / 2, [140, 120])
+    assert len(where.others) == 1
 
 
 def test_a_doubtful_picture_can_be_searched_by_the_network_too() -> None:

@@ -44,6 +44,9 @@ in eight of the nine that did, 0.15 and less in the seven that did not."""
 SURER: Final = 0.1
 """What is seen elsewhere counts where that confidence is higher by this: of two doubtful looks the first is better."""
 
+LOST: Final = 0.5
+"""A closer look at hands that are not there is less sure of them than this share of how sure the wider one was."""
+
 OTHER_REGIONS: Final = 2
 """So many other regions are looked at, for a person's other hand or for a surer one: a crowd has many."""
 
@@ -251,8 +254,8 @@ class Predictor:
     def _look_closer(self, image: ByteArray, square: Floats) -> Look:
         """Look where the hands were found, then around the joints seen there, and once more where that crop was off.
 
-        The last look counts unless it loses a hand. A hand that the first, widest look gave less than `looks.DENIED`
-        cannot appear in a closer one.
+        The last look counts unless it loses a hand, or is far less sure (`LOST`). A hand that the first, widest look
+        gave less than `looks.DENIED` cannot appear in a closer one.
         """
         first = view = self._look(image, square)
         for is_last in (False, True):
@@ -264,6 +267,8 @@ class Predictor:
                 return view
             closer = self._look(image, square).without_denied(first)
             if is_last and closer.present.sum() < view.present.sum():
+                return view
+            if closer.mean_confidence < LOST * view.mean_confidence:
                 return view
             view = closer
         return view

@@ -19,10 +19,6 @@ Floats = npt.NDArray[np.floating]
 Detector = Literal["finder", "network", "none"]
 """The shipped finder; the pose network's own search by its part segmentation; or the whole picture."""
 
-CERTAIN: Final = 0.3
-"""Where the finder is less certain than this of all that it found, the pose network's own search decides. In 81
-real pictures its best region was the hands', and never less certain than 0.34."""
-
 FIRST_CROP_ROOM: Final = 1.2
 """The first crop is this much larger than that of what the finder found; the next ones go around the joints in it."""
 
@@ -68,12 +64,12 @@ def by_network(network: Network) -> Search:
 
 
 def by_finder(finder: Finder, network: Network) -> Search:
-    """Return the search by a finder, and by the network where the finder is not certain."""
+    """Return the search by a finder, and by the network where the finder sees nothing."""
     own = by_network(network)
 
     def search(image: ByteArray) -> Where:
         found = finder(image)
-        if not len(found.boxes) or found.scores.max() < CERTAIN:
+        if not len(found.boxes):
             return own(image)
         annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in found.boxes])
         square = geometry.square_box(geometry.expand_box(annotated[0], FIRST_CROP_ROOM))

@@ -60,10 +60,10 @@ class _HandFilter:
     """The filters of one hand: u, v in px and depth in mm, with speeds in spreads of the hand per second."""
 
     def __init__(self) -> None:
-        self._middle = OneEuro(cutoff=1.0, per_speed=0.25, speed_cutoff=1.3)
+        self._middle = OneEuro(cutoff=1.0, per_speed=0.22, speed_cutoff=1.3)
         # How far a hand is follows from its size alone, which is far less certain than where it is in the picture.
         self._distance = OneEuro(cutoff=0.4, per_speed=0.1, speed_cutoff=0.6)
-        self._shape = OneEuro(cutoff=0.7, per_speed=0.1, speed_cutoff=1.0)
+        self._shape = OneEuro(cutoff=0.6, per_speed=0.1, speed_cutoff=1.0)
 
     def __call__(self, points: Floats, seconds: float, *, unit: Floats) -> Floats:
         middle = points.mean(axis=0, keepdims=True)
