@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor, nn
@@ -59,10 +60,10 @@ class Replay(nn.Module):
         )  # fmt: skip
 
 
-def true_pose(sample: Sample, size: int = SIZE) -> np.ndarray:
+def true_pose(sample: Sample, size: int = SIZE, *, sight: npt.ArrayLike = geometry.CAMERA_AXIS) -> np.ndarray:
     joints = np.where(sample.valid[:, None], sample.joints_cam, 1).astype(np.float64)
     matrix = geometry.crop_matrix(geometry.square_box(sample.box.astype(np.float64)), size)
-    return geometry.pose_2p5d_from_cam(joints, sample.focal, sample.princpt, matrix)
+    return geometry.pose_2p5d_from_cam(joints, sample.focal, sample.princpt, matrix, sight)
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from unclasp import geometry
 from unclasp.apart import ONE_HAND_ROOM, slots_of_two, squares_of_two
+from unclasp.config import DepthAxis
 from unclasp.geometry import square_box
 from unclasp.hands import FLIPPED_JOINTS, Side
 from unclasp.network import Answer
@@ -150,6 +152,21 @@ def test_hands_apart_are_looked_at_one_by_one() -> None:
     np.testing.assert_allclose(pose.confidence, 0.8)
     np.testing.assert_allclose(pose.presence, 1)
     assert np.ptp(pose.box[::2]) > 230, "the crop that is told is that of both"
+
+
+@pytest.mark.parametrize("depth_axis", DepthAxis)
+def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_look(depth_axis: DepthAxis) -> None:
+    class Along(Coloured):
+        def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+            return super().__call__(crops)._replace(depth_axis=depth_axis)
+
+    pose = Predictor(Along())(picture(), BOX)
+    focal, princpt = np.array(pose.camera.focal), np.array(pose.camera.princpt)
+    middles: dict[Side, tuple[int, int]] = {"right": (120, 150), "left": (265, 125)}
+    for side, middle in middles.items():
+        through = geometry.sight_through(np.array(middle), focal, princpt)
+        sight = through if depth_axis is DepthAxis.CROP else np.array(geometry.CAMERA_AXIS)
+        np.testing.assert_allclose(pose.hand(side)[1][:20] @ sight, [30] * 10 + [-30] * 10, atol=1)
 
 
 def test_a_mirrored_picture_is_looked_at_likewise() -> None:

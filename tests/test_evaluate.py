@@ -2,18 +2,21 @@
 
 import json
 import math
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from evaluated import SIZE, Replay, Samples, dataset, guesses, run, slow_camera_joints, true_pose
 from unclasp import geometry
+from unclasp.config import DepthAxis
 from unclasp.data.interhand import InterHand
-from unclasp.data.transforms import PART_STRIDE, View, make_example
+from unclasp.data.transforms import PART_STRIDE, View, make_example, sight_of
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import (
     External,
@@ -22,6 +25,7 @@ from unclasp.evaluate import (
     Recorder,
     Report,
     collect_scores,
+    evaluate,
     predictions_of,
     score_predictions,
     share_of,
@@ -168,6 +172,44 @@ def test_perfect_predictions_have_no_error(dataset: Samples) -> None:
     assert figures["auc_all"] == pytest.approx(1, abs=0.006)  # rounding is not 0 mm at the first threshold
 
 
+def along_crops(dataset: Samples) -> dict[str, np.ndarray]:
+    """Perfect answers of a model whose depths are along the line of sight through the middle of each crop."""
+    poses, roots = [], []
+    for sample in dataset.samples:
+        box = geometry.square_box(sample.box.astype(np.float64))
+        sight = sight_of(box, sample, DepthAxis.CROP)
+        poses.append(true_pose(sample, sight=sight))
+        roots.append(geometry.root_depth(sample.joints_cam, sight))
+        example = make_example(sample, View(box), SIZE, depth_axis=DepthAxis.CROP)  # what is trained on
+        np.testing.assert_allclose(example.pose_2p5d[example.valid], poses[-1][example.valid], atol=1e-3)
+    return {"poses": np.stack(poses), "root_depth": np.array(roots)}
+
+
+def test_depths_along_the_crop_s_line_of_sight_are_taken_as_such(dataset: Samples, tmp_path: Path) -> None:
+    answers, recorder = along_crops(dataset), Recorder()
+    figures = run(dataset, answers).figures
+    assert figures["mpjpe_all_mm"] > 1, "they are not along the camera's axis"  # type: ignore[operator]
+    model = Replay(**answers)
+    model.depth_axis = DepthAxis.CROP  # type: ignore[assignment]
+    figures = evaluate(model, dataset, image_size=SIZE, recorder=recorder).figures
+    for name in ("mpjpe_all_mm", "mrrpe_mm"):
+        assert figures[name] == pytest.approx(0, abs=1e-3), name
+    for name in ("kept.npz", "kept.json"):
+        write_predictions(tmp_path / name, recorder.predictions(SIZE))
+        kept = read_predictions(tmp_path / name)
+        for protocol in (Protocol(), Protocol(depth_source="relative")):
+            again = score_predictions(kept, dataset, protocol=protocol)
+            assert again.figures["mpjpe_all_mm"] == pytest.approx(0, abs=1e-3)
+    boxes = np.stack([geometry.square_box(sample.box.astype(np.float64)) for sample in dataset.samples])
+    own = score_predictions(replace(kept, boxes=boxes), dataset, protocol=Protocol(box_expansion=1.5))
+    assert own.figures["mpjpe_all_mm"] == pytest.approx(0, abs=1e-3), "crops of their own keep their lines of sight"
+
+
+def test_only_crops_have_a_line_of_sight_of_their_own(guesses: dict[str, np.ndarray]) -> None:
+    with pytest.raises(UnclaspError, match="in pixels of crops"):
+        PosePredictions(pose_2p5d=guesses["poses"], pixels="image", depth_axis=DepthAxis.CROP)
+
+
 def test_a_wrong_wrist_offset_is_mrrpe_alone(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
     before = run(dataset, guesses).figures
     after = run(dataset, guesses | {"root_depth": guesses["root_depth"] + 100}).figures
@@ -283,16 +325,15 @@ def test_a_predictor_that_knows_the_truth_has_no_error(dataset: Samples, *, boxe
     """Depths and wrist offset survive the way into 2.5D poses of the picture and back."""
     asked: list[np.ndarray | None] = []
 
-    def knowing(image: np.ndarray, box: np.ndarray | None) -> HandPose:
+    def knowing(image: np.ndarray, box: np.ndarray | None, **camera: Any) -> HandPose:
         sample = next(each for each in dataset.samples if each.image is image)
         asked.append(box)
+        assert camera == {"focal": tuple(sample.focal.tolist()), "princpt": tuple(sample.princpt.tolist())}
         joints = np.where(sample.valid[:, None], sample.joints_cam, [0.0, 0.0, 500.0]).astype(np.float64)
-        focal, princpt = (tuple(pair.tolist()) for pair in (sample.focal, sample.princpt))
-        camera = Camera(focal=focal, princpt=princpt, assumed=None)
         return HandPose(
             joints_2d=geometry.project(joints, sample.focal, sample.princpt), joints_cam=joints,
             joints_3d=geometry.relative_to_roots(joints), presence=sample.hand_type.astype(float), box=np.zeros(4),
-            camera=camera, depth_assumed=None, image_size=(96, 96), model="truth",
+            camera=Camera(**camera, assumed=None), depth_assumed=None, image_size=(96, 96), model="truth",
         )  # fmt: skip
 
     predictions = predictions_of(knowing, dataset, boxed=boxed)  # type: ignore[arg-type]

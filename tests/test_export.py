@@ -156,6 +156,8 @@ def test_as_a_network_it_answers_like_torch(config: Config, tmp_path: Path) -> N
     for name, value in expected._asdict().items():
         if value is None:
             assert getattr(got, name) is None
+        elif name == "depth_axis":
+            assert got.depth_axis is value
         else:
             np.testing.assert_allclose(getattr(got, name), value, atol=1e-3, err_msg=name)
 

@@ -48,6 +48,51 @@ def test_camera_to_2p5d_and_back(rotation: float) -> None:
     np.testing.assert_allclose(back, joints, atol=1e-9)
 
 
+SIGHT = geometry.sight_through(np.array([900.0, -300.0]), FOCAL, PRINCPT)
+
+
+def test_depths_along_a_line_of_sight_lead_back_to_the_camera() -> None:
+    joints = random_joints(3)
+    matrix = geometry.crop_matrix(np.array([40.0, 60.0, 300.0, 320.0]), 256, 20)
+    pose = geometry.pose_2p5d_from_cam(joints, FOCAL, PRINCPT, matrix, SIGHT)
+    options = {"focal": FOCAL, "princpt": PRINCPT, "image_from_crop": np.linalg.inv(matrix)}
+    back = geometry.cam_from_pose_2p5d(pose, joints[list(ROOTS), 2], sights=SIGHT, **options)
+    np.testing.assert_allclose(back, joints, atol=1e-9)
+    along_camera = geometry.cam_from_pose_2p5d(pose, joints[list(ROOTS), 2], **options)
+    assert np.abs(along_camera - joints).max() > 10, "the line of sight matters"
+
+
+def test_each_hand_may_have_its_own_line_of_sight() -> None:
+    joints = random_joints(5)
+    sights = np.stack([SIGHT, np.array(geometry.CAMERA_AXIS)])
+    poses = [geometry.pose_2p5d_from_cam(joints, FOCAL, PRINCPT, np.eye(3), sight) for sight in sights]
+    mixed = np.concatenate([poses[0][:21], poses[1][21:]])
+    back = geometry.cam_from_pose_2p5d(
+        mixed, joints[list(ROOTS), 2], focal=FOCAL, princpt=PRINCPT, image_from_crop=np.eye(3), sights=sights
+    )
+    np.testing.assert_allclose(back, joints, atol=1e-9)
+
+
+def test_a_camera_that_turns_sees_the_same_depths_along_a_line_of_sight() -> None:
+    """What a crop shows does not change when the camera turns about its centre and the crop goes along."""
+    joints = random_joints(6)
+    turn = cv2.Rodrigues(np.array([0.3, -0.5, 0.1]))[0]
+    here = geometry.pose_2p5d_from_cam(joints, FOCAL, PRINCPT, np.eye(3), SIGHT)
+    there = geometry.pose_2p5d_from_cam(joints @ turn.T, FOCAL, PRINCPT, np.eye(3), turn @ SIGHT)
+    np.testing.assert_allclose(there[:, 2], here[:, 2], atol=1e-9)
+    assert geometry.root_depth(joints @ turn.T, turn @ SIGHT) == pytest.approx(geometry.root_depth(joints, SIGHT))
+    assert np.abs(geometry.pose_2p5d_from_cam(joints @ turn.T, FOCAL, PRINCPT, np.eye(3))[:, 2] - here[:, 2]).max() > 10
+
+
+def test_the_wrists_offset_along_a_line_of_sight_gives_the_left_one_from_the_right_one() -> None:
+    joints = random_joints(7)
+    right, left = joints[list(ROOTS)]
+    wrists = geometry.project(joints[list(ROOTS)], FOCAL, PRINCPT)
+    scale, shift = geometry.offset_along(SIGHT, wrists, geometry.root_depth(joints, SIGHT), FOCAL, PRINCPT)
+    assert scale * right[2] + shift == pytest.approx(left[2])
+    assert geometry.offset_along(geometry.CAMERA_AXIS, wrists, 40.0, FOCAL, PRINCPT) == (1.0, 40.0)
+
+
 def test_depth_of_a_2p5d_pose_is_relative_to_the_own_wrist() -> None:
     joints = random_joints(4)
     pose = geometry.pose_2p5d_from_cam(joints, FOCAL, PRINCPT, np.eye(3))
@@ -103,6 +148,12 @@ def test_crop_matrix_is_the_published_three_point_rule(box: list[float], size: i
         geometry.apply_affine(actual, corners), corners @ expected[:, :2].T + expected[:, 2], atol=1e-3
     )
     np.testing.assert_array_equal(actual[2], [0, 0, 1])
+
+
+@pytest.mark.parametrize("rotation", [0.0, 50.0])
+def test_the_middle_of_a_crop_is_that_of_its_box(rotation: float) -> None:
+    matrix = geometry.crop_matrix(np.array([10.0, 20.0, 110.0, 120.0]), 64, rotation)
+    np.testing.assert_allclose(geometry.apply_affine(matrix, np.array([60.0, 70.0])), geometry.crop_middle(64))
 
 
 def test_crop_matrix_by_hand() -> None:

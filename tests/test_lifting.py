@@ -1,9 +1,11 @@
 """The distance from the size of the hand, against hands whose distance is known and against a search."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from unclasp.hands import BONES, HAND_PARENTS, ROOTS
+from unclasp.geometry import CAMERA_AXIS, joint_lines, offset_along
+from unclasp.hands import BONES, HAND_PARENTS, HAND_SLICES, ROOTS
 from unclasp.lifting import BELIEVED_DEPTHS_MM, BONE_LENGTHS_MM, LATERAL_SHARE, assumed_focal, wrist_depths
 
 BOTH = np.array([True, True])
@@ -25,6 +27,19 @@ def seen(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return joints[:, :2] / joints[:, 2:], joints[:, 2] - np.repeat(joints[list(ROOTS), 2], 21)
 
 
+def depths_of(
+    rays: np.ndarray, relative: np.ndarray, present: np.ndarray, *, left_minus_right: float | None,
+    sights: npt.ArrayLike = CAMERA_AXIS,
+) -> np.ndarray:  # fmt: skip
+    """Return the wrists' depths for rays (42, 2) and relative depths (42,) along the sights of the hands."""
+    focal, princpt = np.ones(2), np.zeros(2)
+    per_mm, fixed = joint_lines(rays, relative, focal, princpt, sights)
+    known = left_minus_right is not None
+    sight = np.broadcast_to(np.asarray(sights), (2, 3))[0]
+    linked = offset_along(sight, rays[list(ROOTS)], left_minus_right, focal, princpt) if known else None
+    return wrist_depths(per_mm, fixed, present, left_from_right=linked)
+
+
 def two_hands(seed: int, depths: tuple[float, float], scales: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     rng = np.random.default_rng(seed)
     sides = zip((-70.0, 80.0), depths, scales, strict=True)
@@ -37,13 +52,31 @@ def test_a_hand_of_average_size_is_put_where_it_is(depths: tuple[float, float], 
     for seed in range(5):
         rays, relative = seen(two_hands(seed, depths))
         difference = depths[1] - depths[0] if difference_known else None
-        np.testing.assert_allclose(wrist_depths(rays, relative, BOTH, left_minus_right=difference), depths, rtol=1e-9)
+        np.testing.assert_allclose(depths_of(rays, relative, BOTH, left_minus_right=difference), depths, rtol=1e-9)
+
+
+@pytest.mark.parametrize("difference_known", [True, False])
+@pytest.mark.parametrize("sights", [[[0.6, 0.0, 0.8], [0.6, 0.0, 0.8]], [[-0.28, 0.0, 0.96], [0.0, 0.6, 0.8]]])
+def test_depths_along_any_line_of_sight_lead_to_the_same_place(
+    sights: list[list[float]], difference_known: bool
+) -> None:
+    joints = two_hands(0, (600.0, 640.0))
+    rays = seen(joints)[0]
+    relative = np.concatenate(
+        [
+            (joints[part] - joints[root]) @ np.array(sight)
+            for part, root, sight in zip(HAND_SLICES, ROOTS, sights, strict=True)
+        ]
+    )
+    difference = float((joints[ROOTS[1]] - joints[ROOTS[0]]) @ np.array(sights[0])) if difference_known else None
+    depths = depths_of(rays, relative, BOTH, left_minus_right=difference, sights=sights)
+    np.testing.assert_allclose(depths, (600.0, 640.0), rtol=1e-9)
 
 
 def test_the_sum_of_squared_lengths_is_the_mean_hands() -> None:
     """The definition, bone by bone, for a hand of another size."""
     rays, relative = seen(two_hands(0, (700.0, 500.0), scales=(1.1, 0.9)))
-    depths = wrist_depths(rays, relative, BOTH, left_minus_right=None)
+    depths = depths_of(rays, relative, BOTH, left_minus_right=None)
     z = relative + np.repeat(depths, 21)
     joints = np.concatenate([rays * z[:, None], z[:, None]], axis=1)
     for bones in (BONES[:20], BONES[20:]):
@@ -55,7 +88,7 @@ def test_the_sum_of_squared_lengths_is_the_mean_hands() -> None:
 @pytest.mark.parametrize("scale", [0.9, 0.95, 1.05, 1.1])
 def test_a_larger_hand_seems_nearer_by_as_much(scale: float) -> None:
     rays, relative = seen(two_hands(6, (800.0, 800.0), scales=(scale, scale)))
-    np.testing.assert_allclose(wrist_depths(rays, relative, BOTH, left_minus_right=0.0), 800 / scale, rtol=0.02)
+    np.testing.assert_allclose(depths_of(rays, relative, BOTH, left_minus_right=0.0), 800 / scale, rtol=0.02)
 
 
 def misfit(depth: float, rays: np.ndarray, relative: np.ndarray) -> float:
@@ -73,7 +106,7 @@ def test_the_depth_is_where_a_search_finds_the_best_one(seed: int) -> None:
     rays, relative = seen(two_hands(seed, (500.0 + 90 * seed, 700.0), scales=(1.2, 0.85)))
     relative = relative + rng.normal(0, 4, 42) * (relative != 0)
     for hand_depth, joints in zip(
-        wrist_depths(rays, relative, BOTH, left_minus_right=None), (slice(0, 21), slice(21, 42)), strict=True
+        depths_of(rays, relative, BOTH, left_minus_right=None), (slice(0, 21), slice(21, 42)), strict=True
     ):
         best = min(range(150, 1500), key=lambda depth: misfit(depth, rays[joints], relative[joints]))
         assert hand_depth == pytest.approx(best, abs=0.51)
@@ -85,7 +118,7 @@ def test_whatever_the_network_says_the_depth_stays_in_its_range(noise: float) ->
     for _ in range(50):
         rays, relative = rng.normal(0, 0.3, (42, 2)), rng.normal(0, noise, 42)
         for difference in (None, float(rng.normal(0, noise))):
-            depths = wrist_depths(rays, relative, BOTH, left_minus_right=difference)
+            depths = depths_of(rays, relative, BOTH, left_minus_right=difference)
             assert np.isfinite(depths).all() and (np.clip(depths, *BELIEVED_DEPTHS_MM) == depths).all()
 
 
@@ -103,17 +136,17 @@ def test_rendered_hands_are_put_where_they_are() -> None:
             # A near hand that points at the camera has two distances at which its bones are as long: skipped.
             if (bones[:, :2] ** 2).sum() > 4 * LATERAL_SHARE * (bones**2).sum():
                 rays, relative = seen(np.tile(average, (2, 1)))
-                depths = wrist_depths(rays, relative, BOTH, left_minus_right=0.0)
+                depths = depths_of(rays, relative, BOTH, left_minus_right=0.0)
                 np.testing.assert_allclose(depths, average[20, 2], rtol=1e-6)
             rays, relative = seen(np.tile(joints, (2, 1)))
-            ratios.append(wrist_depths(rays, relative, BOTH, left_minus_right=None)[0] / joints[20, 2])
+            ratios.append(depths_of(rays, relative, BOTH, left_minus_right=None)[0] / joints[20, 2])
     assert 0.97 < np.median(ratios) < 1.03
 
 
 def test_a_known_difference_in_depth_sizes_both_hands_together() -> None:
     rays, relative = seen(two_hands(1, (600.0, 640.0), scales=(1.05, 0.95)))
-    apart = wrist_depths(rays, relative, BOTH, left_minus_right=None)
-    together = wrist_depths(rays, relative, BOTH, left_minus_right=40.0)
+    apart = depths_of(rays, relative, BOTH, left_minus_right=None)
+    together = depths_of(rays, relative, BOTH, left_minus_right=40.0)
     assert together[1] - together[0] == pytest.approx(40.0)
     assert apart[0] < together[0] < 610 and abs(together[0] - 600) < abs(apart[0] - 600)
 
@@ -124,27 +157,29 @@ def test_an_absent_hand_has_no_say(present: int) -> None:
     rays, relative = seen(joints)
     absent = slice(21, 42) if present == 0 else slice(0, 21)
     rays[absent], relative[absent] = 7.0, -900.0
-    depths = wrist_depths(rays, relative, np.arange(2) == present, left_minus_right=3000.0)
+    depths = depths_of(rays, relative, np.arange(2) == present, left_minus_right=3000.0)
     assert depths[present] == pytest.approx((600.0, 650.0)[present], rel=1e-9)
+    if present == 0:
+        assert depths[1] == pytest.approx(3600.0), "the other one is where the offset puts it"
 
 
 def test_relative_depths_that_leave_no_length_across_the_view_keep_a_sane_distance() -> None:
     """Where depths are too large for any hand, the size in the picture still decides: half the size is twice as far."""
     rays, relative = seen(two_hands(3, (600.0, 600.0)))
     wild = relative + np.where(np.arange(42) % 2, 150.0, -150.0) * (relative != 0)
-    near = wrist_depths(rays, wild, BOTH, left_minus_right=0.0)
-    far = wrist_depths(rays / 2, wild, BOTH, left_minus_right=0.0)
+    near = depths_of(rays, wild, BOTH, left_minus_right=0.0)
+    far = depths_of(rays / 2, wild, BOTH, left_minus_right=0.0)
     assert np.all(near > 600 * LATERAL_SHARE**0.5 * 0.8)
     assert far[0] == pytest.approx(2 * near[0], rel=0.3)
 
 
 def test_what_cannot_be_is_clipped() -> None:
     joints = np.zeros((42, 2))
-    depths = wrist_depths(joints, np.zeros(42), BOTH, left_minus_right=None)  # all joints in one place
+    depths = depths_of(joints, np.zeros(42), BOTH, left_minus_right=None)  # all joints in one place
     np.testing.assert_array_equal(depths, [BELIEVED_DEPTHS_MM[1]] * 2)
     rays, relative = seen(two_hands(4, (600.0, 600.0)))
     np.testing.assert_array_equal(
-        wrist_depths(rays * 100, relative * 0, BOTH, left_minus_right=0.0), BELIEVED_DEPTHS_MM[0]
+        depths_of(rays * 100, relative * 0, BOTH, left_minus_right=0.0), BELIEVED_DEPTHS_MM[0]
     )
 
 

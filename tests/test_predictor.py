@@ -14,7 +14,7 @@ from test_lifting import two_hands
 from unclasp import config as configs
 from unclasp import geometry, predictor
 from unclasp.checkpoint import save_weights
-from unclasp.config import with_model
+from unclasp.config import DepthAxis, with_model
 from unclasp.data.transforms import Crop, crop_image
 from unclasp.errors import BoxError, CheckpointError, ImageError, UnclaspError
 from unclasp.hands import FLIPPED_JOINTS
@@ -62,9 +62,10 @@ class Oracle:
         bias: float = 0.0,
         roots: bool = True,
         focal: np.ndarray = FOCAL,
+        depth_axis: DepthAxis = DepthAxis.CAMERA,
     ) -> None:
         self.joints, self.crops, self.presence, self.bias, self.roots = joints, crops, presence, bias, roots
-        self.focal = focal
+        self.focal, self.depth_axis = focal, depth_axis
 
     def __call__(self, crops: np.ndarray, /) -> Answer:
         assert crops.shape[1:] == (SIZE, SIZE, 3) and crops.dtype == np.uint8
@@ -72,8 +73,12 @@ class Oracle:
             nothing = np.zeros((len(crops), 16, 16))
             return Answer(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, nothing)
         matrix = self.crops[-1].crop_from_image
-        pose = geometry.pose_2p5d_from_cam(self.joints, self.focal, PRINCPT, matrix)
-        root = geometry.root_depth(self.joints)
+        sight: Any = geometry.CAMERA_AXIS
+        if self.depth_axis is DepthAxis.CROP:
+            middle = geometry.apply_affine(np.linalg.inv(matrix), geometry.crop_middle(SIZE))
+            sight = geometry.sight_through(middle, self.focal, PRINCPT)
+        pose = geometry.pose_2p5d_from_cam(self.joints, self.focal, PRINCPT, matrix, sight)
+        root = geometry.root_depth(self.joints, sight)
         mirrored = pose[FLIPPED_JOINTS].copy()
         mirrored[:, 0] = SIZE - 1 - mirrored[:, 0]
         return Answer(
@@ -81,6 +86,7 @@ class Oracle:
             presence=np.array([self.presence, self.presence[::-1]])[: len(crops)],
             root_depth=np.array([root, -root])[: len(crops)] + self.bias if self.roots else None,
             hand_probability=np.zeros((len(crops), 16, 16)),
+            depth_axis=self.depth_axis,
         )
 
 
@@ -93,9 +99,12 @@ def black() -> np.ndarray:
 
 @pytest.mark.parametrize("flip_test", [False, True])
 @pytest.mark.parametrize("roots", [False, True])
-def test_an_exact_answer_gives_the_exact_pose(crops: list[Crop], flip_test: bool, roots: bool) -> None:
-    joints = two_hands(0, (600.0, 640.0))
-    pose = Predictor(Oracle(joints, crops, roots=roots), flip_test=flip_test)(black(), BOX)
+@pytest.mark.parametrize("depth_axis", DepthAxis)
+def test_an_exact_answer_gives_the_exact_pose(
+    crops: list[Crop], flip_test: bool, roots: bool, depth_axis: DepthAxis
+) -> None:
+    joints = two_hands(0, (600.0, 640.0)) + np.array([90.0, -60.0, 0.0])
+    pose = Predictor(Oracle(joints, crops, roots=roots, depth_axis=depth_axis), flip_test=flip_test)(black(), BOX)
     np.testing.assert_allclose(pose.joints_2d, geometry.project(joints, FOCAL, PRINCPT), atol=1e-8)
     np.testing.assert_allclose(pose.joints_3d, geometry.relative_to_roots(joints), atol=1e-6)
     np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-6)

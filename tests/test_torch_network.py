@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unclasp.batch import Prediction
+from unclasp.config import DepthAxis
 from unclasp.torch_network import TorchNetwork
 
 SIZE = 64
@@ -12,6 +13,8 @@ SIZE = 64
 
 class Listening(torch.nn.Module):
     """Gives a made-up prediction and remembers what it was given."""
+
+    depth_axis = DepthAxis.CROP
 
     def __init__(self, *, presence: bool = True, roots: bool = True, right: float = 0.0, pixels: int = 0) -> None:
         super().__init__()

@@ -21,6 +21,16 @@ class Relation(StrEnum):
     BOTH = "both"
 
 
+class DepthAxis(StrEnum):
+    """What line of sight the relative depths of a pose are measured along."""
+
+    CAMERA = "camera"
+    """The camera's axis, as in the paper (section 3.1)."""
+    CROP = "crop"
+    """The line through the middle of the crop: a crop does not show where in the picture it lies, and hands beside the
+    middle of a wide picture are seen from another side. For InterHand2.6M's narrow pictures the two are alike."""
+
+
 class Decoder(StrEnum):
     """How joints get their features."""
 
@@ -76,6 +86,9 @@ class ModelConfig:
     """What J-I relates by (eq. 3; Table 2)."""
     regress_from: Relation = Relation.POSITION
     """Which joint features become the pose (section 3.3.3; Table 2)."""
+    depth_axis: DepthAxis = DepthAxis.CAMERA
+    """What its depths are measured along (section 3.1): the camera's axis, or (not in the paper) the line of sight
+    through the middle of the crop."""
     heads: int = 1
     """Relation matrices per joint: 1 is the paper's literal reading; more split both kinds of channels evenly."""
     feedforward: int = 4
@@ -285,7 +298,7 @@ def small() -> Config:
         model=ModelConfig(
             backbone="hand_landmarks", image_size=128, fpn_channels=96, segmentation_channels=96,
             position_channels=128, init_residual=True, feedforward=2, refine_layers=2, presence_head=True,
-            root_depth_head=True,
+            root_depth_head=True, depth_axis=DepthAxis.CROP,
         ),
         # In the published scale the joint terms drown the others early on: see docs/decisions.md.
         loss=LossConfig(
@@ -376,6 +389,8 @@ def from_dict(values: dict[str, Any]) -> Config:
         model["decoder"] = Decoder(model["decoder"])
         for name in ("init_relation", "joint_joint_relation", "joint_image_relation", "regress_from"):
             model[name] = Relation(model[name])
+        # Files that were written before there was a choice have the paper's.
+        model["depth_axis"] = DepthAxis(model.get("depth_axis", DepthAxis.CAMERA))
         train = dict(values["train"])
         train["decay_epochs"] = tuple(train["decay_epochs"])
         return Config(

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 from unclasp import geometry
 from unclasp.baseline import MeanPose, mean_pose
 from unclasp.batch import ByteArray, Prediction
+from unclasp.config import DepthAxis
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_worker
 from unclasp.data.lookup import annotated, notes_of
@@ -98,6 +99,8 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
         Guarded(crops), sampler=range(len(indices)), batch_size=batch_size, num_workers=workers,
         collate_fn=listed_or_error, worker_init_fn=start_worker,
     )  # fmt: skip
+    # What is not of ours, the mean pose among it, measures as the paper does.
+    depth_axis: DepthAxis = getattr(model, "depth_axis", DepthAxis.CAMERA)
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
     done = iter(indices)
     try:
@@ -107,7 +110,8 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
             images = torch.from_numpy(np.stack([image for image, _ in items]).transpose(0, 3, 1, 2)).to(device)
             with torch.inference_mode():
                 prediction = model(images)
-            for answer, (_, truth) in zip(_answers(prediction, image_size), items, strict=True):
+            answers = _answers(prediction, image_size, depth_axis)
+            for answer, (_, truth) in zip(answers, items, strict=True):
                 scores.add(score(answer, truth, protocol, crops.external))
                 index = next(done)
                 if recorder is not None:
@@ -171,6 +175,8 @@ def predictions_of(
 ) -> PosePredictions:  # fmt: skip
     """Return what a predictor says of a data set's pictures, to be scored: all its looks, not one pass over one crop.
 
+    It is told the camera, which the protocol takes from the data set, too.
+
     Args:
         predictor: What users call.
         dataset: Samples; they are not changed.
@@ -182,7 +188,9 @@ def predictions_of(
     poses, names = [], []
     for index in range(count):
         sample = dataset[index]
-        poses.append(replace(predictor(sample.image, sample.box if boxed else None), image=None))
+        focal, princpt = ((float(x), float(y)) for x, y in (sample.focal, sample.princpt))
+        pose = predictor(sample.image, sample.box if boxed else None, focal=focal, princpt=princpt)
+        poses.append(replace(pose, image=None))
         names.append(sample.name)
         if progress is not None:
             progress(index + 1, count)
@@ -235,7 +243,8 @@ class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
         return example.image, Truth.of(sample, geometry.crop_matrix(box, self.image_size), example.parts)
 
 
-def _answers(prediction: Prediction, image_size: int) -> list[Answer]:
+def _answers(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> list[Answer]:
+    middle = geometry.crop_middle(image_size) if depth_axis is DepthAxis.CROP else None
     poses = prediction.pose_2p5d.cpu().double().numpy()
     presence = None if prediction.presence is None else prediction.presence.cpu().double().sigmoid().numpy()
     root_depth = None if prediction.root_depth is None else prediction.root_depth.cpu().double().numpy()
@@ -244,6 +253,7 @@ def _answers(prediction: Prediction, image_size: int) -> list[Answer]:
     return [
         Answer(
             pose_2p5d=pose,
+            sight_through=middle,
             image_size=image_size,
             presence=None if presence is None else presence[index],
             root_depth=None if root_depth is None else float(root_depth[index]),

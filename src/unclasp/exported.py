@@ -18,7 +18,7 @@ class ExportedScored:
 
     def __init__(self, path: Path | str) -> None:
         self._model = OnnxNetwork(path).model
-        self.image_size = self._model.image_size
+        self.image_size, self.depth_axis = self._model.image_size, self._model.depth_axis
 
     def __call__(self, images: Tensor) -> Prediction:
         """Predict from crops (B, 3, S, S) uint8 RGB."""

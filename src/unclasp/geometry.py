@@ -8,7 +8,8 @@ Conventions, for this whole package:
   translation.
 - Pixel centres stand at integers: the top left pixel covers [-0.5, 0.5] in both directions.
 - A 2.5D pose (…, 42, 3) is u, v in crop pixels and the depth in mm relative to the wrist of the joint's own
-  hand (section 3.1).
+  hand (section 3.1). The depth is along the camera's axis, as in the paper, or along another line of sight
+  (`sight_through`, `config.DepthAxis`).
 - Transforms are named `destination_from_source` and act on column vectors: `crop_from_image` is 3x3 and takes
   (u, v, 1) of the picture to the crop. Every 2D quantity goes through the one matrix of its crop.
 - Boxes are (x1, y1, x2, y2) in pixels; on disk InterHand2.6M stores (x, y, width, height).
@@ -20,11 +21,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.hands import NUM_JOINTS, ROOT_OF_JOINT, ROOTS
+from unclasp.hands import JOINTS_PER_HAND, ROOT_OF_JOINT, ROOTS
 
 DEPTH_RANGE: Final = 400.0
 """mm: relative depths from -200 to 200 are what the network spans and is trained on (protocol of the InterHand2.6M
 line)."""
+
+CAMERA_AXIS: Final = (0.0, 0.0, 1.0)
+"""The line of sight that depths are measured along, unless told otherwise."""
 
 Array = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
@@ -55,26 +59,99 @@ def relative_to_roots(joints: Array) -> Array:
     return joints - joints[..., ROOT_OF_JOINT, :]
 
 
-def pose_2p5d_from_cam(joints_cam: Array, focal: Array, princpt: Array, crop_from_image: Array) -> Array:
-    """Turn camera joints (42, 3) mm into the 2.5D pose of a crop: crop pixels and wrist-relative mm."""
+def sight_through(pixel: Array, focal: Array, princpt: Array) -> Array:
+    """Return the unit vector (3,) of the line of sight through a pixel (2,), in the camera frame.
+
+    >>> sight_through(np.array([500.0, 250.0]), np.array([500.0, 500.0]), np.array([500.0, 250.0])).tolist()
+    [0.0, 0.0, 1.0]
+    """
+    ray = _rays(pixel, focal, princpt)
+    return ray / np.linalg.norm(ray)
+
+
+def pose_2p5d_from_cam(
+    joints_cam: Array, focal: Array, princpt: Array, crop_from_image: Array, sight: npt.ArrayLike = CAMERA_AXIS
+) -> Array:
+    """Turn camera joints (42, 3) mm into the 2.5D pose of a crop: crop pixels and wrist-relative mm.
+
+    Args:
+        joints_cam: (42, 3) mm.
+        focal: (2,) px of the picture.
+        princpt: (2,) px of the picture.
+        crop_from_image: 3x3.
+        sight: (3,) unit vector that depths are measured along.
+    """
     in_plane = apply_affine(crop_from_image, project(joints_cam, focal, princpt))
-    return np.concatenate([in_plane, relative_to_roots(joints_cam)[..., 2:]], axis=-1)
+    return np.concatenate([in_plane, (relative_to_roots(joints_cam) @ np.asarray(sight))[..., None]], axis=-1)
 
 
 def cam_from_pose_2p5d(
-    pose_2p5d: Array, root_depths: Array, *, focal: Array, princpt: Array, image_from_crop: Array
-) -> Array:
+    pose_2p5d: Array, root_depths: Array, *, focal: Array, princpt: Array, image_from_crop: Array,
+    sights: npt.ArrayLike = CAMERA_AXIS,
+) -> Array:  # fmt: skip
     """Turn a 2.5D pose (42, 3) back into camera joints (42, 3) mm.
 
     Args:
         pose_2p5d: (42, 3) crop pixels and wrist-relative mm.
-        root_depths: (2,) mm, absolute depth of the right and of the left wrist.
+        root_depths: (2,) mm, absolute depth of the right and of the left wrist, along the camera's axis.
         focal: (2,) px of the picture.
         princpt: (2,) px of the picture.
         image_from_crop: 3x3.
+        sights: (3,) or (2, 3), one for each hand: unit vectors that the depths of the pose are measured along.
     """
-    depth = pose_2p5d[..., 2] + np.repeat(root_depths, NUM_JOINTS // 2)
-    return unproject(apply_affine(image_from_crop, pose_2p5d[..., :2]), depth, focal, princpt)
+    per_mm, fixed = joint_lines(
+        apply_affine(image_from_crop, pose_2p5d[..., :2]), pose_2p5d[..., 2], focal, princpt, sights
+    )
+    return np.repeat(root_depths, JOINTS_PER_HAND)[:, None] * per_mm + fixed
+
+
+def joint_lines(
+    pixels: Array, relative: Array, focal: Array, princpt: Array, sights: npt.ArrayLike = CAMERA_AXIS
+) -> tuple[Array, Array]:
+    """Return where joints are for any depth Z of their wrist: at Z a + b.
+
+    A joint lies on the ray through its pixel, where its depth along the sight is the wrist's plus its own.
+
+    Args:
+        pixels: (42, 2) px of the picture.
+        relative: (42,) mm, depth relative to the joint's own wrist, along its hand's sight.
+        focal: (2,) px of the picture.
+        princpt: (2,) px of the picture.
+        sights: (3,) or (2, 3), one for each hand, unit vectors.
+
+    Returns:
+        a (42, 3), b (42, 3) mm; Z is along the camera's axis.
+    """
+    sight = np.repeat(np.broadcast_to(np.asarray(sights, dtype=np.float64), (2, 3)), JOINTS_PER_HAND, axis=0)
+    rays = _rays(pixels, focal, princpt)
+    # Beyond 84 degrees from the sight a joint would be as good as anywhere.
+    along = np.maximum((rays * sight).sum(axis=1), 0.1)
+    return rays * (along[ROOT_OF_JOINT] / along)[:, None], rays * (relative / along)[:, None]
+
+
+def offset_along(
+    sight: npt.ArrayLike, wrists: Array, offset: float, focal: Array, princpt: Array
+) -> tuple[float, float]:
+    """Return how the left wrist's depth follows from the right one's Z: it is scale Z + shift.
+
+    Args:
+        sight: (3,) unit vector that the offset is measured along.
+        wrists: (2, 2) px of the picture, of the right and of the left wrist.
+        offset: mm, depth of the left wrist minus that of the right wrist.
+        focal: (2,) px of the picture.
+        princpt: (2,) px of the picture.
+
+    Returns:
+        scale and shift in mm; depths are along the camera's axis.
+    """
+    right, left = np.maximum(_rays(wrists, focal, princpt) @ np.asarray(sight), 0.1)
+    return float(right / left), float(offset / left)
+
+
+def _rays(pixels: Array, focal: Array, princpt: Array) -> Array:
+    """Return the points (…, 3) at depth 1 that pixels (…, 2) show."""
+    lateral = (pixels - princpt) / focal
+    return np.concatenate([lateral, np.ones_like(lateral[..., :1])], axis=-1)
 
 
 def apply_affine(matrix: Array, points: Array) -> Array:
@@ -118,6 +195,11 @@ def square_box(box: Array, expansion: float = 1.25) -> Array:
     x1, y1, x2, y2 = box.tolist()
     x, y, half = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2 * expansion
     return np.array([x - half, y - half, x + half, y + half])
+
+
+def crop_middle(size: int) -> Array:
+    """Return where `crop_matrix` puts the middle of a box: (2,) u, v in a crop of size x size px."""
+    return np.full(2, size / 2)
 
 
 def box_iou(first: Array, second: Array) -> float:
@@ -172,7 +254,7 @@ def flip_matrix(width: int) -> Array:
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def root_depth(joints_cam: Array) -> float:
-    """Return the depth of the left wrist minus that of the right wrist, in mm."""
+def root_depth(joints_cam: Array, sight: npt.ArrayLike = CAMERA_AXIS) -> float:
+    """Return the depth of the left wrist minus that of the right wrist, in mm along a line of sight."""
     right, left = ROOTS
-    return float(joints_cam[left, 2] - joints_cam[right, 2])
+    return float((joints_cam[left] - joints_cam[right]) @ np.asarray(sight))

@@ -41,42 +41,44 @@ def assumed_focal(width: int, height: int) -> float:
 
 
 def wrist_depths(
-    rays: Floats, relative: Floats, present: npt.NDArray[np.bool_], *, left_minus_right: float | None
+    per_mm: Floats, fixed: Floats, present: npt.NDArray[np.bool_], *, left_from_right: tuple[float, float] | None
 ) -> Floats:
     """Find the depth of each wrist from the size of the hand.
 
-    With unknown wrist depth Z a joint is at (Z + z) (x, y, 1), so the squared length of a bone is quadratic in Z. Z is
-    where the squared lengths of a hand's 20 bones sum up to those of the mean hand; with both hands present and their
-    depth difference known, where those of both hands do.
+    With unknown wrist depth Z a joint is at Z a + b (`geometry.joint_lines`), so the squared length of a bone is
+    quadratic in Z. Z is where the squared lengths of a hand's 20 bones sum up to those of the mean hand; with both
+    hands present and their depth difference known, where those of both hands do. With one hand present and the
+    difference known, the other one is as far from it.
 
     Args:
-        rays: (42, 2) lateral position at depth 1: (u - cx) / fx, (v - cy) / fy.
-        relative: (42,) mm, depth relative to the joint's own wrist.
+        per_mm: (42, 3) a.
+        fixed: (42, 3) b, mm.
         present: (2,) which hands count.
-        left_minus_right: mm between the wrists in depth, or None if not known.
+        left_from_right: The left wrist's depth is the first times the right one's plus the second, mm
+            (`geometry.offset_along`), or None if that is not known.
 
     Returns:
         (2,) mm.
     """
-    polynomials = [_squared_length(rays[hand], relative[hand]) for hand in HAND_SLICES]
-    if present.all() and left_minus_right is not None:
-        # Z of the left wrist is Z of the right one plus the offset d: a (Z + d)^2 + b (Z + d) + c.
+    polynomials = [_squared_length(per_mm[hand], fixed[hand]) for hand in HAND_SLICES]
+    if left_from_right is None or not present.any():
+        return np.clip([_root(polynomial) for polynomial in polynomials], *BELIEVED_DEPTHS_MM)
+    s, d = left_from_right
+    if present.all():
+        # Z of the left wrist is s Z + d: a (s Z + d)^2 + b (s Z + d) + c.
         a, b, c = polynomials[1]
-        d = left_minus_right
-        shifted = np.array([a, b + 2 * a * d, c + b * d + a * d * d])
+        shifted = np.array([a * s * s, s * (b + 2 * a * d), c + b * d + a * d * d])
         right = _root(polynomials[0] + shifted, hands=2)
-        return np.clip([right, right + d], *BELIEVED_DEPTHS_MM)
-    return np.clip([_root(polynomial) for polynomial in polynomials], *BELIEVED_DEPTHS_MM)
+    else:  # the other one follows
+        right = _root(polynomials[0]) if present[0] else (_root(polynomials[1]) - d) / s
+    return np.clip([right, s * right + d], *BELIEVED_DEPTHS_MM)
 
 
-def _squared_length(rays: Floats, relative: Floats) -> Floats:
+def _squared_length(per_mm: Floats, fixed: Floats) -> Floats:
     """Return the coefficients in Z of the summed squared bone lengths minus the mean hand's."""
     joints, parents = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
-    slope = rays[joints] - rays[parents]
-    offset = rays[joints] * relative[joints, None] - rays[parents] * relative[parents, None]
-    depth = relative[joints] - relative[parents]
-    constant = (offset**2).sum() + (depth**2).sum() - _SQUARED_LENGTH
-    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), constant])
+    slope, offset = per_mm[joints] - per_mm[parents], fixed[joints] - fixed[parents]
+    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), (offset**2).sum() - _SQUARED_LENGTH])
 
 
 def _root(polynomial: Floats, *, hands: int = 1) -> float:

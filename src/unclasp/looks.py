@@ -26,11 +26,24 @@ class Look(NamedTuple):
     image_from_crop: Floats
     square: Floats
     """(4,) x1, y1, x2, y2 px."""
+    middles: Floats | None = None
+    """(2, 2) px of the picture: the middles of the crops in which the right and the left hand were seen. If not given,
+    both were seen in this one."""
 
     @property
     def joints_2d(self) -> Floats:
         """(42, 2) px of the picture."""
         return geometry.apply_affine(self.image_from_crop, self.answer.pose_2p5d[0, :, :2])
+
+    @property
+    def middle(self) -> Floats:
+        """(2,) px of the picture, of the crop."""
+        return (self.square[:2] + self.square[2:]) / 2
+
+    @property
+    def middles_of_hands(self) -> Floats:
+        """(2, 2) px of the picture: the middles of the crops in which the right and the left hand were seen."""
+        return np.stack([self.middle, self.middle]) if self.middles is None else self.middles
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -101,9 +114,11 @@ class Look(NamedTuple):
         moved = self.with_joints_2d({slot: look.joints_2d[HAND_SLICES[slot]] for slot, look in looks.items()})
         pose, confidence = moved.answer.pose_2p5d, self.answer.confidence
         confidence = None if confidence is None else confidence.copy()
+        middles = self.middles_of_hands.copy()
         for slot, look in looks.items():
             joints = HAND_SLICES[slot]
+            middles[slot] = look.middles_of_hands[slot]
             pose[0, joints, 2] = look.answer.pose_2p5d[0, joints, 2]
             if confidence is not None and look.answer.confidence is not None:
                 confidence[0, joints] = look.answer.confidence[0, joints]
-        return self._replace(answer=self.answer._replace(pose_2p5d=pose, confidence=confidence))
+        return self._replace(answer=self.answer._replace(pose_2p5d=pose, confidence=confidence), middles=middles)

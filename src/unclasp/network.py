@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
+from unclasp.config import DepthAxis
 from unclasp.hands import FLIPPED_JOINTS
 
 Floats = npt.NDArray[np.floating]
@@ -19,15 +20,17 @@ class Answer(NamedTuple):
     """What a network says of N crops of S x S px."""
 
     pose_2p5d: Floats
-    """(N, 42, 3) crop px and wrist-relative mm."""
+    """(N, 42, 3) crop px and wrist-relative mm, along `depth_axis`."""
     presence: Floats
     """(N, 2) probabilities."""
     root_depth: Floats | None
-    """(N,) mm, left minus right."""
+    """(N,) mm, left minus right, along `depth_axis`."""
     hand_probability: Floats
     """(N, h, w) how likely each pixel of the finest map shows a hand."""
     confidence: Floats | None = None
     """(N, 42) how far each joint can be trusted, 0 to 1, or None where the network does not say."""
+    depth_axis: DepthAxis = DepthAxis.CAMERA
+    """What depths are measured along."""
 
 
 class Network(Protocol):
@@ -53,4 +56,5 @@ def average_of_mirrored(both: Answer, size: int) -> Answer:
         root_depth=None if both.root_depth is None else (both.root_depth[:1] - both.root_depth[1]) / 2,
         hand_probability=(both.hand_probability[:1] + both.hand_probability[1, :, ::-1]) / 2,
         confidence=None if both.confidence is None else (both.confidence[:1] + both.confidence[1, FLIPPED_JOINTS]) / 2,
+        depth_axis=both.depth_axis,
     )

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray, FloatArray
+from unclasp.config import DepthAxis
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.network import CLEAREST_SHARE, Answer, Network
@@ -29,10 +30,11 @@ INPUT: Final = "image"
 INPUT_TOLD: Final = "(batch, 3, S, S) float32 RGB crops, 0 to 255, channels first; `crop` in the metadata is how to cut"
 OUTPUTS: Final = {
     "pose_2p5d": "(batch, 42, 3) float32 u, v in crop pixels (centres at integers), depth in mm relative to the wrist "
-    "of the joint's own hand, away from the camera; joints in the order of `joints`",
+    "of the joint's own hand, away from the camera, along its axis or along the line of sight through the middle of "
+    "the crop: model.depth_axis in `config`; joints in the order of `joints`",
     "part_logits": "(batch, 33, S / 4, S / 4) float32 logits of the classes in `parts`",
     "presence": "(batch, 2) float32 logits of a right and of a left hand being in the crop",
-    "root_depth": "(batch,) float32 mm, depth of the left wrist minus that of the right wrist",
+    "root_depth": "(batch,) float32 mm, depth of the left wrist minus that of the right wrist, along the same",
     "confidence": "(batch, 42) float32 logits of how far each joint can be trusted",
 }
 """What a model may have beside the first two, which all have."""
@@ -104,6 +106,8 @@ class ExportedModel(ABC):
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.name, self.image_size = facts.name, facts.image_size
+        # Files that were written before there was a choice have the paper's.
+        self.depth_axis = DepthAxis(facts.config["model"].get("depth_axis", DepthAxis.CAMERA))
 
     def __call__(self, images: ByteArray | FloatArray) -> Arrays:
         """Answer for crops (B, 3, S, S) RGB, uint8 or float in 0..255.
@@ -235,6 +239,7 @@ class OnnxNetwork:
             root_depth=None if arrays.root_depth is None else arrays.root_depth.astype(np.float64),
             hand_probability=1 - probabilities[:, 0].astype(np.float64),
             confidence=None if arrays.confidence is None else _sigmoid(arrays.confidence),
+            depth_axis=self.model.depth_axis,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.config import DepthAxis
 from unclasp.errors import DataError, UnclaspError
 from unclasp.files import whole, write_text
 from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, NUM_PARTS
@@ -21,7 +22,7 @@ SPACES: Final = ("crop", "image", "camera", "root_relative")
 UNITS: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _FIELDS: Final = {
     "format", "names", "annotation_ids", "joints", "space", "image_size", "boxes", "unit", "order", "first_hand",
-    "presence", "root_depth", "confidence", "parts",
+    "presence", "root_depth", "confidence", "parts", "depth_axis",
 }  # fmt: skip
 
 
@@ -40,6 +41,7 @@ def read_predictions(path: Path | str) -> PosePredictions:
     choose = _chooser(path, fields)
     choose("format", (FORMAT,), None)
     space, unit = choose("space", SPACES, None), choose("unit", tuple(UNITS), "mm")
+    axis = DepthAxis(choose("depth_axis", tuple(DepthAxis), DepthAxis.CAMERA))
     order, first = choose("order", tuple(HAND_ORDERS), "interhand"), choose("first_hand", ("right", "left"), "right")
     names = _names(path, fields)
     joints = _numbers(path, fields["joints"], "joints", (None, NUM_JOINTS, 3))
@@ -70,6 +72,7 @@ def read_predictions(path: Path | str) -> PosePredictions:
     try:
         return PosePredictions(
             **optional,
+            depth_axis=axis,
             image_size=_image_size(path, fields, space),
             parts=_parts(path, fields),
             names=names,
@@ -89,6 +92,7 @@ def write_predictions(path: Path | str, predictions: PosePredictions) -> None:
         "format": FORMAT, "space": space, "unit": "mm", "order": "interhand", "first_hand": "right",
         "image_size": predictions.image_size, "joints": joints, "names": predictions.names,
         "annotation_ids": predictions.annotation_ids, "boxes": predictions.boxes, "presence": predictions.presence,
+        "depth_axis": None if predictions.depth_axis is DepthAxis.CAMERA else predictions.depth_axis.value,
         "root_depth": predictions.root_depth, "confidence": predictions.confidence, "parts": predictions.parts,
     }  # fmt: skip
     arrays: dict[str, Any] = {name: _smallest(np.asarray(value)) for name, value in fields.items() if value is not None}

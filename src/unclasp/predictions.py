@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.config import DepthAxis
 from unclasp.data import Dataset
 from unclasp.data.lookup import annotation_ids_of, names_of
 from unclasp.errors import UnclaspError, check_choice
@@ -41,6 +42,8 @@ class PosePredictions:
     """(N, 42, 3) mm, in the camera frame."""
     relative: bool = False
     """Each hand's `joints_cam` are relative to a point of its own, so they have no place in the camera frame."""
+    depth_axis: DepthAxis = DepthAxis.CAMERA
+    """What the depths of `pose_2p5d` and `root_depth` are measured along."""
     root_depth: Array | None = None
     """(N,) mm, depth of the left wrist minus that of the right wrist."""
     presence: Array | None = None
@@ -58,6 +61,8 @@ class PosePredictions:
         check_choice("pixels", self.pixels, get_args(Pixels))
         if (self.pose_2p5d is None) == (self.joints_cam is None):
             raise UnclaspError("predictions are either pose_2p5d or joints_cam; give one of them")
+        if self.depth_axis is DepthAxis.CROP and (self.pose_2p5d is None or self.pixels != "crop"):
+            raise UnclaspError("depths along a crop's line of sight are those of pose_2p5d in pixels of crops")
         joints = self.pose_2p5d if self.joints_cam is None else self.joints_cam
         assert joints is not None  # noqa: S101  # for the type checker
         count = len(joints)
@@ -150,12 +155,15 @@ class PosePredictions:
             return replace(common, joints_cam=self.joints_cam[row], relative=self.relative)
         assert self.pose_2p5d is not None  # noqa: S101  # for the type checker
         pose = self.pose_2p5d[row].astype(np.float64)
+        sight = geometry.crop_middle(self.image_size) if self.depth_axis is DepthAxis.CROP else None
         if self.pixels == "image":
             pose[:, :2] = geometry.apply_affine(crop_from_image, pose[:, :2])
         elif self.boxes is not None:
             own = geometry.crop_matrix(geometry.square_box(self.boxes[row].astype(np.float64), 1.0), self.image_size)
-            pose[:, :2] = geometry.apply_affine(crop_from_image @ np.linalg.inv(own), pose[:, :2])
-        return replace(common, pose_2p5d=pose)
+            from_own = crop_from_image @ np.linalg.inv(own)
+            pose[:, :2] = geometry.apply_affine(from_own, pose[:, :2])
+            sight = None if sight is None else geometry.apply_affine(from_own, sight)
+        return replace(common, pose_2p5d=pose, sight_through=sight)
 
     def notes(self) -> dict[str, str]:
         """Return in words what the predictions are, for the report."""
@@ -169,6 +177,8 @@ class PosePredictions:
             form = f"2.5D poses in {self.image_size} px crops of their own boxes; the crop above is only the unit of 2D"
         else:
             form = f"2.5D poses in {self.image_size} px crops as above"
+        if self.depth_axis is DepthAxis.CROP:
+            form += ", depths along the line of sight through the middle of each"
         return {"predictions": form}
 
 
@@ -197,6 +207,7 @@ class Recorder:
         return PosePredictions(
             pose_2p5d=np.stack([answer.pose_2p5d for answer in answers if answer.pose_2p5d is not None]),
             image_size=image_size,
+            depth_axis=DepthAxis.CAMERA if any(answer.sight_through is None for answer in answers) else DepthAxis.CROP,
             root_depth=column([answer.root_depth for answer in answers]),
             presence=column([answer.presence for answer in answers]),
             confidence=column([answer.confidence for answer in answers]),

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.apart import slots_of_two, squares_of_two
 from unclasp.batch import ByteArray
+from unclasp.config import DepthAxis
 from unclasp.data.transforms import crop_image
 from unclasp.engines import open_network
 from unclasp.errors import UnclaspError
 from unclasp.given import camera_of, check_box, pair
+from unclasp.hands import JOINTS_PER_HAND, ROOTS
 from unclasp.landmarks import Landmarks, open_landmarks
 from unclasp.lifting import wrist_depths
 from unclasp.looks import Look
@@ -370,15 +372,19 @@ class Predictor:
 
     def _lift(self, view: Look, camera: Camera, image: ByteArray) -> HandPose:
         answer, joints_2d = view.answer, view.joints_2d
-        depth = answer.pose_2p5d[0, :, 2]
         focal, princpt = np.array(camera.focal), np.array(camera.princpt)
-        depths = wrist_depths(
-            (joints_2d - princpt) / focal, depth, view.present,
-            left_minus_right=None if answer.root_depth is None else float(answer.root_depth[0]),
-        )  # fmt: skip
-        joints_cam = geometry.cam_from_pose_2p5d(
-            answer.pose_2p5d[0], depths, focal=focal, princpt=princpt, image_from_crop=view.image_from_crop
-        )
+        sight: npt.ArrayLike = geometry.CAMERA_AXIS
+        sights: npt.ArrayLike = geometry.CAMERA_AXIS
+        if answer.depth_axis is DepthAxis.CROP:
+            sight = geometry.sight_through(view.middle, focal, princpt)
+            sights = [geometry.sight_through(middle, focal, princpt) for middle in view.middles_of_hands]
+        per_mm, fixed = geometry.joint_lines(joints_2d, answer.pose_2p5d[0, :, 2], focal, princpt, sights)
+        left_from_right = None
+        if answer.root_depth is not None:
+            offset = float(answer.root_depth[0])
+            left_from_right = geometry.offset_along(sight, joints_2d[list(ROOTS)], offset, focal, princpt)
+        depths = wrist_depths(per_mm, fixed, view.present, left_from_right=left_from_right)
+        joints_cam = np.repeat(depths, JOINTS_PER_HAND)[:, None] * per_mm + fixed
         return HandPose(
             joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
             presence=answer.presence[0], confidence=None if answer.confidence is None else answer.confidence[0],

@@ -83,6 +83,9 @@ class Answer:
     """Side of the protocol's crop in pixels."""
     pose_2p5d: Array | None = None
     """(42, 3) u, v in pixels of the protocol's crop, depth in mm relative to the joint's own wrist."""
+    sight_through: Array | None = None
+    """(2,) u, v in pixels of the protocol's crop: the depths of `pose_2p5d` and `root_depth` are along the line of
+    sight through it, or, if not given, along the camera's axis."""
     joints_cam: Array | None = None
     """(42, 3) mm, in the camera frame, or from a point of each hand's own if `relative`."""
     relative: bool = False
@@ -156,10 +159,12 @@ def _joints_and_wrists(
         raise UnclaspError(f"nothing is predicted for {truth.name}: give pose_2p5d or joints_cam")
     pose = answer.pose_2p5d.astype(np.float64)
     depths = _root_depths(answer, truth, protocol, external)
-    joints = _in_camera(pose, depths, truth)
+    sight = _sight(answer, truth)
+    joints = _in_camera(pose, depths, truth, sight)
     if answer.root_depth is None:
         return joints, None
-    return joints, _in_camera(pose, np.array([depths[0], depths[0] + answer.root_depth]), truth)[roots]
+    offset = np.array([depths[0], _left_from(depths[0], answer, truth)])
+    return joints, _in_camera(pose, offset, truth, sight)[roots]
 
 
 def _root_depths(answer: Answer, truth: Truth, protocol: Protocol, external: External) -> Array:
@@ -174,18 +179,33 @@ def _root_depths(answer: Answer, truth: Truth, protocol: Protocol, external: Ext
             'depth_source="relative" needs a model that predicts the wrist offset: use "gt", or turn on root_depth_head'
         )
     if truth.valid[ROOTS[0]]:
-        return np.array([true_depths[0], true_depths[0] + answer.root_depth])
+        return np.array([true_depths[0], _left_from(true_depths[0], answer, truth)])
     return true_depths  # of which only the left one matters
 
 
-def _in_camera(pose: Array, root_depths: Array, truth: Truth) -> Array:
+def _in_camera(pose: Array, root_depths: Array, truth: Truth, sight: npt.ArrayLike) -> Array:
     return geometry.cam_from_pose_2p5d(
-        pose,
-        root_depths,
-        focal=truth.focal,
-        princpt=truth.princpt,
-        image_from_crop=np.linalg.inv(truth.crop_from_image),
+        pose, root_depths, focal=truth.focal, princpt=truth.princpt,
+        image_from_crop=np.linalg.inv(truth.crop_from_image), sights=sight,
+    )  # fmt: skip
+
+
+def _sight(answer: Answer, truth: Truth) -> npt.ArrayLike:
+    """Return the unit vector (3,) that the answer's depths are along."""
+    if answer.sight_through is None:
+        return geometry.CAMERA_AXIS
+    pixel = geometry.apply_affine(np.linalg.inv(truth.crop_from_image), answer.sight_through)
+    return geometry.sight_through(pixel, truth.focal, truth.princpt)
+
+
+def _left_from(right: float, answer: Answer, truth: Truth) -> float:
+    """Return the left wrist's depth, mm, that the answer's offset gives with the right one's."""
+    assert answer.pose_2p5d is not None and answer.root_depth is not None  # noqa: S101  # for the type checker
+    wrists = geometry.apply_affine(
+        np.linalg.inv(truth.crop_from_image), answer.pose_2p5d[list(ROOTS), :2].astype(np.float64)
     )
+    scale, shift = geometry.offset_along(_sight(answer, truth), wrists, answer.root_depth, truth.focal, truth.princpt)
+    return scale * right + shift
 
 
 def _plane_errors(answer: Answer, truth: Truth) -> npt.NDArray[np.float64] | None:

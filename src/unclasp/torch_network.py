@@ -23,6 +23,7 @@ class TorchNetwork:
     def __init__(self, model: DFL, *, name: str, image_size: int, device: torch.device | str = "cpu") -> None:
         self.name, self.image_size, self.device = name, image_size, torch.device(device)
         self._model = model.eval().to(self.device)
+        self._depth_axis = model.depth_axis
 
     @torch.inference_mode()
     def __call__(self, crops: ByteArray, /) -> Answer:
@@ -42,6 +43,7 @@ class TorchNetwork:
             root_depth=None if prediction.root_depth is None else _numpy(prediction.root_depth),
             hand_probability=_numpy(1 - probabilities[:, 0]),
             confidence=None if prediction.confidence is None else _numpy(prediction.confidence.float().sigmoid()),
+            depth_axis=self._depth_axis,
         )
 
 

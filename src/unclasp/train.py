@@ -51,7 +51,8 @@ class TrainingExamples(TorchDataset[Example]):
         epoch, index = key
         rng = np.random.default_rng([self.config.train.seed, epoch, index])
         sample = self.dataset[index]
-        return make_example(sample, random_view(sample.box, self.config.augment, rng), self.config.model.image_size)
+        view, model = random_view(sample.box, self.config.augment, rng), self.config.model
+        return make_example(sample, view, model.image_size, depth_axis=model.depth_axis)
 
 
 def batches_of(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import BoolArray, ByteArray, FloatArray, Sample
-from unclasp.config import AugmentConfig
+from unclasp.config import AugmentConfig, DepthAxis
 from unclasp.data.look import Look, apply_look, random_look
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
 
@@ -121,7 +121,7 @@ class Example:
     name: str
 
 
-def make_example(sample: Sample, view: View, size: int) -> Example:
+def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis = DepthAxis.CAMERA) -> Example:
     """Cut the view out of a sample and carry every annotation along.
 
     Mirroring swaps the blocks of joints, their validity, the hand types and the part classes. Rotation acts on
@@ -135,10 +135,11 @@ def make_example(sample: Sample, view: View, size: int) -> Example:
         image = apply_look(image, view.look)
     order = FLIPPED_JOINTS if view.flip else slice(None)
     safe = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
-    pose = geometry.pose_2p5d_from_cam(safe, sample.focal, sample.princpt, crop.crop_from_image)[order]
+    sight = sight_of(view.box, sample, depth_axis)
+    pose = geometry.pose_2p5d_from_cam(safe, sample.focal, sample.princpt, crop.crop_from_image, sight)[order]
     valid = sample.valid[order]
     roots_known = bool(sample.valid[list(ROOTS)].all()) and sample.interacting
-    depth = geometry.root_depth(safe) * (-1 if view.flip else 1)
+    depth = geometry.root_depth(safe, sight) * (-1 if view.flip else 1)
     inside = ((pose[:, :2] >= 0) & (pose[:, :2] < size)).all(axis=1)
     trainable = valid & inside & (np.abs(pose[:, 2]) < geometry.DEPTH_RANGE / 2) & seen
     return Example(
@@ -152,6 +153,19 @@ def make_example(sample: Sample, view: View, size: int) -> Example:
         root_depth_valid=roots_known,
         name=sample.name,
     )
+
+
+def sight_of(box: Matrix, sample: Sample, depth_axis: DepthAxis) -> npt.ArrayLike:
+    """Return the unit vector (3,), in the camera frame, that the depths of a crop are measured along.
+
+    Args:
+        box: (4,) x1, y1, x2, y2 px of the picture.
+        sample: Tells the camera.
+        depth_axis: The choice.
+    """
+    if depth_axis is DepthAxis.CAMERA:
+        return geometry.CAMERA_AXIS
+    return geometry.sight_through((box[:2] + box[2:]) / 2, sample.focal, sample.princpt)
 
 
 def _multiply(image: ByteArray, gain: FloatArray) -> ByteArray:

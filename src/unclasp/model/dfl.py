@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unclasp.batch import Prediction
-from unclasp.config import Decoder, ModelConfig, Relation
+from unclasp.config import Decoder, DepthAxis, ModelConfig, Relation
 from unclasp.errors import UnclaspError
 from unclasp.geometry import DEPTH_RANGE
 from unclasp.hands import HAND_SLICES
@@ -76,7 +76,7 @@ class DFL(nn.Module):
     def __init__(
         self, normalise: Normalise, encoder: Encoder, decoder: nn.Module, *,
         presence: nn.Module | None = None, root_depth: nn.Module | None = None,
-        confidence: nn.Module | None = None,
+        confidence: nn.Module | None = None, depth_axis: DepthAxis = DepthAxis.CAMERA,
     ) -> None:  # fmt: skip
         """Assemble the network.
 
@@ -88,6 +88,7 @@ class DFL(nn.Module):
             root_depth: The same mean and `Decoded.joints` (B, 42, C) to the depth (B,) mm of the left wrist minus that
                 of the right one.
             confidence: `confidence.evidence` (B, 42, F) to logits (B, 42).
+            depth_axis: What depths are measured along; the network itself does not know.
         """
         super().__init__()
         self.normalise = normalise
@@ -96,6 +97,7 @@ class DFL(nn.Module):
         self.presence = presence
         self.root_depth = root_depth
         self.confidence = confidence
+        self.depth_axis = depth_axis
 
     def forward(self, image: Tensor) -> Prediction:
         """Predict from crops (B, 3, S, S) RGB, uint8 or float in 0..255."""
@@ -244,4 +246,5 @@ def build(config: ModelConfig) -> DFL:
         if config.root_depth_head
         else None,
         confidence=Confidence(config.iterations, context=config.confidence_context) if config.confidence_head else None,
+        depth_axis=config.depth_axis,
     )
