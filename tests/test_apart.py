@@ -12,6 +12,7 @@ from unclasp.apart import ONE_HAND_ROOM, slots_of_two, squares_of_two
 from unclasp.config import DepthAxis
 from unclasp.geometry import square_box
 from unclasp.hands import FLIPPED_JOINTS, Side
+from unclasp.looks import Look
 from unclasp.network import Answer
 from unclasp.pose import HandPose
 from unclasp.predictor import SURE, Predictor
@@ -167,6 +168,14 @@ def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_look(depth_ax
         through = geometry.sight_through(np.array(middle), focal, princpt)
         sight = through if depth_axis is DepthAxis.CROP else np.array(geometry.CAMERA_AXIS)
         np.testing.assert_allclose(pose.hand(side)[1][:20] @ sight, [30] * 10 + [-30] * 10, atol=1)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 40.0])
+def test_the_middle_of_a_look_is_that_of_its_crop(rotation: float) -> None:
+    square = np.array([20.0, 30.0, 220.0, 230.0])
+    matrix = geometry.crop_matrix(geometry.turned_box(square, 96, rotation), 96, rotation)
+    look = Look(Coloured()(np.zeros((1, 96, 96, 3), np.uint8)), np.linalg.inv(matrix), square)
+    np.testing.assert_allclose(geometry.apply_affine(matrix, look.middle), geometry.crop_middle(96))
 
 
 def test_a_mirrored_picture_is_looked_at_likewise() -> None:

@@ -32,6 +32,7 @@ from unclasp.evaluate import (
 )
 from unclasp.pose import Camera, HandPose
 from unclasp.prediction_file import read_predictions, write_predictions
+from unclasp.scoring import Answer
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 __all__ = ["dataset", "guesses"]  # fixtures
@@ -172,12 +173,17 @@ def test_perfect_predictions_have_no_error(dataset: Samples) -> None:
     assert figures["auc_all"] == pytest.approx(1, abs=0.006)  # rounding is not 0 mm at the first threshold
 
 
+def middle_of(box: np.ndarray) -> np.ndarray:
+    """(2,) px of the picture: half a pixel of the crop beside the middle of the box."""
+    return (box[:2] + box[2:]) / 2 - 0.5 * (box[2] - box[0]) / SIZE
+
+
 def along_crops(dataset: Samples) -> dict[str, np.ndarray]:
     """Perfect answers of a model whose depths are along the line of sight through the middle of each crop."""
     poses, roots = [], []
     for sample in dataset.samples:
         box = geometry.square_box(sample.box.astype(np.float64))
-        sight = sight_of(box, sample, DepthAxis.CROP)
+        sight = sight_of(middle_of(box), sample.focal, sample.princpt, DepthAxis.CROP)
         poses.append(true_pose(sample, sight=sight))
         roots.append(geometry.root_depth(sample.joints_cam, sight))
         example = make_example(sample, View(box), SIZE, depth_axis=DepthAxis.CROP)  # what is trained on
@@ -200,13 +206,35 @@ def test_depths_along_the_crop_s_line_of_sight_are_taken_as_such(dataset: Sample
         for protocol in (Protocol(), Protocol(depth_source="relative")):
             again = score_predictions(kept, dataset, protocol=protocol)
             assert again.figures["mpjpe_all_mm"] == pytest.approx(0, abs=1e-3)
-    boxes = np.stack([geometry.square_box(sample.box.astype(np.float64)) for sample in dataset.samples])
-    own = score_predictions(replace(kept, boxes=boxes), dataset, protocol=Protocol(box_expansion=1.5))
-    assert own.figures["mpjpe_all_mm"] == pytest.approx(0, abs=1e-3), "crops of their own keep their lines of sight"
+
+
+def test_crops_of_their_own_keep_their_lines_of_sight(dataset: Samples) -> None:
+    boxes, poses = [], []
+    for sample in dataset.samples:
+        boxes.append(geometry.square_box(sample.box.astype(np.float64)) + np.array([20.0, -10, 20, -10]))
+        sight = sight_of(middle_of(boxes[-1]), sample.focal, sample.princpt, DepthAxis.CROP)
+        joints = np.where(sample.valid[:, None], sample.joints_cam, 1).astype(np.float64)
+        matrix = geometry.crop_matrix(boxes[-1], SIZE)
+        poses.append(geometry.pose_2p5d_from_cam(joints, sample.focal, sample.princpt, matrix, sight))
+    own = PosePredictions(pose_2p5d=np.stack(poses), image_size=SIZE, boxes=np.stack(boxes), depth_axis=DepthAxis.CROP)
+    report = score_predictions(own, dataset)
+    assert report.figures["mpjpe_all_mm"] == pytest.approx(0, abs=1e-3)
+    assert "line of sight through their middles; the crop above" in report.to_json()
+    along_camera = score_predictions(replace(own, depth_axis=DepthAxis.CAMERA), dataset)
+    assert along_camera.figures["mpjpe_all_mm"] > 1  # type: ignore[operator]
+
+
+def test_a_recorder_refuses_a_mixture_of_axes() -> None:
+    recorder = Recorder()
+    for index, pixel in enumerate((None, geometry.crop_middle(SIZE))):
+        answer = Answer(image_size=SIZE, pose_2p5d=np.zeros((42, 3)), sight_pixel=pixel)
+        recorder.add(index, str(index), answer, with_parts=False)
+    with pytest.raises(UnclaspError, match="some of these predictions have depths along the camera's axis"):
+        recorder.predictions(SIZE)
 
 
 def test_only_crops_have_a_line_of_sight_of_their_own(guesses: dict[str, np.ndarray]) -> None:
-    with pytest.raises(UnclaspError, match="in pixels of crops"):
+    with pytest.raises(UnclaspError, match=r"depth_axis \"crop\" goes with .* crops, got pixels of the image"):
         PosePredictions(pose_2p5d=guesses["poses"], pixels="image", depth_axis=DepthAxis.CROP)
 
 

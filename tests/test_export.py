@@ -18,10 +18,11 @@ pytest.importorskip("onnxruntime", reason="exporting is an extra")
 from unclasp import export as exporting
 from unclasp.checkpoint import load_model, save_weights
 from unclasp.cli import main
-from unclasp.config import Config, tiny, to_dict, with_model
+from unclasp.config import Config, DepthAxis, tiny, to_dict, with_model
 from unclasp.data.crops import synthetic_crops
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.export import ExportError, Parity, check, compare, export_onnx, export_openvino
+from unclasp.exported import ExportedScored
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL, build
 from unclasp.onnx_model import INPUT, OUTPUTS, OnnxModel, OnnxNetwork, OpenVinoModel
@@ -142,8 +143,9 @@ except ImportError:
         with_model(tiny(), confidence_head=True),
         with_model(tiny(), confidence_head=True, confidence_context=True),
         LINEAR,
+        with_model(tiny(), depth_axis=DepthAxis.CROP),
     ],
-    ids=["with every head", "with confidence of context", "without any"],
+    ids=["with every head", "with confidence of context", "without any", "along the crop's line of sight"],
 )
 def test_as_a_network_it_answers_like_torch(config: Config, tmp_path: Path) -> None:
     model, path = built(config), tmp_path / "model.onnx"
@@ -153,11 +155,12 @@ def test_as_a_network_it_answers_like_torch(config: Config, tmp_path: Path) -> N
     network = OnnxNetwork(path)
     got = network(images)
     assert (network.name, network.image_size) == ("model", 64)
+    assert got.depth_axis is config.model.depth_axis and ExportedScored(path).depth_axis is config.model.depth_axis
     for name, value in expected._asdict().items():
         if value is None:
             assert getattr(got, name) is None
         elif name == "depth_axis":
-            assert got.depth_axis is value
+            assert value is config.model.depth_axis
         else:
             np.testing.assert_allclose(getattr(got, name), value, atol=1e-3, err_msg=name)
 

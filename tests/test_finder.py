@@ -166,9 +166,9 @@ def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rend
         met += sum(any(overlap(box, each) > 0.5 for each in found) for box in large)
         if not mask.any():
             empty += 1
-            false += bool((regions.scores >= 0.3).any())
+            false += bool((regions.scores >= 0.3).any())  # a little above the least
     assert asked > 100 and met / asked > 0.55, f"{met} of {asked} regions"
-    assert empty > 20 and false / empty < 0.3, f"certain of a hand in {false} of {empty} scenes without"
+    assert empty > 20 and false / empty < 0.3, f"hands in {false} of {empty} scenes without"
 
 
 def test_both_engines_answer_alike(render: Callable[[int], Rendered]) -> None:

@@ -88,9 +88,18 @@ def test_the_wrists_offset_along_a_line_of_sight_gives_the_left_one_from_the_rig
     joints = random_joints(7)
     right, left = joints[list(ROOTS)]
     wrists = geometry.project(joints[list(ROOTS)], FOCAL, PRINCPT)
-    scale, shift = geometry.offset_along(SIGHT, wrists, geometry.root_depth(joints, SIGHT), FOCAL, PRINCPT)
+    scale, shift = geometry.offset_along(wrists, geometry.root_depth(joints, SIGHT), FOCAL, PRINCPT, SIGHT)
     assert scale * right[2] + shift == pytest.approx(left[2])
-    assert geometry.offset_along(geometry.CAMERA_AXIS, wrists, 40.0, FOCAL, PRINCPT) == (1.0, 40.0)
+    assert geometry.offset_along(wrists, 40.0, FOCAL, PRINCPT) == (1.0, 40.0)
+
+
+def test_joints_far_from_the_line_of_sight_have_a_place_nevertheless() -> None:
+    """At a right angle to it a depth says nothing of where on its ray a joint is."""
+    joints = geometry.cam_from_pose_2p5d(
+        np.full((42, 3), 50.0), np.array([500.0, 500.0]), focal=FOCAL, princpt=PRINCPT, image_from_crop=np.eye(3),
+        sights=[1.0, 0.0, 0.0],
+    )  # fmt: skip
+    assert np.isfinite(joints).all() and (joints[:, 2] <= 500 + 50 / 0.1).all()
 
 
 def test_depth_of_a_2p5d_pose_is_relative_to_the_own_wrist() -> None:
@@ -151,9 +160,9 @@ def test_crop_matrix_is_the_published_three_point_rule(box: list[float], size: i
 
 
 @pytest.mark.parametrize("rotation", [0.0, 50.0])
-def test_the_middle_of_a_crop_is_that_of_its_box(rotation: float) -> None:
+def test_the_middle_of_a_crop_is_half_a_pixel_beside_that_of_its_box(rotation: float) -> None:
     matrix = geometry.crop_matrix(np.array([10.0, 20.0, 110.0, 120.0]), 64, rotation)
-    np.testing.assert_allclose(geometry.apply_affine(matrix, np.array([60.0, 70.0])), geometry.crop_middle(64))
+    np.testing.assert_allclose(geometry.apply_affine(matrix, np.array([60.0, 70.0])), geometry.crop_middle(64) + 0.5)
 
 
 def test_crop_matrix_by_hand() -> None:

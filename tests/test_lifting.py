@@ -33,11 +33,11 @@ def depths_of(
 ) -> np.ndarray:  # fmt: skip
     """Return the wrists' depths for rays (42, 2) and relative depths (42,) along the sights of the hands."""
     focal, princpt = np.ones(2), np.zeros(2)
-    per_mm, fixed = joint_lines(rays, relative, focal, princpt, sights)
+    lines = joint_lines(rays, relative, focal, princpt, sights)
     known = left_minus_right is not None
     sight = np.broadcast_to(np.asarray(sights), (2, 3))[0]
-    linked = offset_along(sight, rays[list(ROOTS)], left_minus_right, focal, princpt) if known else None
-    return wrist_depths(per_mm, fixed, present, left_from_right=linked)
+    linked = offset_along(rays[list(ROOTS)], left_minus_right, focal, princpt, sight) if known else None
+    return wrist_depths(lines, present, left_from_right=linked)
 
 
 def two_hands(seed: int, depths: tuple[float, float], scales: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
@@ -151,16 +151,18 @@ def test_a_known_difference_in_depth_sizes_both_hands_together() -> None:
     assert apart[0] < together[0] < 610 and abs(together[0] - 600) < abs(apart[0] - 600)
 
 
+@pytest.mark.parametrize("sight", [[0.0, 0.0, 1.0], [0.6, 0.0, 0.8]])
 @pytest.mark.parametrize("present", [0, 1])
-def test_an_absent_hand_has_no_say(present: int) -> None:
+def test_an_absent_hand_has_no_say_and_is_where_the_offset_puts_it(present: int, sight: list[float]) -> None:
     joints = two_hands(2, (600.0, 650.0))
-    rays, relative = seen(joints)
-    absent = slice(21, 42) if present == 0 else slice(0, 21)
-    rays[absent], relative[absent] = 7.0, -900.0
-    depths = depths_of(rays, relative, np.arange(2) == present, left_minus_right=3000.0)
-    assert depths[present] == pytest.approx((600.0, 650.0)[present], rel=1e-9)
-    if present == 0:
-        assert depths[1] == pytest.approx(3600.0), "the other one is where the offset puts it"
+    rays = seen(joints)[0]
+    hands = zip(HAND_SLICES, ROOTS, strict=True)
+    relative = np.concatenate([(joints[part] - joints[root]) @ np.array(sight) for part, root in hands])
+    offset = float((joints[ROOTS[1]] - joints[ROOTS[0]]) @ np.array(sight))
+    fingers = slice(21, 41) if present == 0 else slice(0, 20)
+    rays[fingers], relative[fingers] = 7.0, -900.0
+    depths = depths_of(rays, relative, np.arange(2) == present, left_minus_right=offset, sights=sight)
+    np.testing.assert_allclose(depths, (600.0, 650.0), rtol=1e-9)
 
 
 def test_relative_depths_that_leave_no_length_across_the_view_keep_a_sane_distance() -> None:

@@ -126,6 +126,16 @@ def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> No
     assert len(network.calls) == looks
 
 
+def test_a_closer_look_that_sees_no_hand_counts_however_sure_the_wider_one_was() -> None:
+    class Sure(Shrinking):
+        def __call__(self, crops: np.ndarray, /) -> Answer:
+            answer = super().__call__(crops)
+            return answer._replace(confidence=np.full((len(crops), 42), 0.4))
+
+    for hands in ((1, 0), (2, 0)):
+        assert not Predictor(Sure(*hands), search=everywhere)(picture()).present.any()
+
+
 @pytest.mark.parametrize(
     ("sure", "kept"), [((0.4, 0.19, 0.9), 0.4), ((0.4, 0.21, 0.1), 0.21), ((0.4, 0.3, 0.35), 0.35)]
 )

@@ -43,7 +43,7 @@ def photos(tmp_path: Path) -> Path:
 
 def run(given: object, **options: object) -> tuple[list[HandPose], Predict]:
     predict = Predict()
-    return list(stream(predict, given, StreamOptions(**options))), predict  # type: ignore[arg-type]
+    return list(stream(predict, predict, given, StreamOptions(**options))), predict  # type: ignore[arg-type]
 
 
 def test_a_path_an_array_a_folder_a_pattern_and_a_list(photos: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_path_an_array_a_folder_a_pattern_and_a_list(photos: Path) -> None:
 
 def test_it_is_lazy(photos: Path) -> None:
     predict = Predict()
-    poses = stream(predict, photos, StreamOptions())
+    poses = stream(predict, predict, photos, StreamOptions())
     assert not predict.images
     next(poses)
     assert len(predict.images) == 1
@@ -81,7 +81,7 @@ def test_failures_are_logged_and_the_others_done(photos: Path, caplog: pytest.Lo
 
 def test_failures_are_told_to_who_asks(photos: Path) -> None:
     told: list[UnclaspError] = []
-    assert list(stream(Predict(), photos / "b.png", StreamOptions(), told.append)) == []
+    assert list(stream(Predict(), Predict(), photos / "b.png", StreamOptions(), told.append)) == []
     assert len(told) == 1 and str(photos / "b.png") in str(told[0])
 
 
@@ -115,10 +115,12 @@ def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
     def predict(image: np.ndarray, box: npt.ArrayLike | None) -> HandPose:
         return next(poses)
 
-    smooth = list(stream(predict, clip, StreamOptions()))
+    pictures = Predict()
+    smooth = list(stream(pictures, predict, clip, StreamOptions()))
+    assert not pictures.images, "frames have a way of their own"
     for _ in range(24 - 12):
         next(poses)
-    plain = list(stream(predict, clip, StreamOptions(smooth=False)))
+    plain = list(stream(predict, predict, clip, StreamOptions(smooth=False)))
     np.testing.assert_allclose(plain[5].joints_2d, make_pose(moving_hands(24)[5]).joints_2d)
     assert np.abs(smooth[5].joints_2d - plain[5].joints_2d).max() > 1
 
@@ -126,7 +128,7 @@ def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
 def test_a_camera_is_let_go_when_the_stream_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     camera = Camera(100)
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: camera)
-    poses = stream(Predict(), 0, StreamOptions())
+    poses = stream(Predict(), Predict(), 0, StreamOptions())
     pose = next(poses)
     assert pose.source == "camera0" and not camera.released
     poses.close()  # type: ignore[attr-defined]

@@ -44,6 +44,7 @@ def test_the_network_gets_channels_first_rgb_bytes() -> None:
     np.testing.assert_array_equal(model.image.permute(0, 2, 3, 1).numpy(), crops)
     np.testing.assert_allclose(answer.presence, [[0.880797, 0.119203]] * 2, atol=1e-6)
     np.testing.assert_array_equal(answer.root_depth, [12, 12])
+    assert answer.depth_axis is DepthAxis.CROP
     np.testing.assert_array_equal(answer.pose_2p5d[1, 1], [3, 4, 5])
     assert answer.hand_probability.shape == (2, 16, 16) and answer.hand_probability.max() < 1e-6
 

@@ -16,7 +16,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from dots import make_sample_function
 from ports import free_port
 from unclasp.checkpoint import load_model, load_state, save_weights
-from unclasp.config import AugmentConfig, TrainConfig, tiny, with_model
+from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, tiny, with_model
 from unclasp.data.collate import collate
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
@@ -425,6 +425,15 @@ def test_the_moving_average_is_one():
     following = MovingAverage(model, 0.0)
     following.update(model, step=0)
     assert following.state["weight"].item() == 1.0
+
+
+def test_targets_are_along_the_axis_of_the_config():
+    config = config_for()
+    along = replace(config, model=replace(config.model, depth_axis=DepthAxis.CROP))
+    camera, crop = (TrainingExamples(Samples(6), each)[0, 2] for each in (config, along))
+    assert np.array_equal(camera.image, crop.image)
+    np.testing.assert_allclose(camera.pose_2p5d[:, :2], crop.pose_2p5d[:, :2])
+    assert np.abs(camera.pose_2p5d[:, 2] - crop.pose_2p5d[:, 2]).max() > 0.1
 
 
 def test_augmentation_depends_on_the_epoch_and_the_index_alone():

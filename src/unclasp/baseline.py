@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from unclasp import geometry
 from unclasp.batch import Prediction
+from unclasp.config import DepthAxis
 from unclasp.data import Dataset
 from unclasp.data.lookup import annotated
 from unclasp.data.transforms import PART_STRIDE
@@ -24,6 +25,8 @@ class MeanPose(nn.Module):
         presence: (2,) probability of the right and of the left hand.
         root_depth: mm, depth of the left wrist minus that of the right wrist.
     """
+
+    depth_axis = DepthAxis.CAMERA
 
     def __init__(self, pose_2p5d: Tensor, image_size: int, *, presence: Tensor, root_depth: float) -> None:
         super().__init__()

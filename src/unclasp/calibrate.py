@@ -105,18 +105,18 @@ class _Gathered:
     @torch.inference_mode()
     def add(self, model: DFL, samples: list[Sample], image_size: int) -> None:
         """Look at some pictures."""
-        boxes = [geometry.square_box(sample.box) for sample in samples]
-        crops = [crop_image(sample.image, box, image_size) for sample, box in zip(samples, boxes, strict=True)]
+        crops = [crop_image(sample.image, geometry.square_box(sample.box), image_size) for sample in samples]
         images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
         prediction = model(images)
         self.signs += list(_evidence(prediction, image_size).clone())
         poses = prediction.pose_2p5d.double().numpy()
-        for sample, box, crop, pose in zip(samples, boxes, crops, poses, strict=True):
+        for sample, crop, pose in zip(samples, crops, poses, strict=True):
             valid = geometry.mask_without_root(sample.valid)
             truth = np.where(valid[:, None], sample.joints_cam.astype(np.float64), 1.0)
             joints = geometry.cam_from_pose_2p5d(
                 pose, truth[list(ROOTS), 2], focal=sample.focal, princpt=sample.princpt,
-                image_from_crop=crop.image_from_crop, sights=sight_of(box, sample, model.depth_axis),
+                image_from_crop=crop.image_from_crop,
+                sights=sight_of(crop.middle, sample.focal, sample.princpt, model.depth_axis),
             )  # fmt: skip
             relative = geometry.relative_to_roots(joints) - geometry.relative_to_roots(truth)
             for kept, difference in ((self.placed, joints - truth), (self.errors, relative)):

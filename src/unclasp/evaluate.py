@@ -46,7 +46,10 @@ __all__ = [
 Progress = Callable[[int, int], None]
 """Called with the samples done and the samples in all."""
 Model = Callable[[Tensor], Prediction]
-"""Crops (B, 3, S, S) uint8 RGB to a prediction: `DFL`, `MeanPose`, or anything that answers like them."""
+"""Crops (B, 3, S, S) uint8 RGB to a prediction: `DFL`, `MeanPose`, or anything that answers like them.
+
+Its attribute `depth_axis` tells what depths are along; without it they are along the camera's axis, as in the paper.
+"""
 
 
 def evaluate(  # noqa: PLR0913  # choices of their own, by keyword
@@ -99,7 +102,6 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
         Guarded(crops), sampler=range(len(indices)), batch_size=batch_size, num_workers=workers,
         collate_fn=listed_or_error, worker_init_fn=start_worker,
     )  # fmt: skip
-    # What is not of ours, the mean pose among it, measures as the paper does.
     depth_axis: DepthAxis = getattr(model, "depth_axis", DepthAxis.CAMERA)
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
     done = iter(indices)
@@ -253,7 +255,7 @@ def _answers(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> 
     return [
         Answer(
             pose_2p5d=pose,
-            sight_through=middle,
+            sight_pixel=middle,
             image_size=image_size,
             presence=None if presence is None else presence[index],
             root_depth=None if root_depth is None else float(root_depth[index]),

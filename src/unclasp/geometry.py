@@ -16,7 +16,7 @@ Conventions, for this whole package:
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -99,16 +99,23 @@ def cam_from_pose_2p5d(
         image_from_crop: 3x3.
         sights: (3,) or (2, 3), one for each hand: unit vectors that the depths of the pose are measured along.
     """
-    per_mm, fixed = joint_lines(
-        apply_affine(image_from_crop, pose_2p5d[..., :2]), pose_2p5d[..., 2], focal, princpt, sights
-    )
-    return np.repeat(root_depths, JOINTS_PER_HAND)[:, None] * per_mm + fixed
+    pixels = apply_affine(image_from_crop, pose_2p5d[..., :2])
+    return on_lines(joint_lines(pixels, pose_2p5d[..., 2], focal, princpt, sights), root_depths)
+
+
+class JointLines(NamedTuple):
+    """Where joints are for any depth Z of their wrist along the camera's axis: at Z a + b."""
+
+    per_mm: Array
+    """(42, 3) a."""
+    fixed: Array
+    """(42, 3) b, mm."""
 
 
 def joint_lines(
     pixels: Array, relative: Array, focal: Array, princpt: Array, sights: npt.ArrayLike = CAMERA_AXIS
-) -> tuple[Array, Array]:
-    """Return where joints are for any depth Z of their wrist: at Z a + b.
+) -> JointLines:
+    """Return where joints may be.
 
     A joint lies on the ray through its pixel, where its depth along the sight is the wrist's plus its own.
 
@@ -118,34 +125,43 @@ def joint_lines(
         focal: (2,) px of the picture.
         princpt: (2,) px of the picture.
         sights: (3,) or (2, 3), one for each hand, unit vectors.
-
-    Returns:
-        a (42, 3), b (42, 3) mm; Z is along the camera's axis.
     """
     sight = np.repeat(np.broadcast_to(np.asarray(sights, dtype=np.float64), (2, 3)), JOINTS_PER_HAND, axis=0)
     rays = _rays(pixels, focal, princpt)
-    # Beyond 84 degrees from the sight a joint would be as good as anywhere.
-    along = np.maximum((rays * sight).sum(axis=1), 0.1)
-    return rays * (along[ROOT_OF_JOINT] / along)[:, None], rays * (relative / along)[:, None]
+    along = _along(rays, sight)
+    return JointLines(rays * (along[ROOT_OF_JOINT] / along)[:, None], rays * (relative / along)[:, None])
+
+
+def on_lines(lines: JointLines, root_depths: Array) -> Array:
+    """Return the joints (42, 3) mm whose wrists have these depths (2,) mm, of the right and of the left one."""
+    return np.repeat(root_depths, JOINTS_PER_HAND)[:, None] * lines.per_mm + lines.fixed
 
 
 def offset_along(
-    sight: npt.ArrayLike, wrists: Array, offset: float, focal: Array, princpt: Array
+    wrists: Array, offset: float, focal: Array, princpt: Array, sight: npt.ArrayLike = CAMERA_AXIS
 ) -> tuple[float, float]:
     """Return how the left wrist's depth follows from the right one's Z: it is scale Z + shift.
 
     Args:
-        sight: (3,) unit vector that the offset is measured along.
         wrists: (2, 2) px of the picture, of the right and of the left wrist.
-        offset: mm, depth of the left wrist minus that of the right wrist.
+        offset: mm, depth of the left wrist minus that of the right wrist, along the sight.
         focal: (2,) px of the picture.
         princpt: (2,) px of the picture.
+        sight: (3,) unit vector.
 
     Returns:
         scale and shift in mm; depths are along the camera's axis.
     """
-    right, left = np.maximum(_rays(wrists, focal, princpt) @ np.asarray(sight), 0.1)
+    right, left = _along(_rays(wrists, focal, princpt), np.asarray(sight, dtype=np.float64))
     return float(right / left), float(offset / left)
+
+
+def _along(rays: Array, sight: Array) -> Array:
+    """Return how far rays (N, 3) go along unit vectors (N, 3) or (3,).
+
+    Rays more than 84 degrees off it are taken to be 84 degrees off: at 90 a joint would be anywhere.
+    """
+    return np.asarray(np.maximum((rays * sight).sum(axis=1), 0.1 * np.linalg.norm(rays, axis=1)))
 
 
 def _rays(pixels: Array, focal: Array, princpt: Array) -> Array:
@@ -198,8 +214,11 @@ def square_box(box: Array, expansion: float = 1.25) -> Array:
 
 
 def crop_middle(size: int) -> Array:
-    """Return where `crop_matrix` puts the middle of a box: (2,) u, v in a crop of size x size px."""
-    return np.full(2, size / 2)
+    """Return the middle (2,) u, v of a crop of size x size px, which mirror images share.
+
+    It is half a pixel beside where `crop_matrix` puts the middle of the box.
+    """
+    return np.full(2, (size - 1) / 2)
 
 
 def box_iou(first: Array, second: Array) -> float:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.geometry import JointLines
 from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
 
 Floats = npt.NDArray[np.floating]
@@ -41,18 +42,17 @@ def assumed_focal(width: int, height: int) -> float:
 
 
 def wrist_depths(
-    per_mm: Floats, fixed: Floats, present: npt.NDArray[np.bool_], *, left_from_right: tuple[float, float] | None
+    lines: JointLines, present: npt.NDArray[np.bool_], *, left_from_right: tuple[float, float] | None
 ) -> Floats:
     """Find the depth of each wrist from the size of the hand.
 
-    With unknown wrist depth Z a joint is at Z a + b (`geometry.joint_lines`), so the squared length of a bone is
+    With unknown wrist depth Z a joint is at Z a + b (`geometry.JointLines`), so the squared length of a bone is
     quadratic in Z. Z is where the squared lengths of a hand's 20 bones sum up to those of the mean hand; with both
     hands present and their depth difference known, where those of both hands do. With one hand present and the
-    difference known, the other one is as far from it.
+    difference known, the other wrist is put where that says.
 
     Args:
-        per_mm: (42, 3) a.
-        fixed: (42, 3) b, mm.
+        lines: Where the joints may be.
         present: (2,) which hands count.
         left_from_right: The left wrist's depth is the first times the right one's plus the second, mm
             (`geometry.offset_along`), or None if that is not known.
@@ -60,7 +60,7 @@ def wrist_depths(
     Returns:
         (2,) mm.
     """
-    polynomials = [_squared_length(per_mm[hand], fixed[hand]) for hand in HAND_SLICES]
+    polynomials = [_squared_length(lines.per_mm[hand], lines.fixed[hand]) for hand in HAND_SLICES]
     if left_from_right is None or not present.any():
         return np.clip([_root(polynomial) for polynomial in polynomials], *BELIEVED_DEPTHS_MM)
     s, d = left_from_right

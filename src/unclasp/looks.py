@@ -37,8 +37,9 @@ class Look(NamedTuple):
 
     @property
     def middle(self) -> Floats:
-        """(2,) px of the picture, of the crop."""
-        return (self.square[:2] + self.square[2:]) / 2
+        """(2,) px of the picture: that of the crop (`geometry.crop_middle`), half its pixel beside the square's."""
+        crop_pixel = np.sqrt(np.abs(np.linalg.det(self.image_from_crop[:2, :2])))
+        return np.asarray((self.square[:2] + self.square[2:] - crop_pixel) / 2)
 
     @property
     def middles_of_hands(self) -> Floats:
@@ -57,7 +58,7 @@ class Look(NamedTuple):
     @property
     def mean_confidence(self) -> float:
         """That of the joints of all hands that count; 0 without any."""
-        return self._mean_confidence(np.flatnonzero(self.present).tolist())
+        return self.mean_confidence_of(np.flatnonzero(self.present).tolist())
 
     @property
     def slot(self) -> int:
@@ -79,9 +80,10 @@ class Look(NamedTuple):
         slots = self._slots(alone=alone)
         if self.answer.confidence is None:
             return float(self.answer.presence[0, slots].mean())
-        return self._mean_confidence(slots)
+        return self.mean_confidence_of(slots)
 
-    def _mean_confidence(self, slots: list[int]) -> float:
+    def mean_confidence_of(self, slots: list[int]) -> float:
+        """Return that of the joints of some hands, 0 right and 1 left; 0 without any."""
         return sum(map(self.confidence, slots)) / max(1, len(slots))
 
     def _slots(self, *, alone: bool) -> list[int]:

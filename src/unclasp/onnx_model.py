@@ -64,6 +64,12 @@ class Facts:
     """How the model was built and trained (`unclasp.config`)."""
     format: str = FORMAT
 
+    @property
+    def depth_axis(self) -> DepthAxis:
+        """What depths are measured along."""
+        # Files that were written before there was a choice have the paper's.
+        return DepthAxis(self.config["model"].get("depth_axis", DepthAxis.CAMERA))
+
     def to_metadata(self) -> dict[str, str]:
         """Return key and JSON value of every fact."""
         return {_PREFIX + key: json.dumps(value) for key, value in asdict(self).items()}
@@ -83,8 +89,10 @@ class Facts:
             }
             if values.get("format") != FORMAT:
                 raise ValueError(f"format {values.get('format', 'none')}")
-            return cls(**{**values, "joints": tuple(values["joints"]), "parts": tuple(values["parts"])})
-        except (ValueError, TypeError, KeyError) as error:
+            facts = cls(**{**values, "joints": tuple(values["joints"]), "parts": tuple(values["parts"])})
+            _ = facts.depth_axis  # a damaged one is told here
+            return facts
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(
                 f"{source}: expected a model of unclasp export, format {FORMAT}, got one with {error}; export it again"
             ) from error
@@ -106,8 +114,7 @@ class ExportedModel(ABC):
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.name, self.image_size = facts.name, facts.image_size
-        # Files that were written before there was a choice have the paper's.
-        self.depth_axis = DepthAxis(facts.config["model"].get("depth_axis", DepthAxis.CAMERA))
+        self.depth_axis = facts.depth_axis
 
     def __call__(self, images: ByteArray | FloatArray) -> Arrays:
         """Answer for crops (B, 3, S, S) RGB, uint8 or float in 0..255.

@@ -79,7 +79,8 @@ class HandPose:
     joints_2d: Floats
     """(42, 2) px of the picture, pixel centres at integers."""
     joints_3d: Floats
-    """(42, 3) mm relative to the wrist of the joint's own hand; x right, y down, z away from the camera."""
+    """(42, 3) mm relative to the wrist of the joint's own hand; x right, y down, z away from the camera. A hand beside
+    the middle of the picture is turned by as much as `camera` is wrong about the direction that it lies in."""
     joints_cam: Floats
     """(42, 3) mm in the camera's frame; as exact as `camera` is known, and as what `depth_assumed` says."""
     presence: Floats

@@ -43,7 +43,7 @@ class PosePredictions:
     relative: bool = False
     """Each hand's `joints_cam` are relative to a point of its own, so they have no place in the camera frame."""
     depth_axis: DepthAxis = DepthAxis.CAMERA
-    """What the depths of `pose_2p5d` and `root_depth` are measured along."""
+    """What the depths of `pose_2p5d` and `root_depth` are measured along; the crops are the protocol's, or `boxes`."""
     root_depth: Array | None = None
     """(N,) mm, depth of the left wrist minus that of the right wrist."""
     presence: Array | None = None
@@ -62,7 +62,8 @@ class PosePredictions:
         if (self.pose_2p5d is None) == (self.joints_cam is None):
             raise UnclaspError("predictions are either pose_2p5d or joints_cam; give one of them")
         if self.depth_axis is DepthAxis.CROP and (self.pose_2p5d is None or self.pixels != "crop"):
-            raise UnclaspError("depths along a crop's line of sight are those of pose_2p5d in pixels of crops")
+            got = "joints_cam" if self.pose_2p5d is None else f"pixels of the {self.pixels}"
+            raise UnclaspError(f'depth_axis "crop" goes with pose_2p5d in pixels of crops, got {got}')
         joints = self.pose_2p5d if self.joints_cam is None else self.joints_cam
         assert joints is not None  # noqa: S101  # for the type checker
         count = len(joints)
@@ -163,7 +164,7 @@ class PosePredictions:
             from_own = crop_from_image @ np.linalg.inv(own)
             pose[:, :2] = geometry.apply_affine(from_own, pose[:, :2])
             sight = None if sight is None else geometry.apply_affine(from_own, sight)
-        return replace(common, pose_2p5d=pose, sight_through=sight)
+        return replace(common, pose_2p5d=pose, sight_pixel=sight)
 
     def notes(self) -> dict[str, str]:
         """Return in words what the predictions are, for the report."""
@@ -173,12 +174,13 @@ class PosePredictions:
             form = "3D joints in mm in the camera frame: their own depths, whatever the depth above; MRRPE from them"
         elif self.pixels == "image":
             form = "2.5D poses in pixels of the picture; the crop above is only the unit of 2D"
-        elif self.boxes is not None:
-            form = f"2.5D poses in {self.image_size} px crops of their own boxes; the crop above is only the unit of 2D"
         else:
-            form = f"2.5D poses in {self.image_size} px crops as above"
-        if self.depth_axis is DepthAxis.CROP:
-            form += ", depths along the line of sight through the middle of each"
+            along = ", depths along the line of sight through their middles" * (self.depth_axis is DepthAxis.CROP)
+            if self.boxes is not None:
+                own = f"2.5D poses in {self.image_size} px crops of their own boxes{along}"
+                form = f"{own}; the crop above is only the unit of 2D"
+            else:
+                form = f"2.5D poses in {self.image_size} px crops as above{along}"
         return {"predictions": form}
 
 
@@ -204,10 +206,14 @@ class Recorder:
         """Return what was kept, in the data set's order."""
         self.entries.sort(key=lambda entry: entry[0])
         answers = [answer for _, _, answer in self.entries]
+        along = {answer.sight_pixel is not None for answer in answers}
+        if len(along) > 1:
+            raise UnclaspError("some of these predictions have depths along the camera's axis, others not")
+        depth_axis = DepthAxis.CROP if True in along else DepthAxis.CAMERA
         return PosePredictions(
             pose_2p5d=np.stack([answer.pose_2p5d for answer in answers if answer.pose_2p5d is not None]),
             image_size=image_size,
-            depth_axis=DepthAxis.CAMERA if any(answer.sight_through is None for answer in answers) else DepthAxis.CROP,
+            depth_axis=depth_axis,
             root_depth=column([answer.root_depth for answer in answers]),
             presence=column([answer.presence for answer in answers]),
             confidence=column([answer.confidence for answer in answers]),

@@ -11,12 +11,11 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.apart import slots_of_two, squares_of_two
 from unclasp.batch import ByteArray
-from unclasp.config import DepthAxis
-from unclasp.data.transforms import crop_image
+from unclasp.data.transforms import crop_image, sight_of
 from unclasp.engines import open_network
 from unclasp.errors import UnclaspError
 from unclasp.given import camera_of, check_box, pair
-from unclasp.hands import JOINTS_PER_HAND, ROOTS
+from unclasp.hands import ROOTS
 from unclasp.landmarks import Landmarks, open_landmarks
 from unclasp.lifting import wrist_depths
 from unclasp.looks import Look
@@ -47,7 +46,7 @@ SURER: Final = 0.1
 """What is seen elsewhere counts where that confidence is higher by this: of two doubtful looks the first is better."""
 
 LOST: Final = 0.5
-"""A closer look at hands that are not there is less sure of them than this share of how sure the wider one was."""
+"""A closer look that is less sure of the wider one's hands than this share of how sure that was does not count."""
 
 OTHER_REGIONS: Final = 2
 """So many other regions are looked at, for a person's other hand or for a surer one: a crowd has many."""
@@ -137,9 +136,14 @@ class Predictor:
             BoxError: The box is malformed, empty or outside of the picture.
             UnclaspError: The camera is malformed, or the network's answer is not finite.
         """
-        image = check_image(image)
+        return self._pose(check_image(image), box, focal=focal, princpt=princpt, mirrored=mirrored, follow=True)
+
+    def _pose(
+        self, image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None,
+        princpt: tuple[float, float] | None, mirrored: bool, follow: bool,
+    ) -> HandPose:  # fmt: skip
         if mirrored:
-            return self._unmirrored(image, box, focal=focal, princpt=princpt)
+            return self._unmirrored(image, box, focal=focal, princpt=princpt, follow=follow)
         camera = camera_of(image, focal, princpt)
         others = None
         if box is not None:
@@ -148,7 +152,7 @@ class Predictor:
             view, others = self._find(image)
             view, others = self._with_other_hand(image, view, others) or (view, others)
         if self.landmarks is not None:
-            view = touched_up(view, image, self.landmarks)
+            view = touched_up(view, image, self.landmarks, follow=follow)
         return replace(self._lift(view, camera, image), other_regions=others)
 
     def stream(
@@ -182,7 +186,8 @@ class Predictor:
         Raises:
             UnclaspError: No source could be used.
         """
-        return stream(self._with(focal, princpt, mirrored), source, options, on_error)
+        pictures, frames = (self._with(focal, princpt, mirrored, follow=follow) for follow in (True, False))
+        return stream(pictures, frames, source, options, on_error)
 
     def video(
         self,
@@ -197,10 +202,14 @@ class Predictor:
 
         Of the options, `every` and `max_frames` are the video's own.
         """
-        return video_poses(self._with(focal, princpt, mirrored), video, options)
+        return video_poses(self._with(focal, princpt, mirrored, follow=False), video, options)
 
-    def _with(self, focal: tuple[float, float] | None, princpt: tuple[float, float] | None, mirrored: bool) -> Predict:
-        return lambda image, box: self(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
+    def _with(
+        self, focal: tuple[float, float] | None, princpt: tuple[float, float] | None, mirrored: bool, *, follow: bool
+    ) -> Predict:
+        return lambda image, box: self._pose(
+            check_image(image), box, focal=focal, princpt=princpt, mirrored=mirrored, follow=follow
+        )
 
     def _unmirrored(
         self,
@@ -209,6 +218,7 @@ class Predictor:
         *,
         focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None,
+        follow: bool,
     ) -> HandPose:
         """Find the pose in the mirror image, where the hands are as they are, and return to the picture's pixels."""
         last = image.shape[1] - 1
@@ -217,7 +227,8 @@ class Predictor:
         if princpt is not None:
             cx, cy = pair("princpt", princpt)
             princpt = (last - cx, cy)
-        pose = self(np.ascontiguousarray(image[:, ::-1]), box, focal=focal, princpt=princpt)
+        mirror_image = np.ascontiguousarray(image[:, ::-1])
+        pose = self._pose(mirror_image, box, focal=focal, princpt=princpt, mirrored=False, follow=follow)
         cx, cy = pose.camera.princpt
         return replace(
             pose, mirrored=True, image=image, box=geometry.mirror_box(pose.box, last),
@@ -270,7 +281,8 @@ class Predictor:
             closer = self._look(image, square).without_denied(first)
             if is_last and closer.present.sum() < view.present.sum():
                 return view
-            if closer.mean_confidence < LOST * view.mean_confidence:
+            again = closer.mean_confidence_of(np.flatnonzero(view.present).tolist())
+            if closer.present.any() and again < LOST * view.mean_confidence:
                 return view
             view = closer
         return view
@@ -373,18 +385,14 @@ class Predictor:
     def _lift(self, view: Look, camera: Camera, image: ByteArray) -> HandPose:
         answer, joints_2d = view.answer, view.joints_2d
         focal, princpt = np.array(camera.focal), np.array(camera.princpt)
-        sight: npt.ArrayLike = geometry.CAMERA_AXIS
-        sights: npt.ArrayLike = geometry.CAMERA_AXIS
-        if answer.depth_axis is DepthAxis.CROP:
-            sight = geometry.sight_through(view.middle, focal, princpt)
-            sights = [geometry.sight_through(middle, focal, princpt) for middle in view.middles_of_hands]
-        per_mm, fixed = geometry.joint_lines(joints_2d, answer.pose_2p5d[0, :, 2], focal, princpt, sights)
+        axis = answer.depth_axis
+        sights = np.stack([sight_of(middle, focal, princpt, axis) for middle in view.middles_of_hands])
+        lines = geometry.joint_lines(joints_2d, answer.pose_2p5d[0, :, 2], focal, princpt, sights)
         left_from_right = None
         if answer.root_depth is not None:
-            offset = float(answer.root_depth[0])
-            left_from_right = geometry.offset_along(sight, joints_2d[list(ROOTS)], offset, focal, princpt)
-        depths = wrist_depths(per_mm, fixed, view.present, left_from_right=left_from_right)
-        joints_cam = np.repeat(depths, JOINTS_PER_HAND)[:, None] * per_mm + fixed
+            offset, sight = float(answer.root_depth[0]), sight_of(view.middle, focal, princpt, axis)
+            left_from_right = geometry.offset_along(joints_2d[list(ROOTS)], offset, focal, princpt, sight)
+        joints_cam = geometry.on_lines(lines, wrist_depths(lines, view.present, left_from_right=left_from_right))
         return HandPose(
             joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
             presence=answer.presence[0], confidence=None if answer.confidence is None else answer.confidence[0],

@@ -7,7 +7,7 @@ the measures as it is. Only stored annotations are scored against: a joint that 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +83,7 @@ class Answer:
     """Side of the protocol's crop in pixels."""
     pose_2p5d: Array | None = None
     """(42, 3) u, v in pixels of the protocol's crop, depth in mm relative to the joint's own wrist."""
-    sight_through: Array | None = None
+    sight_pixel: Array | None = None
     """(2,) u, v in pixels of the protocol's crop: the depths of `pose_2p5d` and `root_depth` are along the line of
     sight through it, or, if not given, along the camera's axis."""
     joints_cam: Array | None = None
@@ -157,55 +157,54 @@ def _joints_and_wrists(
         return given, None if answer.relative else given[roots]
     if answer.pose_2p5d is None:
         raise UnclaspError(f"nothing is predicted for {truth.name}: give pose_2p5d or joints_cam")
-    pose = answer.pose_2p5d.astype(np.float64)
-    depths = _root_depths(answer, truth, protocol, external)
-    sight = _sight(answer, truth)
-    joints = _in_camera(pose, depths, truth, sight)
+    placed = _Placed.of(answer.pose_2p5d.astype(np.float64), answer, truth)
+    depths = _root_depths(placed, truth, protocol, external)
+    joints = geometry.on_lines(placed.lines, depths)
     if answer.root_depth is None:
         return joints, None
-    offset = np.array([depths[0], _left_from(depths[0], answer, truth)])
-    return joints, _in_camera(pose, offset, truth, sight)[roots]
+    return joints, geometry.on_lines(placed.lines, np.array([depths[0], placed.left_from(depths[0])]))[roots]
 
 
-def _root_depths(answer: Answer, truth: Truth, protocol: Protocol, external: External) -> Array:
+class _Placed(NamedTuple):
+    """A 2.5D pose in the camera frame, but for the depths of the wrists."""
+
+    lines: geometry.JointLines
+    left_from_right: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, pose: Array, answer: Answer, truth: Truth) -> Self:
+        """Place the answer's pose (42, 3)."""
+        image_from_crop = np.linalg.inv(truth.crop_from_image)
+        pixels, sight = geometry.apply_affine(image_from_crop, pose[:, :2]), np.array(geometry.CAMERA_AXIS)
+        camera = truth.focal, truth.princpt
+        if answer.sight_pixel is not None:
+            sight = geometry.sight_through(geometry.apply_affine(image_from_crop, answer.sight_pixel), *camera)
+        linked = None
+        if answer.root_depth is not None:
+            linked = geometry.offset_along(pixels[list(ROOTS)], answer.root_depth, *camera, sight)
+        return cls(geometry.joint_lines(pixels, pose[:, 2], *camera, sight), linked)
+
+    def left_from(self, right: float) -> float:
+        """Return the left wrist's depth, mm, that the answer's offset gives with the right one's."""
+        if self.left_from_right is None:
+            raise UnclaspError(
+                'depth_source="relative" needs a model that predicts the wrist offset: use "gt", or turn on '
+                "root_depth_head"
+            )
+        scale, shift = self.left_from_right
+        return scale * right + shift
+
+
+def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: External) -> Array:
     """Return the absolute depth of the right and of the left wrist, (2,) mm."""
     true_depths = truth.joints_cam[list(ROOTS), 2]
     if protocol.depth_source == "gt":
         return true_depths
     if protocol.depth_source in ("given", "rootnet"):
         return _given(external.root_depths, truth.name, (2,), "pair of wrist depths", protocol.depth_source)
-    if answer.root_depth is None:
-        raise UnclaspError(
-            'depth_source="relative" needs a model that predicts the wrist offset: use "gt", or turn on root_depth_head'
-        )
-    if truth.valid[ROOTS[0]]:
-        return np.array([true_depths[0], _left_from(true_depths[0], answer, truth)])
-    return true_depths  # of which only the left one matters
-
-
-def _in_camera(pose: Array, root_depths: Array, truth: Truth, sight: npt.ArrayLike) -> Array:
-    return geometry.cam_from_pose_2p5d(
-        pose, root_depths, focal=truth.focal, princpt=truth.princpt,
-        image_from_crop=np.linalg.inv(truth.crop_from_image), sights=sight,
-    )  # fmt: skip
-
-
-def _sight(answer: Answer, truth: Truth) -> npt.ArrayLike:
-    """Return the unit vector (3,) that the answer's depths are along."""
-    if answer.sight_through is None:
-        return geometry.CAMERA_AXIS
-    pixel = geometry.apply_affine(np.linalg.inv(truth.crop_from_image), answer.sight_through)
-    return geometry.sight_through(pixel, truth.focal, truth.princpt)
-
-
-def _left_from(right: float, answer: Answer, truth: Truth) -> float:
-    """Return the left wrist's depth, mm, that the answer's offset gives with the right one's."""
-    assert answer.pose_2p5d is not None and answer.root_depth is not None  # noqa: S101  # for the type checker
-    wrists = geometry.apply_affine(
-        np.linalg.inv(truth.crop_from_image), answer.pose_2p5d[list(ROOTS), :2].astype(np.float64)
-    )
-    scale, shift = geometry.offset_along(_sight(answer, truth), wrists, answer.root_depth, truth.focal, truth.princpt)
-    return scale * right + shift
+    left = placed.left_from(true_depths[0])
+    # Without a right wrist only the left one matters.
+    return np.array([true_depths[0], left]) if truth.valid[ROOTS[0]] else true_depths
 
 
 def _plane_errors(answer: Answer, truth: Truth) -> npt.NDArray[np.float64] | None:

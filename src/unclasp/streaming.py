@@ -38,13 +38,17 @@ class StreamOptions:
 
 
 def stream(
-    predict: Predict, given: Given | Iterable[Given], options: StreamOptions, on_error: OnError | None = None
+    predict: Predict,
+    predict_frame: Predict,
+    given: Given | Iterable[Given],
+    options: StreamOptions,
+    on_error: OnError | None = None,
 ) -> Iterator[HandPose]:
     """Yield the poses of sources, one at a time, as `Predictor.stream` tells it."""
     first, yielded = None, 0
     for source in _sources(given):
         try:
-            for pose in _poses(predict, source, options):
+            for pose in _poses(predict, predict_frame, source, options):
                 yielded += 1
                 yield pose
         except UnclaspError as error:
@@ -66,14 +70,16 @@ def _sources(given: Given | Iterable[Given]) -> Iterator[Source | ByteArray]:
             yield from find_sources(each)
 
 
-def _poses(predict: Predict, source: Source | ByteArray, options: StreamOptions) -> Iterator[HandPose]:
+def _poses(
+    predict: Predict, predict_frame: Predict, source: Source | ByteArray, options: StreamOptions
+) -> Iterator[HandPose]:
     if not isinstance(source, Source):
         yield predict(source, options.box)
     elif source.error is not None:
         raise UnclaspError(source.error)
     elif source.is_video:
         with Video(source.file_or_camera, every=options.every, max_frames=options.max_frames) as video:
-            yield from video_poses(predict, video, options)
+            yield from video_poses(predict_frame, video, options)
     else:
         image = read_picture(source.path)  # type: ignore[arg-type]
         yield replace(predict(image, options.box), source=source.name)

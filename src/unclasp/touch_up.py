@@ -30,13 +30,13 @@ DOUBTED: Final = 0.3
 to what it sees, is followed there."""
 
 ROUNDS: Final = 3
-"""So many times."""
+"""The landmark network reads such a hand at most so many times more."""
 
 STEADY: Final = 0.1
-"""What is followed ends where the joints of two readings are so near to each other, as a share of the hand's extent."""
+"""Mean distance of the joints of two readings, as a share of the hand's extent, below which it has arrived."""
 
 FAR: Final = 0.8
-"""And not farther from the look's joints than this."""
+"""Mean distance from our joints, as a share of the hand's extent, up to which it may be that hand."""
 
 KEPT: Final = 0.8
 """This share of a joint's place is the look's own where that is sure of it, less by as much as it is less sure."""
@@ -45,7 +45,7 @@ KEPT_UNTOLD: Final = 0.5
 """The same where the network tells no confidence."""
 
 
-def touched_up(view: Look, image: ByteArray, landmarks: Landmarks) -> Look:
+def touched_up(view: Look, image: ByteArray, landmarks: Landmarks, *, follow: bool = True) -> Look:
     """Put the joints of each hand between where the look and where the landmark network has them.
 
     The less the look is sure of a joint, the nearer it goes to the landmark network's. Hands that the landmark network
@@ -56,6 +56,7 @@ def touched_up(view: Look, image: ByteArray, landmarks: Landmarks) -> Look:
         view: What the pose network saw.
         image: (H, W, 3) RGB.
         landmarks: The landmark network.
+        follow: Whether hands in doubt may go farther off. In a video they would jump, and other frames tell more.
     """
     moved: dict[int, Floats] = {}
     confidence = view.answer.confidence
@@ -64,15 +65,15 @@ def touched_up(view: Look, image: ByteArray, landmarks: Landmarks) -> Look:
         own, other = HAND_SLICES[slot], HAND_SLICES[1 - slot]
         joints = view.joints_2d[own]
         reading = landmarks(image, joints, SIDES[slot])
-        agreed = _sees(reading) and _apart(reading.joints_2d, joints) < NEAR * _extent(joints)
-        if not agreed and confidence is not None and view.confidence(slot) < DOUBTED:
+        if _sees(reading) and _apart(reading.joints_2d, joints) < NEAR * _extent(joints):
+            kept = KEPT_UNTOLD if confidence is None else KEPT * confidence[0, own, None]
+            moved[slot] = kept * joints + (1 - kept) * reading.joints_2d
+        elif follow and confidence is not None and view.confidence(slot) < DOUBTED:
             found = _followed(reading, image, SIDES[slot], landmarks)
             taken = view.joints_2d[other] if 1 - slot in slots else None
             if found is not None and _may_be(found.joints_2d, joints, taken):
-                reading, agreed = found, True
-        if agreed:
-            kept = KEPT_UNTOLD if confidence is None else KEPT * confidence[0, own, None]
-            moved[slot] = kept * joints + (1 - kept) * reading.joints_2d
+                share = KEPT * view.confidence(slot)  # one for all joints: a hand that goes far must not be torn apart
+                moved[slot] = share * joints + (1 - share) * found.joints_2d
     return view.with_joints_2d(moved) if moved else view
 
 

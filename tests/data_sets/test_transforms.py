@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unclasp import geometry
-from unclasp.config import AugmentConfig
+from unclasp.config import AugmentConfig, DepthAxis
 from unclasp.data.collate import collate, start_worker
 from unclasp.data.transforms import View, crop_image, make_example, plain_view, random_view
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS
@@ -55,15 +55,19 @@ def test_cropping_the_mirrored_picture_is_the_mirrored_view(make_sample):
     assert difference.max() <= 1
 
 
-def test_flipping_swaps_everything_that_has_a_side(make_sample):
+@pytest.mark.parametrize("depth_axis", DepthAxis)
+def test_flipping_swaps_everything_that_has_a_side(make_sample, depth_axis):
     sample = make_sample(2)
     square = geometry.square_box(sample.box)
-    plain = make_example(sample, View(square), 64)
-    flipped = make_example(sample, View(square, flip=True), 64)
+    plain = make_example(sample, View(square), 64, depth_axis=depth_axis)
+    flipped = make_example(sample, View(square, flip=True), 64, depth_axis=depth_axis)
     # The crop rule puts the box's centre on size / 2, so a mirrored crop is mirrored about that line.
     np.testing.assert_allclose(flipped.pose_2p5d[:, 0], 64 - plain.pose_2p5d[FLIPPED_JOINTS, 0], atol=1e-3)
-    np.testing.assert_allclose(flipped.pose_2p5d[:, 1:], plain.pose_2p5d[FLIPPED_JOINTS, 1:], atol=1e-3)
-    assert flipped.root_depth == pytest.approx(-plain.root_depth)
+    # So their middles, which lines of sight go through, are one crop pixel apart.
+    far = 1e-3 if depth_axis is DepthAxis.CAMERA else 0.6
+    np.testing.assert_allclose(flipped.pose_2p5d[:, 1], plain.pose_2p5d[FLIPPED_JOINTS, 1], atol=1e-3)
+    np.testing.assert_allclose(flipped.pose_2p5d[:, 2], plain.pose_2p5d[FLIPPED_JOINTS, 2], atol=far)
+    assert flipped.root_depth == pytest.approx(-plain.root_depth, abs=3 * far)  # of wrists far apart
     assert plain.root_depth != 0
     counts, expected = (np.bincount(x.ravel(), minlength=33) for x in (flipped.parts, FLIPPED_PARTS[plain.parts]))
     assert np.abs(counts - expected).sum() <= 0.3 * (expected[1:].sum())
@@ -76,6 +80,20 @@ def test_a_single_right_hand_becomes_a_left_one(make_sample):
     assert not flipped.valid[:21].any() and flipped.valid[21:].all()
     assert not flipped.root_depth_valid
     assert set(np.unique(flipped.parts)) <= {0, *range(17, 33)}
+
+
+def test_depths_are_along_the_line_of_sight_of_the_crop(make_sample):
+    """Of this crop, wherever its box is, and however it is turned."""
+    sample, box = make_sample(2), np.array([30.0, 10.0, 90.0, 70.0])
+    matrix = geometry.crop_matrix(box, 64, 25)
+    middle = geometry.apply_affine(np.linalg.inv(matrix), np.full(2, 31.5))
+    sight = geometry.sight_through(middle, sample.focal, sample.princpt)
+    example = make_example(sample, View(box, rotation=25), 64, depth_axis=DepthAxis.CROP)
+    depths = geometry.relative_to_roots(sample.joints_cam) @ sight
+    np.testing.assert_allclose(example.pose_2p5d[sample.valid, 2], depths[sample.valid], atol=1e-3)
+    assert example.root_depth == pytest.approx(geometry.root_depth(sample.joints_cam, sight), abs=1e-3)
+    camera = make_example(sample, View(box, rotation=25), 64)
+    assert np.abs(camera.pose_2p5d[:, 2] - example.pose_2p5d[:, 2]).max() > 0.5
 
 
 def test_rotation_turns_pixels_and_leaves_depth(make_sample):

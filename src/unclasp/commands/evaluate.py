@@ -137,7 +137,7 @@ def _report(
         report, name, kept = _run_predictor(arguments, dataset, options)
         looks = "closer, at each hand that is apart, upright"
         touched_up = ", joints touched up by the landmark network" if arguments.landmarks else ""
-        notes = {**notes, "looks": f"all of unclasp predict --box: {looks}{touched_up}"}
+        notes = {**notes, "looks": f"all of unclasp predict --box, with the true camera: {looks}{touched_up}"}
     else:
         report, name, kept = _run_model(arguments, dataset, options)
     return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes), kept

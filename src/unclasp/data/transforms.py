@@ -38,6 +38,11 @@ class Crop:
         """3x3, crop pixels to picture pixels."""
         return np.linalg.inv(self.crop_from_image)
 
+    @property
+    def middle(self) -> Matrix:
+        """(2,) px of the picture, of the crop."""
+        return geometry.apply_affine(self.image_from_crop, geometry.crop_middle(len(self.image)))
+
 
 def crop_image(image: ByteArray, box: Matrix, size: int, *, rotation: float = 0.0, flip: bool = False) -> Crop:
     """Cut a square box out of a picture; what lies outside of the picture is black.
@@ -122,7 +127,7 @@ class Example:
 
 
 def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis = DepthAxis.CAMERA) -> Example:
-    """Cut the view out of a sample and carry every annotation along.
+    """Cut the view out of a sample and carry every annotation along; depths are along `depth_axis`.
 
     Mirroring swaps the blocks of joints, their validity, the hand types and the part classes. Rotation acts on
     pixels alone: the relative depth stays (the weak-perspective assumption of 2.5D poses).
@@ -135,7 +140,7 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
         image = apply_look(image, view.look)
     order = FLIPPED_JOINTS if view.flip else slice(None)
     safe = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
-    sight = sight_of(view.box, sample, depth_axis)
+    sight = sight_of(crop.middle, sample.focal, sample.princpt, depth_axis)
     pose = geometry.pose_2p5d_from_cam(safe, sample.focal, sample.princpt, crop.crop_from_image, sight)[order]
     valid = sample.valid[order]
     roots_known = bool(sample.valid[list(ROOTS)].all()) and sample.interacting
@@ -155,17 +160,18 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
     )
 
 
-def sight_of(box: Matrix, sample: Sample, depth_axis: DepthAxis) -> npt.ArrayLike:
+def sight_of(middle: Matrix, focal: Matrix, princpt: Matrix, depth_axis: DepthAxis) -> Matrix:
     """Return the unit vector (3,), in the camera frame, that the depths of a crop are measured along.
 
     Args:
-        box: (4,) x1, y1, x2, y2 px of the picture.
-        sample: Tells the camera.
-        depth_axis: The choice.
+        middle: (2,) px of the picture, of the crop.
+        focal: (2,) px of the picture.
+        princpt: (2,) px of the picture.
+        depth_axis: The camera's axis or the line of sight through the middle.
     """
     if depth_axis is DepthAxis.CAMERA:
-        return geometry.CAMERA_AXIS
-    return geometry.sight_through((box[:2] + box[2:]) / 2, sample.focal, sample.princpt)
+        return np.array(geometry.CAMERA_AXIS)
+    return geometry.sight_through(middle, focal, princpt)
 
 
 def _multiply(image: ByteArray, gain: FloatArray) -> ByteArray:

@@ -88,7 +88,7 @@ class DFL(nn.Module):
             root_depth: The same mean and `Decoded.joints` (B, 42, C) to the depth (B,) mm of the left wrist minus that
                 of the right one.
             confidence: `confidence.evidence` (B, 42, F) to logits (B, 42).
-            depth_axis: What depths are measured along; the network itself does not know.
+            depth_axis: Tells users what depths are measured along; what is computed does not depend on it.
         """
         super().__init__()
         self.normalise = normalise
