@@ -68,6 +68,18 @@ class Shrinking(Still):
         return answer
 
 
+class Sure(Shrinking):
+    """The same, with a confidence at each look."""
+
+    def __init__(self, sure: tuple[float, ...], *hands: int) -> None:
+        super().__init__(*hands)
+        self.sure = sure
+
+    def __call__(self, crops: np.ndarray, /) -> Answer:
+        answer = super().__call__(crops)
+        return answer._replace(confidence=np.full((len(crops), 42), self.sure[len(self.calls) - 1]))
+
+
 def picture() -> np.ndarray:
     return np.zeros((300, 400, 3), np.uint8)
 
@@ -127,25 +139,15 @@ def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> No
 
 
 def test_a_closer_look_that_sees_no_hand_counts_however_sure_the_wider_one_was() -> None:
-    class Sure(Shrinking):
-        def __call__(self, crops: np.ndarray, /) -> Answer:
-            answer = super().__call__(crops)
-            return answer._replace(confidence=np.full((len(crops), 42), 0.4))
-
     for hands in ((1, 0), (2, 0)):
-        assert not Predictor(Sure(*hands), search=everywhere)(picture()).present.any()
+        assert not Predictor(Sure((0.4, 0.4), *hands), search=everywhere)(picture()).present.any()
 
 
 @pytest.mark.parametrize(
     ("sure", "kept"), [((0.4, 0.19, 0.9), 0.4), ((0.4, 0.21, 0.1), 0.21), ((0.4, 0.3, 0.35), 0.35)]
 )
 def test_a_closer_look_that_is_far_less_sure_does_not_count(sure: tuple[float, ...], kept: float) -> None:
-    class Sure(Shrinking):
-        def __call__(self, crops: np.ndarray, /) -> Answer:
-            answer = super().__call__(crops)
-            return answer._replace(confidence=np.full((len(crops), 42), sure[len(self.calls) - 1]))
-
-    pose = Predictor(Sure(2, 2, 2), search=everywhere)(picture())
+    pose = Predictor(Sure(sure, 2, 2, 2), search=everywhere)(picture())
     assert pose.confidence is not None and pose.confidence.mean() == pytest.approx(kept)
 
 

@@ -109,8 +109,7 @@ class _Gathered:
         images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
         prediction = model(images)
         self.signs += list(_evidence(prediction, image_size).clone())
-        poses = prediction.pose_2p5d.double().numpy()
-        for sample, crop, pose in zip(samples, crops, poses, strict=True):
+        for sample, crop, pose in zip(samples, crops, prediction.pose_2p5d.double().numpy(), strict=True):
             valid = geometry.mask_without_root(sample.valid)
             truth = np.where(valid[:, None], sample.joints_cam.astype(np.float64), 1.0)
             joints = geometry.cam_from_pose_2p5d(

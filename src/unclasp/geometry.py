@@ -166,8 +166,7 @@ def _along(rays: Array, sight: Array) -> Array:
 
 def _rays(pixels: Array, focal: Array, princpt: Array) -> Array:
     """Return the points (…, 3) at depth 1 that pixels (…, 2) show."""
-    lateral = (pixels - princpt) / focal
-    return np.concatenate([lateral, np.ones_like(lateral[..., :1])], axis=-1)
+    return unproject(pixels, np.ones(pixels.shape[:-1]), focal, princpt)
 
 
 def apply_affine(matrix: Array, points: Array) -> Array:

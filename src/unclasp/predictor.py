@@ -136,12 +136,13 @@ class Predictor:
             BoxError: The box is malformed, empty or outside of the picture.
             UnclaspError: The camera is malformed, or the network's answer is not finite.
         """
-        return self._pose(check_image(image), box, focal=focal, princpt=princpt, mirrored=mirrored, follow=True)
+        return self._pose(image, box, focal=focal, princpt=princpt, mirrored=mirrored, follow=True)
 
     def _pose(
         self, image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None, mirrored: bool, follow: bool,
     ) -> HandPose:  # fmt: skip
+        image = check_image(image)
         if mirrored:
             return self._unmirrored(image, box, focal=focal, princpt=princpt, follow=follow)
         camera = camera_of(image, focal, princpt)
@@ -207,9 +208,7 @@ class Predictor:
     def _with(
         self, focal: tuple[float, float] | None, princpt: tuple[float, float] | None, mirrored: bool, *, follow: bool
     ) -> Predict:
-        return lambda image, box: self._pose(
-            check_image(image), box, focal=focal, princpt=princpt, mirrored=mirrored, follow=follow
-        )
+        return lambda image, box: self._pose(image, box, focal=focal, princpt=princpt, mirrored=mirrored, follow=follow)
 
     def _unmirrored(
         self,

@@ -44,7 +44,7 @@ def stream(
     options: StreamOptions,
     on_error: OnError | None = None,
 ) -> Iterator[HandPose]:
-    """Yield the poses of sources, one at a time, as `Predictor.stream` tells it."""
+    """Yield the poses of sources, one at a time, as `Predictor.stream` tells it; `predict_frame` is for videos."""
     first, yielded = None, 0
     for source in _sources(given):
         try:
