@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.hands import HAND_SLICES
-from unclasp.network import Answer
+from unclasp.network import Answer, of_mirror_images
 from unclasp.pose import present_hands
 
 Floats = npt.NDArray[np.floating]
@@ -38,8 +38,12 @@ class Look(NamedTuple):
     @property
     def middle(self) -> Floats:
         """(2,) px of the picture: that of the crop (`geometry.crop_middle`), half its pixel beside the square's."""
-        crop_pixel = np.sqrt(np.abs(np.linalg.det(self.image_from_crop[:2, :2])))
-        return np.asarray((self.square[:2] + self.square[2:] - crop_pixel) / 2)
+        return np.asarray((self.square[:2] + self.square[2:] - self._crop_pixel) / 2)
+
+    @property
+    def _crop_pixel(self) -> float:
+        """The side of a pixel of the crop, in px of the picture."""
+        return float(np.sqrt(np.abs(np.linalg.det(self.image_from_crop[:2, :2]))))
 
     @property
     def middles_of_hands(self) -> Floats:
@@ -102,6 +106,24 @@ class Look(NamedTuple):
         if not present_hands(presence[0]).any():
             return self
         return self._replace(answer=self.answer._replace(presence=presence))
+
+    def mapped(self, matrix: Floats) -> "Look":
+        """Return the look in another picture, which this one is mirrored, turned or shifted.
+
+        Args:
+            matrix: 3x3, pixels of this picture to those of the other one, of the same size.
+        """
+        x, y = geometry.apply_affine(matrix, (self.square[:2] + self.square[2:]) / 2)
+        half = (self.square[2] - self.square[0]) / 2
+        square, there = np.array([x - half, y - half, x + half, y + half]), matrix @ self.image_from_crop
+        middles = None if self.middles is None else geometry.apply_affine(matrix, self.middles)
+        if np.linalg.det(matrix[:2, :2]) > 0:
+            return self._replace(image_from_crop=there, square=square, middles=middles)
+        size = round((self.square[2] - self.square[0]) / self._crop_pixel)
+        answer = of_mirror_images(self.answer, size)
+        return Look(
+            answer, there @ geometry.flip_matrix(size), square, middles=None if middles is None else middles[::-1]
+        )
 
     def with_joints_2d(self, joints_2d: dict[int, Floats]) -> "Look":
         """Return the look with a hand's joints, 0 right and 1 left, at other places (21, 2) px of the picture."""

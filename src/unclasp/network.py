@@ -46,15 +46,31 @@ class Network(Protocol):
         ...
 
 
+def of_mirror_images(answer: Answer, size: int) -> Answer:
+    """Return the answer for crops of size x size px from that for their mirror images."""
+    pose = answer.pose_2p5d[:, FLIPPED_JOINTS]
+    pose[..., 0] = size - 1 - pose[..., 0]
+    return answer._replace(
+        pose_2p5d=pose, presence=answer.presence[:, ::-1],
+        root_depth=None if answer.root_depth is None else -answer.root_depth,
+        hand_probability=answer.hand_probability[..., ::-1],
+        confidence=None if answer.confidence is None else answer.confidence[:, FLIPPED_JOINTS],
+    )  # fmt: skip
+
+
 def average_of_mirrored(both: Answer, size: int) -> Answer:
     """Average the answers for a crop and for its mirror image; sides and u are mirrored back."""
-    mirrored = both.pose_2p5d[1, FLIPPED_JOINTS].copy()
-    mirrored[:, 0] = size - 1 - mirrored[:, 0]
-    return Answer(
-        pose_2p5d=(both.pose_2p5d[:1] + mirrored) / 2,
-        presence=(both.presence[:1] + both.presence[1, ::-1]) / 2,
-        root_depth=None if both.root_depth is None else (both.root_depth[:1] - both.root_depth[1]) / 2,
-        hand_probability=(both.hand_probability[:1] + both.hand_probability[1, :, ::-1]) / 2,
-        confidence=None if both.confidence is None else (both.confidence[:1] + both.confidence[1, FLIPPED_JOINTS]) / 2,
-        depth_axis=both.depth_axis,
-    )
+    back = of_mirror_images(both, size)
+    mean = both._replace(
+        pose_2p5d=_mean(both.pose_2p5d, back.pose_2p5d), presence=_mean(both.presence, back.presence),
+        hand_probability=_mean(both.hand_probability, back.hand_probability),
+    )  # fmt: skip
+    if both.root_depth is not None and back.root_depth is not None:
+        mean = mean._replace(root_depth=_mean(both.root_depth, back.root_depth))
+    if both.confidence is not None and back.confidence is not None:
+        mean = mean._replace(confidence=_mean(both.confidence, back.confidence))
+    return mean
+
+
+def _mean(both: Floats, back: Floats) -> Floats:
+    return np.asarray((both[:1] + back[1:]) / 2)

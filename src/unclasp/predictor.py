@@ -21,10 +21,11 @@ from unclasp.lifting import wrist_depths
 from unclasp.looks import Look
 from unclasp.network import Network, average_of_mirrored
 from unclasp.onnx_model import in_onnx_runtime
+from unclasp.opinions import Seen, agreed, in_doubt
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
 from unclasp.regions import box_around
-from unclasp.search import Detector, Search, by_network, search_with
+from unclasp.search import Detector, Search, Where, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.touch_up import touched_up
 from unclasp.tracking import Predict
@@ -136,25 +137,36 @@ class Predictor:
             BoxError: The box is malformed, empty or outside of the picture.
             UnclaspError: The camera is malformed, or the network's answer is not finite.
         """
-        return self._pose(image, box, focal=focal, princpt=princpt, mirrored=mirrored, follow=True)
+        return self._pose(image, box, focal=focal, princpt=princpt, mirrored=mirrored, still=True)
 
     def _pose(
         self, image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None,
-        princpt: tuple[float, float] | None, mirrored: bool, follow: bool,
+        princpt: tuple[float, float] | None, mirrored: bool, still: bool,
     ) -> HandPose:  # fmt: skip
         image = check_image(image)
         if mirrored:
-            return self._unmirrored(image, box, focal=focal, princpt=princpt, follow=follow)
+            return self._unmirrored(image, box, focal=focal, princpt=princpt, still=still)
         camera = camera_of(image, focal, princpt)
-        others = None
         if box is not None:
             view = self._look_at_each(image, self._look(image, geometry.square_box(check_box(box, image))))
-        else:
-            view, others = self._find(image)
-            view, others = self._with_other_hand(image, view, others) or (view, others)
-        if self.landmarks is not None:
-            view = touched_up(view, image, self.landmarks, follow=follow)
+            return self._lift(self._touched_up(view, image, still=still), camera, image)
+        seen = self._see(image, self.search(image), still=still)
+        if still and in_doubt(seen[0]):
+            seen = agreed(self._glance, image, seen)
+        view, others = seen
         return replace(self._lift(view, camera, image), other_regions=others)
+
+    def _glance(self, image: ByteArray) -> Seen:
+        """See what there is, but do not search again where that is in doubt: one look among many."""
+        return self._see(image, self.search(image)._replace(again=None), still=True)
+
+    def _see(self, image: ByteArray, where: Where, *, still: bool) -> Seen:
+        view, others = self._find(image, where)
+        view, others = self._with_other_hand(image, view, others) or (view, others)
+        return self._touched_up(view, image, still=still), others
+
+    def _touched_up(self, view: Look, image: ByteArray, *, still: bool) -> Look:
+        return view if self.landmarks is None else touched_up(view, image, self.landmarks, follow=still)
 
     def stream(
         self,
@@ -187,7 +199,7 @@ class Predictor:
         Raises:
             UnclaspError: No source could be used.
         """
-        pictures, frames = (self._with(focal, princpt, mirrored, follow=follow) for follow in (True, False))
+        pictures, frames = (self._with(focal, princpt, mirrored, still=still) for still in (True, False))
         return stream(pictures, frames, source, options, on_error)
 
     def video(
@@ -203,12 +215,12 @@ class Predictor:
 
         Of the options, `every` and `max_frames` are the video's own.
         """
-        return video_poses(self._with(focal, princpt, mirrored, follow=False), video, options)
+        return video_poses(self._with(focal, princpt, mirrored, still=False), video, options)
 
     def _with(
-        self, focal: tuple[float, float] | None, princpt: tuple[float, float] | None, mirrored: bool, *, follow: bool
+        self, focal: tuple[float, float] | None, princpt: tuple[float, float] | None, mirrored: bool, *, still: bool
     ) -> Predict:
-        return lambda image, box: self._pose(image, box, focal=focal, princpt=princpt, mirrored=mirrored, follow=follow)
+        return lambda image, box: self._pose(image, box, focal=focal, princpt=princpt, mirrored=mirrored, still=still)
 
     def _unmirrored(
         self,
@@ -217,7 +229,7 @@ class Predictor:
         *,
         focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None,
-        follow: bool,
+        still: bool,
     ) -> HandPose:
         """Find the pose in the mirror image, where the hands are as they are, and return to the picture's pixels."""
         last = image.shape[1] - 1
@@ -227,7 +239,7 @@ class Predictor:
             cx, cy = pair("princpt", princpt)
             princpt = (last - cx, cy)
         mirror_image = np.ascontiguousarray(image[:, ::-1])
-        pose = self._pose(mirror_image, box, focal=focal, princpt=princpt, mirrored=False, follow=follow)
+        pose = self._pose(mirror_image, box, focal=focal, princpt=princpt, mirrored=False, still=still)
         cx, cy = pose.camera.princpt
         return replace(
             pose, mirrored=True, image=image, box=geometry.mirror_box(pose.box, last),
@@ -238,7 +250,7 @@ class Predictor:
 
     # The order of the looks: docs/photo.md, "The whole photo, or a box"; what each is worth: docs/decisions.md.
 
-    def _find(self, image: ByteArray) -> tuple[Look, Floats]:
+    def _find(self, image: ByteArray, where: Where) -> Seen:
         """Look where the search says, and elsewhere, too, where the joints found there are doubtful.
 
         Doubtful is a mean confidence below `SURE`. Elsewhere are the next regions and the network's own search. Another
@@ -247,7 +259,6 @@ class Predictor:
         Returns:
             The look, and boxes (N, 4) around other hands.
         """
-        where = self.search(image)
         view, others = self._look_closely(image, where.square), where.others
         if view.answer.confidence is None or view.mean_confidence >= SURE or where.again is None:
             return view, others
