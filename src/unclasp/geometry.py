@@ -187,6 +187,16 @@ def tight_box(points: Array, valid: Bools) -> Array:
     return np.concatenate([kept.min(axis=0), kept.max(axis=0)])
 
 
+def mean_distance(first: Array, second: Array) -> float:
+    """Return the mean distance of points (N, 2) from others."""
+    return float(np.linalg.norm(first - second, axis=1).mean())
+
+
+def extent(points: Array) -> float:
+    """Return the longer side of the box around points (N, 2), 1 px at least, so that it can be divided by."""
+    return max(float(np.ptp(points, axis=0).max()), 1.0)
+
+
 TIGHT_TO_ANNOTATED: Final = 1.2
 """InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
 

@@ -55,6 +55,11 @@ class Look(NamedTuple):
         """(2,) which hands count."""
         return present_hands(self.answer.presence[0])
 
+    @property
+    def slots(self) -> list[int]:
+        """The hands that count, 0 right and 1 left."""
+        return [int(slot) for slot in np.flatnonzero(self.present)]
+
     def confidence(self, slot: int) -> float:
         """Return the mean confidence of a hand's joints; 0 where the network tells none: it is not sure then."""
         return 0.0 if self.answer.confidence is None else float(self.answer.confidence[0, HAND_SLICES[slot]].mean())
@@ -62,7 +67,7 @@ class Look(NamedTuple):
     @property
     def mean_confidence(self) -> float:
         """That of the joints of all hands that count; 0 without any."""
-        return self.mean_confidence_of(np.flatnonzero(self.present).tolist())
+        return self.mean_confidence_of(self.slots)
 
     @property
     def slot(self) -> int:
@@ -107,22 +112,26 @@ class Look(NamedTuple):
             return self
         return self._replace(answer=self.answer._replace(presence=presence))
 
-    def mapped(self, matrix: Floats) -> "Look":
-        """Return the look in another picture, which this one is mirrored, turned or shifted.
+    def mapped(self, other_from_this: Floats) -> "Look":
+        """Return the look in another picture, of which this one is mirrored, turned or cut out.
 
         Args:
-            matrix: 3x3, pixels of this picture to those of the other one, of the same size.
+            other_from_this: 3x3, pixels of this picture to those of the other one; it keeps sizes.
         """
-        x, y = geometry.apply_affine(matrix, (self.square[:2] + self.square[2:]) / 2)
         half = (self.square[2] - self.square[0]) / 2
-        square, there = np.array([x - half, y - half, x + half, y + half]), matrix @ self.image_from_crop
-        middles = None if self.middles is None else geometry.apply_affine(matrix, self.middles)
-        if np.linalg.det(matrix[:2, :2]) > 0:
-            return self._replace(image_from_crop=there, square=square, middles=middles)
-        size = round((self.square[2] - self.square[0]) / self._crop_pixel)
-        answer = of_mirror_images(self.answer, size)
-        return Look(
-            answer, there @ geometry.flip_matrix(size), square, middles=None if middles is None else middles[::-1]
+        middle = geometry.apply_affine(other_from_this, self.middle) + self._crop_pixel / 2
+        there = self._replace(
+            image_from_crop=other_from_this @ self.image_from_crop,
+            square=np.concatenate([middle - half, middle + half]),
+            middles=None if self.middles is None else geometry.apply_affine(other_from_this, self.middles),
+        )
+        if np.linalg.det(other_from_this) > 0:
+            return there
+        size = round(2 * half / self._crop_pixel)
+        return there._replace(
+            answer=of_mirror_images(self.answer, size),
+            image_from_crop=there.image_from_crop @ geometry.flip_matrix(size),
+            middles=None if there.middles is None else there.middles[::-1],
         )
 
     def with_joints_2d(self, joints_2d: dict[int, Floats]) -> "Look":

@@ -191,6 +191,7 @@ def measure(
     photos: Sequence[Photo] = (),
     flip_test: bool = False,
     landmarks: bool = True,
+    second_opinions: bool = True,
 ) -> list[Figure]:
     """Measure one model on whatever is given.
 
@@ -203,6 +204,7 @@ def measure(
         flip_test: Average whole pictures with their mirror images.
         landmarks: Let the landmark network touch up whole pictures. It is MediaPipe's, as the joints are that photos
             are compared with, so that their distance says nothing then.
+        second_opinions: Look at whole pictures that are in doubt in other ways, too.
 
     Raises:
         UnclaspError: Nothing is given, or something cannot be read.
@@ -211,7 +213,7 @@ def measure(
         raise UnclaspError("there is nothing to measure on: give rendered pictures, frames or photos")
     model, config = load_model(weights)
     size = config.model.image_size
-    predictor = Predictor.load(weights, flip_test=flip_test, landmarks=landmarks)
+    predictor = Predictor.load(weights, flip_test=flip_test, landmarks=landmarks, second_opinions=second_opinions)
     measured: list[Figure] = []
     if rendered is not None:
         figures = evaluate(model, rendered, image_size=size, limit=limit, workers=1).figures

@@ -21,7 +21,7 @@ from unclasp.lifting import wrist_depths
 from unclasp.looks import Look
 from unclasp.network import Network, average_of_mirrored
 from unclasp.onnx_model import in_onnx_runtime
-from unclasp.opinions import Seen, agreed, in_doubt
+from unclasp.opinions import agreed, in_doubt
 from unclasp.picture import check_image
 from unclasp.pose import PRESENT, Camera, HandPose
 from unclasp.regions import box_around
@@ -75,19 +75,22 @@ class Predictor:
             `Predictor.load`, which is `search.search_with("finder", network)`.
         landmarks: Touches up the joints in the picture (`touch_up`). If not given, they stay as the network has them;
             that of `Predictor.load` is `landmarks.open_landmarks()`.
+        second_opinions: Look at pictures in doubt mirrored, turned, brighter and cut out, too (`opinions`); `search` is
+            then asked about those pictures as well. Not where a box is given, and not in videos.
     """
 
     def __init__(
         self, network: Network, *, flip_test: bool = False, search: Search | None = None,
-        landmarks: Landmarks | None = None,
+        landmarks: Landmarks | None = None, second_opinions: bool = True,
     ) -> None:  # fmt: skip
         self.network, self.flip_test, self.landmarks = network, flip_test, landmarks
+        self.second_opinions = second_opinions
         self.search = by_network(network) if search is None else search
 
     @classmethod
     def load(
         cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False,
-        detector: Detector = "finder", landmarks: bool = True,
+        detector: Detector = "finder", landmarks: bool = True, second_opinions: bool = True,
     ) -> Self:  # fmt: skip
         """Load a model, and with it the finder of hands and the landmark network.
 
@@ -101,6 +104,7 @@ class Predictor:
                 the pose network's own part segmentation (ten crops, and less often right); `none`, the whole picture is
                 the crop.
             landmarks: Touch up the joints in the picture by MediaPipe's landmark network, which has seen real hands.
+            second_opinions: Look at pictures in doubt in other ways, too, as of the class: some 0.4 s more.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
@@ -110,6 +114,7 @@ class Predictor:
         return cls(
             network, flip_test=flip_test, search=search_with(detector, network),
             landmarks=open_landmarks(spin=in_onnx_runtime(network)) if landmarks else None,
+            second_opinions=second_opinions,
         )  # fmt: skip
 
     def __call__(
@@ -143,6 +148,7 @@ class Predictor:
         self, image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None, mirrored: bool, still: bool,
     ) -> HandPose:  # fmt: skip
+        """Predict as `__call__` does; with `still` no other frames will tell more, so doubts are looked into."""
         image = check_image(image)
         if mirrored:
             return self._unmirrored(image, box, focal=focal, princpt=princpt, still=still)
@@ -150,17 +156,25 @@ class Predictor:
         if box is not None:
             view = self._look_at_each(image, self._look(image, geometry.square_box(check_box(box, image))))
             return self._lift(self._touched_up(view, image, still=still), camera, image)
-        seen = self._see(image, self.search(image), still=still)
-        if still and in_doubt(seen[0]):
-            seen = agreed(self._glance, image, seen)
-        view, others = seen
+        view, others = self._see(image, self.search(image), still=still)
+        if still and self.second_opinions and in_doubt(view):
+            around = box_around(view.joints_2d, view.present, image)
+            view = agreed(self._glance, image, view, mirrored=not self.flip_test)
+            others = self._without(view, others if around is None else np.vstack([around, others]), image)
         return replace(self._lift(view, camera, image), other_regions=others)
 
-    def _glance(self, image: ByteArray) -> Seen:
+    def _glance(self, image: ByteArray) -> Look:
         """See what there is, but do not search again where that is in doubt: one look among many."""
-        return self._see(image, self.search(image)._replace(again=None), still=True)
+        return self._see(image, self.search(image)._replace(again=None), still=True)[0]
 
-    def _see(self, image: ByteArray, where: Where, *, still: bool) -> Seen:
+    @staticmethod
+    def _without(view: Look, boxes: Floats, image: ByteArray) -> Floats:
+        """Return the boxes (N, 4) whose middle is not among the hands of the look."""
+        own = box_around(view.joints_2d, view.present, image)
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        return boxes if own is None else boxes[((middles < own[:2]) | (middles > own[2:])).any(axis=1)]
+
+    def _see(self, image: ByteArray, where: Where, *, still: bool) -> tuple[Look, Floats]:
         view, others = self._find(image, where)
         view, others = self._with_other_hand(image, view, others) or (view, others)
         return self._touched_up(view, image, still=still), others
@@ -250,7 +264,7 @@ class Predictor:
 
     # The order of the looks: docs/photo.md, "The whole photo, or a box"; what each is worth: docs/decisions.md.
 
-    def _find(self, image: ByteArray, where: Where) -> Seen:
+    def _find(self, image: ByteArray, where: Where) -> tuple[Look, Floats]:
         """Look where the search says, and elsewhere, too, where the joints found there are doubtful.
 
         Doubtful is a mean confidence below `SURE`. Elsewhere are the next regions and the network's own search. Another
@@ -291,7 +305,7 @@ class Predictor:
             closer = self._look(image, square).without_denied(first)
             if is_last and closer.present.sum() < view.present.sum():
                 return view
-            again = closer.mean_confidence_of(np.flatnonzero(view.present).tolist())
+            again = closer.mean_confidence_of(view.slots)
             if closer.present.any() and again < LOST * view.mean_confidence:
                 return view
             view = closer

@@ -35,7 +35,7 @@ class Where(NamedTuple):
 
 
 Search = Callable[[ByteArray], Where]
-"""Takes an (H, W, 3) RGB picture."""
+"""Takes an (H, W, 3) RGB picture: the one that is predicted, or that one mirrored, turned or cut out (`opinions`)."""
 
 
 def search_with(detector: Detector, network: Network) -> Search:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.landmarks import Landmarks, Reading
@@ -65,7 +66,7 @@ def touched_up(view: Look, image: ByteArray, landmarks: Landmarks, *, follow: bo
         own, other = HAND_SLICES[slot], HAND_SLICES[1 - slot]
         joints = view.joints_2d[own]
         reading = landmarks(image, joints, SIDES[slot])
-        if _sees(reading) and _apart(reading.joints_2d, joints) < NEAR * _extent(joints):
+        if _sees(reading) and geometry.mean_distance(reading.joints_2d, joints) < NEAR * geometry.extent(joints):
             kept = KEPT_UNTOLD if confidence is None else KEPT * confidence[0, own, None]
             moved[slot] = kept * joints + (1 - kept) * reading.joints_2d
         elif follow and confidence is not None and view.confidence(slot) < DOUBTED:
@@ -83,24 +84,16 @@ def _followed(reading: Reading, image: ByteArray, side: Side, landmarks: Landmar
         if not reading.hand > SEEN:
             return None
         before, reading = reading.joints_2d, landmarks(image, reading.joints_2d, side)
-        if _apart(reading.joints_2d, before) < STEADY * _extent(before):
+        if geometry.mean_distance(reading.joints_2d, before) < STEADY * geometry.extent(before):
             return reading if _sees(reading) else None
     return None
 
 
 def _may_be(seen: Floats, joints_2d: Floats, taken: Floats | None) -> bool:
     """Tell whether what is seen elsewhere can be that hand, and not the one whose joints are at `taken`."""
-    apart = _apart(seen, joints_2d)
-    return apart < FAR * _extent(joints_2d) and (taken is None or apart < _apart(seen, taken))
+    far = geometry.mean_distance(seen, joints_2d)
+    return far < FAR * geometry.extent(joints_2d) and (taken is None or far < geometry.mean_distance(seen, taken))
 
 
 def _sees(reading: Reading) -> bool:
     return reading.hand > SEEN and reading.of_side > SEEN
-
-
-def _apart(first: Floats, second: Floats) -> float:
-    return float(np.linalg.norm(first - second, axis=1).mean())
-
-
-def _extent(joints_2d: Floats) -> float:
-    return float(np.ptp(joints_2d, axis=0).max())

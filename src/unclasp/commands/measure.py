@@ -36,6 +36,8 @@ class MeasureArguments:
     landmarks: bool = True
     """Let the landmark network touch up whole pictures, as predict does. It is MediaPipe's: how far photos are from
     its joints says something only of --no-landmarks."""
+    second_opinions: bool = True
+    """Look at whole pictures that are in doubt in other ways, too, as predict does."""
     json: bool = False
     """Print JSON instead of a Markdown table."""
 
@@ -61,6 +63,7 @@ def measure(words: list[str]) -> int:
             figures = run(
                 path, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,
                 flip_test=arguments.flip_test, landmarks=arguments.landmarks,
+                second_opinions=arguments.second_opinions,
             )  # fmt: skip
             measured.append((f"{path.resolve().parent.name}/{path.stem}", figures))
     if arguments.json:

@@ -52,6 +52,8 @@ class PredictArguments:
     """What looks for hands without a box: the finder, the pose network's own search, or nothing (the whole picture)."""
     landmarks: bool = True
     """Touch up the joints in the picture by MediaPipe's landmark network, which has seen real hands."""
+    second_opinions: bool = True
+    """Look at pictures in doubt mirrored, turned, brighter and cut out, too; not with --box, and not in videos."""
     focal: tuple[float, float] | None = None
     """Focal length fx fy in px; a field of view of 60 degrees is assumed if not given."""
     device: str = "cpu"
@@ -95,7 +97,7 @@ def predict(words: list[str]) -> int:
     untouchable = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector,
-        landmarks=arguments.landmarks,
+        landmarks=arguments.landmarks, second_opinions=arguments.second_opinions,
     )  # fmt: skip
     errors = Console(stderr=True)
     done: list[dict[str, Any]] = []
