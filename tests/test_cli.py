@@ -30,7 +30,8 @@ HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightn
 PREDICT_FLAGS = {
     "--out", "--weights", "--box", "--focal", "--device", "--flip-test", "--no-flip-test", "--json", "--no-json",
     "--mirrored", "--no-mirrored", "--html", "--no-html", "--smooth", "--no-smooth", "--every", "--max-frames",
-    "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--help",
+    "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--second-opinions",
+    "--no-second-opinions", "--help",
 }  # fmt: skip
 
 

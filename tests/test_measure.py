@@ -165,8 +165,8 @@ def test_the_command_prints_json_that_any_reader_takes(
     assert [figure["value"] for figure in told["figures"] if figure["name"] == "median 2D / box"] == [None]
 
 
-@pytest.mark.parametrize("flag", [None, "--no-landmarks"])
-def test_whole_pictures_are_touched_up_unless_told_otherwise(
+@pytest.mark.parametrize("flag", [None, "--no-landmarks", "--no-second-opinions"])
+def test_whole_pictures_are_touched_up_and_asked_again_unless_told_otherwise(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flag: str | None
 ) -> None:
     save_weights(folder / "a.safetensors", build(tiny().model).state_dict(), tiny())
@@ -177,7 +177,16 @@ def test_whole_pictures_are_touched_up_unless_told_otherwise(
     with pytest.raises(SystemExit) as stop:
         main([*words, "--references", str(folder / "points"), *([flag] if flag else [])])
     assert stop.value.code == 0, capsys.readouterr().err
-    assert [each.landmarks is None for each in loaded] == [flag is not None]
+    assert [each.landmarks is None for each in loaded] == [flag == "--no-landmarks"]
+    assert [each.second_opinions for each in loaded] == [flag != "--no-second-opinions"]
+
+
+def test_versions_of_photos_have_rows_of_their_own(folder: Path) -> None:
+    save_weights(folder / "a.safetensors", build(tiny().model).state_dict(), tiny())
+    photos = read_photos(folder / "photos", folder / "points")
+    plain, changed = (measure(folder / "a.safetensors", photos=photos, changed=changed) for changed in (False, True))
+    assert changed[: len(plain)] == plain
+    assert {figure.group for figure in changed[len(plain) :]} == {"8 versions of photos, 8 reference hands"}
 
 
 def test_photos_and_references_go_together(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -282,6 +282,15 @@ def flip_matrix(width: int) -> Array:
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
+def turn_matrix(pivot: Array, degrees: float) -> Array:
+    """Return the 3x3 turn of a picture about a pixel (2,), clockwise, y being down."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = np.array([[cos, -sin], [sin, cos]])
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = turn, pivot - turn @ pivot
+    return matrix
+
+
 def root_depth(joints_cam: Array, sight: npt.ArrayLike = CAMERA_AXIS) -> float:
     """Return the depth of the left wrist minus that of the right wrist, in mm along a line of sight."""
     right, left = ROOTS

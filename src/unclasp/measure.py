@@ -8,18 +8,20 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from unclasp import geometry
 from unclasp.checkpoint import load_model
 from unclasp.data import Dataset
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluate import evaluate, predictions_of, score_predictions
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, JOINTS_PER_HAND, SIDES, Side
+from unclasp.photo_versions import Version, versions
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
@@ -160,15 +162,15 @@ class Figure:
         return "-" if self.value is None else f"{self.value:.{self.digits}f}"
 
 
-def summarise_photos(scores: Sequence[PhotoScore]) -> list[Figure]:
-    """Turn the photos' scores into figures."""
+def summarise_photos(scores: Sequence[PhotoScore], *, of: str = "photos") -> list[Figure]:
+    """Turn the scores of photos, or of what else they are of, into figures."""
     distances = np.array([distance for score in scores for distance in score.distances])
     right = np.array([ok for score in scores for ok in score.sides_right], dtype=bool)
     found = distances <= FOUND
     median = float(np.median(distances)) if len(distances) else math.nan
     two = [score for score in scores if score.in_view == 2]
     one = [score for score in scores if score.in_view == 1]
-    group = f"{len(scores)} photos, {len(distances)} reference hands"
+    group = f"{len(scores)} {of}, {len(distances)} reference hands"
     return [
         Figure(group, "found %", _share(found)),
         Figure(group, "side right %", _share(right & found)),
@@ -192,6 +194,7 @@ def measure(
     flip_test: bool = False,
     landmarks: bool = True,
     second_opinions: bool = True,
+    changed: bool = False,
 ) -> list[Figure]:
     """Measure one model on whatever is given.
 
@@ -205,6 +208,7 @@ def measure(
         landmarks: Let the landmark network touch up whole pictures. It is MediaPipe's, as the joints are that photos
             are compared with, so that their distance says nothing then.
         second_opinions: Look at whole pictures that are in doubt in other ways, too.
+        changed: Measure on versions of the photos, too (`photo_versions`).
 
     Raises:
         UnclaspError: Nothing is given, or something cannot be read.
@@ -229,7 +233,28 @@ def measure(
         measured += _of_frames("real frames, whole", score_predictions(whole, frames).figures)
     if photos:
         measured += summarise_photos([score_photo(predictor(read_picture(photo.path)), photo) for photo in photos])
+    if photos and changed:
+        scores = [
+            score_photo(predictor(version.image), in_version(photo, version))
+            for photo in photos
+            for version in versions(read_picture(photo.path))
+        ]
+        measured += summarise_photos(scores, of="versions of photos")
     return measured
+
+
+def in_version(photo: Photo, version: Version) -> Photo:
+    """Return the photo with its reference in the pixels of a version: in a mirror image right hands are left ones."""
+    mirrored = np.linalg.det(version.version_from_photo) < 0
+    other: dict[Side, Side] = {"right": "left", "left": "right"}
+    hands = (
+        ReferenceHand(
+            other[hand.side] if mirrored else hand.side,
+            geometry.apply_affine(version.version_from_photo, hand.joints_2d),
+        )
+        for hand in photo.hands
+    )
+    return replace(photo, hands=tuple(hands))
 
 
 def _of_frames(group: str, figures: Any) -> list[Figure]:

@@ -106,10 +106,7 @@ def _unmirrored_ways(image: ByteArray, view: Look) -> Iterator[Way]:
 def _turned(image: ByteArray, view: Look, degrees: float) -> Way:
     """Turn a picture clockwise about the middle of what was seen; what leaves it is not seen in this way."""
     height, width = image.shape[:2]
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    turn, pivot = np.array([[cos, -sin], [sin, cos]]), view.middle
-    image_from_original = np.eye(3)
-    image_from_original[:2, :2], image_from_original[:2, 2] = turn, pivot - turn @ pivot
+    image_from_original = geometry.turn_matrix(view.middle, degrees)
     turned = cv2.warpAffine(image, image_from_original[:2], (width, height), flags=cv2.INTER_LINEAR)
     return Way(np.asarray(turned, dtype=np.uint8), np.linalg.inv(image_from_original))
 

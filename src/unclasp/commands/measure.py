@@ -38,6 +38,8 @@ class MeasureArguments:
     its joints says something only of --no-landmarks."""
     second_opinions: bool = True
     """Look at whole pictures that are in doubt in other ways, too, as predict does."""
+    changed: bool = False
+    """Measure on versions of the photos, too: mirrored, halved, turned, wider, darker, grey, and as a coarse JPEG."""
     json: bool = False
     """Print JSON instead of a Markdown table."""
 
@@ -63,7 +65,7 @@ def measure(words: list[str]) -> int:
             figures = run(
                 path, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,
                 flip_test=arguments.flip_test, landmarks=arguments.landmarks,
-                second_opinions=arguments.second_opinions,
+                second_opinions=arguments.second_opinions, changed=arguments.changed,
             )  # fmt: skip
             measured.append((f"{path.resolve().parent.name}/{path.stem}", figures))
     if arguments.json:
