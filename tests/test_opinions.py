@@ -166,10 +166,20 @@ def test_a_turned_look_has_a_square_of_the_same_size_around_the_same_place() -> 
         ((1, 1), (0.9, 0.1), True),
         ((1, 1), (0.9, 0.3), False),
         ((1, 0), (0.9, 0.1), False),
+        ((1, 0.3), (0.9, 0.9), True),
+        ((1, 0.25), (0.9, 0.9), False),
         ((0, 0), (0.1, 0.1), False),
         ((1, 1), None, False),
     ],
-    ids=["one unsure", "both sure", "the unsure one is not there", "no hands", "untold"],
+    ids=[
+        "one unsure",
+        "both sure",
+        "the unsure one is not there",
+        "another one may be there",
+        "another one was denied",
+        "no hands",
+        "untold",
+    ],
 )
 def test_a_picture_is_in_doubt_where_a_hand_that_counts_is(
     presence: tuple[float, float], confidence: tuple[float, float] | None, doubted: bool

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.hands import HAND_SLICES
-from unclasp.looks import Look
+from unclasp.looks import DENIED, Look
 from unclasp.picture import MIN_SIDE
 
 Floats = npt.NDArray[np.floating]
@@ -23,7 +23,7 @@ See = Callable[[ByteArray], Look]
 """Looks for hands in an (H, W, 3) RGB picture."""
 
 UNSURE: Final = 0.2
-"""A picture is in doubt where the joints of a hand that counts have a lower mean confidence than this."""
+"""The joints of a hand that counts have a lower mean confidence than this where it is in doubt."""
 
 TURN: Final = 20.0
 """Degrees by which the picture is turned, either way."""
@@ -51,8 +51,14 @@ class Way(NamedTuple):
 
 
 def in_doubt(view: Look) -> bool:
-    """Tell whether a picture should be looked at in other ways; never where the network tells no confidence."""
-    return view.answer.confidence is not None and min(map(view.confidence, view.slots), default=1.0) < UNSURE
+    """Tell whether a picture should be looked at in other ways: a hand is unsure, or there may be another one.
+
+    Never where the network tells no confidence.
+    """
+    if view.answer.confidence is None:
+        return False
+    unsure = min(map(view.confidence, view.slots), default=1.0) < UNSURE
+    return unsure or (len(view.slots) == 1 and bool(view.answer.presence[0].min() > DENIED))
 
 
 def agreed(see: See, image: ByteArray, first: Look, *, mirrored: bool = True) -> Look:
