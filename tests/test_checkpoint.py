@@ -22,7 +22,7 @@ from unclasp.checkpoint import (
     weights_file,
 )
 from unclasp.cli import main
-from unclasp.config import tiny, to_dict, with_model
+from unclasp.config import DepthAxis, tiny, to_dict, with_model
 from unclasp.errors import CheckpointError
 from unclasp.files import whole, write_bytes, write_text
 from unclasp.model import DFL, build
@@ -304,8 +304,11 @@ def test_the_average_of_weights(tmp_path: Path, capsys: pytest.CaptureFixture[st
         torch.testing.assert_close(value.float(), expected, rtol=2e-3, atol=2e-3)
 
 
-def test_only_stages_of_one_model_are_averaged(tmp_path: Path, weights: Path) -> None:
-    other = with_model(tiny(), iterations=2)
+@pytest.mark.parametrize(
+    "change", [{"iterations": 2}, {"depth_axis": DepthAxis.CROP}], ids=["parts", "what depths are"]
+)
+def test_only_stages_of_one_model_are_averaged(tmp_path: Path, weights: Path, change: dict[str, Any]) -> None:
+    other = with_model(tiny(), **change)
     save_weights(tmp_path / "other.safetensors", build(other.model).state_dict(), other)
     with pytest.raises(CheckpointError, match=r"other\.safetensors is of another model"):
         average_weights([weights, tmp_path / "other.safetensors"], tmp_path / "mean.safetensors")

@@ -1,13 +1,13 @@
 """The finder's network at work."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
 import numpy as np
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.finder import Finder, SquareAnswer
-from unclasp.onnx_engine import Engine, Kind, Runner, open_runner
+from unclasp.onnx_engine import Kind, Runner, RunnerOptions, open_runner
 
 SIZE: Final = 192
 """px: side of the square that a finder sees."""
@@ -21,21 +21,17 @@ FINDER: Final = Kind(
 )  # fmt: skip
 
 
-def open_finder(
-    weights: Path | str | None = None, *, engine: Engine = "any", threads: int | None = None, spin: bool = False
-) -> Finder:
+def open_finder(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Finder:
     """Open a finder that `unclasp finder train` wrote, or the shipped one.
 
     Args:
         weights: Ends in .onnx.
-        engine: As of `onnx_engine.open_runner`, like the others.
-        threads: How many cores one call may use.
-        spin: Whether threads wait busily within a call.
+        options: As of `onnx_engine.open_runner`.
 
     Raises:
         CheckpointError: The file is missing, damaged or no finder.
     """
-    return Finder(FinderEngine(open_runner(FINDER, weights, engine=engine, threads=threads, spin=spin)))
+    return Finder(FinderEngine(open_runner(FINDER, weights, **options)))
 
 
 class FinderEngine:

@@ -6,7 +6,7 @@ right ones of the mirror image, so that pictures and their mirror images have th
 """
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.hands import HAND_ORDERS, Side
-from unclasp.onnx_engine import Engine, Kind, Runner, open_runner
+from unclasp.onnx_engine import Kind, Runner, RunnerOptions, open_runner
 
 Floats = npt.NDArray[np.floating]
 
@@ -100,18 +100,14 @@ def crop_of(joints_2d: Floats) -> tuple[Floats, float]:
     return np.concatenate([middle - half, middle + half]), float(np.rad2deg(angle))
 
 
-def open_landmarks(
-    weights: Path | str | None = None, *, engine: Engine = "any", threads: int | None = None, spin: bool = False
-) -> Landmarks:
+def open_landmarks(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Landmarks:
     """Open a file of `unclasp landmarks`, or the shipped one.
 
     Args:
         weights: Ends in .onnx.
-        engine: As of `onnx_engine.open_runner`, like the others.
-        threads: How many cores one call may use.
-        spin: Whether threads wait busily within a call.
+        options: As of `onnx_engine.open_runner`.
 
     Raises:
         CheckpointError: The file is missing, damaged or another network.
     """
-    return Landmarks(open_runner(LANDMARKS, weights, engine=engine, threads=threads, spin=spin))
+    return Landmarks(open_runner(LANDMARKS, weights, **options))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypedDict
 
 import cv2
 import numpy as np
@@ -42,6 +42,14 @@ class Kind(NamedTuple):
     """Of the answers."""
     without: str
     """What to do where it is missing."""
+
+
+class RunnerOptions(TypedDict, total=False):
+    """Options of `open_runner` that the networks' own functions pass on."""
+
+    engine: Engine
+    threads: int | None
+    spin: bool
 
 
 def open_runner(
