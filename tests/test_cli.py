@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from unclasp.cli import COMMANDS, main
 from unclasp.config import PRESETS, tiny
 from unclasp.errors import UnclaspError
 from unclasp.model import build
+from unclasp.pose import HandPose
+from unclasp.predictor import Predictor
 from unclasp.video import Video
 
 HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightning_fabric")
@@ -323,12 +326,27 @@ def test_json_tells_what_was_done(
     entries = {Path(entry["source"]).name: entry for entry in json.loads(told)}
     assert code == 1 and set(entries) == {"one.png", "two.jpg", "broken.jpg", "empty.png", "nowhere.png"}
     for name in ("one.png", "two.jpg"):
-        assert entries[name].keys() == {"source", "hands", "overlay", "json"}
+        assert entries[name].keys() == {"source", "hands", "doubted", "overlay", "json"}
         pose = json.loads(Path(entries[name]["json"]).read_text())
         assert Path(entries[name]["overlay"]).exists() and pose["image"]["source"] == entries[name]["source"]
-        assert entries[name]["hands"] == [hand["side"] for hand in pose["hands"]]
+        assert entries[name]["hands"] == [hand["side"] for hand in pose["hands"]] and entries[name]["doubted"] == []
     for name in ("broken.jpg", "empty.png", "nowhere.png"):
         assert entries[name].keys() == {"source", "error"} and "\n" not in entries[name]["error"]
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.9, ""), (0.1, ", in doubt: right")])
+def test_hands_in_doubt_are_named(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    share: float, told: str,
+) -> None:  # fmt: skip
+    call = Predictor.__call__
+
+    def doubtful(*args: Any, **more: Any) -> HandPose:
+        return replace(call(*args, **more), confidence=np.full(42, share), presence=np.array([0.9, 0.1]), present=None)
+
+    monkeypatch.setattr(Predictor, "__call__", doubtful)
+    code, out, _ = predict_here(capsys, photos / "one.png", "--weights", weights, "--out", tmp_path / "out")
+    assert code == 0 and out.splitlines()[-1].startswith(f"{photos / 'one.png'}: right{told} -> ")
 
 
 @pytest.mark.parametrize(

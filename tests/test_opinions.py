@@ -17,7 +17,8 @@ from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
 from unclasp.looks import Look
 from unclasp.network import Answer
-from unclasp.opinions import TURN, UNSURE, Way, agreed, in_doubt, ways
+from unclasp.opinions import TURN, Way, agreed, in_doubt, ways
+from unclasp.pose import UNSURE
 from unclasp.predictor import Predictor
 from unclasp.search import Where
 

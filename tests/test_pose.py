@@ -58,6 +58,32 @@ def test_present_hands(right: float, left: float, sides: tuple[str, ...]) -> Non
     assert (pose.root_offset is not None) == (len(sides) == 2)
 
 
+@pytest.mark.parametrize(
+    ("right", "confidence", "doubted"),
+    [
+        (0.9, (0.1, 0.3), ("right",)),
+        (0.9, (0.1, 0.1), ("right", "left")),
+        (0.1, (0.1, 0.3), ()),
+        (0.9, (0.3, 0.3), ()),
+        (0.9, None, ()),
+    ],
+    ids=["one", "both", "not there", "none", "untold"],
+)
+def test_hands_in_doubt_are_told(
+    right: float, confidence: tuple[float, float] | None, doubted: tuple[str, ...]
+) -> None:
+    pose = replace(make_pose(right), confidence=None if confidence is None else np.repeat(confidence, 21))
+    assert pose.doubted == doubted
+    assert tuple(view.side for view in pose.views()[0] if view.doubted) == doubted
+
+
+def test_the_legend_tells_hands_in_doubt() -> None:
+    image = np.full((240, 256, 3), 128, np.uint8)
+    sure, doubted = (replace(make_pose(), confidence=np.full(42, share)).plot(image) for share in (0.9, 0.1))
+    changed = np.argwhere((sure != doubted).any(axis=2))
+    assert len(changed) and changed[:, 0].max() < 70  # the words above the 3D views, nothing else
+
+
 def test_root_offset_goes_from_the_right_wrist_to_the_left_one() -> None:
     pose = make_pose()
     assert pose.root_offset is not None

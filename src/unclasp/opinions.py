@@ -17,13 +17,11 @@ from unclasp.batch import ByteArray
 from unclasp.hands import HAND_SLICES
 from unclasp.looks import DENIED, Look
 from unclasp.picture import MIN_SIDE
+from unclasp.pose import UNSURE
 
 Floats = npt.NDArray[np.floating]
 See = Callable[[ByteArray], Look]
 """Looks for hands in an (H, W, 3) RGB picture."""
-
-UNSURE: Final = 0.2
-"""The joints of a hand that counts have a lower mean confidence than this where it is in doubt."""
 
 TURN: Final = 20.0
 """Degrees by which the picture is turned, either way."""

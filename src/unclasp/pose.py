@@ -26,6 +26,8 @@ PRESENT: Final = 0.5
 """The likelier of the hands counts as present from this probability on that there is any."""
 SECOND: Final = 0.7
 """The less likely of two hands counts from here on: a lone hand is taken for two more easily than two for one."""
+UNSURE: Final = 0.2
+"""Hands whose joints have a lower mean confidence than this are in doubt."""
 _ARRAYS: Final = ("joints_2d", "joints_3d", "joints_cam", "presence", "confidence", "box")
 
 
@@ -133,6 +135,14 @@ class HandPose:
     def sides(self) -> tuple[Side, ...]:
         """The hands that are present."""
         return tuple(side for side, there in zip(SIDES, self.present, strict=True) if there)
+
+    @cached_property
+    def doubted(self) -> tuple[Side, ...]:
+        """The hands that are present but in doubt (`UNSURE`): they are wrong far more often than others."""
+        if self.confidence is None:
+            return ()
+        means = {side: self.confidence[joints].mean() for side, joints in zip(SIDES, HAND_SLICES, strict=True)}
+        return tuple(side for side in self.sides if means[side] < UNSURE)
 
     def hand(self, side: Side, *, order: Order = "interhand") -> tuple[Floats, Floats]:
         """Return one hand's 21 joints, (21, 2) px and (21, 3) mm relative to its wrist, in the order of a library.
@@ -252,7 +262,9 @@ class HandPose:
         views = []
         for side in self.sides:
             in_plane, in_space = self.hand(side)
-            views.append(HandView(in_plane, in_space * seen, side=side, score=probability[side]))
+            views.append(
+                HandView(in_plane, in_space * seen, side=side, score=probability[side], doubted=side in self.doubted)
+            )
         return views, None if self.root_offset is None else self.root_offset * seen
 
 

@@ -135,6 +135,8 @@ def _with_bar(sources: "list[Source]", console: Console) -> "Generator[Source, N
 def _told(entry: dict[str, Any]) -> str:
     """Say what was done in a line for people."""
     what = " and ".join(entry["hands"]) or "no hand"
+    if entry.get("doubted"):
+        what += f", in doubt: {' and '.join(entry['doubted'])}"
     if "frames" in entry:
         what += f", both in {entry['both']} of {entry['frames']} frames at {entry['frames_per_second']} frames/s"
     return f"{entry['source']}: {what} -> {entry['overlay']}"
@@ -198,7 +200,7 @@ def _predict_one(
         pose.save_json(numbers)  # last: where there is a JSON, the result is whole
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, source.name)}
-    return {"source": source.name, "hands": list(pose.sides), **told}
+    return {"source": source.name, "hands": list(pose.sides), "doubted": list(pose.doubted), **told}
 
 
 def _record_one(
