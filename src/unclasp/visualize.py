@@ -44,7 +44,7 @@ class HandView:
     score: float
     """Probability that the hand is there."""
     doubted: bool = False
-    """Its joints are in doubt."""
+    """Its joints are in doubt, which is said instead of the probability."""
 
 
 Columns = Sequence[Sequence[HandView]]
@@ -211,7 +211,7 @@ def _draw_legend(canvas: Canvas, hands: Sequence[HandView], x: float, y: float) 
             canvas.disc(np.array([x + 5, y + 11]), 4.5, colour)
             x += 11
         x += 8 + canvas.text(f"{hand.side} hand", x + 8, y + 16, colour=INK, size=0.5)
-        x += 7 + canvas.text(f"{hand.score:.2f}{', in doubt' * hand.doubted}", x + 7, y + 16, size=0.5) + 26
+        x += 7 + canvas.text("in doubt" if hand.doubted else f"{hand.score:.2f}", x + 7, y + 16, size=0.5) + 26
 
 
 def _draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:
