@@ -24,7 +24,7 @@ from unclasp.search import Where
 
 Floats = npt.NDArray[np.floating]
 WIDTH, HEIGHT, SIZE = 90, 60, 32
-FOCAL, PRINCPT = np.full(2, assumed_focal(640, 480)), np.array([799.5, 599.5])
+FOCAL, PRINCPT = np.full(2, assumed_focal(640, 480)), np.array([1199.5, 899.5])
 SQUARE = np.array([30.0, 20.0, 50.0, 40.0])
 
 
@@ -239,6 +239,14 @@ def test_most_looks_say_whether_a_hand_is_there(second: int) -> None:
     assert voted([hands()] * 10, presences=presences).slots == ([0, 1] if second == 8 else [0])
 
 
+def test_an_outsized_look_does_not_win_by_its_size() -> None:
+    rng, hand = np.random.default_rng(5), hands()
+    looks = [hand + rng.normal(0, 4, 2) for _ in range(9)]
+    outsized = (hand - hand.mean(axis=0)) * 3 + hand.mean(axis=0)
+    view = voted([*looks, outsized])
+    assert geometry.extent(view.joints_2d) < 1.1 * geometry.extent(hand)
+
+
 def test_collapsed_joints_agree_with_themselves() -> None:
     spot = np.full((42, 2), 40.0)
     with np.errstate(all="raise"):
@@ -354,11 +362,14 @@ class Oracle:
 
 @pytest.mark.parametrize("index", range(9))
 def test_what_was_seen_in_any_way_comes_back_exactly(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
-    joints = two_hands(0, (600.0, 640.0)) + np.array([60.0, -20.0, 0.0])
-    network, image = Oracle(joints), np.zeros((1200, 1600, 3), np.uint8)
+    joints = (
+        two_hands(0, (600.0, 640.0)) + np.array([60.0, -20.0, 0.0]) + np.repeat([[-90.0, 0, 0], [90, 0, 0]], 21, axis=0)
+    )
+    network, image = Oracle(joints), np.zeros((1800, 2400, 3), np.uint8)
     pixels = geometry.project(joints, FOCAL, PRINCPT)
     tight = geometry.tight_box(pixels, np.full(42, True))
     square = geometry.square_box(geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED))
+    between = np.array([(pixels[:21, 0].max() + pixels[21:, 0].min()) / 2, pixels[:, 1].mean()])
 
     def twice(picture: npt.NDArray[np.uint8], view: Look) -> Iterator[Way]:
         way = list(ways(picture, view))[index]
@@ -369,7 +380,7 @@ def test_what_was_seen_in_any_way_comes_back_exactly(monkeypatch: pytest.MonkeyP
         middle = geometry.apply_affine(network.image_from_original, (square[:2] + square[2:]) / 2)
         half = (square[2] - square[0]) / 2
         there = np.concatenate([middle - half, middle + half])
-        elsewhere = np.array([[5.0, 5, 45, 45], [*tight]])
+        elsewhere = np.array([[5.0, 5, 45, 45], [*tight[:2], *pixels[20]], [*between - 5, *between + 5]])
         return Where(there, elsewhere)
 
     def recorded(picture: npt.NDArray[np.uint8], box: Floats, size: int, **turned: float) -> Crop:
@@ -383,4 +394,4 @@ def test_what_was_seen_in_any_way_comes_back_exactly(monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(pose.joints_2d, pixels, atol=1e-6)
     np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-5)
     assert geometry.box_iou(pose.box, square) > 0.85  # a turn, and a pixel of a small crop
-    np.testing.assert_allclose(pose.other_regions, [[5, 5, 45, 45]])
+    np.testing.assert_allclose(pose.other_regions, [[5, 5, 45, 45], [*between - 5, *between + 5]])

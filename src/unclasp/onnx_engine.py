@@ -48,8 +48,11 @@ class RunnerOptions(TypedDict, total=False):
     """Options of `open_runner` that the networks' own functions pass on."""
 
     engine: Engine
+    """OpenCV even where ONNX Runtime is installed."""
     threads: int | None
+    """How many cores ONNX Runtime may use."""
     spin: bool
+    """Whether threads wait busily within a call."""
 
 
 def open_runner(

@@ -35,8 +35,9 @@ AROUND: Final = 3.0
 WHOLE: Final = 0.9
 """A cut of more than this share of the picture is left out: it would be the picture once more."""
 
-UNLIKE: Final = 0.4
-"""Mean distance of the joints of two looks, as a share of the hand's extent, from which on they do not agree at all."""
+UNLIKE: Final = 0.3
+"""Mean distance of the joints of two looks, as a share of the smaller one's extent, from which on they do not agree at
+all."""
 
 
 class Way(NamedTuple):
@@ -51,7 +52,7 @@ class Way(NamedTuple):
 def in_doubt(view: Look) -> bool:
     """Tell whether a picture should be looked at in other ways: a hand is unsure, or there may be another one.
 
-    Never where the network tells no confidence.
+    Never where the network tells no confidence. A single hand that is surer upright denies the other one (`Look`).
     """
     if view.answer.confidence is None:
         return False
@@ -127,7 +128,8 @@ def _agreement(view: Look, other: Look) -> float:
         here, there = view.present[slot], other.present[slot]
         if here and there:
             joints, others = view.joints_2d[own], other.joints_2d[own]
-            total += max(0.0, 1 - geometry.mean_distance(joints, others) / (UNLIKE * geometry.extent(joints)))
+            extent = min(geometry.extent(joints), geometry.extent(others))
+            total += max(0.0, 1 - geometry.mean_distance(joints, others) / (UNLIKE * extent))
         elif here == there:
             total += 1.0
     return total

@@ -45,7 +45,7 @@ def versions(image: ByteArray) -> Iterator[Version]:
         yield _halved(image)
     for name, degrees in (("turned left", -TURN), ("turned right", TURN)):
         turn = geometry.turn_matrix(np.array([width - 1, height - 1]) / 2, degrees)
-        turned = cv2.warpAffine(image, turn[:2], (width, height), borderMode=cv2.BORDER_REFLECT)
+        turned = cv2.warpAffine(image, turn[:2], (width, height), borderMode=cv2.BORDER_REPLICATE)
         yield Version(name, np.asarray(turned, dtype=np.uint8), turn)
     rows, columns = height // MARGIN, width // MARGIN
     wider = cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_REPLICATE)
@@ -54,8 +54,9 @@ def versions(image: ByteArray) -> Iterator[Version]:
     yield Version("darker", np.asarray(cv2.LUT(image, values), dtype=np.uint8), same)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     yield Version("grey", np.repeat(np.asarray(grey, dtype=np.uint8)[..., None], 3, axis=2), same)
-    _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    yield Version("coarse JPEG", np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8), same)
+    _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)
+    yield Version("coarse JPEG", np.ascontiguousarray(decoded[..., ::-1]), same)
 
 
 def _halved(image: ByteArray) -> Version:

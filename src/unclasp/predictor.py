@@ -104,7 +104,7 @@ class Predictor:
                 the pose network's own part segmentation (ten crops, and less often right); `none`, the whole picture is
                 the crop.
             landmarks: Touch up the joints in the picture by MediaPipe's landmark network, which has seen real hands.
-            second_opinions: Look at pictures in doubt in other ways, too, as of the class: some 0.4 s more.
+            second_opinions: Look at pictures in doubt in other ways, too, as of the class: ten times as long.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
@@ -158,9 +158,9 @@ class Predictor:
             return self._lift(self._touched_up(view, image, still=still), camera, image)
         view, others = self._see(image, self.search(image), still=still)
         if still and self.second_opinions and in_doubt(view):
-            around = box_around(view.joints_2d, view.present, image)
+            before = box_around(view.joints_2d, view.present, image)
             view = agreed(self._glance, image, view, mirrored=not self.flip_test)
-            others = self._without(view, others if around is None else np.vstack([around, others]), image)
+            others = self._others(view, before, others, image)
         return replace(self._lift(view, camera, image), other_regions=others)
 
     def _glance(self, image: ByteArray) -> Look:
@@ -168,11 +168,19 @@ class Predictor:
         return self._see(image, self.search(image)._replace(again=None), still=True)[0]
 
     @staticmethod
-    def _without(view: Look, boxes: Floats, image: ByteArray) -> Floats:
-        """Return the boxes (N, 4) whose middle is not among the hands of the look."""
+    def _others(view: Look, before: Floats | None, others: Floats, image: ByteArray) -> Floats:
+        """Return boxes (N, 4) around hands other than the look's: the place seen before, if elsewhere, and others.
+
+        Of the others, those count whose middle lies in none of the look's hands.
+        """
         own = box_around(view.joints_2d, view.present, image)
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-        return boxes if own is None else boxes[((middles < own[:2]) | (middles > own[2:])).any(axis=1)]
+        if own is None:
+            return others if before is None else np.vstack([before, others])
+        hands = [box_around(view.joints_2d, np.arange(2) == slot, image) for slot in view.slots]
+        kept = [box for box in others if not any(hand is not None and _holds(hand, box) for hand in hands)]
+        if before is not None and not _holds(own, before):
+            kept.insert(0, before)
+        return np.array(kept).reshape(-1, 4)
 
     def _see(self, image: ByteArray, where: Where, *, still: bool) -> tuple[Look, Floats]:
         view, others = self._find(image, where)
@@ -424,3 +432,9 @@ class Predictor:
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
+
+
+def _holds(box: Floats, other: Floats) -> bool:
+    """Tell whether the middle of another box lies in a box."""
+    middle = (other[:2] + other[2:]) / 2
+    return bool((middle >= box[:2]).all() and (middle <= box[2:]).all())
