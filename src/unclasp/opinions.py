@@ -39,6 +39,9 @@ UNLIKE: Final = 0.3
 """Mean distance of the joints of two looks, as a share of the smaller one's extent, from which on they do not agree at
 all."""
 
+DENIED_BY_BOTH: Final = 0.5
+"""A hand that two looks agree is not there counts so much of one that they agree on: hands are denied more easily."""
+
 
 class Way(NamedTuple):
     """A picture as it is looked at."""
@@ -131,5 +134,5 @@ def _agreement(view: Look, other: Look) -> float:
             extent = min(geometry.extent(joints), geometry.extent(others))
             total += max(0.0, 1 - geometry.mean_distance(joints, others) / (UNLIKE * extent))
         elif here == there:
-            total += 1.0
+            total += DENIED_BY_BOTH
     return total

@@ -104,7 +104,7 @@ class Predictor:
                 the pose network's own part segmentation (ten crops, and less often right); `none`, the whole picture is
                 the crop.
             landmarks: Touch up the joints in the picture by MediaPipe's landmark network, which has seen real hands.
-            second_opinions: Look at pictures in doubt in other ways, too, as of the class: ten times as long.
+            second_opinions: Look at pictures in doubt in other ways, too, as of the class: half a second more.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
