@@ -158,9 +158,8 @@ class Predictor:
             return self._lift(self._touched_up(view, image, still=still), camera, image)
         view, others = self._see(image, self.search(image), still=still)
         if still and self.second_opinions and in_doubt(view):
-            before = box_around(view.joints_2d, view.present, image)
             view = agreed(self._glance, image, view, mirrored=not self.flip_test)
-            others = self._others(view, before, others, image)
+            others = self._without(view, others, image)
         return replace(self._lift(view, camera, image), other_regions=others)
 
     def _glance(self, image: ByteArray) -> Look:
@@ -168,19 +167,15 @@ class Predictor:
         return self._see(image, self.search(image)._replace(again=None), still=True)[0]
 
     @staticmethod
-    def _others(view: Look, before: Floats | None, others: Floats, image: ByteArray) -> Floats:
-        """Return boxes (N, 4) around hands other than the look's: the place seen before, if elsewhere, and others.
-
-        Of the others, those count whose middle lies in none of the look's hands.
-        """
-        own = box_around(view.joints_2d, view.present, image)
-        if own is None:
-            return others if before is None else np.vstack([before, others])
-        hands = [box_around(view.joints_2d, np.arange(2) == slot, image) for slot in view.slots]
-        kept = [box for box in others if not any(hand is not None and _holds(hand, box) for hand in hands)]
-        if before is not None and not _holds(own, before):
-            kept.insert(0, before)
-        return np.array(kept).reshape(-1, 4)
+    def _without(view: Look, boxes: Floats, image: ByteArray) -> Floats:
+        """Return the boxes (N, 4) whose middle lies in none of the look's hands."""
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        for slot in view.slots:
+            hand = box_around(view.joints_2d, np.arange(2) == slot, image)
+            if hand is not None:
+                outside = ((middles < hand[:2]) | (middles > hand[2:])).any(axis=1)
+                boxes, middles = boxes[outside], middles[outside]
+        return boxes
 
     def _see(self, image: ByteArray, where: Where, *, still: bool) -> tuple[Look, Floats]:
         view, others = self._find(image, where)
@@ -432,9 +427,3 @@ class Predictor:
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
-
-
-def _holds(box: Floats, other: Floats) -> bool:
-    """Tell whether the middle of another box lies in a box."""
-    middle = (other[:2] + other[2:]) / 2
-    return bool((middle >= box[:2]).all() and (middle <= box[2:]).all())
