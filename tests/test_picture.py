@@ -15,7 +15,7 @@ import pytest
 
 from unclasp import picture
 from unclasp.errors import ImageError
-from unclasp.picture import check_image, decode_picture, read_picture
+from unclasp.picture import check_image, decode_picture, read_picture, with_gamma
 
 RED, GREEN, BLUE, WHITE = (230, 20, 20), (20, 200, 20), (20, 20, 230), (255, 255, 255)
 
@@ -487,3 +487,10 @@ def test_threads_that_overlap_leave_opencv_as_talkative_as_it_was() -> None:
     assert logging.getLogLevel() == 0
     second.__exit__(None, None, None)
     assert logging.getLogLevel() == before != 0
+
+
+def test_a_power_of_the_values_keeps_black_and_white_and_moves_the_rest() -> None:
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    for exponent in (0.6, 1.0, 1.8):
+        expected = np.rint(255 * (np.arange(256) / 255) ** exponent)
+        np.testing.assert_array_equal(with_gamma(ramp, exponent)[0, :, 1], expected)

@@ -42,11 +42,6 @@ class ReferenceHand:
     joints_2d: Floats
     """(21, 2) px, in InterHand2.6M's order."""
 
-    @property
-    def extent(self) -> float:
-        """The longer side of the tight box around it, px."""
-        return float(np.ptp(self.joints_2d, axis=0).max())
-
 
 @dataclass(frozen=True)
 class Photo:
@@ -133,7 +128,7 @@ def score_photo(pose: HandPose, photo: Photo) -> PhotoScore:
         side: pose.joints_2d[slot] for side, slot in zip(SIDES, HAND_SLICES, strict=True) if side in pose.sides
     }
     pairs = sorted(
-        (float(np.linalg.norm(joints - hand.joints_2d, axis=1).mean()) / max(hand.extent, 1.0), index, side)
+        (geometry.mean_distance(joints, hand.joints_2d) / geometry.extent(hand.joints_2d), index, side)
         for side, joints in predicted.items()
         for index, hand in enumerate(photo.hands)
     )

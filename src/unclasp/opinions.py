@@ -16,7 +16,7 @@ from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.hands import HAND_SLICES
 from unclasp.looks import DENIED, Look
-from unclasp.picture import MIN_SIDE
+from unclasp.picture import MIN_SIDE, with_gamma
 from unclasp.pose import UNSURE
 
 Floats = npt.NDArray[np.floating]
@@ -101,8 +101,7 @@ def _unmirrored_ways(image: ByteArray, view: Look) -> Iterator[Way]:
     yield Way(image, np.eye(3))
     yield _turned(image, view, -TURN)
     yield _turned(image, view, TURN)
-    values = 255 * np.linspace(0, 1, 256) ** BRIGHTER
-    yield Way(np.asarray(cv2.LUT(image, np.rint(values).astype(np.uint8)), dtype=np.uint8), np.eye(3))
+    yield Way(with_gamma(image, BRIGHTER), np.eye(3))
     height, width = image.shape[:2]
     middle, half = view.middle + 0.5, AROUND * (view.square[2] - view.square[0]) / 2  # pixels' edges at integers
     x1, y1 = np.floor(middle - half).clip(0, [width, height]).astype(int)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.picture import MIN_SIDE
+from unclasp.picture import MIN_SIDE, with_gamma
 
 Floats = npt.NDArray[np.floating]
 
@@ -50,8 +50,7 @@ def versions(image: ByteArray) -> Iterator[Version]:
     rows, columns = height // MARGIN, width // MARGIN
     wider = cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_REPLICATE)
     yield Version("wider", np.asarray(wider, dtype=np.uint8), np.array([[1.0, 0, columns], [0, 1, rows], [0, 0, 1]]))
-    values = np.rint(255 * np.linspace(0, 1, 256) ** DARKER).astype(np.uint8)
-    yield Version("darker", np.asarray(cv2.LUT(image, values), dtype=np.uint8), same)
+    yield Version("darker", with_gamma(image, DARKER), same)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     yield Version("grey", np.repeat(np.asarray(grey, dtype=np.uint8)[..., None], 3, axis=2), same)
     _, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
