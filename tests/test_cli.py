@@ -120,7 +120,7 @@ def test_the_commands_are_these() -> None:
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
         "data show", "data parts", "bench data", "presets", "demo", "gallery",
-        "finder render", "finder train", "finder average", "bench finder",
+        "finder render", "finder train", "finder average", "bench finder", "fusion look", "fusion train",
     }  # fmt: skip
 
 
@@ -179,6 +179,12 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("finder average a.safetensors b.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder train --data nowhere --steps 0", "steps must be at least 1, got 0"),
         ("finder train --data nowhere --device abacus", "device 'abacus' cannot be used"),
+        ("fusion look synthetic:val --out x.npy", "--out must end in .npz, got x.npy"),
+        ("fusion look synthetic:val --out x.npz --limit 0", "--limit must be at least 1, got 0"),
+        ("fusion look synthetic:val --out x.npz --seed -1", "--seed must be at least 0, got -1"),
+        ("fusion train looks.npz --out x.safetensors", "--out must end in .npz, got x.safetensors"),
+        ("fusion train looks.npz --out x.npz --epochs 0", "--epochs must be at least 1, got 0"),
+        ("fusion train --out x.npz", "name at least one file of unclasp fusion look"),
         ("synth preview --out x.xyz", "--out must end in .png or .jpg or .jpeg, got x.xyz"),
         ("synth preview --out x", "--out must end in .png or .jpg or .jpeg, got x"),
         ("synth preview --count 0", "--count must be at least 1, got 0"),

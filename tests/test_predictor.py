@@ -409,16 +409,18 @@ def interesting_pictures() -> list[tuple[str, np.ndarray, np.ndarray]]:
     return found
 
 
-def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop]) -> None:
+@pytest.mark.parametrize("landmarks", [False, True])
+def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop], *, landmarks: bool) -> None:
     """With the shipped weights and the flip test, on what the engine draws and on photos.
 
     Where tilted hands are looked at upright, a few of the turned crops' values are one grey level apart, as OpenCV
-    rounds them in single precision, and not the same way in both.
+    rounds them in single precision, and not the same way in both. So may be some of the landmark network's crops, whose
+    hands are turned by any angle: some tenths of a millimetre in depth.
     """
     pictures = interesting_pictures()
     if not pictures:
         pytest.skip("neither numba nor the photos are here")
-    predict = Predictor.load(flip_test=True)
+    predict = Predictor.load(flip_test=True, landmarks=landmarks)
     for name, image, given in pictures:
         # The crop's rule puts the box's middle on pixel S / 2: half a crop pixel beside the crop's own middle. The
         # mirrored box is one crop pixel on, so that both crops are mirror images of each other to the bit.
@@ -436,7 +438,7 @@ def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop]) -> None:
         np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-4, err_msg=name)
         depth = pose.joints_3d[FLIPPED_JOINTS][:, 2]
         if len(pose.sides) == 2:
-            np.testing.assert_allclose(other.joints_3d[:, 2], depth, atol=0.05, err_msg=name)
+            np.testing.assert_allclose(other.joints_3d[:, 2], depth, atol=0.25 if landmarks else 0.05, err_msg=name)
 
 
 def test_a_stream_gives_what_single_calls_give(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from unclasp.batch import ByteArray
 from unclasp.errors import UnclaspError
 from unclasp.finder import Finder, Regions
 from unclasp.finder_engine import open_finder
+from unclasp.fusion import open_fusion
 from unclasp.hands import Side
 from unclasp.landmarks import Landmarks, Reading, open_landmarks
 from unclasp.network import Answer, Network
@@ -76,7 +77,7 @@ def predict_speed(
     timed, spin = _Timed(network), in_onnx_runtime(network)
     finder = _TimedFinder(open_finder(threads=threads, spin=spin).engine)
     landmarks = _TimedLandmarks(open_landmarks(threads=threads, spin=spin).run)
-    predictor = Predictor(timed, search=by_finder(finder, timed), landmarks=landmarks)
+    predictor = Predictor(timed, search=by_finder(finder, timed), landmarks=landmarks, fusion=open_fusion())
     rows = []
     for repeat in range(-2, repeats):
         timed.spent = finder.spent = landmarks.spent = 0.0

@@ -21,11 +21,14 @@ Floats = npt.NDArray[np.floating]
 
 SIZE: Final = 224
 """px: side of its crop."""
-OUTPUTS: Final = ("joints", "hand", "right")
-"""(1, 21, 2) crop px in MediaPipe's order; (1, 1) each how likely there is a hand, and it is a right one."""
+OUTPUTS: Final = ("joints", "hand", "right", "features")
+"""(1, 21, 3) crop px in MediaPipe's order, with depths; (1, 1) each how likely there is a hand, and it is a right one;
+(1, `FEATURES`) what it reads that from."""
+FEATURES: Final = 1152
+"""How many numbers that are, none negative."""
 
 LANDMARKS: Final = Kind(
-    "landmark network", "landmarks.onnx", SIZE, OUTPUTS, ((1, 21, 2), (1, 1), (1, 1)),
+    "landmark network", "landmarks.onnx", SIZE, OUTPUTS, ((1, 21, 3), (1, 1), (1, 1), (1, FEATURES)),
     "leave it out: --no-landmarks, landmarks=False",
 )  # fmt: skip
 _TO_MEDIAPIPE: Final = HAND_ORDERS["mediapipe"]
@@ -50,6 +53,17 @@ class Reading(NamedTuple):
     """How likely there is a hand, 0 to 1."""
     of_side: float
     """How likely it is of the side that was asked for, 0 to 1."""
+    joints: Floats
+    """(21, 3) px of the crop, in which any hand is a right one, in the same order; smaller depths are nearer."""
+    features: Floats
+    """(`FEATURES`,) what the network reads its answers from."""
+    crop_from_image: Floats
+    """3x3, pixels of the picture to those of the crop: mirrored for left hands."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether all of it can be used."""
+        return all(bool(np.isfinite(each).all()) for each in self)
 
 
 class Landmarks:
@@ -77,9 +91,12 @@ class Landmarks:
         if mirrored:
             box = geometry.mirror_box(box, width - 1)
         crop = crop_image(image, box, SIZE, rotation=rotation, flip=mirrored)
-        joints, hand, right = self.run(crop.image)
-        read = geometry.apply_affine(crop.image_from_crop, joints[0].astype(np.float64))
-        return Reading(read[_FROM_MEDIAPIPE], float(hand[0, 0]), float(right[0, 0]))
+        joints, hand, right, features = self.run(crop.image)
+        read = joints[0, _FROM_MEDIAPIPE].astype(np.float64)
+        return Reading(
+            geometry.apply_affine(crop.image_from_crop, read[:, :2]), float(hand[0, 0]), float(right[0, 0]), read,
+            features[0], crop.crop_from_image,
+        )  # fmt: skip
 
 
 def crop_of(joints_2d: Floats) -> tuple[Floats, float]:

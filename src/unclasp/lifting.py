@@ -24,7 +24,8 @@ BONE_LENGTHS_MM: Final = (
 )  # fmt: skip
 """Lengths of the 20 bones of the mean synthetic hand, in the order of `hands.BONES`; the middle finger's tip is 185 mm
 from the wrist."""
-_SQUARED_LENGTH: Final = sum(length**2 for length in BONE_LENGTHS_MM)
+SQUARED_LENGTH: Final = sum(length**2 for length in BONE_LENGTHS_MM)
+"""mm^2: sum over the bones."""
 BELIEVED_DEPTHS_MM: Final = (120.0, 4000.0)
 """Distances outside of this range are not believed and are clipped."""
 LATERAL_SHARE: Final = 0.1
@@ -78,7 +79,7 @@ def _squared_length(per_mm: Floats, fixed: Floats) -> Floats:
     """Return the coefficients in Z of the summed squared bone lengths minus the mean hand's."""
     joints, parents = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
     slope, offset = per_mm[joints] - per_mm[parents], fixed[joints] - fixed[parents]
-    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), (offset**2).sum() - _SQUARED_LENGTH])
+    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), (offset**2).sum() - SQUARED_LENGTH])
 
 
 def _root(polynomial: Floats, *, hands: int = 1) -> float:
@@ -89,5 +90,5 @@ def _root(polynomial: Floats, *, hands: int = 1) -> float:
     a, b, c = polynomial
     if a < 1e-12:
         return BELIEVED_DEPTHS_MM[1]
-    lateral = max(b * b / (4 * a) - c, hands * LATERAL_SHARE * _SQUARED_LENGTH)
+    lateral = max(b * b / (4 * a) - c, hands * LATERAL_SHARE * SQUARED_LENGTH)
     return float(-b / (2 * a) + math.sqrt(lateral / a))

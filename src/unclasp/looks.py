@@ -15,6 +15,10 @@ Floats = npt.NDArray[np.floating]
 DENIED: Final = 0.25
 """A hand less likely than this in the first look, which sees the most around it, is not accepted from a closer one."""
 
+LIKELY: Final = 0.25
+"""Hands from this presence on are touched up: a video keeps hands that single frames doubt, and joints must not jump
+then."""
+
 AGREED: Final = 0.5
 """Two hands point the same way if the mean of their unit vectors is longer than this: each within 60 degrees of it."""
 
@@ -140,6 +144,13 @@ class Look(NamedTuple):
         crop_from_image = np.linalg.inv(self.image_from_crop)
         for slot, joints in joints_2d.items():
             pose[0, HAND_SLICES[slot], :2] = geometry.apply_affine(crop_from_image, joints)
+        return self._replace(answer=self.answer._replace(pose_2p5d=pose))
+
+    def with_depths(self, depths: dict[int, Floats]) -> "Look":
+        """Return the look with a hand's depths, 0 right and 1 left, as these (21,) mm relative to its wrist."""
+        pose = self.answer.pose_2p5d.copy()
+        for slot, relative in depths.items():
+            pose[0, HAND_SLICES[slot], 2] = relative
         return self._replace(answer=self.answer._replace(pose_2p5d=pose))
 
     def with_hands(self, looks: dict[int, "Look"]) -> "Look":

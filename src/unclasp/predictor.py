@@ -14,6 +14,7 @@ from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image, sight_of
 from unclasp.engines import open_network
 from unclasp.errors import UnclaspError
+from unclasp.fusion import Fusion, open_fusion
 from unclasp.given import camera_of, check_box, pair
 from unclasp.hands import ROOTS
 from unclasp.landmarks import Landmarks, open_landmarks
@@ -73,26 +74,29 @@ class Predictor:
         flip_test: Average over the crop and its mirror image, at twice the cost.
         search: Where to look in pictures without a box. If not given, the network's own search, and not the finder of
             `Predictor.load`, which is `search.search_with("finder", network)`.
-        landmarks: Touches up the joints in the picture (`touch_up`). If not given, they stay as the network has them;
+        landmarks: Touches up the joints (`touch_up`). If not given, they stay as the network has them;
             that of `Predictor.load` is `landmarks.open_landmarks()`.
+        fusion: Tells for each joint how much of that to believe, and how deep it is; that of `Predictor.load` is
+            `fusion.open_fusion()`. Without it, and in videos, a rule does, and depths stay.
         second_opinions: Look at pictures in doubt mirrored, turned, brighter and cut out, too (`opinions`); `search` is
             then asked about those pictures as well. Not where a box is given, and not in videos.
     """
 
     def __init__(
         self, network: Network, *, flip_test: bool = False, search: Search | None = None,
-        landmarks: Landmarks | None = None, second_opinions: bool = True,
+        landmarks: Landmarks | None = None, fusion: Fusion | None = None, second_opinions: bool = True,
     ) -> None:  # fmt: skip
-        self.network, self.flip_test, self.landmarks = network, flip_test, landmarks
+        self.network, self.flip_test, self.landmarks, self.fusion = network, flip_test, landmarks, fusion
         self.second_opinions = second_opinions
         self.search = by_network(network) if search is None else search
 
     @classmethod
     def load(
         cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False,
-        detector: Detector = "finder", landmarks: bool = True, second_opinions: bool = True,
+        detector: Detector = "finder", landmarks: bool = True, fusion: Path | str | None = None,
+        second_opinions: bool = True,
     ) -> Self:  # fmt: skip
-        """Load a model, and with it the finder of hands and the landmark network.
+        """Load a model, and with it the finder of hands, the landmark network and the fusion network.
 
         Args:
             weights: A weights file of `unclasp train`, an .onnx or .xml of `unclasp export`, or a shipped model's name:
@@ -103,18 +107,24 @@ class Predictor:
             detector: What looks for hands where a call gives no box: `finder`, the shipped finder of hands; `network`,
                 the pose network's own part segmentation (ten crops, and less often right); `none`, the whole picture is
                 the crop.
-            landmarks: Touch up the joints in the picture by MediaPipe's landmark network, which has seen real hands.
+            landmarks: Touch up the joints by MediaPipe's landmark network, which has seen real hands, as the fusion
+                network tells.
+            fusion: A file of `unclasp fusion train` in place of the shipped one, which has learned the mistakes of
+                `small`. Other networks than that are better with one of their own.
             second_opinions: Look at pictures in doubt in other ways, too, as of the class: half a second more.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
-            UnclaspError: There is no such detector or device, or the device is not the CPU for an exported model.
+            UnclaspError: There is no such detector or device, the device is not the CPU for an exported model, or there
+                is a fusion network without the landmark network.
         """
+        if fusion is not None and not landmarks:
+            raise UnclaspError("a fusion network needs the landmark network: leave out fusion or landmarks=False")
         network = open_network(weights, device=device)
         return cls(
             network, flip_test=flip_test, search=search_with(detector, network),
             landmarks=open_landmarks(spin=in_onnx_runtime(network)) if landmarks else None,
-            second_opinions=second_opinions,
+            fusion=open_fusion(fusion) if landmarks else None, second_opinions=second_opinions,
         )  # fmt: skip
 
     def __call__(
@@ -154,13 +164,22 @@ class Predictor:
             return self._unmirrored(image, box, focal=focal, princpt=princpt, still=still)
         camera = camera_of(image, focal, princpt)
         if box is not None:
-            view = self._look_at_each(image, self._look(image, geometry.square_box(check_box(box, image))))
+            view = self.look(image, geometry.square_box(check_box(box, image)))
             return self._lift(self._touched_up(view, image, still=still), camera, image)
         view, others = self._see(image, self.search(image), still=still)
         if still and self.second_opinions and in_doubt(view):
             view = agreed(self._glance, image, view, mirrored=not self.flip_test)
             others = self._without(view, others, image)
         return replace(self._lift(view, camera, image), other_regions=others)
+
+    def look(self, image: ByteArray, square: Floats) -> Look:
+        """Return what the network sees in a crop, and in closer ones of hands that are apart, before any touch-up.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            square: (4,) x1, y1, x2, y2 px.
+        """
+        return self._look_at_each(image, self._look(image, square))
 
     def _glance(self, image: ByteArray) -> Look:
         """See what there is, but do not search again where that is in doubt: one look among many."""
@@ -183,7 +202,10 @@ class Predictor:
         return self._touched_up(view, image, still=still), others
 
     def _touched_up(self, view: Look, image: ByteArray, *, still: bool) -> Look:
-        return view if self.landmarks is None else touched_up(view, image, self.landmarks, follow=still)
+        if self.landmarks is None:
+            return view
+        # The tracker's rules were chosen with joints by the rule: with others, hands that cross change sides.
+        return touched_up(view, image, self.landmarks, fusion=self.fusion if still else None, follow=still)
 
     def stream(
         self,

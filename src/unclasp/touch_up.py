@@ -1,4 +1,4 @@
-"""Joints of a look, nearer to where the landmark network sees them: the last step of a prediction.
+"""Joints of a look, mended by what the landmark network sees: the last step of a prediction.
 
 The pose network tells two hands that touch apart, which is which, and how deep, and has learned that from rendered
 hands; the landmark network has seen real ones, but knows of one hand at a time.
@@ -11,17 +11,17 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
+from unclasp.fusion import Fusion, can_fuse
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.landmarks import Landmarks, Reading
-from unclasp.looks import Look
+from unclasp.looks import LIKELY, Look
 
 Floats = npt.NDArray[np.floating]
 
-LIKELY: Final = 0.25
-"""Hands from this presence on are read: a video keeps hands that single frames doubt, and joints must not jump then."""
-
 SEEN: Final = 0.5
-"""How likely the landmark network has to find a hand, and one of the same side."""
+"""How likely the landmark network has to find a hand, and one of the same side, to be followed or to count by the rule.
+
+The fusion network has learned what to make of the others."""
 
 NEAR: Final = 0.2
 """Mean distance of its joints from ours, as a share of the hand's extent, from which on it may see the other hand."""
@@ -46,36 +46,47 @@ KEPT_UNTOLD: Final = 0.5
 """The same where the network tells no confidence."""
 
 
-def touched_up(view: Look, image: ByteArray, landmarks: Landmarks, *, follow: bool = True) -> Look:
+def touched_up(
+    view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None = None, follow: bool = True
+) -> Look:
     """Put the joints of each hand between where the look and where the landmark network has them.
 
-    The less the look is sure of a joint, the nearer it goes to the landmark network's. Hands that the landmark network
-    does not see, sees elsewhere, or takes for one of the other side stay as they are; but where the look is not sure of
-    a hand at all, it may be seen farther off. Depths relative to the wrist stay, as the landmark network's are worse.
+    How near to which, and what the depths lack, the fusion network tells. Without it, and for pose networks that it
+    does not know (`fusion.can_fuse`): the less the look is sure of a joint, the nearer it goes to the landmark
+    network's; hands that that one does not see, sees elsewhere, or takes for one of the other side stay as they are, as
+    do all depths, since the landmark network's are worse. Where the look is not sure of a hand at all, it may be seen
+    farther off.
 
     Args:
         view: What the pose network saw.
         image: (H, W, 3) RGB.
         landmarks: The landmark network.
+        fusion: The fusion network.
         follow: Whether hands in doubt may go farther off. In a video they would jump, and other frames tell more.
     """
     moved: dict[int, Floats] = {}
+    depths: dict[int, Floats] = {}
     confidence = view.answer.confidence
+    fuses = fusion if fusion is not None and can_fuse(view) else None
     slots = np.flatnonzero(view.answer.presence[0] >= LIKELY).tolist()
     for slot in slots:
         own, other = HAND_SLICES[slot], HAND_SLICES[1 - slot]
         joints = view.joints_2d[own]
         reading = landmarks(image, joints, SIDES[slot])
-        if _sees(reading) and geometry.mean_distance(reading.joints_2d, joints) < NEAR * geometry.extent(joints):
+        near = geometry.mean_distance(reading.joints_2d, joints) < NEAR * geometry.extent(joints)
+        agrees, found = _sees(reading) and near, None
+        if not agrees and follow and confidence is not None and view.confidence(slot) < DOUBTED:
+            found = _followed(reading, image, SIDES[slot], landmarks)
+        taken = view.joints_2d[other] if 1 - slot in slots else None
+        if found is not None and _may_be(found.joints_2d, joints, taken):
+            share = KEPT * view.confidence(slot)  # one for all joints: a hand that goes far must not be torn apart
+            moved[slot] = share * joints + (1 - share) * found.joints_2d
+        elif fuses is not None and reading.finite:
+            moved[slot], depths[slot] = fuses(view, slot, reading)
+        elif agrees:
             kept = KEPT_UNTOLD if confidence is None else KEPT * confidence[0, own, None]
             moved[slot] = kept * joints + (1 - kept) * reading.joints_2d
-        elif follow and confidence is not None and view.confidence(slot) < DOUBTED:
-            found = _followed(reading, image, SIDES[slot], landmarks)
-            taken = view.joints_2d[other] if 1 - slot in slots else None
-            if found is not None and _may_be(found.joints_2d, joints, taken):
-                share = KEPT * view.confidence(slot)  # one for all joints: a hand that goes far must not be torn apart
-                moved[slot] = share * joints + (1 - share) * found.joints_2d
-    return view.with_joints_2d(moved) if moved else view
+    return view.with_joints_2d(moved).with_depths(depths)
 
 
 def _followed(reading: Reading, image: ByteArray, side: Side, landmarks: Landmarks) -> Reading | None:

@@ -35,12 +35,13 @@ def test_answers_are_linear_in_the_mean_of_the_last_block(monkeypatch: pytest.Mo
     net = load_landmarks(Path("a file"))
     picture = torch.rand(2, 3, 64, 64) * 255
     with torch.inference_mode():
-        joints, hand, right = net(picture)
+        joints, hand, right, told = net(picture)
         features = net.body.before_last(picture / 255).mean(dim=(2, 3))
     assert features.shape == (2, 1152)
     named = {layer.name.split("/")[1]: layer for layer in held[-4:]}
     spoken = {name: nn.functional.linear(features, layer.weight, layer.bias) for name, layer in named.items()}
-    torch.testing.assert_close(joints, spoken["conv_landmarks"].reshape(2, 21, 3)[..., :2])
+    torch.testing.assert_close(joints, spoken["conv_landmarks"].reshape(2, 21, 3))
+    torch.testing.assert_close(told, features)
     torch.testing.assert_close(hand, spoken["conv_handflag"].sigmoid())
     torch.testing.assert_close(right, spoken["conv_handedness"].sigmoid())
 

@@ -36,7 +36,7 @@ class EvaluateArguments:
     """Score what `unclasp predict --box` says with the annotated box, by several looks at a picture, instead of one
     pass over the protocol's crop."""
     landmarks: bool = True
-    """With --as-predicted: let the landmark network touch up the joints, as predict does."""
+    """With --as-predicted: let the landmark network and the fusion network touch up the joints, as predict does."""
     predictions: Path | None = None
     """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
     save_predictions: Path | None = None
@@ -136,7 +136,7 @@ def _report(
     elif arguments.as_predicted:
         report, name, kept = _run_predictor(arguments, dataset, options)
         looks = "closer, at each hand that is apart, upright"
-        touched_up = ", joints touched up by the landmark network" if arguments.landmarks else ""
+        touched_up = ", joints touched up by the landmark network and its fusion" if arguments.landmarks else ""
         notes = {**notes, "looks": f"all of unclasp predict --box, with the true camera: {looks}{touched_up}"}
     else:
         report, name, kept = _run_model(arguments, dataset, options)

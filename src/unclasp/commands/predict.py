@@ -51,7 +51,7 @@ class PredictArguments:
     detector: Literal["finder", "network", "none"] = "finder"
     """What looks for hands without a box: the finder, the pose network's own search, or nothing (the whole picture)."""
     landmarks: bool = True
-    """Touch up the joints in the picture by MediaPipe's landmark network, which has seen real hands."""
+    """Touch up the joints by MediaPipe's landmark network, which has seen real hands, and the fusion network."""
     second_opinions: bool = True
     """Look at pictures in doubt mirrored, turned, brighter and cut out, too; not with --box, and not in videos."""
     focal: tuple[float, float] | None = None

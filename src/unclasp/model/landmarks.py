@@ -31,15 +31,16 @@ class LandmarkNet(nn.Module):
         self.body = HandLandmarks()
         self.answers = nn.Linear(_WIDTH, sum(outputs for _, outputs in _ANSWERS))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Answer for (B, 3, S, S) RGB pictures, 0 to 255; S is 224.
 
         Returns:
-            (B, 21, 2) px in MediaPipe's order, and two of (B, 1) probabilities, of a hand and of a right one.
+            (B, 21, 3) px and depth in px, in MediaPipe's order, two of (B, 1) probabilities, of a hand and of a right
+            one, and (B, 1152) the features that these are read from.
         """
-        features = self.body.before_last(image / self.body.std[0])
-        joints, hand, right = self.answers(features.mean(dim=(2, 3))).split([n for _, n in _ANSWERS], dim=1)
-        return joints.unflatten(1, (JOINTS_PER_HAND, 3))[..., :2], hand.sigmoid(), right.sigmoid()
+        features = self.body.before_last(image / self.body.std[0]).mean(dim=(2, 3))
+        joints, hand, right = self.answers(features).split([n for _, n in _ANSWERS], dim=1)
+        return joints.unflatten(1, (JOINTS_PER_HAND, 3)), hand.sigmoid(), right.sigmoid(), features
 
 
 def load_landmarks(path: Path) -> LandmarkNet:

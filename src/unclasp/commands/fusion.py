@@ -1,0 +1,91 @@
+"""`unclasp fusion look` and `unclasp fusion train`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from unclasp.commands.arguments import need_positive, need_seed, need_suffix, parse
+from unclasp.errors import UnclaspError
+
+
+@dataclass(frozen=True)
+class LookArguments:
+    """Write what a pose network and the landmark network say of the hands in a data set, for training their fusion."""
+
+    data: Annotated[str, tyro.conf.Positional]
+    """Pictures that the pose network was not trained on: interhand:ROOT[:SPLIT], synthetic:SPLIT."""
+    out: Path
+    """Where to write it: ends in .npz."""
+    weights: str | None = None
+    """The pose network, as of unclasp predict; small if not given."""
+    mirrored: bool = False
+    """Look at the mirror images."""
+    seed: int = 0
+    """Seed of how far each crop is beside the annotated box."""
+    limit: int | None = None
+    """Only the first so many pictures."""
+
+
+def look(words: list[str]) -> int:
+    """Run `unclasp fusion look`."""
+    arguments = parse(LookArguments, words, "fusion look")
+    need_suffix(arguments.out, ".npz")
+    need_seed(arguments.seed)
+    if arguments.limit is not None:
+        need_positive(limit=arguments.limit)
+    from rich.progress import Progress
+
+    from unclasp.data import open_dataset
+    from unclasp.engines import open_network
+    from unclasp.fusion_train import looks_at
+    from unclasp.landmarks import open_landmarks
+    from unclasp.predictor import Predictor
+
+    dataset = open_dataset(arguments.data)
+    predictor = Predictor(open_network(arguments.weights), landmarks=open_landmarks())
+    with Progress(transient=True) as shown:
+        task = shown.add_task("look at pictures", total=None)
+        hands = looks_at(
+            predictor, dataset, arguments.out, mirrored=arguments.mirrored, seed=arguments.seed, limit=arguments.limit,
+            progress=lambda done, total: shown.update(task, completed=done, total=total),
+        )  # fmt: skip
+    print(f"{hands} hands: {arguments.out}")
+    return 0
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Train the network that makes one of what the pose network and the landmark network say of a hand."""
+
+    looks: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Files of unclasp fusion look, all of the same pose network."""
+    out: Path
+    """Where to write it: ends in .npz."""
+    epochs: int = 12
+    """How often each hand is seen."""
+    seed: int = 0
+    """Seed of the start and the order."""
+
+
+def train(words: list[str]) -> int:
+    """Run `unclasp fusion train`."""
+    arguments = parse(TrainArguments, words, "fusion train")
+    need_suffix(arguments.out, ".npz")
+    need_positive(epochs=arguments.epochs)
+    if not arguments.looks:
+        raise UnclaspError("name at least one file of unclasp fusion look")
+    need_seed(arguments.seed)
+    from rich.progress import Progress
+
+    from unclasp.fusion_train import train_fusion
+
+    with Progress(transient=True) as shown:
+        task = shown.add_task("train", total=arguments.epochs)
+        loss = train_fusion(
+            arguments.looks, arguments.out, epochs=arguments.epochs, seed=arguments.seed,
+            progress=lambda done, total: shown.update(task, completed=done, total=total),
+        )  # fmt: skip
+    print(f"loss {loss:.4f}\nfusion: {arguments.out}")
+    return 0

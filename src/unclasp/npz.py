@@ -1,0 +1,26 @@
+"""Files of NumPy arrays, read without pickles."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an .npz by name.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or something else; the message tells why.
+    """
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("a bare array")
+        with archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile and numpy raise whatever the damage makes them
+        raise ValueError(str(error) or type(error).__name__) from error

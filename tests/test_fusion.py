@@ -1,0 +1,549 @@
+"""The fusion network: what it sees, what it may do, its file, its training, and what the shipped one is worth."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from dots import MakeSample
+from unclasp import fusion_train, geometry
+from unclasp.batch import ByteArray
+from unclasp.cli import main
+from unclasp.config import DepthAxis
+from unclasp.errors import CheckpointError, DataError, UnclaspError
+from unclasp.fusion import FORMAT, NUMBERS, UNIT_MM, Fusion, can_fuse, evidence_of, open_fusion, shapes_of
+from unclasp.fusion_net import FusionNet
+from unclasp.hands import HAND_SLICES, SIDES, Side
+from unclasp.landmarks import FEATURES, SIZE, Reading, crop_of, open_landmarks
+from unclasp.lifting import BONE_LENGTHS_MM
+from unclasp.looks import Look
+from unclasp.network import Answer
+from unclasp.predictor import Predictor
+from unclasp.touch_up import touched_up
+
+Floats = npt.NDArray[np.floating]
+PICTURE = np.zeros((200, 300, 3), np.uint8)
+SHIPPED = Path(fusion_train.__file__).parent / "weights" / "fusion.npz"
+
+
+def a_look(seed: int = 0, presence: tuple[float, float] = (0.9, 0.8)) -> Look:
+    """Two hands of random joints, right and left, with depths along the crop's line of sight."""
+    rng = np.random.default_rng(seed)
+    pose = np.zeros((1, 42, 3))
+    for slot, joints in enumerate(HAND_SLICES):
+        pose[0, joints, :2] = rng.normal(0, 25, (21, 2)) + np.array([100.0 + 80 * slot, 90.0])
+        pose[0, joints, 2] = rng.normal(0, 30, 21)
+        pose[0, joints, 2][-1] = 0.3  # not exactly none, as networks have it
+    answer = Answer(
+        pose, np.array([presence]), np.array([40.0]), np.zeros((1, 4, 4)), rng.uniform(0, 1, (1, 42)), DepthAxis.CROP
+    )
+    return Look(answer, np.eye(3), np.array([0.0, 0.0, 200.0, 200.0]))
+
+
+def read_around(view: Look, slot: int, *, picture_width: int, seed: int = 0) -> Reading:
+    """Read joints some pixels of the crop beside those of the look, in the crop of `Landmarks`."""
+    joints, rng = view.joints_2d[HAND_SLICES[slot]], np.random.default_rng(seed)
+    mirror = geometry.flip_matrix(picture_width) if slot == 1 else np.eye(3)
+    square, rotation = crop_of(geometry.apply_affine(mirror, joints))
+    crop_from_image = geometry.crop_matrix(square, SIZE, rotation) @ mirror
+    read = np.column_stack([geometry.apply_affine(crop_from_image, joints), np.zeros(21)]) + rng.normal(0, 6, (21, 3))
+    places = geometry.apply_affine(np.linalg.inv(crop_from_image), read[:, :2])
+    return Reading(places, 0.9, 0.7, read, rng.uniform(0, 2, FEATURES), crop_from_image)
+
+
+def a_net(width: int = 32) -> FusionNet:
+    net = FusionNet(width).eval()
+    torch.nn.init.normal_(net.answer.weight, std=0.2)
+    net.mean.uniform_(-0.5, 0.5)
+    net.deviation.uniform_(0.5, 1.5)
+    return net
+
+
+def in_numpy(net: FusionNet) -> Fusion:
+    return Fusion({name: tensor.numpy() for name, tensor in net.state_dict().items()})
+
+
+def test_numpy_answers_as_torch() -> None:
+    net = a_net()
+    numbers = np.random.default_rng(0).normal(0, 3, NUMBERS + FEATURES)
+    with torch.inference_mode():
+        expected = [answer[0].numpy() for answer in net(torch.from_numpy(numbers[None]).float())]
+    share, deeper = in_numpy(net).answer(numbers)
+    np.testing.assert_allclose(share, expected[0], atol=1e-5)
+    np.testing.assert_allclose(deeper[:-1], expected[1][:-1], atol=1e-5)
+    assert share.std() > 0.01 and deeper[:-1].std() > 0.01
+
+
+def test_what_is_seen_does_not_depend_on_where_the_hand_is_how_large_and_how_turned() -> None:
+    view = a_look()
+    angle = np.deg2rad(70)
+    moved_from_image = np.array([
+        [1.7 * np.cos(angle), -1.7 * np.sin(angle), 300.0], [1.7 * np.sin(angle), 1.7 * np.cos(angle), 20.0], [0, 0, 1],
+    ])  # fmt: skip
+    moved = view._replace(image_from_crop=moved_from_image)
+    for slot in (0, 1):
+        pair = [evidence_of(each, slot, read_around(each, slot, picture_width=300)) for each in (view, moved)]
+        np.testing.assert_allclose(pair[0].numbers, pair[1].numbers, atol=1e-6)
+        assert pair[0].numbers.shape == (NUMBERS + FEATURES,)
+
+
+def test_a_left_hand_is_the_right_one_of_the_mirror_image() -> None:
+    view = a_look()
+    mirrored = view.mapped(geometry.flip_matrix(300))
+    fusion = in_numpy(a_net())
+    for slot in (0, 1):
+        here, there = (read_around(each, at, picture_width=300) for each, at in ((view, slot), (mirrored, 1 - slot)))
+        np.testing.assert_allclose(
+            evidence_of(view, slot, here).numbers, evidence_of(mirrored, 1 - slot, there).numbers, atol=1e-5
+        )
+        places, depths = fusion(view, slot, here)
+        mirror_places, mirror_depths = fusion(mirrored, 1 - slot, there)
+        np.testing.assert_allclose(geometry.apply_affine(geometry.flip_matrix(300), mirror_places), places, atol=1e-3)
+        np.testing.assert_allclose(mirror_depths, depths, atol=1e-3)
+
+
+def test_the_other_hand_is_told_of_only_where_it_may_be() -> None:
+    numbers = []
+    for presence in ((0.9, 0.8), (0.9, 0.1)):
+        view = a_look(presence=presence)
+        numbers.append(evidence_of(view, 0, read_around(view, 0, picture_width=300)).numbers)
+    other = slice(NUMBERS - 85, NUMBERS)
+    assert np.abs(numbers[0][other]).min() > 0 and not numbers[1][other].any()
+    np.testing.assert_array_equal(np.delete(numbers[0], np.r_[other]), np.delete(numbers[1], np.r_[other]))
+
+
+def test_depths_of_the_other_hand_are_those_beside_this_ones_wrist() -> None:
+    """40 mm further away is the left wrist than the right one."""
+    view = a_look()
+    depths = slice(NUMBERS - 43, NUMBERS - 22)
+    for slot, behind in ((0, 40.0), (1, -40.0)):
+        numbers = evidence_of(view, slot, read_around(view, slot, picture_width=300)).numbers
+        expected = (view.answer.pose_2p5d[0, HAND_SLICES[1 - slot], 2] + behind) / UNIT_MM
+        np.testing.assert_allclose(numbers[depths], expected, atol=1e-9)
+
+
+def test_the_scale_is_that_of_the_mean_hand() -> None:
+    """A hand without any depth, whose bones have their lengths at 2 px a mm: the crop's side in px is twice its mm."""
+    view = a_look()
+    pose = view.answer.pose_2p5d.copy()
+    for finger in range(5):
+        lengths = np.array(BONE_LENGTHS_MM[4 * finger : 4 * finger + 4])
+        for from_tip in range(4):
+            pose[0, 4 * finger + from_tip] = [20.0 * finger, 0, 0]
+            pose[0, 4 * finger + from_tip, 1] = -2 * lengths[from_tip:].sum()
+    pose[0, HAND_SLICES[0], :2][:, 0] = 0  # fingers on one another, so that all bones lie along one line
+    pose[0, 20] = 0
+    view = view._replace(answer=view.answer._replace(pose_2p5d=pose))
+    reading = read_around(view, 0, picture_width=300)
+    side = SIZE / np.sqrt(np.linalg.det(reading.crop_from_image[:2, :2]))
+    numbers = evidence_of(view, 0, reading).numbers
+    assert numbers[NUMBERS - 86] == pytest.approx(np.log(side / 2 / UNIT_MM), abs=1e-9)
+
+
+def test_places_lie_between_and_the_wrist_stays_the_origin() -> None:
+    view, fusion = a_look(), in_numpy(a_net())
+    for slot, joints in enumerate(HAND_SLICES):
+        reading = read_around(view, slot, picture_width=300)
+        places, depths = fusion(view, slot, reading)
+        own, read = view.joints_2d[joints], reading.joints_2d
+        along = ((places - read) * (own - read)).sum(axis=1) / np.square(own - read).sum(axis=1)
+        assert (along > 0).all() and (along < 1).all() and along.std() > 0.01
+        np.testing.assert_allclose(places, along[:, None] * own + (1 - along[:, None]) * read, atol=1e-6)
+        assert depths[-1] == 0
+        assert np.abs(depths - view.answer.pose_2p5d[0, joints, 2])[:-1].max() > 0.1
+
+
+def changed_answer(view: Look, **changed: Any) -> Look:
+    return view._replace(answer=view.answer._replace(**changed))
+
+
+class Reads:
+    """A landmark network that reads as `read_around`."""
+
+    def __init__(self, view: Look, **changed: Any) -> None:
+        self.view, self.changed = view, changed
+
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        reading = read_around(self.view, SIDES.index(side), picture_width=image.shape[1])
+        return reading._replace(**self.changed)
+
+
+def test_both_hands_are_fused_from_what_was_seen_before_either() -> None:
+    view, fusion = a_look(), in_numpy(a_net())
+    reads: Any = Reads(view)
+    after = touched_up(view, PICTURE, reads, fusion=fusion)
+    for slot, joints in enumerate(HAND_SLICES):
+        places, depths = fusion(view, slot, read_around(view, slot, picture_width=300))
+        np.testing.assert_allclose(after.joints_2d[joints], places, atol=1e-9)
+        np.testing.assert_allclose(after.answer.pose_2p5d[0, joints, 2], depths, atol=1e-9)
+    assert after.answer.confidence is view.answer.confidence
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [{"confidence": None}, {"root_depth": None}, {"depth_axis": DepthAxis.CAMERA}],
+    ids=["confidence", "offset", "axis"],
+)
+def test_networks_that_it_does_not_know_are_touched_up_by_the_rule(unknown: dict[str, Any]) -> None:
+    view = changed_answer(a_look(), **unknown)
+    reads: Any = Reads(view)
+    ruled, after = (touched_up(view, PICTURE, reads, fusion=each) for each in (None, in_numpy(a_net())))
+    assert not can_fuse(view)
+    np.testing.assert_array_equal(ruled.answer.pose_2p5d, after.answer.pose_2p5d)
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [{"features": np.full(FEATURES, np.nan)}, {"joints": np.full((21, 3), np.inf)}],
+    ids=["features", "joints"],
+)
+def test_what_is_not_finite_is_not_fused(unknown: dict[str, Any]) -> None:
+    view = a_look()
+    reads: Any = Reads(view, **unknown)
+    after = touched_up(view, PICTURE, reads, fusion=in_numpy(a_net()))
+    ruled = touched_up(view, PICTURE, reads)
+    np.testing.assert_array_equal(after.answer.pose_2p5d, ruled.answer.pose_2p5d)
+
+
+@pytest.mark.parametrize(
+    ("sure", "off", "follow", "followed"),
+    [(0.1, 60.0, True, True), (0.1, 60.0, False, False), (0.5, 60.0, True, False), (0.1, 0.0, True, False)],
+    ids=["in doubt, seen farther off", "in a video", "not in doubt", "both agree"],
+)
+def test_hands_in_doubt_are_followed_the_others_fused(sure: float, off: float, follow: bool, followed: bool) -> None:
+    view = changed_answer(a_look(presence=(0.9, 0.0)), confidence=np.full((1, 42), sure))
+    reads: Any = lambda image, joints_2d, side: read_around(view, 0, picture_width=300)._replace(  # noqa: E731
+        joints_2d=view.joints_2d[HAND_SLICES[0]] + [-off, 0.0]
+    )
+    after = touched_up(view, PICTURE, reads, fusion=in_numpy(a_net()), follow=follow)
+    moved, deeper = (np.abs(after.answer.pose_2p5d - view.answer.pose_2p5d)[0, HAND_SLICES[0], at] for at in (0, 2))
+    assert (deeper[:-1].max() == 0) == followed
+    assert (np.ptp(moved) > 1e-9) == (not followed), "one that is followed moves in one piece"
+
+
+def test_frames_of_videos_are_touched_up_by_the_rule() -> None:
+    """As the tracker's rules were chosen with these joints."""
+    pytest.importorskip("numba", reason="rendering is an extra")
+    from unclasp.data import open_dataset
+
+    sample = open_dataset("synthetic:val")[0]
+    fused = Predictor.load(detector="none")
+    ruled = Predictor(fused.network, search=fused.search, landmarks=fused.landmarks)
+    frames = [next(iter(each.stream([sample.image]))).joints_3d for each in (fused, ruled)]
+    assert np.abs(np.subtract(*frames)).max() > 1, "a picture"
+    frames = [each._with(None, None, False, still=False)(sample.image, None).joints_3d for each in (fused, ruled)]
+    np.testing.assert_array_equal(*frames)
+
+
+def test_hands_that_the_landmark_network_does_not_see_are_fused_too() -> None:
+    view, fusion = a_look(), in_numpy(a_net())
+    reads: Any = Reads(view, hand=0.1)
+    after = touched_up(view, PICTURE, reads, fusion=fusion)
+    assert (after.answer.pose_2p5d != view.answer.pose_2p5d)[0, :20].any(axis=0).all()
+
+
+@pytest.mark.parametrize("place", [np.array([-4000.0, 90.0]), None])
+def test_hands_outside_of_the_picture_or_on_one_point_stay_finite(place: Floats | None) -> None:
+    view = a_look()
+    pose = view.answer.pose_2p5d.copy()
+    pose[0, :, :2] = 50.0 if place is None else pose[0, :, :2] + place
+    view = view._replace(answer=view.answer._replace(pose_2p5d=pose))
+    after = touched_up(view, PICTURE, open_landmarks(), fusion=open_fusion())
+    assert np.isfinite(after.answer.pose_2p5d).all()
+
+
+def changed(tmp_path: Path, change: Any) -> Path:
+    tensors: dict[str, Any] = {"format": np.array(FORMAT)} | {
+        name: tensor.numpy() for name, tensor in a_net().state_dict().items()
+    }
+    change(tensors)
+    np.savez(tmp_path / "f.npz", **tensors)
+    return tmp_path / "f.npz"
+
+
+def test_a_file_comes_back(tmp_path: Path) -> None:
+    net = a_net()
+    path = changed(
+        tmp_path, lambda tensors: tensors.update({key: each.numpy() for key, each in net.state_dict().items()})
+    )
+    numbers = np.random.default_rng(0).normal(0, 1, NUMBERS + FEATURES)
+    for mine, kept in zip(in_numpy(net).answer(numbers), open_fusion(path).answer(numbers), strict=True):
+        np.testing.assert_allclose(mine, kept, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: tensors.pop("mean"),
+        lambda tensors: tensors.pop("enter.bias"),
+        lambda tensors: tensors.update(more=np.zeros(1, np.float32)),
+        lambda tensors: tensors.update(mean=np.full(NUMBERS + FEATURES, np.nan, np.float32)),
+        lambda tensors: tensors.update({"answer.bias": np.zeros(3, np.float32)}),
+        lambda tensors: tensors.update({"answer.bias": np.full(42, "text")}),
+    ],
+    ids=["without one", "without its width", "one more", "not finite", "another shape", "text"],
+)
+def test_another_file_is_told(tmp_path: Path, change: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"f\.npz is no fusion network of format 'fusion 1'; was it"):
+        open_fusion(changed(tmp_path, change))
+
+
+def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is no fusion network of format"):
+        open_fusion(changed(tmp_path, lambda tensors: tensors.update(format=np.array("fusion 9"))))
+    with pytest.raises(CheckpointError, match="is no fusion network of format"):
+        open_fusion(made_up_looks(tmp_path / "l.npz"))
+    np.save(tmp_path / "bare.npy", np.zeros(3))
+    with pytest.raises(CheckpointError, match=r"cannot be read as npz \(a bare array\)"):
+        open_fusion(tmp_path / "bare.npy")
+    with pytest.raises(CheckpointError, match=r"there is no fusion network .*none\.npz; leave it out"):
+        open_fusion(tmp_path / "none.npz")
+    for name in ("torn", "empty"):
+        (tmp_path / f"{name}.npz").write_bytes(SHIPPED.read_bytes()[: 1000 * (name == "torn")])
+        with pytest.raises(CheckpointError, match=rf"{name}\.npz cannot be read as npz"):
+            open_fusion(tmp_path / f"{name}.npz")
+    with pytest.raises(CheckpointError, match=r"small\.safetensors cannot be read as npz"):
+        open_fusion(SHIPPED.with_name("small.safetensors"))
+
+
+def made_up_looks(path: Path, hands: int = 300, **changed: Any) -> Path:
+    """Hands that the landmark network sees where they are if the first number is positive, and ours does otherwise.
+
+    Their depths are 30 mm too small.
+    """
+    rng = np.random.default_rng(0)
+    numbers = np.abs(rng.normal(0, 1, (hands, NUMBERS + FEATURES)))
+    numbers[:, 0] = rng.choice([-1, 1], hands)
+    own, off = rng.normal(0, 0.2, (2, hands, 21, 3))
+    truth, read = own + np.array([0, 0, 0.3]), own[..., :2] + off[..., :2]
+    truth[:, -1, 2] = own[:, -1, 2]
+    truth[numbers[:, 0] > 0, :, :2] = read[numbers[:, 0] > 0]
+    arrays = {"numbers": numbers.astype(np.float16)}
+    arrays |= {key: each.astype(np.float32) for key, each in (("own", own), ("read", read), ("truth", truth))}
+    np.savez(path, **({"format": np.array(FORMAT), "network": np.array("small")} | arrays | changed))
+    return path
+
+
+def test_training_learns_whom_to_trust(tmp_path: Path) -> None:
+    looks = made_up_looks(tmp_path / "l.npz", 1200)
+    epochs: list[tuple[int, int]] = []
+    fusion_train.train_fusion(
+        [looks], tmp_path / "f.npz", epochs=60, progress=lambda done, total: epochs.append((done, total))
+    )
+    fusion, numbers = open_fusion(tmp_path / "f.npz"), made_up_looks(tmp_path / "m.npz", 40)
+    others = np.load(numbers)["numbers"].astype(np.float64)
+    shares, deeper = (np.stack(parts) for parts in zip(*map(fusion.answer, others), strict=True))
+    read = others[:, 0] > 0
+    assert shares[read].mean() < 0.3 and shares[~read].mean() > 0.7
+    assert np.abs(deeper[:, :-1] - 0.3).mean() < 0.1
+    assert epochs == [(epoch + 1, 60) for epoch in range(60)]
+
+
+def test_training_is_the_same_twice(tmp_path: Path) -> None:
+    looks = made_up_looks(tmp_path / "l.npz")
+    for name in "ab":
+        fusion_train.train_fusion([looks], tmp_path / f"{name}.npz", epochs=2, seed=3)
+    fusion_train.train_fusion([looks], tmp_path / "c.npz", epochs=2, seed=4)
+    a, b, c = (np.load(tmp_path / f"{name}.npz") for name in "abc")
+    assert {name: tensor.shape for name, tensor in a.items()} == {"format": (), **shapes_of(512)}
+    assert all((a[name] == b[name]).all() for name in a) and any((a[name] != c[name]).any() for name in a)
+
+
+class Made:
+    """A data set of some samples."""
+
+    def __init__(self, samples: list[Any]) -> None:
+        self.samples = samples
+        self.name = "made"
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.samples[index]
+
+
+class Sees:
+    """A pose network that sees two hands where they are, as the truth has them, and a landmark network beside it."""
+
+    def __init__(self, *, presence: tuple[float, float] = (1.0, 1.0)) -> None:
+        self.presence = presence
+        self.landmarks: Any = self.read
+        self.network: Any = SimpleNamespace(name="small")
+        self.pictures: list[ByteArray] = []
+        self.squares: list[Floats] = []
+
+    def look(self, image: ByteArray, square: Floats) -> Look:
+        self.squares.append(square)
+        self.pictures.append(image)
+        view = a_look(presence=self.presence)
+        pose = np.zeros((1, 42, 3))
+        pose[0, :, :2] = np.random.default_rng(0).uniform(10, 60, (42, 2))
+        return view._replace(answer=view.answer._replace(pose_2p5d=pose), square=square)
+
+    def read(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        view = self.look(image, np.zeros(4))
+        return read_around(view, SIDES.index(side), picture_width=image.shape[1])
+
+
+def test_looks_tell_where_the_joints_are(make_sample: MakeSample, tmp_path: Path) -> None:
+    sample, network = make_sample(), Sees()
+    predictor: Any = network
+    assert fusion_train.looks_at(predictor, Made([sample]), tmp_path / "l.npz") == 2  # type: ignore[arg-type]
+    pixels = geometry.project(sample.joints_cam, sample.focal, sample.princpt)
+    truth = np.load(tmp_path / "l.npz")["truth"]
+    square = network.squares[0]
+    middle = (square[:2] + square[2:] - (square[2] - square[0]) / 200) / 2
+    for slot, joints in enumerate(HAND_SLICES):
+        reading = network.read(sample.image, np.zeros((21, 2)), SIDES[slot])
+        np.testing.assert_allclose(
+            geometry.apply_affine(reading.crop_from_image, pixels[joints]) / SIZE - 0.5, truth[slot, :, :2], atol=1e-4
+        )
+        relative = (sample.joints_cam[joints] - sample.joints_cam[joints][-1]).astype(np.float64)
+        sight = geometry.sight_through(middle, sample.focal, sample.princpt)
+        np.testing.assert_allclose(relative @ sight / UNIT_MM, truth[slot, :, 2], atol=0.02)
+    box = geometry.square_box(sample.box)
+    assert 0 < np.abs(square - box).max() < 0.3 * (box[2] - box[0]), "beside the box, but not far"
+
+
+def test_hands_that_are_not_seen_or_not_whole_are_left_out(make_sample: MakeSample, tmp_path: Path) -> None:
+    def hands(sample: Any, presence: tuple[float, float] = (1.0, 1.0)) -> int:
+        predictor: Any = Sees(presence=presence)
+        return fusion_train.looks_at(predictor, Made([sample]), tmp_path / "l.npz")  # type: ignore[arg-type]
+
+    sample = make_sample()
+    assert hands(sample) == 2
+    assert hands(sample, (1.0, 0.1)) == 1
+    assert hands(replace(sample, hand_type=np.array([False, True]))) == 1
+    assert hands(replace(sample, valid=np.arange(42) != 30)) == 1
+    with pytest.raises(DataError, match="there is no hand with all its joints"):
+        hands(sample, (0.1, 0.1))
+
+
+def test_looks_are_at_the_picture_or_its_mirror_image_and_as_the_seed_says(
+    make_sample: MakeSample, tmp_path: Path
+) -> None:
+    def looked(**options: Any) -> tuple[ByteArray, Floats, str]:
+        network = Sees()
+        predictor: Any = network
+        fusion_train.looks_at(predictor, Made([sample]), tmp_path / "l.npz", **options)  # type: ignore[arg-type]
+        return network.pictures[0], network.squares[0], str(np.load(tmp_path / "l.npz")["network"])
+
+    sample = make_sample()
+    (plain, square, name), (mirrored, *_) = looked(), looked(mirrored=True)
+    np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+    assert (looked()[1] == square).all() and (looked(seed=1)[1] != square).all() and name == "small"
+
+
+@pytest.mark.parametrize("unknown", [{"confidence": None}, {"depth_axis": DepthAxis.CAMERA}], ids=["unsure", "axis"])
+def test_networks_that_cannot_be_fused_are_told(
+    make_sample: MakeSample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: dict[str, Any]
+) -> None:
+    network, look = Sees(), Sees.look
+    monkeypatch.setattr(Sees, "look", lambda *given: changed_answer(look(*given), **unknown))
+    predictor: Any = network
+    with pytest.raises(UnclaspError, match="small cannot be fused: it tells no confidence"):
+        fusion_train.looks_at(predictor, Made([make_sample()]), tmp_path / "l.npz")  # type: ignore[arg-type]
+    assert not (tmp_path / "l.npz").exists()
+
+
+def test_a_mirrored_sample_is_the_sample_of_the_mirror_image(make_sample: MakeSample) -> None:
+    sample = make_sample()
+    mirror_image = fusion_train._mirror_image(sample)
+    last = sample.image.shape[1] - 1
+    np.testing.assert_array_equal(mirror_image.image, sample.image[:, ::-1])
+    pixels, mirrored = (geometry.project(each.joints_cam, each.focal, each.princpt) for each in (sample, mirror_image))
+    for slot, joints in enumerate(HAND_SLICES):
+        there = mirrored[HAND_SLICES[1 - slot]]
+        np.testing.assert_allclose(there, pixels[joints] * [-1, 1] + [last, 0], atol=1e-3)
+    back = fusion_train._mirror_image(mirror_image)
+    np.testing.assert_allclose(back.joints_cam, sample.joints_cam, atol=1e-4)
+    np.testing.assert_allclose(back.box, sample.box, atol=1e-4)
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    return int(stop.value.code or 0)
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("numba", reason="rendering is an extra")
+    looks, out = tmp_path / "l.npz", tmp_path / "f.npz"
+    assert run("fusion", "look", "synthetic:val", "--out", str(looks), "--limit", "2", "--mirrored") == 0
+    hands = int(capsys.readouterr().out.split(" hands: ")[0])
+    assert 1 <= hands <= 4 and np.load(looks)["numbers"].shape == (hands, NUMBERS + FEATURES)
+    assert run("fusion", "train", str(looks), "--out", str(out)) == 2
+    assert f"expected at least 256 hands to train on, got {hands}" in capsys.readouterr().err
+    assert run("fusion", "train", str(made_up_looks(tmp_path / "m.npz")), "--out", str(out), "--epochs", "1") == 0
+    assert "loss " in capsys.readouterr().out
+    open_fusion(out)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"format": np.array("fusion 9")}, "expected a file of unclasp fusion look, format 'fusion 1', got 'fusion 9'"),
+        ({"more": np.zeros(2)}, "expected a file of unclasp fusion look, format"),
+        ({"numbers": np.zeros((300, 5))}, rf"numbers is not finite or not of shape \(hands, {NUMBERS + FEATURES}\)"),
+        ({"truth": np.full((300, 21, 3), np.nan)}, r"truth is not finite or not of shape \(hands, 21, 3\)"),
+        ({"read": np.zeros((7, 21, 2))}, "read is not finite or not of shape"),
+    ],
+)
+def test_looks_that_cannot_be_used_are_told(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    looks = made_up_looks(tmp_path / "l.npz", **change)
+    with pytest.raises(DataError, match=rf"l\.npz: {told}"):
+        fusion_train.train_fusion([looks], tmp_path / "f.npz")
+    assert not (tmp_path / "f.npz").exists()
+
+
+def test_looks_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    (tmp_path / "torn.npz").write_bytes(made_up_looks(tmp_path / "l.npz").read_bytes()[:2000])
+    for name in ("torn", "none"):
+        with pytest.raises(DataError, match=rf"{name}\.npz: expected a file of unclasp fusion look"):
+            fusion_train.train_fusion([tmp_path / f"{name}.npz"], tmp_path / "f.npz")
+
+
+def test_looks_of_two_networks_are_told(tmp_path: Path) -> None:
+    looks = [made_up_looks(tmp_path / f"{name}.npz", network=np.array(name)) for name in ("small", "mine")]
+    with pytest.raises(DataError, match=r"mine\.npz has looks of mine, .*small\.npz of small: use one network's"):
+        fusion_train.train_fusion(looks, tmp_path / "f.npz")
+
+
+def test_a_loss_that_is_not_finite_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion_train, "_loss", lambda share, *others: share.sum() * float("nan"))
+    with pytest.raises(UnclaspError, match="the loss is not finite in epoch 1; nothing was written"):
+        fusion_train.train_fusion([made_up_looks(tmp_path / "l.npz")], tmp_path / "f.npz")
+    assert not (tmp_path / "f.npz").exists()
+
+
+def test_the_file_can_be_chosen(tmp_path: Path) -> None:
+    path = changed(tmp_path, lambda tensors: None)
+    numbers = np.random.default_rng(0).normal(0, 1, NUMBERS + FEATURES)
+    given, shipped = (Predictor.load(detector="none", fusion=each).fusion for each in (path, None))
+    assert given is not None and shipped is not None
+    np.testing.assert_array_equal(given.answer(numbers)[1], open_fusion(path).answer(numbers)[1])
+    np.testing.assert_array_equal(shipped.answer(numbers)[1], open_fusion(SHIPPED).answer(numbers)[1])
+    assert Predictor.load(detector="none", landmarks=False).fusion is None
+    with pytest.raises(UnclaspError, match="a fusion network needs the landmark network"):
+        Predictor.load(detector="none", landmarks=False, fusion=path)
+
+
+def test_the_shipped_one_brings_rendered_hands_nearer_to_where_they_are() -> None:
+    """In the picture and in depth, beside the rule without it."""
+    pytest.importorskip("numba", reason="rendering is an extra")
+    from unclasp.data import open_dataset
+    from unclasp.evaluate import predictions_of, score_predictions
+
+    dataset, fused = open_dataset("synthetic:val"), Predictor.load(detector="none")
+    ruled = Predictor(fused.network, landmarks=fused.landmarks)
+    errors = [
+        score_predictions(predictions_of(each, dataset, limit=60), dataset, limit=60).figures["mpjpe_all_mm"]
+        for each in (fused, ruled)
+    ]
+    assert errors[0] < 0.93 * errors[1]
