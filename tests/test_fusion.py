@@ -16,7 +16,7 @@ from unclasp.batch import ByteArray
 from unclasp.cli import main
 from unclasp.config import DepthAxis
 from unclasp.errors import CheckpointError, DataError, UnclaspError
-from unclasp.fusion import FORMAT, NUMBERS, UNIT_MM, Fusion, can_fuse, evidence_of, open_fusion, shapes_of
+from unclasp.fusion import BELIEVED, FORMAT, NUMBERS, UNIT_MM, Fusion, can_fuse, evidence_of, open_fusion, shapes_of
 from unclasp.fusion_net import FusionNet
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.landmarks import FEATURES, SIZE, Reading, crop_of, open_landmarks
@@ -155,6 +155,9 @@ def test_places_lie_between_and_the_wrist_stays_the_origin() -> None:
         assert (along > 0).all() and (along < 1).all() and along.std() > 0.01
         np.testing.assert_allclose(places, along[:, None] * own + (1 - along[:, None]) * read, atol=1e-6)
         assert depths[-1] == 0
+        _, lacking = fusion.answer(evidence_of(view, slot, reading).numbers)
+        expected = view.answer.pose_2p5d[0, joints, 2] + BELIEVED * UNIT_MM * lacking
+        np.testing.assert_allclose(depths[:-1], expected[:-1], atol=1e-9)
         assert np.abs(depths - view.answer.pose_2p5d[0, joints, 2])[:-1].max() > 0.1
 
 

@@ -33,6 +33,8 @@ UNIT_MM: Final = 100.0
 """Depths are in units of so many mm."""
 HINTS: Final = 128
 """How many numbers it makes of the landmark network's features."""
+BELIEVED: Final = 0.7
+"""This share of what depths are told to lack is believed: it was learned from rendered hands."""
 LARGEST: Final = 6.0
 """Standard deviations from the mean at which its inputs are clipped."""
 
@@ -77,7 +79,7 @@ class Fusion:
         evidence = evidence_of(view, slot, reading)
         share, deeper = self.answer(evidence.numbers)
         joints = share[:, None] * evidence.own[:, :2] + (1 - share[:, None]) * evidence.read
-        depths = UNIT_MM * (evidence.own[:, 2] + deeper)
+        depths = UNIT_MM * (evidence.own[:, 2] + BELIEVED * deeper)
         depths[-1] = 0.0  # the wrist, from which they are measured
         return geometry.apply_affine(np.linalg.inv(reading.crop_from_image), (joints + 0.5) * SIZE), depths
 
