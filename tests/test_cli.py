@@ -33,7 +33,7 @@ HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightn
 PREDICT_FLAGS = {
     "--out", "--weights", "--box", "--focal", "--device", "--flip-test", "--no-flip-test", "--json", "--no-json",
     "--mirrored", "--no-mirrored", "--html", "--no-html", "--smooth", "--no-smooth", "--every", "--max-frames",
-    "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--second-opinions",
+    "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--fusion", "--second-opinions",
     "--no-second-opinions", "--help",
 }  # fmt: skip
 
@@ -179,6 +179,7 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("finder average a.safetensors b.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder train --data nowhere --steps 0", "steps must be at least 1, got 0"),
         ("finder train --data nowhere --device abacus", "device 'abacus' cannot be used"),
+        ("evaluate synthetic:test --fusion x.npz", "--fusion is for --as-predicted: one pass is not fused"),
         ("fusion look synthetic:val --out x.npy", "--out must end in .npz, got x.npy"),
         ("fusion look synthetic:val --out x.npz --limit 0", "--limit must be at least 1, got 0"),
         ("fusion look synthetic:val --out x.npz --seed -1", "--seed must be at least 0, got -1"),

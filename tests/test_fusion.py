@@ -1,5 +1,6 @@
 """The fusion network: what it sees, what it may do, its file, its training, and what the shipped one is worth."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -535,6 +536,27 @@ def test_the_file_can_be_chosen(tmp_path: Path) -> None:
     assert Predictor.load(detector="none", landmarks=False).fusion is None
     with pytest.raises(UnclaspError, match="a fusion network needs the landmark network"):
         Predictor.load(detector="none", landmarks=False, fusion=path)
+
+
+def test_commands_take_another_one(tmp_path: Path) -> None:
+    """One whose share is all, and that adds 30 mm to depths, of which 0.7 are believed."""
+
+    def trusting(tensors: dict[str, Any]) -> None:
+        tensors["answer.weight"] = np.zeros_like(tensors["answer.weight"])
+        tensors["answer.bias"] = np.tile(np.float32([50.0, 0.3]), 21)
+
+    picture = Path(__file__).parents[1] / "examples" / "two_hands.jpg"
+    poses = []
+    for name, more in (("plain", ["--no-landmarks"]), ("other", ["--fusion", str(changed(tmp_path, trusting))])):
+        words = ("predict", str(picture), "--weights", "small", "--detector", "none", "--no-second-opinions")
+        assert run(*words, "--out", str(tmp_path / name), *more) == 0
+        told = json.loads((tmp_path / name / "two_hands.json").read_text())
+        poses.append({hand["side"]: hand for hand in told["hands"]})
+    for side, hand in poses[0].items():
+        other = poses[1][side]
+        np.testing.assert_allclose(hand["joints_2d"], other["joints_2d"], atol=0.02)
+        deeper = np.subtract(other["joints_3d"], hand["joints_3d"])[:-1, 2]
+        assert np.median(deeper) == pytest.approx(0.7 * 30, abs=3), "along a line of sight beside the camera's axis"
 
 
 def test_the_shipped_one_brings_rendered_hands_nearer_to_where_they_are() -> None:

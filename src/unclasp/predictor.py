@@ -119,7 +119,9 @@ class Predictor:
                 is a fusion network without the landmark network.
         """
         if fusion is not None and not landmarks:
-            raise UnclaspError("a fusion network needs the landmark network: leave out fusion or landmarks=False")
+            raise UnclaspError(
+                "a fusion network needs the landmark network: leave out --fusion or --no-landmarks (landmarks=False)"
+            )
         network = open_network(weights, device=device)
         return cls(
             network, flip_test=flip_test, search=search_with(detector, network),

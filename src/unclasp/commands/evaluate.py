@@ -37,6 +37,8 @@ class EvaluateArguments:
     pass over the protocol's crop."""
     landmarks: bool = True
     """With --as-predicted: let the landmark network and the fusion network touch up the joints, as predict does."""
+    fusion: Path | None = None
+    """With --as-predicted: a file of unclasp fusion train in place of the shipped one."""
     predictions: Path | None = None
     """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
     save_predictions: Path | None = None
@@ -100,6 +102,8 @@ def _check(arguments: EvaluateArguments) -> None:
         raise UnclaspError("--as-predicted scores a model in one process; leave out the other option")
     if not (arguments.as_predicted or arguments.landmarks):
         raise UnclaspError("--no-landmarks is for --as-predicted: one pass has none anyway")
+    if arguments.fusion is not None and not arguments.as_predicted:
+        raise UnclaspError("--fusion is for --as-predicted: one pass is not fused with anything")
     if arguments.as_predicted and protocol.box_source != "annotated":
         raise UnclaspError("--as-predicted takes the annotated boxes; leave out --box-source")
     if "given" in (protocol.depth_source, protocol.box_source):
@@ -150,8 +154,9 @@ def _run_predictor(
     from unclasp.predictor import Predictor
 
     predictor = Predictor.load(
-        arguments.weights, device=arguments.device, detector="none", landmarks=arguments.landmarks
-    )
+        arguments.weights, device=arguments.device, detector="none", landmarks=arguments.landmarks,
+        fusion=arguments.fusion,
+    )  # fmt: skip
     predictions = predictions_of(predictor, dataset, limit=arguments.limit, progress=options["progress"])
     scored = score_predictions(predictions, dataset, **{**options, "progress": None})
     return scored, predictor.network.name, predictions

@@ -52,6 +52,8 @@ class PredictArguments:
     """What looks for hands without a box: the finder, the pose network's own search, or nothing (the whole picture)."""
     landmarks: bool = True
     """Touch up the joints by MediaPipe's landmark network, which has seen real hands, and the fusion network."""
+    fusion: Path | None = None
+    """A file of unclasp fusion train in place of the shipped one, which has learned the mistakes of small."""
     second_opinions: bool = True
     """Look at pictures in doubt mirrored, turned, brighter and cut out, too; not with --box, and not in videos."""
     focal: tuple[float, float] | None = None
@@ -97,7 +99,7 @@ def predict(words: list[str]) -> int:
     untouchable = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector,
-        landmarks=arguments.landmarks, second_opinions=arguments.second_opinions,
+        landmarks=arguments.landmarks, fusion=arguments.fusion, second_opinions=arguments.second_opinions,
     )  # fmt: skip
     errors = Console(stderr=True)
     done: list[dict[str, Any]] = []
