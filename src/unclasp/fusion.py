@@ -161,7 +161,8 @@ def open_fusion(weights: Path | str | None = None) -> Fusion:
     """
     path = Path(weights) if weights is not None else Path(__file__).parent / "weights" / "fusion.npz"
     if not path.is_file():
-        raise CheckpointError(f"there is no fusion network {path}; leave it out: --no-landmarks, landmarks=False")
+        without = "--no-landmarks, landmarks=False" if weights is None else "the shipped one is used then"
+        raise CheckpointError(f"there is no fusion network {path}; leave it out: {without}")
     try:
         tensors = read_arrays(path)
     except ValueError as error:

@@ -77,7 +77,8 @@ class Predictor:
         landmarks: Touches up the joints (`touch_up`). If not given, they stay as the network has them;
             that of `Predictor.load` is `landmarks.open_landmarks()`.
         fusion: Tells for each joint how much of that to believe, and how deep it is; that of `Predictor.load` is
-            `fusion.open_fusion()`. Without it, and in videos, a rule does, and depths stay.
+            `fusion.open_fusion()`. Without it, in videos, and for networks that it
+            cannot be used with (`fusion.can_fuse`), a rule does, and depths stay.
         second_opinions: Look at pictures in doubt mirrored, turned, brighter and cut out, too (`opinions`); `search` is
             then asked about those pictures as well. Not where a box is given, and not in videos.
     """

@@ -38,7 +38,7 @@ class EvaluateArguments:
     landmarks: bool = True
     """With --as-predicted: let the landmark network and the fusion network touch up the joints, as predict does."""
     fusion: Path | None = None
-    """With --as-predicted: a file of unclasp fusion train in place of the shipped one."""
+    """With --as-predicted: a file of unclasp fusion train in place of the shipped one, as of predict."""
     predictions: Path | None = None
     """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
     save_predictions: Path | None = None
@@ -140,7 +140,9 @@ def _report(
     elif arguments.as_predicted:
         report, name, kept = _run_predictor(arguments, dataset, options)
         looks = "closer, at each hand that is apart, upright"
-        touched_up = ", joints touched up by the landmark network and its fusion" if arguments.landmarks else ""
+        fusion = "the shipped fusion network" if arguments.fusion is None else arguments.fusion.name
+        how = f"the landmark network, fused by {fusion} where it can be used"
+        touched_up = f", joints touched up by {how}" if arguments.landmarks else ""
         notes = {**notes, "looks": f"all of unclasp predict --box, with the true camera: {looks}{touched_up}"}
     else:
         report, name, kept = _run_model(arguments, dataset, options)
