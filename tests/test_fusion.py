@@ -308,7 +308,7 @@ def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is no fusion network of format"):
         open_fusion(made_up_looks(tmp_path / "l.npz"))
     np.save(tmp_path / "bare.npy", np.zeros(3))
-    with pytest.raises(CheckpointError, match=r"cannot be read as npz \(a bare array\)"):
+    with pytest.raises(CheckpointError, match=r"cannot be read as npz \(it is a bare array\)"):
         open_fusion(tmp_path / "bare.npy")
     with pytest.raises(CheckpointError, match=r"there is no fusion network .*none\.npz; leave it out"):
         open_fusion(tmp_path / "none.npz")

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.config import DepthAxis
 from unclasp.errors import CheckpointError
-from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
+from unclasp.hands import HAND_SLICES, JOINTS_PER_HAND
 from unclasp.landmarks import FEATURES, SIZE, Reading
-from unclasp.lifting import LATERAL_SHARE, SQUARED_LENGTH
+from unclasp.lifting import mm_per_px
 from unclasp.looks import LIKELY, Look
 from unclasp.npz import read_arrays
 
@@ -44,7 +44,6 @@ _DEEPEST: Final = 4.0
 """The same for its depths, in units of `UNIT_MM`."""
 _SUREST: Final = 8.0
 """Logit at which the landmark network's two answers are clipped."""
-_CHILDREN, _PARENTS = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
 
 
 class Evidence(NamedTuple):
@@ -137,7 +136,7 @@ def evidence_of(view: Look, slot: int, reading: Reading) -> Evidence:
     numbers = np.concatenate([
         joints[own].ravel(), depths[own] / UNIT_MM, confidence[own], answer.presence[0, [slot]],
         read.ravel(), (read[:, :2] - joints[own]).ravel(), logits,
-        [np.log(side * _mm_per_px(pixels[own], depths[own]) / UNIT_MM)],
+        [np.log(side * mm_per_px(pixels[own], depths[own]) / UNIT_MM)],
         there * np.clip(joints[other], -_FARTHEST, _FARTHEST).ravel(),
         there * np.clip((depths[other] + behind) / UNIT_MM, -_DEEPEST, _DEEPEST), there * confidence[other], [there],
         np.log1p(reading.features),
@@ -188,11 +187,3 @@ def shapes_of(width: int) -> dict[str, tuple[int, ...]]:
     weights: dict[str, tuple[int, ...]] = {f"{name}.weight": shape for name, shape in layers.items()}
     biases: dict[str, tuple[int, ...]] = {f"{name}.bias": shape[:1] for name, shape in layers.items()}
     return weights | biases | dict.fromkeys(("mean", "deviation"), (NUMBERS + FEATURES,))
-
-
-def _mm_per_px(pixels: Floats, depths: Floats) -> float:
-    """Return the scale at which the hand's bones have the squared lengths of the mean hand's, seen from far away."""
-    across = np.square(pixels[_CHILDREN] - pixels[_PARENTS]).sum()
-    along = np.square(depths[_CHILDREN] - depths[_PARENTS]).sum()
-    lateral = max(SQUARED_LENGTH - along, LATERAL_SHARE * SQUARED_LENGTH)
-    return float(np.sqrt(lateral / max(across, 1e-6)))

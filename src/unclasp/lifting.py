@@ -24,8 +24,9 @@ BONE_LENGTHS_MM: Final = (
 )  # fmt: skip
 """Lengths of the 20 bones of the mean synthetic hand, in the order of `hands.BONES`; the middle finger's tip is 185 mm
 from the wrist."""
-SQUARED_LENGTH: Final = sum(length**2 for length in BONE_LENGTHS_MM)
-"""mm^2: sum over the bones."""
+_SQUARED_LENGTH: Final = sum(length**2 for length in BONE_LENGTHS_MM)
+_JOINTS, _PARENTS = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
+"""The ends of a hand's bones."""
 BELIEVED_DEPTHS_MM: Final = (120.0, 4000.0)
 """Distances outside of this range are not believed and are clipped."""
 LATERAL_SHARE: Final = 0.1
@@ -75,11 +76,27 @@ def wrist_depths(
     return np.clip([right, s * right + d], *BELIEVED_DEPTHS_MM)
 
 
+def mm_per_px(pixels: Floats, depths: Floats) -> float:
+    """Return the scale at which a hand far away has bones of the mean hand's squared lengths: no camera is asked for.
+
+    Args:
+        pixels: (21, 2) px.
+        depths: (21,) mm, relative to each other.
+    """
+    across, along = np.square(_along_bones(pixels)).sum(), np.square(_along_bones(depths)).sum()
+    lateral = max(_SQUARED_LENGTH - along, LATERAL_SHARE * _SQUARED_LENGTH)
+    return float(np.sqrt(lateral / max(across, 1e-6)))
+
+
+def _along_bones(values: Floats) -> Floats:
+    """Return what each of a hand's 20 bones adds to what joints have: (21, ...) to (20, ...)."""
+    return np.asarray(values[_JOINTS] - values[_PARENTS])
+
+
 def _squared_length(per_mm: Floats, fixed: Floats) -> Floats:
     """Return the coefficients in Z of the summed squared bone lengths minus the mean hand's."""
-    joints, parents = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
-    slope, offset = per_mm[joints] - per_mm[parents], fixed[joints] - fixed[parents]
-    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), (offset**2).sum() - SQUARED_LENGTH])
+    slope, offset = _along_bones(per_mm), _along_bones(fixed)
+    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), (offset**2).sum() - _SQUARED_LENGTH])
 
 
 def _root(polynomial: Floats, *, hands: int = 1) -> float:
@@ -90,5 +107,5 @@ def _root(polynomial: Floats, *, hands: int = 1) -> float:
     a, b, c = polynomial
     if a < 1e-12:
         return BELIEVED_DEPTHS_MM[1]
-    lateral = max(b * b / (4 * a) - c, hands * LATERAL_SHARE * SQUARED_LENGTH)
+    lateral = max(b * b / (4 * a) - c, hands * LATERAL_SHARE * _SQUARED_LENGTH)
     return float(-b / (2 * a) + math.sqrt(lateral / a))

@@ -156,13 +156,14 @@ class Look(NamedTuple):
     def with_hands(self, looks: dict[int, "Look"]) -> "Look":
         """Return the look with the joints of a hand, 0 right and 1 left, as another look has them."""
         moved = self.with_joints_2d({slot: look.joints_2d[HAND_SLICES[slot]] for slot, look in looks.items()})
-        pose, confidence = moved.answer.pose_2p5d, self.answer.confidence
-        confidence = None if confidence is None else confidence.copy()
+        moved = moved.with_depths(
+            {slot: look.answer.pose_2p5d[0, HAND_SLICES[slot], 2] for slot, look in looks.items()}
+        )
+        confidence = None if self.answer.confidence is None else self.answer.confidence.copy()
         middles = self.middles_of_hands.copy()
         for slot, look in looks.items():
             joints = HAND_SLICES[slot]
             middles[slot] = look.middles_of_hands[slot]
-            pose[0, joints, 2] = look.answer.pose_2p5d[0, joints, 2]
             if confidence is not None and look.answer.confidence is not None:
                 confidence[0, joints] = look.answer.confidence[0, joints]
-        return self._replace(answer=self.answer._replace(pose_2p5d=pose, confidence=confidence), middles=middles)
+        return moved._replace(answer=moved.answer._replace(confidence=confidence), middles=middles)

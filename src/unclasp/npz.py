@@ -17,7 +17,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("a bare array")
+            raise ValueError("it is a bare array")
         with archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:

@@ -15,6 +15,7 @@ from unclasp.config import DepthAxis
 from unclasp.errors import DataError, UnclaspError
 from unclasp.files import whole, write_text
 from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, NUM_PARTS
+from unclasp.npz import read_arrays
 from unclasp.predictions import PosePredictions
 
 FORMAT: Final = "unclasp-predictions-1"
@@ -119,16 +120,12 @@ def _fields(path: Path) -> dict[str, Any]:
             if not isinstance(content, dict):
                 raise DataError(f"{path} must be a JSON object with the fields {', '.join(sorted(_FIELDS))}")
             return content
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} is a bare array; predictions are .npz or .json")
-        with archive:
-            return {name: archive[name] for name in archive.files}
+        return read_arrays(path)
     except FileNotFoundError as error:
         raise DataError(f"there is no file of predictions {path}") from error
     except DataError:
         raise
-    except Exception as error:  # zipfile, numpy and json raise whatever the damage makes them
+    except Exception as error:  # json raises whatever the damage makes it
         raise DataError(
             f"{path} is not a file of predictions, .npz or .json ({type(error).__name__}: {error})"
         ) from error
