@@ -177,6 +177,7 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("finder train --data nowhere --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder average a.safetensors --out b.safetensors", "name two weights files or more, got 1"),
         ("finder average a.safetensors b.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
+        ("finder render --out x --gloved 1.5", "--gloved must lie in [0, 1], got 1.5"),
         ("finder train --data nowhere --steps 0", "steps must be at least 1, got 0"),
         ("finder train --data nowhere --device abacus", "device 'abacus' cannot be used"),
         ("evaluate synthetic:test --fusion x.npz", "--fusion is for --as-predicted: one pass is not fused"),

@@ -315,6 +315,8 @@ def test_rendering_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.
         assert set(np.unique(mask)) <= {0, IGNORED, *range(1, len(boxes) + 1)}
     with pytest.raises(DataError, match="was made with"):
         list(write_wholes(tmp_path, 4, seed=6, size=96))
+    with pytest.raises(DataError, match="gloved"):
+        list(write_wholes(tmp_path, 4, seed=5, size=96, gloved=0.5))
     with pytest.raises(IndexError):
         wholes[4]
 

@@ -8,6 +8,7 @@ import tyro
 from rich.progress import track
 
 from unclasp.commands.arguments import need_positive, need_seed, need_stages, need_suffix, need_synth, parse
+from unclasp.errors import UnclaspError
 from unclasp.finder_config import FinderConfig, FinderRun
 
 
@@ -26,6 +27,8 @@ class RenderArguments:
     """Seed of the pictures. 2 is kept for validation."""
     size: int = 224
     """Longer side in px."""
+    gloved: float = 0.0
+    """Share of the people who wear gloves, from 0 to 1, beside those that the engine paints anyway."""
 
 
 def render(words: list[str]) -> int:
@@ -33,10 +36,14 @@ def render(words: list[str]) -> int:
     arguments = parse(RenderArguments, words, "finder render")
     need_positive(count=arguments.count, size=arguments.size)
     need_seed(arguments.seed)
+    if not 0 <= arguments.gloved <= 1:
+        raise UnclaspError(f"--gloved must lie in [0, 1], got {arguments.gloved}")
     need_synth()
     from unclasp.data.wholes import SHARD, write_wholes
 
-    written = write_wholes(arguments.out, arguments.count, seed=arguments.seed, size=arguments.size)
+    written = write_wholes(
+        arguments.out, arguments.count, seed=arguments.seed, size=arguments.size, gloved=arguments.gloved
+    )
     for _ in track(written, f"render ({SHARD} a step)", total=-(-arguments.count // SHARD)):
         pass
     print(f"{arguments.count} pictures: {arguments.out}")

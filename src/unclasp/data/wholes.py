@@ -19,10 +19,11 @@ MOST: Final = 6
 _PATTERN: Final = "wholes-*.arrays"
 
 
-def write_wholes(folder: Path, count: int, *, seed: int, size: int) -> Iterator[int]:
+def write_wholes(folder: Path, count: int, *, seed: int, size: int, gloved: float = 0.0) -> Iterator[int]:
     """Render pictures 0 to count - 1 of a seed; iterate over the result to do the work.
 
     A run that was interrupted goes on where it stopped, and one with a larger `count` adds to what is there.
+    `gloved` is the share of the people who wear gloves.
 
     Yields:
         How many pictures are done, after each file.
@@ -35,7 +36,7 @@ def write_wholes(folder: Path, count: int, *, seed: int, size: int) -> Iterator[
     folder.mkdir(parents=True, exist_ok=True)
     for start in range(0, count, SHARD):
         path, done = folder / f"wholes-{start:06d}.arrays", min(start + SHARD, count)
-        options = {"seed": seed, "size": size}
+        options = {"seed": seed, "size": size} | ({"gloved": gloved} if gloved else {})
         if path.exists():
             arrays, present = open_arrays(path)
             if present != options:
@@ -43,11 +44,11 @@ def write_wholes(folder: Path, count: int, *, seed: int, size: int) -> Iterator[
             if len(arrays["image"]) >= done - start:
                 yield done
                 continue
-        write_arrays(path, _render(seed, range(start, done), size), options)
+        write_arrays(path, _render(seed, range(start, done), size, gloved), options)
         yield done
 
 
-def _render(seed: int, indices: range, size: int) -> dict[str, ByteArray | FloatArray]:
+def _render(seed: int, indices: range, size: int, gloved: float) -> dict[str, ByteArray | FloatArray]:
     from unclasp.synth.whole import generate_whole  # noqa: PLC0415  numba only where it is needed
 
     count = len(indices)
@@ -57,7 +58,7 @@ def _render(seed: int, indices: range, size: int) -> dict[str, ByteArray | Float
     cv2.setNumThreads(1)
     try:
         for row, index in enumerate(indices):
-            whole = generate_whole(seed, index, size=size)
+            whole = generate_whole(seed, index, size=size, gloved=gloved)
             height, width = whole.mask.shape
             images[row, :height, :width], sizes[row] = whole.image, (width, height)
             masks[row, :height, :width] = np.where(whole.mask > MOST, IGNORED, whole.mask)

@@ -27,7 +27,9 @@ def _noise() -> Floats:
     return np.stack([white, smooth / smooth.std()]).astype(np.float32)
 
 
-def photograph(rng: np.random.Generator, hands: Floats, backdrop: Floats, *, setting: Setting) -> Image8:
+def photograph(
+    rng: np.random.Generator, hands: Floats, backdrop: Floats, *, setting: Setting, metered: float = 1.0
+) -> Image8:
     """Compose hands and backdrop and take the photograph: (H, W, 3) uint8 RGB.
 
     Args:
@@ -35,8 +37,9 @@ def photograph(rng: np.random.Generator, hands: Floats, backdrop: Floats, *, set
         hands: (H, W, 4) linear RGB multiplied by coverage, and coverage.
         backdrop: (H, W, 3) linear RGB.
         setting: The kind of light; a studio may have the colour cast of the capture domes.
+        metered: How much brighter than the hands is what the camera is set to.
     """
-    exposure = _exposure(rng, hands, backdrop)
+    exposure = _exposure(rng, hands, backdrop, metered)
     light = _compose(rng, hands, backdrop)
     light = _lens(rng, light)
     curve = _tone_curve(rng)
@@ -54,11 +57,11 @@ def photograph(rng: np.random.Generator, hands: Floats, backdrop: Floats, *, set
     return np.ascontiguousarray(image)
 
 
-def _exposure(rng: np.random.Generator, hands: Floats, backdrop: Floats) -> float:
+def _exposure(rng: np.random.Generator, hands: Floats, backdrop: Floats, metered: float) -> float:
     """Meter the hands more than the scene, and miss by a little."""
     inside = hands[..., 3] > 0.9
     luminance = hands[..., 1][inside][::7]
-    bright = float(np.percentile(luminance, 80)) if luminance.size > 20 else 0.3
+    bright = metered * float(np.percentile(luminance, 80)) if luminance.size > 20 else 0.3
     scene = float(backdrop[::8, ::8].mean())
     log = (
         0.72 * np.log(0.30 / max(bright, 0.01))

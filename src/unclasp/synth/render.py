@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
+from unclasp.synth.gloves import Gloves, put_on
 from unclasp.synth.hand import HandModel
 from unclasp.synth.light import Sky, light_hands, sample_sky
 from unclasp.synth.material import COLUMNS, SKIN, Surface, noise_table
@@ -49,8 +50,9 @@ class Drawn(NamedTuple):
 
 
 def draw_hands(
-    scene: Scene, rng: np.random.Generator, *, supersample: int, sky: Sky | None = None, arm_mm: float | None = None
-) -> Drawn:
+    scene: Scene, rng: np.random.Generator, *, supersample: int, sky: Sky | None = None, arm_mm: float | None = None,
+    gloves: Gloves | None = None,
+) -> Drawn:  # fmt: skip
     """Draw the hands of a scene with a random look.
 
     Args:
@@ -59,9 +61,12 @@ def draw_hands(
         supersample: Samples per pixel side on contours.
         sky: The light; drawn if not given.
         arm_mm: Where arms and sleeves end, from the wrist; they leave the picture otherwise.
+        gloves: What is worn over what `rng` draws.
     """
     sky = sample_sky(rng, view=scene.view) if sky is None else sky
     look = sample_skin(rng)
+    if gloves is not None:
+        look = put_on(gloves, look)
     wardrobe = sample_wardrobe(rng)
     mesh = assemble(scene, look, wardrobe)
     if arm_mm is not None:
@@ -125,6 +130,8 @@ def _hand_piece(hand: PosedHand, model: HandModel, paint: Canvas, look: SkinLook
     count = len(hand.vertices)
     rows = np.empty((count, COLUMNS), dtype=np.float32)
     rows[:, 0:3], rows[:, 3:6], rows[:, 6:9] = hand.vertices, hand.normals, paint.rest
+    if look.thickness is not None:
+        rows[:, 0:3] += look.thickness[:, None] * hand.normals
     rows[:, 9:12], rows[:, 12:15] = look.albedo, 0.0
     rows[:, 15], rows[:, 16], rows[:, 17] = paint.nail, paint.palm, look.low_noise
     rows[:, 18], rows[:, 19:22] = paint.arc, paint.palm_lines

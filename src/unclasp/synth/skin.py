@@ -135,6 +135,8 @@ class SkinLook(NamedTuple):
     """(3,) linear RGB of the back of the hand, for other skin in the picture."""
     strengths: SkinStrengths
     gloved: bool
+    thickness: Floats | None = None
+    """(V,) mm that cloth stands off the skin; None for bare hands, and for gloves that are paint alone."""
 
 
 def lab_to_linear(lab: npt.NDArray[np.floating]) -> Floats:

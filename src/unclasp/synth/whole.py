@@ -13,6 +13,7 @@ import numpy.typing as npt
 from unclasp.finder_config import IGNORED, are_one_region
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth import effects
+from unclasp.synth.gloves import Gloves, sample_gloves
 from unclasp.synth.light import Sky, sample_sky
 from unclasp.synth.raster import Floats
 from unclasp.synth.render import draw_hands
@@ -22,6 +23,7 @@ from unclasp.synth.surroundings import Party, draw_surroundings, hold_something,
 _LEAST_INSIDE: Final = 0.35
 _LEAST_PIXELS: Final = 12
 _STREAM: Final = 7001
+_GLOVES_STREAM: Final = 7002
 _ASPECTS: Final = (1.0, 4 / 3, 3 / 2, 16 / 9, 2.2)
 
 _FACING: Final = SceneMix(
@@ -45,9 +47,17 @@ class Whole(NamedTuple):
     """(H, W) 0 where there is no hand (forearms included), r + 1 on the hands of region r, IGNORED."""
 
 
-def generate_whole(seed: int, index: int, *, size: int = 224) -> Whole:
-    """Draw picture `index` of the set `seed`, its longer side `size` px."""
+def generate_whole(seed: int, index: int, *, size: int = 224, gloved: float = 0.0) -> Whole:
+    """Draw picture `index` of the set `seed`.
+
+    Args:
+        seed: Which set.
+        index: Which picture.
+        size: Longer side, px.
+        gloved: Share of the people who wear gloves of `gloves`; what else is in a picture does not depend on it.
+    """
     rng = np.random.default_rng([seed, index, _STREAM])
+    fitting = np.random.default_rng([seed, index, _GLOVES_STREAM])
     aspect = float(rng.choice(_ASPECTS)) * rng.uniform(0.95, 1.05)
     extent = (size, max(size // 3, round(size / max(aspect, 1.0))))
     extent = extent if rng.random() < 0.6 else extent[::-1]
@@ -57,18 +67,23 @@ def generate_whole(seed: int, index: int, *, size: int = 224) -> Whole:
     share = float(np.exp(rng.uniform(np.log(0.06), np.log(0.65)))) if rng.random() < 0.88 else rng.uniform(0.6, 1.1)
     sky = sample_sky(rng, view="frontal" if kind == "facing" else "any")
     for _ in range({"nobody": 0, "two": 2}.get(str(kind), 1)):
-        parties.append(_party(rng, mix, extent, share=share, sky=sky))
+        gloves = sample_gloves(fitting) if fitting.random() < gloved else None
+        parties.append(_party(rng, mix, extent, share=share, sky=sky, gloves=gloves))
         share = float(np.clip(share * rng.uniform(0.6, 1.5), 0.05, 0.6))
     backdrop, brightness = draw_surroundings(rng, extent, parties, sky, own=kind == "own")
     coverage, mask, found = _together(extent, parties)
     if parties and rng.random() < 0.22:
         hold_something(rng, coverage, mask, parties[-1])
     mask, boxes = _asked_for(mask, found)
-    image = effects.photograph(rng, coverage, backdrop * np.float32(brightness), setting=sky.setting)
+    image = effects.photograph(
+        rng, coverage, backdrop * np.float32(brightness), setting=sky.setting, metered=_metered(parties)
+    )
     return Whole(image, boxes, mask)
 
 
-def _party(rng: np.random.Generator, mix: SceneMix, extent: tuple[int, int], *, share: float, sky: Sky) -> Party:
+def _party(
+    rng: np.random.Generator, mix: SceneMix, extent: tuple[int, int], *, share: float, sky: Sky, gloves: Gloves | None
+) -> Party:
     """Draw somebody's hands, as large as `share` of the picture's longer side."""
     scene = sample_scene(rng, mix, size=256)
     joints = np.concatenate([hand.joints for hand in scene.hands]).astype(np.float64)
@@ -84,8 +99,16 @@ def _party(rng: np.random.Generator, mix: SceneMix, extent: tuple[int, int], *, 
         scene, focal=np.full(2, focal), princpt=middle - focal * (low + high) / 2, size=extent,
     )  # fmt: skip
     arm = rng.uniform(215, 265)
-    drawn = draw_hands(scene, rng, supersample=3 if share < 0.15 else 2, sky=sky, arm_mm=arm)
+    drawn = draw_hands(scene, rng, supersample=3 if share < 0.15 else 2, sky=sky, arm_mm=arm, gloves=gloves)
     return Party(scene, drawn, sample_light(rng, sky))
+
+
+def _metered(parties: list[Party]) -> float:
+    """Return how much brighter skin is than what covers it: cameras are not set to gloves, so that dark ones stay."""
+    worn = [party.drawn.look for party in parties if party.drawn.look.thickness is not None]
+    if not worn:
+        return 1.0
+    return float(np.mean([look.colour[1] / max(float(np.median(look.albedo[:, 1])), 0.004) for look in worn]))
 
 
 def _together(

@@ -1,0 +1,101 @@
+"""Gloves over the skin of one picture: for work, for cold and for cleanliness; knitted cuffs, prints, bare fingertips.
+
+They are painted where skin would be (`skin`), and stand off it by the thickness of the cloth. Sizes are those of the
+mean hand, on which everything is painted.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from unclasp.synth.clothes import cloth_colour
+from unclasp.synth.material import noise_table, sample_noise
+from unclasp.synth.raster import Floats
+from unclasp.synth.skin import SkinLook, canvas
+
+_PRINT_CELLS_PER_MM: Final = 0.09
+_HEM_MM: Final = 3.0
+_DARK: Final = 0.35
+"""How often gloves are darker than other clothes are."""
+
+
+class Gloves(NamedTuple):
+    """A pair of gloves. Colours are linear RGB; mm are of the mean hand."""
+
+    back: Floats
+    """(3,) of the back."""
+    palm: Floats
+    """(3,) of the palm, which is coated in another colour in many."""
+    cuff: Floats
+    """(3,) of the cuff."""
+    print: Floats
+    """(3,) of letters and badges on the back."""
+    printed: float | None
+    """Above which noise, of unit variance or so, there is a print; None for none."""
+    cuff_start: float
+    """mm from the wrist towards the elbow where the cuff begins."""
+    end: float
+    """mm from the wrist towards the elbow where the glove ends, and skin or a sleeve begins."""
+    ribs: float
+    """mm from one rib of the cuff to the next; 0 for none."""
+    bare_from: float | None
+    """mm along the finger from which fingers are bare; None where they are not."""
+    thickness: float
+    """mm."""
+    roughness: float
+    specular: float
+    offset: Floats
+    """(3,) where in the noise the prints lie."""
+
+
+def sample_gloves(rng: np.random.Generator) -> Gloves:
+    """Draw a pair of gloves."""
+    dark, thin = rng.random() < _DARK, rng.random() < 0.25
+    back = cloth_colour(rng) * np.float32(rng.uniform(0.1, 0.5) if dark else 1.0)
+    palm = cloth_colour(rng) if rng.random() < 0.4 and not thin else back
+    cuff = cloth_colour(rng) if rng.random() < 0.5 else np.clip(back * rng.uniform(0.5, 2.5), 0.01, 0.9)
+    bright = cloth_colour(rng) if rng.random() < 0.5 else np.full(3, rng.uniform(0.4, 0.85))
+    return Gloves(
+        back=back,
+        palm=palm,
+        cuff=np.asarray(cuff, dtype=np.float32),
+        print=np.asarray(bright, dtype=np.float32),
+        printed=float(rng.uniform(0.7, 1.5)) if rng.random() < 0.4 and not thin else None,
+        cuff_start=float(rng.uniform(-12, 20)),
+        end=float(rng.uniform(35, 130)),
+        ribs=float(rng.uniform(5, 14)) if rng.random() < 0.5 and not thin else 0.0,
+        bare_from=float(rng.uniform(8, 40)) if rng.random() < 0.08 else None,
+        thickness=float(rng.uniform(0.1, 0.5) if thin else rng.uniform(0.7, 2.5)),
+        roughness=float(rng.uniform(0.35, 0.6) if thin else rng.uniform(0.6, 0.9)),
+        specular=float(rng.uniform(0.8, 2.5) if thin else rng.uniform(0.2, 0.8)),
+        offset=rng.uniform(0, 32, 3).astype(np.float32),
+    )
+
+
+def put_on(gloves: Gloves, look: SkinLook) -> SkinLook:
+    """Return the look of hands in gloves: both wear the same, and bare parts keep their skin."""
+    paint = canvas()
+    behind = -paint.rest[:, 1]
+    palm = paint.palm[:, None]
+    cloth = gloves.back * (1 - palm) + gloves.palm * palm
+    if gloves.printed is not None:
+        letters = sample_noise(noise_table(), paint.rest * _PRINT_CELLS_PER_MM + gloves.offset) > gloves.printed
+        cloth = np.where((letters & (paint.palm < 0.4))[:, None], gloves.print, cloth)
+    cuff = np.broadcast_to(gloves.cuff, cloth.shape)
+    if gloves.ribs:
+        raised = np.sin(behind * (2 * np.pi / gloves.ribs)) > 0
+        cuff = np.where(raised[:, None], cuff, 0.5 * cuff)
+    cloth = np.where((behind > gloves.cuff_start)[:, None], cuff, cloth)
+    worn = np.clip((gloves.end - behind) / _HEM_MM, 0, 1)
+    if gloves.bare_from is not None:
+        worn = worn * np.clip((gloves.bare_from - paint.arc) / _HEM_MM, 0, 1)
+    albedo = look.albedo * (1 - worn[:, None]) + cloth * worn[:, None]
+    strengths = look.strengths._replace(
+        bump=3 * look.strengths.bump, crease=0.0, vein=0.0, roughness=gloves.roughness, specular=gloves.specular
+    )
+    if gloves.bare_from is None:
+        strengths = strengths._replace(nail_tint=(1.0, 1.0, 1.0), nail_paint=0.0)
+    return look._replace(
+        albedo=albedo.astype(np.float32), strengths=strengths, gloved=True,
+        thickness=(gloves.thickness * worn).astype(np.float32),
+    )  # fmt: skip
