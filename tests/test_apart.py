@@ -12,10 +12,11 @@ from unclasp.apart import ONE_HAND_ROOM, slots_of_two, squares_of_two
 from unclasp.config import DepthAxis
 from unclasp.geometry import square_box
 from unclasp.hands import FLIPPED_JOINTS, Side
+from unclasp.looking import SURE
 from unclasp.looks import Look
 from unclasp.network import Answer
 from unclasp.pose import HandPose
-from unclasp.predictor import SURE, Predictor
+from unclasp.predictor import Predictor
 from unclasp.search import Where
 
 Floats = npt.NDArray[np.floating]

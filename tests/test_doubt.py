@@ -8,9 +8,10 @@ import numpy.typing as npt
 import pytest
 
 from unclasp.geometry import box_iou, expand_box, square_box
+from unclasp.looking import OTHER_REGIONS, SURE
 from unclasp.network import Answer
 from unclasp.pose import HandPose
-from unclasp.predictor import OTHER_REGIONS, SURE, Predictor
+from unclasp.predictor import Predictor
 from unclasp.search import Where
 
 Box = tuple[float, float, float, float]

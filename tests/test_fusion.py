@@ -25,7 +25,7 @@ from unclasp.lifting import BONE_LENGTHS_MM
 from unclasp.looks import Look
 from unclasp.network import Answer
 from unclasp.predictor import Predictor
-from unclasp.touch_up import touched_up
+from unclasp.touch_up import touched_up, touched_up_twice
 from unclasp.video import VideoWriter
 
 Floats = npt.NDArray[np.floating]
@@ -171,9 +171,10 @@ class Reads:
     """A landmark network that reads as `read_around`."""
 
     def __init__(self, view: Look, **changed: Any) -> None:
-        self.view, self.changed = view, changed
+        self.view, self.changed, self.asked = view, changed, list[Side]()
 
     def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        self.asked.append(side)
         reading = read_around(self.view, SIDES.index(side), picture_width=image.shape[1])
         return reading._replace(**self.changed)
 
@@ -231,8 +232,8 @@ def test_hands_in_doubt_are_followed_the_others_fused(sure: float, off: float, f
     assert (np.ptp(moved) > 1e-9) == (not followed), "one that is followed moves in one piece"
 
 
-def test_frames_of_videos_are_touched_up_by_the_rule(tmp_path: Path) -> None:
-    """As the tracker's rules were chosen with these joints."""
+def test_frames_of_videos_are_followed_by_the_rule_and_told_fused(tmp_path: Path) -> None:
+    """As the tracker's thresholds were chosen with the joints of the rule."""
     pytest.importorskip("numba", reason="rendering is an extra")
     from unclasp.data import open_dataset
 
@@ -242,11 +243,21 @@ def test_frames_of_videos_are_touched_up_by_the_rule(tmp_path: Path) -> None:
             video.write(image)
     fused = Predictor.load(detector="none")
     ruled = Predictor(fused.network, search=fused.search, landmarks=fused.landmarks)
-    pictures = [next(iter(each.stream([image]))).joints_3d for each in (fused, ruled)]
-    assert np.abs(np.subtract(*pictures)).max() > 1
-    clips = [[pose.joints_3d for pose in each.stream(tmp_path / "clip.mp4")] for each in (fused, ruled)]
-    assert len(clips[0]) == 2
-    np.testing.assert_array_equal(*clips)
+    clips = [list(each.stream(tmp_path / "clip.mp4")) for each in (fused, ruled)]
+    for with_fusion, without in zip(*clips, strict=True):
+        np.testing.assert_array_equal(with_fusion.box, without.box)
+        assert np.abs(with_fusion.joints_3d - without.joints_3d).max() > 1
+
+
+def test_both_ways_come_from_one_reading_of_each_hand() -> None:
+    view, fusion = a_look(), in_numpy(a_net())
+    reads: Any = Reads(view)
+    ruled, fused = touched_up_twice(view, PICTURE, reads, fusion=fusion)
+    assert len(reads.asked) == len(view.slots)
+    for twice, once in ((ruled, None), (fused, fusion)):
+        alone = touched_up(view, PICTURE, reads, fusion=once, follow=False)
+        np.testing.assert_array_equal(twice.answer.pose_2p5d, alone.answer.pose_2p5d)
+    assert len(touched_up_twice(view, PICTURE, reads, fusion=None)) == 1
 
 
 def test_hands_that_the_landmark_network_does_not_see_are_fused_too() -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from test_lifting import two_hands
-from unclasp import geometry, opinions, predictor
+from unclasp import geometry, looking, opinions
 from unclasp.config import DepthAxis
 from unclasp.data.transforms import Crop, crop_image
 from unclasp.hands import FLIPPED_JOINTS
@@ -388,7 +388,7 @@ def test_what_was_seen_in_any_way_comes_back_exactly(monkeypatch: pytest.MonkeyP
         network.crop_from_image = crop.crop_from_image
         return crop
 
-    monkeypatch.setattr(predictor, "crop_image", recorded)
+    monkeypatch.setattr(looking, "crop_image", recorded)
     monkeypatch.setattr(opinions, "ways", twice)
     pose = Predictor(network, search=search)(image, focal=tuple(FOCAL), princpt=tuple(PRINCPT))
     np.testing.assert_allclose(pose.joints_2d, pixels, atol=1e-6)

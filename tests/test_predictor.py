@@ -12,7 +12,7 @@ import torch
 
 from test_lifting import two_hands
 from unclasp import config as configs
-from unclasp import geometry, predictor
+from unclasp import geometry, looking
 from unclasp.checkpoint import save_weights
 from unclasp.config import DepthAxis, with_model
 from unclasp.data.transforms import Crop, crop_image
@@ -41,7 +41,7 @@ def crops(monkeypatch: pytest.MonkeyPatch) -> list[Crop]:
         made.append(crop_image(image, box, size, **turned))
         return made[-1]
 
-    monkeypatch.setattr(predictor, "crop_image", recorded)
+    monkeypatch.setattr(looking, "crop_image", recorded)
     return made
 
 

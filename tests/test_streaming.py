@@ -13,6 +13,7 @@ from test_video import Camera, make_video
 from unclasp.errors import UnclaspError
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, stream
+from unclasp.tracking import See, Sighting
 
 POSE = make_pose(moving_hands(1)[0], box=np.array([0.0, 0.0, 640.0, 480.0]))
 
@@ -30,6 +31,16 @@ class Predict:
         return POSE
 
 
+def seen(predict: Predict) -> See:
+    """Make of it what frames ask for."""
+
+    def see(image: np.ndarray, box: npt.ArrayLike | None) -> Sighting:
+        pose = predict(image, box)
+        return Sighting(pose, pose)
+
+    return see
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two good pictures, each of one grey, and a bad one between them."""
@@ -43,7 +54,7 @@ def photos(tmp_path: Path) -> Path:
 
 def run(given: object, **options: object) -> tuple[list[HandPose], Predict]:
     predict = Predict()
-    return list(stream(predict, predict, given, StreamOptions(**options))), predict  # type: ignore[arg-type]
+    return list(stream(predict, seen(predict), given, StreamOptions(**options))), predict  # type: ignore[arg-type]
 
 
 def test_a_path_an_array_a_folder_a_pattern_and_a_list(photos: Path) -> None:
@@ -81,7 +92,7 @@ def test_failures_are_logged_and_the_others_done(photos: Path, caplog: pytest.Lo
 
 def test_failures_are_told_to_who_asks(photos: Path) -> None:
     told: list[UnclaspError] = []
-    assert list(stream(Predict(), Predict(), photos / "b.png", StreamOptions(), told.append)) == []
+    assert list(stream(Predict(), seen(Predict()), photos / "b.png", StreamOptions(), told.append)) == []
     assert len(told) == 1 and str(photos / "b.png") in str(told[0])
 
 
@@ -112,23 +123,23 @@ def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "clip.mp4")
     poses = iter([make_pose(joints) for joints in moving_hands(24)] * 2)
 
-    def predict(image: np.ndarray, box: npt.ArrayLike | None) -> HandPose:
-        return next(poses)
+    def see(image: np.ndarray, box: npt.ArrayLike | None) -> Sighting:
+        return Sighting(pose := next(poses), pose)
 
     pictures = Predict()
-    smooth = list(stream(pictures, predict, clip, StreamOptions()))
+    smooth = list(stream(pictures, see, clip, StreamOptions()))
     assert not pictures.images, "frames have a way of their own"
     for _ in range(24 - 12):
         next(poses)
-    plain = list(stream(predict, predict, clip, StreamOptions(smooth=False)))
+    plain = list(stream(pictures, see, clip, StreamOptions(smooth=False)))
     np.testing.assert_allclose(plain[5].joints_2d, make_pose(moving_hands(24)[5]).joints_2d)
-    assert np.abs(smooth[5].joints_2d - plain[5].joints_2d).max() > 1
+    assert 0.1 < np.abs(smooth[5].joints_2d - plain[5].joints_2d).max() < 3, "smoothed, but not late"
 
 
 def test_a_camera_is_let_go_when_the_stream_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     camera = Camera(100)
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: camera)
-    poses = stream(Predict(), Predict(), 0, StreamOptions())
+    poses = stream(Predict(), seen(Predict()), 0, StreamOptions())
     pose = next(poses)
     assert pose.source == "camera0" and not camera.released
     poses.close()  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """Hands over frames: followed, found again, and never exchanged by a network that wavers."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,9 +11,11 @@ import pytest
 from test_smoothing import HEIGHT, WIDTH, make_pose, moving_hands
 from unclasp import geometry
 from unclasp.pose import HandPose
-from unclasp.tracking import FIRST_PATIENCE, HELD, PATIENCE, SEARCH_EVERY, Tracker, exchanged
+from unclasp.tracking import FIRST_PATIENCE, HELD, PATIENCE, SEARCH_EVERY, Sighting, Tracker, exchanged
 
 BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+ASIDE = np.array([7.0, 0.0])
+Tells = Callable[[HandPose], HandPose]
 
 
 class Script:
@@ -21,13 +24,16 @@ class Script:
     `asked` holds the boxes of each frame.
     """
 
-    def __init__(self, poses: list[HandPose], searched: list[HandPose] | None = None) -> None:
-        self.poses, self.searched = poses, searched or poses
+    def __init__(
+        self, poses: list[HandPose], searched: list[HandPose] | None = None, *, tells: Tells = lambda pose: pose
+    ) -> None:
+        self.poses, self.searched, self.tells = poses, searched or poses, tells
         self.asked: list[list[np.ndarray | None]] = []
 
-    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None) -> HandPose:
+    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None) -> Sighting:
         self.asked[-1].append(None if box is None else np.asarray(box))
-        return (self.searched if box is None else self.poses)[len(self.asked) - 1]
+        pose = (self.searched if box is None else self.poses)[len(self.asked) - 1]
+        return Sighting(pose, self.tells(pose))
 
     def run(self, *, smooth: bool = False, **options: object) -> list[HandPose]:
         tracker = Tracker(self, smooth=smooth, **options)  # type: ignore[arg-type]
@@ -58,7 +64,7 @@ def swaps(poses: list[HandPose]) -> int:
 
 def test_frames_without_usable_times_are_smoothed_as_if_they_were_even() -> None:
     poses = iter(poses_of(moving_hands(3)))
-    tracker = Tracker(lambda image, box: next(poses))
+    tracker = Tracker(lambda image, box: Sighting(pose := next(poses), pose))
     assert all(np.isfinite(tracker(BLACK, time).joints_cam).all() for time in (0.1, 0.1, 0.0))
 
 
@@ -328,6 +334,50 @@ def test_a_hand_neither_flickers_away_nor_in() -> None:
 def test_a_hand_that_goes_is_gone_and_one_that_comes_is_there_soon() -> None:
     assert present([0.95] + [0.02] * 5) == [True, True, True, False, False, False]  # averages 0.485, 0.2525, 0.136
     assert present([0.02] + [0.95] * 3) == [False, False, True, True]
+
+
+# ---- what is told
+
+
+def deeper(pose: HandPose) -> HandPose:
+    """Tell the same hands elsewhere: 7 px to the right, the left one 30 mm deeper."""
+    joints_cam = pose.joints_cam + np.repeat([[0.0, 0, 0], [0, 0, 30]], 21, axis=0)
+    return replace(pose, joints_2d=pose.joints_2d + ASIDE, joints_cam=joints_cam)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_what_is_told_changes_no_decision_and_takes_part_in_each(smooth: bool) -> None:
+    """Sides that waver, a hand that jumps, and one that goes: told as followed, but elsewhere."""
+    true = poses_of(moving_hands(90), confidence=np.full(42, 0.05))
+    poses = [exchanged(pose) if 20 <= number < 24 else pose for number, pose in enumerate(true)]
+    jumped = poses[40].joints_2d + np.repeat([[0.0, 0], [300, 0]], 21, axis=0)
+    poses[40] = replace(poses[40], joints_2d=jumped)
+    poses[60:] = [replace(pose, presence=[0.9, 0.1]) for pose in poses[60:]]
+    plain, scripts = Script(poses), [Script(poses), Script(poses, tells=deeper)]
+    followed, (same, told) = plain.run(smooth=smooth), [script.run(smooth=smooth) for script in scripts]
+    assert [[str(box) for box in asked] for asked in scripts[1].asked] == [
+        [str(box) for box in asked] for asked in plain.asked
+    ]
+    for one, other, moved in zip(followed, same, told, strict=True):
+        np.testing.assert_array_equal(one.joints_2d, other.joints_2d)
+        np.testing.assert_array_equal(one.present, moved.present)
+        there = one.present.repeat(21)
+        np.testing.assert_allclose(moved.joints_2d[there], one.joints_2d[there] + ASIDE, atol=1e-3)
+    depths = np.stack([(moved.joints_cam - one.joints_cam)[:, 2] for one, moved in zip(followed, told, strict=True)])
+    exchanged_then = slice(20, 24)
+    if not smooth:
+        np.testing.assert_allclose(depths[:20, 21:], 30, atol=1e-6)
+        np.testing.assert_allclose(depths[exchanged_then, :21], 30, atol=1e-6)
+        np.testing.assert_allclose(told[40].joints_2d[21:], told[39].joints_2d[21:], err_msg="held where it was told")
+
+
+def test_what_is_told_of_hands_that_change_sides_does_so_too() -> None:
+    true = poses_of(moving_hands(4 * FIRST_PATIENCE))
+    poses = [true[0], *(exchanged(pose) for pose in true[1:])]
+    followed, told = Script(poses).run(smooth=True), Script(poses, tells=deeper).run(smooth=True)
+    for one, moved in zip(followed, told, strict=True):
+        np.testing.assert_allclose(moved.joints_2d, one.joints_2d + ASIDE, atol=1e-3)
+    assert swaps(followed) == 1
 
 
 def test_times_and_the_callers_numbers_stay() -> None:

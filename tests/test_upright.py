@@ -9,8 +9,9 @@ import pytest
 
 from unclasp.geometry import square_box
 from unclasp.hands import SIDES
+from unclasp.looking import TILTED
 from unclasp.network import Answer
-from unclasp.predictor import TILTED, Predictor
+from unclasp.predictor import Predictor
 
 CENTRE: Final = np.array([200.0, 150.0])
 BOX: Final = (120, 70, 280, 230)

@@ -1,20 +1,83 @@
-"""What callers give beside a picture, checked: the box and the camera."""
+"""What callers give, checked: the picture, the box and the camera; and the way back from a mirror image."""
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.errors import BoxError, UnclaspError
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal
-from unclasp.pose import Camera
+from unclasp.picture import check_image
+from unclasp.pose import Camera, HandPose
 from unclasp.regions import meets
 
 Floats = npt.NDArray[np.floating]
 
 LARGEST_BOX: Final = 20.0
 """Times the picture's longer side: a larger box shows nothing of the picture."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shot:
+    """A picture as it is looked at: one in which the hands are as they are."""
+
+    image: ByteArray
+    """(H, W, 3) uint8 RGB."""
+    box: Floats | None
+    """(4,) x1, y1, x2, y2 px."""
+    camera: Camera
+    mirror_image: ByteArray | None = None
+    """The picture that was given, where that is a mirror image."""
+
+    def told(self, pose: HandPose) -> HandPose:
+        """Return a pose in the pixels of the picture that was given."""
+        if self.mirror_image is None:
+            return pose
+        last = self.image.shape[1] - 1
+        cx, cy = pose.camera.princpt
+        return replace(
+            pose, mirrored=True, image=self.mirror_image, box=geometry.mirror_box(pose.box, last),
+            other_regions=None if pose.other_regions is None else geometry.mirror_box(pose.other_regions, last),
+            joints_2d=np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
+            camera=replace(pose.camera, princpt=(last - cx, cy)),
+        )  # fmt: skip
+
+
+def shot_of(
+    image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None = None,
+    princpt: tuple[float, float] | None = None, mirrored: bool = False,
+) -> Shot:  # fmt: skip
+    """Check what is given, and turn a mirror image into the picture that it is of.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or grey or RGBA.
+        box: (4,) x1, y1, x2, y2 px.
+        focal: px.
+        princpt: px.
+        mirrored: The picture is a mirror image.
+
+    Raises:
+        ImageError: The image is not a picture.
+        BoxError: The box is malformed, empty or outside of the picture.
+        UnclaspError: The camera is malformed.
+    """
+    image = check_image(image)
+    box = None if box is None else check_box(box, image)
+    if not mirrored:
+        return Shot(image=image, box=box, camera=camera_of(image, focal, princpt))
+    last = image.shape[1] - 1
+    if princpt is not None:
+        cx, cy = pair("princpt", princpt)
+        princpt = (last - cx, cy)
+    return Shot(
+        image=np.ascontiguousarray(image[:, ::-1]),
+        box=None if box is None else geometry.mirror_box(box, last),
+        camera=camera_of(image, focal, princpt),
+        mirror_image=image,
+    )
 
 
 def camera_of(image: ByteArray, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:

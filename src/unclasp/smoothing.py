@@ -1,4 +1,8 @@
-"""Poses over time without jitter: a One-Euro filter with a trend, on each hand's place and on its shape.
+"""Poses over time without jitter: of a video from the frames around each one, of a camera from those before it.
+
+Where the next frames are known, a joint is where the line that is fitted to it over a few frames says (`steadied`), as
+Savitzky and Golay have it, with weights by time and by confidence. Nothing is late then. Where they are not, there is
+a One-Euro filter with a trend, on each hand's place and on its shape (`PoseFilter`).
 
 The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) is a low pass whose cutoff grows with speed: what rests is
 calm, what moves is not held back. Ours has two additions. It predicts with its own estimate of the speed before it
@@ -7,20 +11,34 @@ apart, because a whole hand moves fast where its shape does not.
 """
 
 import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.hands import HAND_SLICES
+from unclasp.hands import HAND_SLICES, NUM_JOINTS
 from unclasp.pose import HandPose
 
 Floats = npt.NDArray[np.floating]
 
 LONGEST_GAP: Final = 0.5
 """Seconds between two frames after which every hand starts anew."""
+
+AROUND: Final = 0.11
+"""Seconds before and after a frame whose frames have a say in it, where the next ones are known."""
+
+SPREAD: Final = 0.04
+"""Standard deviation, in seconds, of the weights of these frames."""
+
+LEAST_SAY: Final = 0.05
+"""A hand's weight is its mean confidence and this; hands that are kept where they were have no confidence."""
+
+_FRAME_SECONDS: Final = 1 / 30
+_TINY: Final = 1e-9
 
 
 class OneEuro:
@@ -112,3 +130,91 @@ def moved(pose: HandPose, joints_2d: Floats, depth: Floats) -> HandPose:
     joints_cam = geometry.unproject(joints_2d, depth, focal * (-1.0 if pose.mirrored else 1.0, 1.0), princpt)
     joints_3d = geometry.relative_to_roots(joints_cam)
     return replace(pose, joints_2d=joints_2d, joints_cam=joints_cam, joints_3d=joints_3d)
+
+
+def seconds_between(last: HandPose | None, pose: HandPose) -> float:
+    """Return the seconds since the last frame; files without usable times are taken to have 30 frames a second."""
+    if last is None or last.time is None or pose.time is None or pose.time <= last.time:
+        return _FRAME_SECONDS
+    return pose.time - last.time
+
+
+class _Moment(NamedTuple):
+    """A frame among others."""
+
+    pose: HandPose
+    change: int
+    seconds: float
+    """Since the first frame."""
+    points: Floats
+    """(42, 3) u, v in px and depth in mm."""
+    say: Floats
+    """(2,) weight of each hand."""
+
+
+def steadied(poses: Iterable[tuple[HandPose, int]]) -> Iterator[HandPose]:
+    """Yield poses smoothed by the frames before and after them, each when those `AROUND` seconds later have come.
+
+    A frame's hand is told by those frames in which it was there without a break. Filtered are u, v and the depth from
+    the camera; the rest follows from the camera.
+
+    Args:
+        poses: Those of successive frames, and how often the hands have changed sides until then: nothing is averaged
+            over such a change. If this fails, the frames before are yielded first.
+    """
+    moments: deque[_Moment] = deque()
+    due = 0
+    try:
+        for pose, change in poses:
+            moments.append(_moment(pose, change, moments[-1] if moments else None))
+            while moments[-1].seconds - moments[due].seconds >= AROUND:
+                yield _steady(moments, due)
+                due += 1
+                while moments[due].seconds - moments[0].seconds > AROUND:
+                    moments.popleft()
+                    due -= 1
+    except Exception:
+        yield from (_steady(moments, index) for index in range(due, len(moments)))
+        raise
+    yield from (_steady(moments, index) for index in range(due, len(moments)))
+
+
+def _moment(pose: HandPose, change: int, last: _Moment | None) -> _Moment:
+    seconds = 0.0 if last is None else last.seconds + seconds_between(last.pose, pose)
+    confidence = np.ones(NUM_JOINTS) if pose.confidence is None else pose.confidence
+    say = LEAST_SAY + np.array([confidence[joints].mean() for joints in HAND_SLICES])
+    return _Moment(pose, change, seconds, np.column_stack([pose.joints_2d, pose.joints_cam[:, 2]]), say)
+
+
+def _steady(moments: Sequence[_Moment], index: int) -> HandPose:
+    now = moments[index]
+    points = now.points.copy()
+    for slot, joints in enumerate(HAND_SLICES):
+        if now.pose.present[slot]:
+            run = [moments[each] for each in _unbroken(moments, index, slot)]
+            times = np.array([each.seconds - now.seconds for each in run])
+            weights = np.exp(-((times / SPREAD) ** 2) / 2) * [each.say[slot] for each in run]
+            points[joints] = _on_line(times, weights, np.stack([each.points[joints] for each in run]))
+    return moved(now.pose, points[:, :2], points[:, 2])
+
+
+def _unbroken(moments: Sequence[_Moment], index: int, slot: int) -> Iterator[int]:
+    """Yield the frames around one in which its hand was there and on the same side all the time."""
+    now = moments[index]
+    for step in (-1, 1):
+        at = index if step > 0 else index - 1
+        while 0 <= at < len(moments):
+            then = moments[at]
+            if abs(then.seconds - now.seconds) > AROUND or then.change != now.change or not then.pose.present[slot]:
+                break
+            yield at
+            at += step
+
+
+def _on_line(times: Floats, weights: Floats, points: Floats) -> Floats:
+    """Return where the line through points (T, N, D) at `times` (T,), fitted by their weights, is at time 0."""
+    weights = weights / weights.sum()
+    middle, mean = weights @ times, np.tensordot(weights, points, 1)
+    away = times - middle
+    speed = np.tensordot(weights * away, points - mean, 1) / (weights @ away**2 + _TINY)
+    return np.asarray(mean - speed * middle)

@@ -12,12 +12,15 @@ from unclasp.batch import ByteArray
 from unclasp.errors import UnclaspError
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
+from unclasp.smoothing import steadied
 from unclasp.sources import Source, find_sources
-from unclasp.tracking import Predict, Tracker
+from unclasp.tracking import See, Tracker
 from unclasp.video import Video
 
 Floats = npt.NDArray[np.floating]
 Given = str | Path | int | ByteArray
+Predict = Callable[[ByteArray, npt.ArrayLike | None], HandPose]
+"""Picture and box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) to pose."""
 OnError = Callable[[UnclaspError], None]
 
 _logger = logging.getLogger(__name__)
@@ -39,16 +42,16 @@ class StreamOptions:
 
 def stream(
     predict: Predict,
-    predict_frame: Predict,
+    see_frame: See,
     given: Given | Iterable[Given],
     options: StreamOptions,
     on_error: OnError | None = None,
 ) -> Iterator[HandPose]:
-    """Yield the poses of sources, one at a time, as `Predictor.stream` tells it; `predict_frame` is for videos."""
+    """Yield the poses of sources, one at a time, as `Predictor.stream` tells it; `see_frame` is for videos."""
     first, yielded = None, 0
     for source in _sources(given):
         try:
-            for pose in _poses(predict, predict_frame, source, options):
+            for pose in _poses(predict, see_frame, source, options):
                 yielded += 1
                 yield pose
         except UnclaspError as error:
@@ -70,23 +73,30 @@ def _sources(given: Given | Iterable[Given]) -> Iterator[Source | ByteArray]:
             yield from find_sources(each)
 
 
-def _poses(
-    predict: Predict, predict_frame: Predict, source: Source | ByteArray, options: StreamOptions
-) -> Iterator[HandPose]:
+def _poses(predict: Predict, see_frame: See, source: Source | ByteArray, options: StreamOptions) -> Iterator[HandPose]:
     if not isinstance(source, Source):
         yield predict(source, options.box)
     elif source.error is not None:
         raise UnclaspError(source.error)
     elif source.is_video:
         with Video(source.file_or_camera, every=options.every, max_frames=options.max_frames) as video:
-            yield from video_poses(predict_frame, video, options)
+            yield from video_poses(see_frame, video, options)
     else:
         image = read_picture(source.path)  # type: ignore[arg-type]
         yield replace(predict(image, options.box), source=source.name)
 
 
-def video_poses(predict: Predict, video: Video, options: StreamOptions) -> Iterator[HandPose]:
-    """Yield the pose of each frame of an open video, tracked."""
-    tracker = Tracker(predict, box=options.box, smooth=options.smooth)
-    for frame in video:
-        yield replace(tracker(frame.image, frame.time), frame=frame.number, source=video.name)
+def video_poses(see: See, video: Video, options: StreamOptions) -> Iterator[HandPose]:
+    """Yield the pose of each frame of an open video, tracked.
+
+    Poses of a file that are smoothed come some frames later than these were read (`smoothing.AROUND`).
+    """
+    tracker = Tracker(see, box=options.box, smooth=options.smooth, live=video.live)
+    poses = (
+        (replace(tracker(frame.image, frame.time), frame=frame.number, source=video.name), tracker.changes)
+        for frame in video
+    )
+    if options.smooth and not video.live:
+        yield from steadied(poses)
+    else:
+        yield from (pose for pose, _ in poses)

@@ -64,29 +64,71 @@ def touched_up(
         fusion: The fusion network.
         follow: Whether hands in doubt may go farther off. In a video they would jump, and other frames tell more.
     """
+    readings = _readings(view, image, landmarks)
+    found = _found_elsewhere(view, readings, image, landmarks) if follow else {}
+    return _mended(view, readings, found, fusion)
+
+
+def touched_up_twice(view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None) -> list[Look]:
+    """Touch up by the rule, and as the fusion network tells where it can, from one reading of each hand.
+
+    For videos, where hands are followed by the first and told by the last (`tracking.Sighting`); none is looked for
+    farther off.
+    """
+    readings = _readings(view, image, landmarks)
+    ways = (None, fusion) if fusion is not None and can_fuse(view) else (None,)
+    return [_mended(view, readings, {}, way) for way in ways]
+
+
+def _readings(view: Look, image: ByteArray, landmarks: Landmarks) -> dict[int, Reading]:
+    """Read the hands that may be there."""
+    slots = np.flatnonzero(view.answer.presence[0] >= LIKELY).tolist()
+    return {slot: landmarks(image, view.joints_2d[HAND_SLICES[slot]], SIDES[slot]) for slot in slots}
+
+
+def _mended(view: Look, readings: dict[int, Reading], found: dict[int, Reading], fusion: Fusion | None) -> Look:
+    """Return the look with the hands of `readings` mended, but those of `found`, which go as a whole to what is there.
+
+    Without a fusion network that knows the look's network, by the rule.
+    """
     moved: dict[int, Floats] = {}
     depths: dict[int, Floats] = {}
     confidence = view.answer.confidence
     fuses = fusion if fusion is not None and can_fuse(view) else None
-    slots = np.flatnonzero(view.answer.presence[0] >= LIKELY).tolist()
-    for slot in slots:
-        own, other = HAND_SLICES[slot], HAND_SLICES[1 - slot]
+    for slot, reading in readings.items():
+        own = HAND_SLICES[slot]
         joints = view.joints_2d[own]
-        reading = landmarks(image, joints, SIDES[slot])
-        near = geometry.mean_distance(reading.joints_2d, joints) < NEAR * geometry.extent(joints)
-        agrees, found = _sees(reading) and near, None
-        if not agrees and follow and confidence is not None and view.confidence(slot) < DOUBTED:
-            found = _followed(reading, image, SIDES[slot], landmarks)
-        taken = view.joints_2d[other] if 1 - slot in slots else None
-        if found is not None and _may_be(found.joints_2d, joints, taken):
+        if slot in found:
             share = KEPT * view.confidence(slot)  # one for all joints: a hand that goes far must not be torn apart
-            moved[slot] = share * joints + (1 - share) * found.joints_2d
+            moved[slot] = share * joints + (1 - share) * found[slot].joints_2d
         elif fuses is not None and reading.finite:
             moved[slot], depths[slot] = fuses(view, slot, reading)
-        elif agrees:
+        elif _agrees(reading, joints):
             kept = KEPT_UNTOLD if confidence is None else KEPT * confidence[0, own, None]
             moved[slot] = kept * joints + (1 - kept) * reading.joints_2d
     return view.with_joints_2d(moved).with_depths(depths)
+
+
+def _found_elsewhere(
+    view: Look, readings: dict[int, Reading], image: ByteArray, landmarks: Landmarks
+) -> dict[int, Reading]:
+    """Return what the landmark network sees of the hands in doubt farther off, where that can be them."""
+    found = {}
+    for slot, reading in readings.items():
+        joints = view.joints_2d[HAND_SLICES[slot]]
+        doubted = view.answer.confidence is not None and view.confidence(slot) < DOUBTED
+        if not doubted or _agrees(reading, joints):
+            continue
+        seen = _followed(reading, image, SIDES[slot], landmarks)
+        taken = view.joints_2d[HAND_SLICES[1 - slot]] if 1 - slot in readings else None
+        if seen is not None and _may_be(seen.joints_2d, joints, taken):
+            found[slot] = seen
+    return found
+
+
+def _agrees(reading: Reading, joints_2d: Floats) -> bool:
+    near = geometry.mean_distance(reading.joints_2d, joints_2d) < NEAR * geometry.extent(joints_2d)
+    return _sees(reading) and near
 
 
 def _followed(reading: Reading, image: ByteArray, side: Side, landmarks: Landmarks) -> Reading | None:

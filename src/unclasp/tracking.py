@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,27 @@ from unclasp.batch import ByteArray
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, NUM_JOINTS
 from unclasp.pose import HandPose, present_hands
 from unclasp.regions import box_around
-from unclasp.smoothing import PoseFilter
+from unclasp.smoothing import PoseFilter, seconds_between
 
 Floats = npt.NDArray[np.floating]
-Predict = Callable[[ByteArray, npt.ArrayLike | None], HandPose]
-"""Picture and box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) to pose."""
+
+
+class Sighting(NamedTuple):
+    """The hands of one frame, twice: both poses are of the same hands in the same slots."""
+
+    followed: HandPose
+    """What all decisions rest on: where to look next, which hand is which, whether it is there."""
+    told: HandPose
+    """What comes out, which may be nearer to the truth, but not what the thresholds below were chosen with."""
+
+    def each(self, change: Callable[[HandPose], HandPose]) -> "Sighting":
+        """Return both poses changed; it is done once where they are the same."""
+        followed = change(self.followed)
+        return Sighting(followed, followed if self.told is self.followed else change(self.told))
+
+
+See = Callable[[ByteArray, npt.ArrayLike | None], Sighting]
+"""Frame and box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) to what is seen."""
 
 RELEASED: Final = 0.25
 """A hand that is present stays so until its probability, averaged over frames, falls below this."""
@@ -41,7 +57,6 @@ _NEARER: Final = 0.15
 """Hands that are nearer to where they were by this many hand sizes are those that were there."""
 _CLEARLY: Final = 0.5
 """The same for the network's sides to count as agreement or as disagreement."""
-_FRAME_SECONDS: Final = 1 / 30
 
 
 class Tracker:
@@ -53,15 +68,19 @@ class Tracker:
     was is the right hand, until the network says otherwise for more frames than it agreed, at most `PATIENCE`.
 
     Args:
-        predict: Picture and box to pose.
+        see: Frame and box to what is seen there.
         box: (4,) x1, y1, x2, y2 px around the hands in every frame: nothing is searched or followed then.
         smooth: Filter the joints over time.
+        live: There are no later frames to smooth what is told by. Where there are, `smoothing.steadied` does that, and
+            `smooth` is about what is followed alone.
     """
 
-    def __init__(self, predict: Predict, *, box: npt.ArrayLike | None = None, smooth: bool = True) -> None:
-        self._predict, self._box = predict, box
-        self._filter = PoseFilter() if smooth else None
-        self._last: HandPose | None = None
+    def __init__(self, see: See, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True) -> None:
+        self._see, self._box = see, box
+        self._filters = [PoseFilter()] * smooth + [PoseFilter()] * (smooth and live)
+        self.changes = 0
+        """How often the hands have changed sides."""
+        self._last: Sighting | None = None
         self._presence: Floats = np.zeros(2)
         self._unsearched = 0
         self._held = np.zeros(2, int)
@@ -69,70 +88,80 @@ class Tracker:
 
     def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
         """Return the pose of the next frame, `time` seconds from the start."""
-        pose = self._find(image)
+        seen = self._find(image)
         if self._last is not None:
-            pose = self._with_last_sides(pose, self._last)
-            pose = self._with_held_hands(pose, self._last)
-        pose = replace(self._with_presence(pose), time=time)
-        self._last = pose if self._filter is None else self._filter(pose, _seconds_between(self._last, pose))
-        return self._last
+            seen = self._with_last_sides(seen, self._last)
+            seen = self._with_held_hands(seen, self._last)  # the sides of the last frame may have been exchanged
+        present = self._presence_now(seen.followed)
+        seen = seen.each(lambda pose: replace(pose, present=present, time=time))
+        self._last = self._smoothed(seen)
+        return self._last.told
 
-    def _find(self, image: ByteArray) -> HandPose:
+    def _smoothed(self, seen: Sighting) -> Sighting:
+        seconds = seconds_between(None if self._last is None else self._last.followed, seen.followed)
+        smoothed = [smooth(pose, seconds) for smooth, pose in zip(self._filters, seen, strict=False)]
+        return Sighting(*smoothed, *seen[len(smoothed) :])
+
+    def _find(self, image: ByteArray) -> Sighting:
         if self._box is not None:
-            return self._predict(image, self._box)
-        last = self._last
+            return self._see(image, self._box)
+        last = None if self._last is None else self._last.followed
         box = None if last is None else box_around(last.joints_2d, last.present, image)
         if last is None or box is None:
             return self._search(image)
-        pose, expected = self._predict(image, box), int(last.present.sum())
+        seen, expected = self._see(image, box), int(last.present.sum())
+        pose = seen.followed
         self._unsearched += 1
         if _outside_crop(pose):
             return self._search(image)
         lost = int((pose.presence >= RELEASED).sum()) < expected
         doubtful = expected < 2 or _least_confidence(pose) < DOUBTFUL
         if lost or _on_one_place(pose) or (doubtful and self._unsearched >= SEARCH_EVERY):
-            return max(pose, self._search(image), key=_hands)
-        return pose
+            return max(seen, self._search(image), key=lambda each: _hands(each.followed))
+        return seen
 
-    def _search(self, image: ByteArray) -> HandPose:
+    def _search(self, image: ByteArray) -> Sighting:
         self._unsearched = 0
-        return self._predict(image, None)
+        return self._see(image, None)
 
-    def _with_last_sides(self, pose: HandPose, last: HandPose) -> HandPose:
-        swapped = exchanged(pose)
+    def _with_last_sides(self, seen: Sighting, last: Sighting) -> Sighting:
+        swapped = exchanged(seen.followed)
         trust = 1 - self._held / HELD  # where a hand was held, it may not have been for long
-        nearer = _strangeness(pose, last, trust) - _strangeness(swapped, last, trust)
+        before = last.followed
+        nearer = _strangeness(seen.followed, before, trust) - _strangeness(swapped, before, trust)
         if abs(nearer) > _CLEARLY:
             self._agreed = min(self._agreed + (1 if nearer < 0 else -1), PATIENCE)
         if nearer <= _NEARER:
-            return pose
+            return seen
         if self._agreed >= 0:
-            return swapped
+            return seen.each(exchanged)
         self._exchange_slots(last)
-        return pose
+        return seen
 
-    def _exchange_slots(self, last: HandPose) -> None:
+    def _exchange_slots(self, last: Sighting) -> None:
         """Take the network's word for it that the sides were wrong: all that is known of a hand changes its slot."""
-        self._agreed, self._last = FIRST_PATIENCE, exchanged(last)
+        self._agreed, self._last = FIRST_PATIENCE, last.each(exchanged)
         self._presence, self._held = self._presence[::-1], self._held[::-1]
-        if self._filter is not None:
-            self._filter.exchange()
+        self.changes += 1
+        for smooth in self._filters:
+            smooth.exchange()
 
-    def _with_held_hands(self, pose: HandPose, last: HandPose) -> HandPose:
-        """Return the pose with hands that are not to be believed as they were, for `HELD` frames at most."""
-        held = _astray(pose, last) & (self._held < HELD)
+    def _with_held_hands(self, seen: Sighting, last: Sighting) -> Sighting:
+        """Return what is seen with hands that are not to be believed as they were, for `HELD` frames at most."""
+        held = _astray(seen.followed, last.followed) & (self._held < HELD)
         self._held = np.where(held, self._held + 1, 0)
-        for slot in np.flatnonzero(held):
-            pose = _with_hand(pose, last, int(slot))
-        return pose
+        for slot in np.flatnonzero(held).tolist():
+            seen = Sighting(*(_with_hand(pose, before, slot) for pose, before in zip(seen, last, strict=True)))
+        return seen
 
-    def _with_presence(self, pose: HandPose) -> HandPose:
+    def _presence_now(self, pose: HandPose) -> npt.NDArray[np.bool_]:
+        """Return (2,) which hands are there, by the average of their probabilities over frames."""
         if self._last is None:
             self._presence = pose.presence
-            return pose
+            return pose.present
         self._presence = MEMORY * self._presence + (1 - MEMORY) * pose.presence
-        present = np.where(self._last.present, self._presence >= RELEASED, present_hands(self._presence))
-        return replace(pose, present=present)
+        stays = self._presence >= RELEASED
+        return np.where(self._last.followed.present, stays, present_hands(self._presence))
 
 
 def exchanged(pose: HandPose) -> HandPose:
@@ -218,10 +247,3 @@ def _least_confidence(pose: HandPose) -> float:
 def _confidence(pose: HandPose, slot: int) -> float:
     """Return the mean confidence of a hand's joints; 1 where the network tells none: no hand is ever doubted then."""
     return 1.0 if pose.confidence is None else float(pose.confidence[HAND_SLICES[slot]].mean())
-
-
-def _seconds_between(last: HandPose | None, pose: HandPose) -> float:
-    """Return the seconds since the last frame; files without usable times are taken to have 30 frames a second."""
-    if last is None or last.time is None or pose.time is None or pose.time <= last.time:
-        return _FRAME_SECONDS
-    return pose.time - last.time

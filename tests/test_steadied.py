@@ -1,0 +1,141 @@
+"""Smoothing by the frames around each one: calm, never late, and not across what must not be averaged."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from test_smoothing import RATE, acceleration, lag, make_pose, moving_hands, smoothed, stack
+from unclasp.errors import VideoError
+from unclasp.pose import HandPose
+from unclasp.smoothing import LEAST_SAY, SPREAD, steadied
+
+BOTH, RIGHT_ALONE = np.array([True, True]), np.array([True, False])
+
+
+def film(motion: np.ndarray, *, rate: float = RATE, noise: float = 0.0, **fields: object) -> list[HandPose]:
+    rng = np.random.default_rng(1)
+    return [
+        make_pose(joints, noise=rng.normal(0, noise, (42, 2)), **{"time": number / rate, **fields})
+        for number, joints in enumerate(motion)
+    ]
+
+
+def steady(poses: list[HandPose], changes: list[int] | None = None) -> list[HandPose]:
+    return list(steadied(zip(poses, changes or [0] * len(poses), strict=True)))
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
+def test_a_third_of_the_acceleration_and_not_late(speed: float) -> None:
+    """Also of hands so fast that the filter of cameras is farther from the truth than the noise."""
+    true = moving_hands(speed=speed)
+    given, clean = film(true, noise=3.0), film(true)
+    calm = steady(given)
+    for name in ("joints_2d", "joints_cam", "joints_3d"):
+        true_acceleration = 1.15 * acceleration(stack(clean, name))
+        assert acceleration(stack(calm, name)) <= max(acceleration(stack(given, name)) / 3, true_acceleration), name
+    assert abs(lag(stack(clean, "joints_2d"), stack(calm, "joints_2d"))) < 0.1
+    calm_error, live_error, noise = (
+        np.sqrt(np.square(stack(poses, "joints_2d") - stack(clean, "joints_2d")).mean())
+        for poses in (calm, smoothed(given), given)
+    )
+    assert calm_error < 0.8 * noise or speed > 1
+    assert calm_error < live_error or speed < 1
+
+
+def test_all_frames_come_once_in_order_and_as_soon_as_the_next_ones_are_known() -> None:
+    poses, asked = film(moving_hands(20)), 0
+
+    def source() -> Iterator[tuple[HandPose, int]]:
+        nonlocal asked
+        for asked, pose in enumerate(poses):  # noqa: B007  `asked` is what is told
+            yield pose, 0
+
+    ahead = []
+    for number, pose in enumerate(steadied(source())):
+        assert pose.time == poses[number].time
+        ahead.append(asked - number)
+    assert ahead == [4] * 16 + [3, 2, 1, 0]
+
+
+def test_by_hand() -> None:
+    """Three frames at rest, the middle one 10 px off: what it keeps is its share of the weights."""
+    joints = moving_hands(1)[0]
+    poses = [make_pose(joints, noise=off, time=time) for off, time in ((0.0, 0.0), (10.0, 0.04), (0.0, 0.08))]
+    side = np.exp(-((0.04 / SPREAD) ** 2) / 2)
+    moved = (steady(poses)[1].joints_2d - poses[0].joints_2d)[:, 0]
+    np.testing.assert_allclose(moved, 10 / (1 + 2 * side), rtol=1e-6)
+
+
+def test_steady_motion_stays_as_it_is_up_to_both_ends() -> None:
+    joints = make_pose(moving_hands(1)[0])
+    poses = [
+        replace(joints, joints_2d=joints.joints_2d + np.array([4.0, -1.0]) * number, time=number / RATE)
+        for number in range(9)
+    ]
+    for before, after in zip(poses, steady(poses), strict=True):
+        np.testing.assert_allclose(after.joints_2d, before.joints_2d, atol=1e-3)
+
+
+def test_a_hand_that_was_kept_where_it_was_is_told_by_its_neighbours() -> None:
+    """Such hands have no confidence."""
+    sure = np.full(42, 0.9)
+    poses = film(moving_hands(9), confidence=sure)
+    kept = np.where(np.arange(42) < 21, 0.0, sure)
+    off = poses[4].joints_2d + np.where(np.arange(42) < 21, 50.0, 0.0)[:, None]
+    there = replace(poses[4], joints_2d=off)
+    errors = []
+    for confidence in (sure, kept):
+        frames = [*poses[:4], replace(there, confidence=confidence), *poses[5:]]
+        errors.append(np.abs(steady(frames)[4].joints_2d - steady(poses)[4].joints_2d)[:21].mean())
+    assert errors[1] < 0.12 * errors[0]
+    assert LEAST_SAY > 0, "two frames without any confidence are still told"
+
+
+@pytest.mark.parametrize("break_", ["side", "absence"])
+def test_nothing_is_averaged_over_a_change_of_sides_or_an_absence(break_: str) -> None:
+    poses = film(moving_hands(12), present=BOTH)
+    far = [replace(pose, joints_2d=pose.joints_2d + 200.0) for pose in poses]
+    if break_ == "side":
+        after = steady(poses[:6] + far[6:], [0] * 6 + [1] * 6)
+        expected = steady(poses[:6]) + steady(far[6:])
+        hands = slice(0, 42)
+    else:
+        gone = replace(far[6], present=RIGHT_ALONE)
+        after = steady([*poses[:6], gone, *far[7:]])
+        expected = [*steady(poses[:6]), gone, *steady(far[7:])]
+        hands = slice(21, 42)
+    for one, other in zip(after, expected, strict=True):
+        np.testing.assert_allclose(one.joints_2d[hands], other.joints_2d[hands], atol=1e-6)
+
+
+def test_hands_far_apart_in_time_stay_as_they_are() -> None:
+    poses = film(moving_hands(6), rate=5)
+    for before, after in zip(poses, steady(poses), strict=True):
+        np.testing.assert_allclose(after.joints_2d, before.joints_2d, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_short_videos_come_whole(count: int) -> None:
+    poses = film(moving_hands(3)[:count])
+    for before, after in zip(poses, steady(poses), strict=True):
+        np.testing.assert_allclose(after.joints_2d, before.joints_2d, atol=1e-3)
+
+
+def test_frames_without_usable_times_are_taken_to_be_even() -> None:
+    timed, untimed = film(moving_hands(12), noise=2.0), film(moving_hands(12), noise=2.0, time=None)
+    np.testing.assert_allclose(stack(steady(untimed), "joints_2d"), stack(steady(timed), "joints_2d"), atol=1e-9)
+
+
+def test_what_came_before_a_failure_is_told_first() -> None:
+    poses = film(moving_hands(8))
+
+    def source() -> Iterator[tuple[HandPose, int]]:
+        yield from ((pose, 0) for pose in poses)
+        raise VideoError("it ends early")
+
+    told = []
+    with pytest.raises(VideoError, match="ends early"):
+        told.extend(pose.time for pose in steadied(source()))
+    assert told == [pose.time for pose in poses]
