@@ -68,6 +68,15 @@ class Looker:
         """
         return self._look_at_each(image, self._look(image, square))
 
+    def glance(self, image: ByteArray, square: Floats) -> Look:
+        """Return what the network sees in a crop, once.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            square: (4,) x1, y1, x2, y2 px.
+        """
+        return self._look(image, square)
+
     def see(self, image: ByteArray, where: Where) -> tuple[Look, Floats]:
         """Return what the network sees where a search says, and elsewhere where that asks for it.
 

@@ -25,8 +25,9 @@ from unclasp.onnx_model import in_onnx_runtime
 from unclasp.opinions import agreed, in_doubt
 from unclasp.pose import HandPose
 from unclasp.regions import box_around
-from unclasp.search import Detector, Search, by_network, search_with
+from unclasp.search import Detector, Search, Where, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
+from unclasp.sweep import is_called_for, is_surer, surest_box
 from unclasp.touch_up import touched_up, touched_up_twice
 from unclasp.tracking import Sighting
 from unclasp.video import Video
@@ -131,11 +132,10 @@ class Predictor:
             UnclaspError: The camera is malformed, or the network's answer is not finite.
         """
         shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
-        view, others = self._seen(shot)
-        view = self._touched_up(view, shot.image)
-        if others is not None and self.second_opinions and in_doubt(view):
-            view = agreed(self._glance, shot.image, view, mirrored=not self.flip_test)
-            others = self._without(view, others, shot.image)
+        if shot.box is not None:
+            view = self._looker.at(shot.image, geometry.square_box(shot.box))
+            return self._lift(self._touched_up(view, shot.image), shot, None)
+        view, others = self._found(shot.image)
         return self._lift(view, shot, others)
 
     def look(self, image: ByteArray, square: Floats) -> Look:
@@ -147,11 +147,27 @@ class Predictor:
         """
         return self._looker.at(image, square)
 
-    def _seen(self, shot: Shot) -> tuple[Look, Floats | None]:
-        """Return what the network sees in the box or else where the search says, and the boxes that are left then."""
-        if shot.box is not None:
-            return self._looker.at(shot.image, geometry.square_box(shot.box)), None
-        return self._looker.see(shot.image, self.search(shot.image))
+    def _found(self, image: ByteArray) -> tuple[Look, Floats]:
+        """Return what is seen in a whole picture (docs/photo.md), and boxes (N, 4) around other hands."""
+        where = self.search(image)
+        view, others = self._looker.see(image, where)
+        first = view = self._touched_up(view, image)
+        if self.second_opinions and in_doubt(view):
+            view = agreed(self._glance, image, view, mirrored=not self.flip_test)
+        if self.second_opinions and is_called_for(view):
+            view = self._swept(view, image)
+        if view is not first:
+            others = self._without(view, others, image)
+        return view.believed(found=where.found), others
+
+    def _swept(self, view: Look, image: ByteArray) -> Look:
+        """Return the look at the surest hand of all over the picture, if it is surer than what was seen."""
+        box = None if self.landmarks is None else surest_box(self._looker, self.landmarks, image)
+        if box is None:
+            return view
+        swept, _ = self._looker.see(image, Where(geometry.square_box(box), np.zeros((0, 4))))
+        swept = self._touched_up(swept, image)
+        return swept if is_surer(swept, view) else view
 
     def _touched_up(self, view: Look, image: ByteArray) -> Look:
         return view if self.landmarks is None else touched_up(view, image, self.landmarks, fusion=self.fusion)
@@ -231,11 +247,17 @@ class Predictor:
         of the fusion network, hands that cross change sides.
         """
         shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
-        view, others = self._seen(shot)
+        others, found = None, False
+        if shot.box is not None:
+            view = self._looker.at(shot.image, geometry.square_box(shot.box))
+        else:
+            where = self.search(shot.image)
+            found = where.found
+            view, others = self._looker.see(shot.image, where)
         looks = [view]
         if self.landmarks is not None:
             looks = touched_up_twice(view, shot.image, self.landmarks, fusion=self.fusion)
-        poses = [self._lift(each, shot, others) for each in looks]
+        poses = [self._lift(each.believed(found=found), shot, others) for each in looks]
         return Sighting(followed=poses[0], told=poses[-1])
 
     def _lift(self, view: Look, shot: Shot, others: Floats | None) -> HandPose:

@@ -32,6 +32,8 @@ class Where(NamedTuple):
     """(N, 4) px: boxes, as annotated, around other hands; the most promising first."""
     again: Callable[[], Floats] | None = None
     """Searches otherwise, for when what is in the square is in doubt: the square to look at then."""
+    found: bool = False
+    """Whether hands were seen there by what looks for hands alone, or are said to be there."""
 
 
 Search = Callable[[ByteArray], Where]
@@ -55,7 +57,7 @@ def search_with(detector: Detector, network: Network) -> Search:
 
 def everywhere(image: ByteArray) -> Where:
     """Look at the whole picture."""
-    return Where(whole_square(image), np.zeros((0, 4)))
+    return Where(whole_square(image), np.zeros((0, 4)), found=True)
 
 
 def by_network(network: Network) -> Search:
@@ -73,6 +75,6 @@ def by_finder(finder: Finder, network: Network) -> Search:
             return own(image)
         annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in found.boxes])
         square = geometry.square_box(geometry.expand_box(annotated[0], FIRST_CROP_ROOM))
-        return Where(square, annotated[1:], again=lambda: find_region(network, image))
+        return Where(square, annotated[1:], again=lambda: find_region(network, image), found=True)
 
     return search

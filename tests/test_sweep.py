@@ -1,0 +1,135 @@
+"""A sweep over the picture: only where nothing is sure, and only for what the landmark network sees, too."""
+
+import itertools
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, SHADES, Shades, is_around, picture
+from test_landmarks import reading_of
+from unclasp import sweep
+from unclasp.batch import ByteArray
+from unclasp.geometry import square_box
+from unclasp.hands import Side
+from unclasp.landmarks import Reading
+from unclasp.looking import SURE, SURER, Looker
+from unclasp.predictor import Predictor
+from unclasp.regions import sweep_windows
+from unclasp.search import Where
+from unclasp.touch_up import SEEN
+
+Box = tuple[float, float, float, float]
+Floats = npt.NDArray[np.floating]
+
+
+class Knows:
+    """A landmark network that sees a hand around some places, and none elsewhere."""
+
+    def __init__(self, *hands: Box, likely: float = 0.9) -> None:
+        self.hands, self.likely, self.asked = np.array(hands).reshape(-1, 4), likely, 0
+
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        self.asked += 1
+        middle = (joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2
+        there = ((middle > self.hands[:, :2]) & (middle < self.hands[:, 2:])).all(axis=1).any()
+        return reading_of(joints_2d, self.likely if there else 0.01, 1.0)
+
+
+def predictor(landmarks: Any, *, first: Box = EMPTY, **options: Any) -> Predictor:
+    where = Where(square_box(np.array(first)), np.zeros((0, 4)), found=True)
+    return Predictor(Shades(), search=lambda _: where, landmarks=landmarks, **options)
+
+
+# ---- the windows
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (300, 300), (2000, 90), (33, 40)])
+def test_windows_of_each_size_cover_the_picture(width: int, height: int) -> None:
+    windows = list(sweep_windows(width, height))
+    assert len(windows) < 70
+    for side, group in itertools.groupby(windows, key=lambda window: round(float(window[2] - window[0]), 6)):
+        covered = np.zeros((height, width), dtype=bool)
+        for x1, y1, x2, y2 in group:
+            assert x2 - x1 == pytest.approx(y2 - y1) == pytest.approx(side)
+            covered[int(np.ceil(max(y1, 0))) : int(y2) + 1, int(np.ceil(max(x1, 0))) : int(x2) + 1] = True
+        assert covered.all()
+    assert len({round(float(window[2] - window[0]), 6) for window in windows}) == 3
+
+
+def test_a_hand_anywhere_is_nearly_whole_in_some_window() -> None:
+    """One of the size that the crops of training have, from a third of the picture to half of it."""
+    windows = np.array(list(sweep_windows(640, 480)))
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        side = rng.uniform(0.2, 0.5) * 640
+        x, y = rng.uniform(0, 640 - side), rng.uniform(0, 480 - min(side, 480))
+        hand = np.array([x, y, x + side, min(y + side, 480)])
+        inside = np.maximum(np.minimum(windows[:, 2:], hand[2:]) - np.maximum(windows[:, :2], hand[:2]), 0).prod(axis=1)
+        shares = inside / (hand[2:] - hand[:2]).prod()
+        assert shares.max() > 0.75
+
+
+# ---- what counts
+
+
+def test_what_the_landmark_network_sees_counts_before_what_is_surer() -> None:
+    box = sweep.surest_box(Looker(Shades()), Knows(BRIGHT), picture())  # type: ignore[arg-type]
+    assert box is not None and SHADES[BRIGHTER] > SHADES[BRIGHT]
+    assert np.abs(box - [144, 34, 216, 106]).max() < 6
+    box = sweep.surest_box(Looker(Shades()), Knows(), picture())  # type: ignore[arg-type]
+    assert box is not None and box[2] > BRIGHTER[2] - 10, "of those that it does not see, the surest"
+    black = np.zeros((300, 400, 3), np.uint8)
+    assert sweep.surest_box(Looker(Shades()), Knows(), black) is None  # type: ignore[arg-type]
+
+
+def test_a_picture_in_which_nothing_is_sure_is_swept() -> None:
+    knows = Knows(BRIGHT)
+    pose = predictor(knows)(picture())
+    assert pose.sides == ("right",) and is_around(pose, BRIGHT)
+
+
+@pytest.mark.parametrize(
+    ("knows", "first", "options"),
+    [
+        (Knows(), DIM, {}),
+        (Knows(BRIGHT, likely=0.9 * SEEN), DIM, {}),
+        (Knows(BRIGHT), DIM, {"second_opinions": False}),
+        (None, DIM, {}),
+    ],
+    ids=["nothing seen", "hardly seen", "not asked for", "no landmark network"],
+)
+def test_what_was_found_first_stays(knows: Knows | None, first: Box, options: dict[str, Any]) -> None:
+    pose = predictor(knows, first=first, **options)(picture())
+    assert pose.sides == ("right",) and is_around(pose, DIM)
+
+
+def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("swept")
+
+    monkeypatch.setattr("unclasp.predictor.surest_box", never)
+    knows = Knows(DIM, BRIGHT)
+    assert SHADES[DIM] / 255 < SURE < SHADES[BRIGHT] / 255
+    assert predictor(knows, first=BRIGHT)(picture()).sides
+    assert predictor(knows)(picture(), DIM).sides
+    assert predictor(knows, first=DIM)._frame(picture(), None, focal=None, princpt=None, mirrored=False)
+    with pytest.raises(AssertionError, match="swept"):
+        predictor(knows, first=DIM)(picture())
+
+
+def test_a_hand_that_is_hardly_surer_does_not_count() -> None:
+    def seen(shade: int) -> Any:
+        image = np.zeros((300, 400, 3), np.uint8)
+        cv2.rectangle(image, (150, 40), (210, 100), (shade, 0, 0), -1)
+        return Looker(Shades()).glance(image, square_box(np.array(BRIGHT)))._replace(seen=np.array([0.9, 0.0]))
+
+    before, sure = seen(45), round(255 * (45 / 255 + SURER))
+    assert sweep.is_surer(seen(sure + 2), before) and not sweep.is_surer(seen(sure - 2), before)
+    assert not sweep.is_surer(seen(sure + 2)._replace(seen=np.array([0.1, 0.9])), before), "another hand is seen"
+    assert not sweep.is_surer(seen(sure + 2)._replace(seen=None), before)
+    nothing = seen(0)
+    assert not nothing.slots and not sweep.is_surer(nothing, before)
+    assert sweep.is_called_for(before) and sweep.is_called_for(nothing) and not sweep.is_called_for(seen(200))
