@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from test_opinions import hands, look
+from test_tracking import Script, moving_hands, poses_of
 from unclasp import geometry
 from unclasp.looks import UNBELIEVED, UNBELIEVED_UNFOUND, Look
 from unclasp.picture import with_gamma
-from unclasp.pose import present_hands
 from unclasp.predictor import Predictor
-from unclasp.search import Where, everywhere
+from unclasp.search import Where, everywhere, search_with
+from unclasp.streaming import StreamOptions
+from unclasp.tracking import HELD, exchanged
 from unclasp.video import VideoWriter
 
 
@@ -23,6 +26,7 @@ def seen(*, confidence: tuple[float, float] | None, likely: tuple[float, float] 
 
 
 UNSURE, UNSEEN = 0.9 * UNBELIEVED[0], 0.9 * UNBELIEVED[1]
+BETWEEN = tuple((low + high) / 2 for low, high in zip(UNBELIEVED, UNBELIEVED_UNFOUND, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -38,16 +42,12 @@ UNSURE, UNSEEN = 0.9 * UNBELIEVED[0], 0.9 * UNBELIEVED[1]
     ids=["neither", "one is sure", "one is seen", "of hands that count", "no confidence", "no landmark network"],
 )
 def test_hands_are_believed_where_either_network_is_sure_of_one(view: Look, believed: bool) -> None:
-    after = view.believed(found=True)
-    assert present_hands(after.answer.presence[0]).any() == believed
-    assert (after is view) == believed
-    np.testing.assert_array_equal(after.answer.pose_2p5d, view.answer.pose_2p5d)
+    assert view.is_believed(found=True) is believed
 
 
 def test_less_is_believed_where_nothing_else_speaks_for_hands() -> None:
-    between = [(low + high) / 2 for low, high in zip(UNBELIEVED, UNBELIEVED_UNFOUND, strict=True)]
-    view = seen(confidence=(between[0], 0.0), likely=(between[1], 0.0))
-    assert view.believed(found=True).slots == [0, 1] and view.believed(found=False).slots == []
+    view = seen(confidence=(BETWEEN[0], 0.0), likely=(BETWEEN[1], 0.0))
+    assert view.is_believed(found=True) and not view.is_believed(found=False)
 
 
 def test_what_the_landmark_network_sees_is_mirrored_with_the_hands() -> None:
@@ -56,6 +56,82 @@ def test_what_the_landmark_network_sees_is_mirrored_with_the_hands() -> None:
     assert mirrored.seen is not None and mirrored.seen.tolist() == [0.7, 0.3]
     turned = view.mapped(geometry.turn_matrix(np.array([40.0, 30.0]), 20.0))
     assert turned.seen is not None and turned.seen.tolist() == [0.3, 0.7]
+
+
+# ---- which searches speak for hands, and who asks
+
+
+class Sees:
+    """What stands for both networks in a predictor: one look, whatever is asked."""
+
+    def __init__(self, view: Look) -> None:
+        self.view = view
+
+    def see(self, image: np.ndarray, where: Where) -> tuple[Look, np.ndarray]:
+        return self.view, where.others
+
+    def at(self, image: np.ndarray, square: np.ndarray) -> Look:
+        return self.view
+
+
+def predicts(view: Look, where: Where, monkeypatch: pytest.MonkeyPatch) -> Predictor:
+    predictor = Predictor(None, search=lambda _: where, landmarks=None, second_opinions=False)  # type: ignore[arg-type]
+    predictor.looker = Sees(view)  # type: ignore[assignment]
+    monkeypatch.setattr(Predictor, "network", type("Named", (), {"name": "named"}))
+    return predictor
+
+
+@pytest.mark.parametrize(
+    ("found", "again", "expected"),
+    [(True, True, True), (False, False, False), (True, False, True)],
+    ids=["the finder", "the network's own search", "a whole picture as the crop"],
+)
+def test_the_search_says_how_much_is_believed(
+    monkeypatch: pytest.MonkeyPatch, found: bool, again: bool, expected: bool
+) -> None:
+    where = Where(np.zeros(4), np.zeros((0, 4)), again=(lambda: np.zeros(4)) if again else None, found=found)
+    view = seen(confidence=(BETWEEN[0], 0.0), likely=(BETWEEN[1], 0.0))
+    image = np.zeros((60, 90, 3), np.uint8)
+    assert bool(predicts(view, where, monkeypatch)(image).sides) is expected
+    nothing = seen(confidence=(UNSURE, 0.0), likely=(UNSEEN, 0.0))
+    assert bool(predicts(nothing, where, monkeypatch)(image).sides) is (found and not again)
+
+
+@pytest.mark.parametrize("found", [True, False])
+@pytest.mark.parametrize("is_said", [True, False])
+def test_in_videos_all_searches_are_believed_alike_and_boxes_always(
+    monkeypatch: pytest.MonkeyPatch, found: bool, is_said: bool
+) -> None:
+    view = seen(confidence=(BETWEEN[0], 0.0), likely=(BETWEEN[1], 0.0))
+    predictor = predicts(view, Where(np.zeros(4), np.zeros((0, 4)), found=found), monkeypatch)
+    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
+    for box in (None, [20.0, 10.0, 60.0, 50.0]):
+        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, **options)
+        assert bool(sighting.followed.sides) is is_said
+        np.testing.assert_array_equal(sighting.followed.presence, view.answer.presence[0])
+
+
+def test_a_whole_picture_that_is_said_to_be_a_crop_speaks_for_hands() -> None:
+    assert everywhere(np.zeros((60, 90, 3), np.uint8)).found and not Where(np.zeros(4), np.zeros((0, 4))).found
+
+
+# ---- over frames
+
+
+def test_a_frame_that_is_not_believed_moves_no_hand_and_exchanges_none() -> None:
+    true = poses_of(moving_hands(40))
+    wild = replace(exchanged(true[20]), joints_2d=true[20].joints_2d + 300.0, present=np.array([False, False]))
+    told = Script([*true[:20], wild, *true[21:]]).run()
+    np.testing.assert_allclose(told[20].joints_2d, told[19].joints_2d)
+    assert [pose.sides for pose in told] == [("right", "left")] * 40
+
+
+def test_hands_in_which_no_frame_believes_are_gone_at_the_second() -> None:
+    true = poses_of(moving_hands(12))
+    gone = [replace(pose, present=np.array([False, False])) for pose in true]
+    script = Script([*true[:4], *gone[4:]])
+    assert [len(pose.sides) for pose in script.run()] == [2] * 5 + [0] * 7
+    assert HELD > 1 and [len(asked) for asked in script.asked[4:]] == [2] * 2 + [1] * 6, "searched again at once"
 
 
 # ---- with the shipped networks
@@ -79,16 +155,23 @@ def table() -> np.ndarray:
 
 def test_a_picture_without_hands_has_none(predictor: Predictor, table: np.ndarray) -> None:
     for image in (table, table[:, ::-1], with_gamma(table, 2.0)):
-        assert predictor(np.ascontiguousarray(image)).sides == ()
+        pose = predictor(np.ascontiguousarray(image))
+        assert pose.sides == () and pose.doubted == () and pose.to_dict()["hands"] == []
 
 
-def test_a_box_says_that_there_are_hands(predictor: Predictor, table: np.ndarray) -> None:
-    assert predictor(table, [90, 120, 220, 250]).sides
-
-
-def test_a_video_without_hands_has_none_and_hands_that_go_are_gone(
+def test_a_box_says_that_there_are_hands_in_pictures_and_videos(
     predictor: Predictor, table: np.ndarray, tmp_path: Path
 ) -> None:
+    box = [90, 120, 220, 250]
+    assert predictor(table, box).sides
+    with VideoWriter(tmp_path / "clip.mp4", rate=30) as video:
+        for _ in range(3):
+            video.write(table)
+    assert all(pose.sides for pose in predictor.stream(tmp_path / "clip.mp4", options=StreamOptions(box=box)))
+    assert not any(pose.sides for pose in predictor.stream(tmp_path / "clip.mp4"))
+
+
+def test_hands_that_go_are_gone(predictor: Predictor, table: np.ndarray, tmp_path: Path) -> None:
     picture = cv2.imread(str(Path(__file__).parents[1] / "examples" / "two_hands.jpg"))[..., ::-1]
     shown = cv2.resize(picture, (480, 360), interpolation=cv2.INTER_AREA)
     with VideoWriter(tmp_path / "clip.mp4", rate=30) as video:
@@ -100,11 +183,7 @@ def test_a_video_without_hands_has_none_and_hands_that_go_are_gone(
     assert sides[-4:] == [()] * 4
 
 
-def test_a_whole_picture_that_is_said_to_be_a_crop_speaks_for_hands(table: np.ndarray) -> None:
-    assert everywhere(table).found and not Where(np.zeros(4), np.zeros((0, 4))).found
-
-
-def test_nothing_is_left_of_what_is_not_believed_but_its_place(predictor: Predictor, table: np.ndarray) -> None:
-    pose = predictor(table)
-    assert pose.presence.max() <= 0.1 and pose.to_dict()["hands"] == []
-    assert replace(pose, image=None).doubted == ()
+def test_the_finder_speaks_for_the_hands_that_it_sees(predictor: Predictor, table: np.ndarray) -> None:
+    picture = cv2.imread(str(Path(__file__).parents[1] / "examples" / "two_hands.jpg"))[..., ::-1]
+    search = search_with("finder", predictor.network)
+    assert search(np.ascontiguousarray(picture)).found and not search(table).found

@@ -395,6 +395,7 @@ class Sees:
         self.presence = presence
         self.landmarks: Any = self.read
         self.network: Any = SimpleNamespace(name="small")
+        self.looker: Any = SimpleNamespace(at=lambda *given: self.look(*given))
         self.pictures: list[ByteArray] = []
         self.squares: list[Floats] = []
 

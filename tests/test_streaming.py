@@ -13,7 +13,7 @@ from test_video import Camera, make_video
 from unclasp.errors import UnclaspError
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, stream
-from unclasp.tracking import See, Sighting
+from unclasp.tracking import SeeFrame, Sighting
 
 POSE = make_pose(moving_hands(1)[0], box=np.array([0.0, 0.0, 640.0, 480.0]))
 
@@ -31,7 +31,7 @@ class Predict:
         return POSE
 
 
-def seen(predict: Predict) -> See:
+def seen(predict: Predict) -> SeeFrame:
     """Make of it what frames ask for."""
 
     def see(image: np.ndarray, box: npt.ArrayLike | None) -> Sighting:

@@ -18,7 +18,7 @@ from unclasp.landmarks import Reading
 from unclasp.looking import SURE, SURER, Looker
 from unclasp.predictor import Predictor
 from unclasp.regions import sweep_windows
-from unclasp.search import Where
+from unclasp.search import Where, everywhere
 from unclasp.touch_up import SEEN
 
 Box = tuple[float, float, float, float]
@@ -28,18 +28,19 @@ Floats = npt.NDArray[np.floating]
 class Knows:
     """A landmark network that sees a hand around some places, and none elsewhere."""
 
-    def __init__(self, *hands: Box, likely: float = 0.9) -> None:
-        self.hands, self.likely, self.asked = np.array(hands).reshape(-1, 4), likely, 0
+    def __init__(self, *hands: Box, likely: float = 0.9, of_side: float = 1.0) -> None:
+        self.hands, self.likely, self.of_side, self.asked = np.array(hands).reshape(-1, 4), likely, of_side, 0
 
     def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
         self.asked += 1
         middle = (joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2
         there = ((middle > self.hands[:, :2]) & (middle < self.hands[:, 2:])).all(axis=1).any()
-        return reading_of(joints_2d, self.likely if there else 0.01, 1.0)
+        return reading_of(joints_2d, self.likely if there else 0.01, self.of_side)
 
 
 def predictor(landmarks: Any, *, first: Box = EMPTY, **options: Any) -> Predictor:
-    where = Where(square_box(np.array(first)), np.zeros((0, 4)), found=True)
+    square = square_box(np.array(first))
+    where = Where(square, np.zeros((0, 4)), again=lambda: square, found=True)
     return Predictor(Shades(), search=lambda _: where, landmarks=landmarks, **options)
 
 
@@ -60,7 +61,7 @@ def test_windows_of_each_size_cover_the_picture(width: int, height: int) -> None
 
 
 def test_a_hand_anywhere_is_nearly_whole_in_some_window() -> None:
-    """One of the size that the crops of training have, from a third of the picture to half of it."""
+    """One of a fifth of the picture to half of it."""
     windows = np.array(list(sweep_windows(640, 480)))
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -96,12 +97,16 @@ def test_a_picture_in_which_nothing_is_sure_is_swept() -> None:
     [
         (Knows(), DIM, {}),
         (Knows(BRIGHT, likely=0.9 * SEEN), DIM, {}),
+        (Knows(BRIGHT, of_side=0.9 * SEEN), DIM, {}),
         (Knows(BRIGHT), DIM, {"second_opinions": False}),
         (None, DIM, {}),
     ],
-    ids=["nothing seen", "hardly seen", "not asked for", "no landmark network"],
+    ids=["nothing seen", "hardly seen", "of the other side", "not asked for", "no landmark network"],
 )
-def test_what_was_found_first_stays(knows: Knows | None, first: Box, options: dict[str, Any]) -> None:
+def test_what_was_found_first_stays(
+    monkeypatch: pytest.MonkeyPatch, knows: Knows | None, first: Box, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("unclasp.predictor.in_doubt", lambda view: False)
     pose = predictor(knows, first=first, **options)(picture())
     assert pose.sides == ("right",) and is_around(pose, DIM)
 
@@ -115,7 +120,9 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
     assert SHADES[DIM] / 255 < SURE < SHADES[BRIGHT] / 255
     assert predictor(knows, first=BRIGHT)(picture()).sides
     assert predictor(knows)(picture(), DIM).sides
-    assert predictor(knows, first=DIM)._frame(picture(), None, focal=None, princpt=None, mirrored=False)
+    assert predictor(knows, first=DIM)._frame(picture(), None, focal=None, princpt=None, mirrored=False, is_said=False)
+    said = Predictor(Shades(), search=everywhere, landmarks=knows)  # type: ignore[arg-type]
+    assert said(np.ascontiguousarray(picture()[200:, 30:100])).sides, "a picture that is said to be a crop"
     with pytest.raises(AssertionError, match="swept"):
         predictor(knows, first=DIM)(picture())
 
@@ -124,7 +131,7 @@ def test_a_hand_that_is_hardly_surer_does_not_count() -> None:
     def seen(shade: int) -> Any:
         image = np.zeros((300, 400, 3), np.uint8)
         cv2.rectangle(image, (150, 40), (210, 100), (shade, 0, 0), -1)
-        return Looker(Shades()).glance(image, square_box(np.array(BRIGHT)))._replace(seen=np.array([0.9, 0.0]))
+        return Looker(Shades()).once(image, square_box(np.array(BRIGHT)))._replace(seen=np.array([0.9, 0.0]))
 
     before, sure = seen(45), round(255 * (45 / 255 + SURER))
     assert sweep.is_surer(seen(sure + 2), before) and not sweep.is_surer(seen(sure - 2), before)

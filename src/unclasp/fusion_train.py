@@ -80,7 +80,7 @@ def looks_at(
         side = square[2] - square[0]
         middle = (square[:2] + square[2:]) / 2 + rng.uniform(-_SHIFTED, _SHIFTED, 2) * side
         half = side / 2 * np.exp(rng.uniform(*_SCALED))
-        view = predictor.look(sample.image, np.concatenate([middle - half, middle + half]))
+        view = predictor.looker.at(sample.image, np.concatenate([middle - half, middle + half]))
         if not can_fuse(view):
             raise UnclaspError(
                 f"{predictor.network.name} cannot be fused: it tells no confidence (unclasp calibrate), no distance of "

@@ -66,16 +66,7 @@ class Looker:
             image: (H, W, 3) uint8 RGB.
             square: (4,) x1, y1, x2, y2 px.
         """
-        return self._look_at_each(image, self._look(image, square))
-
-    def glance(self, image: ByteArray, square: Floats) -> Look:
-        """Return what the network sees in a crop, once.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            square: (4,) x1, y1, x2, y2 px.
-        """
-        return self._look(image, square)
+        return self._look_at_each(image, self.once(image, square))
 
     def see(self, image: ByteArray, where: Where) -> tuple[Look, Floats]:
         """Return what the network sees where a search says, and elsewhere where that asks for it.
@@ -120,7 +111,7 @@ class Looker:
         The last look counts unless it loses a hand, or is far less sure (`LOST`). A hand that the first, widest look
         gave less than `looks.DENIED` cannot appear in a closer one.
         """
-        first = view = self._look(image, square)
+        first = view = self.once(image, square)
         for is_last in (False, True):
             box = box_around(view.joints_2d, view.present, image)
             if box is None:
@@ -128,7 +119,7 @@ class Looker:
             square = geometry.square_box(box)
             if is_last and geometry.box_iou(square, view.square) > SETTLED:
                 return view
-            closer = self._look(image, square).without_denied(first)
+            closer = self.once(image, square).without_denied(first)
             if is_last and closer.present.sum() < view.present.sum():
                 return view
             again = closer.mean_confidence_of(view.slots)
@@ -159,7 +150,7 @@ class Looker:
             if look.answer.presence[0, 1 - slot] < PRESENT or look.confidence(1 - slot) < SURE:
                 continue
             around = np.concatenate([np.minimum(own[:2], other[:2]), np.maximum(own[2:], other[2:])])
-            both = self._look(image, geometry.square_box(around))
+            both = self.once(image, geometry.square_box(around))
             if both.present.all():
                 return both.with_hands({slot: view, 1 - slot: look}), remaining
         return None
@@ -171,7 +162,7 @@ class Looker:
         """
         for index, other in enumerate(others[:OTHER_REGIONS]):
             yield other, np.delete(others, index, axis=0)
-        wide = self._look(image, geometry.expand_box(geometry.square_box(own), WIDER))
+        wide = self.once(image, geometry.expand_box(geometry.square_box(own), WIDER))
         other_slot = 1 - view.slot
         box = box_around(wide.joints_2d, np.arange(2) == other_slot, image)
         if box is None or not wide.present.all() or wide.confidence(other_slot) < SURE:
@@ -195,7 +186,7 @@ class Looker:
         if squares is None:
             return self._look_upright(image, view, alone=False)
         corners = geometry.apply_affine(view.image_from_crop, squares.reshape(2, 2, 2))
-        looks = [self._look_upright(image, self._look(image, each), alone=True) for each in corners.reshape(2, 4)]
+        looks = [self._look_upright(image, self.once(image, each), alone=True) for each in corners.reshape(2, 4)]
         presence = np.stack([look.answer.presence[0] for look in looks])
         slots = slots_of_two(presence, corners.mean(axis=1), view.joints_2d)
         if min(presence[[0, 1], slots]) < PRESENT:
@@ -213,12 +204,19 @@ class Looker:
         if abs(tilt) < TILTED:
             return view
         turned = geometry.turned_box(view.square, self.network.image_size, tilt)
-        upright = self._look(image, turned, rotation=tilt)._replace(square=view.square)
+        upright = self.once(image, turned, rotation=tilt)._replace(square=view.square)
         if not (upright.present.any() if alone else upright.present.all()):
             return view
         return upright if upright.sureness(alone=alone) > view.sureness(alone=alone) else view
 
-    def _look(self, image: ByteArray, square: Floats, *, rotation: float = 0.0) -> Look:
+    def once(self, image: ByteArray, square: Floats, *, rotation: float = 0.0) -> Look:
+        """Return what the network sees in a crop.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            square: (4,) x1, y1, x2, y2 px.
+            rotation: Degrees clockwise by which the crop is turned.
+        """
         size = self.network.image_size
         crop = crop_image(image, square, size, rotation=rotation)
         if self.flip_test:

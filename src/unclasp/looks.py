@@ -21,13 +21,10 @@ then."""
 
 UNBELIEVED: Final = (0.06, 0.3)
 """Hands of whom none is surer than the first, and none likelier to be seen by the landmark network than the second, are
-not there. Of 78 rendered pictures without hands that leaves out 55, of 124 that were right none."""
+not there."""
 
 UNBELIEVED_UNFOUND: Final = (0.15, 0.5)
-"""The same where nothing else speaks for hands, such as a finder: 51 of those 78, none of those 124; 64 by both."""
-
-_NOTHING: Final = 0.1
-"""How likely hands are then at most."""
+"""The same where no finder speaks for hands, and in videos, whose other frames tell more."""
 
 AGREED: Final = 0.5
 """Two hands point the same way if the mean of their unit vectors is longer than this: each within 60 degrees of it."""
@@ -44,8 +41,8 @@ class Look(NamedTuple):
     """(2, 2) px of the picture: the middles of the crops in which the right and the left hand were seen. If not given,
     both were seen in this one."""
     seen: Floats | None = None
-    """(2,) how likely it is to the landmark network that there is a hand where the right and the left one are; 0 where
-    it was not asked. None where it does not take part."""
+    """(2,) how likely it is to the landmark network that there is a right hand where the right one is, and a left hand
+    where the left one is; 0 where it was not asked. None where it does not take part."""
 
     @property
     def joints_2d(self) -> Floats:
@@ -117,21 +114,24 @@ class Look(NamedTuple):
         """The mean confidence of the surest hand that counts; 0 without any."""
         return max(map(self.confidence, self.slots), default=0.0)
 
-    def believed(self, *, found: bool) -> "Look":
-        """Return the look without any hand, if neither the pose network nor the landmark network is sure of one.
+    @property
+    def witness(self) -> float:
+        """How many of the hands that count the landmark network sees, 0 to 2; 0 where it does not take part."""
+        return 0.0 if self.seen is None else float(self.seen[self.slots].sum())
+
+    def is_believed(self, *, found: bool) -> bool:
+        """Tell whether there are hands at all: whether the pose or the landmark network is sure enough of one.
 
         The pose network has learned from pictures with hands alone, and points at some in any picture. Networks that
         tell no confidence are always believed.
 
         Args:
-            found: Whether something else speaks for hands: a finder, or a box that is given.
+            found: Whether something else speaks for hands, such as a finder.
         """
         if self.answer.confidence is None or self.seen is None:
-            return self
+            return True
         unsure, unseen = UNBELIEVED if found else UNBELIEVED_UNFOUND
-        if self.surest >= unsure or self.seen[self.slots].max(initial=0.0) >= unseen:
-            return self
-        return self._replace(answer=self.answer._replace(presence=np.minimum(self.answer.presence, _NOTHING)))
+        return self.surest >= unsure or bool(self.seen[self.slots].max(initial=0.0) >= unseen)
 
     def _slots(self, *, alone: bool) -> list[int]:
         return [self.slot] if alone else [0, 1]

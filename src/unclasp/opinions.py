@@ -1,8 +1,10 @@
-"""Second opinions: a picture in doubt is looked at in other ways, and what most of them agree on counts.
+"""Second opinions: a picture in doubt is looked at in other ways, and the answer that has most for it counts.
 
 A network that is sure answers alike for a picture, its mirror image, and the picture turned; where it is not, each of
 them may bring something else out, and the right answer comes more often than any wrong one. This is augmentation at
-test time; but whole answers are compared and their medoid is taken, as a mean of exchanged hands would be neither.
+test time; but whole answers are compared and one of them is taken, as a mean of exchanged hands would be neither. For
+an answer speak the others that agree with it, and the landmark network, which has learned from real hands and tells
+left from right by a hand's shape alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,28 +18,21 @@ from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.hands import HAND_SLICES
 from unclasp.looks import DENIED, Look
-from unclasp.picture import MIN_SIDE, with_gamma
 from unclasp.pose import UNSURE
 
 Floats = npt.NDArray[np.floating]
-See = Callable[[ByteArray], Look]
+SeePicture = Callable[[ByteArray], Look]
 """Looks for hands in an (H, W, 3) RGB picture."""
 
 TURN: Final = 20.0
 """Degrees by which the picture is turned, either way."""
 
-BRIGHTER: Final = 0.6
-"""Exponent of the brighter picture's values, of 0 to 1."""
-
-AROUND: Final = 3.0
-"""Side of what is cut out of the picture, over that of the crop in which the hands were seen."""
-
-WHOLE: Final = 0.9
-"""A cut of more than this share of the picture is left out: it would be the picture once more."""
-
 UNLIKE: Final = 0.3
 """Mean distance of the joints of two looks, as a share of the smaller one's extent, from which on they do not agree at
 all."""
+
+UNSEEN: Final = 0.3
+"""A hand that the landmark network does not see as likely as this, and as one of its side, puts a picture in doubt."""
 
 DENIED_BY_BOTH: Final = 0.5
 """A hand that two looks agree is not there counts so much of one that they agree on: hands are denied more easily."""
@@ -53,18 +48,23 @@ class Way(NamedTuple):
 
 
 def in_doubt(view: Look) -> bool:
-    """Tell whether a picture should be looked at in other ways: a hand is unsure, or there may be another one.
+    """Tell whether a picture should be looked at in other ways: a hand is in doubt, or there may be another one.
 
-    Never where the network tells no confidence. A single hand that is surer upright denies the other one (`Look`).
+    In doubt is a hand of which the pose network is not sure, or that the landmark network does not see. Never where the
+    pose network tells no confidence. A single hand that is surer upright denies the other one (`Look`).
     """
     if view.answer.confidence is None:
         return False
     unsure = min(map(view.confidence, view.slots), default=1.0) < UNSURE
-    return unsure or (len(view.slots) == 1 and bool(view.answer.presence[0].min() > DENIED))
+    unseen = view.seen is not None and view.seen[view.slots].min(initial=1.0) < UNSEEN
+    return unsure or bool(unseen) or (len(view.slots) == 1 and bool(view.answer.presence[0].min() > DENIED))
 
 
-def agreed(see: See, image: ByteArray, first: Look, *, mirrored: bool = True) -> Look:
-    """Look at a picture in other ways, too, and return what agrees most with all the others.
+def best(see: SeePicture, image: ByteArray, first: Look, *, mirrored: bool = True) -> Look:
+    """Look at a picture in other ways, too, and return the answer that has most for it.
+
+    That is how far the others agree with it on average, and how likely its hands are to the landmark network, both from
+    0 to 2; without that one, how far they agree.
 
     Args:
         see: Looks at a picture.
@@ -78,36 +78,23 @@ def agreed(see: See, image: ByteArray, first: Look, *, mirrored: bool = True) ->
         for way in ways(image, first)
         if mirrored or np.linalg.det(way.original_from_image) > 0
     )
-    return views[_medoid(views)]
+    return max(views, key=lambda view: _mean_agreement(view, views) + view.witness)
 
 
 def ways(image: ByteArray, view: Look) -> Iterator[Way]:
-    """Yield the mirror image of a picture, and the picture turned, brightened and cut out, each also mirrored.
+    """Yield the mirror image of a picture, and the picture turned either way, each also mirrored.
 
-    All have as many pixels as the picture or fewer.
+    All have as many pixels as the picture.
 
     Args:
         image: (H, W, 3) RGB.
-        view: What was seen in it: it is turned about the middle of that crop, and cut out around it.
+        view: What was seen in it: it is turned about the middle of that crop.
     """
-    for way in _unmirrored_ways(image, view):
+    for way in (Way(image, np.eye(3)), _turned(image, view, -TURN), _turned(image, view, TURN)):
         if way.image is not image:
             yield way
         flip = geometry.flip_matrix(way.image.shape[1])
         yield Way(np.asarray(cv2.flip(way.image, 1), dtype=np.uint8), way.original_from_image @ flip)
-
-
-def _unmirrored_ways(image: ByteArray, view: Look) -> Iterator[Way]:
-    yield Way(image, np.eye(3))
-    yield _turned(image, view, -TURN)
-    yield _turned(image, view, TURN)
-    yield Way(with_gamma(image, BRIGHTER), np.eye(3))
-    height, width = image.shape[:2]
-    middle, half = view.middle + 0.5, AROUND * (view.square[2] - view.square[0]) / 2  # pixels' edges at integers
-    x1, y1 = np.floor(middle - half).clip(0, [width, height]).astype(int)
-    x2, y2 = np.ceil(middle + half).clip(0, [width, height]).astype(int)
-    if min(x2 - x1, y2 - y1) >= MIN_SIDE and (x2 - x1) * (y2 - y1) <= WHOLE * width * height:
-        yield Way(np.ascontiguousarray(image[y1:y2, x1:x2]), np.array([[1.0, 0, x1], [0, 1, y1], [0, 0, 1]]))
 
 
 def _turned(image: ByteArray, view: Look, degrees: float) -> Way:
@@ -118,9 +105,9 @@ def _turned(image: ByteArray, view: Look, degrees: float) -> Way:
     return Way(np.asarray(turned, dtype=np.uint8), np.linalg.inv(image_from_original))
 
 
-def _medoid(views: Sequence[Look]) -> int:
-    votes = [sum(_agreement(view, other) for other in views if other is not view) for view in views]
-    return int(np.argmax(votes))
+def _mean_agreement(view: Look, views: Sequence[Look]) -> float:
+    others = [other for other in views if other is not view]
+    return sum(_agreement(view, other) for other in others) / max(1, len(others))
 
 
 def _agreement(view: Look, other: Look) -> float:

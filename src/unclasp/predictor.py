@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,14 @@ from unclasp.looking import Looker
 from unclasp.looks import Look
 from unclasp.network import Network
 from unclasp.onnx_model import in_onnx_runtime
-from unclasp.opinions import agreed, in_doubt
+from unclasp.opinions import best, in_doubt
 from unclasp.pose import HandPose
 from unclasp.regions import box_around
 from unclasp.search import Detector, Search, Where, by_network, search_with
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.sweep import is_called_for, is_surer, surest_box
 from unclasp.touch_up import touched_up, touched_up_twice
-from unclasp.tracking import Sighting
+from unclasp.tracking import SeeFrame, Sighting
 from unclasp.video import Video
 
 if TYPE_CHECKING:
@@ -62,10 +62,14 @@ class Predictor:
         self, network: Network, *, flip_test: bool = False, search: Search | None = None,
         landmarks: Landmarks | None = None, fusion: Fusion | None = None, second_opinions: bool = True,
     ) -> None:  # fmt: skip
-        self.network, self.flip_test, self.landmarks, self.fusion = network, flip_test, landmarks, fusion
-        self.second_opinions = second_opinions
-        self._looker = Looker(network, flip_test=flip_test)
+        self.landmarks, self.fusion, self.second_opinions = landmarks, fusion, second_opinions
+        self.looker = Looker(network, flip_test=flip_test)
         self.search = by_network(network) if search is None else search
+
+    @property
+    def network(self) -> Network:
+        """What answers for crops."""
+        return self.looker.network
 
     @classmethod
     def load(
@@ -133,39 +137,36 @@ class Predictor:
         """
         shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         if shot.box is not None:
-            view = self._looker.at(shot.image, geometry.square_box(shot.box))
+            view = self.looker.at(shot.image, geometry.square_box(shot.box))
             return self._lift(self._touched_up(view, shot.image), shot, None)
-        view, others = self._found(shot.image)
-        return self._lift(view, shot, others)
+        view, others, believed = self._found(shot.image)
+        return self._lift(view, shot, others, believed=believed)
 
-    def look(self, image: ByteArray, square: Floats) -> Look:
-        """Return what the network sees in a crop, and in closer ones of hands that are apart, before any touch-up.
+    def _found(self, image: ByteArray) -> tuple[Look, Floats, bool]:
+        """Look for hands in a whole picture (docs/photo.md).
 
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            square: (4,) x1, y1, x2, y2 px.
+        Returns:
+            What is seen, boxes (N, 4) around other hands, and whether there are hands at all.
         """
-        return self._looker.at(image, square)
-
-    def _found(self, image: ByteArray) -> tuple[Look, Floats]:
-        """Return what is seen in a whole picture (docs/photo.md), and boxes (N, 4) around other hands."""
         where = self.search(image)
-        view, others = self._looker.see(image, where)
+        view, others = self.looker.see(image, where)
         first = view = self._touched_up(view, image)
+        is_said = where.found and where.again is None  # that the picture is a crop
         if self.second_opinions and in_doubt(view):
-            view = agreed(self._glance, image, view, mirrored=not self.flip_test)
-        if self.second_opinions and is_called_for(view):
-            view = self._swept(view, image)
-        if view is not first:
+            view = best(self._glance, image, view, mirrored=not self.looker.flip_test)
             others = self._without(view, others, image)
-        return view.believed(found=where.found), others
+        if self.second_opinions and not is_said and is_called_for(view):
+            view = self._swept(view, image)
+            others = self._without(view, others, image)
+        believed = is_said or any(look.is_believed(found=where.found) for look in (first, view))
+        return view, others, believed
 
     def _swept(self, view: Look, image: ByteArray) -> Look:
         """Return the look at the surest hand of all over the picture, if it is surer than what was seen."""
-        box = None if self.landmarks is None else surest_box(self._looker, self.landmarks, image)
+        box = None if self.landmarks is None else surest_box(self.looker, self.landmarks, image)
         if box is None:
             return view
-        swept, _ = self._looker.see(image, Where(geometry.square_box(box), np.zeros((0, 4))))
+        swept, _ = self.looker.see(image, Where(geometry.square_box(box), np.zeros((0, 4))))
         swept = self._touched_up(swept, image)
         return swept if is_surer(swept, view) else view
 
@@ -174,7 +175,7 @@ class Predictor:
 
     def _glance(self, image: ByteArray) -> Look:
         """See what there is, but do not search again where that is in doubt: one look among many."""
-        return self._touched_up(self._looker.see(image, self.search(image)._replace(again=None))[0], image)
+        return self._touched_up(self.looker.see(image, self.search(image)._replace(again=None))[0], image)
 
     @staticmethod
     def _without(view: Look, boxes: Floats, image: ByteArray) -> Floats:
@@ -219,7 +220,7 @@ class Predictor:
             UnclaspError: No source could be used.
         """
         picture = partial(self.__call__, focal=focal, princpt=princpt, mirrored=mirrored)
-        frame = partial(self._frame, focal=focal, princpt=princpt, mirrored=mirrored)
+        frame = self._frames(options, focal=focal, princpt=princpt, mirrored=mirrored)
         return stream(picture, frame, source, options, on_error)
 
     def video(
@@ -235,32 +236,34 @@ class Predictor:
 
         Of the options, `every` and `max_frames` are the video's own.
         """
-        return video_poses(partial(self._frame, focal=focal, princpt=princpt, mirrored=mirrored), video, options)
+        return video_poses(self._frames(options, focal=focal, princpt=princpt, mirrored=mirrored), video, options)
+
+    def _frames(self, options: StreamOptions, **told: Any) -> SeeFrame:
+        return partial(self._frame, **told, is_said=options.box is not None)
 
     def _frame(
         self, image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None,
-        princpt: tuple[float, float] | None, mirrored: bool,
+        princpt: tuple[float, float] | None, mirrored: bool, is_said: bool,
     ) -> Sighting:  # fmt: skip
         """See the hands of a frame: no doubts are looked into, as other frames tell more.
 
         They are followed by the joints of the touch-up's rule, for which the tracker's thresholds were chosen: by those
-        of the fusion network, hands that cross change sides.
+        of the fusion network, hands that cross change sides. With `is_said` there are hands, whatever they look like.
         """
         shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
-        others, found = None, False
+        others = None
         if shot.box is not None:
-            view = self._looker.at(shot.image, geometry.square_box(shot.box))
+            view = self.looker.at(shot.image, geometry.square_box(shot.box))
         else:
-            where = self.search(shot.image)
-            found = where.found
-            view, others = self._looker.see(shot.image, where)
+            view, others = self.looker.see(shot.image, self.search(shot.image))
         looks = [view]
         if self.landmarks is not None:
             looks = touched_up_twice(view, shot.image, self.landmarks, fusion=self.fusion)
-        poses = [self._lift(each.believed(found=found), shot, others) for each in looks]
+        believed = is_said or looks[0].is_believed(found=False)
+        poses = [self._lift(each, shot, others, believed=believed) for each in looks]
         return Sighting(followed=poses[0], told=poses[-1])
 
-    def _lift(self, view: Look, shot: Shot, others: Floats | None) -> HandPose:
+    def _lift(self, view: Look, shot: Shot, others: Floats | None, *, believed: bool = True) -> HandPose:
         camera, image = shot.camera, shot.image
         answer, joints_2d = view.answer, view.joints_2d
         focal, princpt = np.array(camera.focal), np.array(camera.princpt)
@@ -274,7 +277,8 @@ class Predictor:
         joints_cam = geometry.on_lines(lines, wrist_depths(lines, view.present, left_from_right=left_from_right))
         pose = HandPose(
             joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
-            presence=answer.presence[0], confidence=None if answer.confidence is None else answer.confidence[0],
+            presence=answer.presence[0], present=view.present & believed,
+            confidence=None if answer.confidence is None else answer.confidence[0],
             box=view.square, other_regions=others, camera=camera, image=image,
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,

@@ -160,7 +160,7 @@ def steadied(poses: Iterable[tuple[HandPose, int]]) -> Iterator[HandPose]:
 
     Args:
         poses: Those of successive frames, and how often the hands have changed sides until then: nothing is averaged
-            over such a change. If this fails, the frames before are yielded first.
+            over such a change. If this fails or is interrupted, the frames before are yielded first.
     """
     moments: deque[_Moment] = deque()
     due = 0
@@ -169,14 +169,20 @@ def steadied(poses: Iterable[tuple[HandPose, int]]) -> Iterator[HandPose]:
             moments.append(_moment(pose, change, moments[-1] if moments else None))
             while moments[-1].seconds - moments[due].seconds >= AROUND:
                 yield _steady(moments, due)
+                moments[due] = _without_image(moments[due])
                 due += 1
                 while moments[due].seconds - moments[0].seconds > AROUND:
                     moments.popleft()
                     due -= 1
-    except Exception:
+    except (Exception, KeyboardInterrupt):
         yield from (_steady(moments, index) for index in range(due, len(moments)))
         raise
     yield from (_steady(moments, index) for index in range(due, len(moments)))
+
+
+def _without_image(moment: _Moment) -> _Moment:
+    """Let go of a picture that was told: what comes after it needs its joints alone."""
+    return moment._replace(pose=replace(moment.pose, image=None))
 
 
 def _moment(pose: HandPose, change: int, last: _Moment | None) -> _Moment:

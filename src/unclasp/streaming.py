@@ -14,7 +14,7 @@ from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.smoothing import steadied
 from unclasp.sources import Source, find_sources
-from unclasp.tracking import See, Tracker
+from unclasp.tracking import SeeFrame, Tracker
 from unclasp.video import Video
 
 Floats = npt.NDArray[np.floating]
@@ -42,7 +42,7 @@ class StreamOptions:
 
 def stream(
     predict: Predict,
-    see_frame: See,
+    see_frame: SeeFrame,
     given: Given | Iterable[Given],
     options: StreamOptions,
     on_error: OnError | None = None,
@@ -73,7 +73,9 @@ def _sources(given: Given | Iterable[Given]) -> Iterator[Source | ByteArray]:
             yield from find_sources(each)
 
 
-def _poses(predict: Predict, see_frame: See, source: Source | ByteArray, options: StreamOptions) -> Iterator[HandPose]:
+def _poses(
+    predict: Predict, see_frame: SeeFrame, source: Source | ByteArray, options: StreamOptions
+) -> Iterator[HandPose]:
     if not isinstance(source, Source):
         yield predict(source, options.box)
     elif source.error is not None:
@@ -86,7 +88,7 @@ def _poses(predict: Predict, see_frame: See, source: Source | ByteArray, options
         yield replace(predict(image, options.box), source=source.name)
 
 
-def video_poses(see: See, video: Video, options: StreamOptions) -> Iterator[HandPose]:
+def video_poses(see: SeeFrame, video: Video, options: StreamOptions) -> Iterator[HandPose]:
     """Yield the pose of each frame of an open video, tracked.
 
     Poses of a file that are smoothed come some frames later than these were read (`smoothing.AROUND`).

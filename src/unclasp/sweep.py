@@ -44,10 +44,10 @@ def surest_box(looker: Looker, landmarks: Landmarks, image: ByteArray) -> Floats
     height, width = image.shape[:2]
     best, box = 0.0, None
     for window in sweep_windows(width, height):
-        view = looker.glance(image, window)
+        view = looker.once(image, window)
         for slot in view.slots:
             confidence = view.confidence(slot)
-            if confidence * (1 + UNSEEN) <= max(best, LEAST):
+            if confidence < LEAST or confidence * (1 + UNSEEN) <= best:
                 continue
             reading = landmarks(image, view.joints_2d[HAND_SLICES[slot]], SIDES[slot])
             sureness = confidence * (reading.hand * reading.of_side + UNSEEN)

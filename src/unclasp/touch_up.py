@@ -106,8 +106,8 @@ def _mended(view: Look, readings: dict[int, Reading], found: dict[int, Reading],
         elif _agrees(reading, joints):
             kept = KEPT_UNTOLD if confidence is None else KEPT * confidence[0, own, None]
             moved[slot] = kept * joints + (1 - kept) * reading.joints_2d
-    hands = found | {slot: reading for slot, reading in readings.items() if slot not in found}
-    seen = np.array([hands[slot].hand if slot in hands else 0.0 for slot in (0, 1)])
+    hands = readings | found
+    seen = np.array([hands[slot].hand * hands[slot].of_side if slot in hands else 0.0 for slot in (0, 1)])
     return view.with_joints_2d(moved).with_depths(depths)._replace(seen=seen)
 
 

@@ -30,7 +30,7 @@ class Sighting(NamedTuple):
         return Sighting(followed, followed if self.told is self.followed else change(self.told))
 
 
-See = Callable[[ByteArray, npt.ArrayLike | None], Sighting]
+SeeFrame = Callable[[ByteArray, npt.ArrayLike | None], Sighting]
 """Frame and box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) to what is seen."""
 
 RELEASED: Final = 0.25
@@ -75,9 +75,11 @@ class Tracker:
             `smooth` is about what is followed alone.
     """
 
-    def __init__(self, see: See, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True) -> None:
+    def __init__(
+        self, see: SeeFrame, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True
+    ) -> None:
         self._see, self._box = see, box
-        self._filters = [PoseFilter()] * smooth + [PoseFilter()] * (smooth and live)
+        self._filters = [PoseFilter() for _ in range(smooth + (smooth and live))]
         self.changes = 0
         """How often the hands have changed sides."""
         self._last: Sighting | None = None
@@ -114,7 +116,7 @@ class Tracker:
         self._unsearched += 1
         if _outside_crop(pose):
             return self._search(image)
-        lost = int((pose.presence >= RELEASED).sum()) < expected
+        lost = int((_likely(pose) >= RELEASED).sum()) < expected
         doubtful = expected < 2 or _least_confidence(pose) < DOUBTFUL
         if lost or _on_one_place(pose) or (doubtful and self._unsearched >= SEARCH_EVERY):
             return max(seen, self._search(image), key=lambda each: _hands(each.followed))
@@ -148,7 +150,8 @@ class Tracker:
 
     def _with_held_hands(self, seen: Sighting, last: Sighting) -> Sighting:
         """Return what is seen with hands that are not to be believed as they were, for `HELD` frames at most."""
-        held = _astray(seen.followed, last.followed) & (self._held < HELD)
+        away = last.followed.present & _is_disbelieved(seen.followed)
+        held = (_astray(seen.followed, last.followed) | away) & (self._held < HELD)
         self._held = np.where(held, self._held + 1, 0)
         for slot in np.flatnonzero(held).tolist():
             seen = Sighting(*(_with_hand(pose, before, slot) for pose, before in zip(seen, last, strict=True)))
@@ -157,9 +160,9 @@ class Tracker:
     def _presence_now(self, pose: HandPose) -> npt.NDArray[np.bool_]:
         """Return (2,) which hands are there, by the average of their probabilities over frames."""
         if self._last is None:
-            self._presence = pose.presence
+            self._presence = _likely(pose)
             return pose.present
-        self._presence = MEMORY * self._presence + (1 - MEMORY) * pose.presence
+        self._presence = MEMORY * self._presence + (1 - MEMORY) * _likely(pose)
         stays = self._presence >= RELEASED
         return np.where(self._last.followed.present, stays, present_hands(self._presence))
 
@@ -175,6 +178,16 @@ def exchanged(pose: HandPose) -> HandPose:
         confidence=None if pose.confidence is None else pose.confidence[FLIPPED_JOINTS],
         present=pose.present[::-1],
     )
+
+
+def _is_disbelieved(pose: HandPose) -> bool:
+    """Tell whether a frame has no hands although the network points at some (`Look.is_believed`)."""
+    return bool(present_hands(pose.presence).any()) and not pose.present.any()
+
+
+def _likely(pose: HandPose) -> Floats:
+    """Return (2,) how likely each hand is there: not at all where the network is not believed."""
+    return np.zeros(2) if _is_disbelieved(pose) else pose.presence
 
 
 def _astray(pose: HandPose, last: HandPose) -> npt.NDArray[np.bool_]:
