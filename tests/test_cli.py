@@ -342,7 +342,7 @@ def test_json_tells_what_was_done(
         assert entries[name].keys() == {"source", "error"} and "\n" not in entries[name]["error"]
 
 
-@pytest.mark.parametrize(("share", "told"), [(0.9, ""), (0.1, ", in doubt: right")])
+@pytest.mark.parametrize(("share", "told"), [(0.9, ""), (0.1, " (in doubt)")])
 def test_hands_in_doubt_are_named(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     share: float, told: str,
@@ -388,6 +388,65 @@ def test_sources_are_not_overwritten(weights: Path, photos: Path, capsys: pytest
     assert {path: path.read_bytes() for path in before} == before
     assert (photos / "two.png").exists() and (photos / "two.json").exists()
     assert not (photos / "one.json").exists(), "no half of a result"
+
+
+@pytest.mark.parametrize("name", ["one.png", "one.json", "one.html"])
+def test_files_of_others_are_not_overwritten_and_earlier_results_are(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text('{"mine": "a label"}')
+    words = (photos / "one.png", "--weights", weights, "--html", "--out", out)
+    code, _, err = predict_here(capsys, *words)
+    assert code == 2 and f"{out / name} is no earlier result and is not overwritten" in err
+    assert (out / name).read_text() == '{"mine": "a label"}' and (out / "one.json").exists() == (name == "one.json")
+    (out / name).unlink()
+    assert [predict_here(capsys, *words)[0] for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "box", "focal"),
+    [
+        (("--box", "1", "2", "30", "40"), (), [1, 2, 30, 40], None),
+        (("--box", "1,2,30,40"), (), [1, 2, 30, 40], None),
+        ((), ("--box", "1,2,30,40", "--focal", "50"), [1, 2, 30, 40], (50, 50)),
+        (("--focal", "50"), (), None, (50, 50)),
+        (("--focal", "50", "60"), ("--box", "1", "2", "30", "4e1"), [1, 2, 30, 40], (50, 60)),
+    ],
+)
+def test_pictures_may_come_behind_options_with_numbers(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    before: tuple[str, ...], after: tuple[str, ...], box: list[float] | None, focal: tuple[float, float] | None,
+) -> None:  # fmt: skip
+    asked: list[Any] = []
+    call = Predictor.__call__
+
+    def remembered(self: Predictor, image: Any, given: Any, **more: Any) -> HandPose:
+        asked.append((None if given is None else list(given), more["focal"]))
+        return call(self, image, given, **more)
+
+    monkeypatch.setattr(Predictor, "__call__", remembered)
+    code, *_ = predict_here(
+        capsys, *before, photos / "one.png", "--weights", weights, *after, "--out", tmp_path / "out"
+    )
+    assert code == 0 and asked == [(box, focal)]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--box", "1", "2", "x.png"), "--box needs 4 numbers x1 y1 x2 y2 in px, got 1 2 x.png"),
+        (("x.png", "--box"), "--box needs 4 numbers x1 y1 x2 y2 in px, got none"),
+        (("x.png", "--box", "1,2,3"), "--box needs 4 numbers x1 y1 x2 y2 in px, got 1 2 3"),
+        (("--focal", "x.png"), "--focal needs 2 numbers fx fy in px, got x.png"),
+    ],
+)
+def test_too_few_numbers_are_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    code, _, err = predict_here(capsys, *words)
+    assert code == 2 and err.strip() == f"error: {told}"
 
 
 def test_earlier_results_are_not_predicted_again(

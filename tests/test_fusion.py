@@ -395,7 +395,7 @@ class Sees:
         self.presence = presence
         self.landmarks: Any = self.read
         self.network: Any = SimpleNamespace(name="small")
-        self.looker: Any = SimpleNamespace(at=lambda *given: self.look(*given))
+        self.looker: Any = SimpleNamespace(at=self.look)
         self.pictures: list[ByteArray] = []
         self.squares: list[Floats] = []
 
@@ -465,9 +465,9 @@ def test_looks_are_at_the_picture_or_its_mirror_image_and_as_the_seed_says(
 def test_networks_that_cannot_be_fused_are_told(
     make_sample: MakeSample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: dict[str, Any]
 ) -> None:
-    network, look = Sees(), Sees.look
+    look = Sees.look
     monkeypatch.setattr(Sees, "look", lambda *given: changed_answer(look(*given), **unknown))
-    predictor: Any = network
+    predictor: Any = Sees()
     with pytest.raises(UnclaspError, match="small cannot be fused: it tells no confidence"):
         fusion_train.looks_at(predictor, Made([make_sample()]), tmp_path / "l.npz")  # type: ignore[arg-type]
     assert not (tmp_path / "l.npz").exists()

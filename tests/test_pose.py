@@ -77,6 +77,13 @@ def test_hands_in_doubt_are_told(
     assert tuple(view.side for view in pose.views()[0] if view.doubted) == doubted
 
 
+def test_a_pose_says_what_it_is_in_a_line() -> None:
+    pose = replace(make_pose(), confidence=np.repeat([0.9, 0.1], 21))
+    assert repr(pose) == "HandPose(right, left in doubt; an array, 256x240)"
+    assert repr(replace(make_pose(0.1, 0.1), source="a.mp4", frame=3)) == "HandPose(no hand; a.mp4, frame 3, 256x240)"
+    assert [hand["doubted"] for hand in pose.to_dict()["hands"]] == [False, True]
+
+
 def test_the_legend_tells_hands_in_doubt() -> None:
     image = np.full((240, 256, 3), 128, np.uint8)
     sure, doubted = (replace(make_pose(), confidence=np.full(42, share)).plot(image) for share in (0.9, 0.1))

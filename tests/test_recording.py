@@ -72,7 +72,7 @@ def test_the_view_is_of_both_hands_in_one_space() -> None:
 def test_an_mp4_and_a_line_per_frame(tmp_path: Path) -> None:
     seen: list[int | None] = []
     done = record(some_poses(6), tmp_path / "out" / "a.b", rate=25, on_frame=lambda pose: seen.append(pose.frame))
-    assert (done.frames, done.both, done.sides, done.problem) == (6, 6, ["right", "left"], None)
+    assert (done.frames, done.both, done.of_side, done.problem) == (6, 6, {"right": 6, "left": 6}, None)
     assert names(tmp_path / "out") == ["a.b.jsonl", "a.b.mp4"] and seen == list(range(6))
     lines = (tmp_path / "out" / "a.b.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [pose.to_dict() for pose in some_poses(6)]
@@ -83,7 +83,12 @@ def test_an_mp4_and_a_line_per_frame(tmp_path: Path) -> None:
 def test_only_the_hands_that_were_there_are_counted(tmp_path: Path) -> None:
     poses = [replace(pose, present=np.array([False, number < 2])) for number, pose in enumerate(some_poses(5))]
     done = record(poses, tmp_path / "a", rate=25)
-    assert (done.frames, done.both, done.sides) == (5, 0, ["left"])
+    assert (done.frames, done.both, done.of_side, done.doubted) == (5, 0, {"left": 2}, 0)
+
+
+def test_frames_with_a_hand_in_doubt_are_counted(tmp_path: Path) -> None:
+    poses = [replace(pose, confidence=np.full(42, 0.1 * number)) for number, pose in enumerate(some_poses(5))]
+    assert record(poses, tmp_path / "a", rate=25).doubted == 2
 
 
 @pytest.mark.parametrize("frames", [0, 4])

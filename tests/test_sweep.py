@@ -17,7 +17,6 @@ from unclasp.hands import Side
 from unclasp.landmarks import Reading
 from unclasp.looking import SURE, SURER, Looker
 from unclasp.predictor import Predictor
-from unclasp.regions import sweep_windows
 from unclasp.search import Where, everywhere
 from unclasp.touch_up import SEEN
 
@@ -49,7 +48,7 @@ def predictor(landmarks: Any, *, first: Box = EMPTY, **options: Any) -> Predicto
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (300, 300), (2000, 90), (33, 40)])
 def test_windows_of_each_size_cover_the_picture(width: int, height: int) -> None:
-    windows = list(sweep_windows(width, height))
+    windows = list(sweep.windows(width, height))
     assert len(windows) < 70
     for side, group in itertools.groupby(windows, key=lambda window: round(float(window[2] - window[0]), 6)):
         covered = np.zeros((height, width), dtype=bool)
@@ -62,7 +61,7 @@ def test_windows_of_each_size_cover_the_picture(width: int, height: int) -> None
 
 def test_a_hand_anywhere_is_nearly_whole_in_some_window() -> None:
     """One of a fifth of the picture to half of it."""
-    windows = np.array(list(sweep_windows(640, 480)))
+    windows = np.array(list(sweep.windows(640, 480)))
     rng = np.random.default_rng(0)
     for _ in range(200):
         side = rng.uniform(0.2, 0.5) * 640

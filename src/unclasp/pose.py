@@ -71,7 +71,7 @@ class HandJoints(NamedTuple):
     """(21,) 0 to 1, or None where the network does not say."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class HandPose:
     """Two hands in one picture; arrays are read-only, and the slots of absent hands hold what means nothing.
 
@@ -174,6 +174,12 @@ class HandPose:
         confidence = None if self.confidence is None else self.confidence[which]
         return HandJoints(self.joints_2d[which], self.joints_3d[which], self.joints_cam[which], confidence)
 
+    def __repr__(self) -> str:
+        hands = ", ".join(f"{side} in doubt" if side in self.doubted else side for side in self.sides) or "no hand"
+        width, height = self.image_size
+        of_frame = "" if self.frame is None else f", frame {self.frame}"
+        return f"HandPose({hands}; {self.source or 'an array'}{of_frame}, {width}x{height})"
+
     def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays by name, as the caller's own; confidence is NaN where the network does not say.
 
@@ -216,6 +222,7 @@ class HandPose:
         return {
             "side": side,
             "presence": round(float(self.presence[SIDES.index(side)]), 4),
+            "doubted": side in self.doubted,
             "joints_2d": _rounded(self.joints_2d[joints]),
             "joints_3d": _rounded(self.joints_3d[joints]),
             "joints_cam": _rounded(self.joints_cam[joints]),

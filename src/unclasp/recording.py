@@ -23,8 +23,10 @@ class Recorded:
     """Frames that were written."""
     both: int = 0
     """Frames with both hands."""
-    sides: list[Side] = field(default_factory=list)
-    """The hands that were present in any frame, right first."""
+    of_side: dict[Side, int] = field(default_factory=dict)
+    """In how many frames each hand was present that was in any, right first."""
+    doubted: int = 0
+    """Frames with a hand in doubt."""
     problem: UnclaspError | None = None
     """Why the source ended early, if it did."""
 
@@ -32,7 +34,9 @@ class Recorded:
         """Add a frame."""
         self.frames += 1
         self.both += len(pose.sides) == len(SIDES)
-        self.sides = [side for side in SIDES if side in self.sides or side in pose.sides]
+        self.doubted += bool(pose.doubted)
+        counts = {side: self.of_side.get(side, 0) + (side in pose.sides) for side in SIDES}
+        self.of_side = {side: count for side, count in counts.items() if count}
 
 
 def record(

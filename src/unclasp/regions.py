@@ -1,7 +1,6 @@
 """Where in a whole picture the hands are, by the pose network's own part segmentation."""
 
 import math
-from collections.abc import Iterator
 from typing import Final
 
 import cv2
@@ -18,10 +17,6 @@ Floats = npt.NDArray[np.floating]
 
 SMALLEST_CROP: Final = 16.0
 """px: a network that puts all joints in one place must not lead to an empty crop."""
-_SWEPT: Final = (0.75, 0.5, 0.35)
-"""Sides of the windows of a sweep, as shares of the picture's longer side."""
-_STEP: Final = 0.45
-"""Distance of their middles at most, as a share of their sides."""
 _MASS_SIZE: Final = 192
 """Cells along the side of the map on which the windows' answers are joined."""
 _MASS_LEVEL: Final = 0.5
@@ -85,23 +80,6 @@ def find_region(network: Network, image: ByteArray) -> Floats:
         return whole
     box = found / scale + np.tile(whole[:2], 2)
     return geometry.square_box(geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED))
-
-
-def sweep_windows(width: int, height: int) -> Iterator[Floats]:
-    """Yield squares (4,) of several sizes that cover a picture, each size overlapping: some forty of a usual one."""
-    for share in _SWEPT:
-        side = share * max(width, height)
-        for y in _middles(height, side):
-            for x in _middles(width, side):
-                yield np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2])
-
-
-def _middles(extent: int, side: float) -> Floats:
-    """Return the middles of windows that cover an extent, in px from its first pixel's middle."""
-    if side >= extent:
-        return np.array([(extent - 1) / 2])
-    count = math.ceil((extent - side) / (_STEP * side)) + 1
-    return np.linspace(side / 2, extent - side / 2, count) - 0.5
 
 
 def _half_windows(width: int, height: int) -> list[Floats]:

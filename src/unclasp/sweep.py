@@ -5,6 +5,8 @@ pose network in a crop of about their size may know them. As it points at hands 
 has learned from real hands and from what is none, has to see one there, too.
 """
 
+import math
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -15,7 +17,7 @@ from unclasp.hands import HAND_SLICES, SIDES
 from unclasp.landmarks import Landmarks
 from unclasp.looking import SURE, SURER, Looker
 from unclasp.looks import Look
-from unclasp.regions import box_around, sweep_windows
+from unclasp.regions import box_around
 from unclasp.touch_up import SEEN
 
 Floats = npt.NDArray[np.floating]
@@ -26,6 +28,12 @@ LEAST: Final = 0.1
 UNSEEN: Final = 0.05
 """What a hand that the landmark network does not see in the first crop counts of one that it sees: the next crops may
 show it better."""
+
+
+_SWEPT: Final = (0.75, 0.5, 0.35)
+"""Sides of the windows of a sweep, as shares of the picture's longer side."""
+_STEP: Final = 0.45
+"""Distance of their middles at most, as a share of their sides."""
 
 
 def is_called_for(view: Look) -> bool:
@@ -43,7 +51,7 @@ def surest_box(looker: Looker, landmarks: Landmarks, image: ByteArray) -> Floats
     """
     height, width = image.shape[:2]
     best, box = 0.0, None
-    for window in sweep_windows(width, height):
+    for window in windows(width, height):
         view = looker.once(image, window)
         for slot in view.slots:
             confidence = view.confidence(slot)
@@ -63,3 +71,20 @@ def is_surer(view: Look, before: Look) -> bool:
         return False
     slot = max(view.slots, key=view.confidence)
     return view.surest > max(SURE, before.surest + SURER) and bool(view.seen[slot] > SEEN)
+
+
+def windows(width: int, height: int) -> Iterator[Floats]:
+    """Yield squares (4,) of several sizes that cover a picture, each size overlapping: some forty of a usual one."""
+    for share in _SWEPT:
+        side = share * max(width, height)
+        for y in _middles(height, side):
+            for x in _middles(width, side):
+                yield np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2])
+
+
+def _middles(extent: int, side: float) -> Floats:
+    """Return the middles of windows that cover an extent, in px from its first pixel's middle."""
+    if side >= extent:
+        return np.array([(extent - 1) / 2])
+    count = math.ceil((extent - side) / (_STEP * side)) + 1
+    return np.linspace(side / 2, extent - side / 2, count) - 0.5

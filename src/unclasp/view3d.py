@@ -174,4 +174,5 @@ def _colours(side: str) -> list[str]:
 
 def _legend(hand: dict[str, Any]) -> str:
     dots = "".join(f'<i style="background:{colour}"></i>' for colour in _colours(hand["side"]))
-    return f"<span>{dots} {hand['side']} hand {hand['presence']:.2f}</span>"
+    told = "in doubt" if hand["doubted"] else f"{hand['presence']:.2f}"
+    return f"<span>{dots} {hand['side']} hand {told}</span>"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from rich.progress import (
 
 from unclasp.commands.arguments import parse
 from unclasp.errors import UnclaspError
+from unclasp.marks import is_marked, is_result, marked, numbers_in
 
 if TYPE_CHECKING:
     from unclasp.predictor import Predictor
@@ -81,7 +83,7 @@ class PredictArguments:
 
 def predict(words: list[str]) -> int:
     """Run `unclasp predict`."""
-    arguments = parse(PredictArguments, words, "predict")
+    arguments = parse(PredictArguments, _with_numbers_last(words), "predict")
     from unclasp.predictor import Predictor
     from unclasp.sources import find_sources, output_stems
 
@@ -122,6 +124,39 @@ def predict(words: list[str]) -> int:
     return 0 if not failed else 1 if failed < len(done) else 2
 
 
+def _with_numbers_last(words: list[str]) -> list[str]:
+    """Put --box and --focal, with as many numbers as they take, behind the sources, which may come after them.
+
+    Numbers may be joined by commas, and one focal length stands for both.
+
+    Raises:
+        UnclaspError: There are other than so many numbers.
+    """
+    rest, last = list(words), list[str]()
+    for option, names in (("--box", "x1 y1 x2 y2"), ("--focal", "fx fy")):
+        if option not in rest:
+            continue
+        place, count = rest.index(option), len(names.split())
+        given = [number for word in rest[place + 1 : place + 1 + count] for number in word.split(",")]
+        joined = "," in "".join(rest[place + 1 : place + 2])
+        numbers = list(takewhile(_is_number, rest[place + 1].split(",") if joined else given))[:count]
+        used = 1 if joined else len(numbers)
+        numbers = numbers * 2 if option == "--focal" and len(numbers) == 1 else numbers
+        if len(numbers) != count:
+            raise UnclaspError(f"{option} needs {count} numbers {names} in px, got {' '.join(given) or 'none'}")
+        del rest[place : place + 1 + used]
+        last += [option, *numbers]
+    return rest + last
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def _with_bar(sources: "list[Source]", console: Console) -> "Generator[Source, None, None]":
     """Yield the sources beside a bar of how many are done, for people who watch; a video has one of its own.
 
@@ -137,11 +172,15 @@ def _with_bar(sources: "list[Source]", console: Console) -> "Generator[Source, N
 
 def _told(entry: dict[str, Any]) -> str:
     """Say what was done in a line for people."""
-    what = " and ".join(entry["hands"]) or "no hand"
-    if entry.get("doubted"):
-        what += f", in doubt: {' and '.join(entry['doubted'])}"
     if "frames" in entry:
-        what += f", both in {entry['both']} of {entry['frames']} frames at {entry['frames_per_second']} frames/s"
+        counts = entry["of_side"] | ({"both": entry["both"]} if len(entry["of_side"]) == 2 else {})
+        what = ", ".join(f"{name} in {count}" for name, count in counts.items()) or "no hand in any"
+        what += f" of {entry['frames']} frames"
+        what += f", in doubt in {entry['in_doubt']}" if entry["in_doubt"] else ""
+        what += f"; {entry['frames_per_second']} frames/s"
+    else:
+        hands = (f"{side} (in doubt)" if side in entry["doubted"] else side for side in entry["hands"])
+        what = " and ".join(hands) or "no hand"
     return f"{entry['source']}: {what} -> {entry['overlay']}"
 
 
@@ -159,14 +198,17 @@ def _is_earlier_result(source: "Source", out: Path) -> bool:
 
 
 def _is_overlay(path: Path, suffix: str) -> bool:
-    """Tell whether a file has the numbers of another one beside it, of the file that it was drawn on."""
+    """Tell whether a file was drawn by us: it says so, or has numbers beside it of the file that it was drawn on."""
+    if is_marked(path):
+        return True
+    numbers = numbers_in(path.with_suffix(suffix))
+    if numbers is None:
+        return False
     try:
-        with path.with_suffix(suffix).open(encoding="utf-8") as file:
-            numbers = json.loads(file.readline() if suffix == ".jsonl" else file.read())
-        drawn_on = Path(numbers["image"]["source"]) if "unclasp" in numbers else path
+        drawn_on = Path(numbers["image"]["source"])  # type: ignore[index]
         candidates = [each for each in (drawn_on, path.parent / drawn_on) if each.exists()]
         return not any(each.samefile(path) for each in candidates) if candidates else drawn_on.name != path.name
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none, or somebody else's
+    except (OSError, TypeError, ValueError):  # of an array, or a name that no file can have
         return False
 
 
@@ -194,7 +236,7 @@ def _predict_one(
             predictor(image, arguments.box, focal=arguments.focal, mirrored=arguments.mirrored), source=source.name
         )
         overlay, numbers = (_result(stem, suffix, untouchable) for suffix in (".png", ".json"))
-        drawn = cv2.imencode(".png", pose.plot()[..., ::-1])[1].tobytes()
+        drawn = marked(cv2.imencode(".png", pose.plot()[..., ::-1])[1].tobytes())
         write_bytes(overlay, drawn)
         told = {"overlay": str(overlay), "json": str(numbers)}
         if arguments.html:
@@ -234,17 +276,20 @@ def _record_one(
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, spoken)}
     entry = {
-        "source": source.name, "hands": recorded.sides, "frames": recorded.frames, "both": recorded.both,
+        "source": source.name, "hands": list(recorded.of_side), "frames": recorded.frames, "both": recorded.both,
+        "of_side": recorded.of_side, "in_doubt": recorded.doubted,
         "frames_per_second": round(recorded.frames / max(seconds, 1e-3), 1), **told,
     }  # fmt: skip
     return entry | ({"error": _reason(recorded.problem, spoken)} if recorded.problem else {})
 
 
 def _result(stem: Path, suffix: str, untouchable: set[Path]) -> Path:
-    """Return the path of a result, which must not be one of the sources."""
+    """Return the path of a result, which must be none of the sources, nor a file that is no earlier result."""
     path = stem.with_name(stem.name + suffix)
     if path.resolve() in untouchable:
         raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
+    if path.exists() and not is_result(path):
+        raise UnclaspError(f"{path} is no earlier result and is not overwritten; choose another --out")
     return path
 
 
@@ -259,7 +304,7 @@ def _bar(expected: int | None) -> Iterator[Callable[[Any], None]]:
     """Yield what is told of each frame, and show how many there were, how fast, and how long it will take."""
     columns = (
         TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]} frames/s"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("predict", total=expected, rate="–")

@@ -73,7 +73,7 @@ def sample_gloves(rng: np.random.Generator) -> Gloves:
 
 
 def put_on(gloves: Gloves, look: SkinLook) -> SkinLook:
-    """Return the look of hands in gloves: both wear the same, and bare parts keep their skin."""
+    """Return the look of hands in gloves: both wear the same, and bare parts keep their colour, not their creases."""
     paint = canvas()
     behind = -paint.rest[:, 1]
     palm = paint.palm[:, None]
@@ -91,7 +91,11 @@ def put_on(gloves: Gloves, look: SkinLook) -> SkinLook:
         worn = worn * np.clip((gloves.bare_from - paint.arc) / _HEM_MM, 0, 1)
     albedo = look.albedo * (1 - worn[:, None]) + cloth * worn[:, None]
     strengths = look.strengths._replace(
-        bump=3 * look.strengths.bump, crease=0.0, vein=0.0, roughness=gloves.roughness, specular=gloves.specular
+        bump=(1 if look.gloved else 3) * look.strengths.bump,
+        crease=0.0,
+        vein=0.0,
+        roughness=gloves.roughness,
+        specular=gloves.specular,
     )
     if gloves.bare_from is None:
         strengths = strengths._replace(nail_tint=(1.0, 1.0, 1.0), nail_paint=0.0)

@@ -24,6 +24,7 @@ _LEAST_INSIDE: Final = 0.35
 _LEAST_PIXELS: Final = 12
 _STREAM: Final = 7001
 _GLOVES_STREAM: Final = 7002
+_MOST_METERED: Final = 8.0
 _ASPECTS: Final = (1.0, 4 / 3, 3 / 2, 16 / 9, 2.2)
 
 _FACING: Final = SceneMix(
@@ -54,7 +55,8 @@ def generate_whole(seed: int, index: int, *, size: int = 224, gloved: float = 0.
         seed: Which set.
         index: Which picture.
         size: Longer side, px.
-        gloved: Share of the people who wear gloves of `gloves`; what else is in a picture does not depend on it.
+        gloved: Share of the people who wear gloves of `gloves`. Where everything is does not depend on it, but the
+            exposure does.
     """
     rng = np.random.default_rng([seed, index, _STREAM])
     fitting = np.random.default_rng([seed, index, _GLOVES_STREAM])
@@ -104,11 +106,15 @@ def _party(
 
 
 def _metered(parties: list[Party]) -> float:
-    """Return how much brighter skin is than what covers it: cameras are not set to gloves, so that dark ones stay."""
-    worn = [party.drawn.look for party in parties if party.drawn.look.thickness is not None]
-    if not worn:
+    """Return how much brighter skin is than what covers it: cameras are not set to gloves, so that dark ones stay dark.
+
+    Where bare hands are beside them, they are set to these.
+    """
+    looks = [party.drawn.look for party in parties]
+    if not looks or any(look.thickness is None for look in looks):
         return 1.0
-    return float(np.mean([look.colour[1] / max(float(np.median(look.albedo[:, 1])), 0.004) for look in worn]))
+    ratios = [float(look.colour[1]) / max(float(np.median(look.albedo[:, 1])), 0.004) for look in looks]
+    return min(float(np.mean(ratios)), _MOST_METERED)
 
 
 def _together(
