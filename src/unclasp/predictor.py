@@ -49,13 +49,13 @@ class Predictor:
         flip_test: Average over the crop and its mirror image, at twice the cost.
         search: Where to look in pictures without a box. If not given, the network's own search, and not the finder of
             `Predictor.load`, which is `search.search_with("finder", network)`.
-        landmarks: Touches up the joints (`touch_up`). If not given, they stay as the network has them;
-            that of `Predictor.load` is `landmarks.open_landmarks()`.
+        landmarks: Touches up the joints (`touch_up`), and has a say in whether there are hands, and which. If not given,
+            they stay as the network has them; that of `Predictor.load` is `landmarks.open_landmarks()`.
         fusion: Tells for each joint how much of that to believe, and how deep it is; that of `Predictor.load` is
             `fusion.open_fusion()`. Without it, and for networks that it cannot be used with (`fusion.can_fuse`), a rule
             does, and depths stay.
-        second_opinions: Look at pictures in doubt mirrored, turned, brighter and cut out, too (`opinions`); `search` is
-            then asked about those pictures as well. Not where a box is given, and not in videos.
+        second_opinions: Look at pictures in doubt mirrored and turned, too (`opinions`), for which `search` is asked
+            about those pictures as well, and all over (`sweep`). Not where a box is given, and not in videos.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Predictor:
                 network tells.
             fusion: A file of `unclasp fusion train` in place of the shipped one, which has learned the mistakes of
                 `small`. Other networks than that are better with one of their own.
-            second_opinions: Look at pictures in doubt in other ways, too, as of the class: half a second more.
+            second_opinions: Look at pictures in doubt in other ways, too, as of the class: up to a second more.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.

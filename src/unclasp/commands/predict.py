@@ -55,10 +55,10 @@ class PredictArguments:
     landmarks: bool = True
     """Touch up the joints by MediaPipe's landmark network, which has seen real hands, and the fusion network."""
     fusion: Path | None = None
-    """A file of unclasp fusion train in place of the shipped one, which has learned the mistakes of small. For pictures
-    and networks that unclasp fusion look takes; all else is touched up by a rule."""
+    """A file of unclasp fusion train in place of the shipped one, which has learned the mistakes of small. For networks
+    that unclasp fusion look takes; others are touched up by a rule."""
     second_opinions: bool = True
-    """Look at pictures in doubt mirrored, turned, brighter and cut out, too; not with --box, and not in videos."""
+    """Look at pictures in doubt mirrored, turned, and all over, too; not with --box, and not in videos."""
     focal: tuple[float, float] | None = None
     """Focal length fx fy in px; a field of view of 60 degrees is assumed if not given."""
     device: str = "cpu"
