@@ -397,3 +397,21 @@ def test_answers_of_another_shape_are_no_landmark_network_s(
         return
     with pytest.raises(CheckpointError, match=rf"small\.onnx is no landmark network: {told}"):
         open_landmarks(tmp_path / "small.onnx", engine=engine)
+
+
+def test_a_look_is_told_what_the_landmark_network_sees() -> None:
+    """The likelihood of a hand of that side; of the place that a hand in doubt was followed to; 0 of unasked hands."""
+    reads: Any = Reads(np.array([2.0, 0.0]), hand=0.8, of_side=0.5)
+    np.testing.assert_allclose(touched_up(seen_hands(), PICTURE, reads).seen, [0.4, 0.4])
+    np.testing.assert_allclose(touched_up(seen_hands(presence=(1.0, 0.1)), PICTURE, reads).seen, [0.4, 0])
+
+    class Farther(Reads):
+        def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+            self.shift = self.shift if len(self.asked) < 1 else np.zeros(2)
+            self.likely = 0.6 if len(self.asked) < 1 else 0.9
+            return super().__call__(image, joints_2d, side)._replace(hand=self.likely, of_side=1.0)
+
+    view = seen_hands(presence=(1.0, 0.1), sure=0.5 * DOUBTED)
+    far: Any = Farther(np.array([0.5 * geometry.extent(view.joints_2d[HAND_SLICES[0]]), 0.0]))
+    after = touched_up(view, PICTURE, far)
+    assert (after.joints_2d != view.joints_2d).any() and after.seen is not None and after.seen[0] == 0.9

@@ -1,15 +1,22 @@
 """Smoothing by the frames around each one: calm, never late, and not across what must not be averaged."""
 
-from collections.abc import Iterator
+import gc
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from test_smoothing import RATE, acceleration, lag, make_pose, moving_hands, smoothed, stack
+from unclasp import smoothing
 from unclasp.errors import VideoError
 from unclasp.pose import HandPose
 from unclasp.smoothing import LEAST_SAY, SPREAD, steadied
+from unclasp.streaming import StreamOptions, video_poses
+from unclasp.tracking import SeeFrame, Sighting, exchanged
+from unclasp.video import Frame
 
 BOTH, RIGHT_ALONE = np.array([True, True]), np.array([True, False])
 
@@ -128,14 +135,96 @@ def test_frames_without_usable_times_are_taken_to_be_even() -> None:
     np.testing.assert_allclose(stack(steady(untimed), "joints_2d"), stack(steady(timed), "joints_2d"), atol=1e-9)
 
 
-def test_what_came_before_a_failure_is_told_first() -> None:
+@pytest.mark.parametrize("error", [VideoError("it ends early"), KeyboardInterrupt()], ids=["a failure", "Ctrl-C"])
+def test_what_came_before_the_end_is_told_first(error: BaseException) -> None:
     poses = film(moving_hands(8))
 
     def source() -> Iterator[tuple[HandPose, int]]:
         yield from ((pose, 0) for pose in poses)
-        raise VideoError("it ends early")
+        raise error
 
     told = []
-    with pytest.raises(VideoError, match="ends early"):
+    with pytest.raises(type(error)):
         told.extend(pose.time for pose in steadied(source()))
     assert told == [pose.time for pose in poses]
+
+
+def test_no_more_pictures_are_held_than_are_still_to_come() -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def source() -> Iterator[tuple[HandPose, int]]:
+        for pose in film(moving_hands(40)):
+            image = np.zeros((2, 2, 3), np.uint8)
+            alive.append(weakref.ref(image))
+            yield replace(pose, image=image), 0
+
+    most = 0
+    for pose in steadied(source()):
+        assert pose.image is not None
+        del pose
+        gc.collect()
+        most = max(most, sum(each() is not None for each in alive))
+    assert most <= 6
+
+
+def test_frames_long_gone_are_let_go() -> None:
+    held: list[int] = []
+    poses = film(moving_hands(60))
+    with pytest.MonkeyPatch.context() as patch:
+        real = smoothing._steady
+        patch.setattr(smoothing, "_steady", lambda moments, index: held.append(len(moments)) or real(moments, index))
+        assert len(steady(poses)) == 60
+    assert max(held) <= 9
+
+
+def test_of_hands_that_change_sides_nothing_is_averaged_over_the_change() -> None:
+    """As a whole video is gone through: by the tracker's count of changes."""
+    true = film(moving_hands(40), box=np.array([0.0, 0.0, 640.0, 480.0]))
+    wrong = [exchanged(true[0]), *true[1:]]
+    told = list(video_poses(shows(wrong), Frames(40), StreamOptions()))  # type: ignore[arg-type]
+    clean = list(video_poses(shows(wrong), Frames(40), StreamOptions(smooth=False)))  # type: ignore[arg-type]
+    errors = [np.abs(one.joints_2d - other.joints_2d).max() for one, other in zip(told, clean, strict=True)]
+    changed = [n for n in range(1, 40) if np.abs(clean[n].joints_2d - clean[n - 1].joints_2d).max() > 100]
+    assert len(changed) == 1 and max(errors) < 25
+
+
+def test_poses_of_a_camera_come_at_once_and_smoothed() -> None:
+    given, true = film(moving_hands(40), noise=3.0, box=np.array([0.0, 0.0, 640.0, 480.0])), film(moving_hands(40))
+    frames = Frames(40, live=True)
+    told = []
+    for number, pose in enumerate(video_poses(shows(given, tells=elsewhere), frames, StreamOptions())):  # type: ignore[arg-type]
+        assert frames.read == number + 1
+        told.append(pose)
+    calm = acceleration(stack(told, "joints_2d"))
+    assert calm < 0.6 * acceleration(stack(given, "joints_2d"))
+    shift = (stack(told, "joints_2d") - stack(true, "joints_2d")).mean(axis=(0, 1))
+    np.testing.assert_allclose(shift, [50, 0], atol=5)
+
+
+class Frames:
+    """Stands for an open video of so many frames."""
+
+    name = "clip"
+
+    def __init__(self, count: int, *, live: bool = False) -> None:
+        self.count, self.live, self.read = count, live, 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number in range(self.count):
+            self.read += 1
+            yield Frame(np.zeros((480, 640, 3), np.uint8), number, number / RATE)
+
+
+def elsewhere(pose: HandPose) -> HandPose:
+    return replace(pose, joints_2d=pose.joints_2d + np.array([50.0, 0.0]))
+
+
+def shows(poses: list[HandPose], *, tells: Callable[[HandPose], HandPose] = lambda pose: pose) -> SeeFrame:
+    """Return what sees one of the poses after the other, whatever it is shown."""
+    left = iter(poses)
+
+    def see(image: np.ndarray, box: npt.ArrayLike | None) -> Sighting:
+        pose = next(left)
+        return Sighting(pose, tells(pose))
+
+    return see
