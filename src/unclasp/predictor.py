@@ -49,8 +49,8 @@ class Predictor:
         flip_test: Average over the crop and its mirror image, at twice the cost.
         search: Where to look in pictures without a box. If not given, the network's own search, and not the finder of
             `Predictor.load`, which is `search.search_with("finder", network)`.
-        landmarks: Touches up the joints (`touch_up`), and has a say in whether there are hands, and which. If not given,
-            they stay as the network has them; that of `Predictor.load` is `landmarks.open_landmarks()`.
+        landmarks: Touches up the joints (`touch_up`), and has a say in whether there are hands, and which. If not
+            given, they stay as the network has them; that of `Predictor.load` is `landmarks.open_landmarks()`.
         fusion: Tells for each joint how much of that to believe, and how deep it is; that of `Predictor.load` is
             `fusion.open_fusion()`. Without it, and for networks that it cannot be used with (`fusion.can_fuse`), a rule
             does, and depths stay.
