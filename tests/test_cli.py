@@ -150,7 +150,10 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("predicct",), "there is no command 'predicct'; the commands are predict, "),
+        (("zzz",), "there is no command 'zzz'; the commands are predict, "),
+        (("predicct", "a.jpg"), "there is no command 'predicct'; did you mean predict?"),
+        (("synth", "previw"), "there is no command 'synth'; did you mean synth preview?"),
+        ((__file__,), f"there is no command {__file__!r}; did you mean unclasp predict {__file__}?"),
         (("synth",), "there is no command 'synth'"),
         (("synth", "paint"), "there is no command 'synth'"),
         (("presets", "all"), "unclasp presets takes no arguments, got all"),

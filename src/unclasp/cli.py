@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Final, NoReturn
 
 from unclasp import __version__
@@ -96,4 +98,8 @@ def _run(words: list[str]) -> int:
             module = import_module(f"unclasp.commands.{words[0]}")
             run = getattr(module, name.split()[-1])
             return int(run(words[length:]))
-    raise UnclaspError(f"there is no command {words[0]!r}; the commands are {', '.join(COMMANDS)}")
+    if Path(words[0]).exists():
+        raise UnclaspError(f"there is no command {words[0]!r}; did you mean unclasp predict {words[0]}?")
+    alike = [name for each in (" ".join(words[:2]), words[0]) for name in get_close_matches(each, COMMANDS, 1)]
+    meant = f"did you mean {alike[0]}?" if alike else f"the commands are {', '.join(COMMANDS)}"
+    raise UnclaspError(f"there is no command {words[0]!r}; {meant}")

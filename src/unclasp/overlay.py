@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+import cv2
 import numpy as np
 
 from unclasp.canvas import Floats, Image
@@ -16,10 +17,11 @@ _SMALLEST_VIEW: Final = 64
 _PIXEL_SHARE_PER_MM: Final = 1 / 240
 _INSET: Final = 0.86
 _CARD: Final = (253, 252, 250)
+_FAINT: Final = 0.35
 
 
 def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
-    """Draw hands over a frame, and in 3D in its lower right corner.
+    """Draw hands over a frame, and in 3D in its lower right corner; hands in doubt are faint.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is not changed.
@@ -29,7 +31,12 @@ def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats |
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    drawn = draw_skeletons(image, hands, root_offset=root_offset, samples=1)
+    doubted = [hand for hand in hands if hand.doubted]
+    if doubted:
+        behind = draw_skeletons(image, doubted, samples=1)
+        image = np.asarray(cv2.addWeighted(behind, _FAINT, image, 1 - _FAINT, 0), dtype=np.uint8)
+    sure = [hand for hand in hands if not hand.doubted]
+    drawn = draw_skeletons(image, sure, root_offset=root_offset, samples=1)
     side = round(_VIEW_SHARE * min(image.shape[:2]))
     if not hands or side < _SMALLEST_VIEW:
         return drawn
