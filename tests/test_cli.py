@@ -22,6 +22,7 @@ import unclasp
 from test_video import make_video
 from unclasp.checkpoint import save_weights
 from unclasp.cli import COMMANDS, main
+from unclasp.commands.predict import _with_numbers_last
 from unclasp.config import PRESETS, tiny
 from unclasp.errors import UnclaspError
 from unclasp.model import build
@@ -436,12 +437,18 @@ def test_pictures_may_come_behind_options_with_numbers(
     assert code == 0 and asked == [(box, focal)]
 
 
+def test_numbers_that_are_no_option_s_stay_where_they_are() -> None:
+    """Cameras are numbers, too."""
+    words = ["0", "--box", "0", "1", "30", "40", "1", "--focal", "50", "a.jpg"]
+    assert _with_numbers_last(words) == ["0", "1", "a.jpg", "--box", "0", "1", "30", "40", "--focal", "50", "50"]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (("--box", "1", "2", "x.png"), "--box needs 4 numbers x1 y1 x2 y2 in px, got 1 2 x.png"),
         (("x.png", "--box"), "--box needs 4 numbers x1 y1 x2 y2 in px, got none"),
-        (("x.png", "--box", "1,2,3"), "--box needs 4 numbers x1 y1 x2 y2 in px, got 1 2 3"),
+        (("x.png", "--box", "1,2,3"), "--box needs 4 numbers x1 y1 x2 y2 in px, got 1,2,3"),
         (("--focal", "x.png"), "--focal needs 2 numbers fx fy in px, got x.png"),
     ],
 )

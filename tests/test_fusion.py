@@ -217,16 +217,18 @@ def test_what_is_not_finite_is_not_fused(unknown: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sure", "off", "follow", "followed"),
-    [(0.1, 60.0, True, True), (0.1, 60.0, False, False), (0.5, 60.0, True, False), (0.1, 0.0, True, False)],
+    ("sure", "off", "frame", "followed"),
+    [(0.1, 60.0, False, True), (0.1, 60.0, True, False), (0.5, 60.0, False, False), (0.1, 0.0, False, False)],
     ids=["in doubt, seen farther off", "in a video", "not in doubt", "both agree"],
 )
-def test_hands_in_doubt_are_followed_the_others_fused(sure: float, off: float, follow: bool, followed: bool) -> None:
+def test_hands_in_doubt_are_followed_the_others_fused(sure: float, off: float, frame: bool, followed: bool) -> None:
     view = changed_answer(a_look(presence=(0.9, 0.0)), confidence=np.full((1, 42), sure))
     reads: Any = lambda image, joints_2d, side: read_around(view, 0, picture_width=300)._replace(  # noqa: E731
         joints_2d=view.joints_2d[HAND_SLICES[0]] + [-off, 0.0]
     )
-    after = touched_up(view, PICTURE, reads, fusion=in_numpy(a_net()), follow=follow)
+    fusion = in_numpy(a_net())
+    told = touched_up_twice(view, PICTURE, reads, fusion=fusion)[-1]
+    after = told if frame else touched_up(view, PICTURE, reads, fusion=fusion)
     moved, deeper = (np.abs(after.answer.pose_2p5d - view.answer.pose_2p5d)[0, HAND_SLICES[0], at] for at in (0, 2))
     assert (deeper[:-1].max() == 0) == followed
     assert (np.ptp(moved) > 1e-9) == (not followed), "one that is followed moves in one piece"
@@ -255,7 +257,7 @@ def test_both_ways_come_from_one_reading_of_each_hand() -> None:
     ruled, fused = touched_up_twice(view, PICTURE, reads, fusion=fusion)
     assert len(reads.asked) == len(view.slots)
     for twice, once in ((ruled, None), (fused, fusion)):
-        alone = touched_up(view, PICTURE, reads, fusion=once, follow=False)
+        alone = touched_up(view, PICTURE, reads, fusion=once)
         np.testing.assert_array_equal(twice.answer.pose_2p5d, alone.answer.pose_2p5d)
     assert len(touched_up_twice(view, PICTURE, reads, fusion=None)) == 1
 

@@ -21,7 +21,7 @@ from unclasp.looks import Look
 from unclasp.network import Answer
 from unclasp.onnx_engine import InOnnxRuntime, InOpenCv
 from unclasp.predictor import Predictor
-from unclasp.touch_up import DOUBTED, FAR, KEPT, NEAR, ROUNDS, touched_up
+from unclasp.touch_up import DOUBTED, FAR, KEPT, NEAR, ROUNDS, touched_up, touched_up_twice
 
 Floats = npt.NDArray[np.floating]
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
@@ -203,7 +203,8 @@ def test_a_hand_is_followed_only_for_good_reasons(sure: float | None, finds: Any
 def test_in_videos_no_hand_is_followed() -> None:
     before = seen_hands((1.0, 0.0), sure=0.1)
     reads: Any = Finds(right_hand_farther(0.5))
-    np.testing.assert_array_equal(touched_up(before, PICTURE, reads, follow=False).joints_2d, before.joints_2d)
+    (frame,) = touched_up_twice(before, PICTURE, reads, fusion=None)
+    np.testing.assert_array_equal(frame.joints_2d, before.joints_2d)
     assert reads.calls == 1
 
 

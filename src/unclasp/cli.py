@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -98,6 +97,8 @@ def _run(words: list[str]) -> int:
             module = import_module(f"unclasp.commands.{words[0]}")
             run = getattr(module, name.split()[-1])
             return int(run(words[length:]))
+    from difflib import get_close_matches
+
     if Path(words[0]).exists():
         raise UnclaspError(f"there is no command {words[0]!r}; did you mean unclasp predict {words[0]}?")
     alike = [name for each in (" ".join(words[:2]), words[0]) for name in get_close_matches(each, COMMANDS, 1)]

@@ -1,7 +1,7 @@
 """The result for one picture, and its JSON form (documented in docs/json-schema.md)."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -71,7 +71,7 @@ class HandJoints(NamedTuple):
     """(21,) 0 to 1, or None where the network does not say."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class HandPose:
     """Two hands in one picture; arrays are read-only, and the slots of absent hands hold what means nothing.
 
@@ -114,7 +114,7 @@ class HandPose:
     """Number of the frame in a video, from 0."""
     time: float | None = None
     """Seconds from the start of the video."""
-    image: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    image: npt.NDArray[np.uint8] | None = None
     """(H, W, 3) RGB as predicted on: the caller's own memory, for `plot`. `dataclasses.replace(pose, image=None)` lets
     go of it."""
 

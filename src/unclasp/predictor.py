@@ -151,14 +151,13 @@ class Predictor:
         where = self.search(image)
         view, others = self.looker.see(image, where)
         first = view = self._touched_up(view, image)
-        is_said = where.found and where.again is None  # that the picture is a crop
         if self.second_opinions and in_doubt(view):
             view = best(self._glance, image, view, mirrored=not self.looker.flip_test)
             others = self._without(view, others, image)
-        if self.second_opinions and not is_said and is_called_for(view):
+        if self.second_opinions and not where.is_said and is_called_for(view):
             view = self._swept(view, image)
             others = self._without(view, others, image)
-        believed = is_said or any(look.is_believed(found=where.found) for look in (first, view))
+        believed = where.is_said or any(look.is_believed(found=where.found) for look in (first, view))
         return view, others, believed
 
     def _swept(self, view: Look, image: ByteArray) -> Look:

@@ -33,7 +33,9 @@ class Where(NamedTuple):
     again: Callable[[], Floats] | None = None
     """Searches otherwise, for when what is in the square is in doubt: the square to look at then."""
     found: bool = False
-    """Whether hands were seen there by what looks for hands alone, or are said to be there."""
+    """Whether hands were seen there by what looks for hands alone."""
+    is_said: bool = False
+    """Whether nothing was searched, as the picture is said to be a crop around hands."""
 
 
 Search = Callable[[ByteArray], Where]
@@ -57,7 +59,7 @@ def search_with(detector: Detector, network: Network) -> Search:
 
 def everywhere(image: ByteArray) -> Where:
     """Look at the whole picture."""
-    return Where(whole_square(image), np.zeros((0, 4)), found=True)
+    return Where(whole_square(image), np.zeros((0, 4)), is_said=True)
 
 
 def by_network(network: Network) -> Search:

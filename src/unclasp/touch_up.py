@@ -46,9 +46,7 @@ KEPT_UNTOLD: Final = 0.5
 """The same where the network tells no confidence."""
 
 
-def touched_up(
-    view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None = None, follow: bool = True
-) -> Look:
+def touched_up(view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None = None) -> Look:
     """Put the joints of each hand between where the look and where the landmark network has them.
 
     How near to which, and what the depths lack, the fusion network tells. Without it, and for pose networks that it
@@ -62,18 +60,16 @@ def touched_up(
         image: (H, W, 3) RGB.
         landmarks: The landmark network.
         fusion: The fusion network.
-        follow: Whether hands in doubt may go farther off. In a video they would jump, and other frames tell more.
     """
     readings = _readings(view, image, landmarks)
-    found = _found_elsewhere(view, readings, image, landmarks) if follow else {}
-    return _mended(view, readings, found, fusion)
+    return _mended(view, readings, _found_elsewhere(view, readings, image, landmarks), fusion)
 
 
 def touched_up_twice(view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None) -> list[Look]:
     """Touch up by the rule, and as the fusion network tells where it can, from one reading of each hand.
 
-    For videos, where hands are followed by the first and told by the last (`tracking.Sighting`); none is looked for
-    farther off.
+    For videos, where hands are followed by the first and told by the last (`tracking.Sighting`). None is looked for
+    farther off: they would jump, and other frames tell more.
     """
     readings = _readings(view, image, landmarks)
     ways = (None, fusion) if fusion is not None and can_fuse(view) else (None,)

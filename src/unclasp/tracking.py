@@ -79,7 +79,8 @@ class Tracker:
         self, see: SeeFrame, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True
     ) -> None:
         self._see, self._box = see, box
-        self._filters = [PoseFilter() for _ in range(smooth + (smooth and live))]
+        self._filter = PoseFilter() if smooth else None
+        self._filter_of_told = PoseFilter() if smooth and live else None
         self.changes = 0
         """How often the hands have changed sides."""
         self._last: Sighting | None = None
@@ -100,9 +101,13 @@ class Tracker:
         return self._last.told
 
     def _smoothed(self, seen: Sighting) -> Sighting:
-        seconds = seconds_between(None if self._last is None else self._last.followed, seen.followed)
-        smoothed = [smooth(pose, seconds) for smooth, pose in zip(self._filters, seen, strict=False)]
-        return Sighting(*smoothed, *seen[len(smoothed) :])
+        followed, told = seen
+        seconds = seconds_between(None if self._last is None else self._last.followed, followed)
+        if self._filter is not None:
+            followed = self._filter(followed, seconds)
+        if self._filter_of_told is not None:
+            told = self._filter_of_told(told, seconds)
+        return Sighting(followed, told)
 
     def _find(self, image: ByteArray) -> Sighting:
         if self._box is not None:
@@ -145,8 +150,9 @@ class Tracker:
         self._agreed, self._last = FIRST_PATIENCE, last.each(exchanged)
         self._presence, self._held = self._presence[::-1], self._held[::-1]
         self.changes += 1
-        for smooth in self._filters:
-            smooth.exchange()
+        for smooth in (self._filter, self._filter_of_told):
+            if smooth is not None:
+                smooth.exchange()
 
     def _with_held_hands(self, seen: Sighting, last: Sighting) -> Sighting:
         """Return what is seen with hands that are not to be believed as they were, for `HELD` frames at most."""

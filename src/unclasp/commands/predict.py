@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -136,15 +135,15 @@ def _with_numbers_last(words: list[str]) -> list[str]:
     for option, names in (("--box", "x1 y1 x2 y2"), ("--focal", "fx fy")):
         if option not in rest:
             continue
-        place, count = rest.index(option), len(names.split())
-        given = [number for word in rest[place + 1 : place + 1 + count] for number in word.split(",")]
-        joined = "," in "".join(rest[place + 1 : place + 2])
-        numbers = list(takewhile(_is_number, rest[place + 1].split(",") if joined else given))[:count]
-        used = 1 if joined else len(numbers)
-        numbers = numbers * 2 if option == "--focal" and len(numbers) == 1 else numbers
+        place, count, numbers = rest.index(option), len(names.split()), list[str]()
+        del rest[place]
+        behind = " ".join(rest[place : place + count])
+        while len(numbers) < count and rest[place:] and all(map(_is_number, rest[place].split(","))):
+            numbers += rest.pop(place).split(",")
+        if option == "--focal" and len(numbers) == 1:
+            numbers *= 2
         if len(numbers) != count:
-            raise UnclaspError(f"{option} needs {count} numbers {names} in px, got {' '.join(given) or 'none'}")
-        del rest[place : place + 1 + used]
+            raise UnclaspError(f"{option} needs {count} numbers {names} in px, got {behind or 'none'}")
         last += [option, *numbers]
     return rest + last
 
