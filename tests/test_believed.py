@@ -11,10 +11,10 @@ import pytest
 from test_opinions import hands, look
 from test_tracking import Script, moving_hands, poses_of
 from unclasp import geometry
-from unclasp.looks import UNBELIEVED, UNBELIEVED_UNFOUND, Look
+from unclasp.looks import STILL_BELIEVED, SURE_ALONE, Look
 from unclasp.picture import with_gamma
 from unclasp.predictor import Predictor
-from unclasp.search import Where, everywhere, search_with
+from unclasp.search import Where, everywhere
 from unclasp.streaming import StreamOptions
 from unclasp.tracking import HELD, exchanged
 from unclasp.video import VideoWriter
@@ -25,29 +25,39 @@ def seen(*, confidence: tuple[float, float] | None, likely: tuple[float, float] 
     return view._replace(seen=None if likely is None else np.array(likely))
 
 
-UNSURE, UNSEEN = 0.9 * UNBELIEVED[0], 0.9 * UNBELIEVED[1]
-BETWEEN = tuple((low + high) / 2 for low, high in zip(UNBELIEVED, UNBELIEVED_UNFOUND, strict=True))
+@pytest.mark.parametrize(
+    ("view", "believed"),
+    [
+        (seen(confidence=(0.1, 0.1), likely=(0.2, 0.1)), False),
+        (seen(confidence=(0.1, 0.1), likely=(0.2, 0.9)), True),
+        (seen(confidence=(0.1, 0.1), likely=(0.4, 0.4)), True),
+        (seen(confidence=(0.0, 1.1 * SURE_ALONE), likely=(0.0, 0.0)), True),
+        (seen(confidence=(0.0, 0.9 * SURE_ALONE), likely=(0.0, 0.0)), False),
+        (seen(confidence=(0.1, 0.9), likely=(0.2, 0.9), presence=(1.0, 0.2)), False),
+        (seen(confidence=None, likely=(0.0, 0.0)), True),
+        (seen(confidence=(0.0, 0.0), likely=None), True),
+    ],
+    ids=["hardly seen", "one is seen", "both may be", "one is sure", "not sure", "of hands that count", "no confidence",
+         "no landmark network"],
+)  # fmt: skip
+def test_hands_are_believed_where_one_is_seen_or_sure(view: Look, believed: bool) -> None:
+    assert view.is_believed is believed
 
 
 @pytest.mark.parametrize(
     ("view", "believed"),
     [
-        (seen(confidence=(UNSURE, 0.0), likely=(UNSEEN, 0.0)), False),
-        (seen(confidence=(0.0, 1.1 * UNBELIEVED[0]), likely=(UNSEEN, 0.0)), True),
-        (seen(confidence=(UNSURE, 0.0), likely=(0.0, 1.1 * UNBELIEVED[1])), True),
-        (seen(confidence=(UNSURE, 0.9), likely=(UNSEEN, 0.9), presence=(1.0, 0.2)), False),
+        (seen(confidence=(0.9 * STILL_BELIEVED[0],) * 2, likely=(0.9 * STILL_BELIEVED[1], 0.0)), False),
+        (seen(confidence=(0.0, 1.1 * STILL_BELIEVED[0]), likely=(0.0, 0.0)), True),
+        (seen(confidence=(0.0, 0.0), likely=(0.0, 1.1 * STILL_BELIEVED[1])), True),
+        (seen(confidence=(0.0, 0.9), likely=(0.0, 0.9), presence=(1.0, 0.2)), False),
         (seen(confidence=None, likely=(0.0, 0.0)), True),
-        (seen(confidence=(UNSURE, UNSURE), likely=None), True),
+        (seen(confidence=(0.0, 0.0), likely=None), True),
     ],
     ids=["neither", "one is sure", "one is seen", "of hands that count", "no confidence", "no landmark network"],
 )
-def test_hands_are_believed_where_either_network_is_sure_of_one(view: Look, believed: bool) -> None:
-    assert view.is_believed(found=True) is believed
-
-
-def test_less_is_believed_where_nothing_else_speaks_for_hands() -> None:
-    view = seen(confidence=(BETWEEN[0], 0.0), likely=(BETWEEN[1], 0.0))
-    assert view.is_believed(found=True) and not view.is_believed(found=False)
+def test_hands_that_a_video_had_are_still_believed_where_either_network_may_be(view: Look, believed: bool) -> None:
+    assert view.is_still_believed is believed
 
 
 def test_what_the_landmark_network_sees_is_mirrored_with_the_hands() -> None:
@@ -81,33 +91,35 @@ def predicts(view: Look, where: Where, monkeypatch: pytest.MonkeyPatch) -> Predi
     return predictor
 
 
-@pytest.mark.parametrize(
-    ("found", "is_said", "expected"),
-    [(True, False, True), (False, False, False), (False, True, True)],
-    ids=["the finder", "the network's own search", "a whole picture as the crop"],
-)
-def test_the_search_says_how_much_is_believed(
-    monkeypatch: pytest.MonkeyPatch, found: bool, is_said: bool, expected: bool
-) -> None:
-    where = Where(np.zeros(4), np.zeros((0, 4)), found=found, is_said=is_said)
-    view = seen(confidence=(BETWEEN[0], 0.0), likely=(BETWEEN[1], 0.0))
-    image = np.zeros((60, 90, 3), np.uint8)
-    assert bool(predicts(view, where, monkeypatch)(image).sides) is expected
-    nothing = seen(confidence=(UNSURE, 0.0), likely=(UNSEEN, 0.0))
-    assert bool(predicts(nothing, where, monkeypatch)(image).sides) is is_said
+UNSEEN: dict[str, Any] = {"confidence": (0.1, 0.0), "likely": (0.1, 0.0)}
+BETWEEN: dict[str, Any] = {"confidence": (0.2, 0.0), "likely": (0.2, 0.0)}
+"""Enough for hands to stay, not for them to come."""
 
 
-@pytest.mark.parametrize("found", [True, False])
 @pytest.mark.parametrize("is_said", [True, False])
-def test_in_videos_all_searches_are_believed_alike_and_boxes_always(
-    monkeypatch: pytest.MonkeyPatch, found: bool, is_said: bool
+@pytest.mark.parametrize("answers", [UNSEEN, BETWEEN], ids=["unseen", "between"])
+def test_hands_in_a_picture_that_is_said_to_be_a_crop_are_always_believed(
+    monkeypatch: pytest.MonkeyPatch, is_said: bool, answers: dict[str, Any]
 ) -> None:
-    view = seen(confidence=(BETWEEN[0], 0.0), likely=(BETWEEN[1], 0.0))
-    predictor = predicts(view, Where(np.zeros(4), np.zeros((0, 4)), found=found), monkeypatch)
+    where = Where(np.zeros(4), np.zeros((0, 4)), is_said=is_said)
+    image = np.zeros((60, 90, 3), np.uint8)
+    assert bool(predicts(seen(**answers), where, monkeypatch)(image).sides) is is_said
+    there = seen(confidence=(0.1, 0.0), likely=(0.9, 0.0))
+    assert predicts(there, where, monkeypatch)(image).sides
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("is_said", [True, False])
+@pytest.mark.parametrize("answers", [UNSEEN, BETWEEN], ids=["unseen", "between"])
+def test_in_videos_less_is_asked_of_hands_that_are_known_and_nothing_with_a_box(
+    monkeypatch: pytest.MonkeyPatch, lost: bool, is_said: bool, answers: dict[str, Any]
+) -> None:
+    view = seen(**answers)
+    predictor = predicts(view, Where(np.zeros(4), np.zeros((0, 4))), monkeypatch)
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
     for box in (None, [20.0, 10.0, 60.0, 50.0]):
-        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, **options)
-        assert bool(sighting.followed.sides) is is_said
+        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, lost, **options)
+        assert bool(sighting.followed.sides) is (is_said or (answers is BETWEEN and not lost))
         np.testing.assert_array_equal(sighting.followed.presence, view.answer.presence[0])
 
 
@@ -181,9 +193,3 @@ def test_hands_that_go_are_gone(predictor: Predictor, table: np.ndarray, tmp_pat
     assert sides[:6] == [()] * 6
     assert sides[8:12] == [("right", "left")] * 4
     assert sides[-4:] == [()] * 4
-
-
-def test_the_finder_speaks_for_the_hands_that_it_sees(predictor: Predictor, table: np.ndarray) -> None:
-    picture = cv2.imread(str(Path(__file__).parents[1] / "examples" / "two_hands.jpg"))[..., ::-1]
-    search = search_with("finder", predictor.network)
-    assert search(np.ascontiguousarray(picture)).found and not search(table).found

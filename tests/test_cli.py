@@ -116,7 +116,7 @@ def test_help_names_every_command() -> None:
 def test_the_commands_are_these() -> None:
     """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
     assert set(COMMANDS) == {
-        "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "landmarks", "linearise",
+        "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "landmarks", "palms", "linearise",
         "synth preview", "synth write",
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",

@@ -41,7 +41,7 @@ def test_boxes_go_to_the_square_and_back(shape: tuple[int, int]) -> None:
     corners = np.sort(rng.uniform(0, 1, (50, 2, 2)) * shape[::-1], axis=1)
     boxes = corners.reshape(50, 4)
     corners_there = square.scale * (corners + 0.5) - 0.5 + square.offset
-    np.testing.assert_allclose(square.to_picture(corners_there.reshape(50, 4)), boxes, atol=1e-9)
+    np.testing.assert_allclose(square.to_picture(corners_there).reshape(50, 4), boxes, atol=1e-9)
     ends = np.array([[-0.5, -0.5], [shape[1] - 0.5, shape[0] - 0.5]])
     whole = (square.scale * (ends + 0.5) - 0.5 + square.offset).ravel()
     assert (whole[2:] - whole[:2]).max() == pytest.approx(SIZE)
@@ -160,7 +160,7 @@ def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rend
     for image, boxes, mask in map(render, range(200)):
         square = letterbox(image, SIZE)
         regions = read(find.engine(square.image))
-        found = square.to_picture(regions.boxes)
+        found = square.to_picture(regions.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
         large = [box for box in boxes if (box[2:] - box[:2]).max() > 0.12 * max(mask.shape)]
         asked += len(large)
         met += sum(any(overlap(box, each) > 0.5 for each in found) for box in large)

@@ -204,12 +204,12 @@ def voted(
         looks = [view._replace(seen=likely) for view, likely in zip(looks, seen, strict=True)]
     calls = iter(range(1, len(looks)))
 
-    def see(picture: npt.NDArray[np.uint8]) -> Look:
+    def see(way: Way) -> Look:
         index = next(calls)
-        np.testing.assert_array_equal(picture, shown[index].image)
+        np.testing.assert_array_equal(way.image, shown[index].image)
         return looks[index]
 
-    return best(see, image, looks[0])
+    return best(see, image, looks[:1])
 
 
 def test_what_most_agree_on_counts_though_it_was_not_seen_first() -> None:
@@ -236,6 +236,27 @@ def test_exchanged_sides_do_not_agree() -> None:
 def test_most_looks_say_whether_a_hand_is_there(second: int) -> None:
     presences: list[tuple[float, float]] = [(1, 0)] * (6 - second) + [(1, 1)] * second
     assert voted([hands()] * 6, presences=presences).slots == ([0, 1] if second == 5 else [0])
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_two_looks_at_the_picture_as_it_is_both_count(agreed: bool) -> None:
+    """Two places were looked at; the other ways agree with the second one, or with none."""
+    first, second = look(hands()), look(hands(1) + 20)
+
+    def see(way: Way) -> Look:
+        return way.of(second if agreed else look(hands(2) - 200))
+
+    chosen = best(see, dot(40, 30), [first, second]).joints_2d
+    close = [bool(np.allclose(chosen, view.joints_2d, atol=1e-6)) for view in (first, second)]
+    assert close == [False, agreed]
+
+
+def test_a_look_goes_to_a_way_and_back() -> None:
+    view = look(hands())
+    for way in ways(dot(40, 30), view):
+        back = way.of(view).mapped(way.original_from_image)
+        np.testing.assert_allclose(back.joints_2d, view.joints_2d, atol=1e-9)
+        np.testing.assert_allclose(back.square, view.square, atol=1e-9)
 
 
 def test_an_outsized_look_does_not_win_by_its_size() -> None:
@@ -265,11 +286,11 @@ def test_what_the_landmark_network_sees_counts_as_much_as_what_the_others_say(li
 def test_mirror_images_can_be_left_out() -> None:
     seen: list[npt.NDArray[np.uint8]] = []
 
-    def see(picture: npt.NDArray[np.uint8]) -> Look:
-        seen.append(picture)
+    def see(way: Way) -> Look:
+        seen.append(way.image)
         return look(hands())
 
-    best(see, dot(40, 30), look(hands()), mirrored=False)
+    best(see, dot(40, 30), [look(hands())], mirrored=False)
     assert len(seen) == 2
 
 

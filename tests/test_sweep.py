@@ -39,7 +39,7 @@ class Knows:
 
 def predictor(landmarks: Any, *, first: Box = EMPTY, **options: Any) -> Predictor:
     square = square_box(np.array(first))
-    where = Where(square, np.zeros((0, 4)), again=lambda: square, found=True)
+    where = Where(square, np.zeros((0, 4)), again=lambda: square)
     return Predictor(Shades(), search=lambda _: where, landmarks=landmarks, **options)
 
 
@@ -107,7 +107,8 @@ def test_what_was_found_first_stays(
 ) -> None:
     monkeypatch.setattr("unclasp.predictor.in_doubt", lambda view: False)
     pose = predictor(knows, first=first, **options)(picture())
-    assert pose.sides == ("right",) and is_around(pose, DIM)
+    assert pose.presence[0] == 1 and is_around(pose, DIM), "be it believed or not"
+    assert bool(pose.sides) == (knows is None)
 
 
 def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +120,9 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
     assert SHADES[DIM] / 255 < SURE < SHADES[BRIGHT] / 255
     assert predictor(knows, first=BRIGHT)(picture()).sides
     assert predictor(knows)(picture(), DIM).sides
-    assert predictor(knows, first=DIM)._frame(picture(), None, focal=None, princpt=None, mirrored=False, is_said=False)
+    assert predictor(knows, first=DIM)._frame(
+        picture(), None, True, focal=None, princpt=None, mirrored=False, is_said=False
+    )
     said = Predictor(Shades(), search=everywhere, landmarks=knows)  # type: ignore[arg-type]
     assert said(np.ascontiguousarray(picture()[200:, 30:100])).sides, "a picture that is said to be a crop"
     with pytest.raises(AssertionError, match="swept"):

@@ -46,9 +46,9 @@ class Letterbox(NamedTuple):
     offset: Floats
     """(2,) `square = scale * (picture + 0.5) - 0.5 + offset`, x and y, pixel centres at integers."""
 
-    def to_picture(self, boxes: Floats) -> Floats:
-        """Take boxes (N, 4) x1, y1, x2, y2 of the square to the picture."""
-        return np.asarray((boxes - np.tile(self.offset, 2) + 0.5) / self.scale - 0.5)
+    def to_picture(self, points: Floats) -> Floats:
+        """Take points (..., 2) of the square to the picture."""
+        return np.asarray((points - self.offset + 0.5) / self.scale - 0.5)
 
 
 def letterbox(image: ByteArray, size: int) -> Letterbox:
@@ -109,8 +109,8 @@ class Finder:
         square = letterbox(image, self.engine.image_size)
         found = grouped(read(self.engine(square.image)))
         height, width = image.shape[:2]
-        boxes = np.clip(square.to_picture(found.boxes), -0.5, np.array([width, height, width, height]) - 0.5)
-        return Regions(boxes, found.scores)
+        corners = square.to_picture(found.boxes.reshape(-1, 2, 2))
+        return Regions(np.clip(corners, -0.5, np.array([width, height]) - 0.5).reshape(-1, 4), found.scores)
 
 
 def read(answer: SquareAnswer) -> Regions:

@@ -86,10 +86,20 @@ class Landmarks:
         """
         width, mirrored = image.shape[1], side == "left"
         shown = geometry.apply_affine(geometry.flip_matrix(width), joints_2d) if mirrored else joints_2d
-        square, rotation = crop_of(shown)
+        return self.read(image, *crop_of(shown), mirrored=mirrored)
+
+    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> Reading:
+        """Read what is in a crop of the picture, or of its mirror image; the side that is asked for is right there.
+
+        Args:
+            image: (H, W, 3) RGB.
+            square: (4,) x1, y1, x2, y2 px, in the mirror image if that is shown.
+            rotation: Degrees clockwise by which the hand is turned from pointing up, in the same.
+            mirrored: Show the mirror image.
+        """
         box = geometry.turned_box(square, SIZE, rotation)
         if mirrored:
-            box = geometry.mirror_box(box, width - 1)
+            box = geometry.mirror_box(box, image.shape[1] - 1)
         crop = crop_image(image, box, SIZE, rotation=rotation, flip=mirrored)
         joints, hand, right, features = self.run(crop.image)
         read = joints[0, _FROM_MEDIAPIPE].astype(np.float64)

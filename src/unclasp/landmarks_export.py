@@ -1,5 +1,6 @@
 """MediaPipe's landmark network as ONNX, in half precision as in its file: what is shipped, and run without torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -7,9 +8,11 @@ import numpy as np
 import onnx
 import torch
 
-from unclasp.landmarks import OUTPUTS, SIZE, open_landmarks
+from unclasp.batch import ByteArray, FloatArray
+from unclasp.landmarks import LANDMARKS, OUTPUTS, SIZE
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.landmarks import load_landmarks
+from unclasp.onnx_engine import Kind, open_runner
 from unclasp.runner_export import export, spots
 
 _LARGEST: Final = 0.02
@@ -34,12 +37,17 @@ def export_landmarks(weights: Path, path: Path | str) -> None:
     fold_batch_norms(net)
     net.float()
 
-    def apart(traced: Path) -> float:
-        onnx.save(stored_in_half(onnx.load(traced)), traced)
-        answers = open_landmarks(traced, engine="opencv").run(picture)
-        return max(float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, expected, strict=True))
+    export(
+        net, image, OUTPUTS, path, what="landmark network", largest=_LARGEST,
+        apart=lambda traced: apart_in_half(traced, LANDMARKS, picture, expected),
+    )  # fmt: skip
 
-    export(net, image, OUTPUTS, path, what="landmark network", largest=_LARGEST, apart=apart)
+
+def apart_in_half(path: Path, kind: Kind, picture: ByteArray, expected: Sequence[FloatArray]) -> float:
+    """Store a file's weights in half precision, and return how far OpenCV's answers are then from these."""
+    onnx.save(stored_in_half(onnx.load(path)), path)
+    answers = open_runner(kind, path, engine="opencv")(picture)
+    return max(float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, expected, strict=True))
 
 
 def stored_in_half(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -88,6 +88,14 @@ def mm_per_px(pixels: Floats, depths: Floats) -> float:
     return float(np.sqrt(lateral / max(across, 1e-6)))
 
 
+def hand_sized(points: Floats) -> Floats:
+    """Return the points (21, 3) of a hand in any unit in mm: as large as makes its bones have the mean hand's lengths.
+
+    That is, squared and summed, as for `wrist_depths`.
+    """
+    return np.asarray(points * np.sqrt(_SQUARED_LENGTH / max(np.square(_along_bones(points)).sum(), 1e-6)))
+
+
 def _along_bones(values: Floats) -> Floats:
     """Return what each of a hand's 20 bones adds to what joints have: (21, ...) to (20, ...)."""
     return np.asarray(values[_JOINTS] - values[_PARENTS])

@@ -19,12 +19,24 @@ LIKELY: Final = 0.25
 """Hands from this presence on are touched up: a video keeps hands that single frames doubt, and joints must not jump
 then."""
 
-UNBELIEVED: Final = (0.06, 0.3)
-"""Hands of whom none is surer than the first, and none likelier to be seen by the landmark network than the second, are
-not there."""
+BELIEVED: Final = 0.3
+"""Hands are there if this much speaks for them (`Look.worth`),"""
 
-UNBELIEVED_UNFOUND: Final = (0.15, 0.5)
-"""The same where no finder speaks for hands, and in videos, whose other frames tell more."""
+SURE_ALONE: Final = 0.5
+"""or if the mean confidence of one is at least this, seen or not: it may hide behind the other one."""
+
+STILL_BELIEVED: Final = (0.15, 0.5)
+"""Where the last frame of a video had hands, either is enough: that confidence of one, or its being seen so likely."""
+
+GHOST: Final = (0.1, 0.1)
+"""A second hand that is less sure than the first, and less likely to be seen by the landmark network than the second,
+is not there,"""
+
+BESIDE: Final = 0.5
+"""if that network sees the other one as likely as this."""
+
+SEEN_ALONE: Final = 0.5
+"""What a hand that the landmark network sees is worth, if the pose network is not sure of it at all."""
 
 AGREED: Final = 0.5
 """Two hands point the same way if the mean of their unit vectors is longer than this: each within 60 degrees of it."""
@@ -119,19 +131,31 @@ class Look(NamedTuple):
         """How many of the hands that count the landmark network sees, 0 to 2; 0 where it does not take part."""
         return 0.0 if self.seen is None else float(self.seen[self.slots].sum())
 
-    def is_believed(self, *, found: bool) -> bool:
-        """Tell whether there are hands at all: whether the pose or the landmark network is sure enough of one.
+    @property
+    def worth(self) -> float:
+        """How much speaks for the hands that count: how likely each is seen, and more so the surer it is; 0 to 3."""
+        if self.seen is None:
+            return 0.0
+        return sum(float(self.seen[slot]) * (SEEN_ALONE + self.confidence(slot)) for slot in self.slots)
+
+    @property
+    def is_believed(self) -> bool:
+        """Whether there are hands at all.
 
         The pose network has learned from pictures with hands alone, and points at some in any picture. Networks that
         tell no confidence are always believed.
-
-        Args:
-            found: Whether something else speaks for hands, such as a finder.
         """
         if self.answer.confidence is None or self.seen is None:
             return True
-        unsure, unseen = UNBELIEVED if found else UNBELIEVED_UNFOUND
-        return self.surest >= unsure or bool(self.seen[self.slots].max(initial=0.0) >= unseen)
+        return self.worth >= BELIEVED or self.surest >= SURE_ALONE
+
+    @property
+    def is_still_believed(self) -> bool:
+        """The same where the last frame of a video had hands."""
+        if self.answer.confidence is None or self.seen is None:
+            return True
+        sure, likely = STILL_BELIEVED
+        return self.surest >= sure or bool(self.seen[self.slots].max(initial=0.0) >= likely)
 
     def _slots(self, *, alone: bool) -> list[int]:
         return [self.slot] if alone else [0, 1]
@@ -140,6 +164,20 @@ class Look(NamedTuple):
         """Return the look with the less likely hand denied."""
         presence = self.answer.presence.copy()
         presence[0, 1 - self.slot] = min(presence[0, 1 - self.slot], DENIED)
+        return self._replace(answer=self.answer._replace(presence=presence))
+
+    def without_ghost(self) -> "Look":
+        """Return the look without a second hand that neither network is sure of, beside one that is seen.
+
+        The pose network has learned from more pictures of two hands than of one.
+        """
+        if self.seen is None or self.answer.confidence is None or len(self.slots) < 2:
+            return self
+        ghost = int(self.seen.argmin())
+        if self.confidence(ghost) >= GHOST[0] or self.seen[ghost] >= GHOST[1] or self.seen[1 - ghost] <= BESIDE:
+            return self
+        presence = self.answer.presence.copy()
+        presence[0, ghost] = min(presence[0, ghost], DENIED)
         return self._replace(answer=self.answer._replace(presence=presence))
 
     def without_denied(self, first: "Look") -> "Look":

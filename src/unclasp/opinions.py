@@ -21,9 +21,6 @@ from unclasp.looks import DENIED, Look
 from unclasp.pose import UNSURE
 
 Floats = npt.NDArray[np.floating]
-SeePicture = Callable[[ByteArray], Look]
-"""Looks for hands in an (H, W, 3) RGB picture."""
-
 TURN: Final = 20.0
 """Degrees by which the picture is turned, either way."""
 
@@ -46,6 +43,14 @@ class Way(NamedTuple):
     original_from_image: Floats
     """3x3, pixels of this picture to those of the original one."""
 
+    def of(self, view: Look) -> Look:
+        """Return a look at the original picture as one at this picture."""
+        return view.mapped(np.linalg.inv(self.original_from_image))
+
+
+SeeWay = Callable[[Way], Look]
+"""Looks for hands in one of the ways; the look is at that way's picture."""
+
 
 def in_doubt(view: Look) -> bool:
     """Tell whether a picture should be looked at in other ways: a hand is in doubt, or there may be another one.
@@ -60,22 +65,22 @@ def in_doubt(view: Look) -> bool:
     return unsure or bool(unseen) or (len(view.slots) == 1 and bool(view.answer.presence[0].min() > DENIED))
 
 
-def best(see: SeePicture, image: ByteArray, first: Look, *, mirrored: bool = True) -> Look:
+def best(see: SeeWay, image: ByteArray, firsts: Sequence[Look], *, mirrored: bool = True) -> Look:
     """Look at a picture in other ways, too, and return the answer that has most for it.
 
     That is how far the others agree with it on average, and how likely its hands are to the landmark network, both from
     0 to 2; without that one, how far they agree.
 
     Args:
-        see: Looks at a picture.
+        see: Looks at a picture in one of the ways.
         image: (H, W, 3) RGB.
-        first: What was seen in the picture as it is; of equals it counts.
+        firsts: What was seen in the picture as it is; of equals the first counts.
         mirrored: Look at mirror images; a flip test sees the same in them.
     """
-    views = [first]
+    views = list(firsts)
     views.extend(
-        see(way.image).mapped(way.original_from_image)
-        for way in ways(image, first)
+        see(way).mapped(way.original_from_image)
+        for way in ways(image, views[0])
         if mirrored or np.linalg.det(way.original_from_image) > 0
     )
     return max(views, key=lambda view: _mean_agreement(view, views) + view.witness)

@@ -1,9 +1,9 @@
 """Picture in, `HandPose` out: crops, the network, and the way back to the picture and to millimetres."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,21 @@ from unclasp.looking import Looker
 from unclasp.looks import Look
 from unclasp.network import Network
 from unclasp.onnx_model import in_onnx_runtime
-from unclasp.opinions import best, in_doubt
+from unclasp.opinions import Way, best, in_doubt
+from unclasp.palms import Palms, open_palms
 from unclasp.pose import HandPose
 from unclasp.regions import box_around
 from unclasp.search import Detector, Search, Where, by_network, search_with
+from unclasp.seen_hands import (
+    SIZES,
+    SIZES_IN_VIDEOS,
+    WORTH_MORE,
+    Spotted,
+    Spotter,
+    is_settled,
+    where_of_hands,
+    with_seen,
+)
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.sweep import is_called_for, is_surer, surest_box
 from unclasp.touch_up import touched_up, touched_up_twice
@@ -36,6 +47,9 @@ if TYPE_CHECKING:
     import torch
 
 Floats = npt.NDArray[np.floating]
+
+ELSEWHERE: Final = 0.2
+"""IoU of two looks' crops below which they are of different places."""
 
 
 class Predictor:
@@ -54,17 +68,21 @@ class Predictor:
         fusion: Tells for each joint how much of that to believe, and how deep it is; that of `Predictor.load` is
             `fusion.open_fusion()`. Without it, and for networks that it cannot be used with (`fusion.can_fuse`), a rule
             does, and depths stay.
+        palms: With the landmark network, spots hands in pictures in doubt (`seen_hands`); that of `Predictor.load` is
+            `palms.open_palms()`.
         second_opinions: Look at pictures in doubt mirrored and turned, too (`opinions`), for which `search` is asked
             about those pictures as well, and all over (`sweep`). Not where a box is given, and not in videos.
     """
 
     def __init__(
         self, network: Network, *, flip_test: bool = False, search: Search | None = None,
-        landmarks: Landmarks | None = None, fusion: Fusion | None = None, second_opinions: bool = True,
+        landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: Palms | None = None,
+        second_opinions: bool = True,
     ) -> None:  # fmt: skip
         self.landmarks, self.fusion, self.second_opinions = landmarks, fusion, second_opinions
         self.looker = Looker(network, flip_test=flip_test)
         self.search = by_network(network) if search is None else search
+        self.spotter = None if palms is None or landmarks is None else Spotter(palms, landmarks)
 
     @property
     def network(self) -> Network:
@@ -107,7 +125,9 @@ class Predictor:
         return cls(
             network, flip_test=flip_test, search=search_with(detector, network),
             landmarks=open_landmarks(spin=in_onnx_runtime(network)) if landmarks else None,
-            fusion=open_fusion(fusion) if landmarks else None, second_opinions=second_opinions,
+            fusion=open_fusion(fusion) if landmarks else None,
+            palms=open_palms(spin=in_onnx_runtime(network)) if landmarks and detector == "finder" else None,
+            second_opinions=second_opinions,
         )  # fmt: skip
 
     def __call__(
@@ -151,14 +171,38 @@ class Predictor:
         where = self.search(image)
         view, others = self.looker.see(image, where)
         first = view = self._touched_up(view, image)
-        if self.second_opinions and in_doubt(view):
-            view = best(self._glance, image, view, mirrored=not self.looker.flip_test)
+        spotted = None if where.is_said else self._spotted(first, image)
+        views, elsewhere = [first], None
+        if spotted is not None:
+            view, others = spotted.mended, spotted.others
+            views.append(view)
+            elsewhere = view if geometry.box_iou(view.square, first.square) < ELSEWHERE else None
+        if self.second_opinions and any(map(in_doubt, views)):
+            views = views[::-1] if elsewhere else views
+            view = best(partial(self._glance, at=elsewhere), image, views, mirrored=not self.looker.flip_test)
             others = self._without(view, others, image)
         if self.second_opinions and not where.is_said and is_called_for(view):
             view = self._swept(view, image)
             others = self._without(view, others, image)
-        believed = where.is_said or any(look.is_believed(found=where.found) for look in (first, view))
-        return view, others, believed
+        if where.is_said:
+            return view, others, True
+        return view.without_ghost(), others, view.is_believed
+
+    def _spotted(self, view: Look, image: ByteArray, sizes: Sequence[int] = SIZES) -> Spotted | None:
+        """Look where the palm detector and the landmark network see hands; None where that shows no more than before.
+
+        Args:
+            view: What was seen before, touched up.
+            image: (H, W, 3) RGB.
+            sizes: px: squares that palms are looked for in.
+        """
+        hands = [] if self.spotter is None or is_settled(view) else self.spotter(image, sizes)
+        if not hands:
+            return None
+        where = where_of_hands(hands, image)
+        look, others = self.looker.see(image, where)
+        mended = with_seen(self._touched_up(look, image), hands, where.square)
+        return Spotted(look, mended, others) if mended.worth > view.worth + WORTH_MORE else None
 
     def _swept(self, view: Look, image: ByteArray) -> Look:
         """Return the look at the surest hand of all over the picture, if it is surer than what was seen."""
@@ -172,9 +216,16 @@ class Predictor:
     def _touched_up(self, view: Look, image: ByteArray) -> Look:
         return view if self.landmarks is None else touched_up(view, image, self.landmarks, fusion=self.fusion)
 
-    def _glance(self, image: ByteArray) -> Look:
-        """See what there is, but do not search again where that is in doubt: one look among many."""
-        return self._touched_up(self.looker.see(image, self.search(image)._replace(again=None))[0], image)
+    def _glance(self, way: Way, *, at: Look | None) -> Look:
+        """See what there is, but do not search again where that is in doubt: one look among many.
+
+        With `at`, see what there is in the same place: that of hands that the search does not find.
+        """
+        if at is None:
+            where = self.search(way.image)._replace(again=None)
+        else:
+            where = Where(way.of(at).square, np.zeros((0, 4)))
+        return self._touched_up(self.looker.see(way.image, where)[0], way.image)
 
     @staticmethod
     def _without(view: Look, boxes: Floats, image: ByteArray) -> Floats:
@@ -241,7 +292,7 @@ class Predictor:
         return partial(self._frame, **told, is_said=options.box is not None)
 
     def _frame(
-        self, image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None,
+        self, image: ByteArray, box: npt.ArrayLike | None, lost: bool, /, *, focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None, mirrored: bool, is_said: bool,
     ) -> Sighting:  # fmt: skip
         """See the hands of a frame: no doubts are looked into, as other frames tell more.
@@ -254,11 +305,15 @@ class Predictor:
         if shot.box is not None:
             view = self.looker.at(shot.image, geometry.square_box(shot.box))
         else:
-            view, others = self.looker.see(shot.image, self.search(shot.image))
+            where = self.search(shot.image)
+            view, others = self.looker.see(shot.image, where)
+            if lost and not where.is_said:  # where hands are known, a doubtful search is no worse for them
+                spotted = self._spotted(self._touched_up(view, shot.image), shot.image, SIZES_IN_VIDEOS)
+                view, others = (view, others) if spotted is None else (spotted.look, spotted.others)
         looks = [view]
         if self.landmarks is not None:
             looks = touched_up_twice(view, shot.image, self.landmarks, fusion=self.fusion)
-        believed = is_said or looks[0].is_believed(found=False)
+        believed = is_said or (looks[0].is_believed if lost else looks[0].is_still_believed)
         poses = [self._lift(each, shot, others, believed=believed) for each in looks]
         return Sighting(followed=poses[0], told=poses[-1])
 

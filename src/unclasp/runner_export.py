@@ -28,7 +28,7 @@ def spots(size: int) -> tuple[ByteArray, Tensor]:
 
 def export(
     net: nn.Module, image: Tensor, outputs: Sequence[str], path: Path | str, *, what: str, largest: float,
-    apart: Callable[[Path], float],
+    apart: Callable[[Path], float], any_size: bool = False,
 ) -> None:  # fmt: skip
     """Trace a network and write it.
 
@@ -40,6 +40,7 @@ def export(
         what: Its name in errors.
         largest: How far the traced file's answers may be from the network's.
         apart: Tells how far those of a file are; it may change the file before.
+        any_size: The network takes pictures of other sizes, too.
 
     Raises:
         UnclaspError: They are further.
@@ -50,9 +51,14 @@ def export(
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 net, (image,), str(traced), dynamo=False, opset_version=_OPSET, input_names=[INPUT],
-                output_names=list(outputs),
+                output_names=list(outputs), dynamic_axes=_any_size(outputs) if any_size else None,
             )  # fmt: skip
         distance = apart(traced)
         if not distance <= largest:
             raise UnclaspError(f"the exported {what} is not the network: answers differ by {distance:.3g}; not written")
         temporary.write_bytes(traced.read_bytes())
+
+
+def _any_size(outputs: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Return the names of the sizes that are left open in the input and in each output, all of them maps."""
+    return {INPUT: {2: "height", 3: "width"}} | {each: {2: f"{each}_height", 3: f"{each}_width"} for each in outputs}

@@ -32,8 +32,6 @@ class Where(NamedTuple):
     """(N, 4) px: boxes, as annotated, around other hands; the most promising first."""
     again: Callable[[], Floats] | None = None
     """Searches otherwise, for when what is in the square is in doubt: the square to look at then."""
-    found: bool = False
-    """Whether hands were seen there by what looks for hands alone."""
     is_said: bool = False
     """Whether nothing was searched, as the picture is said to be a crop around hands."""
 
@@ -75,8 +73,13 @@ def by_finder(finder: Finder, network: Network) -> Search:
         found = finder(image)
         if not len(found.boxes):
             return own(image)
-        annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in found.boxes])
-        square = geometry.square_box(geometry.expand_box(annotated[0], FIRST_CROP_ROOM))
-        return Where(square, annotated[1:], again=lambda: find_region(network, image), found=True)
+        return where_of(found.boxes)._replace(again=lambda: find_region(network, image))
 
     return search
+
+
+def where_of(boxes: Floats) -> Where:
+    """Return that there are hands in these boxes (N, 4) px, tight around the joints, the most promising first."""
+    annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in boxes])
+    square = geometry.square_box(geometry.expand_box(annotated[0], FIRST_CROP_ROOM))
+    return Where(square, annotated[1:])

@@ -30,8 +30,9 @@ class Sighting(NamedTuple):
         return Sighting(followed, followed if self.told is self.followed else change(self.told))
 
 
-SeeFrame = Callable[[ByteArray, npt.ArrayLike | None], Sighting]
-"""Frame and box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) to what is seen."""
+SeeFrame = Callable[[ByteArray, npt.ArrayLike | None, bool], Sighting]
+"""Frame, box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture), and whether nothing is known of where
+the hands are, so that it is worth looking harder, to what is seen."""
 
 RELEASED: Final = 0.25
 """A hand that is present stays so until its probability, averaged over frames, falls below this."""
@@ -111,12 +112,12 @@ class Tracker:
 
     def _find(self, image: ByteArray) -> Sighting:
         if self._box is not None:
-            return self._see(image, self._box)
+            return self._see(image, self._box, False)
         last = None if self._last is None else self._last.followed
         box = None if last is None else box_around(last.joints_2d, last.present, image)
         if last is None or box is None:
-            return self._search(image)
-        seen, expected = self._see(image, box), int(last.present.sum())
+            return self._search(image, lost=True)
+        seen, expected = self._see(image, box, False), int(last.present.sum())
         pose = seen.followed
         self._unsearched += 1
         if _outside_crop(pose):
@@ -127,9 +128,9 @@ class Tracker:
             return max(seen, self._search(image), key=lambda each: _hands(each.followed))
         return seen
 
-    def _search(self, image: ByteArray) -> Sighting:
+    def _search(self, image: ByteArray, *, lost: bool = False) -> Sighting:
         self._unsearched = 0
-        return self._see(image, None)
+        return self._see(image, None, lost)
 
     def _with_last_sides(self, seen: Sighting, last: Sighting) -> Sighting:
         swapped = exchanged(seen.followed)

@@ -1,5 +1,6 @@
 """What commands share: reading their arguments, checks of them, and what they need to be installed."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,13 @@ def need_seed(seed: int) -> None:
     """Raise an error if a seed is negative."""
     if seed < 0:
         raise UnclaspError(f"--seed must be at least 0, got {seed}")
+
+
+def need_tflite() -> None:
+    """Raise an error that says what to install if MediaPipe's files cannot be converted."""
+    for package in ("onnx", "tflite"):
+        if find_spec(package) is None:
+            raise UnclaspError(f"this needs the package {package}: pip install 'unclasp[export,weights]'")
 
 
 def need_synth() -> None:

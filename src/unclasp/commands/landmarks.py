@@ -1,14 +1,12 @@
 """`unclasp landmarks`."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_suffix, parse
-from unclasp.errors import UnclaspError
+from unclasp.commands.arguments import need_suffix, need_tflite, parse
 
 
 @dataclass(frozen=True)
@@ -25,9 +23,7 @@ def landmarks(words: list[str]) -> int:
     """Run `unclasp landmarks`."""
     arguments = parse(LandmarksArguments, words, "landmarks")
     need_suffix(arguments.out, ".onnx")
-    for package in ("onnx", "tflite"):
-        if find_spec(package) is None:
-            raise UnclaspError(f"this needs the package {package}: pip install 'unclasp[export,weights]'")
+    need_tflite()
     from unclasp.landmarks_export import export_landmarks
 
     export_landmarks(arguments.weights, arguments.out)

@@ -1,12 +1,12 @@
 """The body of MediaPipe's palm detector (Google 2021), which knows real hands in whole pictures.
 
 Residual blocks of a 5x5 depthwise and a 1x1 convolution with learnt slopes below zero (BlazePalm, Bazarevsky and Zhang
-2019; Zhang et al. 2020, arXiv 2006.10214), down to stride 32 and up again to stride 8. Its answers, boxes and keypoints
-of palms, are left out.
+2019; Zhang et al. 2020, arXiv 2006.10214), down to stride 32 and up again to stride 8. The finder (`model.finder`) has
+that body and answers of its own; `PalmDetector` has MediaPipe's, boxes and keypoints of palms.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ WIDTHS: Final = (64, 128, 256, 256)
 """Channels of the maps at strides 4, 8, 16 and 32."""
 _STEM: Final = 32
 _BLOCKS: Final = 4
+_ANCHORS: Final = ((WIDTHS[1], 2), (WIDTHS[2], 6))
+"""Channels of the maps at strides 8 and 16, and how many answers each of their cells gives."""
+PLACE: Final = 18
+"""Numbers that an answer has beside its score: a box's centre and size, and seven keypoints."""
 
 
 class MoreChannels(nn.Module):
@@ -103,8 +107,63 @@ class Palms(nn.Module):
         return [fine, self.up8(coarse, middle), coarse, coarsest]
 
 
+class PalmAnswer(NamedTuple):
+    """What a palm detector says of B pictures of S px: for A anchors in the middle of each cell of two maps.
+
+    Scores (B, A, M, M) are how likely an anchor's palm is; places (B, A * 18, M, M) px are for each anchor in turn the
+    box's centre, width and height and seven keypoints, centre and keypoints from the cell's middle.
+    """
+
+    fine_scores: Tensor
+    """A = 2, M = S / 8."""
+    fine_places: Tensor
+    coarse_scores: Tensor
+    """A = 6, M = S / 16."""
+    coarse_places: Tensor
+
+
+class PalmDetector(nn.Module):
+    """Pictures to palms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = Palms()
+        self.scores = nn.ModuleList(nn.Conv2d(width, anchors, 1) for width, anchors in _ANCHORS)
+        self.places = nn.ModuleList(nn.Conv2d(width, anchors * PLACE, 1) for width, anchors in _ANCHORS)
+
+    def forward(self, pictures: Tensor) -> PalmAnswer:
+        """Find palms in (B, 3, H, W) RGB pictures, 0 to 255; H and W are multiples of 32."""
+        _, fine, coarse, _ = self.body.up(self.body.down(pictures / 255))
+        (fine_score, coarse_score), (fine_place, coarse_place) = self.scores, self.places
+        return PalmAnswer(
+            fine_score(fine).sigmoid(), fine_place(fine), coarse_score(coarse).sigmoid(), coarse_place(coarse)
+        )
+
+
+def load_palm_detector(path: Path) -> PalmDetector:
+    """Read MediaPipe's file, strictly.
+
+    Args:
+        path: palm_detection_full.tflite of the package mediapipe.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is of another network.
+    """
+    net = PalmDetector().eval()
+    load_palms(net.body, path)
+    stored = {tuple(layer.weight.shape): layer for layer in read_layers(path) if _is_an_answer(layer)}
+    with torch.no_grad():
+        for module in (*net.scores, *net.places):
+            layer = stored.get(tuple(module.weight.shape))
+            if layer is None:
+                raise CheckpointError(f"{path} has other answers than MediaPipe's palm_detection_full.tflite")
+            module.weight.copy_(layer.weight)
+            module.bias.copy_(layer.bias)
+    return net
+
+
 def load_palms(palms: Palms, path: Path) -> None:
-    """Load MediaPipe's file, strictly.
+    """Load the body of MediaPipe's file, strictly.
 
     Args:
         palms: What to load into.

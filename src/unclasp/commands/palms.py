@@ -1,0 +1,31 @@
+"""`unclasp palms`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from unclasp.commands.arguments import need_suffix, need_tflite, parse
+
+
+@dataclass(frozen=True)
+class PalmsArguments:
+    """Convert MediaPipe's palm detector to what looks for hands in photos in doubt; the result is shipped."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """palm_detection_full.tflite of the package mediapipe."""
+    out: Path
+    """Where to write the network: ends in .onnx."""
+
+
+def palms(words: list[str]) -> int:
+    """Run `unclasp palms`."""
+    arguments = parse(PalmsArguments, words, "palms")
+    need_suffix(arguments.out, ".onnx")
+    need_tflite()
+    from unclasp.palms_export import export_palms
+
+    export_palms(arguments.weights, arguments.out)
+    print(f"palms: {arguments.out}")
+    return 0

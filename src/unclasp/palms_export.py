@@ -1,0 +1,37 @@
+"""MediaPipe's palm detector as ONNX, for any size, in half precision: what is shipped, and run without torch."""
+
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from unclasp.landmarks_export import apart_in_half
+from unclasp.model.palms import load_palm_detector, make_lean
+from unclasp.palms import OUTPUTS, PALMS, SIZE
+from unclasp.runner_export import export, spots
+
+_LARGEST: Final = 0.5
+"""px and probability: how far OpenCV's answers may be from torch's."""
+
+
+def export_palms(weights: Path, path: Path | str) -> None:
+    """Write the network of a .tflite file as ONNX, whole, and only if OpenCV answers as torch does.
+
+    Args:
+        weights: palm_detection_full.tflite of the package mediapipe.
+        path: Ends in .onnx.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is of another network.
+        UnclaspError: OpenCV answers otherwise.
+    """
+    net = load_palm_detector(weights)
+    picture, image = spots(SIZE)
+    with torch.inference_mode():
+        expected = [answer.numpy() for answer in net(image)]
+    make_lean(net)
+    net.float()
+    export(
+        net, image, OUTPUTS, path, what="palm detector", largest=_LARGEST, any_size=True,
+        apart=lambda traced: apart_in_half(traced, PALMS, picture, expected),
+    )  # fmt: skip

@@ -1,0 +1,187 @@
+"""Hands that MediaPipe's two networks see in a whole picture: one says where a palm is, the other whether it is a hand.
+
+Both have learned from real pictures, in which they tell hands from feet, faces and leaves where the finder, which has
+learned from rendered ones, does not. They miss hands that hide each other, which the finder and the pose network know.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import ByteArray
+from unclasp.finder import Regions, grouped
+from unclasp.hands import HAND_SLICES, SIDES, Side
+from unclasp.landmarks import Landmarks, Reading
+from unclasp.lifting import hand_sized
+from unclasp.looking import SURE
+from unclasp.looks import DENIED, Look
+from unclasp.palms import Palm, Palms
+from unclasp.regions import SMALLEST_CROP, meets
+from unclasp.search import Where, where_of
+from unclasp.touch_up import DOUBTED, SEEN
+
+Floats = npt.NDArray[np.floating]
+
+SIZES: Final = (128, 192, 320, 512)
+"""px: squares that palms are looked for in; larger ones show smaller hands (docs/decisions.md)."""
+SIZES_IN_VIDEOS: Final = (192, 320)
+"""The same for frames, which have to be fast, and of which there are more."""
+UNSEEN: Final = 0.1
+"""A hand that the landmark network sees less likely than this may be one of the other side."""
+MAYBE: Final = 0.1
+"""What the landmark network takes for a hand less than this is not read again."""
+LIKELY: Final = 0.3
+"""What it takes for a hand of a side at least so likely is looked at by the pose network."""
+_SAME: Final = 0.35
+"""Hands whose middles are nearer than this share of the larger one's extent are the same."""
+
+
+WORTH_MORE: Final = 0.1
+"""What is spotted counts where it is worth (`Look.worth`) more than what was seen before by this."""
+
+
+class SeenHand(NamedTuple):
+    """A hand in a picture."""
+
+    side: Side
+    reading: Reading
+
+    @property
+    def slot(self) -> int:
+        """0 right and 1 left."""
+        return SIDES.index(self.side)
+
+    @property
+    def joints_2d(self) -> Floats:
+        """(21, 2) px, in InterHand2.6M's order."""
+        return self.reading.joints_2d
+
+    @property
+    def seen(self) -> float:
+        """How likely there is a hand, and one of its side, 0 to 1."""
+        return self.reading.hand * self.reading.of_side
+
+    @property
+    def box(self) -> Floats:
+        """(4,) x1, y1, x2, y2 px, tight around the joints."""
+        return np.concatenate([self.joints_2d.min(axis=0), self.joints_2d.max(axis=0)])
+
+    @property
+    def extent(self) -> float:
+        """px: the longer side of its box."""
+        return geometry.extent(self.joints_2d)
+
+    @property
+    def depths(self) -> Floats:
+        """(21,) mm relative to the wrist."""
+        depths = hand_sized(self.reading.joints)[:, 2]
+        return np.asarray(depths - depths[-1])
+
+    def is_at(self, joints_2d: Floats) -> bool:
+        """Tell whether a hand with these joints (21, 2) px is at the same place."""
+        between = np.linalg.norm(self.joints_2d.mean(axis=0) - joints_2d.mean(axis=0))
+        return bool(between < _SAME * max(self.extent, geometry.extent(joints_2d)))
+
+
+class Spotted(NamedTuple):
+    """What the pose network sees where hands were spotted."""
+
+    look: Look
+    """As it sees it."""
+    mended: Look
+    """Touched up, and with hands that are seen for sure."""
+    others: Floats
+    """(N, 4) px: boxes around other hands."""
+
+
+class Spotter:
+    """Spots hands in whole pictures.
+
+    Args:
+        palms: The palm detector.
+        landmarks: The landmark network.
+    """
+
+    def __init__(self, palms: Palms, landmarks: Landmarks) -> None:
+        self.palms, self.landmarks = palms, landmarks
+
+    def __call__(self, image: ByteArray, sizes: Sequence[int] = SIZES) -> list[SeenHand]:
+        """Return the hands that are seen in a picture, the likeliest first.
+
+        Args:
+            image: (H, W, 3) RGB.
+            sizes: px: squares that palms are looked for in.
+        """
+        read = [hand for size in sizes for palm in self.palms(image, size) for hand in self._read(image, palm)]
+        kept: list[SeenHand] = []
+        for hand in sorted(read, key=lambda hand: -hand.seen):
+            if not any(hand.is_at(other.joints_2d) for other in kept):
+                kept.append(hand)
+        return [hand for hand in kept if meets(hand.box, image) and hand.extent >= SMALLEST_CROP]
+
+    def _read(self, image: ByteArray, palm: Palm) -> Iterator[SeenHand]:
+        """Yield the hand around a palm, if the landmark network sees it once its crop is laid around its joints."""
+        first = self.landmarks.read(image, *palm.around_hand())
+        if not first.finite or first.hand < MAYBE:
+            return
+        sides: tuple[Side, Side] = ("right", "left") if first.of_side > 0.5 else ("left", "right")
+        for side in sides:
+            hand = SeenHand(side, self.landmarks(image, first.joints_2d, side))
+            if hand.reading.finite and hand.seen > LIKELY:
+                yield hand
+                return
+
+
+def where_of_hands(hands: Sequence[SeenHand], image: ByteArray) -> Where:
+    """Return where to look for some hands: what to look at first, and the others."""
+    height, width = image.shape[:2]
+    boxes = np.clip(np.array([hand.box for hand in hands]), -0.5, np.array([width, height] * 2) - 0.5)
+    return where_of(grouped(Regions(boxes, np.array([hand.seen for hand in hands]))).boxes)
+
+
+def with_seen(view: Look, hands: Sequence[SeenHand], square: Floats) -> Look:
+    """Return a touched-up look with the hands that it lacks, or has elsewhere, and that are seen for sure.
+
+    Args:
+        view: A look whose hands the landmark network has judged.
+        hands: Seen by it all over the picture, the likeliest first.
+        square: (4,) px: those outside are not the same person's.
+    """
+    for hand in hands:
+        x, y = hand.joints_2d.mean(axis=0)
+        if hand.seen > SEEN and square[0] < x < square[2] and square[1] < y < square[3]:
+            view = _with_hand(view, hand)
+    return view
+
+
+def _with_hand(view: Look, hand: SeenHand) -> Look:
+    slot, other = hand.slot, 1 - hand.slot
+    seen = np.zeros(2) if view.seen is None else view.seen
+    present, presence = view.present, view.answer.presence.copy()
+    own, others = (view.joints_2d[HAND_SLICES[each]] for each in (slot, other))
+    if present[slot] and (seen[slot] > SEEN or view.confidence(slot) >= DOUBTED):
+        return view  # it is seen as it is, or hides behind the other one
+    if present[other] and hand.is_at(others):
+        if seen[other] > UNSEEN or present[slot]:
+            return view
+        presence[0, other] = min(presence[0, other], DENIED)  # it was taken for one of the other side
+    presence[0, slot] = 1.0
+    view = view._replace(answer=view.answer._replace(presence=presence))
+    if seen[slot] > SEEN and hand.is_at(own):
+        return view
+    moved = view.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths})
+    return moved._replace(seen=np.where(np.arange(2) == slot, hand.seen, seen))
+
+
+def is_settled(view: Look) -> bool:
+    """Tell whether a look shows two hands that both networks are sure of, so that no others are looked for.
+
+    Never without the landmark network, always where the pose network tells no confidence.
+    """
+    if view.answer.confidence is None:
+        return True
+    seen = np.zeros(2) if view.seen is None else view.seen
+    return len(view.slots) == 2 and all(view.confidence(slot) >= SURE and seen[slot] > SEEN for slot in view.slots)

@@ -1,0 +1,86 @@
+"""The palm detector from MediaPipe's file to the one that is shipped."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_tflite import given, layers_of
+
+from unclasp.cli import main
+from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.model.palms import Palms, load_palm_detector
+from unclasp.model.tflite import Layer
+
+ANSWERS = ((6, 256), (108, 256), (2, 128), (36, 128))
+"""Outputs and inputs of the file's last layers, in its order: coarser scores, coarser places, finer ones."""
+
+
+def layers() -> list[Layer]:
+    """What a file of the network holds: weights of about its scale, depthwise convolutions without a bias."""
+    body = [
+        Layer(weight / 2, torch.zeros_like(bias) if weight.ndim > 1 and weight.shape[1] == 1 else bias)
+        for weight, bias, _ in layers_of(Palms())
+    ]
+    return body + [Layer(torch.randn(n, width, 1, 1) / 99, torch.randn(n)) for n, width in ANSWERS]
+
+
+def test_the_detector_s_own_answers_are_loaded_by_their_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, held := layers())
+    net = load_palm_detector(Path("a file"))
+    coarse, coarse_places, fine, fine_places = held[-4:]
+    for module, layer in zip((*net.scores, *net.places), (fine, coarse, fine_places, coarse_places), strict=True):
+        torch.testing.assert_close(module.weight.detach(), layer.weight)
+        torch.testing.assert_close(module.bias.detach(), layer.bias)
+    picture = torch.rand(1, 3, 64, 96) * 255
+    with torch.no_grad():
+        told = net(picture)
+        _, finer, coarser, _ = net.body.up(net.body.down(picture / 255))
+    assert [tuple(each.shape[1:]) for each in told] == [(2, 8, 12), (36, 8, 12), (6, 4, 6), (108, 4, 6)]
+    convolve = torch.nn.functional.conv2d
+    torch.testing.assert_close(told.fine_scores, convolve(finer, fine.weight, fine.bias).sigmoid())
+    torch.testing.assert_close(told.coarse_places, convolve(coarser, coarse_places.weight, coarse_places.bias))
+
+
+def test_other_answers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, layers()[:-1])
+    with pytest.raises(CheckpointError, match=r"has other answers than MediaPipe's palm_detection_full\.tflite"):
+        load_palm_detector(Path("a file"))
+
+
+def test_the_export_is_the_network_at_all_sizes_or_is_not_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx", reason="exporting is an extra")
+    from unclasp import palms_export
+    from unclasp.palms import open_palms
+
+    torch.manual_seed(0)
+    given(monkeypatch, held := layers())
+    with monkeypatch.context() as here:
+        here.setattr(palms_export, "_LARGEST", -1.0)
+        with pytest.raises(UnclaspError, match="the exported palm detector is not the network"):
+            palms_export.export_palms(Path("a file"), tmp_path / "p.onnx")
+    assert not list(tmp_path.iterdir())
+    palms_export.export_palms(Path("a file"), tmp_path / "p.onnx")
+    assert (tmp_path / "p.onnx").stat().st_size < 2.6 * sum(layer.weight.numel() for layer in held)
+    net, palms = load_palm_detector(Path("a file")), open_palms(tmp_path / "p.onnx")
+    for size in (64, 192, 320):
+        picture = np.random.default_rng(1).integers(0, 256, (size, size, 3)).astype(np.uint8)
+        with torch.inference_mode():
+            expected = net(torch.from_numpy(picture).permute(2, 0, 1)[None].float())
+        for mine, theirs in zip(palms.run(picture), expected, strict=True):
+            np.testing.assert_allclose(mine, theirs.numpy(), atol=0.02 * max(1.0, float(theirs.abs().max())))
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="exporting is an extra")
+    pytest.importorskip("tflite", reason="reading MediaPipe's files is an extra")
+    torch.manual_seed(0)
+    given(monkeypatch, layers())
+    with pytest.raises(SystemExit) as stop:
+        main(["palms", str(tmp_path / "palm.tflite"), "--out", str(tmp_path / "p.onnx")])
+    assert stop.value.code == 0 and (tmp_path / "p.onnx").is_file()
+    with pytest.raises(SystemExit) as stop:
+        main(["palms", str(tmp_path / "palm.tflite"), "--out", str(tmp_path / "p.bin")])
+    assert stop.value.code == 2 and "--out must end in .onnx" in capsys.readouterr().err

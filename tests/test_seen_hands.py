@@ -1,0 +1,344 @@
+"""Hands that MediaPipe's two networks see: which count, what they change, and that only doubtful pictures ask."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, Shades, is_around, picture
+from test_landmarks import reading_of
+from test_opinions import look
+from unclasp import geometry
+from unclasp.batch import ByteArray
+from unclasp.geometry import square_box
+from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND, Side
+from unclasp.landmarks import Reading
+from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
+from unclasp.looking import SURE
+from unclasp.looks import BELIEVED, BESIDE, DENIED, GHOST, SURE_ALONE, Look
+from unclasp.palms import Palm
+from unclasp.predictor import Predictor
+from unclasp.search import Where, everywhere
+from unclasp.seen_hands import (
+    LIKELY,
+    MAYBE,
+    SIZES,
+    SIZES_IN_VIDEOS,
+    SeenHand,
+    Spotter,
+    is_settled,
+    where_of_hands,
+    with_seen,
+)  # fmt: skip
+from unclasp.touch_up import DOUBTED, SEEN
+
+Box = tuple[float, float, float, float]
+Floats = npt.NDArray[np.floating]
+RIGHT, LEFT = 0, 1
+
+
+def joints_in(box: Box, seed: int = 0) -> Floats:
+    """(21, 2) px that fill a box."""
+    joints = np.random.default_rng(seed).uniform(0, 1, (21, 2))
+    joints = (joints - joints.min(axis=0)) / np.ptp(joints, axis=0)
+    return joints * (np.array(box[2:]) - box[:2]) + box[:2]
+
+
+def hand_in(box: Box, side: Side = "right", seen: float = 0.9, seed: int = 0) -> SeenHand:
+    return SeenHand(side, reading_of(joints_in(box, seed), seen, 1.0))
+
+
+class Sees:
+    """Both networks: palms in the middle of some boxes at some sizes, and hands there that fill them."""
+
+    def __init__(self, *hands: tuple[Box, Side, float], sizes: tuple[int, ...] = SIZES) -> None:
+        self.hands, self.sizes = hands, sizes
+        self.asked: list[int] = []
+
+    def __call__(self, image: ByteArray, size: int) -> list[Palm]:
+        self.asked.append(size)
+        middles = [np.array([(x1 + x2) / 2, (y1 + y2) / 2]) for (x1, y1, x2, y2), _, _ in self.hands]
+        up = np.array([0.0, -10.0])
+        return [Palm(0.9, middle, middle - up, middle + up, 24.0) for middle in middles if size in self.sizes]
+
+    def _at(self, middle: Floats) -> tuple[Box, Side, float] | None:
+        for hand in self.hands:
+            if (middle > np.array(hand[0][:2])).all() and (middle < np.array(hand[0][2:])).all():
+                return hand
+        return None
+
+
+class Landmarks:
+    """The landmark network that goes with `Sees`; it may need its second reading to be sure."""
+
+    def __init__(self, sees: Sees, *, first: float = 1.0) -> None:
+        self.sees, self.first = sees, first
+
+    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> Reading:
+        hand = self.sees._at((square[:2] + square[2:]) / 2)
+        if hand is None:
+            return reading_of(joints_in((0, 0, 9, 9)), 0.0, 0.5)
+        return reading_of(joints_in(hand[0]), self.first * hand[2], 0.9 if hand[1] == "right" else 0.1)
+
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        hand = self.sees._at((joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2)
+        if hand is None:
+            return reading_of(joints_2d, 0.01, 0.5)
+        return reading_of(joints_in(hand[0]), hand[2], 1.0 if side == hand[1] else 0.0)
+
+
+def spotter(sees: Sees, **options: Any) -> Spotter:
+    return Spotter(sees, Landmarks(sees, **options))  # type: ignore[arg-type]
+
+
+BLACK = np.zeros((300, 400, 3), np.uint8)
+
+
+# ---- which hands are seen
+
+
+def test_hands_of_both_sides_are_read_once_each() -> None:
+    sees = Sees((BRIGHT, "left", 0.8), (BRIGHTER, "right", 0.95))
+    hands = spotter(sees)(BLACK)
+    assert [(hand.side, hand.slot) for hand in hands] == [("right", 0), ("left", 1)], "the likeliest first"
+    assert [hand.seen for hand in hands] == [0.95, 0.8]
+    np.testing.assert_allclose(hands[0].box, BRIGHTER)
+    assert sees.asked == list(SIZES)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_each_size_may_show_a_hand(size: int) -> None:
+    sees = Sees((BRIGHT, "left", 0.8), sizes=(size,))
+    assert len(spotter(sees)(BLACK)) == 1
+    assert len(spotter(sees)(BLACK, SIZES_IN_VIDEOS)) == (size in SIZES_IN_VIDEOS)
+
+
+@pytest.mark.parametrize(("likely", "counts"), [(LIKELY + 0.01, True), (LIKELY - 0.01, False)])
+def test_what_is_hardly_a_hand_is_none(likely: float, counts: bool) -> None:
+    assert bool(spotter(Sees((BRIGHT, "right", likely)))(BLACK)) is counts
+
+
+@pytest.mark.parametrize(("share", "counts"), [(1.1, True), (0.9, False)])
+def test_what_is_no_hand_at_all_is_not_read_again(share: float, counts: bool) -> None:
+    assert bool(spotter(Sees((BRIGHT, "right", 0.9)), first=share * MAYBE / 0.9)(BLACK)) is counts
+
+
+def test_hands_outside_of_the_picture_and_tiny_ones_are_left_out() -> None:
+    assert not spotter(Sees(((-90, 40, -10, 100), "right", 0.9), ((100, 100, 110, 112), "left", 0.9)))(BLACK)
+
+
+def test_where_to_look_is_around_hands_that_are_near_each_other() -> None:
+    near = where_of_hands([hand_in(BRIGHT), hand_in((215, 40, 260, 100), "left")], BLACK)
+    assert not len(near.others)
+    assert (near.square[:2] < [150, 40]).all() and (near.square[2:] > [260, 100]).all()
+    far = where_of_hands([hand_in(DIM, seen=0.6), hand_in((330, 230, 390, 290), "left", 0.9)], BLACK)
+    assert len(far.others) == 1
+    np.testing.assert_allclose((far.square[:2] + far.square[2:]) / 2, [360, 260])
+
+
+# ---- what they change
+
+
+def view_of(
+    right: Box, left: Box, *, presence: tuple[float, float] = (1, 1),
+    confidence: tuple[float, float] | None = (0.1, 0.1), seen: tuple[float, float] | None = (0.0, 0.0),
+) -> Look:  # fmt: skip
+    joints = np.concatenate([joints_in(right, 3), joints_in(left, 4)])
+    view = look(joints, presence=presence, confidence=confidence, square=np.array([0.0, 0, 300, 300]))
+    return view._replace(seen=None if seen is None else np.array(seen))
+
+
+SQUARE = np.array([0.0, 0.0, 300.0, 300.0])
+
+
+def test_a_hand_that_is_elsewhere_goes_where_it_is_seen() -> None:
+    hand = hand_in(BRIGHT, "left")
+    view = with_seen(view_of(DIM, EMPTY), [hand], SQUARE)
+    np.testing.assert_allclose(view.joints_2d[HAND_SLICES[LEFT]], hand.joints_2d, atol=1e-6)
+    np.testing.assert_allclose(view.joints_2d[HAND_SLICES[RIGHT]], joints_in(DIM, 3), atol=1e-6)
+    np.testing.assert_allclose(view.answer.pose_2p5d[0, HAND_SLICES[LEFT], 2], hand.depths, atol=1e-6)
+    assert view.seen is not None and view.seen.tolist() == [0.0, 0.9]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        view_of(DIM, EMPTY, seen=(0.0, SEEN + 0.01)),
+        view_of(DIM, EMPTY, confidence=(0.1, 1.1 * DOUBTED)),
+        view_of(BRIGHT, EMPTY, seen=(0.9, 0.0)),
+    ],
+    ids=["it is seen there", "the pose network is sure: it hides", "that is the other one, which is seen"],
+)
+def test_what_is_known_stays(view: Look) -> None:
+    same = with_seen(view, [hand_in(BRIGHT, "left")], SQUARE)
+    np.testing.assert_array_equal(same.joints_2d, view.joints_2d)
+    np.testing.assert_array_equal(same.answer.presence, view.answer.presence)
+
+
+@pytest.mark.parametrize("likely", [SEEN - 0.01, SEEN + 0.01])
+@pytest.mark.parametrize("box", [BRIGHT, (310.0, 40, 370, 100)])
+def test_only_what_is_seen_for_sure_in_the_same_place_counts(likely: float, box: Box) -> None:
+    view = view_of(DIM, EMPTY)
+    moved = with_seen(view, [hand_in(box, "left", likely)], SQUARE)
+    assert (moved is view) == (likely < SEEN or box != BRIGHT)
+
+
+def test_a_single_hand_of_the_other_side_changes_its_side() -> None:
+    view = view_of(DIM, DIM, presence=(0.1, 0.9), confidence=(0.3, 0.8), seen=(0.0, 0.01))
+    hand = hand_in(DIM, "right")
+    told = with_seen(view, [hand], SQUARE)
+    assert told.slots == [RIGHT] and told.answer.presence[0, LEFT] <= DENIED
+    np.testing.assert_allclose(told.joints_2d[HAND_SLICES[RIGHT]], hand.joints_2d, atol=1e-6)
+    own = with_seen(view._replace(seen=np.array([0.9, 0.01])), [hand], SQUARE)
+    assert own.slots == [RIGHT]
+    np.testing.assert_array_equal(own.joints_2d, view.joints_2d), "its own joints are seen there, and stay"
+    unsure = with_seen(view._replace(seen=np.array([0.0, 0.3])), [hand], SQUARE)
+    assert unsure.slots == [LEFT], "it may well be a left one"
+
+
+def test_a_hand_that_was_not_there_comes_beside_the_other_one() -> None:
+    view = view_of(DIM, EMPTY, presence=(0.9, 0.1), seen=(0.9, 0.0))
+    assert with_seen(view, [hand_in(BRIGHT, "left")], SQUARE).slots == [RIGHT, LEFT]
+
+
+@pytest.mark.parametrize("unit", [0.2, 1.0, 30.0])
+def test_depths_of_seen_hands_are_those_of_a_hand_of_average_size(unit: float) -> None:
+    points = np.random.default_rng(0).normal(0, unit, (21, 3))
+    joints, parents = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
+    sized = hand_sized(points)
+    lengths = np.linalg.norm(sized[joints] - sized[parents], axis=1)
+    assert np.square(lengths).sum() == pytest.approx(np.square(BONE_LENGTHS_MM).sum())
+    np.testing.assert_allclose(sized / points, sized[0, 0] / points[0, 0])
+    hand = SeenHand("right", reading_of(points[:, :2], 1.0, 1.0)._replace(joints=points))
+    np.testing.assert_allclose(hand.depths, sized[:, 2] - sized[-1, 2])
+
+
+# ---- how much speaks for hands
+
+
+def test_what_is_seen_is_worth_more_the_surer_it_is() -> None:
+    unsure, sure = (view_of(DIM, EMPTY, confidence=(c, c), seen=(0.9, 0.9)) for c in (0.1, 0.6))
+    assert 0 < unsure.worth < sure.worth
+    assert view_of(DIM, EMPTY, confidence=(0.9, 0.9)).worth == 0, "what is not seen is worth nothing"
+    one = view_of(DIM, EMPTY, presence=(1, 0), confidence=(0.6, 0.6), seen=(0.9, 0.9))
+    assert one.worth == pytest.approx(sure.worth / 2), "nor is what does not count"
+
+
+def test_two_hands_that_both_networks_are_sure_of_are_settled() -> None:
+    assert is_settled(view_of(DIM, EMPTY, confidence=(SURE, SURE), seen=(0.9, 0.9)))
+    assert is_settled(view_of(DIM, EMPTY, confidence=None))
+    for doubtful in (
+        view_of(DIM, EMPTY, confidence=(SURE, 0.9 * SURE), seen=(0.9, 0.9)),
+        view_of(DIM, EMPTY, confidence=(SURE, SURE), seen=(0.9, 0.9 * SEEN)),
+        view_of(DIM, EMPTY, confidence=(SURE, SURE), seen=(0.9, 0.9), presence=(1, 0)),
+        view_of(DIM, EMPTY, confidence=(SURE, SURE), seen=None),
+    ):
+        assert not is_settled(doubtful)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "seen", "presence", "ghosts"),
+    [
+        (0.9 * GHOST[0], 0.9 * GHOST[1], (1, 1), True),
+        (1.1 * GHOST[0], 0.9 * GHOST[1], (1, 1), False),
+        (0.9 * GHOST[0], 1.1 * GHOST[1], (1, 1), False),
+        (0.9 * GHOST[0], 0.9 * GHOST[1], (0, 1), False),
+    ],
+    ids=["neither is sure", "one is sure", "one sees it", "it is alone"],
+)
+@pytest.mark.parametrize("ghost", [RIGHT, LEFT])
+def test_a_second_hand_that_neither_network_is_sure_of_is_no_hand(
+    confidence: float, seen: float, presence: tuple[float, float], ghosts: bool, ghost: int
+) -> None:
+    def ordered(of_ghost: float, other: float) -> tuple[float, float]:
+        return (of_ghost, other) if ghost == RIGHT else (other, of_ghost)
+
+    view = view_of(
+        DIM, EMPTY, confidence=ordered(confidence, 0.5), seen=ordered(seen, 1.1 * BESIDE),
+        presence=ordered(presence[0], presence[1]),
+    )  # fmt: skip
+    assert (ghost not in view.without_ghost().slots) == (ghosts or not presence[0])
+    beside_none = view._replace(seen=np.minimum(view.seen, 0.9 * BESIDE))  # type: ignore[arg-type]
+    assert beside_none.without_ghost() is beside_none
+
+
+# ---- predictions
+
+
+def predictor(sees: Sees, first: Box, **options: Any) -> Predictor:
+    square = square_box(np.array(first))
+    where = Where(square, np.zeros((0, 4)), again=lambda: square)
+    return Predictor(
+        Shades(), search=lambda _: where, landmarks=Landmarks(sees), palms=sees, second_opinions=False, **options,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def test_hands_that_the_search_misses_are_spotted() -> None:
+    for box in (BRIGHT, BRIGHTER):
+        sees = Sees((box, "right", 0.95))
+        pose = predictor(sees, EMPTY)(picture())
+        assert pose.sides == ("right",) and is_around(pose, box) and sees.asked == list(SIZES)
+
+
+def test_what_is_worth_no_more_does_not_count() -> None:
+    sees = Sees((DIM, "right", 0.95), (BRIGHT, "right", 0.95))
+    pose = predictor(sees, BRIGHT)(picture())
+    assert is_around(pose, BRIGHT), "which is surer, though the other one was spotted, too"
+
+
+def test_boxes_pictures_said_to_be_crops_and_settled_ones_do_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    sees = Sees((BRIGHT, "right", 0.95))
+    assert predictor(sees, EMPTY)(picture(), DIM).sides
+    said = Predictor(Shades(), search=everywhere, landmarks=Landmarks(sees), palms=sees)  # type: ignore[arg-type]
+    said(np.ascontiguousarray(picture()[200:, 30:100]))
+    assert sees.asked == []
+    monkeypatch.setattr("unclasp.predictor.is_settled", lambda view: True)
+    predictor(sees, EMPTY)(picture())
+    assert sees.asked == []
+
+
+def test_without_the_landmark_network_or_another_search_none_is_spotted() -> None:
+    assert Predictor(Shades(), palms=Sees()).spotter is None  # type: ignore[arg-type]
+    assert Predictor.load(landmarks=False).spotter is None
+    assert Predictor.load(detector="network").spotter is None
+    assert Predictor.load().spotter is not None
+
+
+@pytest.mark.parametrize(("lost", "is_said"), [(True, False), (False, False), (True, True)])
+def test_frames_ask_where_nothing_is_known(lost: bool, is_said: bool) -> None:
+    sees = Sees((BRIGHT, "right", 0.95))
+    spots = predictor(sees, EMPTY)
+    if is_said:
+        spots.search = everywhere
+    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
+    sighting = spots._frame(picture(), None, lost, **told)
+    assert sees.asked == (list(SIZES_IN_VIDEOS) if lost and not is_said else [])
+    if sees.asked:
+        assert is_around(sighting.followed, BRIGHT)
+
+
+def test_hands_in_frames_have_to_be_surer_to_come_than_to_stay() -> None:
+    """Worth between what makes a hand believed and what keeps it so."""
+    kept = view_of(DIM, EMPTY, presence=(1, 0), confidence=(0.2, 0.0), seen=(0.1, 0.0))
+    assert not kept.is_believed and kept.is_still_believed
+    assert kept.worth < BELIEVED and kept.surest < SURE_ALONE
+
+
+def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search, which misses them in the picture, would miss them mirrored and turned, too."""
+    sees = Sees((BRIGHT, "right", 0.95))
+    asking = predictor(sees, EMPTY)
+    asking.second_opinions = True
+    squares: list[Floats] = []
+    see = asking.looker.see
+
+    def noted(image: ByteArray, where: Where) -> Any:
+        squares.append(where.square)
+        return see(image, where)
+
+    monkeypatch.setattr(asking.looker, "see", noted)
+    monkeypatch.setattr("unclasp.predictor.in_doubt", lambda view: True)
+    assert is_around(asking(picture()), BRIGHT)
+    mirrored = geometry.mirror_box(square_box(np.array(BRIGHT)), 399)
+    assert max(geometry.box_iou(square, mirrored) for square in squares) > 0.5
