@@ -28,7 +28,7 @@ UNLIKE: Final = 0.3
 """Mean distance of the joints of two looks, as a share of the smaller one's extent, from which on they do not agree at
 all."""
 
-UNSEEN: Final = 0.3
+UNSEEN: Final = 0.5
 """A hand that the landmark network does not see as likely as this, and as one of its side, puts a picture in doubt."""
 
 DENIED_BY_BOTH: Final = 0.5

@@ -177,7 +177,7 @@ class Predictor:
             view, others = spotted.mended, spotted.others
             views.append(view)
             elsewhere = view if geometry.box_iou(view.square, first.square) < ELSEWHERE else None
-        if self.second_opinions and any(map(in_doubt, views)):
+        if self.second_opinions and in_doubt(view.without_ghost()):
             views = views[::-1] if elsewhere else views
             view = best(partial(self._glance, at=elsewhere), image, views, mirrored=not self.looker.flip_test)
             others = self._without(view, others, image)
