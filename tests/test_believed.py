@@ -108,18 +108,18 @@ def test_hands_in_a_picture_that_is_said_to_be_a_crop_are_always_believed(
     assert predicts(there, where, monkeypatch)(image).sides
 
 
-@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("anew", [True, False])
 @pytest.mark.parametrize("is_said", [True, False])
 @pytest.mark.parametrize("answers", [UNSEEN, BETWEEN], ids=["unseen", "between"])
 def test_in_videos_less_is_asked_of_hands_that_are_known_and_nothing_with_a_box(
-    monkeypatch: pytest.MonkeyPatch, lost: bool, is_said: bool, answers: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, anew: bool, is_said: bool, answers: dict[str, Any]
 ) -> None:
     view = seen(**answers)
     predictor = predicts(view, Where(np.zeros(4), np.zeros((0, 4))), monkeypatch)
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
     for box in (None, [20.0, 10.0, 60.0, 50.0]):
-        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, lost, **options)
-        assert bool(sighting.followed.sides) is (is_said or (answers is BETWEEN and not lost))
+        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, anew, **options)
+        assert bool(sighting.followed.sides) is (is_said or (answers is BETWEEN and not anew))
         np.testing.assert_array_equal(sighting.followed.presence, view.answer.presence[0])
 
 

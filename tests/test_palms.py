@@ -91,15 +91,25 @@ def test_nothing_likely_is_no_palm() -> None:
     assert Palms(Answers())(np.zeros((30, 40, 3), np.uint8)) == []
 
 
-def test_answers_everywhere_are_joined() -> None:
-    """Thousands of them: with a loop over pairs this would not come to an end."""
+@pytest.mark.parametrize("extent", [0.5, 400.0])
+def test_answers_everywhere_come_to_an_end(extent: float) -> None:
+    """Thousands of them, which do not overlap or all do."""
     rng = np.random.default_rng(0)
 
     def run(image: ByteArray) -> list[FloatArray]:
         shapes = ((1, 2, 64, 64), (1, 36, 64, 64), (1, 6, 32, 32), (1, 108, 32, 32))
-        return [rng.uniform(0.3, 1, shape).astype(np.float32) for shape in shapes]
+        maps = [rng.uniform(0.3, 1, shape).astype(np.float32) for shape in shapes]
+        for places in maps[1::2]:
+            places.reshape(1, -1, 18, *places.shape[2:])[:, :, 2:4] = extent
+        return maps
 
-    assert len(Palms(run)(np.zeros((512, 512, 3), np.uint8), 512)) > 1000
+    found = len(Palms(run)(np.zeros((512, 512, 3), np.uint8), 512))
+    assert found > 8192 if extent < 1 else found < 64
+
+
+@pytest.mark.parametrize("extent", [(0.0, 20.0), (20.0, -5.0), (np.nan, 20.0), (np.inf, 20.0)])
+def test_boxes_without_an_area_are_no_palms(extent: tuple[float, float]) -> None:
+    assert Palms(Answers((8, 0, 3, 3, 0.9, place((0, 0), extent))))(np.zeros((192, 192, 3), np.uint8)) == []
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 180, -120])

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, Shades, is_around, picture
+from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Shades, is_around, picture
 from test_landmarks import reading_of
 from test_opinions import look
 from unclasp import geometry
@@ -16,13 +16,14 @@ from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND, Side
 from unclasp.landmarks import Reading
 from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
 from unclasp.looking import SURE
-from unclasp.looks import BELIEVED, BESIDE, DENIED, GHOST, SURE_ALONE, Look
+from unclasp.looks import BELIEVED, BESIDE, DENIED, GHOST_UNSEEN, GHOST_UNSURE, SURE_ALONE, Look
 from unclasp.palms import Palm
 from unclasp.predictor import Predictor
 from unclasp.search import Where, everywhere
 from unclasp.seen_hands import (
-    LIKELY,
+    ENOUGH,
     MAYBE,
+    MOST,
     SIZES,
     SIZES_IN_VIDEOS,
     SeenHand,
@@ -114,7 +115,7 @@ def test_each_size_may_show_a_hand(size: int) -> None:
     assert len(spotter(sees)(BLACK, SIZES_IN_VIDEOS)) == (size in SIZES_IN_VIDEOS)
 
 
-@pytest.mark.parametrize(("likely", "counts"), [(LIKELY + 0.01, True), (LIKELY - 0.01, False)])
+@pytest.mark.parametrize(("likely", "counts"), [(ENOUGH + 0.01, True), (ENOUGH - 0.01, False)])
 def test_what_is_hardly_a_hand_is_none(likely: float, counts: bool) -> None:
     assert bool(spotter(Sees((BRIGHT, "right", likely)))(BLACK)) is counts
 
@@ -124,8 +125,33 @@ def test_what_is_no_hand_at_all_is_not_read_again(share: float, counts: bool) ->
     assert bool(spotter(Sees((BRIGHT, "right", 0.9)), first=share * MAYBE / 0.9)(BLACK)) is counts
 
 
-def test_hands_outside_of_the_picture_and_tiny_ones_are_left_out() -> None:
-    assert not spotter(Sees(((-90, 40, -10, 100), "right", 0.9), ((100, 100, 110, 112), "left", 0.9)))(BLACK)
+@pytest.mark.parametrize("box", [(-90, 40, -10, 100), (100, 100, 110, 112), (-80, -80, 0.2, 0.2), (390, 290, 460, 350)])
+def test_hands_outside_of_the_picture_and_tiny_ones_are_left_out(box: Box) -> None:
+    assert not spotter(Sees((box, "right", 0.9)))(BLACK)
+
+
+def test_of_a_hand_that_leaves_the_picture_what_is_in_it_is_looked_at() -> None:
+    (hand,) = spotter(Sees(((360, 250, 440, 340), "right", 0.9)))(BLACK)
+    where = where_of_hands([hand], BLACK)
+    np.testing.assert_allclose((where.square[:2] + where.square[2:]) / 2, [379.75, 274.75])
+
+
+def test_a_hand_that_is_certain_is_not_read_at_each_size() -> None:
+    reads = {}
+    for likely in (0.95, 0.8):
+        sees = Sees((BRIGHT, "right", likely))
+        landmarks = Landmarks(sees)
+        read, asked = landmarks.read, []
+        landmarks.read = lambda *given, read=read, asked=asked: asked.append(0) or read(*given)  # type: ignore
+        Spotter(sees, landmarks)(BLACK)  # type: ignore[arg-type]
+        reads[likely] = len(asked)
+    assert reads == {0.95: 1, 0.8: len(SIZES)}
+
+
+def test_of_a_crowd_the_surest_palms_are_read() -> None:
+    boxes = [(x, y, x + 32.0, y + 32.0) for x in range(0, 360, 40) for y in range(20, 260, 60)]
+    assert len(boxes) > MOST
+    assert len(spotter(Sees(*((box, "right", 0.95) for box in boxes)))(BLACK)) == MOST
 
 
 def test_where_to_look_is_around_hands_that_are_near_each_other() -> None:
@@ -159,6 +185,7 @@ def test_a_hand_that_is_elsewhere_goes_where_it_is_seen() -> None:
     np.testing.assert_allclose(view.joints_2d[HAND_SLICES[RIGHT]], joints_in(DIM, 3), atol=1e-6)
     np.testing.assert_allclose(view.answer.pose_2p5d[0, HAND_SLICES[LEFT], 2], hand.depths, atol=1e-6)
     assert view.seen is not None and view.seen.tolist() == [0.0, 0.9]
+    assert view.confidence(LEFT) == 0 and view.confidence(RIGHT) == pytest.approx(0.1), "sure is only what it saw"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +219,7 @@ def test_a_single_hand_of_the_other_side_changes_its_side() -> None:
     np.testing.assert_allclose(told.joints_2d[HAND_SLICES[RIGHT]], hand.joints_2d, atol=1e-6)
     own = with_seen(view._replace(seen=np.array([0.9, 0.01])), [hand], SQUARE)
     assert own.slots == [RIGHT]
-    np.testing.assert_array_equal(own.joints_2d, view.joints_2d), "its own joints are seen there, and stay"
+    np.testing.assert_array_equal(own.joints_2d, view.joints_2d, err_msg="its own joints are seen there, and stay")
     unsure = with_seen(view._replace(seen=np.array([0.0, 0.3])), [hand], SQUARE)
     assert unsure.slots == [LEFT], "it may well be a left one"
 
@@ -240,10 +267,10 @@ def test_two_hands_that_both_networks_are_sure_of_are_settled() -> None:
 @pytest.mark.parametrize(
     ("confidence", "seen", "presence", "ghosts"),
     [
-        (0.9 * GHOST[0], 0.9 * GHOST[1], (1, 1), True),
-        (1.1 * GHOST[0], 0.9 * GHOST[1], (1, 1), False),
-        (0.9 * GHOST[0], 1.1 * GHOST[1], (1, 1), False),
-        (0.9 * GHOST[0], 0.9 * GHOST[1], (0, 1), False),
+        (0.9 * GHOST_UNSURE, 0.9 * GHOST_UNSEEN, (1, 1), True),
+        (1.1 * GHOST_UNSURE, 0.9 * GHOST_UNSEEN, (1, 1), False),
+        (0.9 * GHOST_UNSURE, 1.1 * GHOST_UNSEEN, (1, 1), False),
+        (0.9 * GHOST_UNSURE, 0.9 * GHOST_UNSEEN, (0, 1), False),
     ],
     ids=["neither is sure", "one is sure", "one sees it", "it is alone"],
 )
@@ -302,18 +329,19 @@ def test_without_the_landmark_network_or_another_search_none_is_spotted() -> Non
     assert Predictor(Shades(), palms=Sees()).spotter is None  # type: ignore[arg-type]
     assert Predictor.load(landmarks=False).spotter is None
     assert Predictor.load(detector="network").spotter is None
+    assert Predictor.load(detector="none").spotter is None
     assert Predictor.load().spotter is not None
 
 
-@pytest.mark.parametrize(("lost", "is_said"), [(True, False), (False, False), (True, True)])
-def test_frames_ask_where_nothing_is_known(lost: bool, is_said: bool) -> None:
+@pytest.mark.parametrize(("anew", "is_said"), [(True, False), (False, False), (True, True)])
+def test_frames_ask_where_nothing_is_known(anew: bool, is_said: bool) -> None:
     sees = Sees((BRIGHT, "right", 0.95))
     spots = predictor(sees, EMPTY)
     if is_said:
         spots.search = everywhere
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
-    sighting = spots._frame(picture(), None, lost, **told)
-    assert sees.asked == (list(SIZES_IN_VIDEOS) if lost and not is_said else [])
+    sighting = spots._frame(picture(), None, anew, **told)
+    assert sees.asked == (list(SIZES_IN_VIDEOS) if anew and not is_said else [])
     if sees.asked:
         assert is_around(sighting.followed, BRIGHT)
 
@@ -323,6 +351,20 @@ def test_hands_in_frames_have_to_be_surer_to_come_than_to_stay() -> None:
     kept = view_of(DIM, EMPTY, presence=(1, 0), confidence=(0.2, 0.0), seen=(0.1, 0.0))
     assert not kept.is_believed and kept.is_still_believed
     assert kept.worth < BELIEVED and kept.surest < SURE_ALONE
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.1, 0.2, 0.6])
+@pytest.mark.parametrize("seen", [0.0, 0.4, 0.6])
+def test_hands_that_come_in_a_frame_stay_in_the_next_like_it(
+    monkeypatch: pytest.MonkeyPatch, confidence: float, seen: float
+) -> None:
+    """Two hands that may be seen are believed in a photo, where each alone would not be."""
+    view = view_of(DIM, EMPTY, confidence=(confidence, confidence), seen=(seen, seen))
+    asking = predictor(Sees(), DIM)
+    monkeypatch.setattr(asking, "_touched_up_twice", lambda *_: [view])
+    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
+    came, stayed = (asking._frame(picture(), None, anew, **told).followed.present.any() for anew in (True, False))
+    assert stayed or not came
 
 
 def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,3 +384,27 @@ def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.Mo
     assert is_around(asking(picture()), BRIGHT)
     mirrored = geometry.mirror_box(square_box(np.array(BRIGHT)), 399)
     assert max(geometry.box_iou(square, mirrored) for square in squares) > 0.5
+
+
+def test_a_frame_takes_what_is_seen_though_the_pose_network_does_not_know_it() -> None:
+    place = (150.0, 200, 200, 250)  # nothing is red there
+    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
+    sighting = predictor(Sees((place, "right", 0.95)), EMPTY)._frame(picture(), None, True, **told)
+    for pose in sighting:
+        assert pose.sides == ("right",)
+        np.testing.assert_allclose(pose.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), place[:2], atol=1e-6)
+
+
+def test_other_regions_are_those_that_are_left_of_both_searches() -> None:
+    sees = Sees((BRIGHT, "right", 0.95), (FAINT, "right", 0.6))
+    asking = predictor(sees, EMPTY)
+    others = np.array([EMPTY, EMPTY, BRIGHT, FAINT, DIM])
+    where = asking.search(picture())._replace(others=others, again=None)
+    asking.search = lambda _: where
+    pose = asking(picture())
+    assert is_around(pose, BRIGHT) and pose.other_regions is not None
+    left = [[box[0] < x < box[2] and box[1] < y < box[3] for box in (FAINT, EMPTY, EMPTY, DIM)]
+            for x, y in (pose.other_regions[:, :2] + pose.other_regions[:, 2:]) / 2]  # fmt: skip
+    np.testing.assert_array_equal(np.sum(left, axis=1) > 0, True, err_msg="the one that was taken is not left")
+    assert [row.index(True) for row in left].count(0) == 1, "what both saw is there once"
+    assert any(row[3] for row in left), "what the finder alone saw is there"

@@ -223,7 +223,7 @@ def shows(poses: list[HandPose], *, tells: Callable[[HandPose], HandPose] = lamb
     """Return what sees one of the poses after the other, whatever it is shown."""
     left = iter(poses)
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, lost: bool) -> Sighting:
+    def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
         pose = next(left)
         return Sighting(pose, tells(pose))
 

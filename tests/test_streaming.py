@@ -34,7 +34,7 @@ class Predict:
 def seen(predict: Predict) -> SeeFrame:
     """Make of it what frames ask for."""
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, lost: bool) -> Sighting:
+    def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
         pose = predict(image, box)
         return Sighting(pose, pose)
 
@@ -123,7 +123,7 @@ def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "clip.mp4")
     poses = iter([make_pose(joints) for joints in moving_hands(24)] * 2)
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, lost: bool) -> Sighting:
+    def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
         return Sighting(pose := next(poses), pose)
 
     pictures = Predict()

@@ -30,7 +30,7 @@ class Script:
         self.poses, self.searched, self.tells = poses, searched or poses, tells
         self.asked: list[list[np.ndarray | None]] = []
 
-    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None, lost: bool) -> Sighting:
+    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
         self.asked[-1].append(None if box is None else np.asarray(box))
         pose = (self.searched if box is None else self.poses)[len(self.asked) - 1]
         return Sighting(pose, self.tells(pose))
@@ -64,7 +64,7 @@ def swaps(poses: list[HandPose]) -> int:
 
 def test_frames_without_usable_times_are_smoothed_as_if_they_were_even() -> None:
     poses = iter(poses_of(moving_hands(3)))
-    tracker = Tracker(lambda image, box, lost: Sighting(pose := next(poses), pose))
+    tracker = Tracker(lambda image, box, anew: Sighting(pose := next(poses), pose))
     assert all(np.isfinite(tracker(BLACK, time).joints_cam).all() for time in (0.1, 0.1, 0.0))
 
 

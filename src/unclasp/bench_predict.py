@@ -12,10 +12,10 @@ from unclasp.errors import UnclaspError
 from unclasp.finder import Finder, Regions
 from unclasp.finder_engine import open_finder
 from unclasp.fusion import open_fusion
-from unclasp.hands import Side
 from unclasp.landmarks import Landmarks, Reading, open_landmarks
 from unclasp.network import Answer, Network
 from unclasp.onnx_model import in_onnx_runtime
+from unclasp.palms import SIZE, Palm, Palms, open_palms
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.search import by_finder
@@ -52,11 +52,25 @@ class _TimedLandmarks(Landmarks):
 
     spent = 0.0
 
-    def __call__(self, image: ByteArray, joints_2d: npt.NDArray[np.floating], side: Side) -> Reading:
+    def read(
+        self, image: ByteArray, square: npt.NDArray[np.floating], rotation: float, *, mirrored: bool = False
+    ) -> Reading:
         start = time.perf_counter()
-        reading = super().__call__(image, joints_2d, side)
+        reading = super().read(image, square, rotation, mirrored=mirrored)
         self.spent += time.perf_counter() - start
         return reading
+
+
+class _TimedPalms(Palms):
+    """A palm detector that remembers how long it took."""
+
+    spent = 0.0
+
+    def __call__(self, image: ByteArray, size: int = SIZE) -> list[Palm]:
+        start = time.perf_counter()
+        palms = super().__call__(image, size)
+        self.spent += time.perf_counter() - start
+        return palms
 
 
 def predict_speed(
@@ -77,10 +91,13 @@ def predict_speed(
     timed, spin = _Timed(network), in_onnx_runtime(network)
     finder = _TimedFinder(open_finder(threads=threads, spin=spin).engine)
     landmarks = _TimedLandmarks(open_landmarks(threads=threads, spin=spin).run)
-    predictor = Predictor(timed, search=by_finder(finder, timed), landmarks=landmarks, fusion=open_fusion())
+    palms = _TimedPalms(open_palms(threads=threads, spin=spin).run)
+    predictor = Predictor(
+        timed, search=by_finder(finder, timed), landmarks=landmarks, fusion=open_fusion(), palms=palms
+    )
     rows = []
     for repeat in range(-2, repeats):
-        timed.spent = finder.spent = landmarks.spent = 0.0
+        timed.spent = finder.spent = landmarks.spent = palms.spent = 0.0
         marks = [time.perf_counter()]
         image = read_picture(picture)
         marks.append(time.perf_counter())
@@ -88,14 +105,14 @@ def predict_speed(
         marks.append(time.perf_counter())
         if repeat >= 0:
             read, predicted = np.diff(marks)
-            spent = finder.spent, timed.spent, landmarks.spent
+            spent = finder.spent, timed.spent, landmarks.spent, palms.spent
             rows.append((read, *spent, predicted - sum(spent), predicted))
     drawn = []
     for _ in range(repeats):  # apart, as it would drive the networks out of the caches
         start = time.perf_counter()
         pose.plot()
         drawn.append(time.perf_counter() - start)
-    stages = ("read", "finder", "network", "landmarks", "crop and lift", "picture to pose", "overlay")
+    stages = ("read", "finder", "network", "landmarks", "palms", "crop and lift", "picture to pose", "overlay")
     lines = [f"{picture.name}, {network.name}, {'given box' if box else 'box found'}, medians of {repeats}"]
     lines += [
         f"  {stage:16}{1e3 * median(times):9.2f} ms"

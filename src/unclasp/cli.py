@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "average": "Average the weights of several stages of a training.",
     "calibrate": "Fit how far each joint of a trained model can be trusted.",
     "landmarks": "Convert MediaPipe's landmark network, which touches up predictions.",
-    "palms": "Convert MediaPipe's palm detector, which looks for hands in photos in doubt.",
+    "palms": "Convert MediaPipe's palm detector, which spots hands where the finder is not enough.",
     "fusion look": "Write what the pose network and the landmark network say of the hands in a data set.",
     "fusion train": "Train the network that makes one of the two.",
     "linearise": "Make a trained model's part segmentation head linear: cheaper, and a little less exact.",

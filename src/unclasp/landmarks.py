@@ -2,7 +2,8 @@
 
 It takes a crop around a hand that points up, and tells the joints in it, whether it shows a hand, and which. Its crop
 is MediaPipe's own rule (hand_landmark_landmarks_to_roi.pbtxt), but for the room. Left hands are shown to it as the
-right ones of the mirror image, so that pictures and their mirror images have the same answers.
+right ones of the mirror image, so that pictures and their mirror images have the same answers (but where the side is
+not known yet, `seen_hands`).
 """
 
 from pathlib import Path

@@ -28,12 +28,14 @@ SURE_ALONE: Final = 0.5
 STILL_BELIEVED: Final = (0.15, 0.5)
 """Where the last frame of a video had hands, either is enough: that confidence of one, or its being seen so likely."""
 
-GHOST: Final = (0.1, 0.1)
-"""A second hand that is less sure than the first, and less likely to be seen by the landmark network than the second,
-is not there,"""
+GHOST_UNSURE: Final = 0.1
+"""A second hand of whose joints the mean confidence is below this,"""
+
+GHOST_UNSEEN: Final = 0.1
+"""and that the landmark network sees less likely than this, is not there,"""
 
 BESIDE: Final = 0.5
-"""if that network sees the other one as likely as this."""
+"""if that network sees the other one at least this likely."""
 
 SEEN_ALONE: Final = 0.5
 """What a hand that the landmark network sees is worth, if the pose network is not sure of it at all."""
@@ -160,25 +162,35 @@ class Look(NamedTuple):
     def _slots(self, *, alone: bool) -> list[int]:
         return [self.slot] if alone else [0, 1]
 
+    def without(self, slot: int) -> "Look":
+        """Return the look with a hand denied, 0 right and 1 left."""
+        presence = self.answer.presence.copy()
+        presence[0, slot] = min(presence[0, slot], DENIED)
+        return self._replace(answer=self.answer._replace(presence=presence))
+
     def with_one_hand(self) -> "Look":
         """Return the look with the less likely hand denied."""
-        presence = self.answer.presence.copy()
-        presence[0, 1 - self.slot] = min(presence[0, 1 - self.slot], DENIED)
-        return self._replace(answer=self.answer._replace(presence=presence))
+        return self.without(1 - self.slot)
+
+    def unsure_of(self, slot: int) -> "Look":
+        """Return the look without confidence in the joints of a hand, 0 right and 1 left."""
+        if self.answer.confidence is None:
+            return self
+        confidence = self.answer.confidence.copy()
+        confidence[0, HAND_SLICES[slot]] = 0.0
+        return self._replace(answer=self.answer._replace(confidence=confidence))
 
     def without_ghost(self) -> "Look":
         """Return the look without a second hand that neither network is sure of, beside one that is seen.
 
-        The pose network has learned from more pictures of two hands than of one.
+        The pose network has learned from more pictures of two hands than of one. For whole photos: in videos other
+        frames tell, and with a box the user does.
         """
         if self.seen is None or self.answer.confidence is None or len(self.slots) < 2:
             return self
         ghost = int(self.seen.argmin())
-        if self.confidence(ghost) >= GHOST[0] or self.seen[ghost] >= GHOST[1] or self.seen[1 - ghost] <= BESIDE:
-            return self
-        presence = self.answer.presence.copy()
-        presence[0, ghost] = min(presence[0, ghost], DENIED)
-        return self._replace(answer=self.answer._replace(presence=presence))
+        known = self.confidence(ghost) >= GHOST_UNSURE or self.seen[ghost] >= GHOST_UNSEEN
+        return self if known or self.seen[1 - ghost] < BESIDE else self.without(ghost)
 
     def without_denied(self, first: "Look") -> "Look":
         """Return the look with hands that the first look denied no likelier than there, unless no hand were left."""

@@ -107,7 +107,8 @@ def _likely(scores: FloatArray, places: FloatArray, size: int) -> tuple[Floats, 
     middles = (np.column_stack([columns, rows]) + 0.5) * (size / scores.shape[-1]) - 0.5
     likely[:, _MIDDLE] += middles
     likely[:, _KEYPOINTS] += np.tile(middles, _NUMBERS // 2 - 2)
-    return scores[anchors, rows, columns].astype(np.float64), likely
+    usable = np.isfinite(likely).all(axis=1) & (likely[:, _EXTENT] > 0).all(axis=1)
+    return scores[anchors, rows, columns].astype(np.float64)[usable], likely[usable]
 
 
 def _distinct(scores: Floats, places: Floats) -> list[tuple[float, Floats]]:
@@ -134,7 +135,7 @@ def _distinct(scores: Floats, places: Floats) -> list[tuple[float, Floats]]:
 
 
 def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Palms:
-    """Open a file of `unclasp landmarks`, or the shipped one.
+    """Open a file of `unclasp palms`, or the shipped one.
 
     Args:
         weights: Ends in .onnx.

@@ -5,13 +5,14 @@ from typing import Final
 
 import torch
 
-from unclasp.landmarks_export import apart_in_half
+from unclasp.half_export import apart_in_half
 from unclasp.model.palms import load_palm_detector, make_lean
 from unclasp.palms import OUTPUTS, PALMS, SIZE
 from unclasp.runner_export import export, spots
 
-_LARGEST: Final = 0.5
-"""px and probability: how far OpenCV's answers may be from torch's."""
+_LARGEST: Final = 1.0
+_APART: Final = (0.02, 0.5, 0.02, 0.5)
+"""Probabilities and px: how far OpenCV's answers may be from torch's."""
 
 
 def export_palms(weights: Path, path: Path | str) -> None:
@@ -31,7 +32,9 @@ def export_palms(weights: Path, path: Path | str) -> None:
         expected = [answer.numpy() for answer in net(image)]
     make_lean(net)
     net.float()
-    export(
-        net, image, OUTPUTS, path, what="palm detector", largest=_LARGEST, any_size=True,
-        apart=lambda traced: apart_in_half(traced, PALMS, picture, expected),
-    )  # fmt: skip
+
+    def apart(traced: Path) -> float:
+        distances = apart_in_half(traced, PALMS, picture, expected)
+        return max(distance / allowed for distance, allowed in zip(distances, _APART, strict=True))
+
+    export(net, image, OUTPUTS, path, what="palm detector", largest=_LARGEST, apart=apart, any_size=True)

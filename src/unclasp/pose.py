@@ -94,7 +94,7 @@ class HandPose:
     box: Floats
     """(4,) x1, y1, x2, y2 px: the square that the network saw."""
     other_regions: Floats | None = None
-    """(N, 4) x1, y1, x2, y2 px: where else the finder saw hands, for calls of their own with that `box`; the most
+    """(N, 4) x1, y1, x2, y2 px: where else hands were seen, for calls of their own with that `box`; the most
     promising first; none of them where the finder was not asked. None where a box was given, so that nothing was
     looked for."""
     camera: Camera

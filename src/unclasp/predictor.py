@@ -25,18 +25,9 @@ from unclasp.onnx_model import in_onnx_runtime
 from unclasp.opinions import Way, best, in_doubt
 from unclasp.palms import Palms, open_palms
 from unclasp.pose import HandPose
-from unclasp.regions import box_around
+from unclasp.regions import box_around, pooled
 from unclasp.search import Detector, Search, Where, by_network, search_with
-from unclasp.seen_hands import (
-    SIZES,
-    SIZES_IN_VIDEOS,
-    WORTH_MORE,
-    Spotted,
-    Spotter,
-    is_settled,
-    where_of_hands,
-    with_seen,
-)
+from unclasp.seen_hands import SIZES, SIZES_IN_VIDEOS, Spotted, Spotter, is_settled, where_of_hands
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.sweep import is_called_for, is_surer, surest_box
 from unclasp.touch_up import touched_up, touched_up_twice
@@ -50,6 +41,9 @@ Floats = npt.NDArray[np.floating]
 
 ELSEWHERE: Final = 0.2
 """IoU of two looks' crops below which they are of different places."""
+
+WORTH_MORE: Final = 0.1
+"""What is spotted counts where it is worth (`Look.worth`) more than what was seen before by this."""
 
 
 class Predictor:
@@ -68,8 +62,8 @@ class Predictor:
         fusion: Tells for each joint how much of that to believe, and how deep it is; that of `Predictor.load` is
             `fusion.open_fusion()`. Without it, and for networks that it cannot be used with (`fusion.can_fuse`), a rule
             does, and depths stay.
-        palms: With the landmark network, spots hands in pictures in doubt (`seen_hands`); that of `Predictor.load` is
-            `palms.open_palms()`.
+        palms: With the landmark network, spots hands where not both are sure (`seen_hands`); that of `Predictor.load`
+            is `palms.open_palms()`. Not where a box is given; in videos where nothing is known.
         second_opinions: Look at pictures in doubt mirrored and turned, too (`opinions`), for which `search` is asked
             about those pictures as well, and all over (`sweep`). Not where a box is given, and not in videos.
     """
@@ -107,7 +101,8 @@ class Predictor:
                 the pose network's own part segmentation (ten crops, and less often right); `none`, the whole picture is
                 the crop.
             landmarks: Touch up the joints by MediaPipe's landmark network, which has seen real hands, as the fusion
-                network tells.
+                network tells; with the detector `finder`, spot hands by its palm detector, too. Without it all pictures
+                are believed to have hands.
             fusion: A file of `unclasp fusion train` in place of the shipped one, which has learned the mistakes of
                 `small`. Other networks than that are better with one of their own.
             second_opinions: Look at pictures in doubt in other ways, too, as of the class: up to a second more.
@@ -171,38 +166,31 @@ class Predictor:
         where = self.search(image)
         view, others = self.looker.see(image, where)
         first = view = self._touched_up(view, image)
-        spotted = None if where.is_said else self._spotted(first, image)
+        spotted = None if where.is_said or is_settled(first) else self._spotted(image)
         views, elsewhere = [first], None
         if spotted is not None:
-            view, others = spotted.mended, spotted.others
-            views.append(view)
-            elsewhere = view if geometry.box_iou(view.square, first.square) < ELSEWHERE else None
+            mended = spotted.with_seen(self._touched_up(spotted.look, image))
+            if mended.worth > first.worth + WORTH_MORE:
+                view, others = mended, pooled(spotted.others, others)
+                is_elsewhere = geometry.box_iou(view.square, first.square) < ELSEWHERE
+                # The picture is turned about the first of them, which counts of equals: about the hands, in any case.
+                views, elsewhere = ([view, first], view) if is_elsewhere else ([first, view], None)
         if self.second_opinions and in_doubt(view.without_ghost()):
-            views = views[::-1] if elsewhere else views
             view = best(partial(self._glance, at=elsewhere), image, views, mirrored=not self.looker.flip_test)
-            others = self._without(view, others, image)
         if self.second_opinions and not where.is_said and is_called_for(view):
             view = self._swept(view, image)
-            others = self._without(view, others, image)
+        others = others if view is first else self._without(view, others, image)
         if where.is_said:
             return view, others, True
         return view.without_ghost(), others, view.is_believed
 
-    def _spotted(self, view: Look, image: ByteArray, sizes: Sequence[int] = SIZES) -> Spotted | None:
-        """Look where the palm detector and the landmark network see hands; None where that shows no more than before.
-
-        Args:
-            view: What was seen before, touched up.
-            image: (H, W, 3) RGB.
-            sizes: px: squares that palms are looked for in.
-        """
-        hands = [] if self.spotter is None or is_settled(view) else self.spotter(image, sizes)
+    def _spotted(self, image: ByteArray, sizes: Sequence[int] = SIZES) -> Spotted | None:
+        """Look where the palm detector, in squares of these sizes, and the landmark network see hands, if they do."""
+        hands = [] if self.spotter is None else self.spotter(image, sizes)
         if not hands:
             return None
         where = where_of_hands(hands, image)
-        look, others = self.looker.see(image, where)
-        mended = with_seen(self._touched_up(look, image), hands, where.square)
-        return Spotted(look, mended, others) if mended.worth > view.worth + WORTH_MORE else None
+        return Spotted(*self.looker.see(image, where), hands, where.square)
 
     def _swept(self, view: Look, image: ByteArray) -> Look:
         """Return the look at the surest hand of all over the picture, if it is surer than what was seen."""
@@ -292,30 +280,39 @@ class Predictor:
         return partial(self._frame, **told, is_said=options.box is not None)
 
     def _frame(
-        self, image: ByteArray, box: npt.ArrayLike | None, lost: bool, /, *, focal: tuple[float, float] | None,
+        self, image: ByteArray, box: npt.ArrayLike | None, anew: bool, /, *, focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None, mirrored: bool, is_said: bool,
     ) -> Sighting:  # fmt: skip
         """See the hands of a frame: no doubts are looked into, as other frames tell more.
 
         They are followed by the joints of the touch-up's rule, for which the tracker's thresholds were chosen: by those
-        of the fusion network, hands that cross change sides. With `is_said` there are hands, whatever they look like.
+        of the fusion network, hands that cross change sides. With `anew` nothing is known of where hands are: they are
+        looked for harder, and have to be surer. With `is_said` there are hands, whatever they look like.
         """
         shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         others = None
         if shot.box is not None:
-            view = self.looker.at(shot.image, geometry.square_box(shot.box))
+            looks = self._touched_up_twice(self.looker.at(shot.image, geometry.square_box(shot.box)), shot.image)
         else:
             where = self.search(shot.image)
+            is_said = is_said or where.is_said
             view, others = self.looker.see(shot.image, where)
-            if lost and not where.is_said:  # where hands are known, a doubtful search is no worse for them
-                spotted = self._spotted(self._touched_up(view, shot.image), shot.image, SIZES_IN_VIDEOS)
-                view, others = (view, others) if spotted is None else (spotted.look, spotted.others)
-        looks = [view]
-        if self.landmarks is not None:
-            looks = touched_up_twice(view, shot.image, self.landmarks, fusion=self.fusion)
-        believed = is_said or (looks[0].is_believed if lost else looks[0].is_still_believed)
+            looks = self._touched_up_twice(view, shot.image)
+            # Where hands are known, what is spotted may take the place of two in contact by one that is seen better.
+            asked = anew and not (is_said or is_settled(looks[0]))
+            spotted = self._spotted(shot.image, SIZES_IN_VIDEOS) if asked else None
+            if spotted is not None:
+                mended = [spotted.with_seen(look) for look in self._touched_up_twice(spotted.look, shot.image)]
+                if mended[0].worth > looks[0].worth + WORTH_MORE:
+                    looks, others = mended, pooled(spotted.others, others)
+        believed = is_said or (looks[0].is_still_believed and (looks[0].is_believed or not anew))
         poses = [self._lift(each, shot, others, believed=believed) for each in looks]
         return Sighting(followed=poses[0], told=poses[-1])
+
+    def _touched_up_twice(self, view: Look, image: ByteArray) -> list[Look]:
+        if self.landmarks is None:
+            return [view]
+        return touched_up_twice(view, image, self.landmarks, fusion=self.fusion)
 
     def _lift(self, view: Look, shot: Shot, others: Floats | None, *, believed: bool = True) -> HandPose:
         camera, image = shot.camera, shot.image

@@ -44,6 +44,13 @@ def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArr
     return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED)
 
 
+def pooled(boxes: Floats, more: Floats) -> Floats:
+    """Return boxes (N, 4), and behind them those of `more` (M, 4) whose middles lie in none of them."""
+    middles = (more[:, None, :2] + more[:, None, 2:]) / 2
+    inside = ((middles >= boxes[:, :2]) & (middles <= boxes[:, 2:])).all(axis=2)
+    return np.concatenate([boxes, more[~np.any(inside, axis=1)]])
+
+
 def meets(box: Floats, image: ByteArray) -> bool:
     """Tell whether a box (x1, y1, x2, y2) has a pixel of the picture in it."""
     height, width = image.shape[:2]

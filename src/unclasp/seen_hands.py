@@ -17,7 +17,7 @@ from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.landmarks import Landmarks, Reading
 from unclasp.lifting import hand_sized
 from unclasp.looking import SURE
-from unclasp.looks import DENIED, Look
+from unclasp.looks import Look
 from unclasp.palms import Palm, Palms
 from unclasp.regions import SMALLEST_CROP, meets
 from unclasp.search import Where, where_of
@@ -29,18 +29,18 @@ SIZES: Final = (128, 192, 320, 512)
 """px: squares that palms are looked for in; larger ones show smaller hands (docs/decisions.md)."""
 SIZES_IN_VIDEOS: Final = (192, 320)
 """The same for frames, which have to be fast, and of which there are more."""
-UNSEEN: Final = 0.1
+DENIED_SIDE: Final = 0.1
 """A hand that the landmark network sees less likely than this may be one of the other side."""
 MAYBE: Final = 0.1
 """What the landmark network takes for a hand less than this is not read again."""
-LIKELY: Final = 0.3
+ENOUGH: Final = 0.3
 """What it takes for a hand of a side at least so likely is looked at by the pose network."""
+CERTAIN: Final = 0.9
+"""Where it sees a hand as likely as this, no palm is read again."""
+MOST: Final = 16
+"""Palms that are read at each size, the surest first: a crowd has many."""
 _SAME: Final = 0.35
 """Hands whose middles are nearer than this share of the larger one's extent are the same."""
-
-
-WORTH_MORE: Final = 0.1
-"""What is spotted counts where it is worth (`Look.worth`) more than what was seen before by this."""
 
 
 class SeenHand(NamedTuple):
@@ -69,10 +69,18 @@ class SeenHand(NamedTuple):
         """(4,) x1, y1, x2, y2 px, tight around the joints."""
         return np.concatenate([self.joints_2d.min(axis=0), self.joints_2d.max(axis=0)])
 
+    def box_in(self, width: int, height: int) -> Floats:
+        """Return what of its box (4,) lies in a picture."""
+        return np.clip(self.box, -0.5, np.array([width, height] * 2) - 0.5)
+
     @property
     def extent(self) -> float:
         """px: the longer side of its box."""
         return geometry.extent(self.joints_2d)
+
+    def has(self, point: Floats) -> bool:
+        """Tell whether a point (2,) px is near the hand's middle."""
+        return bool(np.linalg.norm(point - self.joints_2d.mean(axis=0)) < _SAME * self.extent)
 
     @property
     def depths(self) -> Floats:
@@ -90,11 +98,16 @@ class Spotted(NamedTuple):
     """What the pose network sees where hands were spotted."""
 
     look: Look
-    """As it sees it."""
-    mended: Look
-    """Touched up, and with hands that are seen for sure."""
     others: Floats
     """(N, 4) px: boxes around other hands."""
+    hands: list[SeenHand]
+    """All over the picture, the likeliest first."""
+    square: Floats
+    """(4,) px, around those of one person."""
+
+    def with_seen(self, view: Look) -> Look:
+        """Return the touched-up look with hands that it lacks, or has elsewhere, and that are seen for sure."""
+        return with_seen(view, self.hands, self.square)
 
 
 class Spotter:
@@ -115,12 +128,19 @@ class Spotter:
             image: (H, W, 3) RGB.
             sizes: px: squares that palms are looked for in.
         """
-        read = [hand for size in sizes for palm in self.palms(image, size) for hand in self._read(image, palm)]
+        height, width = image.shape[:2]
+        read: list[SeenHand] = []
+        for size in sizes:
+            for palm in self.palms(image, size)[:MOST]:
+                if not any(hand.seen > CERTAIN and hand.has(palm.middle) for hand in read):
+                    read.extend(self._read(image, palm))
         kept: list[SeenHand] = []
         for hand in sorted(read, key=lambda hand: -hand.seen):
-            if not any(hand.is_at(other.joints_2d) for other in kept):
+            inside = hand.box_in(width, height)
+            is_new = not any(hand.is_at(other.joints_2d) for other in kept)
+            if is_new and meets(hand.box, image) and max(inside[2:] - inside[:2]) >= SMALLEST_CROP:
                 kept.append(hand)
-        return [hand for hand in kept if meets(hand.box, image) and hand.extent >= SMALLEST_CROP]
+        return kept
 
     def _read(self, image: ByteArray, palm: Palm) -> Iterator[SeenHand]:
         """Yield the hand around a palm, if the landmark network sees it once its crop is laid around its joints."""
@@ -130,7 +150,7 @@ class Spotter:
         sides: tuple[Side, Side] = ("right", "left") if first.of_side > 0.5 else ("left", "right")
         for side in sides:
             hand = SeenHand(side, self.landmarks(image, first.joints_2d, side))
-            if hand.reading.finite and hand.seen > LIKELY:
+            if hand.reading.finite and hand.seen > ENOUGH:
                 yield hand
                 return
 
@@ -138,7 +158,7 @@ class Spotter:
 def where_of_hands(hands: Sequence[SeenHand], image: ByteArray) -> Where:
     """Return where to look for some hands: what to look at first, and the others."""
     height, width = image.shape[:2]
-    boxes = np.clip(np.array([hand.box for hand in hands]), -0.5, np.array([width, height] * 2) - 0.5)
+    boxes = np.array([hand.box_in(width, height) for hand in hands])
     return where_of(grouped(Regions(boxes, np.array([hand.seen for hand in hands]))).boxes)
 
 
@@ -160,19 +180,20 @@ def with_seen(view: Look, hands: Sequence[SeenHand], square: Floats) -> Look:
 def _with_hand(view: Look, hand: SeenHand) -> Look:
     slot, other = hand.slot, 1 - hand.slot
     seen = np.zeros(2) if view.seen is None else view.seen
-    present, presence = view.present, view.answer.presence.copy()
+    present = view.present
     own, others = (view.joints_2d[HAND_SLICES[each]] for each in (slot, other))
     if present[slot] and (seen[slot] > SEEN or view.confidence(slot) >= DOUBTED):
         return view  # it is seen as it is, or hides behind the other one
     if present[other] and hand.is_at(others):
-        if seen[other] > UNSEEN or present[slot]:
+        if seen[other] > DENIED_SIDE or present[slot]:
             return view
-        presence[0, other] = min(presence[0, other], DENIED)  # it was taken for one of the other side
+        view = view.without(other)  # it was taken for one of the other side
+    presence = view.answer.presence.copy()
     presence[0, slot] = 1.0
     view = view._replace(answer=view.answer._replace(presence=presence))
     if seen[slot] > SEEN and hand.is_at(own):
         return view
-    moved = view.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths})
+    moved = view.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).unsure_of(slot)
     return moved._replace(seen=np.where(np.arange(2) == slot, hand.seen, seen))
 
 

@@ -116,7 +116,7 @@ class Tracker:
         last = None if self._last is None else self._last.followed
         box = None if last is None else box_around(last.joints_2d, last.present, image)
         if last is None or box is None:
-            return self._search(image, lost=True)
+            return self._search(image, anew=True)
         seen, expected = self._see(image, box, False), int(last.present.sum())
         pose = seen.followed
         self._unsearched += 1
@@ -128,9 +128,9 @@ class Tracker:
             return max(seen, self._search(image), key=lambda each: _hands(each.followed))
         return seen
 
-    def _search(self, image: ByteArray, *, lost: bool = False) -> Sighting:
+    def _search(self, image: ByteArray, *, anew: bool = False) -> Sighting:
         self._unsearched = 0
-        return self._see(image, None, lost)
+        return self._see(image, None, anew)
 
     def _with_last_sides(self, seen: Sighting, last: Sighting) -> Sighting:
         swapped = exchanged(seen.followed)

@@ -11,7 +11,7 @@ from unclasp.commands.arguments import need_suffix, need_tflite, parse
 
 @dataclass(frozen=True)
 class PalmsArguments:
-    """Convert MediaPipe's palm detector to what looks for hands in photos in doubt; the result is shipped."""
+    """Convert MediaPipe's palm detector to what spots hands where the finder is not enough; the result is shipped."""
 
     weights: Annotated[Path, tyro.conf.Positional]
     """palm_detection_full.tflite of the package mediapipe."""

@@ -52,7 +52,8 @@ class PredictArguments:
     detector: Literal["finder", "network", "none"] = "finder"
     """What looks for hands without a box: the finder, the pose network's own search, or nothing (the whole picture)."""
     landmarks: bool = True
-    """Touch up the joints by MediaPipe's landmark network, which has seen real hands, and the fusion network."""
+    """Touch up the joints by MediaPipe's landmark network, which has seen real hands, and the fusion network; with the
+    finder, spot hands by its palm detector, too. Without it all pictures are taken to have hands."""
     fusion: Path | None = None
     """A file of unclasp fusion train in place of the shipped one, which has learned the mistakes of small. For networks
     that unclasp fusion look takes; others are touched up by a rule."""
