@@ -408,3 +408,49 @@ def test_other_regions_are_those_that_are_left_of_both_searches() -> None:
     np.testing.assert_array_equal(np.sum(left, axis=1) > 0, True, err_msg="the one that was taken is not left")
     assert [row.index(True) for row in left].count(0) == 1, "what both saw is there once"
     assert any(row[3] for row in left), "what the finder alone saw is there"
+
+
+def test_two_hands_of_one_side_are_not_one_person_s() -> None:
+    """The nearest of the other side is, if it is near enough; all others are left."""
+    beside, across = (215.0, 40, 275, 100), (150.0, 105, 210, 165)
+    where = where_of_hands([hand_in(BRIGHT), hand_in(beside), hand_in(across, "left", 0.6)], BLACK)
+    assert (where.square[:2] < [150, 40]).all() and (where.square[2:] > [210, 165]).all()
+    assert len(where.others) == 1
+    np.testing.assert_allclose((where.others[0, :2] + where.others[0, 2:]) / 2, [245, 70])
+    large, small = (100.0, 100, 280, 280), (20.0, 20, 60, 60)
+    where = where_of_hands([hand_in(small), hand_in(large, seen=0.4), hand_in(BRIGHT, seen=0.8)], BLACK)
+    np.testing.assert_allclose(
+        (where.square[:2] + where.square[2:]) / 2, [180, 70], err_msg="not the large unlikely one"
+    )
+
+
+def test_of_each_side_the_likeliest_hand_is_told() -> None:
+    view = with_seen(
+        view_of(DIM, EMPTY), [hand_in(BRIGHT, "left", 0.9), hand_in((90, 200, 150, 260), "left", 0.8)], SQUARE
+    )
+    np.testing.assert_allclose(view.joints_2d[HAND_SLICES[LEFT]].min(axis=0), BRIGHT[:2], atol=1e-6)
+
+
+def test_a_pair_that_is_seen_is_told_even_where_the_other_hand_was_taken_to_be() -> None:
+    right, left = hand_in(EMPTY), hand_in(BRIGHT, "left")
+    view = with_seen(view_of(DIM, EMPTY, confidence=(0.1, 0.1), seen=(0.0, 0.2)), [right, left], SQUARE)
+    np.testing.assert_allclose(view.joints_2d, np.concatenate([right.joints_2d, left.joints_2d]), atol=1e-6)
+
+
+def test_a_hand_that_the_pose_network_has_in_its_place_is_seen_there() -> None:
+    hand = hand_in(BRIGHT, "left")
+    view = view_of(DIM, EMPTY, confidence=(0.1, 1.1 * DOUBTED)).with_joints_2d({LEFT: hand.joints_2d + 2.0})
+    told = with_seen(view, [hand], SQUARE)
+    assert told.seen is not None and told.seen[LEFT] == hand.seen
+    np.testing.assert_array_equal(told.joints_2d, view.joints_2d)
+    assert told.confidence(LEFT) == view.confidence(LEFT)
+
+
+def test_an_answer_that_is_believed_does_not_give_way_to_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    asking = predictor(Sees((BRIGHT, "right", 0.95)), EMPTY)
+    asking.second_opinions = True
+    doubtful = view_of(DIM, EMPTY)
+    assert not doubtful.is_believed
+    monkeypatch.setattr("unclasp.predictor.in_doubt", lambda view: True)
+    monkeypatch.setattr("unclasp.predictor.best", lambda *_, **__: doubtful)
+    assert is_around(asking(picture()), BRIGHT)

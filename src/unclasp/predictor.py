@@ -176,7 +176,8 @@ class Predictor:
                 # The picture is turned about the first of them, which counts of equals: about the hands, in any case.
                 views, elsewhere = ([view, first], view) if is_elsewhere else ([first, view], None)
         if self.second_opinions and in_doubt(view.without_ghost()):
-            view = best(partial(self._glance, at=elsewhere), image, views, mirrored=not self.looker.flip_test)
+            agreed = best(partial(self._glance, at=elsewhere), image, views, mirrored=not self.looker.flip_test)
+            view = agreed if agreed.is_believed or not view.is_believed else view
         if self.second_opinions and not where.is_said and is_called_for(view):
             view = self._swept(view, image)
         others = others if view is first else self._without(view, others, image)

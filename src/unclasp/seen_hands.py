@@ -21,7 +21,7 @@ from unclasp.looks import Look
 from unclasp.palms import Palm, Palms
 from unclasp.regions import SMALLEST_CROP, meets
 from unclasp.search import Where, where_of
-from unclasp.touch_up import DOUBTED, SEEN
+from unclasp.touch_up import DOUBTED, NEAR, SEEN
 
 Floats = npt.NDArray[np.floating]
 
@@ -80,7 +80,7 @@ class SeenHand(NamedTuple):
 
     def has(self, point: Floats) -> bool:
         """Tell whether a point (2,) px is near the hand's middle."""
-        return bool(np.linalg.norm(point - self.joints_2d.mean(axis=0)) < _SAME * self.extent)
+        return bool(np.linalg.norm(point - self.middle) < _SAME * self.extent)
 
     @property
     def depths(self) -> Floats:
@@ -88,9 +88,18 @@ class SeenHand(NamedTuple):
         depths = hand_sized(self.reading.joints)[:, 2]
         return np.asarray(depths - depths[-1])
 
+    @property
+    def middle(self) -> Floats:
+        """(2,) px."""
+        return np.asarray(self.joints_2d.mean(axis=0))
+
+    def distance_to(self, other: "SeenHand") -> float:
+        """Return how far another hand's middle is away, px."""
+        return float(np.linalg.norm(self.middle - other.middle))
+
     def is_at(self, joints_2d: Floats) -> bool:
         """Tell whether a hand with these joints (21, 2) px is at the same place."""
-        between = np.linalg.norm(self.joints_2d.mean(axis=0) - joints_2d.mean(axis=0))
+        between = np.linalg.norm(self.middle - joints_2d.mean(axis=0))
         return bool(between < _SAME * max(self.extent, geometry.extent(joints_2d)))
 
 
@@ -156,10 +165,19 @@ class Spotter:
 
 
 def where_of_hands(hands: Sequence[SeenHand], image: ByteArray) -> Where:
-    """Return where to look for some hands: what to look at first, and the others."""
+    """Return where to look for some hands: what to look at first, and the others.
+
+    First comes the likeliest of the large ones, with the nearest one of the other side where one crop should hold both.
+    """
     height, width = image.shape[:2]
-    boxes = np.array([hand.box_in(width, height) for hand in hands])
-    return where_of(grouped(Regions(boxes, np.array([hand.seen for hand in hands]))).boxes)
+    left = sorted(hands, key=lambda hand: -(hand.seen**2) * hand.extent)
+    first = left.pop(0)
+    nearest = min((hand for hand in left if hand.side != first.side), key=first.distance_to, default=None)
+    pair = [first] if nearest is None else [first, nearest]
+    boxes = np.array([hand.box_in(width, height) for hand in pair])
+    near = grouped(Regions(boxes, np.array([hand.seen for hand in pair]))).boxes
+    rest = [hand.box_in(width, height) for hand in left if hand is not nearest]
+    return where_of(np.concatenate([near, np.reshape(rest, (-1, 4))]))
 
 
 def with_seen(view: Look, hands: Sequence[SeenHand], square: Floats) -> Look:
@@ -170,22 +188,27 @@ def with_seen(view: Look, hands: Sequence[SeenHand], square: Floats) -> Look:
         hands: Seen by it all over the picture, the likeliest first.
         square: (4,) px: those outside are not the same person's.
     """
+    likeliest: dict[int, SeenHand] = {}
     for hand in hands:
-        x, y = hand.joints_2d.mean(axis=0)
+        x, y = hand.middle
         if hand.seen > SEEN and square[0] < x < square[2] and square[1] < y < square[3]:
-            view = _with_hand(view, hand)
+            likeliest.setdefault(hand.slot, hand)
+    for slot, hand in likeliest.items():
+        view = _with_hand(view, hand, alone=1 - slot not in likeliest)
     return view
 
 
-def _with_hand(view: Look, hand: SeenHand) -> Look:
+def _with_hand(view: Look, hand: SeenHand, *, alone: bool) -> Look:
+    """Return the look with a hand; with `alone` no hand of the other side was seen, so that it may be that one."""
     slot, other = hand.slot, 1 - hand.slot
-    seen = np.zeros(2) if view.seen is None else view.seen
-    present = view.present
+    seen, present = np.zeros(2) if view.seen is None else view.seen, view.present
     own, others = (view.joints_2d[HAND_SLICES[each]] for each in (slot, other))
-    if present[slot] and (seen[slot] > SEEN or view.confidence(slot) >= DOUBTED):
-        return view  # it is seen as it is, or hides behind the other one
-    if present[other] and hand.is_at(others):
-        if seen[other] > DENIED_SIDE or present[slot]:
+    if present[slot] and seen[slot] > SEEN:
+        return view
+    if present[slot] and view.confidence(slot) >= DOUBTED and not hand.is_at(own):
+        return view  # it hides behind the other one
+    if alone and present[other] and hand.is_at(others):
+        if seen[other] > DENIED_SIDE:
             return view
         view = view.without(other)  # it was taken for one of the other side
     presence = view.answer.presence.copy()
@@ -193,8 +216,10 @@ def _with_hand(view: Look, hand: SeenHand) -> Look:
     view = view._replace(answer=view.answer._replace(presence=presence))
     if seen[slot] > SEEN and hand.is_at(own):
         return view
-    moved = view.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).unsure_of(slot)
-    return moved._replace(seen=np.where(np.arange(2) == slot, hand.seen, seen))
+    view = view._replace(seen=np.where(np.arange(2) == slot, hand.seen, seen))
+    if geometry.mean_distance(hand.joints_2d, own) < NEAR * hand.extent:
+        return view
+    return view.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).unsure_of(slot)
 
 
 def is_settled(view: Look) -> bool:
