@@ -116,7 +116,7 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
         raise AssertionError("swept")
 
     monkeypatch.setattr("unclasp.predictor.surest_box", never)
-    knows = Knows(DIM, BRIGHT)
+    knows = Knows(BRIGHT)
     assert SHADES[DIM] / 255 < SURE < SHADES[BRIGHT] / 255
     assert predictor(knows, first=BRIGHT)(picture()).sides
     assert predictor(knows)(picture(), DIM).sides
@@ -127,6 +127,16 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
     assert said(np.ascontiguousarray(picture()[200:, 30:100])).sides, "a picture that is said to be a crop"
     with pytest.raises(AssertionError, match="swept"):
         predictor(knows, first=DIM)(picture())
+
+
+def test_a_hand_that_the_landmark_network_sees_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[int] = []
+    monkeypatch.setattr("unclasp.predictor.surest_box", lambda *_: swept.append(0))
+    monkeypatch.setattr("unclasp.predictor.in_doubt", lambda view: False)
+    predictor(Knows(DIM), first=DIM)(picture())
+    assert not swept
+    predictor(Knows(DIM, likely=0.9 * SEEN), first=DIM)(picture())
+    assert swept
 
 
 def test_a_hand_that_is_hardly_surer_does_not_count() -> None:
@@ -141,4 +151,6 @@ def test_a_hand_that_is_hardly_surer_does_not_count() -> None:
     assert not sweep.is_surer(seen(sure + 2)._replace(seen=None), before)
     nothing = seen(0)
     assert not nothing.slots and not sweep.is_surer(nothing, before)
-    assert sweep.is_called_for(before) and sweep.is_called_for(nothing) and not sweep.is_called_for(seen(200))
+    unseen = before._replace(seen=np.array([0.0, 0.9]))
+    assert sweep.is_called_for(unseen) and sweep.is_called_for(before._replace(seen=None)), "nothing that counts is"
+    assert sweep.is_called_for(nothing) and not sweep.is_called_for(before) and not sweep.is_called_for(seen(200))
