@@ -42,7 +42,7 @@ class Answers:
 def place(middle: tuple[float, float], extent: tuple[float, float], *points: tuple[float, float]) -> Floats:
     """Return an answer's numbers, in px from the cell's middle; the keypoints that are not given are far away."""
     keypoints = np.full((7, 2), -999.0)
-    keypoints[[0, 2][: len(points)]] = points
+    keypoints[[0, 2][: len(points)]] = np.reshape(points, (-1, 2))
     return np.concatenate([middle, extent, keypoints.ravel()])
 
 
