@@ -147,7 +147,10 @@ def test_a_prediction_by_stage(tmp_path: Path) -> None:
     times = {line[:18].strip(): float(line[18:].split()[0]) for line in told[1:]}
     stages = {"read", "finder", "network", "landmarks", "palms", "crop and lift", "picture to pose", "overlay"}
     assert set(times) == stages
-    assert times["finder"] == times["palms"] == 0 and max(times["network"], times["crop and lift"]) <= times["picture to pose"]
+    assert (
+        times["finder"] == times["palms"] == 0
+        and max(times["network"], times["crop and lift"]) <= times["picture to pose"]
+    )
     assert times["landmarks"] > 0, "random weights see hands in noise"
     found = predict_speed(picture, network, repeats=1, box=None, threads=1).splitlines()
     assert float(found[2].split()[1]) > 0

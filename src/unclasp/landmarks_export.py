@@ -1,22 +1,19 @@
-"""MediaPipe's landmark network as ONNX, in half precision as in its file: what is shipped, and run without torch."""
+"""MediaPipe's hand landmark network as ONNX."""
 
 from pathlib import Path
 from typing import Final
 
-import torch
-
-from unclasp.half_export import apart_in_half
-from unclasp.landmarks import LANDMARKS, OUTPUTS, SIZE
+from unclasp.half_export import export_in_half
+from unclasp.landmarks import LANDMARKS
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.landmarks import load_landmarks
-from unclasp.runner_export import export, spots
 
-_LARGEST: Final = 0.02
-"""px and probability: how far OpenCV's answers may be from torch's."""
+_WITHIN: Final = (0.02, 0.02, 0.02, 0.02)
+"""px, probabilities and features: how far OpenCV's answers may be from torch's."""
 
 
 def export_landmarks(weights: Path, path: Path | str) -> None:
-    """Write the network of a .tflite file as ONNX, whole, and only if OpenCV answers as torch does.
+    """Write the network of a .tflite file as ONNX (`half_export.export_in_half`).
 
     Args:
         weights: hand_landmark_full.tflite of the package mediapipe.
@@ -26,14 +23,4 @@ def export_landmarks(weights: Path, path: Path | str) -> None:
         CheckpointError: The file cannot be read, or is of another network.
         UnclaspError: OpenCV answers otherwise.
     """
-    net = load_landmarks(weights)
-    picture, image = spots(SIZE)
-    with torch.inference_mode():
-        expected = [answer.numpy() for answer in net(image)]
-    fold_batch_norms(net)
-    net.float()
-
-    export(
-        net, image, OUTPUTS, path, what="landmark network", largest=_LARGEST,
-        apart=lambda traced: max(apart_in_half(traced, LANDMARKS, picture, expected)),
-    )  # fmt: skip
+    export_in_half(load_landmarks(weights), path, LANDMARKS, lean=fold_batch_norms, within=_WITHIN)

@@ -66,7 +66,7 @@ def test_the_export_is_the_network_or_is_not_written(monkeypatch: pytest.MonkeyP
     from unclasp.landmarks import SIZE, open_landmarks
 
     given(monkeypatch, layers())
-    monkeypatch.setattr(landmarks_export, "_LARGEST", -1.0)
+    monkeypatch.setattr(landmarks_export, "_WITHIN", (1e-9,) * 4)
     with pytest.raises(UnclaspError, match="the exported landmark network is not the network"):
         landmarks_export.export_landmarks(Path("a file"), tmp_path / "l.onnx")
     assert not list(tmp_path.iterdir())

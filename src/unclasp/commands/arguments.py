@@ -43,8 +43,9 @@ def need_seed(seed: int) -> None:
         raise UnclaspError(f"--seed must be at least 0, got {seed}")
 
 
-def need_tflite() -> None:
-    """Raise an error that says what to install if MediaPipe's files cannot be converted."""
+def ready_to_convert(out: Path) -> None:
+    """Raise an error unless MediaPipe's files can be converted to what --out names."""
+    need_suffix(out, ".onnx")
     for package in ("onnx", "tflite"):
         if find_spec(package) is None:
             raise UnclaspError(f"this needs the package {package}: pip install 'unclasp[export,weights]'")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_suffix, need_tflite, parse
+from unclasp.commands.arguments import parse, ready_to_convert
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,7 @@ class LandmarksArguments:
 def landmarks(words: list[str]) -> int:
     """Run `unclasp landmarks`."""
     arguments = parse(LandmarksArguments, words, "landmarks")
-    need_suffix(arguments.out, ".onnx")
-    need_tflite()
+    ready_to_convert(arguments.out)
     from unclasp.landmarks_export import export_landmarks
 
     export_landmarks(arguments.weights, arguments.out)

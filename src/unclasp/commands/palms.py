@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_suffix, need_tflite, parse
+from unclasp.commands.arguments import parse, ready_to_convert
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,7 @@ class PalmsArguments:
 def palms(words: list[str]) -> int:
     """Run `unclasp palms`."""
     arguments = parse(PalmsArguments, words, "palms")
-    need_suffix(arguments.out, ".onnx")
-    need_tflite()
+    ready_to_convert(arguments.out)
     from unclasp.palms_export import export_palms
 
     export_palms(arguments.weights, arguments.out)
