@@ -628,6 +628,18 @@ def test_a_video_does_not_overwrite_itself(weights: Path, tmp_path: Path, capsys
     assert code == 2 and "is one of the sources and is not overwritten" in errors and clip.read_bytes() == before
 
 
+def test_options_that_suit_no_source_are_told(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, photo = ("--weights", weights, "--out", tmp_path / "out"), photos / "one.png"
+    code, _, errors = predict_here(capsys, photo, *given, "--rerun", "--html")
+    assert code == 0 and errors == "--rerun is for videos and cameras, of which there are none here: it is left out\n"
+    clip = make_video(tmp_path / "clip.mp4", 2)
+    code, _, errors = predict_here(capsys, clip, *given, "--html")
+    assert code == 0 and errors == "--html is for pictures, of which there are none here: it is left out\n"
+    assert not predict_here(capsys, clip, photo, *given, "--html")[2], "it is for one of them"
+
+
 def test_html_and_mirrored_reach_the_results(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

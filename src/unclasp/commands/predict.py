@@ -98,6 +98,12 @@ def predict(words: list[str]) -> int:
     if not sources:
         raise UnclaspError(f"the sources hold nothing but earlier results, as of {arguments.out}")
     usable = [source for source in sources if source.error is None]
+    for option, given, suits, kind in (
+        ("--html", arguments.html, any(not source.is_video for source in usable), "pictures"),
+        ("--rerun", arguments.rerun, any(source.is_video for source in usable), "videos and cameras"),
+    ):
+        if given and usable and not suits:
+            print(f"{option} is for {kind}, of which there are none here: it is left out", file=sys.stderr)
     stems = iter(output_stems([source.name for source in usable]))
     untouchable = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(
