@@ -134,6 +134,11 @@ class Look(NamedTuple):
         return 0.0 if self.seen is None else float(self.seen[self.slots].sum())
 
     @property
+    def most_seen(self) -> float:
+        """How likely the landmark network sees the likeliest of the hands that count; 0 where it does not take part."""
+        return 0.0 if self.seen is None else float(self.seen[self.slots].max(initial=0.0))
+
+    @property
     def worth(self) -> float:
         """How much speaks for the hands that count: how likely each is seen, and more so the surer it is; 0 to 3."""
         if self.seen is None:
@@ -157,7 +162,7 @@ class Look(NamedTuple):
         if self.answer.confidence is None or self.seen is None:
             return True
         sure, likely = STILL_BELIEVED
-        return self.surest >= sure or bool(self.seen[self.slots].max(initial=0.0) >= likely)
+        return self.surest >= sure or self.most_seen >= likely
 
     def _slots(self, *, alone: bool) -> list[int]:
         return [self.slot] if alone else [0, 1]

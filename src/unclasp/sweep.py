@@ -38,8 +38,7 @@ _STEP: Final = 0.45
 
 def is_called_for(view: Look) -> bool:
     """Tell whether no hand of a look is sure, or seen by the landmark network; never where no confidence is told."""
-    seen = 0.0 if view.seen is None else float(view.seen[view.slots].max(initial=0.0))
-    return view.answer.confidence is not None and view.surest < SURE and seen <= SEEN
+    return view.answer.confidence is not None and view.surest < SURE and view.most_seen <= SEEN
 
 
 def surest_box(looker: Looker, landmarks: Landmarks, image: ByteArray) -> Floats | None:
