@@ -15,8 +15,9 @@ from unclasp.looks import STILL_BELIEVED, SURE_ALONE, Look
 from unclasp.picture import with_gamma
 from unclasp.predictor import Predictor
 from unclasp.search import Where, everywhere
+from unclasp.sightings import exchanged
 from unclasp.streaming import StreamOptions
-from unclasp.tracking import HELD, exchanged
+from unclasp.tracking import HELD
 from unclasp.video import VideoWriter
 
 

@@ -367,6 +367,37 @@ def test_hands_that_come_in_a_frame_stay_in_the_next_like_it(
     assert stayed or not came
 
 
+@pytest.mark.parametrize("is_said", [False, True])
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_frame_says_what_speaks_for_its_hands(monkeypatch: pytest.MonkeyPatch, anew: bool, is_said: bool) -> None:
+    """Where hands are said to be nothing has to; a ghost comes only where hands were before."""
+    view = view_of(DIM, EMPTY, confidence=(0.4, 0.05), seen=(0.9, 0.02))
+    asking = predictor(Sees(), DIM)
+    monkeypatch.setattr(asking, "_touched_up_twice", lambda *_: [view])
+    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
+    sighting = asking._frame(picture(), None, anew, **told)
+    assert sighting.is_known and sighting.worth == pytest.approx(0.9 * 0.9 + 0.02 * 0.55)
+    np.testing.assert_allclose(sighting.evidence, [1, 1] if is_said else [0.9, 0.05])
+    assert sighting.followed.sides == (("right",) if anew and not is_said else ("right", "left"))
+
+
+@pytest.mark.parametrize("likely", [0.0, 0.2])
+def test_a_frame_of_hands_that_a_photo_would_not_be_told_to_show_says_so(
+    monkeypatch: pytest.MonkeyPatch, likely: float
+) -> None:
+    view = view_of(DIM, EMPTY, confidence=(0.3, 0.0), seen=(likely, 0.0))
+    asking = predictor(Sees(), DIM)
+    monkeypatch.setattr(asking, "_touched_up_twice", lambda *_: [view])
+    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
+    sighting = asking._frame(picture(), None, False, **told)
+    assert sighting.followed.sides and not sighting.is_known
+
+
+def test_where_no_network_tells_all_speaks_for_each_hand() -> None:
+    assert view_of(DIM, EMPTY, confidence=None).evidence.tolist() == [1, 1]
+    assert view_of(DIM, EMPTY, seen=None).evidence.tolist() == [1, 1]
+
+
 def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search, which misses them in the picture, would miss them mirrored and turned, too."""
     sees = Sees((BRIGHT, "right", 0.95))
@@ -390,7 +421,7 @@ def test_a_frame_takes_what_is_seen_though_the_pose_network_does_not_know_it() -
     place = (150.0, 200, 200, 250)  # nothing is red there
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
     sighting = predictor(Sees((place, "right", 0.95)), EMPTY)._frame(picture(), None, True, **told)
-    for pose in sighting:
+    for pose in (sighting.followed, sighting.told):
         assert pose.sides == ("right",)
         np.testing.assert_allclose(pose.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), place[:2], atol=1e-6)
 

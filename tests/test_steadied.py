@@ -13,9 +13,9 @@ from test_smoothing import RATE, acceleration, lag, make_pose, moving_hands, smo
 from unclasp import smoothing
 from unclasp.errors import VideoError
 from unclasp.pose import HandPose
+from unclasp.sightings import SeeFrame, Sighting, exchanged
 from unclasp.smoothing import LEAST_SAY, SPREAD, steadied
 from unclasp.streaming import StreamOptions, video_poses
-from unclasp.tracking import SeeFrame, Sighting, exchanged
 from unclasp.video import Frame
 
 BOTH, RIGHT_ALONE = np.array([True, True]), np.array([True, False])

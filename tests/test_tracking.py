@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,30 +11,47 @@ import pytest
 
 from test_smoothing import HEIGHT, WIDTH, make_pose, moving_hands
 from unclasp import geometry
+from unclasp.looks import WORTH_MORE
 from unclasp.pose import HandPose
-from unclasp.tracking import FIRST_PATIENCE, HELD, PATIENCE, SEARCH_EVERY, Sighting, Tracker, exchanged
+from unclasp.sightings import Sighting, exchanged
+from unclasp.tracking import (
+    FIRST_PATIENCE,
+    FORGOTTEN,
+    HELD,
+    IN_VAIN,
+    PATIENCE,
+    SEARCH_AGAIN,
+    SEARCH_EVERY,
+    Tracker,
+)
 
 BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 ASIDE = np.array([7.0, 0.0])
 Tells = Callable[[HandPose], HandPose]
+Words = Callable[[int, bool], dict[str, Any]]
+"""Number of a frame, and whether it was searched, to what else a sighting says."""
 
 
 class Script:
     """Answers with given poses, one per frame; what it says of the whole picture may differ from what it says of a box.
 
-    `asked` holds the boxes of each frame.
+    `asked` holds the boxes of each frame, `anew` whether nothing was known in the last look of each.
     """
 
     def __init__(
-        self, poses: list[HandPose], searched: list[HandPose] | None = None, *, tells: Tells = lambda pose: pose
-    ) -> None:
-        self.poses, self.searched, self.tells = poses, searched or poses, tells
+        self, poses: list[HandPose], searched: list[HandPose] | None = None, *, tells: Tells = lambda pose: pose,
+        words: Words = lambda number, searched: {},
+    ) -> None:  # fmt: skip
+        self.poses, self.searched, self.tells, self.words = poses, searched or poses, tells, words
         self.asked: list[list[np.ndarray | None]] = []
+        self.anew: list[bool] = []
 
     def __call__(self, image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
+        number = len(self.asked) - 1
         self.asked[-1].append(None if box is None else np.asarray(box))
-        pose = (self.searched if box is None else self.poses)[len(self.asked) - 1]
-        return Sighting(pose, self.tells(pose))
+        self.anew[number:] = [anew]
+        pose = (self.searched if box is None else self.poses)[number]
+        return Sighting(pose, self.tells(pose), **self.words(number, box is None))
 
     def run(self, *, smooth: bool = False, **options: object) -> list[HandPose]:
         tracker = Tracker(self, smooth=smooth, **options)  # type: ignore[arg-type]
@@ -42,6 +60,11 @@ class Script:
             self.asked.append([])
             given.append(tracker(BLACK, number / 30))
         return given
+
+    @property
+    def searches(self) -> list[int]:
+        """The frames that were searched all over."""
+        return [number for number, asked in enumerate(self.asked) if any(box is None for box in asked)]
 
 
 def poses_of(motion: np.ndarray, **fields: object) -> list[HandPose]:
@@ -106,11 +129,21 @@ def test_a_hand_that_is_lost_is_searched_at_once_and_the_better_answer_counts(be
     assert list(given[1].presence) == ([0.9, 0.9] if better else [0.9, 0.1])
 
 
-def test_a_picture_without_hands_is_searched_frame_by_frame() -> None:
-    poses = poses_of(moving_hands(4), presence=np.array([0.1, 0.2]))
+def test_where_no_hand_is_known_is_searched_now_and_then_and_looked_at_in_between() -> None:
+    poses = poses_of(moving_hands(2 * SEARCH_AGAIN + 1), presence=np.array([0.1, 0.2]))
     script = Script(poses)
     given = script.run()
-    assert script.asked == [[None]] * 4 and all(not pose.sides for pose in given)
+    assert script.searches == [0, SEARCH_AGAIN, 2 * SEARCH_AGAIN] and all(script.anew)
+    assert all(len(asked) == 1 for asked in script.asked) and not any(pose.sides for pose in given)
+    np.testing.assert_array_equal(script.asked[1][0], given[0].box)
+
+
+def test_a_hand_that_comes_where_the_last_search_looked_is_there_at_once() -> None:
+    motion = moving_hands(3)
+    none, some = (poses_of(motion, presence=np.array([likely, likely])) for likely in (0.1, 0.9))
+    script = Script([none[0], *some[1:]])
+    assert [pose.sides for pose in script.run()][1:] == [("right", "left")] * 2 and script.searches == [0]
+    assert script.anew == [True, True, False]
 
 
 @pytest.mark.parametrize("ghost", [0.1, 0.3])
@@ -118,8 +151,7 @@ def test_with_one_hand_the_other_is_searched_now_and_then(ghost: float) -> None:
     poses = poses_of(moving_hands(2 * SEARCH_EVERY + 2), presence=np.array([0.9, ghost]))
     script = Script(poses)
     script.run()
-    searched = [number for number, asked in enumerate(script.asked) if any(box is None for box in asked)]
-    assert searched == [0, SEARCH_EVERY, 2 * SEARCH_EVERY]
+    assert script.searches == [0, SEARCH_EVERY, 2 * SEARCH_EVERY]
 
 
 @pytest.mark.parametrize(
@@ -133,8 +165,7 @@ def test_a_doubtful_hand_is_searched_now_and_then_and_the_surer_answer_counts(
     doubtful, other = (np.where(np.arange(42) < 21, value, sure) for value in (confidence, elsewhere))
     script = Script(poses_of(motion, confidence=doubtful), searched=poses_of(motion, confidence=other))
     given = script.run()
-    searched = [number for number, asked in enumerate(script.asked) if any(box is None for box in asked)]
-    assert searched == ([0] if counts is None else [0, SEARCH_EVERY])
+    assert script.searches == ([0] if counts is None else [0, SEARCH_EVERY])
     expected = other if counts else doubtful
     np.testing.assert_allclose(given[SEARCH_EVERY].confidence, expected)
 
@@ -150,6 +181,43 @@ def test_two_hands_on_one_place_are_searched_at_once_and_those_apart_count(apart
     assert [any(box is None for box in asked) for asked in script.asked[1:]] == [True] * 3
     now = np.stack([pose.joints_2d.reshape(2, 21, 2).mean(axis=1) for pose in given[1:]])
     assert (np.linalg.norm(now[:, 0] - now[:, 1], axis=1) > 1).all() == apart_elsewhere
+
+
+def test_searches_in_vain_are_not_repeated_in_each_frame() -> None:
+    frames = IN_VAIN + 1 + 2 * SEARCH_AGAIN
+    together = moving_hands(frames)
+    together[:, 21:] = together[:, :21]
+    script = Script(poses_of(together))
+    script.run()
+    assert script.searches == [*range(IN_VAIN + 1), IN_VAIN + SEARCH_AGAIN, IN_VAIN + 2 * SEARCH_AGAIN]
+
+
+def test_after_searches_in_vain_a_good_frame_makes_a_lost_hand_urgent_again() -> None:
+    motion = moving_hands(IN_VAIN + 6)
+    poses = poses_of(motion)
+    for number in (*range(1, IN_VAIN + 1), IN_VAIN + 4):
+        poses[number] = replace(poses[number], presence=np.array([0.9, 0.1]), present=None)
+        poses[number] = replace(poses[number], present=np.array([True, False]))
+    script = Script(poses)
+    script.run()
+    assert IN_VAIN + 4 in script.searches
+
+
+@pytest.mark.parametrize(("more", "jumps"), [(WORTH_MORE + 0.05, True), (WORTH_MORE - 0.05, False)])
+def test_beside_one_hand_what_is_found_elsewhere_has_to_be_worth_more(more: float, jumps: bool) -> None:
+    """It is another hand of the same side: nothing is held, smoothed or averaged between the two."""
+    motion = moving_hands(SEARCH_EVERY + 3, speed=0.2)
+    here, there = (poses_of(motion + aside, presence=np.array([0.9, 0.1])) for aside in (0.0, [400.0, 0, 0]))
+    sure = [replace(pose, confidence=np.full(42, 0.1)) for pose in there]
+    script = Script(
+        here[: SEARCH_EVERY + 1] + sure[SEARCH_EVERY + 1 :], [here[0], *sure[1:]],
+        words=lambda number, searched: {"worth": 0.5 + (more if searched else 0.0)},
+    )  # fmt: skip
+    given = script.run(smooth=True)
+    assert script.anew[0] and script.anew[SEARCH_EVERY] and not any(script.anew[1:SEARCH_EVERY])
+    expected = sure if jumps else here
+    np.testing.assert_allclose(given[SEARCH_EVERY].joints_2d[:21], expected[SEARCH_EVERY].joints_2d[:21], atol=8)
+    assert given[SEARCH_EVERY].sides == ("right",)
 
 
 def test_hands_outside_of_the_crop_are_not_believed() -> None:
@@ -334,6 +402,44 @@ def test_a_hand_neither_flickers_away_nor_in() -> None:
 def test_a_hand_that_goes_is_gone_and_one_that_comes_is_there_soon() -> None:
     assert present([0.95] + [0.02] * 5) == [True, True, True, False, False, False]  # averages 0.485, 0.2525, 0.136
     assert present([0.02] + [0.95] * 3) == [False, False, True, True]
+
+
+def test_hands_that_would_not_be_told_in_a_photo_are_forgotten_after_a_while() -> None:
+    """Those that a search does not find, either, are gone; one frame that would be told is enough to keep them."""
+    frames = 2 * FORGOTTEN + 4
+    poses = poses_of(moving_hands(frames))
+    nothing = [replace(pose, present=np.array([False, False])) for pose in poses]
+    kept = FORGOTTEN - 1  # told again then
+    script = Script(poses, [poses[0], *nothing[1:]], words=lambda number, searched: {"is_known": number in (0, kept)})
+    given = script.run()
+    gone = kept + FORGOTTEN + 1
+    assert [len(pose.sides) for pose in given[: gone + 1]] == [2] * gone + [0]
+    assert script.searches[:2] == [0, gone] and script.anew[gone]
+
+
+def test_a_second_hand_for_which_nothing_speaks_is_a_ghost() -> None:
+    """It goes after frames, comes back after some that speak for it, and its slot is that of the hand, not a number."""
+    words = np.array([[0.9, 0.05]] * 30 + [[0.9, 0.9]] * 8)
+    for order in (slice(None), slice(None, None, -1)):
+        poses = poses_of(moving_hands(len(words)))
+        script = Script(poses, words=lambda number, searched, order=order: {"evidence": words[number, order]})
+        there = np.array([pose.present[order] for pose in script.run()])
+        assert there[:, 0].all() and there[:10, 1].all() and not there[20:30, 1].any() and there[-4:, 1].all()
+
+
+@pytest.mark.parametrize("words", [[0.05, 0.05], [0.4, 0.05], [0.9, 0.4]])
+def test_hands_of_which_none_is_clearly_real_or_both_may_be_are_both_told(words: list[float]) -> None:
+    script = Script(poses_of(moving_hands(40)), words=lambda *_: {"evidence": np.array(words)})
+    assert all(pose.present.all() for pose in script.run())
+
+
+def test_what_speaks_for_a_hand_changes_sides_with_it() -> None:
+    """The network exchanges the hands in every second frame, the first one is the ghost."""
+    true = poses_of(moving_hands(40))
+    words = [np.array([0.05, 0.9])[:: -1 if number % 2 else 1] for number in range(40)]
+    poses = [exchanged(pose) if number % 2 else pose for number, pose in enumerate(true)]
+    given = Script(poses, words=lambda number, _: {"evidence": words[number]}).run()
+    assert given[0].sides == ("right", "left") and {pose.sides for pose in given[25:]} == {("left",)}
 
 
 # ---- what is told

@@ -40,6 +40,9 @@ BESIDE: Final = 0.5
 SEEN_ALONE: Final = 0.5
 """What a hand that the landmark network sees is worth, if the pose network is not sure of it at all."""
 
+WORTH_MORE: Final = 0.1
+"""What is seen elsewhere, by another search, counts where it is worth (`Look.worth`) more by this."""
+
 AGREED: Final = 0.5
 """Two hands point the same way if the mean of their unit vectors is longer than this: each within 60 degrees of it."""
 
@@ -144,6 +147,13 @@ class Look(NamedTuple):
         if self.seen is None:
             return 0.0
         return sum(float(self.seen[slot]) * (SEEN_ALONE + self.confidence(slot)) for slot in self.slots)
+
+    @property
+    def evidence(self) -> Floats:
+        """(2,) what speaks for each hand: that it is seen, or that the pose network is sure; 1 where none tells."""
+        if self.answer.confidence is None or self.seen is None:
+            return np.ones(2)
+        return np.maximum(self.seen, [self.confidence(slot) for slot in (0, 1)])
 
     @property
     def is_believed(self) -> bool:

@@ -19,7 +19,7 @@ from unclasp.hands import ROOTS
 from unclasp.landmarks import Landmarks, open_landmarks
 from unclasp.lifting import wrist_depths
 from unclasp.looking import Looker
-from unclasp.looks import Look
+from unclasp.looks import WORTH_MORE, Look
 from unclasp.network import Network
 from unclasp.onnx_model import in_onnx_runtime
 from unclasp.opinions import Way, best, in_doubt
@@ -28,10 +28,10 @@ from unclasp.pose import HandPose
 from unclasp.regions import box_around, pooled
 from unclasp.search import Detector, Search, Where, by_network, search_with
 from unclasp.seen_hands import SIZES, SIZES_IN_VIDEOS, Spotted, Spotter, is_settled, where_of_hands
+from unclasp.sightings import SeeFrame, Sighting
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.sweep import is_called_for, is_surer, surest_box
 from unclasp.touch_up import touched_up, touched_up_twice
-from unclasp.tracking import SeeFrame, Sighting
 from unclasp.video import Video
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ Floats = npt.NDArray[np.floating]
 
 ELSEWHERE: Final = 0.2
 """IoU of two looks' crops below which they are of different places."""
-
-WORTH_MORE: Final = 0.1
-"""What is spotted counts where it is worth (`Look.worth`) more than what was seen before by this."""
 
 
 class Predictor:
@@ -291,24 +288,42 @@ class Predictor:
         looked for harder, and have to be surer. With `is_said` there are hands, whatever they look like.
         """
         shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
-        others = None
         if shot.box is not None:
-            looks = self._touched_up_twice(self.looker.at(shot.image, geometry.square_box(shot.box)), shot.image)
-        else:
-            where = self.search(shot.image)
-            is_said = is_said or where.is_said
-            view, others = self.looker.see(shot.image, where)
+            view, others = self.looker.at(shot.image, geometry.square_box(shot.box)), None
             looks = self._touched_up_twice(view, shot.image)
-            # Where hands are known, what is spotted may take the place of two in contact by one that is seen better.
-            asked = anew and not (is_said or is_settled(looks[0]))
-            spotted = self._spotted(shot.image, SIZES_IN_VIDEOS) if asked else None
-            if spotted is not None:
-                mended = [spotted.with_seen(look) for look in self._touched_up_twice(spotted.look, shot.image)]
-                if mended[0].worth > looks[0].worth + WORTH_MORE:
-                    looks, others = mended, pooled(spotted.others, others)
-        believed = is_said or (looks[0].is_still_believed and (looks[0].is_believed or not anew))
-        poses = [self._lift(each, shot, others, believed=believed) for each in looks]
-        return Sighting(followed=poses[0], told=poses[-1])
+        else:
+            looks, others, is_said = self._searched(shot.image, anew=anew, is_said=is_said)
+        is_known = is_said or looks[0].is_believed
+        believed = is_said or (looks[0].is_still_believed and (is_known or not anew))
+        poses = [
+            self._lift(look.without_ghost() if anew and not is_said else look, shot, others, believed=believed)
+            for look in looks
+        ]
+        return Sighting(
+            followed=poses[0], told=poses[-1], is_known=is_known, worth=looks[0].worth,
+            evidence=np.ones(2) if is_said else looks[0].evidence,
+        )  # fmt: skip
+
+    def _searched(self, image: ByteArray, *, anew: bool, is_said: bool) -> tuple[list[Look], Floats, bool]:
+        """Look for hands in a whole frame.
+
+        Returns:
+            What is seen, touched up twice, boxes (N, 4) around other hands, and whether there are hands in any case.
+        """
+        where = self.search(image)
+        is_said = is_said or where.is_said
+        if anew and self.spotter is not None:
+            where = where._replace(again=None)  # the palm detector is a better second search
+        view, others = self.looker.see(image, where)
+        looks = self._touched_up_twice(view, image)
+        # Where hands are known, what is spotted may take the place of two in contact by one that is seen better.
+        is_asked = anew and not (is_said or is_settled(looks[0]))
+        spotted = self._spotted(image, SIZES_IN_VIDEOS) if is_asked else None
+        if spotted is not None:
+            mended = [spotted.with_seen(look) for look in self._touched_up_twice(spotted.look, image)]
+            if mended[0].worth > looks[0].worth + WORTH_MORE:
+                looks, others = mended, pooled(spotted.others, others)
+        return looks, others, is_said
 
     def _touched_up_twice(self, view: Look, image: ByteArray) -> list[Look]:
         if self.landmarks is None:

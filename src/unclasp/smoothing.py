@@ -100,6 +100,10 @@ class PoseFilter:
         """Let the hands change sides."""
         self._filters.reverse()
 
+    def forget(self) -> None:
+        """Let both hands start anew."""
+        self._filters = [None, None]
+
     def __call__(self, pose: HandPose, seconds: float) -> HandPose:
         """Return the pose with both hands smoothed, `seconds` after the last one; all its 3D agrees with its 2D.
 
@@ -159,8 +163,8 @@ def steadied(poses: Iterable[tuple[HandPose, int]]) -> Iterator[HandPose]:
     the camera; the rest follows from the camera.
 
     Args:
-        poses: Those of successive frames, and how often the hands have changed sides until then: nothing is averaged
-            over such a change. If this fails or is interrupted, the frames before are yielded first.
+        poses: Those of successive frames, and how often the hands have changed sides or place until then: nothing is
+            averaged over such a change. If this fails or is interrupted, the frames before are yielded first.
     """
     moments: deque[_Moment] = deque()
     due = 0

@@ -12,9 +12,10 @@ from unclasp.batch import ByteArray
 from unclasp.errors import UnclaspError
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
+from unclasp.sightings import SeeFrame
 from unclasp.smoothing import steadied
 from unclasp.sources import Source, find_sources
-from unclasp.tracking import SeeFrame, Tracker
+from unclasp.tracking import Tracker
 from unclasp.video import Video
 
 Floats = npt.NDArray[np.floating]

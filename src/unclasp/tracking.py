@@ -1,38 +1,21 @@
 """Hands over frames: where to look next, which hand is which, and whether it is still there."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
-from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, NUM_JOINTS
+from unclasp.hands import HAND_SLICES, NUM_JOINTS
+from unclasp.looks import WORTH_MORE
 from unclasp.pose import HandPose, present_hands
 from unclasp.regions import box_around
+from unclasp.sightings import SeeFrame, Sighting, exchanged
 from unclasp.smoothing import PoseFilter, seconds_between
 
 Floats = npt.NDArray[np.floating]
 
-
-class Sighting(NamedTuple):
-    """The hands of one frame, twice: both poses are of the same hands in the same slots."""
-
-    followed: HandPose
-    """What all decisions rest on: where to look next, which hand is which, whether it is there."""
-    told: HandPose
-    """What comes out, which may be nearer to the truth, but not what the thresholds below were chosen with."""
-
-    def each(self, change: Callable[[HandPose], HandPose]) -> "Sighting":
-        """Return both poses changed; it is done once where they are the same."""
-        followed = change(self.followed)
-        return Sighting(followed, followed if self.told is self.followed else change(self.told))
-
-
-SeeFrame = Callable[[ByteArray, npt.ArrayLike | None, bool], Sighting]
-"""Frame, box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture), and whether nothing is known of where
-the hands are, so that it is worth looking harder, to what is seen."""
 
 RELEASED: Final = 0.25
 """A hand that is present stays so until its probability, averaged over frames, falls below this."""
@@ -40,6 +23,20 @@ MEMORY: Final = 0.5
 """Share of the last frames' average in the average of probabilities."""
 SEARCH_EVERY: Final = 15
 """Frames after which the whole picture is searched again where fewer than two hands are known, or one is doubtful."""
+SEARCH_AGAIN: Final = 3
+"""The same where no hand is known, or `IN_VAIN` searches brought nothing: a search takes as long as ten looks."""
+IN_VAIN: Final = 4
+"""Searches in a row whose answers did not count, after which there is some time before the next one."""
+FORGOTTEN: Final = 10
+"""Hands that would not have been told in a photo for so many frames in a row are lost."""
+RECALLED: Final = 0.9
+"""Share of the last frames' average in that of what speaks for a hand (`Look.evidence`)."""
+FRESH: Final = 0.5
+"""What is taken to speak for a hand of which no frame has told yet."""
+GHOST: Final = (0.15, 0.3)
+"""A second hand for which less than the first speaks is not there; it has to be more than the second to come back."""
+BESIDE: Final = 0.5
+"""if that much speaks for the other one."""
 DOUBTFUL: Final = 0.1
 """Mean confidence of a hand's joints below which the crop may be off."""
 TOGETHER: Final = 0.25
@@ -65,8 +62,10 @@ class Tracker:
 
     The crop of a frame is around the joints of the last one. The whole picture is searched at first, when all hands are
     lost or one of two is, where both are put on one place, and every `SEARCH_EVERY` frames while there is only one or
-    one is doubtful: joints that are off lead the next crop astray. A hand keeps its slot: what is where the right hand
-    was is the right hand, until the network says otherwise for more frames than it agreed, at most `PATIENCE`.
+    one is doubtful: joints that are off lead the next crop astray. Hands that nothing but one network's habit speaks
+    for are not told for long: both that would not be told in a photo, or one beside another that is real. A hand keeps
+    its slot: what is where the right hand was is the right hand, until the network says otherwise for more frames than
+    it agreed, at most `PATIENCE`.
 
     Args:
         see: Frame and box to what is seen there.
@@ -83,50 +82,82 @@ class Tracker:
         self._filter = PoseFilter() if smooth else None
         self._filter_of_told = PoseFilter() if smooth and live else None
         self.changes = 0
-        """How often the hands have changed sides."""
+        """How often the hands have changed sides, or others may have taken their place."""
         self._last: Sighting | None = None
         self._presence: Floats = np.zeros(2)
+        self._evidence: Floats = np.full(2, FRESH)
         self._unsearched = 0
+        self._in_vain = 0
         self._held = np.zeros(2, int)
+        self._unknown = 0
         self._agreed = FIRST_PATIENCE
 
     def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
         """Return the pose of the next frame, `time` seconds from the start."""
+        if self._unknown >= FORGOTTEN:
+            self._forget()
         seen = self._find(image)
+        self._unknown = 0 if seen.is_known else self._unknown + 1
         if self._last is not None:
             seen = self._with_last_sides(seen, self._last)
             seen = self._with_held_hands(seen, self._last)  # the sides of the last frame may have been exchanged
-        present = self._presence_now(seen.followed)
+        present = self._presence_now(seen)
+        if not present.any():
+            self._unknown = 0
         seen = seen.each(lambda pose: replace(pose, present=present, time=time))
         self._last = self._smoothed(seen)
         return self._last.told
 
+    def _forget(self) -> None:
+        """Take what is seen next for other hands."""
+        self.changes += 1
+        for smooth in self._filters:
+            smooth.forget()
+        self._last = None
+        self._presence, self._evidence, self._held = np.zeros(2), np.full(2, FRESH), np.zeros(2, int)
+        self._unknown, self._agreed = 0, FIRST_PATIENCE
+
     def _smoothed(self, seen: Sighting) -> Sighting:
-        followed, told = seen
+        followed, told = seen.followed, seen.told
         seconds = seconds_between(None if self._last is None else self._last.followed, followed)
         if self._filter is not None:
             followed = self._filter(followed, seconds)
         if self._filter_of_told is not None:
             told = self._filter_of_told(told, seconds)
-        return Sighting(followed, told)
+        return seen._replace(followed=followed, told=told)
 
     def _find(self, image: ByteArray) -> Sighting:
         if self._box is not None:
             return self._see(image, self._box, False)
-        last = None if self._last is None else self._last.followed
-        box = None if last is None else box_around(last.joints_2d, last.present, image)
-        if last is None or box is None:
-            return self._search(image, anew=True)
-        seen, expected = self._see(image, box, False), int(last.present.sum())
-        pose = seen.followed
         self._unsearched += 1
+        if self._last is None:
+            return self._search(image, anew=True)
+        last = self._last.followed
+        box = box_around(last.joints_2d, last.present, image)
+        if box is not None:
+            return self._follow(image, last, box)
+        is_due = self._unsearched >= SEARCH_AGAIN
+        return self._search(image, anew=True) if is_due else self._see(image, last.box, True)
+
+    def _follow(self, image: ByteArray, last: HandPose, box: Floats) -> Sighting:
+        """Look where the hands of the last frame were, and all over the picture if that is in doubt."""
+        seen, expected = self._see(image, box, False), int(last.present.sum())
+        pose, are_two = seen.followed, expected > 1
+        if self._in_vain >= IN_VAIN and self._unsearched < SEARCH_AGAIN:
+            return seen
         if _outside_crop(pose):
             return self._search(image)
-        lost = int((_likely(pose) >= RELEASED).sum()) < expected
-        doubtful = expected < 2 or _least_confidence(pose) < DOUBTFUL
-        if lost or _on_one_place(pose) or (doubtful and self._unsearched >= SEARCH_EVERY):
-            return max(seen, self._search(image), key=lambda each: _hands(each.followed))
-        return seen
+        are_lost = int((_likely(pose) >= RELEASED).sum()) < expected
+        is_due = self._unsearched >= SEARCH_EVERY and (not are_two or _least_confidence(pose) < DOUBTFUL)
+        if not (are_lost or is_due or (are_two and _on_one_place(pose))):
+            self._in_vain = 0
+            return seen
+        found = self._search(image, anew=not are_two)
+        counts = _shows_more(found, seen) if are_two else _is_worth_more(found, seen)
+        self._in_vain = 0 if counts else self._in_vain + 1
+        if counts and not are_two and _is_elsewhere(found.followed, last):
+            self._forget()
+        return found if counts else seen
 
     def _search(self, image: ByteArray, *, anew: bool = False) -> Sighting:
         self._unsearched = 0
@@ -142,18 +173,22 @@ class Tracker:
         if nearer <= _NEARER:
             return seen
         if self._agreed >= 0:
-            return seen.each(exchanged)
+            return seen.exchanged()
         self._exchange_slots(last)
         return seen
 
+    @property
+    def _filters(self) -> list[PoseFilter]:
+        return [smooth for smooth in (self._filter, self._filter_of_told) if smooth is not None]
+
     def _exchange_slots(self, last: Sighting) -> None:
         """Take the network's word for it that the sides were wrong: all that is known of a hand changes its slot."""
-        self._agreed, self._last = FIRST_PATIENCE, last.each(exchanged)
+        self._agreed, self._last = FIRST_PATIENCE, last.exchanged()
         self._presence, self._held = self._presence[::-1], self._held[::-1]
+        self._evidence = self._evidence[::-1]
         self.changes += 1
-        for smooth in (self._filter, self._filter_of_told):
-            if smooth is not None:
-                smooth.exchange()
+        for smooth in self._filters:
+            smooth.exchange()
 
     def _with_held_hands(self, seen: Sighting, last: Sighting) -> Sighting:
         """Return what is seen with hands that are not to be believed as they were, for `HELD` frames at most."""
@@ -161,30 +196,26 @@ class Tracker:
         held = (_astray(seen.followed, last.followed) | away) & (self._held < HELD)
         self._held = np.where(held, self._held + 1, 0)
         for slot in np.flatnonzero(held).tolist():
-            seen = Sighting(*(_with_hand(pose, before, slot) for pose, before in zip(seen, last, strict=True)))
+            seen = seen._replace(
+                followed=_with_hand(seen.followed, last.followed, slot), told=_with_hand(seen.told, last.told, slot)
+            )
         return seen
 
-    def _presence_now(self, pose: HandPose) -> npt.NDArray[np.bool_]:
+    def _presence_now(self, seen: Sighting) -> npt.NDArray[np.bool_]:
         """Return (2,) which hands are there, by the average of their probabilities over frames."""
+        pose = seen.followed
+        if self._last is None or not self._last.followed.present.any():
+            self._evidence = np.full(2, FRESH)
+        self._evidence = RECALLED * self._evidence + (1 - RECALLED) * seen.evidence
         if self._last is None:
             self._presence = _likely(pose)
             return pose.present
         self._presence = MEMORY * self._presence + (1 - MEMORY) * _likely(pose)
-        stays = self._presence >= RELEASED
-        return np.where(self._last.followed.present, stays, present_hands(self._presence))
-
-
-def exchanged(pose: HandPose) -> HandPose:
-    """Return the pose with the hands in each other's slots: nothing moves, sides change."""
-    return replace(
-        pose,
-        joints_2d=pose.joints_2d[FLIPPED_JOINTS],
-        joints_3d=pose.joints_3d[FLIPPED_JOINTS],
-        joints_cam=pose.joints_cam[FLIPPED_JOINTS],
-        presence=pose.presence[::-1],
-        confidence=None if pose.confidence is None else pose.confidence[FLIPPED_JOINTS],
-        present=pose.present[::-1],
-    )
+        alone = self._evidence[::-1] < BESIDE
+        goes, comes_back = GHOST
+        stays = (self._presence >= RELEASED) & (alone | (self._evidence >= goes))
+        comes = present_hands(self._presence) & (alone | (self._evidence >= comes_back))
+        return np.where(self._last.followed.present, stays, comes)
 
 
 def _is_disbelieved(pose: HandPose) -> bool:
@@ -257,6 +288,22 @@ def _on_one_place(pose: HandPose) -> bool:
 
 def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
     return int(pose.present.sum()), not _on_one_place(pose), _least_confidence(pose), float(pose.presence.sum())
+
+
+def _is_elsewhere(pose: HandPose, last: HandPose) -> bool:
+    """Tell whether no hand is where one was."""
+    between = _middles(last)[last.present][:, None] - _middles(pose)[pose.present]
+    return bool((np.linalg.norm(between, axis=2) > _sizes(last).max()).all())
+
+
+def _shows_more(found: Sighting, seen: Sighting) -> bool:
+    return _hands(found.followed) > _hands(seen.followed)
+
+
+def _is_worth_more(found: Sighting, seen: Sighting) -> bool:
+    """Tell whether what was found has more that speaks for it, or shows more hands and has not less."""
+    more = found.worth - seen.worth
+    return more > WORTH_MORE or (more > -WORTH_MORE and _shows_more(found, seen))
 
 
 def _least_confidence(pose: HandPose) -> float:
