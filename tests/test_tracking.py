@@ -22,6 +22,7 @@ from unclasp.tracking import (
     PATIENCE,
     SEARCH_AGAIN,
     SEARCH_EVERY,
+    SEARCH_OTHER,
     Tracker,
 )
 
@@ -148,10 +149,10 @@ def test_a_hand_that_comes_where_the_last_search_looked_is_there_at_once() -> No
 
 @pytest.mark.parametrize("ghost", [0.1, 0.3])
 def test_with_one_hand_the_other_is_searched_now_and_then(ghost: float) -> None:
-    poses = poses_of(moving_hands(2 * SEARCH_EVERY + 2), presence=np.array([0.9, ghost]))
+    poses = poses_of(moving_hands(2 * SEARCH_OTHER + 2), presence=np.array([0.9, ghost]))
     script = Script(poses)
     script.run()
-    assert script.searches == [0, SEARCH_EVERY, 2 * SEARCH_EVERY]
+    assert script.searches == [0, SEARCH_OTHER, 2 * SEARCH_OTHER]
 
 
 @pytest.mark.parametrize(
@@ -206,18 +207,18 @@ def test_after_searches_in_vain_a_good_frame_makes_a_lost_hand_urgent_again() ->
 @pytest.mark.parametrize(("more", "jumps"), [(WORTH_MORE + 0.05, True), (WORTH_MORE - 0.05, False)])
 def test_beside_one_hand_what_is_found_elsewhere_has_to_be_worth_more(more: float, jumps: bool) -> None:
     """It is another hand of the same side: nothing is held, smoothed or averaged between the two."""
-    motion = moving_hands(SEARCH_EVERY + 3, speed=0.2)
+    motion = moving_hands(SEARCH_OTHER + 3, speed=0.2)
     here, there = (poses_of(motion + aside, presence=np.array([0.9, 0.1])) for aside in (0.0, [400.0, 0, 0]))
     sure = [replace(pose, confidence=np.full(42, 0.1)) for pose in there]
     script = Script(
-        here[: SEARCH_EVERY + 1] + sure[SEARCH_EVERY + 1 :], [here[0], *sure[1:]],
+        here[: SEARCH_OTHER + 1] + sure[SEARCH_OTHER + 1 :], [here[0], *sure[1:]],
         words=lambda number, searched: {"worth": 0.5 + (more if searched else 0.0)},
     )  # fmt: skip
     given = script.run(smooth=True)
-    assert script.anew[0] and script.anew[SEARCH_EVERY] and not any(script.anew[1:SEARCH_EVERY])
+    assert script.anew[0] and script.anew[SEARCH_OTHER] and not any(script.anew[1:SEARCH_OTHER])
     expected = sure if jumps else here
-    np.testing.assert_allclose(given[SEARCH_EVERY].joints_2d[:21], expected[SEARCH_EVERY].joints_2d[:21], atol=8)
-    assert given[SEARCH_EVERY].sides == ("right",)
+    np.testing.assert_allclose(given[SEARCH_OTHER].joints_2d[:21], expected[SEARCH_OTHER].joints_2d[:21], atol=8)
+    assert given[SEARCH_OTHER].sides == ("right",)
 
 
 def test_hands_outside_of_the_crop_are_not_believed() -> None:
@@ -425,6 +426,16 @@ def test_a_second_hand_for_which_nothing_speaks_is_a_ghost() -> None:
         script = Script(poses, words=lambda number, searched, order=order: {"evidence": words[number, order]})
         there = np.array([pose.present[order] for pose in script.run()])
         assert there[:, 0].all() and there[:10, 1].all() and not there[20:30, 1].any() and there[-4:, 1].all()
+
+
+@pytest.mark.parametrize(("word", "at_once"), [(0.95, True), (0.85, False)])
+def test_a_second_hand_that_is_seen_for_sure_is_there_at_once(word: float, at_once: bool) -> None:
+    """It was likely in no frame before, and is seen in one alone."""
+    motion = moving_hands(13, speed=0.2)
+    one, two = (poses_of(motion, presence=np.array([0.99, likely])) for likely in (0.02, 0.98))
+    words = np.array([[0.9, 0.02]] * 10 + [[0.9, word]] + [[0.9, 0.02]] * 2)
+    script = Script([*one[:10], two[10], *one[11:]], words=lambda number, _: {"evidence": words[number]})
+    assert [pose.present[1] for pose in script.run()][9:] == [False, at_once, at_once, False]
 
 
 @pytest.mark.parametrize("words", [[0.05, 0.05], [0.4, 0.05], [0.9, 0.4]])

@@ -149,10 +149,10 @@ class Look(NamedTuple):
         return sum(float(self.seen[slot]) * (SEEN_ALONE + self.confidence(slot)) for slot in self.slots)
 
     @property
-    def evidence(self) -> Floats:
-        """(2,) what speaks for each hand: that it is seen, or that the pose network is sure; 1 where none tells."""
+    def evidence(self) -> Floats | None:
+        """(2,) what speaks for each hand: that it is seen, or that the pose network is sure; None where none tells."""
         if self.answer.confidence is None or self.seen is None:
-            return np.ones(2)
+            return None
         return np.maximum(self.seen, [self.confidence(slot) for slot in (0, 1)])
 
     @property

@@ -301,7 +301,7 @@ class Predictor:
         ]
         return Sighting(
             followed=poses[0], told=poses[-1], is_known=is_known, worth=looks[0].worth,
-            evidence=np.ones(2) if is_said else looks[0].evidence,
+            evidence=None if is_said else looks[0].evidence,
         )  # fmt: skip
 
     def _searched(self, image: ByteArray, *, anew: bool, is_said: bool) -> tuple[list[Look], Floats, bool]:

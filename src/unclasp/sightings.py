@@ -25,8 +25,8 @@ class Sighting(NamedTuple):
     """Whether a photo of them, of which nothing else is known, would be told to show hands (`Look.is_believed`)."""
     worth: float = 0.0
     """How much speaks for all of its hands (`Look.worth`)."""
-    evidence: Floats = np.ones(2)
-    """(2,) how much speaks for each, 0 to 1 (`Look.evidence`)."""
+    evidence: Floats | None = None
+    """(2,) how much speaks for each, 0 to 1 (`Look.evidence`); None where nothing tells, or nothing has to."""
 
     def each(self, change: Callable[[HandPose], HandPose]) -> "Sighting":
         """Return both poses changed; it is done once where they are the same."""
@@ -35,7 +35,8 @@ class Sighting(NamedTuple):
 
     def exchanged(self) -> "Sighting":
         """Return the hands in each other's slots."""
-        return self.each(exchanged)._replace(evidence=self.evidence[::-1])
+        evidence = None if self.evidence is None else self.evidence[::-1]
+        return self.each(exchanged)._replace(evidence=evidence)
 
 
 SeeFrame = Callable[[ByteArray, npt.ArrayLike | None, bool], Sighting]

@@ -22,9 +22,11 @@ RELEASED: Final = 0.25
 MEMORY: Final = 0.5
 """Share of the last frames' average in the average of probabilities."""
 SEARCH_EVERY: Final = 15
-"""Frames after which the whole picture is searched again where fewer than two hands are known, or one is doubtful."""
+"""Frames after which the whole picture is searched again where one of two hands is doubtful."""
+SEARCH_OTHER: Final = 8
+"""The same where one hand is known: the other one may be there, too."""
 SEARCH_AGAIN: Final = 3
-"""The same where no hand is known, or `IN_VAIN` searches brought nothing: a search takes as long as ten looks."""
+"""The same where none is known, or `IN_VAIN` searches brought nothing: a search takes as long as ten looks."""
 IN_VAIN: Final = 4
 """Searches in a row whose answers did not count, after which there is some time before the next one."""
 FORGOTTEN: Final = 10
@@ -37,6 +39,8 @@ GHOST: Final = (0.15, 0.3)
 """A second hand for which less than the first speaks is not there; it has to be more than the second to come back."""
 BESIDE: Final = 0.5
 """if that much speaks for the other one."""
+CERTAIN: Final = 0.9
+"""A second hand for which so much speaks in one frame is there at once."""
 DOUBTFUL: Final = 0.1
 """Mean confidence of a hand's joints below which the crop may be off."""
 TOGETHER: Final = 0.25
@@ -61,8 +65,8 @@ class Tracker:
     """Poses of successive frames as those of the same hands.
 
     The crop of a frame is around the joints of the last one. The whole picture is searched at first, when all hands are
-    lost or one of two is, where both are put on one place, and every `SEARCH_EVERY` frames while there is only one or
-    one is doubtful: joints that are off lead the next crop astray. Hands that nothing but one network's habit speaks
+    lost or one of two is, where both are put on one place, and now and then while there is only one or one is doubtful:
+    joints that are off lead the next crop astray. Hands that nothing but one network's habit speaks
     for are not told for long: both that would not be told in a photo, or one beside another that is real. A hand keeps
     its slot: what is where the right hand was is the right hand, until the network says otherwise for more frames than
     it agreed, at most `PATIENCE`.
@@ -148,7 +152,8 @@ class Tracker:
         if _outside_crop(pose):
             return self._search(image)
         are_lost = int((_likely(pose) >= RELEASED).sum()) < expected
-        is_due = self._unsearched >= SEARCH_EVERY and (not are_two or _least_confidence(pose) < DOUBTFUL)
+        doubted = are_two and _least_confidence(pose) < DOUBTFUL
+        is_due = (doubted and self._unsearched >= SEARCH_EVERY) or (not are_two and self._unsearched >= SEARCH_OTHER)
         if not (are_lost or is_due or (are_two and _on_one_place(pose))):
             self._in_vain = 0
             return seen
@@ -203,19 +208,23 @@ class Tracker:
 
     def _presence_now(self, seen: Sighting) -> npt.NDArray[np.bool_]:
         """Return (2,) which hands are there, by the average of their probabilities over frames."""
-        pose = seen.followed
-        if self._last is None or not self._last.followed.present.any():
-            self._evidence = np.full(2, FRESH)
-        self._evidence = RECALLED * self._evidence + (1 - RECALLED) * seen.evidence
+        likely = _likely(seen.followed)
         if self._last is None:
-            self._presence = _likely(pose)
-            return pose.present
-        self._presence = MEMORY * self._presence + (1 - MEMORY) * _likely(pose)
-        alone = self._evidence[::-1] < BESIDE
-        goes, comes_back = GHOST
-        stays = (self._presence >= RELEASED) & (alone | (self._evidence >= goes))
-        comes = present_hands(self._presence) & (alone | (self._evidence >= comes_back))
-        return np.where(self._last.followed.present, stays, comes)
+            self._presence, self._evidence = likely, np.full(2, FRESH)
+            return seen.followed.present
+        self._presence = MEMORY * self._presence + (1 - MEMORY) * likely
+        before, (least, enough) = self._last.followed.present, GHOST
+        if not before.any():
+            self._evidence = np.full(2, FRESH)
+        certain = np.zeros(2, dtype=np.bool_)
+        if seen.evidence is not None:
+            self._evidence = RECALLED * self._evidence + (1 - RECALLED) * seen.evidence
+            certain = present_hands(likely) & (seen.evidence >= CERTAIN) & before.any()
+        may_be_ghost = self._evidence[::-1] >= BESIDE
+        stays = (self._presence >= RELEASED) & ~(may_be_ghost & (self._evidence < least))
+        comes = certain | (present_hands(self._presence) & ~(may_be_ghost & (self._evidence < enough)))
+        self._evidence = np.where(certain & ~before, FRESH, self._evidence)
+        return np.where(before, stays, comes)
 
 
 def _is_disbelieved(pose: HandPose) -> bool:
