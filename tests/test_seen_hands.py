@@ -16,7 +16,7 @@ from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND, Side
 from unclasp.landmarks import Reading
 from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
 from unclasp.looking import SURE
-from unclasp.looks import BELIEVED, BESIDE, DENIED, GHOST_UNSEEN, GHOST_UNSURE, SURE_ALONE, Look
+from unclasp.looks import BELIEVED, BESIDE, DENIED, GHOST_UNSEEN, GHOST_UNSURE, SURE_ALONE, TOGETHER, Look
 from unclasp.palms import Palm
 from unclasp.predictor import Predictor
 from unclasp.search import Where, everywhere
@@ -288,6 +288,29 @@ def test_a_second_hand_that_neither_network_is_sure_of_is_no_hand(
     assert (ghost not in view.without_ghost().slots) == (ghosts or not presence[0])
     beside_none = view._replace(seen=np.minimum(view.seen, 0.9 * BESIDE))  # type: ignore[arg-type]
     assert beside_none.without_ghost() is beside_none
+
+
+@pytest.mark.parametrize(
+    ("confidence", "seen", "other", "share", "ghosts"),
+    [
+        (0.9 * GHOST_UNSURE, 0.4, 0.95, 0.9 * TOGETHER, True),
+        (1.1 * GHOST_UNSURE, 0.4, 0.95, 0.9 * TOGETHER, False),
+        (0.9 * GHOST_UNSURE, 0.6, 0.95, 0.9 * TOGETHER, False),
+        (0.9 * GHOST_UNSURE, 0.4, 0.85, 0.9 * TOGETHER, False),
+        (0.9 * GHOST_UNSURE, 0.4, 0.95, 1.1 * TOGETHER, False),
+    ],
+    ids=["none is sure", "one is sure", "it is seen", "the other one is not seen", "it is beside"],
+)
+def test_of_two_hands_on_one_place_the_one_that_is_not_seen_is_no_hand(
+    confidence: float, seen: float, other: float, share: float, ghosts: bool
+) -> None:
+    """What is seen of it a little is the other one."""
+    joints = joints_in(DIM, 3)
+    aside = joints + np.array([share * geometry.extent(joints), 0.0])
+    view = look(np.concatenate([joints, aside]), presence=(1, 1), confidence=(confidence, 0.5), square=SQUARE)
+    view = view._replace(seen=np.array([seen, other]))
+    assert view.on_one_place == (share < TOGETHER)
+    assert view.without_ghost().slots == ([LEFT] if ghosts else [RIGHT, LEFT])
 
 
 # ---- predictions

@@ -35,7 +35,13 @@ GHOST_UNSEEN: Final = 0.1
 """and that the landmark network sees less likely than this, is not there,"""
 
 BESIDE: Final = 0.5
-"""if that network sees the other one at least this likely."""
+"""if that network sees the other one at least this likely;"""
+
+TOGETHER: Final = 0.25
+"""nor where the middles of both are nearer than this share of the larger one:"""
+
+GHOST_ALIKE: Final = (0.5, 0.9)
+"""what is seen of it is the other one, where it is seen less likely than the first of these, that one than the second."""
 
 SEEN_ALONE: Final = 0.5
 """What a hand that the landmark network sees is worth, if the pose network is not sure of it at all."""
@@ -132,6 +138,13 @@ class Look(NamedTuple):
         return max(map(self.confidence, self.slots), default=0.0)
 
     @property
+    def on_one_place(self) -> bool:
+        """Whether the middles of both hands are nearer than the larger one's size times `TOGETHER`."""
+        right, left = (self.joints_2d[joints] for joints in HAND_SLICES)
+        apart = float(np.linalg.norm(right.mean(axis=0) - left.mean(axis=0)))
+        return apart < TOGETHER * max(geometry.extent(right), geometry.extent(left))
+
+    @property
     def witness(self) -> float:
         """How many of the hands that count the landmark network sees, 0 to 2; 0 where it does not take part."""
         return 0.0 if self.seen is None else float(self.seen[self.slots].sum())
@@ -196,7 +209,7 @@ class Look(NamedTuple):
         return self._replace(answer=self.answer._replace(confidence=confidence))
 
     def without_ghost(self) -> "Look":
-        """Return the look without a second hand that neither network is sure of, beside one that is seen.
+        """Return the look without a second hand that neither network is sure of, beside or on one that is seen.
 
         The pose network has learned from more pictures of two hands than of one. For whole photos: in videos other
         frames tell, and with a box the user does.
@@ -204,8 +217,12 @@ class Look(NamedTuple):
         if self.seen is None or self.answer.confidence is None or len(self.slots) < 2:
             return self
         ghost = int(self.seen.argmin())
-        known = self.confidence(ghost) >= GHOST_UNSURE or self.seen[ghost] >= GHOST_UNSEEN
-        return self if known or self.seen[1 - ghost] < BESIDE else self.without(ghost)
+        own, other = self.seen[ghost], self.seen[1 - ghost]
+        less, likelier = GHOST_ALIKE
+        is_beside = own < GHOST_UNSEEN and other >= BESIDE
+        is_alike = own < less and other >= likelier and self.on_one_place
+        is_ghost = self.confidence(ghost) < GHOST_UNSURE and (is_beside or is_alike)
+        return self.without(ghost) if is_ghost else self
 
     def without_denied(self, first: "Look") -> "Look":
         """Return the look with hands that the first look denied no likelier than there, unless no hand were left."""

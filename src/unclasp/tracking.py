@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from unclasp.batch import ByteArray
 from unclasp.hands import HAND_SLICES, NUM_JOINTS
-from unclasp.looks import WORTH_MORE
+from unclasp.looks import TOGETHER, WORTH_MORE
 from unclasp.pose import HandPose, present_hands
 from unclasp.regions import box_around
 from unclasp.sightings import SeeFrame, Sighting, exchanged
@@ -43,8 +43,6 @@ CERTAIN: Final = 0.9
 """A second hand for which so much speaks in one frame is there at once."""
 DOUBTFUL: Final = 0.1
 """Mean confidence of a hand's joints below which the crop may be off."""
-TOGETHER: Final = 0.25
-"""Hands whose middles are nearer than this share of the larger one are on one place: one of them is likely off."""
 SURE_PER_SIZE: Final = 0.4
 """The mean confidence that the joints of a hand need for each hand size that it moved within one frame."""
 HELD: Final = 8
