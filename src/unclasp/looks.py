@@ -35,13 +35,13 @@ GHOST_UNSEEN: Final = 0.1
 """and that the landmark network sees less likely than this, is not there,"""
 
 BESIDE: Final = 0.5
-"""if that network sees the other one at least this likely;"""
+"""if that network sees the other one at least this likely."""
 
 TOGETHER: Final = 0.25
-"""nor where the middles of both are nearer than this share of the larger one:"""
+"""Nor is it where the middles of both are nearer than this share of the larger one,"""
 
 GHOST_ALIKE: Final = (0.5, 0.9)
-"""what is seen of it is the other one, where it is seen less likely than the first of these, that one than the second."""
+"""if it is seen less likely than the first of these, and the other one likelier than the second."""
 
 SEEN_ALONE: Final = 0.5
 """What a hand that the landmark network sees is worth, if the pose network is not sure of it at all."""
