@@ -87,7 +87,7 @@ class Sees:
 
 def predicts(view: Look, where: Where, monkeypatch: pytest.MonkeyPatch) -> Predictor:
     predictor = Predictor(None, search=lambda _: where, landmarks=None, second_opinions=False)  # type: ignore[arg-type]
-    predictor.looker = Sees(view)  # type: ignore[assignment]
+    predictor.looker = predictor.finding.looker = Sees(view)  # type: ignore[assignment]
     monkeypatch.setattr(Predictor, "network", type("Named", (), {"name": "named"}))
     return predictor
 

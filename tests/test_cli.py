@@ -33,9 +33,9 @@ from unclasp.video import Video
 HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightning_fabric")
 PREDICT_FLAGS = {
     "--out", "--weights", "--box", "--focal", "--device", "--flip-test", "--no-flip-test", "--json", "--no-json",
-    "--mirrored", "--no-mirrored", "--html", "--no-html", "--smooth", "--no-smooth", "--every", "--max-frames",
-    "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--fusion", "--second-opinions",
-    "--no-second-opinions", "--help",
+    "--mirrored", "--no-mirrored", "--everyone", "--no-everyone", "--html", "--no-html", "--smooth", "--no-smooth",
+    "--every", "--max-frames", "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--fusion",
+    "--second-opinions", "--no-second-opinions", "--help",
 }  # fmt: skip
 
 

@@ -343,17 +343,17 @@ def test_boxes_pictures_said_to_be_crops_and_settled_ones_do_not_ask(monkeypatch
     said = Predictor(Shades(), search=everywhere, landmarks=Landmarks(sees), palms=sees)  # type: ignore[arg-type]
     said(np.ascontiguousarray(picture()[200:, 30:100]))
     assert sees.asked == []
-    monkeypatch.setattr("unclasp.predictor.is_settled", lambda view: True)
+    monkeypatch.setattr("unclasp.finding.is_settled", lambda view: True)
     predictor(sees, EMPTY)(picture())
     assert sees.asked == []
 
 
 def test_without_the_landmark_network_or_another_search_none_is_spotted() -> None:
-    assert Predictor(Shades(), palms=Sees()).spotter is None  # type: ignore[arg-type]
-    assert Predictor.load(landmarks=False).spotter is None
-    assert Predictor.load(detector="network").spotter is None
-    assert Predictor.load(detector="none").spotter is None
-    assert Predictor.load().spotter is not None
+    assert Predictor(Shades(), palms=Sees()).finding.spotter is None  # type: ignore[arg-type]
+    assert Predictor.load(landmarks=False).finding.spotter is None
+    assert Predictor.load(detector="network").finding.spotter is None
+    assert Predictor.load(detector="none").finding.spotter is None
+    assert Predictor.load().finding.spotter is not None
 
 
 @pytest.mark.parametrize(("anew", "is_said"), [(True, False), (False, False), (True, True)])
@@ -361,7 +361,7 @@ def test_frames_ask_where_nothing_is_known(anew: bool, is_said: bool) -> None:
     sees = Sees((BRIGHT, "right", 0.95))
     spots = predictor(sees, EMPTY)
     if is_said:
-        spots.search = everywhere
+        spots.finding.search = everywhere
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
     sighting = spots._frame(picture(), None, anew, **told)
     assert sees.asked == (list(SIZES_IN_VIDEOS) if anew and not is_said else [])
@@ -384,7 +384,7 @@ def test_hands_that_come_in_a_frame_stay_in_the_next_like_it(
     """Two hands that may be seen are believed in a photo, where each alone would not be."""
     view = view_of(DIM, EMPTY, confidence=(confidence, confidence), seen=(seen, seen))
     asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking, "_touched_up_twice", lambda *_: [view])
+    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: [view])
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
     came, stayed = (asking._frame(picture(), None, anew, **told).followed.present.any() for anew in (True, False))
     assert stayed or not came
@@ -396,7 +396,7 @@ def test_a_frame_says_what_speaks_for_its_hands(monkeypatch: pytest.MonkeyPatch,
     """Where hands are said to be nothing has to; a ghost comes only where hands were before."""
     view = view_of(DIM, EMPTY, confidence=(0.4, 0.05), seen=(0.9, 0.02))
     asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking, "_touched_up_twice", lambda *_: [view])
+    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: [view])
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
     sighting = asking._frame(picture(), None, anew, **told)
     assert sighting.is_known and sighting.worth == pytest.approx(0.9 * 0.9 + 0.02 * 0.55)
@@ -413,7 +413,7 @@ def test_a_frame_of_hands_that_a_photo_would_not_be_told_to_show_says_so(
 ) -> None:
     view = view_of(DIM, EMPTY, confidence=(0.3, 0.0), seen=(likely, 0.0))
     asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking, "_touched_up_twice", lambda *_: [view])
+    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: [view])
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
     sighting = asking._frame(picture(), None, False, **told)
     assert sighting.followed.sides and not sighting.is_known
@@ -428,7 +428,7 @@ def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.Mo
     """The search, which misses them in the picture, would miss them mirrored and turned, too."""
     sees = Sees((BRIGHT, "right", 0.95))
     asking = predictor(sees, EMPTY)
-    asking.second_opinions = True
+    asking.finding.second_opinions = True
     squares: list[Floats] = []
     see = asking.looker.see
 
@@ -437,7 +437,7 @@ def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.Mo
         return see(image, where)
 
     monkeypatch.setattr(asking.looker, "see", noted)
-    monkeypatch.setattr("unclasp.predictor.in_doubt", lambda view: True)
+    monkeypatch.setattr("unclasp.finding.in_doubt", lambda view: True)
     assert is_around(asking(picture()), BRIGHT)
     mirrored = geometry.mirror_box(square_box(np.array(BRIGHT)), 399)
     assert max(geometry.box_iou(square, mirrored) for square in squares) > 0.5
@@ -457,7 +457,7 @@ def test_other_regions_are_those_that_are_left_of_both_searches() -> None:
     asking = predictor(sees, EMPTY)
     others = np.array([EMPTY, EMPTY, BRIGHT, FAINT, DIM])
     where = asking.search(picture())._replace(others=others, again=None)
-    asking.search = lambda _: where
+    asking.finding.search = lambda _: where
     pose = asking(picture())
     assert is_around(pose, BRIGHT) and pose.other_regions is not None
     left = [[box[0] < x < box[2] and box[1] < y < box[3] for box in (FAINT, EMPTY, EMPTY, DIM)]
@@ -505,9 +505,9 @@ def test_a_hand_that_the_pose_network_has_in_its_place_is_seen_there() -> None:
 
 def test_an_answer_that_is_believed_does_not_give_way_to_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     asking = predictor(Sees((BRIGHT, "right", 0.95)), EMPTY)
-    asking.second_opinions = True
+    asking.finding.second_opinions = True
     doubtful = view_of(DIM, EMPTY)
     assert not doubtful.is_believed
-    monkeypatch.setattr("unclasp.predictor.in_doubt", lambda view: True)
-    monkeypatch.setattr("unclasp.predictor.best", lambda *_, **__: doubtful)
+    monkeypatch.setattr("unclasp.finding.in_doubt", lambda view: True)
+    monkeypatch.setattr("unclasp.finding.best", lambda *_, **__: doubtful)
     assert is_around(asking(picture()), BRIGHT)

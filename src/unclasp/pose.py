@@ -1,6 +1,7 @@
 """The result for one picture, and its JSON form (documented in docs/json-schema.md)."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -196,8 +197,9 @@ class HandPose:
         right, left = ROOTS
         return self.joints_cam[left] - self.joints_cam[right] if len(self.sides) == 2 else None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form as plain values."""
+    def to_dict(self, *, others: "Sequence[HandPose] | None" = None) -> dict[str, Any]:
+        """Return the JSON form as plain values, with the hands of other people in the same picture if given."""
+        told = {} if others is None else {"others": [other.of_person() for other in others]}
         return {
             "schema": SCHEMA,
             "unclasp": metadata.version("unclasp"),
@@ -215,7 +217,12 @@ class HandPose:
             "presence": {side: round(float(p), 4) for side, p in zip(SIDES, self.presence, strict=True)},
             "joint_names": list(HAND_JOINT_NAMES),
             "hands": [self._hand_to_dict(side) for side in self.sides],
-        }  # fmt: skip
+        } | told  # fmt: skip
+
+    def of_person(self) -> dict[str, Any]:
+        """Return of the JSON form what differs from person to person."""
+        whole = self.to_dict()
+        return {key: whole[key] for key in ("box", "presence", "hands")}
 
     def _hand_to_dict(self, side: Side) -> dict[str, Any]:
         joints = HAND_SLICES[SIDES.index(side)]
@@ -229,13 +236,13 @@ class HandPose:
             "confidence": None if self.confidence is None else _rounded(self.confidence[joints], 4),
         }
 
-    def to_json(self, *, indent: int | None = 1) -> str:
-        """Return the JSON form as text; without an indent it is one line."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+    def to_json(self, *, indent: int | None = 1, others: "Sequence[HandPose] | None" = None) -> str:
+        """Return the JSON form as text, `others` as of `to_dict`; without an indent it is one line."""
+        return json.dumps(self.to_dict(others=others), indent=indent, allow_nan=False)
 
-    def save_json(self, path: Path | str) -> None:
-        """Write the JSON form whole."""
-        write_text(path, self.to_json())
+    def save_json(self, path: Path | str, *, others: "Sequence[HandPose] | None" = None) -> None:
+        """Write the JSON form whole, `others` as of `to_dict`."""
+        write_text(path, self.to_json(others=others))
 
     def save_html(self, path: Path | str) -> None:
         """Write a page that shows the hands in 3D, to turn and to zoom; it needs nothing but a browser."""
@@ -243,20 +250,26 @@ class HandPose:
 
         write_text(path, page(self.to_dict()))
 
-    def plot(self, image: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+    def plot(
+        self, image: npt.NDArray[np.uint8] | None = None, *, others: "Sequence[HandPose]" = ()
+    ) -> npt.NDArray[np.uint8]:
         """Draw both hands over the picture, and in 3D beside it: (H', W', 3) uint8 RGB.
 
         Args:
             image: (H, W, 3) uint8 RGB; the one that was predicted on if not given.
+            others: Of other people in the same picture, whose hands are drawn over it alone.
 
         Raises:
             UnclaspError: No picture is given, and the pose has let go of its own.
         """
-        from unclasp.visualize import draw_pose
+        from unclasp.visualize import draw_pose, draw_skeletons
 
         image = self.image if image is None else image
         if image is None:
             raise UnclaspError("this pose does not hold its picture; give it: pose.plot(image)")
+        for other in others:
+            views, root_offset = other.views()
+            image = draw_skeletons(image, views, root_offset=root_offset)
         views, root_offset = self.views()
         return draw_pose(image, views, root_offset=root_offset)
 

@@ -1,9 +1,9 @@
 """Picture in, `HandPose` out: crops, the network, and the way back to the picture and to millimetres."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,34 +13,27 @@ from unclasp.batch import ByteArray
 from unclasp.data.transforms import sight_of
 from unclasp.engines import open_network
 from unclasp.errors import UnclaspError
+from unclasp.finding import Finding, Found
 from unclasp.fusion import Fusion, open_fusion
 from unclasp.given import Shot, shot_of
 from unclasp.hands import ROOTS
 from unclasp.landmarks import Landmarks, open_landmarks
 from unclasp.lifting import wrist_depths
 from unclasp.looking import Looker
-from unclasp.looks import WORTH_MORE, Look
+from unclasp.looks import Look
 from unclasp.network import Network
 from unclasp.onnx_model import in_onnx_runtime
-from unclasp.opinions import Way, best, in_doubt
 from unclasp.palms import Palms, open_palms
 from unclasp.pose import HandPose
-from unclasp.regions import box_around, pooled
-from unclasp.search import Detector, Search, Where, by_network, search_with
-from unclasp.seen_hands import SIZES, SIZES_IN_VIDEOS, Spotted, Spotter, is_settled, where_of_hands
+from unclasp.search import Detector, Search, by_network, search_with
 from unclasp.sightings import SeeFrame, Sighting
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
-from unclasp.sweep import is_called_for, is_surer, surest_box
-from unclasp.touch_up import touched_up, touched_up_twice
 from unclasp.video import Video
 
 if TYPE_CHECKING:
     import torch
 
 Floats = npt.NDArray[np.floating]
-
-ELSEWHERE: Final = 0.2
-"""IoU of two looks' crops below which they are of different places."""
 
 
 class Predictor:
@@ -70,15 +63,31 @@ class Predictor:
         landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: Palms | None = None,
         second_opinions: bool = True,
     ) -> None:  # fmt: skip
-        self.landmarks, self.fusion, self.second_opinions = landmarks, fusion, second_opinions
         self.looker = Looker(network, flip_test=flip_test)
-        self.search = by_network(network) if search is None else search
-        self.spotter = None if palms is None or landmarks is None else Spotter(palms, landmarks)
+        self.finding = Finding(
+            self.looker, by_network(network) if search is None else search, landmarks=landmarks, fusion=fusion,
+            palms=palms, second_opinions=second_opinions,
+        )  # fmt: skip
 
     @property
     def network(self) -> Network:
         """What answers for crops."""
         return self.looker.network
+
+    @property
+    def search(self) -> Search:
+        """What tells where to look in a whole picture."""
+        return self.finding.search
+
+    @property
+    def landmarks(self) -> Landmarks | None:
+        """What touches up the joints."""
+        return self.finding.landmarks
+
+    @property
+    def fusion(self) -> Fusion | None:
+        """What says how."""
+        return self.finding.fusion
 
     @classmethod
     def load(
@@ -150,79 +159,39 @@ class Predictor:
         shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         if shot.box is not None:
             view = self.looker.at(shot.image, geometry.square_box(shot.box))
-            return self._lift(self._touched_up(view, shot.image), shot, None)
-        view, others, believed = self._found(shot.image)
-        return self._lift(view, shot, others, believed=believed)
+            return self._lift(self.finding.touched_up(view, shot.image), shot, None)
+        return self._told(self.finding.in_photo(shot.image), shot)
 
-    def _found(self, image: ByteArray) -> tuple[Look, Floats, bool]:
-        """Look for hands in a whole picture (docs/photo.md).
+    def _told(self, found: Found, shot: Shot) -> HandPose:
+        return self._lift(found.look, shot, found.regions, believed=found.believed)
 
-        Returns:
-            What is seen, boxes (N, 4) around other hands, and whether there are hands at all.
+    def everyone(
+        self,
+        image: ByteArray,
+        *,
+        focal: tuple[float, float] | None = None,
+        princpt: tuple[float, float] | None = None,
+        mirrored: bool = False,
+    ) -> list[HandPose]:
+        """Find the poses of the hands of all people, at most a right and a left one of each.
+
+        The first is the one that a call returns, with or without hands; the others have some. Which hands are one
+        person's is told by their sides and their distance alone.
+
+        Args:
+            image: As in a call.
+            focal: As in a call.
+            princpt: As in a call.
+            mirrored: As in a call.
+
+        Raises:
+            ImageError: As in a call.
+            UnclaspError: As in a call.
         """
-        where = self.search(image)
-        view, others = self.looker.see(image, where)
-        first = view = self._touched_up(view, image)
-        spotted = None if where.is_said or is_settled(first) else self._spotted(image)
-        views, elsewhere = [first], None
-        if spotted is not None:
-            mended = spotted.with_seen(self._touched_up(spotted.look, image))
-            if mended.worth > first.worth + WORTH_MORE:
-                view, others = mended, pooled(spotted.others, others)
-                is_elsewhere = geometry.box_iou(view.square, first.square) < ELSEWHERE
-                # The picture is turned about the first of them, which counts of equals: about the hands, in any case.
-                views, elsewhere = ([view, first], view) if is_elsewhere else ([first, view], None)
-        if self.second_opinions and in_doubt(view.without_ghost()):
-            agreed = best(partial(self._glance, at=elsewhere), image, views, mirrored=not self.looker.flip_test)
-            view = agreed if agreed.is_believed or not view.is_believed else view
-        if self.second_opinions and not where.is_said and is_called_for(view):
-            view = self._swept(view, image)
-        others = others if view is first else self._without(view, others, image)
-        if where.is_said:
-            return view, others, True
-        return view.without_ghost(), others, view.is_believed
-
-    def _spotted(self, image: ByteArray, sizes: Sequence[int] = SIZES) -> Spotted | None:
-        """Look where the palm detector, in squares of these sizes, and the landmark network see hands, if they do."""
-        hands = [] if self.spotter is None else self.spotter(image, sizes)
-        if not hands:
-            return None
-        where = where_of_hands(hands, image)
-        return Spotted(*self.looker.see(image, where), hands, where.square)
-
-    def _swept(self, view: Look, image: ByteArray) -> Look:
-        """Return the look at the surest hand of all over the picture, if it is surer than what was seen."""
-        box = None if self.landmarks is None else surest_box(self.looker, self.landmarks, image)
-        if box is None:
-            return view
-        swept, _ = self.looker.see(image, Where(geometry.square_box(box), np.zeros((0, 4))))
-        swept = self._touched_up(swept, image)
-        return swept if is_surer(swept, view) else view
-
-    def _touched_up(self, view: Look, image: ByteArray) -> Look:
-        return view if self.landmarks is None else touched_up(view, image, self.landmarks, fusion=self.fusion)
-
-    def _glance(self, way: Way, *, at: Look | None) -> Look:
-        """See what there is, but do not search again where that is in doubt: one look among many.
-
-        With `at`, see what there is in the same place: that of hands that the search does not find.
-        """
-        if at is None:
-            where = self.search(way.image)._replace(again=None)
-        else:
-            where = Where(way.of(at).square, np.zeros((0, 4)))
-        return self._touched_up(self.looker.see(way.image, where)[0], way.image)
-
-    @staticmethod
-    def _without(view: Look, boxes: Floats, image: ByteArray) -> Floats:
-        """Return the boxes (N, 4) whose middle lies in none of the look's hands."""
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-        for slot in view.slots:
-            hand = box_around(view.joints_2d, np.arange(2) == slot, image)
-            if hand is not None:
-                outside = ((middles < hand[:2]) | (middles > hand[2:])).any(axis=1)
-                boxes, middles = boxes[outside], middles[outside]
-        return boxes
+        shot = shot_of(image, None, focal=focal, princpt=princpt, mirrored=mirrored)
+        found = self.finding.in_photo(shot.image)
+        others = self.finding.of_others(shot.image, found) if found.believed else []
+        return [self._told(found, shot), *(self._lift(each, shot, None) for each in others)]
 
     def stream(
         self,
@@ -290,9 +259,9 @@ class Predictor:
         shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         if shot.box is not None:
             view, others = self.looker.at(shot.image, geometry.square_box(shot.box)), None
-            looks = self._touched_up_twice(view, shot.image)
+            looks = self.finding.touched_up_twice(view, shot.image)
         else:
-            looks, others, is_said = self._searched(shot.image, anew=anew, is_said=is_said)
+            looks, others, is_said = self.finding.in_frame(shot.image, anew=anew, is_said=is_said)
         is_known = is_said or looks[0].is_believed
         believed = is_said or (looks[0].is_still_believed and (is_known or not anew))
         poses = [
@@ -303,32 +272,6 @@ class Predictor:
             followed=poses[0], told=poses[-1], is_known=is_known, worth=looks[0].worth,
             evidence=None if is_said else looks[0].evidence,
         )  # fmt: skip
-
-    def _searched(self, image: ByteArray, *, anew: bool, is_said: bool) -> tuple[list[Look], Floats, bool]:
-        """Look for hands in a whole frame.
-
-        Returns:
-            What is seen, touched up twice, boxes (N, 4) around other hands, and whether there are hands in any case.
-        """
-        where = self.search(image)
-        is_said = is_said or where.is_said
-        if anew and self.spotter is not None:
-            where = where._replace(again=None)  # the palm detector is a better second search
-        view, others = self.looker.see(image, where)
-        looks = self._touched_up_twice(view, image)
-        # Where hands are known, what is spotted may take the place of two in contact by one that is seen better.
-        is_asked = anew and not (is_said or is_settled(looks[0]))
-        spotted = self._spotted(image, SIZES_IN_VIDEOS) if is_asked else None
-        if spotted is not None:
-            mended = [spotted.with_seen(look) for look in self._touched_up_twice(spotted.look, image)]
-            if mended[0].worth > looks[0].worth + WORTH_MORE:
-                looks, others = mended, pooled(spotted.others, others)
-        return looks, others, is_said
-
-    def _touched_up_twice(self, view: Look, image: ByteArray) -> list[Look]:
-        if self.landmarks is None:
-            return [view]
-        return touched_up_twice(view, image, self.landmarks, fusion=self.fusion)
 
     def _lift(self, view: Look, shot: Shot, others: Floats | None, *, believed: bool = True) -> HandPose:
         camera, image = shot.camera, shot.image

@@ -43,6 +43,12 @@ _SAME: Final = 0.35
 """Hands whose middles are nearer than this share of the larger one's extent are the same."""
 
 
+def are_at_one_place(first: Floats, second: Floats) -> bool:
+    """Tell whether two hands, by their joints (21, 2) px, are the same one."""
+    between = float(np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)))
+    return between < _SAME * max(geometry.extent(first), geometry.extent(second))
+
+
 class SeenHand(NamedTuple):
     """A hand in a picture."""
 
@@ -99,8 +105,7 @@ class SeenHand(NamedTuple):
 
     def is_at(self, joints_2d: Floats) -> bool:
         """Tell whether a hand with these joints (21, 2) px is at the same place."""
-        between = np.linalg.norm(self.middle - joints_2d.mean(axis=0))
-        return bool(between < _SAME * max(self.extent, geometry.extent(joints_2d)))
+        return are_at_one_place(self.joints_2d, joints_2d)
 
 
 class Spotted(NamedTuple):
@@ -164,19 +169,28 @@ class Spotter:
                 return
 
 
+def pair_of(hands: Sequence[SeenHand]) -> list[SeenHand]:
+    """Return the likeliest of the large hands and the nearest one of the other side, if there is any."""
+    first = max(hands, key=_conspicuous)
+    nearest = min((hand for hand in hands if hand.side != first.side), key=first.distance_to, default=None)
+    return [first] if nearest is None else [first, nearest]
+
+
+def _conspicuous(hand: SeenHand) -> float:
+    return hand.seen**2 * hand.extent
+
+
 def where_of_hands(hands: Sequence[SeenHand], image: ByteArray) -> Where:
     """Return where to look for some hands: what to look at first, and the others.
 
     First comes the likeliest of the large ones, with the nearest one of the other side where one crop should hold both.
     """
     height, width = image.shape[:2]
-    left = sorted(hands, key=lambda hand: -(hand.seen**2) * hand.extent)
-    first = left.pop(0)
-    nearest = min((hand for hand in left if hand.side != first.side), key=first.distance_to, default=None)
-    pair = [first] if nearest is None else [first, nearest]
+    pair = pair_of(hands)
     boxes = np.array([hand.box_in(width, height) for hand in pair])
     near = grouped(Regions(boxes, np.array([hand.seen for hand in pair]))).boxes
-    rest = [hand.box_in(width, height) for hand in left if hand is not nearest]
+    left = [hand for hand in hands if not any(hand is each for each in pair)]
+    rest = [hand.box_in(width, height) for hand in sorted(left, key=_conspicuous, reverse=True)]
     return where_of(np.concatenate([near, np.reshape(rest, (-1, 4))]))
 
 

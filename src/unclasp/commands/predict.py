@@ -25,6 +25,7 @@ from unclasp.errors import UnclaspError
 from unclasp.marks import is_marked, is_result, marked, numbers_in
 
 if TYPE_CHECKING:
+    from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
     from unclasp.sources import Source
 
@@ -67,6 +68,8 @@ class PredictArguments:
     """Average over the picture and its mirror image."""
     mirrored: bool = False
     """The pictures are mirror images, such as selfies: the person's right hand is told from the left one so."""
+    everyone: bool = False
+    """Find the hands of all people in pictures: those of others are drawn, too, and are told as others in the JSON."""
     html: bool = False
     """Write OUT/NAME.html, too: the hands of a picture in 3D, to turn in a browser."""
     smooth: bool = True
@@ -87,10 +90,7 @@ def predict(words: list[str]) -> int:
     from unclasp.predictor import Predictor
     from unclasp.sources import find_sources, output_stems
 
-    if not arguments.sources:
-        raise UnclaspError("name at least one picture, video, folder, glob or camera number")
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
+    _check(arguments)
     found = find_sources(arguments.sources)
     sources = [source for source in found if not _is_earlier_result(source, arguments.out)]
     if len(found) > len(sources) > 0:
@@ -98,12 +98,7 @@ def predict(words: list[str]) -> int:
     if not sources:
         raise UnclaspError(f"the sources hold nothing but earlier results, as of {arguments.out}")
     usable = [source for source in sources if source.error is None]
-    for option, given, suits, kind in (
-        ("--html", arguments.html, any(not source.is_video for source in usable), "pictures"),
-        ("--rerun", arguments.rerun, any(source.is_video for source in usable), "videos and cameras"),
-    ):
-        if given and usable and not suits:
-            print(f"{option} is for {kind}, of which there are none here: it is left out", file=sys.stderr)
+    _tell_what_is_left_out(arguments, usable)
     stems = iter(output_stems([source.name for source in usable]))
     untouchable = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(
@@ -128,6 +123,27 @@ def predict(words: list[str]) -> int:
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
     return 0 if not failed else 1 if failed < len(done) else 2
+
+
+def _check(arguments: PredictArguments) -> None:
+    """Refuse what cannot be done, before anything is loaded."""
+    if not arguments.sources:
+        raise UnclaspError("name at least one picture, video, folder, glob or camera number")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
+    if arguments.everyone and arguments.box is not None:
+        raise UnclaspError("--everyone looks all over each picture, --box in one place: leave one of them out")
+
+
+def _tell_what_is_left_out(arguments: PredictArguments, usable: "list[Source]") -> None:
+    """Tell which options suit none of the sources."""
+    for option, given, suits, kind in (
+        ("--everyone", arguments.everyone, any(not source.is_video for source in usable), "pictures"),
+        ("--html", arguments.html, any(not source.is_video for source in usable), "pictures"),
+        ("--rerun", arguments.rerun, any(source.is_video for source in usable), "videos and cameras"),
+    ):
+        if given and usable and not suits:
+            print(f"{option} is for {kind}, of which there are none here: it is left out", file=sys.stderr)
 
 
 def _with_numbers_last(words: list[str]) -> list[str]:
@@ -185,9 +201,14 @@ def _told(entry: dict[str, Any]) -> str:
         what += f", in doubt in {entry['in_doubt']}" if entry["in_doubt"] else ""
         what += f"; {entry['frames_per_second']} frames/s"
     else:
-        hands = (f"{side} (in doubt)" if side in entry["doubted"] else side for side in entry["hands"])
-        what = " and ".join(hands) or "no hand"
+        what = "; ".join(map(_person, [entry, *entry.get("others", [])]))
     return f"{entry['source']}: {what} -> {entry['overlay']}"
+
+
+def _person(entry: dict[str, Any]) -> str:
+    """Say which hands somebody has."""
+    hands = (f"{side} (in doubt)" if side in entry["doubted"] else side for side in entry["hands"])
+    return " and ".join(hands) or "no hand"
 
 
 def _is_earlier_result(source: "Source", out: Path) -> bool:
@@ -238,20 +259,29 @@ def _predict_one(
 
     try:
         image = read_picture(source.name)
-        pose = replace(
-            predictor(image, arguments.box, focal=arguments.focal, mirrored=arguments.mirrored), source=source.name
-        )
+        if arguments.everyone:
+            poses = predictor.everyone(image, focal=arguments.focal, mirrored=arguments.mirrored)
+        else:
+            poses = [predictor(image, arguments.box, focal=arguments.focal, mirrored=arguments.mirrored)]
+        pose, *others = (replace(each, source=source.name) for each in poses)
         overlay, numbers = (_result(stem, suffix, untouchable) for suffix in (".png", ".json"))
-        drawn = marked(cv2.imencode(".png", pose.plot()[..., ::-1])[1].tobytes())
+        drawn = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
         write_bytes(overlay, drawn)
         told = {"overlay": str(overlay), "json": str(numbers)}
         if arguments.html:
             told["html"] = str(_result(stem, ".html", untouchable))
             pose.save_html(told["html"])
-        pose.save_json(numbers)  # last: where there is a JSON, the result is whole
+        pose.save_json(
+            numbers, others=others if arguments.everyone else None
+        )  # last: where there is a JSON, the result is whole
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, source.name)}
-    return {"source": source.name, "hands": list(pose.sides), "doubted": list(pose.doubted), **told}
+    more = {"others": [_hands(other) for other in others]} if arguments.everyone else {}
+    return {"source": source.name, **_hands(pose), **more, **told}
+
+
+def _hands(pose: "HandPose") -> dict[str, list[str]]:
+    return {"hands": list(pose.sides), "doubted": list(pose.doubted)}
 
 
 def _record_one(
