@@ -140,7 +140,7 @@ def test_others_are_told_by_what_differs_and_drawn_over_the_picture_alone(tmp_pa
     plain, drawn = pose.plot(black), pose.plot(black, others=[other])
     assert plain.shape == drawn.shape
     changed = (plain != drawn).any(axis=(0, 2)).nonzero()[0]
-    assert 0 < changed.size and changed.max() < 0.65 * plain.shape[1], "the views beside it are the first one's"
+    assert changed.size > 0 and changed.max() < 0.65 * plain.shape[1], "the views beside it are the first one's"
 
 
 def test_the_command_tells_everyone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
