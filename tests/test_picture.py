@@ -494,3 +494,21 @@ def test_a_power_of_the_values_keeps_black_and_white_and_moves_the_rest() -> Non
     for exponent in (0.6, 1.0, 1.8):
         expected = np.rint(255 * (np.arange(256) / 255) ** exponent)
         np.testing.assert_array_equal(with_gamma(ramp, exponent)[0, :, 1], expected)
+
+
+@pytest.mark.parametrize(
+    ("white", "grey", "read"), [(1023, 512, 128), (4095, 2048, 128), (4096, 2048, 8), (65535, 32768, 128)]
+)
+def test_of_fewer_bits_in_16_white_is_the_brightest_they_can_tell(
+    tmp_path: Path, white: int, grey: int, read: int
+) -> None:
+    pixels = np.full((20, 20), grey, np.uint16)
+    pixels[0, 0] = white
+    cv2.imwrite(str(tmp_path / "grey.png"), pixels)
+    image = read_picture(tmp_path / "grey.png")
+    assert (image[5, 5] == read).all() and (image[0, 0] == (255 if white != 4096 else 16)).all()
+
+
+def test_a_black_picture_of_16_bits_is_black(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "black.png"), np.zeros((20, 20), np.uint16))
+    assert not read_picture(tmp_path / "black.png").any()

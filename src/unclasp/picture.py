@@ -60,7 +60,8 @@ def read_picture(path: Path | str) -> Picture:
         path: JPEG, PNG, WebP, BMP or TIFF; the content decides, not the suffix.
 
     Returns:
-        (H, W, 3) uint8 RGB. 16-bit pixels are scaled to 8 bits, grey is repeated, transparency is laid over white.
+        (H, W, 3) uint8 RGB. 16-bit pixels, of 10 or 12 bits too, are scaled to 8 bits, grey is repeated, transparency
+        is laid over white.
 
     Raises:
         ImageError: One line that begins with the path, for anything that is not a whole picture of a usable size.
@@ -91,7 +92,7 @@ def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
     if image.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
         raise _refuse("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")
     if image.dtype == np.uint16:
-        image = cv2.convertScaleAbs(image, alpha=1 / 257)
+        image = cv2.convertScaleAbs(image, alpha=255 / _white(image))
     if channels > 1:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGRA2RGBA)
     upright = _TURNS.get(_orientation(exif), _TURNS[1])
@@ -123,6 +124,15 @@ def check_image(image: object) -> Picture:
     if min(image.shape[:2]) < MIN_SIDE:
         raise ImageError(f"image must be at least {MIN_SIDE} × {MIN_SIDE} pixels, got {image.shape}; use a larger one")
     return np.ascontiguousarray(_to_rgb(image))
+
+
+def _white(image: NDArray[np.uint16]) -> int:
+    """Return what white is in a picture of 16 bits: cameras of 10 and 12 bits keep their numbers as they are.
+
+    Data of 16 bits would have to be darker than a sixteenth all over to be mistaken for those.
+    """
+    brightest = int(image.max())
+    return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if brightest <= white)
 
 
 def _array_hint(image: NDArray[Any]) -> str:
