@@ -60,8 +60,7 @@ def read_picture(path: Path | str) -> Picture:
         path: JPEG, PNG, WebP, BMP or TIFF; the content decides, not the suffix.
 
     Returns:
-        (H, W, 3) uint8 RGB. 16-bit pixels, of 10 or 12 bits too, are scaled to 8 bits, grey is repeated, transparency
-        is laid over white.
+        (H, W, 3) uint8 RGB. 10, 12 and 16 bits are scaled to 8, grey is repeated, transparency is laid over white.
 
     Raises:
         ImageError: One line that begins with the path, for anything that is not a whole picture of a usable size.
@@ -127,12 +126,8 @@ def check_image(image: object) -> Picture:
 
 
 def _white(image: NDArray[np.uint16]) -> int:
-    """Return what white is in a picture of 16 bits: cameras of 10 and 12 bits keep their numbers as they are.
-
-    Data of 16 bits would have to be darker than a sixteenth all over to be mistaken for those.
-    """
-    brightest = int(image.max())
-    return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if brightest <= white)
+    """Return what white is in a picture of 16 bits: cameras of 10 and 12 bits keep their numbers as they are."""
+    return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if image.max() <= white)
 
 
 def _array_hint(image: NDArray[Any]) -> str:
