@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +16,8 @@ from test_seen_hands import RIGHT, Box, Sees, hand_in, joints_in, predictor, vie
 from unclasp.hands import HAND_SLICES
 from unclasp.looks import Look
 from unclasp.people import MOST, REACH, Others
+from unclasp.picture import read_picture
+from unclasp.predictor import Predictor
 from unclasp.search import Where
 from unclasp.seen_hands import SeenHand, pair_of
 
@@ -135,7 +138,8 @@ def test_others_are_told_by_what_differs_and_drawn_over_the_picture_alone(tmp_pa
     told = json.loads((tmp_path / "pose.json").read_text())
     whole = other.to_dict()
     assert told.pop("others") == [json.loads(json.dumps({key: whole[key] for key in ("box", "presence", "hands")}))]
-    assert told == json.loads(pose.to_json()) and "others" not in told
+    alone = json.loads(pose.to_json())
+    assert told == alone and "others" not in alone
     black = np.zeros((240, 256, 3), np.uint8)
     plain, drawn = pose.plot(black), pose.plot(black, others=[other])
     assert plain.shape == drawn.shape
@@ -143,10 +147,50 @@ def test_others_are_told_by_what_differs_and_drawn_over_the_picture_alone(tmp_pa
     assert changed.size > 0 and changed.max() < 0.65 * plain.shape[1], "the views beside it are the first one's"
 
 
-def test_the_command_tells_everyone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = predict_here(capsys, EXAMPLE, "--everyone", "--out", tmp_path)
-    assert code == 0 and ": right and left ->" in out
-    told = json.loads((tmp_path / "two_hands.json").read_text())
-    assert told["others"] == [] and len(told["hands"]) == 2
-    code, _, errors = predict_here(capsys, EXAMPLE, "--everyone", "--box", "1", "2", "30", "40", "--out", tmp_path)
-    assert code == 2 and "leave one of them out" in errors
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people at the ends of a wide picture: the example, and its mirror image, smaller."""
+    picture = cv2.resize(cv2.imread(str(EXAMPLE)), (320, 320), interpolation=cv2.INTER_AREA)
+    wide = np.full((340, 1200, 3), 40, np.uint8)
+    wide[10:330, 5:325] = picture
+    wide[60:316, 940:1196] = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)[:, ::-1]
+    path = tmp_path_factory.mktemp("crowd") / "crowd.png"
+    cv2.imwrite(str(path), wide)
+    return path
+
+
+def test_the_command_tells_everyone(crowd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = predict_here(capsys, crowd, "--everyone", "--out", tmp_path / "all")
+    assert code == 0 and ": right and left; right and left ->" in out
+    told = json.loads((tmp_path / "all" / "crowd.json").read_text())
+    (other,) = told["others"]
+    assert [hand["side"] for hand in other["hands"]] == ["right", "left"] and set(other) == {"box", "presence", "hands"}
+    assert abs(other["box"][0] - told["box"][0]) > 500
+    assert predict_here(capsys, crowd, "--out", tmp_path / "one")[0] == 0
+    alone = json.loads((tmp_path / "one" / "crowd.json").read_text())
+    assert "others" not in alone and alone["hands"] == told["hands"]
+    plain, drawn = (cv2.imread(str(tmp_path / name / "crowd.png")) for name in ("one", "all"))
+    assert plain.shape == drawn.shape and (plain != drawn).any()
+
+
+def test_the_command_tells_a_script_who_else_there_is(
+    crowd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = predict_here(capsys, crowd, "--everyone", "--json", "--out", tmp_path)
+    (entry,) = json.loads(out)
+    assert code == 0 and entry["others"] == [{"hands": ["right", "left"], "doubted": []}]
+
+
+@pytest.mark.parametrize("other", [("--box", "1", "2", "30", "40"), ("--detector", "none"), ("--detector", "network")])
+def test_what_finds_one_person_does_not_go_with_everyone(
+    other: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, errors = predict_here(capsys, EXAMPLE, "--everyone", *other, "--out", tmp_path / "out")
+    assert code == 2 and "leave one" in errors and not (tmp_path / "out").exists()
+
+
+def test_hands_that_are_not_seen_one_by_one_are_found_in_the_finder_s_regions(crowd: Path) -> None:
+    predictor = Predictor.load()
+    predictor.finding.spotter = None
+    first, other = predictor.everyone(read_picture(crowd))
+    assert len(first.sides) == len(other.sides) == 2 and abs(first.box[0] - other.box[0]) > 500

@@ -21,7 +21,7 @@ from unclasp.tracking import (
     IN_VAIN,
     PATIENCE,
     SEARCH_AGAIN,
-    SEARCH_EVERY,
+    SEARCH_DOUBTED,
     SEARCH_OTHER,
     Tracker,
 )
@@ -131,12 +131,29 @@ def test_a_hand_that_is_lost_is_searched_at_once_and_the_better_answer_counts(be
 
 
 def test_where_no_hand_is_known_is_searched_now_and_then_and_looked_at_in_between() -> None:
-    poses = poses_of(moving_hands(2 * SEARCH_AGAIN + 1), presence=np.array([0.1, 0.2]))
-    script = Script(poses)
+    """Hands that are not there are not forgotten, either."""
+    frames = FORGOTTEN + 3
+    poses = poses_of(moving_hands(frames), presence=np.array([0.1, 0.2]))
+    script = Script(poses, words=lambda *_: {"is_known": False})
     given = script.run()
-    assert script.searches == [0, SEARCH_AGAIN, 2 * SEARCH_AGAIN] and all(script.anew)
+    assert script.searches == list(range(0, frames, SEARCH_AGAIN)) and all(script.anew)
     assert all(len(asked) == 1 for asked in script.asked) and not any(pose.sides for pose in given)
-    np.testing.assert_array_equal(script.asked[1][0], given[0].box)
+
+
+def test_in_between_the_same_square_is_looked_at_again() -> None:
+    """As a predictor makes one of a box, each time."""
+    pose = make_pose(moving_hands(1)[0], presence=np.array([0.1, 0.2]), box=np.array([10.0, 20.0, 110.0, 120.0]))
+    squares = []
+
+    def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
+        square = pose.box if box is None else geometry.square_box(np.asarray(box))
+        squares.append(square)
+        return Sighting(replace(pose, box=square), pose)
+
+    tracker = Tracker(see)
+    for _ in range(2 * SEARCH_AGAIN):
+        tracker(BLACK)
+    np.testing.assert_allclose(squares, np.broadcast_to(pose.box, (2 * SEARCH_AGAIN, 4)))
 
 
 def test_a_hand_that_comes_where_the_last_search_looked_is_there_at_once() -> None:
@@ -161,14 +178,14 @@ def test_with_one_hand_the_other_is_searched_now_and_then(ghost: float) -> None:
 def test_a_doubtful_hand_is_searched_now_and_then_and_the_surer_answer_counts(
     confidence: float, elsewhere: float, counts: bool | None
 ) -> None:
-    motion = moving_hands(SEARCH_EVERY + 2)
+    motion = moving_hands(SEARCH_DOUBTED + 2)
     sure = np.full(42, 0.7)
     doubtful, other = (np.where(np.arange(42) < 21, value, sure) for value in (confidence, elsewhere))
     script = Script(poses_of(motion, confidence=doubtful), searched=poses_of(motion, confidence=other))
     given = script.run()
-    assert script.searches == ([0] if counts is None else [0, SEARCH_EVERY])
+    assert script.searches == ([0] if counts is None else [0, SEARCH_DOUBTED])
     expected = other if counts else doubtful
-    np.testing.assert_allclose(given[SEARCH_EVERY].confidence, expected)
+    np.testing.assert_allclose(given[SEARCH_DOUBTED].confidence, expected)
 
 
 @pytest.mark.parametrize("apart_elsewhere", [True, False])
@@ -204,6 +221,18 @@ def test_after_searches_in_vain_a_good_frame_makes_a_lost_hand_urgent_again() ->
     assert IN_VAIN + 4 in script.searches
 
 
+def test_hands_outside_of_the_crop_are_searched_even_after_searches_in_vain() -> None:
+    frames = IN_VAIN + 4
+    together = moving_hands(frames)
+    together[:, 21:] = together[:, :21]
+    poses = poses_of(together)
+    for number in range(IN_VAIN + 2, frames):
+        poses[number] = replace(poses[number], box=np.array([0.0, 0.0, 20.0, 20.0]))
+    script = Script(poses)
+    script.run()
+    assert script.searches[-2:] == [frames - 2, frames - 1]
+
+
 @pytest.mark.parametrize(("more", "jumps"), [(WORTH_MORE + 0.05, True), (WORTH_MORE - 0.05, False)])
 def test_beside_one_hand_what_is_found_elsewhere_has_to_be_worth_more(more: float, jumps: bool) -> None:
     """It is another hand of the same side: nothing is held, smoothed or averaged between the two."""
@@ -219,6 +248,48 @@ def test_beside_one_hand_what_is_found_elsewhere_has_to_be_worth_more(more: floa
     expected = sure if jumps else here
     np.testing.assert_allclose(given[SEARCH_OTHER].joints_2d[:21], expected[SEARCH_OTHER].joints_2d[:21], atol=8)
     assert given[SEARCH_OTHER].sides == ("right",)
+
+
+def one_hand_and(found: HandPose, *, worth: tuple[float, float]) -> tuple[Script, list[HandPose], Tracker]:
+    """Follow a right hand up to where the picture is searched, which shows `found`; return what is told then, too."""
+    here = poses_of(moving_hands(SEARCH_OTHER + 1, speed=0.2), presence=np.array([0.9, 0.1]))
+    script = Script(here, [*here[:-1], found], words=lambda number, searched: {"worth": worth[searched]})
+    tracker = Tracker(script, smooth=False)
+    given = []
+    for number in range(len(here)):
+        script.asked.append([])
+        given.append(tracker(BLACK, number / 30))
+    return script, given, tracker
+
+
+def test_what_is_not_believed_takes_the_place_of_no_hand() -> None:
+    (there,) = poses_of(moving_hands(1) + np.array([400.0, 0, 0]), presence=np.array([0.9, 0.1]))
+    nothing = replace(there, present=np.array([False, False]))
+    _, given, tracker = one_hand_and(nothing, worth=(0.0, 0.25))
+    assert given[-1].sides == ("right",) and tracker.changes == 0
+
+
+@pytest.mark.parametrize(("aside", "changes"), [(0.0, 0), (400.0, 1)])
+def test_only_hands_elsewhere_are_others(aside: float, changes: int) -> None:
+    """What came before does not matter then, to the smoothing of files, either."""
+    motion = moving_hands(SEARCH_OTHER + 1, speed=0.2) + np.array([aside, 0, 0])
+    found = poses_of(motion, presence=np.array([0.9, 0.1]))[-1]
+    _, _, tracker = one_hand_and(found, worth=(0.5, 0.9))
+    assert tracker.changes == changes
+
+
+@pytest.mark.parametrize(("less", "counts"), [(0.05, True), (0.15, False)])
+def test_beside_one_hand_two_count_unless_less_speaks_for_them(less: float, counts: bool) -> None:
+    both = poses_of(moving_hands(SEARCH_OTHER + 1, speed=0.2), presence=np.array([0.9, 0.95]))[-1]
+    _, given, _ = one_hand_and(both, worth=(0.5, 0.5 - less))
+    assert (given[-1].presence[1] == 0.95) == counts
+
+
+def test_with_two_hands_a_search_does_not_take_them_for_unknown() -> None:
+    poses = poses_of(moving_hands(SEARCH_DOUBTED + 1), confidence=np.full(42, 0.05))
+    script = Script(poses)
+    script.run()
+    assert script.searches == [0, SEARCH_DOUBTED] and script.anew == [True] + [False] * SEARCH_DOUBTED
 
 
 def test_hands_outside_of_the_crop_are_not_believed() -> None:
@@ -418,6 +489,36 @@ def test_hands_that_would_not_be_told_in_a_photo_are_forgotten_after_a_while() -
     assert script.searches[:2] == [0, gone] and script.anew[gone]
 
 
+def test_of_hands_that_were_forgotten_nothing_counts() -> None:
+    """Neither for how long the network agreed with their sides, nor what spoke for a hand, nor that it was held."""
+    before, after = 3 * PATIENCE, 6
+    true = poses_of(moving_hands(before + FORGOTTEN + after, speed=0.2))
+    poses = [*true[: before + FORGOTTEN], *map(exchanged, true[before + FORGOTTEN :])]
+    ghost, real = np.array([0.9, 0.16]), np.array([0.9, 0.9])
+    script = Script(poses, words=lambda number, _: {
+        "is_known": not before <= number < before + FORGOTTEN, "evidence": ghost if number < before else real * 0.16,
+    })  # fmt: skip
+    given = script.run()
+    np.testing.assert_allclose(wrists(given)[-after:], wrists(poses)[-after:], err_msg="the network's sides, at once")
+    assert script.searches[-1] == before + FORGOTTEN and given[-1].sides == ("right", "left")
+
+
+def test_what_speaks_for_a_hand_goes_along_when_the_network_is_believed_about_sides() -> None:
+    """It insists for long enough; the ghost is in the other slot then, and is still none."""
+    true = poses_of(moving_hands(5 * FIRST_PATIENCE))
+    poses = [true[0], *map(exchanged, true[1:])]
+    words = [np.array([0.9, 0.05]), *[np.array([0.05, 0.9])] * (len(true) - 1)]
+    given = Script(poses, words=lambda number, _: {"evidence": words[number]}).run()
+    alone = {pose.sides for pose in given[3 * FIRST_PATIENCE :]}
+    assert len(alone) == 1 and {len(pose.sides) for pose in given[-FIRST_PATIENCE:]} == {1}
+
+
+def test_a_hand_alone_is_no_ghost_of_one_that_is_not_there() -> None:
+    poses = poses_of(moving_hands(40), presence=np.array([0.05, 0.95]))
+    given = Script(poses, words=lambda *_: {"evidence": np.array([0.9, 0.05])}).run()
+    assert {pose.sides for pose in given} == {("left",)}
+
+
 def test_a_second_hand_for_which_nothing_speaks_is_a_ghost() -> None:
     """It goes after frames, comes back after some that speak for it, and its slot is that of the hand, not a number."""
     words = np.array([[0.9, 0.05]] * 30 + [[0.9, 0.9]] * 8)
@@ -431,11 +532,11 @@ def test_a_second_hand_for_which_nothing_speaks_is_a_ghost() -> None:
 @pytest.mark.parametrize(("word", "at_once"), [(0.95, True), (0.85, False)])
 def test_a_second_hand_that_is_seen_for_sure_is_there_at_once(word: float, at_once: bool) -> None:
     """It was likely in no frame before, and is seen in one alone."""
-    motion = moving_hands(13, speed=0.2)
+    motion = moving_hands(43, speed=0.2)
     one, two = (poses_of(motion, presence=np.array([0.99, likely])) for likely in (0.02, 0.98))
-    words = np.array([[0.9, 0.02]] * 10 + [[0.9, word]] + [[0.9, 0.02]] * 2)
-    script = Script([*one[:10], two[10], *one[11:]], words=lambda number, _: {"evidence": words[number]})
-    assert [pose.present[1] for pose in script.run()][9:] == [False, at_once, at_once, False]
+    words = np.array([[0.9, 0.0]] * 40 + [[0.9, word]] + [[0.9, 0.0]] * 2)
+    script = Script([*one[:40], two[40], *one[41:]], words=lambda number, _: {"evidence": words[number]})
+    assert [pose.present[1] for pose in script.run()][39:] == [False, at_once, at_once, False]
 
 
 @pytest.mark.parametrize("words", [[0.05, 0.05], [0.4, 0.05], [0.9, 0.4]])

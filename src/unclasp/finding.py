@@ -21,7 +21,7 @@ from unclasp.palms import Palms
 from unclasp.people import Others
 from unclasp.regions import box_around, pooled
 from unclasp.search import Search, Where
-from unclasp.seen_hands import SIZES, SIZES_IN_VIDEOS, Spotted, Spotter, is_settled, where_of_hands
+from unclasp.seen_hands import SIZES, SIZES_IN_VIDEOS, SeenHand, Spotted, Spotter, is_settled, where_of_hands
 from unclasp.sweep import is_called_for, is_surer, surest_box
 from unclasp.touch_up import touched_up, touched_up_twice
 
@@ -39,6 +39,8 @@ class Found(NamedTuple):
     """(N, 4) px: boxes around other hands."""
     believed: bool
     """Whether there are hands at all."""
+    hands: list[SeenHand] | None = None
+    """What was spotted all over the picture; None where that was not asked."""
 
 
 class Finding:
@@ -83,13 +85,14 @@ class Finding:
         others = others if view is first else self._without(view, others, image)
         if where.is_said:
             return Found(view, others, believed=True)
-        return Found(view.without_ghost(), others, believed=view.is_believed)
+        hands = None if spotted is None else spotted.hands
+        return Found(view.without_ghost(), others, believed=view.is_believed, hands=hands)
 
     def of_others(self, image: ByteArray, found: Found) -> list[Look]:
         """Return what is seen of the hands of other people in a whole picture, one look for each."""
         others = Others(lambda where: self.touched_up(self.looker.see(image, where)[0], image), found.look)
         if self.spotter is not None:
-            others.look_for_hands(self.spotter(image), image)
+            others.look_for_hands(self.spotter(image) if found.hands is None else found.hands, image)
         others.look_in_regions(found.regions)
         return others.found
 

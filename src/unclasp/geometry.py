@@ -197,6 +197,12 @@ def extent(points: Array) -> float:
     return max(float(np.ptp(points, axis=0).max()), 1.0)
 
 
+def on_one_place(first: Array, second: Array, share: float) -> bool:
+    """Tell whether the middles of points (N, 2) and others are nearer than this share of the larger `extent`."""
+    apart = float(np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)))
+    return apart < share * max(extent(first), extent(second))
+
+
 TIGHT_TO_ANNOTATED: Final = 1.2
 """InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
 
@@ -212,7 +218,11 @@ def expand_box(box: Array, factor: float) -> Array:
     return np.array([x - half_x, y - half_y, x + half_x, y + half_y])
 
 
-def square_box(box: Array, expansion: float = 1.25) -> Array:
+CROP_EXPANSION: Final = 1.25
+"""A crop is as many times as wide as the annotated box."""
+
+
+def square_box(box: Array, expansion: float = CROP_EXPANSION) -> Array:
     """Grow the short side to the long one about the centre, then expand: InterHand2.6M's crop rule.
 
     The annotated box is 1.2 times the tight one, so the crop's side is 1.5 times the longest tight side.

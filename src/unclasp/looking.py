@@ -78,28 +78,31 @@ class Looker:
         Returns:
             The look, and boxes (N, 4) around other hands.
         """
-        view, others = self._find(image, where)
-        return self._with_other_hand(image, view, others) or (view, others)
+        view, others, given_up = self._find(image, where)
+        view, others = self._with_other_hand(image, view, others) or (view, others)
+        return view, np.concatenate([others, given_up])
 
-    def _find(self, image: ByteArray, where: Where) -> tuple[Look, Floats]:
+    def _find(self, image: ByteArray, where: Where) -> tuple[Look, Floats, Floats]:
         """Look where the search says, and elsewhere, too, where the joints found there are doubtful.
 
         Doubtful is a mean confidence below `SURE`. Elsewhere are the next regions and the network's own search. Another
         look replaces the first if it sees no fewer hands and its mean confidence is higher by more than `SURER`.
 
         Returns:
-            The look, and boxes (N, 4) around other hands.
+            The look, boxes (N, 4) around other hands, and that (1, 4) of the first look where another one counts.
         """
         view, others = self._look_closely(image, where.square), where.others
+        given_up: Floats = np.zeros((0, 4))
         if view.answer.confidence is None or view.mean_confidence >= SURE or where.again is None:
-            return view, others
+            return view, others, given_up
         squares = [geometry.square_box(other) for other in others[:OTHER_REGIONS]]
         asked = view.mean_confidence + SURER
         for index, square in enumerate((*squares, where.again())):
             look = self._look_closely(image, square)
             if look.present.sum() >= view.present.sum() and look.mean_confidence > max(asked, view.mean_confidence):
                 view, others = look, np.delete(where.others, [index] if index < len(squares) else [], axis=0)
-        return view, others
+                given_up = geometry.expand_box(where.square, 1 / geometry.CROP_EXPANSION)[None]
+        return view, others, given_up
 
     def _look_closely(self, image: ByteArray, square: Floats) -> Look:
         """Look closer, and at each of two hands that are apart by itself."""

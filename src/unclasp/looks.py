@@ -141,8 +141,7 @@ class Look(NamedTuple):
     def on_one_place(self) -> bool:
         """Whether the middles of both hands are nearer than the larger one's size times `TOGETHER`."""
         right, left = (self.joints_2d[joints] for joints in HAND_SLICES)
-        apart = float(np.linalg.norm(right.mean(axis=0) - left.mean(axis=0)))
-        return apart < TOGETHER * max(geometry.extent(right), geometry.extent(left))
+        return geometry.on_one_place(right, left, TOGETHER)
 
     @property
     def witness(self) -> float:
@@ -223,6 +222,13 @@ class Look(NamedTuple):
         is_alike = own < less and other >= likelier and self.on_one_place
         is_ghost = self.confidence(ghost) < GHOST_UNSURE and (is_beside or is_alike)
         return self.without(ghost) if is_ghost else self
+
+    def without_those(self, hands: npt.NDArray[np.bool_]) -> "Look":
+        """Return the look without some hands: (2,) which."""
+        view = self
+        for slot in np.flatnonzero(hands & self.present).tolist():
+            view = view.without(slot)
+        return view
 
     def without_denied(self, first: "Look") -> "Look":
         """Return the look with hands that the first look denied no likelier than there, unless no hand were left."""

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import cv2
 import numpy as np
 
 from unclasp.canvas import Floats, Image
-from unclasp.visualize import HandView, draw_skeletons, turn_about_vertical
+from unclasp.visualize import HandView, draw_faint, draw_skeletons, turn_about_vertical
 
 VIEW_DEGREES: Final = 50.0
 """The hands are seen in 3D after they have turned this far about the vertical."""
@@ -33,8 +32,7 @@ def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats |
     """
     doubted = [hand for hand in hands if hand.doubted]
     if doubted:
-        behind = draw_skeletons(image, doubted, samples=1)
-        image = np.asarray(cv2.addWeighted(behind, _FAINT, image, 1 - _FAINT, 0), dtype=np.uint8)
+        image = draw_faint(image, doubted, _FAINT, samples=1)
     sure = [hand for hand in hands if not hand.doubted]
     drawn = draw_skeletons(image, sure, root_offset=root_offset, samples=1)
     side = round(_VIEW_SHARE * min(image.shape[:2]))

@@ -47,6 +47,10 @@ def present_hands(presence: Floats) -> Bools:
     return np.asarray(((presence == presence.max()) & any_there) | (presence >= SECOND))
 
 
+_PALE: Final = 0.6
+"""How visible the hands of other people are."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Camera:
     """The pinhole that 3D coordinates refer to."""
@@ -199,7 +203,7 @@ class HandPose:
 
     def to_dict(self, *, others: "Sequence[HandPose] | None" = None) -> dict[str, Any]:
         """Return the JSON form as plain values, with the hands of other people in the same picture if given."""
-        told = {} if others is None else {"others": [other.of_person() for other in others]}
+        told = {} if others is None else {"others": [other._of_person() for other in others]}
         return {
             "schema": SCHEMA,
             "unclasp": metadata.version("unclasp"),
@@ -219,7 +223,7 @@ class HandPose:
             "hands": [self._hand_to_dict(side) for side in self.sides],
         } | told  # fmt: skip
 
-    def of_person(self) -> dict[str, Any]:
+    def _of_person(self) -> dict[str, Any]:
         """Return of the JSON form what differs from person to person."""
         whole = self.to_dict()
         return {key: whole[key] for key in ("box", "presence", "hands")}
@@ -257,19 +261,19 @@ class HandPose:
 
         Args:
             image: (H, W, 3) uint8 RGB; the one that was predicted on if not given.
-            others: Of other people in the same picture, whose hands are drawn over it alone.
+            others: Of other people in the same picture, whose hands are drawn over it alone, and paler.
 
         Raises:
             UnclaspError: No picture is given, and the pose has let go of its own.
         """
-        from unclasp.visualize import draw_pose, draw_skeletons
+        from unclasp.visualize import draw_faint, draw_pose
 
         image = self.image if image is None else image
         if image is None:
             raise UnclaspError("this pose does not hold its picture; give it: pose.plot(image)")
         for other in others:
             views, root_offset = other.views()
-            image = draw_skeletons(image, views, root_offset=root_offset)
+            image = draw_faint(image, views, _PALE, root_offset=root_offset)
         views, root_offset = self.views()
         return draw_pose(image, views, root_offset=root_offset)
 

@@ -162,9 +162,6 @@ class Predictor:
             return self._lift(self.finding.touched_up(view, shot.image), shot, None)
         return self._told(self.finding.in_photo(shot.image), shot)
 
-    def _told(self, found: Found, shot: Shot) -> HandPose:
-        return self._lift(found.look, shot, found.regions, believed=found.believed)
-
     def everyone(
         self,
         image: ByteArray,
@@ -176,7 +173,8 @@ class Predictor:
         """Find the poses of the hands of all people, at most a right and a left one of each.
 
         The first is the one that a call returns, with or without hands; the others have some. Which hands are one
-        person's is told by their sides and their distance alone.
+        person's is told by their sides and their distance alone. Without the palm detector the others are those in
+        the regions that the finder saw; other searches tell of none.
 
         Args:
             image: As in a call.
@@ -262,16 +260,19 @@ class Predictor:
             looks = self.finding.touched_up_twice(view, shot.image)
         else:
             looks, others, is_said = self.finding.in_frame(shot.image, anew=anew, is_said=is_said)
-        is_known = is_said or looks[0].is_believed
-        believed = is_said or (looks[0].is_still_believed and (is_known or not anew))
-        poses = [
-            self._lift(look.without_ghost() if anew and not is_said else look, shot, others, believed=believed)
-            for look in looks
-        ]
-        return Sighting(
-            followed=poses[0], told=poses[-1], is_known=is_known, worth=looks[0].worth,
-            evidence=None if is_said else looks[0].evidence,
-        )  # fmt: skip
+        if anew and not is_said:
+            ghosts = looks[0].present & ~looks[0].without_ghost().present
+            looks = [look.without_those(ghosts) for look in looks]
+        first = looks[0]
+        is_known = is_said or first.is_believed
+        believed = is_said or (first.is_still_believed and (is_known or not anew))
+        poses = [self._lift(look, shot, others, believed=believed) for look in looks]
+        evidence = None if is_said else first.evidence
+        return Sighting(poses[0], poses[-1], is_known=is_known, worth=first.worth, evidence=evidence)
+
+    def _told(self, found: Found, shot: Shot) -> HandPose:
+        """Return what was found in a whole picture as the pose of a person."""
+        return self._lift(found.look, shot, found.regions, believed=found.believed)
 
     def _lift(self, view: Look, shot: Shot, others: Floats | None, *, believed: bool = True) -> HandPose:
         camera, image = shot.camera, shot.image

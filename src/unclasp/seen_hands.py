@@ -45,8 +45,7 @@ _SAME: Final = 0.35
 
 def are_at_one_place(first: Floats, second: Floats) -> bool:
     """Tell whether two hands, by their joints (21, 2) px, are the same one."""
-    between = float(np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)))
-    return between < _SAME * max(geometry.extent(first), geometry.extent(second))
+    return geometry.on_one_place(first, second, _SAME)
 
 
 class SeenHand(NamedTuple):

@@ -68,7 +68,7 @@ def touched_up(view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fu
 def touched_up_twice(view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None) -> list[Look]:
     """Touch up by the rule, and as the fusion network tells where it can, from one reading of each hand.
 
-    For videos, where hands are followed by the first and told by the last (`tracking.Sighting`). None is looked for
+    For videos, where hands are followed by the first and told by the last (`sightings.Sighting`). None is looked for
     farther off: they would jump, and other frames tell more.
     """
     readings = _readings(view, image, landmarks)

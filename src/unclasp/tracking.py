@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.hands import HAND_SLICES, NUM_JOINTS
 from unclasp.looks import TOGETHER, WORTH_MORE
@@ -16,12 +17,11 @@ from unclasp.smoothing import PoseFilter, seconds_between
 
 Floats = npt.NDArray[np.floating]
 
-
 RELEASED: Final = 0.25
 """A hand that is present stays so until its probability, averaged over frames, falls below this."""
 MEMORY: Final = 0.5
 """Share of the last frames' average in the average of probabilities."""
-SEARCH_EVERY: Final = 15
+SEARCH_DOUBTED: Final = 15
 """Frames after which the whole picture is searched again where one of two hands is doubtful."""
 SEARCH_OTHER: Final = 8
 """The same where one hand is known: the other one may be there, too."""
@@ -40,7 +40,7 @@ GHOST: Final = (0.15, 0.3)
 BESIDE: Final = 0.5
 """if that much speaks for the other one."""
 CERTAIN: Final = 0.9
-"""A second hand for which so much speaks in one frame is there at once."""
+"""A hand for which so much speaks in one frame is there at once."""
 DOUBTFUL: Final = 0.1
 """Mean confidence of a hand's joints below which the crop may be off."""
 SURE_PER_SIZE: Final = 0.4
@@ -64,10 +64,9 @@ class Tracker:
 
     The crop of a frame is around the joints of the last one. The whole picture is searched at first, when all hands are
     lost or one of two is, where both are put on one place, and now and then while there is only one or one is doubtful:
-    joints that are off lead the next crop astray. Hands that nothing but one network's habit speaks
-    for are not told for long: both that would not be told in a photo, or one beside another that is real. A hand keeps
-    its slot: what is where the right hand was is the right hand, until the network says otherwise for more frames than
-    it agreed, at most `PATIENCE`.
+    joints that are off lead the next crop astray. Hands that would not be told in a photo are lost after a while, and a
+    second hand that nothing speaks for is not told. A hand keeps its slot: what is where the right hand was is the
+    right hand, until the network says otherwise for more frames than it agreed, at most `PATIENCE`.
 
     Args:
         see: Frame and box to what is seen there.
@@ -117,7 +116,7 @@ class Tracker:
             smooth.forget()
         self._last = None
         self._presence, self._evidence, self._held = np.zeros(2), np.full(2, FRESH), np.zeros(2, int)
-        self._unknown, self._agreed = 0, FIRST_PATIENCE
+        self._unknown, self._in_vain, self._agreed = 0, 0, FIRST_PATIENCE
 
     def _smoothed(self, seen: Sighting) -> Sighting:
         followed, told = seen.followed, seen.told
@@ -139,19 +138,21 @@ class Tracker:
         if box is not None:
             return self._follow(image, last, box)
         is_due = self._unsearched >= SEARCH_AGAIN
-        return self._search(image, anew=True) if is_due else self._see(image, last.box, True)
+        if is_due:
+            return self._search(image, anew=True)
+        return self._see(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), True)
 
     def _follow(self, image: ByteArray, last: HandPose, box: Floats) -> Sighting:
         """Look where the hands of the last frame were, and all over the picture if that is in doubt."""
         seen, expected = self._see(image, box, False), int(last.present.sum())
         pose, are_two = seen.followed, expected > 1
+        if _outside_crop(pose):
+            return self._search(image, anew=not are_two)
         if self._in_vain >= IN_VAIN and self._unsearched < SEARCH_AGAIN:
             return seen
-        if _outside_crop(pose):
-            return self._search(image)
         are_lost = int((_likely(pose) >= RELEASED).sum()) < expected
         doubted = are_two and _least_confidence(pose) < DOUBTFUL
-        is_due = (doubted and self._unsearched >= SEARCH_EVERY) or (not are_two and self._unsearched >= SEARCH_OTHER)
+        is_due = (doubted and self._unsearched >= SEARCH_DOUBTED) or (not are_two and self._unsearched >= SEARCH_OTHER)
         if not (are_lost or is_due or (are_two and _on_one_place(pose))):
             self._in_vain = 0
             return seen
@@ -217,8 +218,8 @@ class Tracker:
         certain = np.zeros(2, dtype=np.bool_)
         if seen.evidence is not None:
             self._evidence = RECALLED * self._evidence + (1 - RECALLED) * seen.evidence
-            certain = present_hands(likely) & (seen.evidence >= CERTAIN) & before.any()
-        may_be_ghost = self._evidence[::-1] >= BESIDE
+            certain = present_hands(likely) & (seen.evidence >= CERTAIN)
+        may_be_ghost = (present_hands(self._presence) & (self._evidence >= BESIDE))[::-1]
         stays = (self._presence >= RELEASED) & ~(may_be_ghost & (self._evidence < least))
         comes = certain | (present_hands(self._presence) & ~(may_be_ghost & (self._evidence < enough)))
         self._evidence = np.where(certain & ~before, FRESH, self._evidence)
@@ -289,8 +290,8 @@ def _outside_crop(pose: HandPose) -> bool:
 
 
 def _on_one_place(pose: HandPose) -> bool:
-    apart = float(np.linalg.norm(np.subtract(*_middles(pose))))
-    return bool(pose.present.all()) and apart < TOGETHER * float(_sizes(pose).max())
+    right, left = (pose.joints_2d[joints] for joints in HAND_SLICES)
+    return bool(pose.present.all()) and geometry.on_one_place(right, left, TOGETHER)
 
 
 def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
@@ -298,9 +299,9 @@ def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
 
 
 def _is_elsewhere(pose: HandPose, last: HandPose) -> bool:
-    """Tell whether no hand is where one was."""
+    """Tell whether there are hands, and none where one was."""
     between = _middles(last)[last.present][:, None] - _middles(pose)[pose.present]
-    return bool((np.linalg.norm(between, axis=2) > _sizes(last).max()).all())
+    return bool(pose.present.any() and (np.linalg.norm(between, axis=2) > _sizes(last).max()).all())
 
 
 def _shows_more(found: Sighting, seen: Sighting) -> bool:
@@ -308,8 +309,10 @@ def _shows_more(found: Sighting, seen: Sighting) -> bool:
 
 
 def _is_worth_more(found: Sighting, seen: Sighting) -> bool:
-    """Tell whether what was found has more that speaks for it, or shows more hands and has not less."""
+    """Tell whether there are hands with more that speaks for them, or more hands and not less that does."""
     more = found.worth - seen.worth
+    if not found.followed.present.any():
+        return False
     return more > WORTH_MORE or (more > -WORTH_MORE and _shows_more(found, seen))
 
 

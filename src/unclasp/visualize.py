@@ -105,6 +105,15 @@ def draw_skeletons(
     return canvas.finished()
 
 
+def draw_faint(
+    image: Image, hands: Sequence[HandView], share: float, *, root_offset: Floats | None = None,
+    samples: int | None = None,
+) -> Image:  # fmt: skip
+    """Draw hands as `draw_skeletons` does, so that the picture shows through; `share` from 0, invisible, to 1."""
+    drawn = draw_skeletons(image, hands, root_offset=root_offset, samples=samples)
+    return np.asarray(cv2.addWeighted(drawn, share, _as_rgb(image), 1 - share, 0), dtype=np.uint8)
+
+
 def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
     """Draw the picture with its 2D skeletons and, at its right, the 3D skeletons from the front and from the side.
 

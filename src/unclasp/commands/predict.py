@@ -69,7 +69,8 @@ class PredictArguments:
     mirrored: bool = False
     """The pictures are mirror images, such as selfies: the person's right hand is told from the left one so."""
     everyone: bool = False
-    """Find the hands of all people in pictures: those of others are drawn, too, and are told as others in the JSON."""
+    """Find the hands of all people in pictures: those of others are drawn, too, and are told as others in the JSON.
+    With --no-landmarks fewer of them are found."""
     html: bool = False
     """Write OUT/NAME.html, too: the hands of a picture in 3D, to turn in a browser."""
     smooth: bool = True
@@ -133,6 +134,10 @@ def _check(arguments: PredictArguments) -> None:
         raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
     if arguments.everyone and arguments.box is not None:
         raise UnclaspError("--everyone looks all over each picture, --box in one place: leave one of them out")
+    if arguments.everyone and arguments.detector != "finder":
+        raise UnclaspError(
+            f"--everyone needs the finder, --detector {arguments.detector} finds one person's hands: leave one out"
+        )
 
 
 def _tell_what_is_left_out(arguments: PredictArguments, usable: "list[Source]") -> None:
@@ -271,9 +276,8 @@ def _predict_one(
         if arguments.html:
             told["html"] = str(_result(stem, ".html", untouchable))
             pose.save_html(told["html"])
-        pose.save_json(
-            numbers, others=others if arguments.everyone else None
-        )  # last: where there is a JSON, the result is whole
+        # last: where there is a JSON, the result is whole
+        pose.save_json(numbers, others=others if arguments.everyone else None)
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, source.name)}
     more = {"others": [_hands(other) for other in others]} if arguments.everyone else {}
