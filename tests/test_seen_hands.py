@@ -399,7 +399,8 @@ def test_a_frame_says_what_speaks_for_its_hands(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: [view])
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
     sighting = asking._frame(picture(), None, anew, **told)
-    assert sighting.is_known and sighting.worth == pytest.approx(0.9 * 0.9 + 0.02 * 0.55)
+    ghost = 0.0 if anew and not is_said else 0.02 * 0.55
+    assert sighting.is_known and sighting.worth == pytest.approx(0.9 * 0.9 + ghost)
     if is_said:
         assert sighting.evidence is None
     else:
