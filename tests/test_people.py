@@ -19,7 +19,7 @@ from unclasp.people import MOST, REACH, Others
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.search import Where
-from unclasp.seen_hands import SeenHand, pair_of
+from unclasp.seen_hands import SIZES, SeenHand, pair_of
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "two_hands.jpg"
 BLACK = np.zeros((300, 400, 3), np.uint8)
@@ -115,6 +115,7 @@ def test_a_call_s_hands_come_first_and_the_others_have_some(mirrored: bool) -> N
     sees = Sees((BRIGHT, "right", 0.95), (FAINT, "right", 0.8))
     asking = predictor(sees, EMPTY)
     first, *others = asking.everyone(picture(), mirrored=mirrored)
+    assert sees.asked == list(SIZES), "once, for all"
     alone = asking(picture(), mirrored=mirrored)
     assert first.to_dict() == alone.to_dict() and first.mirrored == mirrored
     assert len(others) == 1 and others[0].sides and others[0].image is first.image

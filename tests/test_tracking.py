@@ -264,9 +264,10 @@ def one_hand_and(found: HandPose, *, worth: tuple[float, float]) -> tuple[Script
 
 def test_what_is_not_believed_takes_the_place_of_no_hand() -> None:
     (there,) = poses_of(moving_hands(1) + np.array([400.0, 0, 0]), presence=np.array([0.9, 0.1]))
-    nothing = replace(there, present=np.array([False, False]))
-    _, given, tracker = one_hand_and(nothing, worth=(0.0, 0.25))
+    nothing = replace(there, present=np.array([False, False]), box=np.array([1.0, 2.0, 30.0, 40.0]))
+    script, given, tracker = one_hand_and(nothing, worth=(0.0, 0.25))
     assert given[-1].sides == ("right",) and tracker.changes == 0
+    np.testing.assert_array_equal(given[-1].box, script.poses[-1].box)
 
 
 @pytest.mark.parametrize(("aside", "changes"), [(0.0, 0), (400.0, 1)])
@@ -489,18 +490,26 @@ def test_hands_that_would_not_be_told_in_a_photo_are_forgotten_after_a_while() -
     assert script.searches[:2] == [0, gone] and script.anew[gone]
 
 
-def test_of_hands_that_were_forgotten_nothing_counts() -> None:
-    """Neither for how long the network agreed with their sides, nor what spoke for a hand, nor that it was held."""
-    before, after = 3 * PATIENCE, 6
-    true = poses_of(moving_hands(before + FORGOTTEN + after, speed=0.2))
-    poses = [*true[: before + FORGOTTEN], *map(exchanged, true[before + FORGOTTEN :])]
-    ghost, real = np.array([0.9, 0.16]), np.array([0.9, 0.9])
-    script = Script(poses, words=lambda number, _: {
-        "is_known": not before <= number < before + FORGOTTEN, "evidence": ghost if number < before else real * 0.16,
-    })  # fmt: skip
+def test_how_long_the_network_agreed_with_hands_that_were_forgotten_does_not_count() -> None:
+    """The first frame after that has the sides wrong; all others agree that it had."""
+    before, after = 2 * PATIENCE, 3 * FIRST_PATIENCE
+    start = before + FORGOTTEN
+    poses = poses_of(moving_hands(start + after, speed=0.2))
+    poses[start] = exchanged(poses[start])
+    script = Script(poses, words=lambda number, _: {"is_known": not before <= number < start})
     given = script.run()
-    np.testing.assert_allclose(wrists(given)[-after:], wrists(poses)[-after:], err_msg="the network's sides, at once")
-    assert script.searches[-1] == before + FORGOTTEN and given[-1].sides == ("right", "left")
+    assert script.searches[-1] == start
+    np.testing.assert_allclose(wrists(given)[start], wrists(poses)[start])
+    np.testing.assert_allclose(wrists(given)[-FIRST_PATIENCE:], wrists(poses)[-FIRST_PATIENCE:])
+
+
+def test_what_spoke_for_hands_before_they_were_gone_does_not_count() -> None:
+    """Of two that come again one is hardly seen, as behind the other."""
+    motion = moving_hands(60, speed=0.2)
+    none, both = (poses_of(motion, presence=np.array([likely, likely])) for likely in (0.02, 0.95))
+    words = [np.zeros(2) if number < 30 else np.array([0.9, 0.2]) for number in range(60)]
+    given = Script([*none[:30], *both[30:]], words=lambda number, _: {"evidence": words[number]}).run()
+    assert {pose.sides for pose in given[35:]} == {("right", "left")}
 
 
 def test_what_speaks_for_a_hand_goes_along_when_the_network_is_believed_about_sides() -> None:
@@ -509,8 +518,8 @@ def test_what_speaks_for_a_hand_goes_along_when_the_network_is_believed_about_si
     poses = [true[0], *map(exchanged, true[1:])]
     words = [np.array([0.9, 0.05]), *[np.array([0.05, 0.9])] * (len(true) - 1)]
     given = Script(poses, words=lambda number, _: {"evidence": words[number]}).run()
-    alone = {pose.sides for pose in given[3 * FIRST_PATIENCE :]}
-    assert len(alone) == 1 and {len(pose.sides) for pose in given[-FIRST_PATIENCE:]} == {1}
+    assert {pose.sides for pose in given[FIRST_PATIENCE + 2 : FIRST_PATIENCE + 4]} == {("right", "left")}
+    assert {pose.sides for pose in given[FIRST_PATIENCE + 7 :]} == {("left",)}
 
 
 def test_a_hand_alone_is_no_ghost_of_one_that_is_not_there() -> None:
