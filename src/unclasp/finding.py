@@ -68,7 +68,8 @@ class Finding:
         where = self.search(image)
         view, others = self.looker.see(image, where)
         first = view = self.touched_up(view, image)
-        spotted = None if where.is_said or is_settled(first) else self._spotted(image)
+        hands = None if where.is_said or is_settled(first) else self._seen_hands(image, SIZES)
+        spotted = self._spotted(image, hands)
         views, elsewhere = [first], None
         if spotted is not None:
             mended = spotted.with_seen(self.touched_up(spotted.look, image))
@@ -85,14 +86,12 @@ class Finding:
         others = others if view is first else self._without(view, others, image)
         if where.is_said:
             return Found(view, others, believed=True)
-        hands = None if spotted is None else spotted.hands
         return Found(view.without_ghost(), others, believed=view.is_believed, hands=hands)
 
     def of_others(self, image: ByteArray, found: Found) -> list[Look]:
         """Return what is seen of the hands of other people in a whole picture, one look for each."""
         others = Others(lambda where: self.touched_up(self.looker.see(image, where)[0], image), found.look)
-        if self.spotter is not None:
-            others.look_for_hands(self.spotter(image) if found.hands is None else found.hands, image)
+        others.look_for_hands(self._seen_hands(image, SIZES) if found.hands is None else found.hands, image)
         others.look_in_regions(found.regions)
         return others.found
 
@@ -110,7 +109,7 @@ class Finding:
         looks = self.touched_up_twice(view, image)
         # Where hands are known, what is spotted may take the place of two in contact by one that is seen better.
         is_asked = anew and not (is_said or is_settled(looks[0]))
-        spotted = self._spotted(image, SIZES_IN_VIDEOS) if is_asked else None
+        spotted = self._spotted(image, self._seen_hands(image, SIZES_IN_VIDEOS) if is_asked else None)
         if spotted is not None:
             mended = [spotted.with_seen(look) for look in self.touched_up_twice(spotted.look, image)]
             if mended[0].worth > looks[0].worth + WORTH_MORE:
@@ -127,9 +126,12 @@ class Finding:
             return [view]
         return touched_up_twice(view, image, self.landmarks, fusion=self.fusion)
 
-    def _spotted(self, image: ByteArray, sizes: Sequence[int] = SIZES) -> Spotted | None:
-        """Look where the palm detector, in squares of these sizes, and the landmark network see hands, if they do."""
-        hands = [] if self.spotter is None else self.spotter(image, sizes)
+    def _seen_hands(self, image: ByteArray, sizes: Sequence[int]) -> list[SeenHand]:
+        """Return the hands that the palm detector, in squares of these sizes, and the landmark network see."""
+        return [] if self.spotter is None else self.spotter(image, sizes)
+
+    def _spotted(self, image: ByteArray, hands: list[SeenHand] | None) -> Spotted | None:
+        """Look at some hands, if there are any."""
         if not hands:
             return None
         where = where_of_hands(hands, image)

@@ -127,7 +127,8 @@ def check_image(image: object) -> Picture:
 
 def _white(image: NDArray[np.uint16]) -> int:
     """Return what white is in a picture of 16 bits: cameras of 10 and 12 bits keep their numbers as they are."""
-    return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if image.max() <= white)
+    brightest = image.max()
+    return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if brightest <= white)
 
 
 def _array_hint(image: NDArray[Any]) -> str:

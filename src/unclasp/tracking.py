@@ -137,8 +137,7 @@ class Tracker:
         box = box_around(last.joints_2d, last.present, image)
         if box is not None:
             return self._follow(image, last, box)
-        is_due = self._unsearched >= SEARCH_AGAIN
-        if is_due:
+        if self._unsearched >= SEARCH_AGAIN:
             return self._search(image, anew=True)
         return self._see(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), True)
 
@@ -299,9 +298,9 @@ def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
 
 
 def _is_elsewhere(pose: HandPose, last: HandPose) -> bool:
-    """Tell whether there are hands, and none where one was."""
+    """Tell whether no hand of those that are there is where one was."""
     between = _middles(last)[last.present][:, None] - _middles(pose)[pose.present]
-    return bool(pose.present.any() and (np.linalg.norm(between, axis=2) > _sizes(last).max()).all())
+    return bool((np.linalg.norm(between, axis=2) > _sizes(last).max()).all())
 
 
 def _shows_more(found: Sighting, seen: Sighting) -> bool:
