@@ -18,8 +18,6 @@ from unclasp.checkpoint import (
     load_state,
     save_state,
     save_weights,
-    shipped_weights,
-    weights_file,
 )
 from unclasp.cli import main
 from unclasp.config import DepthAxis, tiny, to_dict, with_model
@@ -143,7 +141,7 @@ def foreign(kind: str, path: Path, good: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("missing", "there is no weights file .*; the shipped models are called small, small128"),
+        ("missing", "there is no weights file .*; the shipped model is called small"),
         ("empty", "not a whole safetensors file"),
         ("text", "not a whole safetensors file"),
         ("cut", "not a whole safetensors file"),
@@ -168,37 +166,10 @@ def test_files_that_are_not_ours_are_refused_in_one_line(weights: Path, tmp_path
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_missing_shipped_model_is_named() -> None:
-    with pytest.raises(CheckpointError, match="no shipped weights are called 'huge'"):
-        shipped_weights("huge")
-
-
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        (None, "small.safetensors"),
-        ("small128", "small128.safetensors"),
-        (Path("small"), "small.safetensors"),
-        ("mine/small128", None),
-        ("small128.safetensors", None),
-        ("mine", None),
-    ],
-)
-def test_a_shipped_model_is_meant_by_its_bare_name(given: Path | str | None, meant: str | None) -> None:
-    assert weights_file(given) == (Path(str(given)) if meant is None else shipped_weights("small").with_name(meant))
-
-
-def test_a_file_of_a_shipped_model_s_name_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "small128").touch()
-    monkeypatch.chdir(tmp_path)
-    assert weights_file("small128") == Path("small128")
-
-
-@pytest.mark.parametrize(("name", "size"), [("small", 192), ("small128", 128)])
-def test_both_shipped_models_load_by_name(name: str, size: int) -> None:
-    model, config = load_model(name)
-    assert model.normalise.image_size == config.model.image_size == size
-    assert config.model.confidence_head and load_notes(name)["calibrated_on"] == "synthetic:val"
+def test_the_shipped_model_loads_by_name() -> None:
+    model, config = load_model("small")
+    assert model.normalise.image_size == config.model.image_size == 192
+    assert config.model.confidence_head and load_notes("small")["calibrated_on"] == "synthetic:val"
 
 
 # ---- training state

@@ -327,7 +327,7 @@ def test_what_is_no_landmark_network_is_told(tmp_path: Path, engine: Any) -> Non
 
 
 def test_predictions_can_do_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("unclasp.onnx_engine.__file__", str(tmp_path / "onnx_engine.py"))
+    monkeypatch.setattr("unclasp.onnx_engine.WEIGHTS", tmp_path)
     with pytest.raises(CheckpointError, match="there is no landmark network"):
         Predictor.load(detector="none")
     assert Predictor.load(detector="none", landmarks=False).landmarks is None

@@ -415,7 +415,7 @@ def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop], *, landmark
 
     Where tilted hands are looked at upright, a few of the turned crops' values are one grey level apart, as OpenCV
     rounds them in single precision, and not the same way in both. So may be some of the landmark network's crops, whose
-    hands are turned by any angle: some tenths of a millimetre in depth.
+    hands are turned by any angle: below a tenth of a pixel in whichever engine, some tenths of a millimetre in depth.
     """
     pictures = interesting_pictures()
     if not pictures:
@@ -433,7 +433,7 @@ def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop], *, landmark
         turned = any(crop.crop_from_image[0, 1] for crop in crops)
         np.testing.assert_allclose(
             other.joints_2d, np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]])[FLIPPED_JOINTS],
-            atol=0.015 if turned else 2e-3, err_msg=name,
+            atol=0.1 if turned else 2e-3, err_msg=name,
         )  # fmt: skip
         np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-4, err_msg=name)
         depth = pose.joints_3d[FLIPPED_JOINTS][:, 2]

@@ -230,7 +230,7 @@ def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.Mo
 
 
 def test_a_missing_finder_is_told_unless_it_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("unclasp.onnx_engine.__file__", str(tmp_path / "onnx_engine.py"))
+    monkeypatch.setattr("unclasp.onnx_engine.WEIGHTS", tmp_path)
     with pytest.raises(CheckpointError, match="there is no hand finder"):
         Predictor.load()
     assert Predictor.load(detector="none", landmarks=False).search is everywhere

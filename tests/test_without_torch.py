@@ -80,6 +80,16 @@ print(drawn.ndim, drawn.dtype, (drawn.std() > 0) + 0)
     assert json.loads((folder / "pose.json").read_text()) == json.loads((folder / "expected.json").read_text())
 
 
+def test_the_shipped_model(folder: Path) -> None:
+    done = run_bare("""
+from unclasp.picture import read_picture
+from unclasp.predictor import Predictor
+pose = Predictor.load()(read_picture("picture.png"), (20, 15, 90, 100))
+print(pose.model, pose.joints_3d.shape)
+""", allowed=ENGINE, folder=folder)  # fmt: skip
+    assert done.stdout == "small (42, 3)\n", done.stderr
+
+
 def test_the_command(folder: Path) -> None:
     done = run_bare("""
 from unclasp.cli import main
@@ -95,7 +105,7 @@ main(["predict", "picture.png", "--weights", "tiny.onnx", "--out", "out", "--htm
     ("weights", "told"),
     [
         ('"tiny.safetensors"', "tiny.safetensors needs the package torch: pip install torch, or give an exported"),
-        ("None", "the shipped model needs the package torch"),
+        ('None, device="cuda"', "the shipped model needs the package torch"),
     ],
 )
 def test_weights_files_say_what_they_need(folder: Path, weights: str, told: str) -> None:

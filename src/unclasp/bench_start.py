@@ -10,7 +10,7 @@ from statistics import median
 from typing import Final
 
 from unclasp.errors import UnclaspError
-from unclasp.onnx_model import EXPORTED
+from unclasp.shipped import exported_file
 
 STAGES: Final = ("interpreter", "import unclasp", "engine and weights", "first picture")
 _ENGINES: Final = {".onnx": "onnxruntime", ".xml": "openvino"}
@@ -47,7 +47,8 @@ def start_speed(
     """
     if repeats < 1:
         raise UnclaspError("repeats must be at least 1")
-    engine = "torch" if weights is None or weights.suffix not in EXPORTED else _ENGINES[weights.suffix]
+    runs = weights if weights is not None and weights.suffix in _ENGINES else exported_file(weights)
+    engine = "torch" if runs is None else _ENGINES[runs.suffix]
     given = json.dumps([str(picture), None if weights is None else str(weights), box])
     rows, imports = [], []
     for repeat in range(-1, repeats):  # the first fills the system's cache of files

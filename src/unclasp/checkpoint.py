@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,32 +19,10 @@ from unclasp.errors import CheckpointError
 from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
 from unclasp.model.loading import load_strictly
+from unclasp.shipped import shipped_names, weights_file
 
 FORMAT = "1"
 """Version of the weights file: keys of the metadata and names of the tensors."""
-_FOLDER: Final = Path(__file__).parent / "weights"
-
-
-def shipped_weights(name: str = "small") -> Path:
-    """Return the path of a model in the package."""
-    path = _FOLDER / f"{name}.safetensors"
-    if not path.exists():
-        raise CheckpointError(
-            f"no shipped weights are called {name!r}: {path} is missing; give the path of a weights file"
-        )
-    return path
-
-
-def weights_file(weights: Path | str | None = None) -> Path:
-    """Return the file that is meant by a path, by a shipped model's name such as `small128`, or by nothing: `small`.
-
-    A file of that name goes first. Whether a path leads anywhere is not looked at.
-    """
-    if weights is None:
-        return shipped_weights()
-    path = Path(weights)
-    named = _FOLDER / f"{path.name}.safetensors"
-    return named if path.name == str(path) and named.exists() and not path.exists() else path
 
 
 def save_weights(
@@ -79,8 +57,8 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     """
     path = weights_file(path)
     if not path.exists():
-        shipped = ", ".join(sorted(file.stem for file in _FOLDER.glob("*.safetensors")))
-        raise CheckpointError(f"there is no weights file {path}; the shipped models are called {shipped}")
+        names = ", ".join(shipped_names())
+        raise CheckpointError(f"there is no weights file {path}; the shipped model is called {names}")
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise CheckpointError(

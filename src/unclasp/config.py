@@ -291,8 +291,7 @@ def paper() -> Config:
 def small() -> Config:
     """The network of the shipped `small`: MediaPipe's hand landmark network with both optional heads, for CPUs.
 
-    At 128x128, where training starts faster; the shipped model is of 192x192, `small128` has EfficientNet-Lite0
-    (docs/model-card.md).
+    At 128x128, where training starts faster; the shipped model is of 192x192 (docs/model-card.md).
     """
     return Config(
         model=ModelConfig(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -24,10 +24,17 @@ from unclasp.files import whole
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
-from unclasp.onnx_graph import OPSET, document, halved, quantised, simplified
-from unclasp.onnx_model import INPUT, OUTPUTS, ExportedModel, Facts, OnnxModel, OpenVinoModel, openvino_core
-
-Precision = Literal["fp32", "fp16", "int8"]
+from unclasp.onnx_graph import OPSET, document, halved, quantised, simplified, stored_in_half
+from unclasp.onnx_model import (
+    INPUT,
+    OUTPUTS,
+    ExportedModel,
+    Facts,
+    OnnxModel,
+    OpenVinoModel,
+    Precision,
+    openvino_core,
+)
 
 CROP: Final = (
     "The tight box around the hands' joints times 1.2 about its centre; its longer side times 1.25 about the same "
@@ -48,6 +55,7 @@ class Bound(NamedTuple):
 BOUNDS: Final[dict[Precision, Bound]] = {
     "fp32": Bound(1e-3, 1e-3, 1e-3),
     "fp16": Bound(0.2, 0.5, 2.0),
+    "fp16-weights": Bound(0.1, 0.2, 2.0),
     # In a hard picture a rounding may send a joint elsewhere; what quantisation breaks is off in all pictures.
     "int8": Bound(1.5, 6.0, 128.0),
 }
@@ -105,6 +113,8 @@ def export_onnx(
         graph = simplified(traced, Path(folder) / "simple.onnx")
         if precision == "fp16":
             graph = halved(graph)
+        elif precision == "fp16-weights":
+            graph = stored_in_half(graph)
         elif precision == "int8":
             if calibration is None:
                 raise UnclaspError("int8 needs pictures to calibrate with")

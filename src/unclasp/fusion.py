@@ -20,6 +20,7 @@ from unclasp.landmarks import FEATURES, SIZE, Reading
 from unclasp.lifting import mm_per_px
 from unclasp.looks import LIKELY, Look
 from unclasp.npz import read_arrays
+from unclasp.shipped import WEIGHTS
 
 Floats = npt.NDArray[np.floating]
 
@@ -158,7 +159,7 @@ def open_fusion(weights: Path | str | None = None) -> Fusion:
     Raises:
         CheckpointError: The file is missing, damaged or something else.
     """
-    path = Path(weights) if weights is not None else Path(__file__).parent / "weights" / "fusion.npz"
+    path = Path(weights) if weights is not None else WEIGHTS / "fusion.npz"
     if not path.is_file():
         without = "--no-landmarks, landmarks=False" if weights is None else "the shipped one is used then"
         raise CheckpointError(f"there is no fusion network {path}; leave it out: {without}")

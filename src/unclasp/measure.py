@@ -180,7 +180,7 @@ def _share(flags: Sequence[bool] | npt.NDArray[np.bool_]) -> float | None:
 
 
 def measure(
-    weights: Path,
+    weights: Path | str | None,
     *,
     rendered: Dataset | None = None,
     limit: int | None = None,
@@ -194,7 +194,7 @@ def measure(
     """Measure one model on whatever is given.
 
     Args:
-        weights: A weights file.
+        weights: A weights file; the shipped model, in the form that `Predictor.load` opens, if None.
         rendered: Synthetic pictures, scored with InterHand2.6M's protocol.
         limit: Only the first so many of these.
         frames: Annotated real pictures, scored likewise, and as `Predictor` sees them whole, without a box.

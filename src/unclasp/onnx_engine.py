@@ -12,6 +12,7 @@ import numpy as np
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.errors import CheckpointError
 from unclasp.onnx_session import open_session
+from unclasp.shipped import WEIGHTS
 
 Engine = Literal["any", "opencv"]
 """The faster one that is installed, or OpenCV even where ONNX Runtime is."""
@@ -71,7 +72,7 @@ def open_runner(
     Raises:
         CheckpointError: The file is missing, damaged or another network.
     """
-    path = Path(weights) if weights is not None else Path(__file__).parent / "weights" / kind.shipped
+    path = Path(weights) if weights is not None else WEIGHTS / kind.shipped
     if not path.is_file():
         raise CheckpointError(f"there is no {kind.what} {path}; {kind.without}")
     try:

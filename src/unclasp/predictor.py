@@ -98,9 +98,8 @@ class Predictor:
         """Load a model, and with it the finder of hands, the landmark network and the fusion network.
 
         Args:
-            weights: A weights file of `unclasp train`, an .onnx or .xml of `unclasp export`, or a shipped model's name:
-                `small`, which is loaded if none is given, or `small128`, which takes 0.6 to 0.7 of the time and is less
-                exact.
+            weights: A weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`. If none is given, the
+                shipped model, `small`, which ONNX Runtime runs on the CPU, and torch elsewhere.
             device: Where torch runs it; exported models run on the CPU.
             flip_test: As of the class.
             detector: What looks for hands where a call gives no box: `finder`, the shipped finder of hands; `network`,

@@ -7,12 +7,13 @@ import numpy.typing as npt
 import torch
 
 from unclasp.batch import ByteArray
-from unclasp.checkpoint import load_model, weights_file
+from unclasp.checkpoint import load_model
 from unclasp.errors import UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 from unclasp.network import CLEAREST_SHARE, Answer
+from unclasp.shipped import weights_file
 
 Floats = npt.NDArray[np.floating]
 

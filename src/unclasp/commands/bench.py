@@ -243,7 +243,7 @@ class BenchPredictArguments:
     picture: Annotated[Path, tyro.conf.Positional]
     """Any picture."""
     weights: Path | None = None
-    """A weights file, an exported .onnx or .xml, or a shipped model (small, small128); small if not given."""
+    """A weights file, or an exported .onnx or .xml; the shipped model, small, if not given."""
     box: tuple[float, float, float, float] | None = None
     """x1 y1 x2 y2 px around the hands; found first if not given."""
     threads: int = 2

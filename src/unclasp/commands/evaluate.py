@@ -29,7 +29,7 @@ class EvaluateArguments:
     data: Annotated[str, tyro.conf.Positional]
     """synthetic:test, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT."""
     weights: Path | None = None
-    """A weights file, an exported .onnx or .xml, or a shipped model (small, small128); small if not given."""
+    """A weights file, or an exported .onnx or .xml; the shipped model, small, if not given."""
     mean_pose: bool = False
     """Score the data set's own mean pose instead of a model: what knowing nothing of the picture gives."""
     as_predicted: bool = False
@@ -167,12 +167,13 @@ def _run_predictor(
 def _run_model(
     arguments: EvaluateArguments, dataset: "Dataset", options: dict[str, Any]
 ) -> "tuple[Report | None, str, PosePredictions | None]":
-    from unclasp.checkpoint import load_model, weights_file
+    from unclasp.checkpoint import load_model
     from unclasp.evaluate import Recorder, mean_pose
     from unclasp.evaluate import evaluate as run
     from unclasp.exported import ExportedScored
     from unclasp.onnx_model import EXPORTED
     from unclasp.ranks import evaluate_over, launch, under_torchrun
+    from unclasp.shipped import weights_file
     from unclasp.torch_network import check_device
 
     scored: Any

@@ -10,6 +10,7 @@ import tyro
 
 from unclasp.commands.arguments import need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
+from unclasp.onnx_model import Precision
 
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
@@ -19,13 +20,14 @@ class ExportArguments:
     """Write a model for other engines, and check that it answers as the network does."""
 
     weights: Annotated[Path | None, tyro.conf.Positional] = None
-    """A weights file, or a shipped model (small, small128); small if not given."""
+    """A weights file; the shipped model, small, if not given."""
     preset: str | None = None
     """Instead of weights: a preset with random ones, to measure speed with."""
     out: Path | None = None
     """The file to write; NAME.onnx or NAME.xml here if not given."""
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """fp16 halves the file; int8 quantises the convolutions, calibrated on synthetic pictures."""
+    precision: Precision = "fp32"
+    """fp16 halves the file; fp16-weights does, too, and computes in single precision, as the shipped models do; int8
+    quantises the convolutions, calibrated on synthetic pictures."""
     format: Literal["onnx", "openvino"] = "onnx"
     """openvino writes an .xml and, beside it, a .bin."""
     pictures: int = 50
@@ -50,11 +52,12 @@ def export(words: list[str]) -> int:
             raise UnclaspError(f"exporting needs {package}: pip install 'unclasp[export]'")
     import torch
 
-    from unclasp.checkpoint import load_model, weights_file
+    from unclasp.checkpoint import load_model
     from unclasp.config import preset
     from unclasp.data.crops import synthetic_crops
     from unclasp.export import export_onnx, export_openvino
     from unclasp.model import build
+    from unclasp.shipped import weights_file
 
     if arguments.preset is not None:
         name, config = arguments.preset, preset(arguments.preset)

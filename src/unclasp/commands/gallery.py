@@ -18,7 +18,7 @@ class GalleryArguments:
     out: Path = Path("gallery.png")
     """The sheet: .png or .jpg."""
     weights: Path | None = None
-    """A weights file, or a shipped model (small, small128); small if not given."""
+    """A weights file; the shipped model, small, if not given."""
     count: int = 12
     """How many pictures."""
     seed: int = 0

@@ -17,7 +17,7 @@ class LineariseArguments:
     """
 
     weights: Annotated[Path | None, tyro.conf.Positional] = None
-    """A weights file, or a shipped model (small, small128); small if not given."""
+    """A weights file; the shipped model, small, if not given."""
     out: Path = Path("linear.safetensors")
     """The weights file to write. A confidence head is left out: calibrate anew."""
     pictures: int = 96
@@ -32,9 +32,10 @@ def linearise(words: list[str]) -> int:
     need_suffix(arguments.out, ".safetensors")
     need_positive(pictures=arguments.pictures, steps=arguments.steps)
     need_synth()
-    from unclasp.checkpoint import load_model, load_notes, save_weights, weights_file
+    from unclasp.checkpoint import load_model, load_notes, save_weights
     from unclasp.data.crops import synthetic_crops
     from unclasp.linearise import linearised
+    from unclasp.shipped import weights_file
 
     path = weights_file(arguments.weights)
     model, config = load_model(path)

@@ -20,7 +20,7 @@ class MeasureArguments:
     """
 
     weights: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Weights files, or shipped models (small, small128); small if not given."""
+    """Weights files; the shipped model, small, if none is given."""
     rendered: str | None = "synthetic:test"
     """Rendered pictures; None leaves them out."""
     limit: int | None = None
@@ -49,10 +49,10 @@ def measure(words: list[str]) -> int:
     arguments = parse(MeasureArguments, words, "measure")
     if (arguments.photos is None) != (arguments.references is None):
         raise UnclaspError("--photos and --references go together: a folder of pictures and one of their joints")
-    from unclasp.checkpoint import weights_file
     from unclasp.data import open_dataset
     from unclasp.measure import as_markdown, read_photos
     from unclasp.measure import measure as run
+    from unclasp.shipped import weights_file
 
     photos = []
     if arguments.photos is not None and arguments.references is not None:
@@ -60,10 +60,11 @@ def measure(words: list[str]) -> int:
     rendered, frames = (None if name is None else open_dataset(name) for name in (arguments.rendered, arguments.frames))
     measured = []
     with Console(stderr=True).status("measure") as status:
-        for path in map(weights_file, arguments.weights or (None,)):
+        for weights in arguments.weights or (None,):
+            path = weights_file(weights)
             status.update(f"measure {path}")
             figures = run(
-                path, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,
+                weights, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,
                 flip_test=arguments.flip_test, landmarks=arguments.landmarks,
                 second_opinions=arguments.second_opinions, changed=arguments.changed,
             )  # fmt: skip

@@ -46,8 +46,7 @@ class PredictArguments:
     out: Path = Path("unclasp-out")
     """Folder for the results."""
     weights: Path | None = None
-    """A weights file, an .onnx or .xml of `unclasp export`, or a shipped model: small (if not given), or
-    small128, which takes 0.6 to 0.7 of the time and is less exact."""
+    """A weights file, or an .onnx or .xml of `unclasp export`; the shipped model, small, if not given."""
     box: tuple[float, float, float, float] | None = None
     """x1 y1 x2 y2 px around the hands, for every picture; looked for if not given."""
     detector: Literal["finder", "network", "none"] = "finder"

@@ -1,0 +1,67 @@
+"""The shipped model's two files: which is meant, which engine runs it, and that both are one network."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unclasp.data.crops import synthetic_crops
+from unclasp.engines import open_network
+from unclasp.errors import CheckpointError
+from unclasp.onnx_model import OnnxNetwork
+from unclasp.shipped import exported_file, shipped_names, shipped_weights, weights_file
+from unclasp.torch_network import TorchNetwork
+
+
+def test_a_missing_shipped_model_is_named() -> None:
+    with pytest.raises(CheckpointError, match="no shipped weights are called 'huge'"):
+        shipped_weights("huge")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (None, "small.safetensors"),
+        ("small", "small.safetensors"),
+        (Path("small"), "small.safetensors"),
+        ("mine/small", None),
+        ("small.safetensors", None),
+        ("mine", None),
+    ],
+)
+def test_a_shipped_model_is_meant_by_its_bare_name(given: Path | str | None, meant: str | None) -> None:
+    assert weights_file(given) == (Path(str(given)) if meant is None else shipped_weights("small").with_name(meant))
+    assert exported_file(given) == (None if meant is None else shipped_weights("small").with_suffix(".onnx"))
+
+
+def test_a_file_of_a_shipped_model_s_name_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small").touch()
+    monkeypatch.chdir(tmp_path)
+    assert weights_file("small") == Path("small")
+    assert exported_file("small") is None
+
+
+def test_onnx_runtime_runs_the_shipped_model_on_the_cpu() -> None:
+    assert isinstance(open_network(), OnnxNetwork)
+    assert isinstance(open_network("small"), OnnxNetwork)
+
+
+def test_torch_runs_it_by_its_weights_file_and_where_onnx_runtime_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(open_network(shipped_weights("small")), TorchNetwork)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert isinstance(open_network(), TorchNetwork)
+
+
+def test_both_files_of_a_shipped_model_are_one_network() -> None:
+    """They round the same weights to half precision, one before and one after batch normalisation is folded."""
+    for name in shipped_names():
+        exported, trained = open_network(name), open_network(shipped_weights(name))
+        assert (exported.name, exported.image_size) == (trained.name, trained.image_size)
+        crops = synthetic_crops("test", 8, trained.image_size).transpose(0, 2, 3, 1)
+        ours, theirs = exported(crops), trained(crops)
+        assert ours.depth_axis == theirs.depth_axis
+        assert np.abs(ours.pose_2p5d - theirs.pose_2p5d).mean() < 0.1
+        assert ours.confidence is not None and theirs.confidence is not None
+        np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=0.02)
+        np.testing.assert_allclose(ours.presence, theirs.presence, atol=0.02)
