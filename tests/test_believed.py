@@ -119,7 +119,7 @@ def test_in_videos_less_is_asked_of_hands_that_are_known_and_nothing_with_a_box(
     predictor = predicts(view, Where(np.zeros(4), np.zeros((0, 4))), monkeypatch)
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
     for box in (None, [20.0, 10.0, 60.0, 50.0]):
-        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, anew, **options)
+        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, anew=anew, **options)
         assert bool(sighting.followed.sides) is (is_said or (answers is BETWEEN and not anew))
         np.testing.assert_array_equal(sighting.followed.presence, view.answer.presence[0])
 

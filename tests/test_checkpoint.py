@@ -172,6 +172,15 @@ def test_the_shipped_model_loads_by_name() -> None:
     assert config.model.confidence_head and load_notes("small")["calibrated_on"] == "synthetic:val"
 
 
+def test_damaged_notes_are_told(weights: Path, tmp_path: Path) -> None:
+    with safe_open(weights, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        facts = file.metadata()
+    save_file(tensors, tmp_path / "mine.safetensors", metadata={**facts, "notes": "{"})
+    with pytest.raises(CheckpointError, match=r"mine\.safetensors: its notes are damaged"):
+        load_notes(tmp_path / "mine.safetensors")
+
+
 # ---- training state
 
 

@@ -227,7 +227,7 @@ def test_hands_in_doubt_are_followed_the_others_fused(sure: float, off: float, f
         joints_2d=view.joints_2d[HAND_SLICES[0]] + [-off, 0.0]
     )
     fusion = in_numpy(a_net())
-    told = touched_up_twice(view, PICTURE, reads, fusion=fusion)[-1]
+    told = touched_up_twice(view, PICTURE, reads, fusion=fusion).told
     after = told if frame else touched_up(view, PICTURE, reads, fusion=fusion)
     moved, deeper = (np.abs(after.answer.pose_2p5d - view.answer.pose_2p5d)[0, HAND_SLICES[0], at] for at in (0, 2))
     assert (deeper[:-1].max() == 0) == followed
@@ -259,7 +259,8 @@ def test_both_ways_come_from_one_reading_of_each_hand() -> None:
     for twice, once in ((ruled, None), (fused, fusion)):
         alone = touched_up(view, PICTURE, reads, fusion=once)
         np.testing.assert_array_equal(twice.answer.pose_2p5d, alone.answer.pose_2p5d)
-    assert len(touched_up_twice(view, PICTURE, reads, fusion=None)) == 1
+    ruled, alike = touched_up_twice(view, PICTURE, reads, fusion=None)
+    assert alike is ruled
 
 
 def test_hands_that_the_landmark_network_does_not_see_are_fused_too() -> None:

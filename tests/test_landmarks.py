@@ -203,7 +203,7 @@ def test_a_hand_is_followed_only_for_good_reasons(sure: float | None, finds: Any
 def test_in_videos_no_hand_is_followed() -> None:
     before = seen_hands((1.0, 0.0), sure=0.1)
     reads: Any = Finds(right_hand_farther(0.5))
-    (frame,) = touched_up_twice(before, PICTURE, reads, fusion=None)
+    frame, _ = touched_up_twice(before, PICTURE, reads, fusion=None)
     np.testing.assert_array_equal(frame.joints_2d, before.joints_2d)
     assert reads.calls == 1
 

@@ -47,6 +47,12 @@ def test_arrays_are_the_poses_own_and_read_only() -> None:
         pose.model = "other"  # type: ignore[misc]
 
 
+def test_arrays_of_other_shapes_are_refused() -> None:
+    for name, wrong in (("joints_2d", (21, 2)), ("box", (2, 2)), ("present", (3,)), ("other_regions", (4,))):
+        with pytest.raises(UnclaspError, match=f"{name} of a pose must be .*, got .*{wrong[0]}"):
+            replace(make_pose(), **{name: np.zeros(wrong)})
+
+
 @pytest.mark.parametrize(
     ("right", "left", "sides"),
     [(0.9, 0.8, ("right", "left")), (0.5, 0.49, ("right",)), (0.1, 0.7, ("left",)), (0.2, 0.3, ())],

@@ -18,6 +18,7 @@ from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
 from unclasp.looking import SURE
 from unclasp.looks import BELIEVED, BESIDE, DENIED, GHOST_UNSEEN, GHOST_UNSURE, SURE_ALONE, TOGETHER, Look
 from unclasp.palms import Palm
+from unclasp.pose import SECOND
 from unclasp.predictor import Predictor
 from unclasp.search import Where, everywhere
 from unclasp.seen_hands import (
@@ -32,7 +33,7 @@ from unclasp.seen_hands import (
     where_of_hands,
     with_seen,
 )  # fmt: skip
-from unclasp.touch_up import DOUBTED, SEEN
+from unclasp.touch_up import DOUBTED, SEEN, Twice
 
 Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.floating]
@@ -229,6 +230,13 @@ def test_a_hand_that_was_not_there_comes_beside_the_other_one() -> None:
     assert with_seen(view, [hand_in(BRIGHT, "left")], SQUARE).slots == [RIGHT, LEFT]
 
 
+def test_a_spotted_hand_is_as_likely_as_it_is_seen_and_likely_enough_to_count() -> None:
+    view = view_of(DIM, EMPTY, presence=(0.9, 0.1), seen=(0.9, 0.0))
+    for seen, told in ((0.95, 0.95), (0.55, SECOND)):
+        spotted = with_seen(view, [hand_in(BRIGHT, "left", seen)], SQUARE)
+        assert spotted.answer.presence[0].tolist() == pytest.approx([0.9, told])
+
+
 @pytest.mark.parametrize("unit", [0.2, 1.0, 30.0])
 def test_depths_of_seen_hands_are_those_of_a_hand_of_average_size(unit: float) -> None:
     points = np.random.default_rng(0).normal(0, unit, (21, 3))
@@ -363,7 +371,7 @@ def test_frames_ask_where_nothing_is_known(anew: bool, is_said: bool) -> None:
     if is_said:
         spots.finding.search = everywhere
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
-    sighting = spots._frame(picture(), None, anew, **told)
+    sighting = spots._frame(picture(), None, anew=anew, **told)
     assert sees.asked == (list(SIZES_IN_VIDEOS) if anew and not is_said else [])
     if sees.asked:
         assert is_around(sighting.followed, BRIGHT)
@@ -384,9 +392,9 @@ def test_hands_that_come_in_a_frame_stay_in_the_next_like_it(
     """Two hands that may be seen are believed in a photo, where each alone would not be."""
     view = view_of(DIM, EMPTY, confidence=(confidence, confidence), seen=(seen, seen))
     asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: [view])
+    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: Twice(view, view))
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
-    came, stayed = (asking._frame(picture(), None, anew, **told).followed.present.any() for anew in (True, False))
+    came, stayed = (asking._frame(picture(), None, anew=anew, **told).followed.present.any() for anew in (True, False))
     assert stayed or not came
 
 
@@ -396,9 +404,9 @@ def test_a_frame_says_what_speaks_for_its_hands(monkeypatch: pytest.MonkeyPatch,
     """Where hands are said to be nothing has to; a ghost comes only where hands were before."""
     view = view_of(DIM, EMPTY, confidence=(0.4, 0.05), seen=(0.9, 0.02))
     asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: [view])
+    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: Twice(view, view))
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
-    sighting = asking._frame(picture(), None, anew, **told)
+    sighting = asking._frame(picture(), None, anew=anew, **told)
     ghost = 0.0 if anew and not is_said else 0.02 * 0.55
     assert sighting.is_known and sighting.worth == pytest.approx(0.9 * 0.9 + ghost)
     if is_said:
@@ -414,9 +422,9 @@ def test_a_frame_of_hands_that_a_photo_would_not_be_told_to_show_says_so(
 ) -> None:
     view = view_of(DIM, EMPTY, confidence=(0.3, 0.0), seen=(likely, 0.0))
     asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: [view])
+    monkeypatch.setattr(asking.finding, "touched_up_twice", lambda *_: Twice(view, view))
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
-    sighting = asking._frame(picture(), None, False, **told)
+    sighting = asking._frame(picture(), None, anew=False, **told)
     assert sighting.followed.sides and not sighting.is_known
 
 
@@ -447,7 +455,7 @@ def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.Mo
 def test_a_frame_takes_what_is_seen_though_the_pose_network_does_not_know_it() -> None:
     place = (150.0, 200, 200, 250)  # nothing is red there
     told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": False}
-    sighting = predictor(Sees((place, "right", 0.95)), EMPTY)._frame(picture(), None, True, **told)
+    sighting = predictor(Sees((place, "right", 0.95)), EMPTY)._frame(picture(), None, anew=True, **told)
     for pose in (sighting.followed, sighting.told):
         assert pose.sides == ("right",)
         np.testing.assert_allclose(pose.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), place[:2], atol=1e-6)

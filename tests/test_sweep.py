@@ -121,7 +121,7 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
     assert predictor(knows, first=BRIGHT)(picture()).sides
     assert predictor(knows)(picture(), DIM).sides
     assert predictor(knows, first=DIM)._frame(
-        picture(), None, True, focal=None, princpt=None, mirrored=False, is_said=False
+        picture(), None, anew=True, focal=None, princpt=None, mirrored=False, is_said=False
     )
     said = Predictor(Shades(), search=everywhere, landmarks=knows)  # type: ignore[arg-type]
     assert said(np.ascontiguousarray(picture()[200:, 30:100])).sides, "a picture that is said to be a crop"

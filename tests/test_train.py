@@ -15,7 +15,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from dots import make_sample_function
 from ports import free_port
-from unclasp.checkpoint import load_model, load_state, save_weights
+from unclasp.checkpoint import load_model, load_state, save_state, save_weights
 from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, tiny, with_model
 from unclasp.data.collate import collate
 from unclasp.data.transforms import make_example, plain_view
@@ -152,7 +152,12 @@ def test_killed_and_resumed_equals_unbroken_to_the_bit(tmp_path, workers):
     assert process.exitcode == -signal.SIGKILL
     interrupted = load_state(tmp_path / "cut" / STATE)
     assert interrupted["step"] == 4, "killed in step 5 of 9, in the middle of the second epoch"
+    logged = (tmp_path / "cut" / LOG).read_text()
+    with (tmp_path / "cut" / LOG).open("a") as log:
+        log.write(logged.splitlines()[-1].replace('"step": 4', '"step": 5') + '\n{"step": 6, "lo')
     train(with_all_randomness(), Samples(12), cpu(tmp_path / "cut", resume=True, workers=workers))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / LOG).read_text().splitlines()]
+    assert steps == list(range(1, 10)), "lines of steps that were lost go"
     whole, cut = (load_state(tmp_path / name / STATE) for name in ("whole", "cut"))
     assert whole["step"] == cut["step"] == 9
     for part in ("model", "average"):
@@ -362,6 +367,15 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path):
         train(config_for(epochs=2), Samples(12), cpu(tmp_path, resume=True))
     with pytest.raises(CheckpointError, match="was trained on 12 pictures, the data set has 16"):
         train(config_for(epochs=1), Samples(16), cpu(tmp_path, resume=True))
+    for changes, told in (
+        ({"precision": "bf16-mixed"}, "trained with precision 32-true, got bf16-mixed"),
+        ({"devices": 2}, "trained with devices 1, got 2"),
+    ):
+        with pytest.raises(CheckpointError, match=f"{told}: resume with what it began with"):
+            train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True, **changes))
+    save_state(tmp_path / STATE, {"step": 3})
+    with pytest.raises(CheckpointError, match="not a training state of this version: it lacks average, config, model"):
+        train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True))
 
 
 def test_schedules():

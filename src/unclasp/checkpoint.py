@@ -80,7 +80,11 @@ def load_notes(path: Path | str) -> dict[str, Any]:
     Raises:
         CheckpointError: The file is missing or damaged.
     """
-    notes: dict[str, Any] = json.loads(read_tensors(weights_file(path))[1].get("notes", "{}"))
+    path = weights_file(path)
+    try:
+        notes: dict[str, Any] = json.loads(read_tensors(path)[1].get("notes", "{}"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its notes are damaged ({error}); they are one JSON object") from error
     return notes
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
 from unclasp.model.palms import load_palms
 from unclasp.reporter import Reporter
-from unclasp.train import MovingAverage
+from unclasp.train import MovingAverage, parameter_groups
 
 Item = tuple[ByteArray, ByteArray, FloatArray]
 """Image (H, W, 3), mask (H, W) and boxes (R, 4), as of `Wholes`."""
@@ -99,15 +100,9 @@ def batch_maker(
     return make
 
 
-_ORDER: dict[tuple[int, int, int], list[int]] = {}
-
-
+@lru_cache(maxsize=1)
 def _shuffled(seed: int, epoch: int, count: int) -> list[int]:
-    key = (seed, epoch, count)
-    if key not in _ORDER:
-        _ORDER.clear()
-        _ORDER[key] = np.random.default_rng([seed, epoch]).permutation(count).tolist()
-    return _ORDER[key]
+    return list(np.random.default_rng([seed, epoch]).permutation(count).tolist())
 
 
 def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None, run: FinderRun) -> Path:
@@ -123,7 +118,8 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     if config.freeze_down:
         net.freeze_down()
     average = MovingAverage(net, config.ema_decay)
-    adam = _optimiser(net, config)
+    groups = parameter_groups(net, net.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay)
+    adam = torch.optim.AdamW(groups)
     make = batch_maker(wholes, close_ups, config)
     log = run.out.with_suffix(".jsonl")
     with Reporter(
@@ -170,12 +166,3 @@ def _start(config: FinderConfig, run: FinderRun) -> FinderNet:
     if run.backbone_weights is not None:
         load_palms(net.backbone, run.backbone_weights)
     return net
-
-
-def _optimiser(net: FinderNet, config: FinderConfig) -> torch.optim.Optimizer:
-    backbone = {id(parameter) for parameter in net.backbone.parameters()}
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for parameter in filter(lambda each: each.requires_grad, net.parameters()):
-        rate = config.backbone_rate if id(parameter) in backbone else 1.0
-        groups.setdefault((rate, config.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
-    return torch.optim.AdamW([{"params": ps, "rate": r, "weight_decay": d} for (r, d), ps in groups.items()])

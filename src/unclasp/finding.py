@@ -23,7 +23,7 @@ from unclasp.regions import box_around, pooled
 from unclasp.search import Search, Where
 from unclasp.seen_hands import SIZES, SIZES_IN_VIDEOS, SeenHand, Spotted, Spotter, is_settled, where_of_hands
 from unclasp.sweep import is_called_for, is_surer, surest_box
-from unclasp.touch_up import touched_up, touched_up_twice
+from unclasp.touch_up import Twice, touched_up, touched_up_twice
 
 Floats = npt.NDArray[np.floating]
 
@@ -43,6 +43,16 @@ class Found(NamedTuple):
     """What was spotted all over the picture; None where that was not asked."""
 
 
+class FoundInFrame(NamedTuple):
+    """What was found in a whole frame of a video."""
+
+    looks: Twice
+    regions: Floats
+    """(N, 4) px: boxes around other hands."""
+    is_said: bool
+    """Whether there are hands in any case."""
+
+
 class Finding:
     """Finds hands in whole pictures.
 
@@ -59,7 +69,7 @@ class Finding:
         self, looker: Looker, search: Search, *, landmarks: Landmarks | None, fusion: Fusion | None,
         palms: Palms | None, second_opinions: bool,
     ) -> None:  # fmt: skip
-        self.looker, self.search = looker, search
+        self.looker, self.search, self.palms = looker, search, palms
         self.landmarks, self.fusion, self.second_opinions = landmarks, fusion, second_opinions
         self.spotter = None if palms is None or landmarks is None else Spotter(palms, landmarks)
 
@@ -95,11 +105,13 @@ class Finding:
         others.look_in_regions(found.regions)
         return others.found
 
-    def in_frame(self, image: ByteArray, *, anew: bool, is_said: bool) -> tuple[list[Look], Floats, bool]:
-        """Look for hands in a whole frame.
+    def in_frame(self, image: ByteArray, *, anew: bool, is_said: bool) -> FoundInFrame:
+        """Look for hands in a whole frame of a video.
 
-        Returns:
-            What is seen, touched up twice, boxes (N, 4) around other hands, and whether there are hands in any case.
+        Args:
+            image: (H, W, 3) RGB.
+            anew: Nothing is known of where they are: look harder.
+            is_said: There are hands, whatever they look like.
         """
         where = self.search(image)
         is_said = is_said or where.is_said
@@ -108,22 +120,22 @@ class Finding:
         view, others = self.looker.see(image, where)
         looks = self.touched_up_twice(view, image)
         # Where hands are known, what is spotted may take the place of two in contact by one that is seen better.
-        is_asked = anew and not (is_said or is_settled(looks[0]))
+        is_asked = anew and not (is_said or is_settled(looks.followed))
         spotted = self._spotted(image, self._seen_hands(image, SIZES_IN_VIDEOS) if is_asked else None)
         if spotted is not None:
-            mended = [spotted.with_seen(look) for look in self.touched_up_twice(spotted.look, image)]
-            if mended[0].worth > looks[0].worth + WORTH_MORE:
+            mended = self.touched_up_twice(spotted.look, image).each(spotted.with_seen)
+            if mended.followed.worth > looks.followed.worth + WORTH_MORE:
                 looks, others = mended, pooled(spotted.others, others)
-        return looks, others, is_said
+        return FoundInFrame(looks, others, is_said)
 
     def touched_up(self, view: Look, image: ByteArray) -> Look:
         """Return a look at a picture touched up."""
         return view if self.landmarks is None else touched_up(view, image, self.landmarks, fusion=self.fusion)
 
-    def touched_up_twice(self, view: Look, image: ByteArray) -> list[Look]:
-        """Return a look at a frame as it is followed, and as it is told (`touch_up.touched_up_twice`)."""
+    def touched_up_twice(self, view: Look, image: ByteArray) -> Twice:
+        """Return a look at a frame of a video touched up."""
         if self.landmarks is None:
-            return [view]
+            return Twice(view, view)
         return touched_up_twice(view, image, self.landmarks, fusion=self.fusion)
 
     def _seen_hands(self, image: ByteArray, sizes: Sequence[int]) -> list[SeenHand]:

@@ -9,7 +9,11 @@ from unclasp.errors import check_at_least
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where and on what a training run goes; of it, only the start and the precision change what is learned."""
+    """Where and on what a training run goes.
+
+    Only the start, the precision and the number of devices change what is learned: each device normalises by the
+    statistics of its own part of a batch, and mixes styles within it.
+    """
 
     out: Path = Path("runs/latest")
     """Folder of the run: state.pt, weights.safetensors, log.jsonl."""

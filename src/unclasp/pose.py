@@ -29,19 +29,25 @@ SECOND: Final = 0.7
 """The less likely of two hands counts from here on: a lone hand is taken for two more easily than two for one."""
 UNSURE: Final = 0.2
 """Hands whose joints have a lower mean confidence than this are in doubt."""
-_ARRAYS: Final = ("joints_2d", "joints_3d", "joints_cam", "presence", "confidence", "box")
+_SHAPES: Final = {
+    "joints_2d": (NUM_JOINTS, 2), "joints_3d": (NUM_JOINTS, 3), "joints_cam": (NUM_JOINTS, 3), "presence": (2,),
+    "confidence": (NUM_JOINTS,), "box": (4,), "present": (2,),
+}  # fmt: skip
 
 
 def present_hands(presence: Floats) -> Bools:
     """Return (2,) which hands count as present.
 
-    The likelier one does where there probably is a hand, whichever it is; the other from `SECOND` on.
+    The likelier one does where there probably is a hand, whichever it is; the other from `SECOND` on. Of equals
+    both do, so that mirror images have mirrored answers.
 
     Args:
         presence: (2,) probability that the right and the left hand are in the picture.
 
     >>> present_hands(np.array([0.6, 0.9])).tolist(), present_hands(np.array([0.3, 0.49])).tolist()
     ([False, True], [False, True])
+    >>> present_hands(np.array([0.6, 0.6])).tolist()
+    [True, True]
     """
     any_there = bool(1 - np.prod(1 - presence) >= PRESENT)
     return np.asarray(((presence == presence.max()) & any_there) | (presence >= SECOND))
@@ -91,7 +97,8 @@ class HandPose:
     joints_cam: Floats
     """(42, 3) mm in the camera's frame; as exact as `camera` is known, and as what `depth_assumed` says."""
     presence: Floats
-    """(2,) probability that the right and the left hand are in the picture."""
+    """(2,) how likely the right and the left hand are in the picture: what the pose network says, more where hands were
+    spotted by other means, and less where they were decided against. `present` says which count."""
     confidence: Floats | None = None
     """(42,) how far each joint can be trusted, 0 to 1, or None where the network does not say."""
     present: Bools = None  # type: ignore[assignment]  # never None once made
@@ -100,8 +107,8 @@ class HandPose:
     """(4,) x1, y1, x2, y2 px: the square that the network saw."""
     other_regions: Floats | None = None
     """(N, 4) x1, y1, x2, y2 px: where else hands were seen, for calls of their own with that `box`; the most
-    promising first; none of them where the finder was not asked. None where a box was given, so that nothing was
-    looked for."""
+    promising first; none of them where the finder was not asked. None where nothing was looked for: with a box, in
+    frames of a video in which hands are followed, and for the further people of `Predictor.everyone`."""
     camera: Camera
     """Focal length and principal point."""
     depth_assumed: str | None
@@ -124,15 +131,17 @@ class HandPose:
     go of it."""
 
     def __post_init__(self) -> None:
-        for name in (*_ARRAYS, "other_regions"):
+        for name in (*_SHAPES, "other_regions"):
             given = getattr(self, name)
+            if given is None and name == "present":
+                given = present_hands(self.presence)
             if given is not None:
-                self._freeze(name, np.array(given, dtype=np.float64))
-        self._freeze(
-            "present", np.array(present_hands(self.presence) if self.present is None else self.present, dtype=bool)
-        )
+                self._freeze(name, np.array(given, dtype=bool if name == "present" else np.float64))
 
     def _freeze(self, name: str, array: npt.NDArray[Any]) -> None:
+        expected = _SHAPES.get(name, (len(array), 4) if array.ndim else None)
+        if array.shape != expected:
+            raise UnclaspError(f"{name} of a pose must be {expected}, got {array.shape}")
         array.setflags(write=False)
         object.__setattr__(self, name, array)
 
@@ -190,7 +199,7 @@ class HandPose:
 
         Frames stack: `np.stack([pose.to_numpy()["joints_cam"] for pose in poses])`.
         """
-        arrays = {name: np.array(getattr(self, name)) for name in (*_ARRAYS, "present") if name != "confidence"}
+        arrays = {name: np.array(getattr(self, name)) for name in _SHAPES if name != "confidence"}
         return arrays | {
             "confidence": np.full(NUM_JOINTS, np.nan) if self.confidence is None else self.confidence.copy()
         }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +78,11 @@ class Predictor:
     def search(self) -> Search:
         """What tells where to look in a whole picture."""
         return self.finding.search
+
+    @property
+    def palms(self) -> Palms | None:
+        """What spots hands where the search is in doubt."""
+        return self.finding.palms
 
     @property
     def landmarks(self) -> Landmarks | None:
@@ -240,11 +245,14 @@ class Predictor:
         """
         return video_poses(self._frames(options, focal=focal, princpt=princpt, mirrored=mirrored), video, options)
 
-    def _frames(self, options: StreamOptions, **told: Any) -> SeeFrame:
-        return partial(self._frame, **told, is_said=options.box is not None)
+    def _frames(
+        self, options: StreamOptions, *, focal: tuple[float, float] | None, princpt: tuple[float, float] | None,
+        mirrored: bool,
+    ) -> SeeFrame:  # fmt: skip
+        return partial(self._frame, focal=focal, princpt=princpt, mirrored=mirrored, is_said=options.box is not None)
 
     def _frame(
-        self, image: ByteArray, box: npt.ArrayLike | None, anew: bool, /, *, focal: tuple[float, float] | None,
+        self, image: ByteArray, box: npt.ArrayLike | None, /, *, anew: bool, focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None, mirrored: bool, is_said: bool,
     ) -> Sighting:  # fmt: skip
         """See the hands of a frame: no doubts are looked into, as other frames tell more.
@@ -260,14 +268,15 @@ class Predictor:
         else:
             looks, others, is_said = self.finding.in_frame(shot.image, anew=anew, is_said=is_said)
         if anew and not is_said:
-            ghosts = looks[0].present & ~looks[0].without_ghost().present
-            looks = [look.without_those(ghosts) for look in looks]
-        first = looks[0]
+            ghosts = looks.followed.present & ~looks.followed.without_ghost().present
+            looks = looks.each(lambda look: look.without_those(ghosts))
+        first = looks.followed
         is_known = is_said or first.is_believed
         believed = is_said or (first.is_still_believed and (is_known or not anew))
-        poses = [self._lift(look, shot, others, believed=believed) for look in looks]
+        followed = self._lift(first, shot, others, believed=believed)
+        told = followed if looks.told is first else self._lift(looks.told, shot, others, believed=believed)
         evidence = None if is_said else first.evidence
-        return Sighting(poses[0], poses[-1], is_known=is_known, worth=first.worth, evidence=evidence)
+        return Sighting(followed, told, is_known=is_known, worth=first.worth, evidence=evidence)
 
     def _told(self, found: Found, shot: Shot) -> HandPose:
         """Return what was found in a whole picture as the pose of a person."""

@@ -9,6 +9,8 @@ from typing import Self, TextIO
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from unclasp.files import write_text
+
 
 class Reporter:
     """Shows and records the terms of the loss, the share of time spent waiting for data, and the time left.
@@ -16,8 +18,8 @@ class Reporter:
     Tensors are only read every `every` steps, so that a device is not made to wait in between.
 
     Args:
-        path: The log, appended to; None on all ranks but the first, which then say nothing.
-        first_step: Where the run starts.
+        path: The log; None on all ranks but the first, which then say nothing.
+        first_step: Where the run starts. Lines of the log up to there stay, later ones are of steps that were lost.
         last_step: Where it will end.
         batch_size: Samples per step over all devices.
         every: Steps between reports.
@@ -28,6 +30,7 @@ class Reporter:
         self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, "".join(_lines_until(path, first_step)))
             self._file = path.open("a", encoding="utf-8")
         self._bar = Progress(
             TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"),
@@ -72,3 +75,16 @@ class Reporter:
         told += f" | {line['samples_per_second']:.0f} samples/s, {line['data_share']:.0%} waiting for data"
         self._bar.update(self._task, completed=self.step, told=told)
         self._data_seconds, self._reported_step, self._reported_at = 0.0, self.step, now
+
+
+def _lines_until(path: Path, step: int) -> list[str]:
+    """Return a log's lines of steps up to one; a last line that was cut off while it was written goes."""
+    kept = []
+    for line in path.read_text("utf-8").splitlines(keepends=True) if path.exists() else ():
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        kept.append(line)
+    return kept

@@ -19,6 +19,7 @@ from unclasp.lifting import hand_sized
 from unclasp.looking import SURE
 from unclasp.looks import Look
 from unclasp.palms import Palm, Palms
+from unclasp.pose import SECOND
 from unclasp.regions import SMALLEST_CROP, meets
 from unclasp.search import Where, where_of
 from unclasp.touch_up import DOUBTED, NEAR, SEEN
@@ -225,7 +226,7 @@ def _with_hand(view: Look, hand: SeenHand, *, alone: bool) -> Look:
             return view
         view = view.without(other)  # it was taken for one of the other side
     presence = view.answer.presence.copy()
-    presence[0, slot] = 1.0
+    presence[0, slot] = max(presence[0, slot], hand.seen, SECOND)  # it counts, whatever the pose network says
     view = view._replace(answer=view.answer._replace(presence=presence))
     if seen[slot] > SEEN and hand.is_at(own):
         return view

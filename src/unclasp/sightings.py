@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ class Sighting(NamedTuple):
     followed: HandPose
     """What all decisions rest on: where to look next, which hand is which, whether it is there."""
     told: HandPose
-    """What comes out, which may be nearer to the truth, but not what the thresholds below were chosen with."""
+    """What comes out, which may be nearer to the truth, but not what the thresholds of `tracking` were chosen with."""
     is_known: bool = True
     """Whether a photo of them, of which nothing else is known, would be told to show hands (`Look.is_believed`)."""
     worth: float = 0.0
@@ -39,9 +39,18 @@ class Sighting(NamedTuple):
         return self.each(exchanged)._replace(evidence=evidence)
 
 
-SeeFrame = Callable[[ByteArray, npt.ArrayLike | None, bool], Sighting]
-"""Frame, box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture), and whether nothing is known of where
-the hands are, so that it is worth looking harder, to what is seen."""
+class SeeFrame(Protocol):
+    """Sees the hands of a frame."""
+
+    def __call__(self, image: ByteArray, box: npt.ArrayLike | None, /, *, anew: bool) -> Sighting:
+        """Return what is seen.
+
+        Args:
+            image: (H, W, 3) RGB.
+            box: (4,) x1, y1, x2, y2 px, as annotated; None: look in the whole picture.
+            anew: Nothing is known of where the hands are, so that it is worth looking harder.
+        """
+        ...
 
 
 def exchanged(pose: HandPose) -> HandPose:

@@ -4,7 +4,8 @@ The pose network tells two hands that touch apart, which is which, and how deep,
 hands; the landmark network has seen real ones, but knows of one hand at a time.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -65,15 +66,29 @@ def touched_up(view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fu
     return _mended(view, readings, _found_elsewhere(view, readings, image, landmarks), fusion)
 
 
-def touched_up_twice(view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None) -> list[Look]:
-    """Touch up by the rule, and as the fusion network tells where it can, from one reading of each hand.
+class Twice(NamedTuple):
+    """What was seen in a frame of a video, touched up in two ways."""
 
-    For videos, where hands are followed by the first and told by the last (`sightings.Sighting`). None is looked for
-    farther off: they would jump, and other frames tell more.
+    followed: Look
+    """By the rule: for the tracker, whose thresholds were chosen with it."""
+    told: Look
+    """As the fusion network says, where it can: for the result. Otherwise the same look."""
+
+    def each(self, change: Callable[[Look], Look]) -> "Twice":
+        """Return both changed; it is done once where they are the same."""
+        followed = change(self.followed)
+        return Twice(followed, followed if self.told is self.followed else change(self.told))
+
+
+def touched_up_twice(view: Look, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None) -> Twice:
+    """Touch up in both ways from one reading of each hand.
+
+    None is looked for farther off: they would jump, and other frames tell more.
     """
     readings = _readings(view, image, landmarks)
-    ways = (None, fusion) if fusion is not None and can_fuse(view) else (None,)
-    return [_mended(view, readings, {}, way) for way in ways]
+    followed = _mended(view, readings, {}, None)
+    fuses = fusion is not None and can_fuse(view)
+    return Twice(followed, _mended(view, readings, {}, fusion) if fuses else followed)
 
 
 def _readings(view: Look, image: ByteArray, landmarks: Landmarks) -> dict[int, Reading]:

@@ -129,7 +129,7 @@ class Tracker:
 
     def _find(self, image: ByteArray) -> Sighting:
         if self._box is not None:
-            return self._see(image, self._box, False)
+            return self._see(image, self._box, anew=False)
         self._unsearched += 1
         if self._last is None:
             return self._search(image, anew=True)
@@ -139,11 +139,11 @@ class Tracker:
             return self._follow(image, last, box)
         if self._unsearched >= SEARCH_AGAIN:
             return self._search(image, anew=True)
-        return self._see(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), True)
+        return self._see(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), anew=True)
 
     def _follow(self, image: ByteArray, last: HandPose, box: Floats) -> Sighting:
         """Look where the hands of the last frame were, and all over the picture if that is in doubt."""
-        seen, expected = self._see(image, box, False), int(last.present.sum())
+        seen, expected = self._see(image, box, anew=False), int(last.present.sum())
         pose, are_two = seen.followed, expected > 1
         if _outside_crop(pose):
             return self._search(image, anew=not are_two)
@@ -164,7 +164,7 @@ class Tracker:
 
     def _search(self, image: ByteArray, *, anew: bool = False) -> Sighting:
         self._unsearched = 0
-        return self._see(image, None, anew)
+        return self._see(image, None, anew=anew)
 
     def _with_last_sides(self, seen: Sighting, last: Sighting) -> Sighting:
         swapped = exchanged(seen.followed)

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unclasp.batch import Batch
-from unclasp.checkpoint import load_model, load_state, save_state, save_weights
-from unclasp.config import Config, TrainConfig, from_dict, to_dict
+from unclasp.checkpoint import load_model, save_state, save_weights
+from unclasp.config import Config, TrainConfig, to_dict
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, collate, collate_or_error, raise_errors, start_worker
 from unclasp.data.transforms import Example, make_example, random_view
@@ -33,6 +33,7 @@ from unclasp.model.style import StyleMixing
 from unclasp.model.tflite import TFLITE, unfold_norms
 from unclasp.options import RunOptions
 from unclasp.reporter import Reporter
+from unclasp.resuming import run_facts, state_to_resume
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: all that `--resume` needs; the model to use; one line of JSON per report."""
@@ -125,16 +126,23 @@ class MovingAverage:
 
 def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
     """Return AdamW, which is the paper's Adam at weight decay 0; biases and norms do not decay."""
-    backbone = {id(parameter) for parameter in model.encoder.backbone.parameters()}
+    groups = parameter_groups(
+        model, model.encoder.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay
+    )
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def parameter_groups(
+    model: nn.Module, backbone: nn.Module, *, backbone_rate: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return what trains by its share of the learning rate, as `rate`, and by its weight decay."""
+    of_backbone = {id(parameter) for parameter in backbone.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in filter(lambda each: each.requires_grad, model.parameters()):
-        rate = config.backbone_rate if id(parameter) in backbone else 1.0
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        rate = backbone_rate if id(parameter) in of_backbone else 1.0
+        decay = weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": ps, "rate": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()],
-        lr=config.learning_rate,
-    )
+    return [{"params": ps, "rate": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
 
 
 def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
@@ -163,14 +171,7 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
     state_path = options.out / STATE
     if not options.resume and state_path.exists():
         raise CheckpointError(f"{state_path} exists: add --resume to go on with it, or choose another --out")
-    state = load_state(state_path) if options.resume else None
-    if state is not None and from_dict(state["config"]) != config:
-        raise CheckpointError(f"{state_path} was trained with another config; resume with the settings it began with")
-    if state is not None and state.get("samples", len(dataset)) != len(dataset):
-        raise CheckpointError(
-            f"{state_path} was trained on {state['samples']} pictures, the data set has {len(dataset)}; resume with "
-            "the data that it began with"
-        )
+    state = state_to_resume(state_path, config, len(dataset), options) if options.resume else None
     fabric = fabric_on(options.accelerator, options.devices, precision=options.precision)
     fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
     return options.out / WEIGHTS if fabric.is_global_zero else None
@@ -190,13 +191,13 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     # By now the parameters are on their device, and the optimiser's state goes where they are.
     if state is not None:
         adam.load_state_dict(state["optimiser"])
-        if state.get("precision"):  # only 16-mixed has one
+        if state["precision"]:  # only 16-mixed has one
             fabric.strategy.precision.load_state_dict(state["precision"])
         average.state, done = state["average"], state["step"]
     average.state = {key: value.to(fabric.device) for key, value in average.state.items()}
 
     def save() -> None:
-        _save(fabric, options.out, plain, adam, average, config, step=done, samples=len(dataset))
+        _save(fabric, options, plain, adam, average, config, step=done, samples=len(dataset))
 
     if done >= last:  # the weights may have been lost since
         save()
@@ -304,15 +305,15 @@ def _stop_if_not_finite(fabric: Fabric, loss: Tensor, terms: dict[str, Tensor], 
 
 
 def _save(
-    fabric: Fabric, out: Path, model: DFL, adam: torch.optim.Optimizer, average: MovingAverage, config: Config,
-    *, step: int, samples: int,
+    fabric: Fabric, options: RunOptions, model: DFL, adam: torch.optim.Optimizer, average: MovingAverage,
+    config: Config, *, step: int, samples: int,
 ) -> None:  # fmt: skip
     if fabric.is_global_zero:
         state = {
             "config": to_dict(config), "step": step, "model": model.state_dict(),
             "average": average.state, "optimiser": adam.state_dict(), "samples": samples,
-            "precision": fabric.strategy.precision.state_dict(),
+            "precision": fabric.strategy.precision.state_dict(), "run": run_facts(options),
         }  # fmt: skip
-        save_state(out / STATE, state)
-        save_weights(out / WEIGHTS, average.state, config, notes={"steps": step})
+        save_state(options.out / STATE, state)
+        save_weights(options.out / WEIGHTS, average.state, config, notes={"steps": step})
     fabric.barrier()
