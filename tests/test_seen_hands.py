@@ -16,7 +16,7 @@ from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND, Side
 from unclasp.landmarks import Reading
 from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
 from unclasp.looking import SURE
-from unclasp.looks import BELIEVED, BESIDE, DENIED, GHOST_UNSEEN, GHOST_UNSURE, SURE_ALONE, TOGETHER, Look
+from unclasp.looks import BELIEVED, DENIED, GHOST_BESIDE, GHOST_UNSURE, SURE_ALONE, TOGETHER, Look
 from unclasp.palms import Palm
 from unclasp.pose import SECOND
 from unclasp.predictor import Predictor
@@ -37,6 +37,7 @@ from unclasp.touch_up import DOUBTED, SEEN, Twice
 
 Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.floating]
+UNSEEN, SEEN_BESIDE = GHOST_BESIDE
 RIGHT, LEFT = 0, 1
 
 
@@ -275,10 +276,10 @@ def test_two_hands_that_both_networks_are_sure_of_are_settled() -> None:
 @pytest.mark.parametrize(
     ("confidence", "seen", "presence", "ghosts"),
     [
-        (0.9 * GHOST_UNSURE, 0.9 * GHOST_UNSEEN, (1, 1), True),
-        (1.1 * GHOST_UNSURE, 0.9 * GHOST_UNSEEN, (1, 1), False),
-        (0.9 * GHOST_UNSURE, 1.1 * GHOST_UNSEEN, (1, 1), False),
-        (0.9 * GHOST_UNSURE, 0.9 * GHOST_UNSEEN, (0, 1), False),
+        (0.9 * GHOST_UNSURE, 0.9 * UNSEEN, (1, 1), True),
+        (1.1 * GHOST_UNSURE, 0.9 * UNSEEN, (1, 1), False),
+        (0.9 * GHOST_UNSURE, 1.1 * UNSEEN, (1, 1), False),
+        (0.9 * GHOST_UNSURE, 0.9 * UNSEEN, (0, 1), False),
     ],
     ids=["neither is sure", "one is sure", "one sees it", "it is alone"],
 )
@@ -290,11 +291,11 @@ def test_a_second_hand_that_neither_network_is_sure_of_is_no_hand(
         return (of_ghost, other) if ghost == RIGHT else (other, of_ghost)
 
     view = view_of(
-        DIM, EMPTY, confidence=ordered(confidence, 0.5), seen=ordered(seen, 1.1 * BESIDE),
+        DIM, EMPTY, confidence=ordered(confidence, 0.5), seen=ordered(seen, 1.1 * SEEN_BESIDE),
         presence=ordered(presence[0], presence[1]),
     )  # fmt: skip
     assert (ghost not in view.without_ghost().slots) == (ghosts or not presence[0])
-    beside_none = view._replace(seen=np.minimum(view.seen, 0.9 * BESIDE))  # type: ignore[arg-type]
+    beside_none = view._replace(seen=np.minimum(view.seen, 0.9 * SEEN_BESIDE))  # type: ignore[arg-type]
     assert beside_none.without_ghost() is beside_none
 
 
@@ -448,7 +449,7 @@ def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.Mo
     monkeypatch.setattr(asking.looker, "see", noted)
     monkeypatch.setattr("unclasp.finding.in_doubt", lambda view: True)
     assert is_around(asking(picture()), BRIGHT)
-    mirrored = geometry.mirror_box(square_box(np.array(BRIGHT)), 399)
+    mirrored = geometry.mirror_box(square_box(np.array(BRIGHT)), 400)
     assert max(geometry.box_iou(square, mirrored) for square in squares) > 0.5
 
 

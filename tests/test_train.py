@@ -43,7 +43,7 @@ from unclasp.train import (
 class Samples:
     """A small data set.
 
-    `deadly` counts down to a kill -9 of the own process, `poison` names a sample that breaks the loss.
+    `deadly` counts down to a kill -9 of the own process.
     """
 
     def __init__(self, size, *, deadly=None):
@@ -234,9 +234,8 @@ def frozen_model():
 
 
 def joined_batch():
-    make, config = make_sample_function(), AugmentConfig(flip_probability=0.0, rotation_probability=0.0)
+    make = make_sample_function()
     samples = [make(i, hands=("interacting", "right", "left", "interacting")[i], parts=i != 3) for i in range(4)]
-    assert config.flip_probability == 0
     return [make_example(sample, plain_view(sample.box), 64) for sample in samples]
 
 

@@ -81,7 +81,8 @@ class Batch:
     pose_2p5d: "Tensor"
     """(B, 42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist."""
     valid: "Tensor"
-    """(B, 42) bool, joint usable for training: annotated, inside the crop and within the depth range."""
+    """(B, 42) bool, joint usable for training: annotated, inside the crop and within the depth range; none of a black
+    crop."""
     parts: "Tensor"
     """(B, h, w) int64 part classes at the size of the finest feature map; 0 where `parts_valid` is false."""
     parts_valid: "Tensor"

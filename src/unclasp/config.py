@@ -67,7 +67,8 @@ class ModelConfig:
     position_channels: int = 256
     """C_P, channels of the position features."""
     decoder: Decoder = Decoder.DECOUPLED
-    """Whether features are decoupled (Table 1)."""
+    """Whether features are decoupled (Table 1). A fused decoder has no use for the four relations below, a pooled one
+    for none of the fields from `iterations` to `refine_layers`."""
     iterations: int = 3
     """T, decoder iterations (Table 3). Three use strides 16, 8, 4 after an initialisation at 32; two drop the
     coarsest level, more repeat the finest one."""

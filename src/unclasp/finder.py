@@ -29,11 +29,11 @@ _ALIKE: Final = 1.5
 _AS_CERTAIN: Final = 0.5
 """A region that is less certain than this share of another's certainty is not joined to it."""
 _CLOSE: Final = 0.8
-"""Regions with a larger gap, in sides of the larger hand, are not joined,"""
+"""Regions with a larger gap, in sides of the larger hand, are not joined (docs/decisions.md, the hand finder)."""
 _NEAR: Final = 1.5
-"""or with this one where the hands are about equally large;"""
+"""The same where the hands are about equally large (`_ALIKE`)."""
 _WIDEST: Final = 3.8
-"""nor where the joined region would be wider than this, in the same unit (docs/decisions.md, the hand finder)."""
+"""Regions are not joined either where the joined one would be wider than this, in the same unit."""
 
 
 class Letterbox(NamedTuple):

@@ -22,7 +22,7 @@ from unclasp.files import whole
 from unclasp.fusion import FORMAT, NUMBERS, UNIT_MM, can_fuse, evidence_of, in_crop
 from unclasp.fusion_net import FusionNet
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND, SIDES
-from unclasp.landmarks import FEATURES
+from unclasp.landmarks import FEATURES, Landmarks
 from unclasp.looks import LIKELY, Look
 from unclasp.npz import read_arrays
 from unclasp.predictor import Predictor
@@ -69,8 +69,11 @@ def looks_at(
 
     Raises:
         DataError: There is no whole hand in the data set.
-        UnclaspError: The network does not say what the fusion needs.
+        UnclaspError: The network does not say what the fusion needs, or there is no landmark network.
     """
+    landmarks = predictor.landmarks
+    if landmarks is None:
+        raise UnclaspError("the fusion learns from the landmark network, and the predictor has none: landmarks=True")
     count = len(dataset) if limit is None else min(limit, len(dataset))
     rows: list[tuple[Floats, ...]] = []
     for index in range(count):
@@ -88,7 +91,7 @@ def looks_at(
             )
         rows += [
             tuple(part.astype(kind) for part, (kind, _) in zip(hand, _KEPT.values(), strict=True))
-            for hand in _hands(predictor, view, sample)
+            for hand in _hands(landmarks, view, sample)
         ]
         if progress is not None:
             progress(index + 1, count)
@@ -175,14 +178,13 @@ def _loss(share: Tensor, deeper: Tensor, own: Tensor, read: Tensor, truth: Tenso
     return ((apart.square().sum(dim=2) + 1e-4).sqrt() + 0.3 * apart.abs().sum(dim=2)).mean()
 
 
-def _hands(predictor: Predictor, view: Look, sample: Sample) -> Iterator[tuple[Floats, ...]]:
+def _hands(landmarks: Landmarks, view: Look, sample: Sample) -> Iterator[tuple[Floats, ...]]:
     """Yield the evidence of each hand that is there and may be seen, and the truth: (21, 3), as `Evidence.own`."""
-    assert predictor.landmarks is not None  # noqa: S101  what `looks_at` asks for
     pixels = geometry.project(np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt)
     for slot, joints in enumerate(HAND_SLICES):
         if not sample.hand_type[slot] or not sample.valid[joints].all() or view.answer.presence[0, slot] < LIKELY:
             continue
-        reading = predictor.landmarks(sample.image, view.joints_2d[joints], SIDES[slot])
+        reading = landmarks(sample.image, view.joints_2d[joints], SIDES[slot])
         if not reading.finite:
             continue
         sight = sight_of(
@@ -194,13 +196,13 @@ def _hands(predictor: Predictor, view: Look, sample: Sample) -> Iterator[tuple[F
 
 def _mirror_image(sample: Sample) -> Sample:
     """Return what is asked of a sample here, mirrored."""
-    last = sample.image.shape[1] - 1
+    width = sample.image.shape[1]
     return replace(
         sample, image=np.ascontiguousarray(sample.image[:, ::-1]), parts=None,
-        box=geometry.mirror_box(sample.box, last).astype(np.float32),
+        box=geometry.mirror_box(sample.box, width).astype(np.float32),
         joints_cam=(sample.joints_cam * np.array([-1, 1, 1], np.float32))[FLIPPED_JOINTS],
         valid=sample.valid[FLIPPED_JOINTS], hand_type=sample.hand_type[::-1].copy(),
-        princpt=np.array([last - sample.princpt[0], sample.princpt[1]], np.float32),
+        princpt=np.array([width - 1 - sample.princpt[0], sample.princpt[1]], np.float32),
     )  # fmt: skip
 
 

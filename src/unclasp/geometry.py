@@ -246,13 +246,14 @@ def box_iou(first: Array, second: Array) -> float:
     >>> box_iou(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2]))
     0.3333333333333333
     """
-    extent = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
-    common = float(extent.clip(0).prod())
+    shared = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    common = float(shared.clip(0).prod())
     return common / (float((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()) - common)
 
 
-def mirror_box(box: Array, last: int) -> Array:
-    """Mirror x1, y1, x2, y2 (..., 4) in a picture whose last column is `last`."""
+def mirror_box(box: Array, width: int) -> Array:
+    """Mirror x1, y1, x2, y2 (..., 4) in a picture `width` pixels wide."""
+    last = width - 1
     return np.stack([last - box[..., 2], box[..., 1], last - box[..., 0], box[..., 3]], axis=-1)
 
 

@@ -36,13 +36,13 @@ class Shot:
         """Return a pose in the pixels of the picture that was given."""
         if self.mirror_image is None:
             return pose
-        last = self.image.shape[1] - 1
+        width = self.image.shape[1]
         cx, cy = pose.camera.princpt
         return replace(
-            pose, mirrored=True, image=self.mirror_image, box=geometry.mirror_box(pose.box, last),
-            other_regions=None if pose.other_regions is None else geometry.mirror_box(pose.other_regions, last),
-            joints_2d=np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
-            camera=replace(pose.camera, princpt=(last - cx, cy)),
+            pose, mirrored=True, image=self.mirror_image, box=geometry.mirror_box(pose.box, width),
+            other_regions=None if pose.other_regions is None else geometry.mirror_box(pose.other_regions, width),
+            joints_2d=np.column_stack([width - 1 - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
+            camera=replace(pose.camera, princpt=(width - 1 - cx, cy)),
         )  # fmt: skip
 
 
@@ -68,13 +68,13 @@ def shot_of(
     box = None if box is None else check_box(box, image)
     if not mirrored:
         return Shot(image=image, box=box, camera=camera_of(image, focal, princpt))
-    last = image.shape[1] - 1
+    width = image.shape[1]
     if princpt is not None:
         cx, cy = pair("princpt", princpt)
-        princpt = (last - cx, cy)
+        princpt = (width - 1 - cx, cy)
     return Shot(
         image=np.ascontiguousarray(image[:, ::-1]),
-        box=None if box is None else geometry.mirror_box(box, last),
+        box=None if box is None else geometry.mirror_box(box, width),
         camera=camera_of(image, focal, princpt),
         mirror_image=image,
     )

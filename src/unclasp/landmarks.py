@@ -100,7 +100,7 @@ class Landmarks:
         """
         box = geometry.turned_box(square, SIZE, rotation)
         if mirrored:
-            box = geometry.mirror_box(box, image.shape[1] - 1)
+            box = geometry.mirror_box(box, image.shape[1])
         crop = crop_image(image, box, SIZE, rotation=rotation, flip=mirrored)
         joints, hand, right, features = self.run(crop.image)
         read = joints[0, _FROM_MEDIAPIPE].astype(np.float64)

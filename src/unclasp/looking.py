@@ -111,8 +111,8 @@ class Looker:
     def _look_closer(self, image: ByteArray, square: Floats) -> Look:
         """Look where the hands were found, then around the joints seen there, and once more where that crop was off.
 
-        The last look counts unless it loses a hand, or is far less sure (`LOST`). A hand that the first, widest look
-        gave less than `looks.DENIED` cannot appear in a closer one.
+        A closer look counts unless it is far less sure (`LOST`); the last one has to show as many hands, too. A hand
+        that the first, widest look gave less than `looks.DENIED` cannot appear in a closer one that shows another.
         """
         first = view = self.once(image, square)
         for is_last in (False, True):

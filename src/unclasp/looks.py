@@ -20,28 +20,28 @@ LIKELY: Final = 0.25
 then."""
 
 BELIEVED: Final = 0.3
-"""Hands are there if this much speaks for them (`Look.worth`),"""
+"""Hands are believed to be there if they are worth (`Look.worth`) at least this much."""
 
 SURE_ALONE: Final = 0.5
-"""or if the mean confidence of one is at least this, seen or not: it may hide behind the other one."""
+"""Hands are also believed if the mean confidence of one is at least this, seen or not: it may hide behind the other."""
 
 STILL_BELIEVED: Final = (0.15, 0.5)
-"""Where the last frame of a video had hands, either is enough: that confidence of one, or its being seen so likely."""
+"""Where the last frame of a video had hands, they are believed if one has at least this mean confidence, or is seen at
+least this likely by the landmark network."""
 
 GHOST_UNSURE: Final = 0.1
-"""A second hand of whose joints the mean confidence is below this,"""
+"""Only a second hand with a mean confidence below this can be a ghost."""
 
-GHOST_UNSEEN: Final = 0.1
-"""and that the landmark network sees less likely than this, is not there,"""
-
-BESIDE: Final = 0.5
-"""if that network sees the other one at least this likely."""
-
-TOGETHER: Final = 0.25
-"""Nor is it where the middles of both are nearer than this share of the larger one,"""
+GHOST_BESIDE: Final = (0.1, 0.5)
+"""It is one beside a hand that is seen: the landmark network sees it less likely than the first of these, and the other
+one at least as likely as the second."""
 
 GHOST_ALIKE: Final = (0.5, 0.9)
-"""if it is seen less likely than the first of these, and the other one likelier than the second."""
+"""It is one on a hand that is surely seen: it lies on the place of that (`TOGETHER`), the landmark network sees it less
+likely than the first of these, and the other one at least as likely as the second."""
+
+TOGETHER: Final = 0.25
+"""Two hands lie on one place if their middles are nearer than this share of the larger one's size."""
 
 SEEN_ALONE: Final = 0.5
 """What a hand that the landmark network sees is worth, if the pose network is not sure of it at all."""
@@ -210,16 +210,16 @@ class Look(NamedTuple):
     def without_ghost(self) -> "Look":
         """Return the look without a second hand that neither network is sure of, beside or on one that is seen.
 
-        The pose network has learned from more pictures of two hands than of one. For whole photos: in videos other
-        frames tell, and with a box the user does.
+        The pose network has learned from more pictures of two hands than of one. For whole photos, and for frames of
+        videos before which there were no hands; otherwise the frames before tell, and with a box the user does.
         """
         if self.seen is None or self.answer.confidence is None or len(self.slots) < 2:
             return self
         ghost = int(self.seen.argmin())
         own, other = self.seen[ghost], self.seen[1 - ghost]
-        less, likelier = GHOST_ALIKE
-        is_beside = own < GHOST_UNSEEN and other >= BESIDE
-        is_alike = own < less and other >= likelier and self.on_one_place
+        (beside, seen_beside), (alike, seen_alike) = GHOST_BESIDE, GHOST_ALIKE
+        is_beside = own < beside and other >= seen_beside
+        is_alike = own < alike and other >= seen_alike and self.on_one_place
         is_ghost = self.confidence(ghost) < GHOST_UNSURE and (is_beside or is_alike)
         return self.without(ghost) if is_ghost else self
 

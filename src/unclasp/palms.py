@@ -37,9 +37,9 @@ _MIDDLE, _EXTENT, _KEYPOINTS = slice(0, 2), slice(2, 4), slice(4, 18)
 _POINTS: Final = [0, 1, 4, 5, 8, 9]
 """Those of the middle, the wrist, which is the first keypoint, and the middle finger's knuckle, which is the third."""
 _WIDER: Final = 2.6
-"""Side of the square around a hand over that of its palm's box,"""
+"""Side of the square around a hand over that of its palm's box (MediaPipe's palm_detection_detection_to_roi.pbtxt)."""
 _AHEAD: Final = 0.5
-"""and how far it is towards the fingers, in the same unit (MediaPipe's palm_detection_detection_to_roi.pbtxt)."""
+"""How far that square is ahead of the palm, towards the fingers, in sides of the palm's box (the same file)."""
 
 
 class Palm(NamedTuple):

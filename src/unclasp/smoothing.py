@@ -75,7 +75,11 @@ def _share(cutoff: float, seconds: float) -> float:
 
 
 class _HandFilter:
-    """The filters of one hand: u, v in px and depth in mm, with speeds in spreads of the hand per second."""
+    """The filters of one hand: u, v in px and depth in mm, with speeds in spreads of the hand per second.
+
+    Their cutoffs (Hz) were chosen on synthetic motion (tests/test_smoothing.py: a lag below one frame) and on one video
+    (docs/decisions.md); a third of the frames' acceleration remains.
+    """
 
     def __init__(self) -> None:
         self._middle = OneEuro(cutoff=1.0, per_speed=0.22, speed_cutoff=1.3)

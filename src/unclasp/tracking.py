@@ -28,7 +28,8 @@ SEARCH_OTHER: Final = 8
 SEARCH_AGAIN: Final = 3
 """The same where none is known, or `IN_VAIN` searches brought nothing: a search takes as long as ten looks."""
 IN_VAIN: Final = 4
-"""Searches in a row whose answers did not count, after which there is some time before the next one."""
+"""Searches in a row whose answers did not count, after which there is some time before the next one: not where the
+hands have left the crop, which only a search can mend."""
 FORGOTTEN: Final = 10
 """Hands that would not have been told in a photo for so many frames in a row are lost."""
 RECALLED: Final = 0.9
@@ -36,9 +37,9 @@ RECALLED: Final = 0.9
 FRESH: Final = 0.5
 """What is taken to speak for a hand of which no frame has told yet."""
 GHOST: Final = (0.15, 0.3)
-"""A second hand for which less than the first speaks is not there; it has to be more than the second to come back."""
+"""A second hand for which less than the first of these speaks goes; it comes back with more than the second."""
 BESIDE: Final = 0.5
-"""if that much speaks for the other one."""
+"""A hand can be such a ghost only beside one for which at least this much speaks."""
 CERTAIN: Final = 0.9
 """A hand for which so much speaks in one frame is there at once."""
 DOUBTFUL: Final = 0.1

@@ -1,4 +1,4 @@
-"""What a data set can tell of its samples without a picture being decoded.
+"""What a data set can tell of its samples from its annotations: few or no pictures are decoded for it.
 
 A data set may have, beside what `Dataset` asks for: `file_names`, the names of its samples in their order;
 `annotation_ids`, the integers by which its annotation files number them; `record(index)`, the fields of a `Sample` but

@@ -62,8 +62,7 @@ def view_matrix(box: Matrix, size: int, *, width: int, rotation: float = 0.0, fl
     """Return the `crop_from_image` of `crop_image` for a picture `width` pixels wide."""
     if not flip:
         return geometry.crop_matrix(box, size, rotation)
-    mirrored = np.array([width - 1 - box[2], box[1], width - 1 - box[0], box[3]])
-    return geometry.crop_matrix(mirrored, size, rotation) @ geometry.flip_matrix(width)
+    return geometry.crop_matrix(geometry.mirror_box(box, width), size, rotation) @ geometry.flip_matrix(width)
 
 
 def _warp(image: ByteArray, matrix: Matrix, size: int, interpolation: int) -> ByteArray:
@@ -133,7 +132,8 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
     pixels alone: the relative depth stays (the weak-perspective assumption of 2.5D poses).
     """
     crop = crop_image(sample.image, view.box, size, rotation=view.rotation, flip=view.flip)
-    image, seen = crop.image, cv2.hasNonZero(crop.image.reshape(size, -1))  # noise is drawn on black pictures, too
+    image = crop.image
+    seen = cv2.hasNonZero(image.reshape(size, -1))  # a black crop trains nothing; asked before noise is drawn on it
     if view.gain is not None:
         image = _multiply(image, view.gain)
     if view.look is not None:

@@ -67,7 +67,8 @@ def write_dataset(
     if count < 1 or seed < 0:
         raise DataError(f"count must be at least 1 and seed at least 0, got {count} and {seed}")
     mix = mix or SceneMix()
-    told = repr(mix).replace(", other_side=0.0", "")  # as it was before there were any
+    # Folders that were begun before there was `other_side` have none in theirs.
+    told = repr(mix).replace(", other_side=0.0", "")
     _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": told})
     jobs = [
         _Job(root, split, seed, image_size, mix, start // CAPTURE_SIZE, range(start, min(start + CAPTURE_SIZE, count)))
