@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from unclasp.checkpoint import (
 )
 from unclasp.cli import main
 from unclasp.config import DepthAxis, tiny, to_dict, with_model
-from unclasp.errors import CheckpointError
-from unclasp.files import whole, write_bytes, write_text
+from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.files import check_writable, whole, write_bytes, write_text
 from unclasp.model import DFL, build
 from unclasp.model.loading import load_strictly
 
@@ -236,6 +237,32 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path, e
         raise RuntimeError("power cut")
     assert [path.name for path in tmp_path.iterdir()] == (["result.json"] if existed else [])
     assert not existed or target.read_text() == "old"
+
+
+def test_threads_write_the_same_file_whole(tmp_path: Path) -> None:
+    target, texts = tmp_path / "a.json", [str(number) * 5000 for number in range(4)]
+    write_text(target, texts[0])
+
+    def write(text: str) -> bool:
+        for _ in range(50):
+            write_text(target, text)
+            if target.read_text() not in texts:
+                return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(write, texts))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_cannot_be_written_is_told_beforehand(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "a.json")
+    assert [path.name for path in tmp_path.rglob("*")] == ["new"]
+    (tmp_path / "file").touch()
+    with pytest.raises(UnclaspError, match="is a folder; give the name of a file in it"):
+        check_writable(tmp_path / "new")
+    with pytest.raises(UnclaspError, match=r"file: cannot be written \(.*\); choose another place"):
+        check_writable(tmp_path / "file" / "a.json")
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:

@@ -22,10 +22,11 @@ import unclasp
 from test_video import make_video
 from unclasp.checkpoint import save_weights
 from unclasp.cli import COMMANDS, main
-from unclasp.commands.predict import _with_numbers_last
+from unclasp.commands.arguments import with_numbers_last
 from unclasp.config import PRESETS, tiny
 from unclasp.errors import UnclaspError
 from unclasp.model import build
+from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 from unclasp.video import Video
@@ -394,6 +395,25 @@ def test_sources_are_not_overwritten(weights: Path, photos: Path, capsys: pytest
     assert not (photos / "one.json").exists(), "no half of a result"
 
 
+def test_one_s_own_files_beside_our_numbers_are_not_overwritten(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as a photo of which the pose was saved beside it, and another one of its name."""
+    mine, others = tmp_path / "mine", tmp_path / "others"
+    mine.mkdir()
+    others.mkdir()
+    (mine / "one.png").write_bytes((photos / "one.png").read_bytes())
+    make_video(mine / "clip.mp4", 3)
+    pose = Predictor.load(weights)(read_picture(mine / "one.png"))
+    pose.save_json(mine / "one.json")
+    (mine / "clip.jsonl").write_text(pose.to_json(indent=None) + "\n")
+    before = {path: path.read_bytes() for path in mine.iterdir()}
+    for source in (photos / "one.png", make_video(others / "clip.mp4", 2)):
+        code, _, errors = predict_here(capsys, source, "--weights", weights, "--out", mine)
+        assert code == 2 and "is no earlier result and is not overwritten" in errors
+    assert {path: path.read_bytes() for path in mine.iterdir()} == before
+
+
 @pytest.mark.parametrize("name", ["one.png", "one.json", "one.html"])
 def test_files_of_others_are_not_overwritten_and_earlier_results_are(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
@@ -404,7 +424,7 @@ def test_files_of_others_are_not_overwritten_and_earlier_results_are(
     words = (photos / "one.png", "--weights", weights, "--html", "--out", out)
     code, _, err = predict_here(capsys, *words)
     assert code == 2 and f"{out / name} is no earlier result and is not overwritten" in err
-    assert (out / name).read_text() == '{"mine": "a label"}' and (out / "one.json").exists() == (name == "one.json")
+    assert (out / name).read_text() == '{"mine": "a label"}' and [path.name for path in out.iterdir()] == [name]
     (out / name).unlink()
     assert [predict_here(capsys, *words)[0] for _ in range(2)] == [0, 0]
 
@@ -440,13 +460,22 @@ def test_pictures_may_come_behind_options_with_numbers(
 def test_numbers_that_are_no_option_s_stay_where_they_are() -> None:
     """Cameras are numbers, too."""
     words = ["0", "--box", "0", "1", "30", "40", "1", "--focal", "50", "a.jpg"]
-    assert _with_numbers_last(words) == ["0", "1", "a.jpg", "--box", "0", "1", "30", "40", "--focal", "50", "50"]
+    for given, meant in (
+        (["--focal=50", "a.jpg"], ["a.jpg", "--focal", "50", "50"]),
+        (["--focal=50,60", "a.jpg"], ["a.jpg", "--focal", "50", "60"]),
+        (["--focal", "5", "a.jpg", "--focal", "6,7"], ["a.jpg", "--focal", "6", "7"]),
+        (["--box=1,2,3,4", "--box=1,2,3,5"], ["--box", "1", "2", "3", "5"]),
+    ):
+        assert with_numbers_last(given) == meant, given
+    with pytest.raises(UnclaspError, match=r"--box needs 4 numbers x1 y1 x2 y2 in px, got 40 50 215$"):
+        with_numbers_last(["--box", "40", "50", "215", "--out", "b"])
+    assert with_numbers_last(words) == ["0", "1", "a.jpg", "--box", "0", "1", "30", "40", "--focal", "50", "50"]
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--box", "1", "2", "x.png"), "--box needs 4 numbers x1 y1 x2 y2 in px, got 1 2 x.png"),
+        (("--box", "1", "2", "x.png"), "--box needs 4 numbers x1 y1 x2 y2 in px, got 1 2"),
         (("x.png", "--box"), "--box needs 4 numbers x1 y1 x2 y2 in px, got none"),
         (("x.png", "--box", "1,2,3"), "--box needs 4 numbers x1 y1 x2 y2 in px, got 1,2,3"),
         (("--focal", "x.png"), "--focal needs 2 numbers fx fy in px, got x.png"),
@@ -640,6 +669,14 @@ def test_options_that_suit_no_source_are_told(
     assert not predict_here(capsys, clip, photo, *given, "--html")[2], "it is for one of them"
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_outputs_lose_no_work(weights: Path, photos: Path, tmp_path: Path, closed: str) -> None:
+    command = f'"{sys.executable}" -m unclasp predict one.png two.jpg --weights {weights} --out {tmp_path / "out"}'
+    done = subprocess.run(["bash", "-c", f"{command} {closed}"], cwd=photos, check=False, timeout=120)
+    assert done.returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.json")) == ["one.json", "two.json"]
+
+
 def test_html_and_mirrored_reach_the_results(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -650,7 +687,10 @@ def test_html_and_mirrored_reach_the_results(
     assert json.loads(Path(entry["json"]).read_text())["image"]["mirrored"] is True
 
 
-def test_ctrl_c_leaves_a_playable_video(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_what_ends_a_process_leave_a_playable_video(
+    weights: Path, tmp_path: Path, ended_by: signal.Signals
+) -> None:
     clip, out = make_video(tmp_path / "clip.mp4", 3000), tmp_path / "out"
     words = [sys.executable, "-m", "unclasp", "predict", clip, "--weights", weights, "--out", out]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -658,7 +698,7 @@ def test_ctrl_c_leaves_a_playable_video(weights: Path, tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while running.poll() is None and time.monotonic() < deadline:
         if any(path.stat().st_size for path in out.glob(".*.partial.jsonl")):  # frames have been written
-            running.send_signal(signal.SIGINT)
+            running.send_signal(ended_by)
             break
         time.sleep(0.05)
     _, errors = running.communicate(timeout=120)

@@ -6,8 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from test_pose import make_pose
 from unclasp.marks import is_marked, is_result, marked, numbers_in
 from unclasp.picture import read_picture
+from unclasp.video import Video, VideoWriter
 
 NUMBERS = {"unclasp": "0.1", "image": {"source": "a.jpg"}}
 
@@ -25,13 +27,38 @@ def test_a_marked_picture_is_the_same_picture(tmp_path: Path) -> None:
     assert not is_result(tmp_path / "a.png") and is_result(tmp_path / "b.png")
 
 
-def test_results_are_known_by_the_numbers_beside_them(tmp_path: Path) -> None:
+def test_results_are_known_by_their_marks_and_numbers(tmp_path: Path) -> None:
+    """Not by what lies beside them: somebody's photo.png may have our photo.json there."""
     (tmp_path / "a.json").write_text(json.dumps(NUMBERS))
     (tmp_path / "v.jsonl").write_text(json.dumps(NUMBERS) + "\n" + json.dumps(NUMBERS) + "\n")
-    for name in ("a.json", "a.png", "a.html", "v.jsonl", "v.mp4", "v.rrd"):
+    (tmp_path / "b.json").write_text("{}")
+    for name in ("a.png", "a.html", "v.mp4"):
+        (tmp_path / name).write_bytes(b"a file of somebody's")
+    for name in ("a.json", "v.jsonl", "v.rrd"):
         assert is_result(tmp_path / name), name
-    for name in ("b.json", "b.png", "a.mp4", "v.png"):
+    for name in ("b.json", "a.png", "a.html", "v.mp4", "a.rrd", "none.png", "none.mp4", "none.json"):
         assert not is_result(tmp_path / name), name
+
+
+def test_a_marked_video_is_the_same_video(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3)).astype(np.uint8)
+    path = tmp_path / "v.mp4"
+    with VideoWriter(path, rate=25) as video:
+        for frame in frames:
+            video.write(frame)
+    assert is_marked(path) and is_result(path)
+    marked_frames = [frame.image for frame in Video(path)]
+    plain = tmp_path / "plain.mp4"
+    plain.write_bytes(path.read_bytes()[:-15])
+    assert not is_marked(plain)
+    np.testing.assert_array_equal(marked_frames, [frame.image for frame in Video(plain)])
+    assert len(marked_frames) == len(frames)
+
+
+def test_a_page_of_ours_is_marked(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    make_pose().save_html(path)
+    assert is_marked(path) and is_result(path)
 
 
 def test_numbers_of_others_are_not_ours(tmp_path: Path) -> None:

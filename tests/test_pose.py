@@ -1,8 +1,10 @@
 """The result object and its JSON, which must be what docs/json-schema.md says."""
 
+import copy
 import json
+import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,16 @@ def test_arrays_are_the_poses_own_and_read_only() -> None:
             getattr(pose, name)[0] = 1.0
     with pytest.raises(FrozenInstanceError):
         pose.model = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pose: pickle.loads(pickle.dumps(pose))])  # noqa: S301
+def test_copies_are_read_only_too(copied: Callable[[HandPose], HandPose]) -> None:
+    pose = replace(make_pose(), other_regions=np.zeros((2, 4)))
+    other = copied(pose)
+    assert other.to_dict() == pose.to_dict() and other.root_offset is not None
+    for name in ("joints_2d", "present", "box", "other_regions"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(other, name)[0] = 1.0
 
 
 def test_arrays_of_other_shapes_are_refused() -> None:

@@ -221,11 +221,14 @@ def test_a_box_may_reach_beyond_the_picture(crops: list[Crop]) -> None:
         {"focal": (np.nan, 5.0)},
         {"focal": 900.0},
         {"focal": "wide"},
+        {"focal": (1e-300, 1e-300)},
+        {"focal": (10**400, 10**400)},
         {"princpt": (1.0, 2.0, 3.0)},
+        {"princpt": (1e300, 0.0)},
     ],
 )
 def test_bad_cameras_are_named(crops: list[Crop], camera: dict[str, Any]) -> None:
-    with pytest.raises(UnclaspError, match=f"{next(iter(camera))} must be two .*numbers x, y in px, got"):
+    with pytest.raises(UnclaspError, match=f"{next(iter(camera))} must be two numbers x, y in px, from .* to .*, got"):
         Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), BOX, **camera)
 
 

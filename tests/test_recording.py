@@ -1,5 +1,7 @@
 """What is written of a video, also when it ends otherwise than planned."""
 
+import errno
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -129,6 +131,25 @@ def test_a_camera_ends_by_ctrl_c_and_plays_at_its_own_pace(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         record(some_poses(0, KeyboardInterrupt()), tmp_path / "none", rate=24, live=True)
     assert names(tmp_path) == ["camera0.jsonl", "camera0.mp4"]
+
+
+def test_a_full_disk_leaves_nothing_and_names_what_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.TextIOWrapper):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path.open("wb"))
+
+        def close(self) -> None:
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            finally:
+                super().close()
+
+    monkeypatch.setattr("unclasp.recording.open_text", Full)
+    with pytest.raises(VideoError, match=r"a\.jsonl: cannot be written \(No space left on device\); is the disk full"):
+        record(some_poses(3), tmp_path / "a", rate=25)
+    assert names(tmp_path) == []
 
 
 def test_an_interruption_while_files_are_placed_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,6 +56,18 @@ def photos(tmp_path: Path) -> Path:
 def run(given: object, **options: object) -> tuple[list[HandPose], Predict]:
     predict = Predict()
     return list(stream(predict, seen(predict), given, StreamOptions(**options))), predict  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [b"a.jpg", None, 1.5, True, [Path("a.jpg"), 2.0]])
+def test_what_is_no_source_is_told(given: Any) -> None:
+    with pytest.raises(UnclaspError, match=r"a source is the path of .*, got (bytes|NoneType|float|bool)"):
+        list(stream(lambda *_: make_pose(), seen(lambda *_: make_pose()), given, StreamOptions()))
+
+
+@pytest.mark.parametrize("options", [{"every": 1.5}, {"every": "2"}, {"max_frames": float("nan")}])
+def test_counts_of_frames_are_whole(options: dict[str, Any]) -> None:
+    with pytest.raises(UnclaspError, match=f"{next(iter(options))} must be a whole number, got"):
+        StreamOptions(**options)
 
 
 def test_a_path_an_array_a_folder_a_pattern_and_a_list(photos: Path) -> None:

@@ -131,6 +131,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return tensors, file.metadata() or {}
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no weights file {path}") from error
+    except IsADirectoryError as error:
+        raise CheckpointError(f"{path} is a folder; give the weights file in it") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
 

@@ -1,19 +1,25 @@
 """Files are written whole or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from unclasp.errors import UnclaspError
 
 _LONGEST_STEM: Final = 200
 """Bytes; file systems take names of 255, and a temporary one adds some to that of its file."""
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return where to write what shall take the place of `path` in the end: hidden, with the same suffix."""
+    """Return where to write what shall take the place of `path` in the end: hidden, with the same suffix.
+
+    Each call has another answer: threads, and processes of several machines, may write to one place.
+    """
     stem = os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
-    return path.with_name(f".{stem}.{os.getpid()}.partial{path.suffix}")
+    return path.with_name(f".{stem}.{secrets.token_hex(6)}.partial{path.suffix}")
 
 
 @contextmanager
@@ -38,6 +44,26 @@ def whole(path: Path | str) -> Iterator[Path]:
         if error.errno is None or str(error.filename or temporary) != str(temporary):
             raise
         raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+def check_writable(path: Path | str) -> None:
+    """See that a file can be written, before the work that it is for is done; missing parent folders are made.
+
+    Raises:
+        UnclaspError: It is a folder, or cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise UnclaspError(f"{target}: is a folder; give the name of a file in it")
+    temporary = temporary_beside(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        in_the_way = error.filename if error.filename not in (None, str(temporary)) else target
+        raise UnclaspError(f"{in_the_way}: cannot be written ({reason}); choose another place") from None
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -18,6 +18,10 @@ Floats = npt.NDArray[np.floating]
 
 LARGEST_BOX: Final = 20.0
 """Times the picture's longer side: a larger box shows nothing of the picture."""
+SHORTEST_FOCAL: Final = 1.0
+"""px: no picture has a shorter focal length."""
+FARTHEST: Final = 1e7
+"""px: no focal length is longer, and no principal point farther away."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,17 +106,18 @@ def camera_of(image: ByteArray, focal: tuple[float, float] | None, princpt: tupl
 
 
 def pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[float, float]:
-    """Return two finite numbers.
+    """Return two numbers of px that a camera may have.
 
     Raises:
-        UnclaspError: They are not, or not positive where they have to be.
+        UnclaspError: They are none, or not positive where they have to be.
     """
     try:
         checked = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         checked = np.zeros(0)
-    if checked.shape != (2,) or not np.isfinite(checked).all() or (positive and checked.min() <= 0):
-        raise UnclaspError(f"{name} must be two {'positive ' * positive}numbers x, y in px, got {values!r}")
+    least = SHORTEST_FOCAL if positive else -FARTHEST
+    if checked.shape != (2,) or not ((least <= checked) & (checked <= FARTHEST)).all():
+        raise UnclaspError(f"{name} must be two numbers x, y in px, from {least:g} to {FARTHEST:g}, got {values!r}")
     return float(checked[0]), float(checked[1])
 
 
@@ -125,7 +130,7 @@ def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
     height, width = image.shape[:2]
     try:
         checked = np.asarray(box, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BoxError(f"box must be four numbers x1, y1, x2, y2 in px, got {box!r}") from error
     told = np.array2string(checked, separator=", ")
     if checked.shape != (4,) or not np.isfinite(checked).all():

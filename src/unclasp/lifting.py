@@ -27,8 +27,8 @@ from the wrist."""
 _SQUARED_LENGTH: Final = sum(length**2 for length in BONE_LENGTHS_MM)
 _JOINTS, _PARENTS = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
 """The ends of a hand's bones."""
-BELIEVED_DEPTHS_MM: Final = (120.0, 4000.0)
-"""Distances outside of this range are not believed and are clipped."""
+BELIEVED_DEPTHS_MM: Final = (120.0, 100_000.0)
+"""Distances outside of this range are not believed and are clipped: no hand of a size like that is seen."""
 LATERAL_SHARE: Final = 0.1
 """At least this share of the squared bone lengths is seen across the view; relative depths that leave less are not
 believed."""

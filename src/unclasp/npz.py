@@ -15,6 +15,9 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         ValueError: It is damaged, or something else; the message tells why.
     """
     try:
+        with path.open("rb") as file:
+            if not file.read(6).startswith((b"PK", b"\x93NUMPY")):
+                raise ValueError("it is no .npz file")
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it is a bare array")

@@ -138,6 +138,12 @@ class HandPose:
             if given is not None:
                 self._freeze(name, np.array(given, dtype=bool if name == "present" else np.float64))
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in (*_SHAPES, "other_regions"):  # copies, also those of `pickle`, can be written to
+            if state[name] is not None:
+                state[name].setflags(write=False)
+
     def _freeze(self, name: str, array: npt.NDArray[Any]) -> None:
         expected = _SHAPES.get(name, (len(array), 4) if array.ndim else None)
         if array.shape != expected:

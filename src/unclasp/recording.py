@@ -1,7 +1,7 @@
 """What is written of a video: an MP4 with the overlay, JSON lines, and a Rerun recording where it is asked for."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -98,13 +98,18 @@ def _until_failure(poses: Iterable[HandPose], recorded: Recorded) -> Iterator[Ha
         recorded.problem = error
 
 
+def open_text(path: Path) -> TextIO:
+    """Open a text file to write to."""
+    return path.open("w", encoding="utf-8")
+
+
 @contextmanager
 def _lines(path: Path) -> Iterator[TextIO]:
     """Yield a text file that takes its place when the block ends well or is interrupted, and vanishes otherwise."""
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = temporary.open("w", encoding="utf-8")
+        file = open_text(temporary)
     except OSError as error:
         raise VideoError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
     try:
@@ -114,8 +119,13 @@ def _lines(path: Path) -> Iterator[TextIO]:
             _place(file, temporary, path)
             raise
         _place(file, temporary, path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise VideoError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
     finally:
-        file.close()
+        with suppress(OSError):  # of what could not be written before
+            file.close()
         temporary.unlink(missing_ok=True)
 
 

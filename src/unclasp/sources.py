@@ -135,6 +135,8 @@ def _expand(given: str) -> Iterator[Source]:
             error = "the pattern matches no pictures or videos; check it, or give a folder"
         else:
             error = f"expected {_EXPECTED}, found nothing of this name; check the spelling"
+    except PermissionError:
+        error = f"expected {_EXPECTED}, got a place that may not be read; check its rights"
     except (OSError, ValueError) as problem:
         error = f"expected {_EXPECTED}, got a name that cannot be used ({problem}); check the spelling"
     yield Source(None, f"{given or repr(given)}: {error}", given)

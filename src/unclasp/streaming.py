@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,11 @@ class StreamOptions:
     max_frames: int | None = None
     """Stop a video after so many predicted frames."""
 
+    def __post_init__(self) -> None:
+        for name, value in (("every", self.every), ("max_frames", self.max_frames)):
+            if not isinstance(value, int | np.integer | None):
+                raise UnclaspError(f"{name} must be a whole number, got {value!r}")
+
 
 def stream(
     predict: Predict,
@@ -67,11 +73,20 @@ def stream(
 
 def _sources(given: Given | Iterable[Given]) -> Iterator[Source | ByteArray]:
     """Yield arrays and found sources, each to be predicted on its own."""
-    for each in [given] if isinstance(given, str | Path | int | np.ndarray) else given:
+    for each in given if _is_several(given) else [given]:
         if isinstance(each, np.ndarray):
             yield each
+        elif isinstance(each, str | Path | int | np.integer) and not isinstance(each, bool):
+            yield from find_sources(int(each) if isinstance(each, np.integer) else each)
         else:
-            yield from find_sources(each)
+            raise UnclaspError(
+                "a source is the path of a picture, video or folder, a pattern, the number of a camera, or an array "
+                f"(H, W, 3), got {type(each).__name__}"
+            )
+
+
+def _is_several(given: object) -> TypeGuard[Iterable[Given]]:
+    return isinstance(given, Iterable) and not isinstance(given, str | bytes | np.ndarray)
 
 
 def _poses(

@@ -18,6 +18,7 @@ import numpy as np
 from unclasp.batch import ByteArray
 from unclasp.errors import VideoError
 from unclasp.files import temporary_beside
+from unclasp.marks import mark_mp4
 from unclasp.picture import quiet_opencv
 
 CODECS: Final = ("avc1", "mp4v")
@@ -30,6 +31,8 @@ _LONGEST_GAP: Final = 10.0
 """Seconds for which a picture of a camera is repeated at most, where the machine slept, say."""
 _HIGHEST_RATE: Final = 990.0
 """Frames per second up to which a file is believed: some containers keep none, and OpenCV then tells their clock's."""
+_LOWEST_RATE: Final = 0.001
+"""Frames per second below which no MP4 is written: every 5000th frame of one a second, say, is shown faster."""
 _WHOLE: Final = 0.95
 """Share of the announced frames from which on a file counts as whole: some containers only estimate their number."""
 
@@ -171,7 +174,8 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path | str, *, rate: float) -> None:
-        self.path, self.rate = Path(path), round(rate, 3 if rate < _MOST_STEPS / 1000 else 2)
+        self.path = Path(path)
+        self.rate = max(_LOWEST_RATE, round(rate, 3 if rate < _MOST_STEPS / 1000 else 2))
         self.codec: str | None = None
         """What it is encoded with, once there is a frame."""
         self._temporary = temporary_beside(self.path.with_suffix(".mp4"))
@@ -202,7 +206,8 @@ class VideoWriter:
         place = self._frames if time is None else self._place(time)
         repeated = [] if self._last is None else [self._last] * (place - self._frames)
         for shown in [*repeated, *([drawn] if place >= self._frames else [])]:
-            self._writer.write(shown)
+            with quiet_opencv():
+                self._writer.write(shown)
             self._frames += 1
         self._last = drawn
 
@@ -236,6 +241,7 @@ class VideoWriter:
                 self._writer.release()
             if self._writer is not None and (kind is None or issubclass(kind, KeyboardInterrupt)):
                 self._check_whole()
+                mark_mp4(self._temporary)
                 self._temporary.replace(self.path)
         finally:
             with suppress(OSError):  # where it could not even be made, there is nothing to remove

@@ -5,6 +5,7 @@ import json
 from typing import Any, Final
 
 from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES
+from unclasp.marks import HTML_MARK
 
 _STYLE: Final = """
 html, body { margin: 0; height: 100%; background: #f3f2ee; color: #343230; font: 14px/1.45 system-ui, sans-serif; }
@@ -144,6 +145,7 @@ def page(result: dict[str, Any]) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+{HTML_MARK}
 <title>{title} – unclasp</title>
 <style>{_STYLE}</style>
 </head>

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_stages, need_suffix, parse
+from unclasp.commands.arguments import need_out, need_stages, parse
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ def average(words: list[str]) -> int:
     """Run `unclasp average`."""
     arguments = parse(AverageArguments, words, "average")
     need_stages(arguments.weights)
-    need_suffix(arguments.out, ".safetensors")
+    need_out(arguments.out, ".safetensors")
     from unclasp.checkpoint import average_weights
 
     average_weights(arguments.weights, arguments.out)

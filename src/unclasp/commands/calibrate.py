@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_suffix, parse
+from unclasp.commands.arguments import need_out, parse
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CalibrateArguments:
 def calibrate(words: list[str]) -> int:
     """Run `unclasp calibrate`."""
     arguments = parse(CalibrateArguments, words, "calibrate")
-    need_suffix(arguments.out, ".safetensors")
+    need_out(arguments.out, ".safetensors")
     from rich.progress import Progress
 
     from unclasp.calibrate import calibrate as run

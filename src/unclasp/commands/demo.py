@@ -38,6 +38,8 @@ def demo(words: list[str]) -> int:
     for flag, value in (("max-upload-mb", arguments.max_upload_mb), ("max-megapixels", arguments.max_megapixels)):
         if not 0 < value < math.inf:
             raise UnclaspError(f"--{flag} must be a positive number, got {value:g}")
+    if not arguments.host.strip():
+        raise UnclaspError("--host must be an address to listen on, got an empty one; 0.0.0.0 is all of them")
     from unclasp.demo import DemoServer, Limits
     from unclasp.predictor import Predictor
 

@@ -12,6 +12,7 @@ import tyro
 
 from unclasp.commands.arguments import parse
 from unclasp.errors import UnclaspError
+from unclasp.files import check_writable
 from unclasp.protocol import Protocol
 from unclasp.scores import WORST_KEPT
 
@@ -69,6 +70,9 @@ def evaluate(words: list[str]) -> int:
     """Run `unclasp evaluate`."""
     arguments = parse(EvaluateArguments, words, "evaluate")
     _check(arguments)
+    for path in (arguments.out, arguments.save_predictions):
+        if path is not None:
+            check_writable(path)
     from unclasp.data import open_dataset
 
     dataset = open_dataset(arguments.data)
@@ -76,17 +80,18 @@ def evaluate(words: list[str]) -> int:
         report, predictions = _report(arguments, dataset, progress)
     if report is None:  # the first process reports
         return 0
-    if arguments.out is not None:
-        report.save(arguments.out)
     if arguments.json:
         print(report.to_json())
     else:
         worst = f"\n\nworst pictures\n{report.worst_lines(arguments.worst)}" if arguments.worst else ""
         print(f"{report}{worst}")
+    # after the report is shown: what cannot be written does not cost it
+    if arguments.out is not None:
+        report.save(arguments.out)
     if predictions is not None and arguments.save_predictions is not None:
         from unclasp.prediction_file import write_predictions
 
-        write_predictions(arguments.save_predictions, predictions)  # last: what cannot be written costs no report
+        write_predictions(arguments.save_predictions, predictions)
     return 0
 
 

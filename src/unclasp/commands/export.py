@@ -10,6 +10,7 @@ import tyro
 
 from unclasp.commands.arguments import need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
+from unclasp.files import check_writable
 from unclasp.onnx_model import Precision
 
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
@@ -67,6 +68,7 @@ def export(words: list[str]) -> int:
         path = weights_file(arguments.weights)
         name, (model, config) = path.stem, load_model(path)
     out = out or Path(name + suffix)
+    check_writable(out)
     size = config.model.image_size
     unseen = synthetic_crops("test", arguments.pictures, size)
     calibration = synthetic_crops("val", arguments.calibration, size) if arguments.precision == "int8" else None

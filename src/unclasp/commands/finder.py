@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.progress import track
 
-from unclasp.commands.arguments import need_positive, need_seed, need_stages, need_suffix, need_synth, parse
+from unclasp.commands.arguments import need_out, need_positive, need_seed, need_stages, need_synth, parse
 from unclasp.errors import UnclaspError
 from unclasp.finder_config import FinderConfig, FinderRun
 
@@ -67,7 +67,7 @@ class TrainArguments:
 def train(words: list[str]) -> int:
     """Run `unclasp finder train`."""
     arguments = parse(TrainArguments, words, "finder train")
-    need_suffix(arguments.run.out, ".safetensors")  # the export takes its place beside it, as .onnx
+    need_out(arguments.run.out, ".safetensors")  # the export takes its place beside it, as .onnx
     from unclasp.data import open_dataset
     from unclasp.data.wholes import Wholes
     from unclasp.finder_train import train_finder
@@ -94,7 +94,7 @@ def average(words: list[str]) -> int:
     """Run `unclasp finder average`."""
     arguments = parse(AverageArguments, words, "finder average")
     need_stages(arguments.weights)
-    need_suffix(arguments.out, ".safetensors")
+    need_out(arguments.out, ".safetensors")
     from unclasp.finder_weights import average_finders
 
     average_finders(arguments.weights, arguments.out)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_positive, need_seed, need_suffix, parse
+from unclasp.commands.arguments import need_out, need_positive, need_seed, parse
 from unclasp.errors import UnclaspError
 
 
@@ -31,7 +31,7 @@ class LookArguments:
 def look(words: list[str]) -> int:
     """Run `unclasp fusion look`."""
     arguments = parse(LookArguments, words, "fusion look")
-    need_suffix(arguments.out, ".npz")
+    need_out(arguments.out, ".npz")
     need_seed(arguments.seed)
     if arguments.limit is not None:
         need_positive(limit=arguments.limit)
@@ -72,7 +72,7 @@ class TrainArguments:
 def train(words: list[str]) -> int:
     """Run `unclasp fusion train`."""
     arguments = parse(TrainArguments, words, "fusion train")
-    need_suffix(arguments.out, ".npz")
+    need_out(arguments.out, ".npz")
     need_positive(epochs=arguments.epochs)
     if not arguments.looks:
         raise UnclaspError("name at least one file of unclasp fusion look")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_positive, need_seed, need_suffix, parse
+from unclasp.commands.arguments import need_out, need_positive, need_seed, parse
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class GalleryArguments:
 def gallery(words: list[str]) -> int:
     """Run `unclasp gallery`."""
     arguments = parse(GalleryArguments, words, "gallery")
-    need_suffix(arguments.out, ".png", ".jpg", ".jpeg")
+    need_out(arguments.out, ".png", ".jpg", ".jpeg")
     need_positive(columns=arguments.columns)
     need_seed(arguments.seed)
     import cv2

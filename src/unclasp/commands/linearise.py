@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_positive, need_suffix, need_synth, parse
+from unclasp.commands.arguments import need_out, need_positive, need_synth, parse
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LineariseArguments:
 def linearise(words: list[str]) -> int:
     """Run `unclasp linearise`."""
     arguments = parse(LineariseArguments, words, "linearise")
-    need_suffix(arguments.out, ".safetensors")
+    need_out(arguments.out, ".safetensors")
     need_positive(pictures=arguments.pictures, steps=arguments.steps)
     need_synth()
     from unclasp.checkpoint import load_model, load_notes, save_weights

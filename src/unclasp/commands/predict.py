@@ -1,13 +1,15 @@
 """`unclasp predict`."""
 
 import json
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TextIO
 
 import tyro
 from rich.console import Console
@@ -20,15 +22,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from unclasp.commands.arguments import parse
+from unclasp.commands.arguments import parse, with_numbers_last
 from unclasp.errors import UnclaspError
-from unclasp.marks import is_marked, is_result, marked, numbers_in
+from unclasp.marks import is_marked, is_result, marked
 
 if TYPE_CHECKING:
     from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
     from unclasp.sources import Source
 
+_ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional]
 
 
@@ -86,7 +89,7 @@ class PredictArguments:
 
 def predict(words: list[str]) -> int:
     """Run `unclasp predict`."""
-    arguments = parse(PredictArguments, _with_numbers_last(words), "predict")
+    arguments = parse(PredictArguments, with_numbers_last(words), "predict")
     from unclasp.predictor import Predictor
     from unclasp.sources import find_sources, output_stems
 
@@ -108,7 +111,7 @@ def predict(words: list[str]) -> int:
     errors = Console(stderr=True)
     done: list[dict[str, Any]] = []
     try:
-        with closing(_with_bar(sources, errors)) as shown:  # ended before the list is printed
+        with _ended_like_by_ctrl_c(), closing(_with_bar(sources, errors)) as shown:  # ended before the list is printed
             for source in shown:
                 entry = _predict_source(predictor, source, stems, arguments, untouchable=untouchable)
                 done.append(entry)
@@ -123,6 +126,23 @@ def predict(words: list[str]) -> int:
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
     return 0 if not failed else 1 if failed < len(done) else 2
+
+
+@contextmanager
+def _ended_like_by_ctrl_c() -> Iterator[None]:
+    """Let what asks a process to end, and the end of its terminal, keep a video up to there, too."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other one may
+        before = {each: signal.signal(each, interrupt) for each in _ENDS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _check(arguments: PredictArguments) -> None:
@@ -150,39 +170,6 @@ def _tell_what_is_left_out(arguments: PredictArguments, usable: "list[Source]") 
             print(f"{option} is for {kind}, of which there are none here: it is left out", file=sys.stderr)
 
 
-def _with_numbers_last(words: list[str]) -> list[str]:
-    """Put --box and --focal, with as many numbers as they take, behind the sources, which may come after them.
-
-    Numbers may be joined by commas, and one focal length stands for both.
-
-    Raises:
-        UnclaspError: There are other than so many numbers.
-    """
-    rest, last = list(words), list[str]()
-    for option, names in (("--box", "x1 y1 x2 y2"), ("--focal", "fx fy")):
-        if option not in rest:
-            continue
-        place, count, numbers = rest.index(option), len(names.split()), list[str]()
-        del rest[place]
-        behind = " ".join(rest[place : place + count])
-        while len(numbers) < count and rest[place:] and all(map(_is_number, rest[place].split(","))):
-            numbers += rest.pop(place).split(",")
-        if option == "--focal" and len(numbers) == 1:
-            numbers *= 2
-        if len(numbers) != count:
-            raise UnclaspError(f"{option} needs {count} numbers {names} in px, got {behind or 'none'}")
-        last += [option, *numbers]
-    return rest + last
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
 def _with_bar(sources: "list[Source]", console: Console) -> "Generator[Source, None, None]":
     """Yield the sources beside a bar of how many are done, for people who watch; a video has one of its own.
 
@@ -191,9 +178,16 @@ def _with_bar(sources: "list[Source]", console: Console) -> "Generator[Source, N
     many = len(sources) > 1 and not any(source.is_video for source in sources)
     columns = (TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
-        *columns, console=console, redirect_stdout=sys.stdout.isatty(), disable=not (many and sys.stderr.isatty())
+        *columns,
+        console=console,
+        redirect_stdout=_is_terminal(sys.stdout),
+        disable=not (many and _is_terminal(sys.stderr)),
     ) as progress:
         yield from progress.track(sources)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # a process may have been started without it
 
 
 def _told(entry: dict[str, Any]) -> str:
@@ -218,29 +212,14 @@ def _person(entry: dict[str, Any]) -> str:
 def _is_earlier_result(source: "Source", out: Path) -> bool:
     """Tell whether a search led to what was written before.
 
-    That is what lies in the folder of results where this lies inside of the searched one, and any overlay: it has the
-    numbers of another file beside it.
+    That is what lies in the folder of results where this lies inside of the searched one, and any overlay, which says
+    so.
     """
     if source.path is None or source.path == Path(source.given):
         return False
     out = out.resolve()
     inside = out in source.path.resolve().parents and Path(source.given).resolve() in out.parents
-    return inside or _is_overlay(source.path, ".jsonl" if source.is_video else ".json")
-
-
-def _is_overlay(path: Path, suffix: str) -> bool:
-    """Tell whether a file was drawn by us: it says so, or has numbers beside it of the file that it was drawn on."""
-    if is_marked(path):
-        return True
-    numbers = numbers_in(path.with_suffix(suffix))
-    if numbers is None:
-        return False
-    try:
-        drawn_on = Path(numbers["image"]["source"])  # type: ignore[index]
-        candidates = [each for each in (drawn_on, path.parent / drawn_on) if each.exists()]
-        return not any(each.samefile(path) for each in candidates) if candidates else drawn_on.name != path.name
-    except (OSError, TypeError, ValueError):  # of an array, or a name that no file can have
-        return False
+    return inside or is_marked(source.path)
 
 
 def _predict_source(
@@ -258,25 +237,26 @@ def _predict_one(
 ) -> dict[str, Any]:
     import cv2
 
-    from unclasp.files import write_bytes
+    from unclasp.files import check_writable, write_bytes
     from unclasp.picture import read_picture
 
     try:
+        results = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
+        told = {name: str(_result(stem, suffix, untouchable)) for name, suffix in results.items()}
+        if stem.parent.exists():  # otherwise it is made once there is a result
+            check_writable(told["json"])
         image = read_picture(source.name)
         if arguments.everyone:
             poses = predictor.everyone(image, focal=arguments.focal, mirrored=arguments.mirrored)
         else:
             poses = [predictor(image, arguments.box, focal=arguments.focal, mirrored=arguments.mirrored)]
         pose, *others = (replace(each, source=source.name) for each in poses)
-        overlay, numbers = (_result(stem, suffix, untouchable) for suffix in (".png", ".json"))
         drawn = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
-        write_bytes(overlay, drawn)
-        told = {"overlay": str(overlay), "json": str(numbers)}
+        write_bytes(told["overlay"], drawn)
         if arguments.html:
-            told["html"] = str(_result(stem, ".html", untouchable))
             pose.save_html(told["html"])
         # last: where there is a JSON, the result is whole
-        pose.save_json(numbers, others=others if arguments.everyone else None)
+        pose.save_json(told["json"], others=others if arguments.everyone else None)
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, source.name)}
     more = {"others": [_hands(other) for other in others]} if arguments.everyone else {}
@@ -345,7 +325,9 @@ def _bar(expected: int | None) -> Iterator[Callable[[Any], None]]:
         TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]} frames/s"),
         TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+    with Progress(
+        *columns, console=Console(stderr=True), disable=not _is_terminal(sys.stderr), transient=True
+    ) as progress:
         task = progress.add_task("predict", total=expected, rate="–")
 
         def advance(_: Any) -> None:

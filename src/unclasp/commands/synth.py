@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from unclasp.commands.arguments import need_positive, need_seed, need_suffix, need_synth, parse
+from unclasp.commands.arguments import need_out, need_positive, need_seed, need_synth, parse
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PreviewArguments:
 def preview(words: list[str]) -> int:
     """Run `unclasp synth preview`."""
     arguments = parse(PreviewArguments, words, "synth preview")
-    need_suffix(arguments.out, ".png", ".jpg", ".jpeg")
+    need_out(arguments.out, ".png", ".jpg", ".jpeg")
     need_positive(count=arguments.count, size=arguments.size, columns=arguments.columns)
     need_seed(arguments.seed)
     import cv2
