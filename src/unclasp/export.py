@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,17 +24,11 @@ from unclasp.files import whole
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
-from unclasp.onnx_graph import OPSET, document, halved, quantised, simplified, stored_in_half
-from unclasp.onnx_model import (
-    INPUT,
-    OUTPUTS,
-    ExportedModel,
-    Facts,
-    OnnxModel,
-    OpenVinoModel,
-    Precision,
-    openvino_core,
-)
+from unclasp.onnx_compact import compacted
+from unclasp.onnx_graph import OPSET, document, halved, quantised, simplified
+from unclasp.onnx_model import INPUT, OUTPUTS, ExportedModel, Facts, OnnxModel, OpenVinoModel, openvino_core
+
+Precision = Literal["fp32", "fp16", "int8"]
 
 CROP: Final = (
     "The tight box around the hands' joints times 1.2 about its centre; its longer side times 1.25 about the same "
@@ -55,7 +49,6 @@ class Bound(NamedTuple):
 BOUNDS: Final[dict[Precision, Bound]] = {
     "fp32": Bound(1e-3, 1e-3, 1e-3),
     "fp16": Bound(0.2, 0.5, 2.0),
-    "fp16-weights": Bound(0.1, 0.2, 2.0),
     # In a hard picture a rounding may send a joint elsewhere; what quantisation breaks is off in all pictures.
     "int8": Bound(1.5, 6.0, 128.0),
 }
@@ -89,7 +82,7 @@ class Parity:
 
 def export_onnx(
     model: DFL, config: Config, path: Path | str, *, name: str, precision: Precision, unseen: ByteArray,
-    calibration: ByteArray | None = None,
+    calibration: ByteArray | None = None, compact: bool = False,
 ) -> Parity:  # fmt: skip
     """Write a model as ONNX: plain tensors in and out, any batch size, facts in the metadata.
 
@@ -101,11 +94,14 @@ def export_onnx(
         precision: int8 quantises the convolutions; what joints do stays in float32.
         unseen: Crops (N, 3, S, S) to compare on.
         calibration: For int8, crops that tell the ranges of values.
+        compact: Store the same weights, for fp32, in some two thirds of the space (`onnx_compact`).
 
     Raises:
         ExportError: The answers differ from the plain network's by more than `BOUNDS`; nothing is written.
         UnclaspError: A package is missing, or an argument.
     """
+    if compact and precision != "fp32":
+        raise UnclaspError(f"only fp32 can be stored compactly, {precision} is small already: leave out one of them")
     lean = _Plain(optimise(model))
     with whole(path) as temporary, tempfile.TemporaryDirectory() as folder:
         traced = Path(folder) / "traced.onnx"
@@ -113,12 +109,12 @@ def export_onnx(
         graph = simplified(traced, Path(folder) / "simple.onnx")
         if precision == "fp16":
             graph = halved(graph)
-        elif precision == "fp16-weights":
-            graph = stored_in_half(graph)
         elif precision == "int8":
             if calibration is None:
                 raise UnclaspError("int8 needs pictures to calibrate with")
             graph = quantised(graph, Path(folder), calibration)
+        if compact:
+            graph = compacted(graph, [values.numpy() for values in model.state_dict().values()])
         facts = Facts(
             name=name, version=metadata.version("unclasp"), image_size=config.model.image_size, precision=precision,
             crop=CROP, joints=JOINT_NAMES, parts=PART_NAMES, config=to_dict(config),

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from unclasp.onnx_engine import Kind, open_runner
-from unclasp.onnx_graph import stored_in_half
 from unclasp.runner_export import export, spots
 
 
@@ -43,3 +42,19 @@ def export_in_half(
         return max(distance / allowed for distance, allowed in zip(distances, within, strict=True))
 
     export(net, image, kind.outputs, path, what=kind.what, largest=1.0, apart=apart, any_size=any_size)
+
+
+def stored_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model that keeps its weights in half precision and computes in single: engines widen them once."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or not tensor.dims:
+            continue
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        name, tensor_name = tensor.name, f"{tensor.name}_half"
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor_name))
+        casts.append(onnx.helper.make_node("Cast", [tensor_name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model

@@ -66,22 +66,6 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(ordered)
 
 
-def stored_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model that keeps its weights in half precision and computes in single: engines widen them once."""
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or not tensor.dims:
-            continue
-        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
-        name, tensor_name = tensor.name, f"{tensor.name}_half"
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor_name))
-        casts.append(onnx.helper.make_node("Cast", [tensor_name], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
-
-
 class _Reader:
     """Crops as the quantiser asks for them."""
 

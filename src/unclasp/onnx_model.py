@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +39,6 @@ OUTPUTS: Final = {
 }
 """What a model may have beside the first two, which all have."""
 
-Precision = Literal["fp32", "fp16", "fp16-weights", "int8"]
-"""What a file holds and computes in; fp16-weights are widened when it is opened, and compute in fp32."""
-
 _PREFIX: Final = "unclasp."
 
 
@@ -56,7 +53,7 @@ class Facts:
     image_size: int
     """S, side of the square crops in px."""
     precision: str
-    """One of `Precision`; inputs and outputs are float32 all the same."""
+    """fp32, fp16 or int8; inputs and outputs are float32 all the same."""
     crop: str
     """How to cut the crops."""
     joints: tuple[str, ...]

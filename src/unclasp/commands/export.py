@@ -11,7 +11,6 @@ import tyro
 from unclasp.commands.arguments import need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable
-from unclasp.onnx_model import Precision
 
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
@@ -26,9 +25,10 @@ class ExportArguments:
     """Instead of weights: a preset with random ones, to measure speed with."""
     out: Path | None = None
     """The file to write; NAME.onnx or NAME.xml here if not given."""
-    precision: Precision = "fp32"
-    """fp16 halves the file; fp16-weights does, too, and computes in single precision, as the shipped models do; int8
-    quantises the convolutions, calibrated on synthetic pictures."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """fp16 halves the file; int8 quantises the convolutions, calibrated on synthetic pictures."""
+    compact: bool = False
+    """Store the same weights in two thirds of the space, as the shipped model does; for fp32 in ONNX."""
     format: Literal["onnx", "openvino"] = "onnx"
     """openvino writes an .xml and, beside it, a .bin."""
     pictures: int = 50
@@ -46,6 +46,8 @@ def export(words: list[str]) -> int:
         raise UnclaspError(f"--out must end in {suffix} for --format {arguments.format}, got {out}")
     if arguments.preset is not None and arguments.weights is not None:
         raise UnclaspError("give a weights file or --preset, not both")
+    if arguments.compact and arguments.format != "onnx":
+        raise UnclaspError("--compact is for ONNX: leave it out, or --format openvino")
     need_positive(pictures=arguments.pictures, calibration=arguments.calibration)
     need_synth()
     for package in ("onnx", "onnxruntime"):
@@ -75,7 +77,14 @@ def export(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = out if arguments.format == "onnx" else Path(folder) / "model.onnx"
         parity = export_onnx(
-            model, config, file, name=name, precision=arguments.precision, unseen=unseen, calibration=calibration
+            model,
+            config,
+            file,
+            name=name,
+            precision=arguments.precision,
+            unseen=unseen,
+            calibration=calibration,
+            compact=arguments.compact,
         )
         if arguments.format == "openvino":
             parity = export_openvino(model, file, out, precision=arguments.precision, unseen=unseen)

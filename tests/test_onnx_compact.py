@@ -1,0 +1,93 @@
+"""Compact ONNX files: smaller, and the same network to the bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("onnx", reason="exporting is an extra")
+
+import onnx
+
+from unclasp.checkpoint import load_model, save_weights
+from unclasp.config import tiny
+from unclasp.errors import UnclaspError
+from unclasp.export import export_onnx
+from unclasp.model import build
+from unclasp.onnx_compact import as_rows, compacted
+from unclasp.onnx_model import OnnxModel
+
+CROPS = np.random.default_rng(0).integers(0, 256, (4, 3, 64, 64)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One network, as it is and compact; its norms do something."""
+    folder = tmp_path_factory.mktemp("compact")
+    torch.manual_seed(0)
+    model = build(tiny().model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, -2.0, 2.0)
+            torch.nn.init.uniform_(module.running_var, 0.1, 3.0)
+    save_weights(folder / "tiny.safetensors", model.state_dict(), tiny())
+    model, config = load_model(folder / "tiny.safetensors")
+    paths = folder / "plain.onnx", folder / "compact.onnx"
+    for path in paths:
+        compact = path.stem == "compact"
+        export_onnx(model, config, path, name="tiny", precision="fp32", unseen=CROPS, compact=compact)
+    return paths
+
+
+def test_a_compact_file_answers_the_same_to_the_bit(exported: tuple[Path, Path]) -> None:
+    plain, compact = map(OnnxModel, exported)
+    assert plain.facts == compact.facts
+    for name, theirs in plain(CROPS)._asdict().items():
+        mine = getattr(compact(CROPS), name)
+        assert mine is theirs is None or np.array_equal(mine, theirs), name
+
+
+def test_a_compact_file_is_much_smaller(exported: tuple[Path, Path]) -> None:
+    """Little is left in single precision: constants that positions make, and products of linear maps."""
+    plain, compact = (onnx.load(path).graph.initializer for path in exported)
+    kept = [tensor for tensor in compact if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4]
+    assert not kept, "all convolutions are stored in half precision"
+    sizes = [sum(len(tensor.raw_data) for tensor in tensors) for tensors in (plain, compact)]
+    assert sizes[1] < 0.75 * sizes[0]
+
+
+def test_rows_are_found_among_others_and_give_every_bit() -> None:
+    rng = np.random.default_rng(1)
+    halves = [rng.normal(0, 1, (7, 5, 3, 3)).astype(np.float16) for _ in range(3)]
+    halves[1][2, 3] = 0
+    gains = rng.normal(0, 1, (7, 1, 1, 1))
+    weights = (halves[1].astype(np.float64) * gains).astype(np.float32)
+    rows = as_rows(weights, halves)
+    assert rows is not None and rows.half is halves[1]
+    assert np.array_equal(rows.product, weights)
+    np.testing.assert_allclose(rows.gains, gains, rtol=1e-6)
+    assert as_rows(weights, halves[::2]) is None, "the right one is not among them"
+    weights[0, 0, 0, 0] = np.nextafter(weights[0, 0, 0, 0], np.float32(9))
+    assert as_rows(weights, halves) is None, "one bit is otherwise"
+
+
+def test_rows_of_zeros_are_zeros() -> None:
+    half = np.zeros((2, 4), np.float16)
+    half[1] = 1
+    weights = np.array([[0.0], [0.1]], np.float32).repeat(4, axis=1)
+    rows = as_rows(weights, [half])
+    assert rows is not None and np.array_equal(rows.product, weights)
+
+
+def test_what_is_no_product_of_halves_stays() -> None:
+    values = np.random.default_rng(2).normal(0, 1, (3, 4)).astype(np.float32)
+    graph = onnx.helper.make_graph([], "g", [], [], [onnx.numpy_helper.from_array(values, "w")])
+    (kept,) = compacted(onnx.helper.make_model(graph), [values + 1]).graph.initializer
+    assert np.array_equal(onnx.numpy_helper.to_array(kept), values) and not graph.node
+
+
+def test_only_single_precision_is_stored_compactly(tmp_path: Path) -> None:
+    model = build(tiny().model).eval()
+    with pytest.raises(UnclaspError, match="only fp32 can be stored compactly, fp16 is small already"):
+        export_onnx(model, tiny(), tmp_path / "a.onnx", name="a", precision="fp16", unseen=CROPS, compact=True)
