@@ -102,11 +102,24 @@ def test_a_pose_says_what_it_is_in_a_line() -> None:
     assert [hand["doubted"] for hand in pose.to_dict()["hands"]] == [False, True]
 
 
-def test_the_legend_tells_hands_in_doubt() -> None:
+@pytest.mark.parametrize(
+    ("confidence", "told"), [((0.9, 0.514), ("90% sure", "51% sure")), ((0.9, 0.1), ("90% sure", "in doubt"))]
+)
+def test_views_say_how_sure_the_hands_are(confidence: tuple[float, float], told: tuple[str, str]) -> None:
+    views, _ = replace(make_pose(), confidence=np.repeat(confidence, 21)).views()
+    assert tuple(view.told for view in views) == told
+    assert [view.told for view in make_pose().views()[0]] == ["97% there", "91% there"]
+
+
+def test_hands_in_doubt_are_faint_and_the_3d_views_stay() -> None:
     image = np.full((240, 256, 3), 128, np.uint8)
-    sure, doubted = (replace(make_pose(), confidence=np.full(42, share)).plot(image) for share in (0.9, 0.1))
-    changed = np.argwhere((sure != doubted).any(axis=2))
-    assert len(changed) and changed[:, 0].max() < 70  # the words above the 3D views, nothing else
+    sure, doubted = (
+        replace(make_pose(), confidence=np.full(42, share)).plot(image).astype(int) for share in (0.9, 0.1)
+    )
+    picture, cards = np.s_[60:640, 60:680], np.s_[80:, 730:]
+    away = [np.abs(drawn[picture] - 128).max() for drawn in (sure, doubted)]
+    assert 0.25 * away[0] < away[1] < 0.45 * away[0]
+    np.testing.assert_array_equal(sure[cards], doubted[cards])
 
 
 def test_root_offset_goes_from_the_right_wrist_to_the_left_one() -> None:

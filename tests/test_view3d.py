@@ -92,7 +92,17 @@ def test_no_name_ends_the_script_early() -> None:
 def test_absent_hands_are_not_shown(right: float, left: float, hands: list[str]) -> None:
     text = page(make_pose(right, left).to_dict())
     assert [hand["side"] for hand in data_of(text)["hands"]] == hands
-    assert [side for side in SIDES if f"{side} hand 0.90" in text] == hands
+    assert [side for side in SIDES if f"{side} hand, 90% there" in text] == hands
+
+
+def test_the_legend_tells_how_sure_the_hands_are() -> None:
+    text = page(replace(make_pose(), confidence=np.repeat([0.634, 0.1], 21)).to_dict())
+    assert "right hand, 63% sure" in text and "left hand, in doubt" in text
+
+
+def test_the_title_is_the_name_without_its_folders() -> None:
+    read = page(replace(make_pose(), source="/home/somebody/a.jpg").to_dict())
+    assert "<h1>a.jpg</h1>" in read and "somebody" not in read
 
 
 def test_save_html_writes_the_page(tmp_path: Path) -> None:

@@ -116,6 +116,30 @@ def test_the_picture_stands_at_the_left_of_the_page() -> None:
     assert page[:, 520:].mean() > 235
 
 
+def test_small_hands_are_shown_close_up_where_they_are_not() -> None:
+    """In the corner that is farthest from them, frame and skeleton."""
+    for centre, corner in (((80.0, 80.0), np.s_[360:660, 360:640]), ((560.0, 540.0), np.s_[40:330, 40:330])):
+        hand = open_hand("right", centre=centre, scale=0.5)
+        page, bare = draw_pose(plain(640, 640), [hand]), draw_pose(plain(640, 640), [])
+        assert (page[corner] != bare[corner]).any()
+        for finger in FINGER_COLOURS[0, :5].astype(int):
+            close = np.abs(page[corner].astype(int) - finger).max(axis=2) <= 3
+            there = np.abs(page[28:668, 28:668].astype(int) - finger).max(axis=2) <= 3
+            assert close.sum() > 0.6 * there.sum(), "more of it is in the close-up than in the picture"
+
+
+@pytest.mark.parametrize(("size", "scale"), [((640, 640), 2.0), ((640, 640), 1.2), ((20, 20), 0.1), ((300, 3000), 1.0)])
+def test_large_hands_have_no_close_up(size: tuple[int, int], scale: float) -> None:
+    hand = open_hand("right", centre=(size[1] / 2, size[0] / 2), scale=scale)
+    white = (draw_pose(plain(*size), [hand])[28:668, 28:] == 255).all(axis=2)
+    assert not white[:300, :100].any()
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (320.0, 0.0), (639.0, 639.0), (-40.0, 320.0)])
+def test_close_ups_at_the_edges_stay_in_the_picture(centre: tuple[float, float]) -> None:
+    assert draw_pose(plain(640, 640), [open_hand("left", centre=centre, scale=0.3)]).shape[0] > 640
+
+
 def test_without_hands_the_page_says_so() -> None:
     card = draw_pose(plain(640, 640), [])[:, 690:]
     written = np.argwhere((card < 200).any(axis=2))

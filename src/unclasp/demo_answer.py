@@ -13,7 +13,7 @@ from unclasp.picture import Picture, decode_picture
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 from unclasp.view3d import page
-from unclasp.visualize import draw_skeletons
+from unclasp.visualize import draw_hands
 
 _OVERLAY_SIDE: Final = 1280
 """Longer side of the overlay in px: larger pictures are drawn on a smaller copy."""
@@ -55,5 +55,5 @@ def _overlay(pose: HandPose, image: Picture) -> bytes:
     scale = np.array(size) / (width, height)
     views, root_offset = pose.views()
     views = [replace(view, joints_2d=(view.joints_2d + 0.5) * scale - 0.5) for view in views]
-    drawn = draw_skeletons(np.asarray(small, dtype=np.uint8), views, root_offset=root_offset)
+    drawn = draw_hands(np.asarray(small, dtype=np.uint8), views, root_offset=root_offset)
     return cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from unclasp.canvas import Floats, Image
-from unclasp.visualize import HandView, draw_faint, draw_skeletons, turn_about_vertical
+from unclasp.visualize import HandView, draw_hands, turn_about_vertical
 
 VIEW_DEGREES: Final = 50.0
 """The hands are seen in 3D after they have turned this far about the vertical."""
@@ -16,7 +16,6 @@ _SMALLEST_VIEW: Final = 64
 _PIXEL_SHARE_PER_MM: Final = 1 / 240
 _INSET: Final = 0.86
 _CARD: Final = (253, 252, 250)
-_FAINT: Final = 0.35
 
 
 def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
@@ -30,11 +29,7 @@ def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats |
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    doubted = [hand for hand in hands if hand.doubted]
-    if doubted:
-        image = draw_faint(image, doubted, _FAINT, samples=1)
-    sure = [hand for hand in hands if not hand.doubted]
-    drawn = draw_skeletons(image, sure, root_offset=root_offset, samples=1)
+    drawn = draw_hands(image, hands, root_offset=root_offset, samples=1)
     side = round(_VIEW_SHARE * min(image.shape[:2]))
     if not hands or side < _SMALLEST_VIEW:
         return drawn
@@ -54,4 +49,4 @@ def _view(hands: Sequence[HandView], root_offset: Floats | None, side: int) -> I
         replace(hand, joints_2d=(world[:, :2] - (low + high) / 2) * scale + side / 2, joints_3d=world)
         for hand, world in zip(hands, worlds, strict=True)
     ]
-    return draw_skeletons(np.full((side, side, 3), _CARD, dtype=np.uint8), placed, samples=2)
+    return draw_hands(np.full((side, side, 3), _CARD, dtype=np.uint8), placed, samples=2)

@@ -159,10 +159,11 @@ class HandPose:
     @cached_property
     def doubted(self) -> tuple[Side, ...]:
         """The hands that are present but in doubt (`UNSURE`): they are wrong far more often than others."""
-        if self.confidence is None:
-            return ()
-        means = {side: self.confidence[joints].mean() for side, joints in zip(SIDES, HAND_SLICES, strict=True)}
-        return tuple(side for side in self.sides if means[side] < UNSURE)
+        means = {side: self._mean_confidence(side) for side in self.sides}
+        return tuple(side for side, mean in means.items() if mean is not None and mean < UNSURE)
+
+    def _mean_confidence(self, side: Side) -> float | None:
+        return None if self.confidence is None else float(self.confidence[HAND_SLICES[SIDES.index(side)]].mean())
 
     def hand(self, side: Side, *, order: Order = "interhand") -> tuple[Floats, Floats]:
         """Return one hand's 21 joints, (21, 2) px and (21, 3) mm relative to its wrist, in the order of a library.
@@ -301,9 +302,9 @@ class HandPose:
         views = []
         for side in self.sides:
             in_plane, in_space = self.hand(side)
-            views.append(
-                HandView(in_plane, in_space * seen, side=side, score=probability[side], doubted=side in self.doubted)
-            )
+            doubted, sure = side in self.doubted, self._mean_confidence(side)
+            hand = HandView(in_plane, in_space * seen, side, score=probability[side], confidence=sure, doubted=doubted)
+            views.append(hand)
         return views, None if self.root_offset is None else self.root_offset * seen
 
 

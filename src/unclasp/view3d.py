@@ -2,6 +2,7 @@
 
 import html
 import json
+from pathlib import Path
 from typing import Any, Final
 
 from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES
@@ -55,8 +56,8 @@ function floor() {
   const low = Math.max(...all.map(p => p[1])) + 8, step = 50, reach = Math.ceil(radius / step) * step;
   for (let at = -reach; at <= reach; at += step) {
     const corner = (x, z) => place([middle[0] + x, low, middle[2] + z]);
-    line(corner(at, -reach), corner(at, reach), 1, "#e2e0da");
-    line(corner(-reach, at), corner(reach, at), 1, "#e2e0da");
+    line(corner(at, -reach), corner(at, reach), 1, "#d3d0c8");
+    line(corner(-reach, at), corner(reach, at), 1, "#d3d0c8");
   }
 }
 
@@ -78,8 +79,9 @@ function draw() {
   for (const {start, end, colour} of bones.sort((a, b) => b.depth - a.depth)) {
     const width = Math.max(2, 6.5 * end.scale);
     line(start, end, width + 3, "#18161c"); line(start, end, width, colour);
-    disc(start, 0.7 * width + 1.2, "#18161c"); disc(start, 0.7 * width, colour);
-    disc(end, 0.7 * width + 1.2, "#18161c"); disc(end, 0.7 * width, colour); disc(end, 0.3 * width, "#ffffffc0");
+    for (const joint of [start, end]) {
+      disc(joint, 0.7 * width + 1.2, "#18161c"); disc(joint, 0.7 * width, colour); disc(joint, 0.3 * width, "#ffffffc0");
+    }
   }
 }
 
@@ -132,14 +134,14 @@ def page(result: dict[str, Any]) -> str:
     Args:
         result: `HandPose.to_dict()`, schema 1.
     """
-    source = str(result["image"]["source"] or "two hands").encode("utf-8", "replace").decode()  # names may be no text
-    title = html.escape(source)
+    source = Path(str(result["image"]["source"] or "two hands")).name  # folders are nobody's business
+    title = html.escape(source.encode("utf-8", "replace").decode())  # names may be no text
     data = json.dumps({"parents": HAND_PARENTS, "hands": [_hand(hand) for hand in result["hands"]]}, allow_nan=False)
     assumed = [said for said in (result["camera"]["assumed"], result["depth_assumed"]) if said]
     notes = ["mm; x right, y down, z away from the camera", "grid 50 mm"]
     data = data.replace("<", r"\u003c")  # nothing in it can end the script element
     notes += [f"assumed: {html.escape('; '.join(assumed))}"] if assumed else []
-    footer = "".join(f"<span>{note}</span>" for note in [*notes, "drag, wheel, arrow keys; double click for the front"])
+    footer = "".join(f"<span>{note}</span>" for note in [*notes, "drag or arrow keys turn, wheel or two fingers zoom, a double click shows the front"])
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -176,5 +178,6 @@ def _colours(side: str) -> list[str]:
 
 def _legend(hand: dict[str, Any]) -> str:
     dots = "".join(f'<i style="background:{colour}"></i>' for colour in _colours(hand["side"]))
-    told = "in doubt" if hand["doubted"] else f"{hand['presence']:.2f}"
-    return f"<span>{dots} {hand['side']} hand {told}</span>"
+    confidence = hand["confidence"]
+    sure = f"{hand['presence']:.0%} there" if confidence is None else f"{sum(confidence) / len(confidence):.0%} sure"
+    return f"<span>{dots} {hand['side']} hand, {'in doubt' if hand['doubted'] else sure}</span>"

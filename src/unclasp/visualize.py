@@ -29,6 +29,12 @@ _GRID: Final = (239, 237, 232)
 _OUTLINE: Final = (24, 22, 28)
 _WHITE: Final = (255, 255, 255)
 _BONE_MM, _LEAST_DEPTH_MM, _MAX_PIXELS_PER_MM = 6.5, 60.0, 1.8
+_FAINT: Final = 0.35
+"""How visible hands in doubt are."""
+_AROUND, _SMALL = 1.3, 0.34
+"""Side of a close-up over the hands' extent, and the share of the picture's shorter side up to which there is one."""
+_CLOSE_UP, _GAP, _SMALLEST_CLOSE_UP = 0.38, 0.025, 48
+"""Shares of the picture's shorter side: of a close-up as shown, and from the edge; and px below which it is no use."""
 _VIEWS: Final = {"front": 0.0, "side": SIDE_VIEW_DEGREES}
 
 
@@ -43,8 +49,17 @@ class HandView:
     side: Side
     score: float
     """Probability that the hand is there."""
+    confidence: float | None = None
+    """How far its joints can be trusted on average, 0 to 1, or None where nobody says."""
     doubted: bool = False
-    """Its joints are in doubt, which is said instead of the probability."""
+    """Its joints are in doubt: it is drawn faintly."""
+
+    @property
+    def told(self) -> str:
+        """What a legend says of it, in two words."""
+        if self.doubted:
+            return "in doubt"
+        return f"{self.score:.0%} there" if self.confidence is None else f"{self.confidence:.0%} sure"
 
 
 Columns = Sequence[Sequence[HandView]]
@@ -114,8 +129,21 @@ def draw_faint(
     return np.asarray(cv2.addWeighted(drawn, share, _as_rgb(image), 1 - share, 0), dtype=np.uint8)
 
 
+def draw_hands(
+    image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None, samples: int | None = None
+) -> Image:
+    """Draw hands as `draw_skeletons` does, those in doubt faintly and below the others."""
+    doubted = [hand for hand in hands if hand.doubted]
+    if doubted:
+        image = draw_faint(image, doubted, _FAINT, root_offset=root_offset, samples=samples)
+    sure = [hand for hand in hands if not hand.doubted]
+    return draw_skeletons(image, sure, root_offset=root_offset, samples=samples)
+
+
 def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
     """Draw the picture with its 2D skeletons and, at its right, the 3D skeletons from the front and from the side.
+
+    Hands in doubt are faint; hands that are small in the picture are shown close up in one of its corners, too.
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
@@ -125,15 +153,18 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | 
     Returns:
         (H', W', 3) uint8 RGB: a page of fixed height, as wide as the scaled picture needs.
     """
-    hands = _drawable(hands)
-    picture, moved = _to_page(_as_rgb(image), hands)
+    image, hands = _as_rgb(image), _drawable(hands)
+    picture, moved = _to_page(image, hands)
     columns = [hands] if root_offset is not None or not hands else [[hand] for hand in hands]
     card_width = _CARD_WIDTHS.get(len(columns), min(_CARD_WIDTHS.values()))
     (height, width), left = picture.shape[:2], _MARGIN + picture.shape[1] + _GUTTER
     right = left + len(columns) * (card_width + _GUTTER) - _GUTTER
     page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), PAPER, dtype=np.uint8)
     top = _MARGIN + (_HEIGHT - height) // 2
-    overlay = draw_skeletons(picture, moved, root_offset=root_offset)
+    overlay = draw_hands(picture, moved, root_offset=root_offset)
+    close = _close_up(image, hands, scale=width / image.shape[1], root_offset=root_offset)
+    if close is not None:
+        _lay_close_up(overlay, *close)
     lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
     if hands:
         return _with_columns(page, columns, left=left, card_width=card_width, root_offset=root_offset)
@@ -141,6 +172,40 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | 
     canvas = Canvas(page, 2)
     canvas.text("no hand found", (left + right) / 2, _MARGIN + _HEIGHT / 2, size=0.55, align=0.5)
     return canvas.finished()
+
+
+def _close_up(
+    image: Image, hands: Sequence[HandView], *, scale: float, root_offset: Floats | None
+) -> tuple[Image, Box] | None:
+    """Return small hands large, with what they take of the scaled picture; None where they are large there already."""
+    height, width = image.shape[:2]
+    if not hands:
+        return None
+    joints = np.clip(np.concatenate([hand.joints_2d for hand in hands]), 0, [width - 1, height - 1])
+    low, high = joints.min(axis=0), joints.max(axis=0)
+    side = math.ceil(_AROUND * float((high - low).max())) + 2
+    if side > _SMALL * min(height, width):
+        return None
+    x, y = np.clip(np.rint((low + high - side) / 2), 0, [width - side, height - side]).astype(int).tolist()
+    shown = round(_CLOSE_UP * min(height, width) * scale)
+    size = max(shown, _SMALLEST_CLOSE_UP)
+    cut = image[y : y + side, x : x + side]
+    large = cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA if size < side else cv2.INTER_CUBIC)
+    moved = [replace(hand, joints_2d=(hand.joints_2d - [x, y] + 0.5) * (size / side) - 0.5) for hand in hands]
+    drawn = draw_hands(np.asarray(large, dtype=np.uint8), moved, root_offset=root_offset)
+    first, last = (np.array([x, y]) * scale, np.array([x + side, y + side]) * scale)
+    return drawn, (*np.rint(first).astype(int).tolist(), *np.rint(last).astype(int).tolist())
+
+
+def _lay_close_up(overlay: Image, close: Image, region: Box) -> None:
+    """Lay a close-up into the corner that is farthest from what it shows, and frame both; in place."""
+    height, width, size = *overlay.shape[:2], len(close)
+    gap = round(_GAP * min(height, width))
+    x = gap if region[0] + region[2] > width else width - gap - size
+    y = gap if region[1] + region[3] > height else height - gap - size
+    cv2.rectangle(overlay, region[:2], region[2:], _WHITE, 1, cv2.LINE_AA)
+    lay(overlay, _WHITE, (x - 2, y - 2, x + size + 2, y + size + 2))
+    lay(overlay, close, (x, y, x + size, y + size))
 
 
 def turn_about_vertical(points: Floats, degrees: float) -> Floats:
@@ -219,8 +284,8 @@ def _draw_legend(canvas: Canvas, hands: Sequence[HandView], x: float, y: float) 
         for colour in _finger_colours(hand.side):
             canvas.disc(np.array([x + 5, y + 11]), 4.5, colour)
             x += 11
-        x += 8 + canvas.text(f"{hand.side} hand", x + 8, y + 16, colour=INK, size=0.5)
-        x += 7 + canvas.text("in doubt" if hand.doubted else f"{hand.score:.2f}", x + 7, y + 16, size=0.5) + 26
+        x += 8 + canvas.text(hand.side, x + 8, y + 16, colour=INK, size=0.5)
+        x += 7 + canvas.text(hand.told, x + 7, y + 16, size=0.5) + 22
 
 
 def _draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:
