@@ -36,7 +36,7 @@ PREDICT_FLAGS = {
     "--out", "--weights", "--box", "--focal", "--device", "--flip-test", "--no-flip-test", "--json", "--no-json",
     "--mirrored", "--no-mirrored", "--everyone", "--no-everyone", "--html", "--no-html", "--smooth", "--no-smooth",
     "--every", "--max-frames", "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--fusion",
-    "--second-opinions", "--no-second-opinions", "--help",
+    "--second-opinions", "--no-second-opinions", "--threads", "--help",
 }  # fmt: skip
 
 

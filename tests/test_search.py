@@ -204,7 +204,7 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     network = Still()
     assert search_with("none", network) is everywhere
     assert len(search_with("network", network)(picture()).others) == 0 and network.calls[0] > 4
-    monkeypatch.setattr(search, "open_finder", lambda *, spin: Fixed((0.9, (0, 0, 30, 30))))
+    monkeypatch.setattr(search, "open_finder", lambda *, spin, threads: Fixed((0.9, (0, 0, 30, 30))))
     np.testing.assert_allclose(search_with("finder", network)(picture()).square, [-12, -12, 42, 42])
 
 
@@ -220,7 +220,7 @@ def test_an_unknown_detector_is_no_finder() -> None:
 
 def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(search, "open_finder", lambda *, spin: asked.append(spin))
+    monkeypatch.setattr(search, "open_finder", lambda *, spin, threads: asked.append(spin))
     exported = OnnxNetwork.__new__(OnnxNetwork)
     for engine in (OnnxModel, OpenVinoModel):
         exported.model = engine.__new__(engine)

@@ -2,14 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from unclasp.data.crops import synthetic_crops
 from unclasp.engines import open_network
-from unclasp.errors import CheckpointError
+from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.onnx_model import OnnxNetwork
+from unclasp.onnx_session import open_session
+from unclasp.predictor import Predictor
 from unclasp.shipped import exported_file, shipped_names, shipped_weights, weights_file
 from unclasp.torch_network import TorchNetwork
 
@@ -64,3 +67,20 @@ def test_both_files_of_a_shipped_model_are_one_network() -> None:
         assert ours.confidence is not None and theirs.confidence is not None
         np.testing.assert_allclose(ours.confidence, theirs.confidence, atol=1e-4)
         np.testing.assert_allclose(ours.presence, theirs.presence, atol=1e-4)
+
+
+def test_one_core_is_enough_for_every_network_of_a_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+
+    def watched(*given: Any, threads: int | None = None, **options: Any) -> Any:
+        asked.append(threads)
+        return open_session(*given, threads=threads, **options)
+
+    for module in ("onnx_engine", "onnx_model"):
+        monkeypatch.setattr(f"unclasp.{module}.open_session", watched)
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+    alone, all_of_them = (Predictor.load(threads=threads)(image, (10, 10, 90, 80)) for threads in (1, None))
+    assert asked == [1] * 4 + [None] * 4, "pose network, finder, landmark network and palm detector"
+    np.testing.assert_allclose(alone.joints_2d, all_of_them.joints_2d, atol=0.01)
+    with pytest.raises(UnclaspError, match="threads must be at least 1, got 0"):
+        Predictor.load(threads=0)

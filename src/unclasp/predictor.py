@@ -12,7 +12,7 @@ from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import sight_of
 from unclasp.engines import open_network
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_at_least
 from unclasp.finding import Finding, Found
 from unclasp.fusion import Fusion, open_fusion
 from unclasp.given import Shot, shot_of
@@ -22,6 +22,7 @@ from unclasp.lifting import wrist_depths
 from unclasp.looking import Looker
 from unclasp.looks import Look
 from unclasp.network import Network
+from unclasp.onnx_engine import RunnerOptions
 from unclasp.onnx_model import in_onnx_runtime
 from unclasp.palms import Palms, open_palms
 from unclasp.pose import HandPose
@@ -98,7 +99,7 @@ class Predictor:
     def load(
         cls, weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", flip_test: bool = False,
         detector: Detector = "finder", landmarks: bool = True, fusion: Path | str | None = None,
-        second_opinions: bool = True,
+        second_opinions: bool = True, threads: int | None = None,
     ) -> Self:  # fmt: skip
         """Load a model, and with it the finder of hands, the landmark network and the fusion network.
 
@@ -116,22 +117,26 @@ class Predictor:
             fusion: A file of `unclasp fusion train` in place of the shipped one, which has learned the mistakes of
                 `small`. Other networks than that are better with one of their own.
             second_opinions: Look at pictures in doubt in other ways, too, as of the class: up to a second more.
+            threads: How many cores a picture may take; as many as there are if not given. One each is best for many
+                processes side by side. With torch this holds for all that the process does.
 
         Raises:
             CheckpointError: The file is missing, damaged or not ours.
-            UnclaspError: There is no such detector or device, the device is not the CPU for an exported model, or there
-                is a fusion network without the landmark network.
+            UnclaspError: There is no such detector or device, the device is not the CPU for an exported model, there is
+                a fusion network without the landmark network, or `threads` is below 1.
         """
         if fusion is not None and not landmarks:
             raise UnclaspError(
                 "a fusion network needs the landmark network: leave out --fusion or --no-landmarks (landmarks=False)"
             )
-        network = open_network(weights, device=device)
+        check_at_least(1, threads=threads)
+        network = open_network(weights, device=device, threads=threads)
+        options: RunnerOptions = {"spin": in_onnx_runtime(network), "threads": threads}
         return cls(
-            network, flip_test=flip_test, search=search_with(detector, network),
-            landmarks=open_landmarks(spin=in_onnx_runtime(network)) if landmarks else None,
+            network, flip_test=flip_test, search=search_with(detector, network, threads=threads),
+            landmarks=open_landmarks(**options) if landmarks else None,
             fusion=open_fusion(fusion) if landmarks else None,
-            palms=open_palms(spin=in_onnx_runtime(network)) if landmarks and detector == "finder" else None,
+            palms=open_palms(**options) if landmarks and detector == "finder" else None,
             second_opinions=second_opinions,
         )  # fmt: skip
 

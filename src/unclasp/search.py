@@ -40,8 +40,13 @@ Search = Callable[[ByteArray], Where]
 """Takes an (H, W, 3) RGB picture: the one that is predicted, or that one mirrored, turned or cut out (`opinions`)."""
 
 
-def search_with(detector: Detector, network: Network) -> Search:
+def search_with(detector: Detector, network: Network, *, threads: int | None = None) -> Search:
     """Return the search of a detector.
+
+    Args:
+        detector: Its name.
+        network: The pose network, which searches itself, or where the finder sees nothing.
+        threads: How many cores the finder may use; as many as there are if not given.
 
     Raises:
         CheckpointError: The shipped finder is missing or damaged.
@@ -52,7 +57,7 @@ def search_with(detector: Detector, network: Network) -> Search:
         return everywhere
     if detector == "network":
         return by_network(network)
-    return by_finder(open_finder(spin=in_onnx_runtime(network)), network)
+    return by_finder(open_finder(spin=in_onnx_runtime(network), threads=threads), network)
 
 
 def everywhere(image: ByteArray) -> Where:

@@ -80,7 +80,8 @@ function draw() {
     const width = Math.max(2, 6.5 * end.scale);
     line(start, end, width + 3, "#18161c"); line(start, end, width, colour);
     for (const joint of [start, end]) {
-      disc(joint, 0.7 * width + 1.2, "#18161c"); disc(joint, 0.7 * width, colour); disc(joint, 0.3 * width, "#ffffffc0");
+      disc(joint, 0.7 * width + 1.2, "#18161c"); disc(joint, 0.7 * width, colour);
+      disc(joint, 0.3 * width, "#ffffffc0");
     }
   }
 }
@@ -141,7 +142,10 @@ def page(result: dict[str, Any]) -> str:
     notes = ["mm; x right, y down, z away from the camera", "grid 50 mm"]
     data = data.replace("<", r"\u003c")  # nothing in it can end the script element
     notes += [f"assumed: {html.escape('; '.join(assumed))}"] if assumed else []
-    footer = "".join(f"<span>{note}</span>" for note in [*notes, "drag or arrow keys turn, wheel or two fingers zoom, a double click shows the front"])
+    footer = "".join(
+        f"<span>{note}</span>"
+        for note in [*notes, "drag or arrow keys turn, wheel or two fingers zoom, a double click shows the front"]
+    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -66,6 +66,8 @@ class PredictArguments:
     """Focal length fx fy in px; a field of view of 60 degrees is assumed if not given."""
     device: str = "cpu"
     """Where the network runs: cpu, cuda, mps."""
+    threads: int | None = None
+    """How many cores to use; all if not given. One is best for many processes side by side."""
     flip_test: bool = False
     """Average over the picture and its mirror image."""
     mirrored: bool = False
@@ -107,6 +109,7 @@ def predict(words: list[str]) -> int:
     predictor = Predictor.load(
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector,
         landmarks=arguments.landmarks, fusion=arguments.fusion, second_opinions=arguments.second_opinions,
+        threads=arguments.threads,
     )  # fmt: skip
     errors = Console(stderr=True)
     done: list[dict[str, Any]] = []
