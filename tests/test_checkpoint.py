@@ -261,6 +261,8 @@ def test_what_cannot_be_written_is_told_beforehand(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnclaspError, match="is a folder; give the name of a file in it"):
         check_writable(tmp_path / "new")
+    with pytest.raises(UnclaspError, match=r"cannot be written .*too long"):
+        check_writable(tmp_path / ("a" * 300))
     with pytest.raises(UnclaspError, match=r"file: cannot be written \(.*\); choose another place"):
         check_writable(tmp_path / "file" / "a.json")
 

@@ -677,6 +677,44 @@ def test_closed_outputs_lose_no_work(weights: Path, photos: Path, tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "out").glob("*.json")) == ["one.json", "two.json"]
 
 
+def ends(send: str) -> subprocess.CompletedProcess[str]:
+    """Run what is ended by signals within the time in which a video would be predicted."""
+    return run(
+        code=f"""
+import os, signal, time
+from unclasp.commands.predict import _ended_like_by_ctrl_c
+{send.partition("|")[0]}
+before = signal.getsignal(signal.SIGTERM)
+try:
+    with _ended_like_by_ctrl_c():
+        try:
+            {send.partition("|")[2]}
+            print("goes on")
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            print("cleaned up")
+except KeyboardInterrupt:
+    print("interrupted")
+print(signal.getsignal(signal.SIGTERM) == before)
+"""
+    )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signal")
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
+def test_signals_interrupt_once_and_are_as_before_afterwards(name: str) -> None:
+    done = ends(f"|os.kill(os.getpid(), signal.{name}); time.sleep(5)")
+    assert done.stdout.splitlines() == ["cleaned up", "interrupted", "True"], done.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signal")
+def test_what_nohup_ignores_stays_ignored() -> None:
+    ignored = "for each in (signal.SIGHUP, signal.SIGTERM): signal.signal(each, signal.SIG_IGN)"
+    done = ends(f"{ignored}|os.kill(os.getpid(), signal.SIGHUP)")
+    assert done.stdout.splitlines() == ["goes on", "cleaned up", "True"], done.stderr
+
+
 def test_html_and_mirrored_reach_the_results(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -687,6 +725,11 @@ def test_html_and_mirrored_reach_the_results(
     assert json.loads(Path(entry["json"]).read_text())["image"]["mirrored"] is True
 
 
+def listen() -> None:
+    """Do as in a terminal: background jobs inherit that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_what_ends_a_process_leave_a_playable_video(
     weights: Path, tmp_path: Path, ended_by: signal.Signals
@@ -694,7 +737,10 @@ def test_ctrl_c_and_what_ends_a_process_leave_a_playable_video(
     clip, out = make_video(tmp_path / "clip.mp4", 3000), tmp_path / "out"
     words = [sys.executable, "-m", "unclasp", "predict", clip, "--weights", weights, "--out", out]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    running = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=listen,  # noqa: PLW1509
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while running.poll() is None and time.monotonic() < deadline:
         if any(path.stat().st_size for path in out.glob(".*.partial.jsonl")):  # frames have been written

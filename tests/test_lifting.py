@@ -46,7 +46,7 @@ def two_hands(seed: int, depths: tuple[float, float], scales: tuple[float, float
     return np.concatenate([hand(rng, (x, 50.0, depth), scale=scale) for x, depth, scale in sides])
 
 
-@pytest.mark.parametrize("depths", [(600.0, 600.0), (400.0, 460.0), (1500.0, 1380.0)])
+@pytest.mark.parametrize("depths", [(600.0, 600.0), (400.0, 460.0), (1500.0, 1380.0), (9000.0, 9050.0)])
 @pytest.mark.parametrize("difference_known", [True, False])
 def test_a_hand_of_average_size_is_put_where_it_is(depths: tuple[float, float], difference_known: bool) -> None:
     for seed in range(5):

@@ -66,5 +66,7 @@ def test_numbers_of_others_are_not_ours(tmp_path: Path) -> None:
     for text in ("", "[]", "3", "null", "{", '{"unclasp": 1}', '{"unclasp": 1, "image": 2}', '{"labels": []}'):
         path.write_text(text)
         assert numbers_in(path) is None, text
+    path.write_text('{"unclasp": "x", "image": "source.jpg"}')
+    assert numbers_in(path) is None
     path.write_bytes(b"\xff\xfe")
     assert numbers_in(path) is None

@@ -11,6 +11,7 @@ pytest.importorskip("onnx", reason="exporting is an extra")
 import onnx
 
 from unclasp.checkpoint import load_model, save_weights
+from unclasp.cli import main
 from unclasp.config import tiny
 from unclasp.errors import UnclaspError
 from unclasp.export import export_onnx
@@ -89,5 +90,7 @@ def test_what_is_no_product_of_halves_stays() -> None:
 
 def test_only_single_precision_is_stored_compactly(tmp_path: Path) -> None:
     model = build(tiny().model).eval()
+    with pytest.raises(SystemExit):
+        main(["export", "--compact", "--precision", "int8", "--out", str(tmp_path / "a.onnx")])
     with pytest.raises(UnclaspError, match="only fp32 can be stored compactly, fp16 is small already"):
         export_onnx(model, tiny(), tmp_path / "a.onnx", name="a", precision="fp16", unseen=CROPS, compact=True)

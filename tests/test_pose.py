@@ -59,6 +59,13 @@ def test_copies_are_read_only_too(copied: Callable[[HandPose], HandPose]) -> Non
             getattr(other, name)[0] = 1.0
 
 
+def test_an_empty_list_is_no_region_and_nothing_is_no_array() -> None:
+    assert replace(make_pose(), other_regions=[]).other_regions.shape == (0, 4)  # type: ignore[union-attr]
+    for name in ("joints_2d", "box", "presence"):
+        with pytest.raises((UnclaspError, TypeError)):
+            replace(make_pose(), **{name: None})
+
+
 def test_arrays_of_other_shapes_are_refused() -> None:
     for name, wrong in (("joints_2d", (21, 2)), ("box", (2, 2)), ("present", (3,)), ("other_regions", (4,))):
         with pytest.raises(UnclaspError, match=f"{name} of a pose must be .*, got .*{wrong[0]}"):

@@ -23,6 +23,7 @@ from unclasp.model import build
 from unclasp.network import Answer
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
+from unclasp.shipped import shipped_weights
 from unclasp.torch_network import TorchNetwork
 
 WIDTH, HEIGHT, SIZE = 640, 480, 64
@@ -214,6 +215,12 @@ def test_a_box_may_reach_beyond_the_picture(crops: list[Crop]) -> None:
     np.testing.assert_allclose(pose.joints_2d, geometry.project(joints, FOCAL, PRINCPT), atol=1e-8)
 
 
+@pytest.mark.parametrize("camera", [{"focal": (1.0, 1e7)}, {"princpt": (-1e7, 1e7)}])
+def test_cameras_at_the_bounds_give_numbers(crops: list[Crop], camera: dict[str, Any]) -> None:
+    pose = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), BOX, **camera)
+    assert all(np.isfinite(array).all() for array in (pose.joints_2d, pose.joints_3d, pose.joints_cam))
+
+
 @pytest.mark.parametrize(
     "camera",
     [
@@ -222,6 +229,8 @@ def test_a_box_may_reach_beyond_the_picture(crops: list[Crop]) -> None:
         {"focal": 900.0},
         {"focal": "wide"},
         {"focal": (1e-300, 1e-300)},
+        {"focal": (0.99, 500.0)},
+        {"focal": (500.0, 1.01e7)},
         {"focal": (10**400, 10**400)},
         {"princpt": (1.0, 2.0, 3.0)},
         {"princpt": (1e300, 0.0)},
@@ -412,18 +421,19 @@ def interesting_pictures() -> list[tuple[str, np.ndarray, np.ndarray]]:
     return found
 
 
+@pytest.mark.parametrize("weights", [None, shipped_weights("small")])
 @pytest.mark.parametrize("landmarks", [False, True])
-def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop], *, landmarks: bool) -> None:
+def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop], *, landmarks: bool, weights: Path | None) -> None:
     """With the shipped weights and the flip test, on what the engine draws and on photos.
 
     Where tilted hands are looked at upright, a few of the turned crops' values are one grey level apart, as OpenCV
     rounds them in single precision, and not the same way in both. So may be some of the landmark network's crops, whose
-    hands are turned by any angle: below a tenth of a pixel in whichever engine, some tenths of a millimetre in depth.
+    hands are turned by any angle: up to a tenth of a pixel in ONNX Runtime, some tenths of a millimetre in depth.
     """
     pictures = interesting_pictures()
     if not pictures:
         pytest.skip("neither numba nor the photos are here")
-    predict = Predictor.load(flip_test=True, landmarks=landmarks)
+    predict = Predictor.load(weights, flip_test=True, landmarks=landmarks)
     for name, image, given in pictures:
         # The crop's rule puts the box's middle on pixel S / 2: half a crop pixel beside the crop's own middle. The
         # mirrored box is one crop pixel on, so that both crops are mirror images of each other to the bit.
@@ -436,7 +446,7 @@ def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop], *, landmark
         turned = any(crop.crop_from_image[0, 1] for crop in crops)
         np.testing.assert_allclose(
             other.joints_2d, np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]])[FLIPPED_JOINTS],
-            atol=0.1 if turned else 2e-3, err_msg=name,
+            atol=(0.1 if weights is None else 0.015) if turned else 2e-3, err_msg=name,
         )  # fmt: skip
         np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-4, err_msg=name)
         depth = pose.joints_3d[FLIPPED_JOINTS][:, 2]

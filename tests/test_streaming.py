@@ -64,7 +64,9 @@ def test_what_is_no_source_is_told(given: Any) -> None:
         list(stream(lambda *_: make_pose(), seen(lambda *_: make_pose()), given, StreamOptions()))
 
 
-@pytest.mark.parametrize("options", [{"every": 1.5}, {"every": "2"}, {"max_frames": float("nan")}])
+@pytest.mark.parametrize(
+    "options", [{"every": 1.5}, {"every": "2"}, {"every": None}, {"every": True}, {"max_frames": float("nan")}]
+)
 def test_counts_of_frames_are_whole(options: dict[str, Any]) -> None:
     with pytest.raises(UnclaspError, match=f"{next(iter(options))} must be a whole number, got"):
         StreamOptions(**options)

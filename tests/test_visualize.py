@@ -1,5 +1,6 @@
 """Pictures of poses: what is drawn where, in which colour, and what is left alone."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 
 from unclasp.errors import ImageError
 from unclasp.hands import BONES, FINGER_COLOURS, SIDES, Side
-from unclasp.visualize import HandView, draw_pose, draw_skeletons, turn_about_vertical
+from unclasp.visualize import HandView, draw_hands, draw_pose, draw_skeletons, turn_about_vertical
 
 GREY = 128
 
@@ -116,28 +117,57 @@ def test_the_picture_stands_at_the_left_of_the_page() -> None:
     assert page[:, 520:].mean() > 235
 
 
-def test_small_hands_are_shown_close_up_where_they_are_not() -> None:
-    """In the corner that is farthest from them, frame and skeleton."""
-    for centre, corner in (((80.0, 80.0), np.s_[360:660, 360:640]), ((560.0, 540.0), np.s_[40:330, 40:330])):
-        hand = open_hand("right", centre=centre, scale=0.5)
-        page, bare = draw_pose(plain(640, 640), [hand]), draw_pose(plain(640, 640), [])
-        assert (page[corner] != bare[corner]).any()
-        for finger in FINGER_COLOURS[0, :5].astype(int):
-            close = np.abs(page[corner].astype(int) - finger).max(axis=2) <= 3
-            there = np.abs(page[28:668, 28:668].astype(int) - finger).max(axis=2) <= 3
-            assert close.sum() > 0.6 * there.sum(), "more of it is in the close-up than in the picture"
+def white(page: np.ndarray) -> np.ndarray:
+    """Return where the picture of a page, which is grey, has frames of close-ups."""
+    return np.asarray((page[28:668, 28:668] == 255).all(axis=2))
 
 
-@pytest.mark.parametrize(("size", "scale"), [((640, 640), 2.0), ((640, 640), 1.2), ((20, 20), 0.1), ((300, 3000), 1.0)])
-def test_large_hands_have_no_close_up(size: tuple[int, int], scale: float) -> None:
-    hand = open_hand("right", centre=(size[1] / 2, size[0] / 2), scale=scale)
-    white = (draw_pose(plain(*size), [hand])[28:668, 28:] == 255).all(axis=2)
-    assert not white[:300, :100].any()
+@pytest.mark.parametrize("doubted", [False, True])
+def test_small_hands_are_shown_close_up_where_they_are_not(doubted: bool) -> None:
+    """In the corner that is farthest from them; both are framed, and the skeleton is the same at another size."""
+    hand = replace(open_hand("right", centre=(480.0, 440.0), scale=0.5), doubted=doubted)
+    picture = draw_pose(plain(640, 640), [hand])[28:668, 28:668]
+    low, high = hand.joints_2d.min(axis=0), hand.joints_2d.max(axis=0)
+    side = math.ceil(1.3 * (high - low).max())
+    x, y = np.rint((low + high - side) / 2).astype(int)
+    frame = picture[[y, y + side]][:, x : x + side]
+    assert (frame > 200).mean() > 0.9, "what is shown is framed"
+    assert (picture[14:16, 40:220] == 255).all(), "and so is the close-up"
+    size, inside = 230, 0 if doubted else 1
+    close = picture[16 : 16 + size, 16 : 16 + size]
+    moved = [replace(hand, joints_2d=(hand.joints_2d - [x, y] + 0.5) * (size / side) - 0.5)]
+    np.testing.assert_array_equal(close[20:-20, 20:-20], draw_hands(plain(size, size), moved)[20:-20, 20:-20])
+    vivid = np.ptp(close.astype(int), axis=2).max()
+    assert (vivid > 150) == bool(inside), "hands in doubt are faint here, too"
 
 
-@pytest.mark.parametrize("centre", [(0.0, 0.0), (320.0, 0.0), (639.0, 639.0), (-40.0, 320.0)])
-def test_close_ups_at_the_edges_stay_in_the_picture(centre: tuple[float, float]) -> None:
-    assert draw_pose(plain(640, 640), [open_hand("left", centre=centre, scale=0.3)]).shape[0] > 640
+@pytest.mark.parametrize(
+    ("size", "centre", "scale"),
+    [((640, 640), (320, 320), 2.0), ((640, 640), (320, 320), 1.25),
+     ((20, 20), (9, 9), 0.1), ((64, 2000), (40, 30), 0.1), ((2000, 64), (30, 40), 0.1), ((640, 640), (-300, -300), 0.5),
+     ((640, 640), (1e6, 100), 0.5)],
+)  # fmt: skip
+def test_there_is_no_close_up_of_large_hands_or_over_hands_or_of_nothing(
+    size: tuple[int, int], centre: tuple[float, float], scale: float
+) -> None:
+    hand = open_hand("right", centre=(float(centre[0]), float(centre[1])), scale=scale)
+    framed = white(draw_pose(plain(*size), [hand]))
+    assert not framed.any(axis=1).all() and framed.sum() < 20
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (320.0, 0.0), (639.0, 639.0), (-8.0, 320.0)])
+def test_close_ups_at_the_edges_show_what_is_in_the_picture(centre: tuple[float, float]) -> None:
+    hand = open_hand("left", centre=centre, scale=0.3)
+    framed = white(draw_pose(plain(640, 640), [hand]))
+    columns, rows = np.flatnonzero(framed.any(axis=0)), np.flatnonzero(framed.any(axis=1))
+    assert framed.sum() > 900 and np.ptp(columns) < 640 and np.ptp(rows) < 640
+
+
+def test_tiny_hands_are_not_enlarged_without_end() -> None:
+    hand = open_hand("left", centre=(100.0, 100.0), scale=0.01)
+    framed = white(draw_pose(plain(640, 640), [hand]))
+    region = np.flatnonzero(framed[:200, :200].any(axis=0))
+    assert np.ptp(region) == math.ceil(230 / 12)
 
 
 def test_without_hands_the_page_says_so() -> None:

@@ -164,7 +164,7 @@ function show(told, name) {
     result.image.mirrored ? "the picture is a mirror image: right and left are the person's own" :
       "the picture is not mirrored: if right and left are wrong, tick the box for selfies"].filter(Boolean));
   const doubted = result.hands.filter(hand => hand.doubted).map(hand => hand.side).join(" and ");
-  const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + (doubted && `, ${doubted} in doubt,`);
+  const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + (doubted && ` (${doubted} in doubt)`);
   say(`${found} in ${name}, ${result.image.width} × ${result.image.height} px, in ${told.seconds.toFixed(2)} s.`);
   at("empty").hidden = true;
   at("result").hidden = false;
@@ -288,7 +288,7 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
 <div id="told">
 <div class="card"><h2>Is the hand there?</h2><div id="presence"></div></div>
 <div class="card" id="trust"><h2>How far joints can be trusted</h2><div id="joints"></div>
-<p class="muted">below 20 % on average the hand is in doubt, and drawn faintly</p></div>
+<p class="muted">a hand with little of it is in doubt, and drawn faintly</p></div>
 <div class="card"><h2>What is assumed</h2><ul id="assumed"></ul></div>
 </div>
 <div id="downloads"><a id="save-json" class="button main">Download JSON</a>

@@ -4,6 +4,7 @@ A shipped model has both forms; on the CPU ONNX Runtime, which is there sooner a
 is imported where a weights file or another device asks for it and nowhere else on the way from a picture to a pose.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ def open_network(
             raise UnclaspError(f"exported models run on the cpu, got device {str(device)!r}")
         return OnnxNetwork(weights, threads=threads)
     if str(device) == "cpu" and (exported := exported_file(weights)):
-        return OnnxNetwork(exported, threads=threads)
+        with suppress(ImportError):  # it is there, but cannot be loaded on this machine
+            return OnnxNetwork(exported, threads=threads)
     try:
         from unclasp.torch_network import load_network  # noqa: PLC0415 (see above)
     except ModuleNotFoundError as error:

@@ -53,10 +53,10 @@ def check_writable(path: Path | str) -> None:
         UnclaspError: It is a folder, or cannot be written.
     """
     target = Path(path)
-    if target.is_dir():
-        raise UnclaspError(f"{target}: is a folder; give the name of a file in it")
     temporary = temporary_beside(target)
     try:
+        if target.is_dir():
+            raise UnclaspError(f"{target}: is a folder; give the name of a file in it")
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         temporary.unlink()

@@ -67,6 +67,6 @@ def numbers_in(path: Path) -> dict[str, object] | None:
     try:
         with path.open(encoding="utf-8") as file:
             numbers = json.loads(file.readline() if path.suffix == ".jsonl" else file.read())
-        return numbers if "unclasp" in numbers and "source" in numbers["image"] else None
+        return numbers if "unclasp" in numbers and "source" in dict(numbers["image"]) else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none, or somebody else's
         return None

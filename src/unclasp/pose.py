@@ -135,18 +135,22 @@ class HandPose:
             given = getattr(self, name)
             if given is None and name == "present":
                 given = present_hands(self.presence)
-            if given is not None:
+            if given is not None or name not in ("confidence", "other_regions"):
                 self._freeze(name, np.array(given, dtype=bool if name == "present" else np.float64))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         for name in (*_SHAPES, "other_regions"):  # copies, also those of `pickle`, can be written to
-            if state[name] is not None:
+            if state.get(name) is not None:
                 state[name].setflags(write=False)
 
     def _freeze(self, name: str, array: npt.NDArray[Any]) -> None:
-        expected = _SHAPES.get(name, (len(array), 4) if array.ndim else None)
-        if array.shape != expected:
+        if name == "other_regions":
+            array = array if array.size else array.reshape(0, 4)
+            fits, expected = array.ndim == 2 and array.shape[1] == 4, "(N, 4)"
+        else:
+            fits, expected = array.shape == _SHAPES[name], str(_SHAPES[name])
+        if not fits:
             raise UnclaspError(f"{name} of a pose must be {expected}, got {array.shape}")
         array.setflags(write=False)
         object.__setattr__(self, name, array)

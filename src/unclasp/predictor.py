@@ -82,7 +82,7 @@ class Predictor:
 
     @property
     def palms(self) -> Palms | None:
-        """What spots hands where the search is in doubt."""
+        """What spots hands where the search is in doubt, together with `landmarks`: not without these."""
         return self.finding.palms
 
     @property

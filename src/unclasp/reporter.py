@@ -30,7 +30,8 @@ class Reporter:
         self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, "".join(_lines_until(path, first_step)))
+            if first_step:  # or the run is new: what is there is of another one
+                write_text(path, "".join(_lines_until(path, first_step)))
             self._file = path.open("a", encoding="utf-8")
         self._bar = Progress(
             TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"),
@@ -79,10 +80,10 @@ class Reporter:
 
 def _lines_until(path: Path, step: int) -> list[str]:
     """Return a log's lines of steps up to one; a last line that was cut off while it was written goes."""
-    kept = []
-    for line in path.read_text("utf-8").splitlines(keepends=True) if path.exists() else ():
+    kept: list[str] = []
+    for line in path.read_text("utf-8", errors="replace").splitlines(keepends=True) if path.exists() else ():
         try:
-            if json.loads(line)["step"] > step:
+            if json.loads(line)["step"] > step or not line.endswith("\n"):
                 break
         except (ValueError, KeyError, TypeError):
             break

@@ -43,7 +43,8 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         for name, value in (("every", self.every), ("max_frames", self.max_frames)):
-            if not isinstance(value, int | np.integer | None):
+            is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not (is_whole or (value is None and name == "max_frames")):
                 raise UnclaspError(f"{name} must be a whole number, got {value!r}")
 
 

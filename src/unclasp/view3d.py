@@ -2,7 +2,7 @@
 
 import html
 import json
-from pathlib import Path
+import re
 from typing import Any, Final
 
 from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES
@@ -135,7 +135,9 @@ def page(result: dict[str, Any]) -> str:
     Args:
         result: `HandPose.to_dict()`, schema 1.
     """
-    source = Path(str(result["image"]["source"] or "two hands")).name  # folders are nobody's business
+    source = (
+        re.split(r"[/\\]", str(result["image"]["source"] or ""))[-1] or "two hands"
+    )  # folders are nobody's business
     title = html.escape(source.encode("utf-8", "replace").decode())  # names may be no text
     data = json.dumps({"parents": HAND_PARENTS, "hands": [_hand(hand) for hand in result["hands"]]}, allow_nan=False)
     assumed = [said for said in (result["camera"]["assumed"], result["depth_assumed"]) if said]

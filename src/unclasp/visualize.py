@@ -33,8 +33,10 @@ _FAINT: Final = 0.35
 """How visible hands in doubt are."""
 _AROUND, _SMALL = 1.3, 0.34
 """Side of a close-up over the hands' extent, and the share of the picture's shorter side up to which there is one."""
-_CLOSE_UP, _GAP, _SMALLEST_CLOSE_UP = 0.38, 0.025, 48
-"""Shares of the picture's shorter side: of a close-up as shown, and from the edge; and px below which it is no use."""
+_CLOSE_UP, _GAP = 0.36, 0.025
+"""Side of a close-up as it is shown, and its distance from the edges, as shares of the picture's shorter side."""
+_SMALLEST_CLOSE_UP, _LARGEST_GAIN = 48, 12
+"""px as shown below which a close-up is no use, and how much larger than the picture it may be."""
 _VIEWS: Final = {"front": 0.0, "side": SIDE_VIEW_DEGREES}
 
 
@@ -179,16 +181,16 @@ def _close_up(
 ) -> tuple[Image, Box] | None:
     """Return small hands large, with what they take of the scaled picture; None where they are large there already."""
     height, width = image.shape[:2]
-    if not hands:
+    size = round(_CLOSE_UP * min(height, width) * scale)
+    joints = np.concatenate([np.zeros((0, 2)), *(hand.joints_2d for hand in hands)])
+    joints = joints[((joints >= 0) & (joints < [width, height])).all(axis=1)]
+    if not len(joints) or size < _SMALLEST_CLOSE_UP:
         return None
-    joints = np.clip(np.concatenate([hand.joints_2d for hand in hands]), 0, [width - 1, height - 1])
     low, high = joints.min(axis=0), joints.max(axis=0)
-    side = math.ceil(_AROUND * float((high - low).max())) + 2
+    side = max(math.ceil(_AROUND * float((high - low).max())), math.ceil(size / _LARGEST_GAIN))
     if side > _SMALL * min(height, width):
         return None
     x, y = np.clip(np.rint((low + high - side) / 2), 0, [width - side, height - side]).astype(int).tolist()
-    shown = round(_CLOSE_UP * min(height, width) * scale)
-    size = max(shown, _SMALLEST_CLOSE_UP)
     cut = image[y : y + side, x : x + side]
     large = cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA if size < side else cv2.INTER_CUBIC)
     moved = [replace(hand, joints_2d=(hand.joints_2d - [x, y] + 0.5) * (size / side) - 0.5) for hand in hands]
@@ -198,12 +200,17 @@ def _close_up(
 
 
 def _lay_close_up(overlay: Image, close: Image, region: Box) -> None:
-    """Lay a close-up into the corner that is farthest from what it shows, and frame both; in place."""
+    """Lay a close-up into the corner that is farthest from what it shows, and frame both; in place.
+
+    Where it would cover some of that, there is none.
+    """
     height, width, size = *overlay.shape[:2], len(close)
     gap = round(_GAP * min(height, width))
     x = gap if region[0] + region[2] > width else width - gap - size
     y = gap if region[1] + region[3] > height else height - gap - size
-    cv2.rectangle(overlay, region[:2], region[2:], _WHITE, 1, cv2.LINE_AA)
+    if x < region[2] and region[0] < x + size and y < region[3] and region[1] < y + size:
+        return
+    cv2.rectangle(overlay, region[:2], region[2:], _WHITE, 1)
     lay(overlay, _WHITE, (x - 2, y - 2, x + size + 2, y + size + 2))
     lay(overlay, close, (x, y, x + size, y + size))
 

@@ -46,8 +46,9 @@ def export(words: list[str]) -> int:
         raise UnclaspError(f"--out must end in {suffix} for --format {arguments.format}, got {out}")
     if arguments.preset is not None and arguments.weights is not None:
         raise UnclaspError("give a weights file or --preset, not both")
-    if arguments.compact and arguments.format != "onnx":
-        raise UnclaspError("--compact is for ONNX: leave it out, or --format openvino")
+    if arguments.compact and (arguments.format != "onnx" or arguments.precision != "fp32"):
+        given = f"--precision {arguments.precision} --format {arguments.format}"
+        raise UnclaspError(f"--compact is for fp32 in ONNX, got {given}: leave it out")
     need_positive(pictures=arguments.pictures, calibration=arguments.calibration)
     need_synth()
     for package in ("onnx", "onnxruntime"):

@@ -133,14 +133,20 @@ def predict(words: list[str]) -> int:
 
 @contextmanager
 def _ended_like_by_ctrl_c() -> Iterator[None]:
-    """Let what asks a process to end, and the end of its terminal, keep a video up to there, too."""
+    """Let what asks a process to end, and the end of its terminal, keep a video up to there, too.
+
+    What was ignored before, as nohup has it, still is; what comes again while files are put in their places is ignored.
+    """
+    is_main = threading.current_thread() is threading.main_thread()  # no other one may
+    before = {each: handler for each in _ENDS if is_main and (handler := signal.getsignal(each)) == signal.SIG_DFL}
 
     def interrupt(*_: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # no other one may
-        before = {each: signal.signal(each, interrupt) for each in _ENDS}
+    for each in before:
+        signal.signal(each, interrupt)
     try:
         yield
     finally:
@@ -311,7 +317,7 @@ def _result(stem: Path, suffix: str, untouchable: set[Path]) -> Path:
     if path.resolve() in untouchable:
         raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
     if path.exists() and not is_result(path):
-        raise UnclaspError(f"{path} is no earlier result and is not overwritten; choose another --out")
+        raise UnclaspError(f"{path} is no earlier result and is not overwritten; choose another --out, or remove it")
     return path
 
 
