@@ -8,16 +8,16 @@ import numpy.typing as npt
 import pytest
 
 from unclasp import geometry
-from unclasp.apart import ONE_HAND_ROOM, slots_of_two, squares_of_two
 from unclasp.config import DepthAxis
+from unclasp.engines.network import Answer
+from unclasp.find.apart import ONE_HAND_ROOM, slots_of_two, squares_of_two
+from unclasp.find.looking import SURE
+from unclasp.find.looks import Look
+from unclasp.find.search import Where
 from unclasp.geometry import square_box
 from unclasp.hands import FLIPPED_JOINTS, Side
-from unclasp.looking import SURE
-from unclasp.looks import Look
-from unclasp.network import Answer
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
-from unclasp.search import Where
 
 Floats = npt.NDArray[np.floating]
 

@@ -11,13 +11,13 @@ import pytest
 from test_opinions import hands, look
 from test_tracking import Script, moving_hands, poses_of
 from unclasp import geometry
-from unclasp.looks import STILL_BELIEVED, SURE_ALONE, Look
+from unclasp.find.looks import STILL_BELIEVED, SURE_ALONE, Look
+from unclasp.find.search import Where, everywhere
+from unclasp.follow.sightings import exchanged
+from unclasp.follow.tracking import HELD
 from unclasp.picture import with_gamma
 from unclasp.predictor import Predictor
-from unclasp.search import Where, everywhere
-from unclasp.sightings import exchanged
 from unclasp.streaming import StreamOptions
-from unclasp.tracking import HELD
 from unclasp.video import VideoWriter
 
 

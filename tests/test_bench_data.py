@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from unclasp.bench_data import MadeUp, bare_crop, speeds, worker_memory, write_pictures
-from unclasp.bench_index import write_made_up
+from unclasp.bench.data import MadeUp, bare_crop, speeds, worker_memory, write_pictures
+from unclasp.bench.index import write_made_up
 from unclasp.cli import main
 from unclasp.config import paper
 from unclasp.data.transforms import View, make_example, random_view

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from unclasp.bench_finder import finder_speed
-from unclasp.bench_latency import BareBackbone, interleaved, measure
-from unclasp.bench_pieces import REST, piece_macs, piece_times, pieces
-from unclasp.bench_predict import predict_speed
-from unclasp.bench_start import STAGES, start_speed
-from unclasp.bench_train import random_batch, train_speed
+from unclasp.bench.finder import finder_speed
+from unclasp.bench.latency import BareBackbone, interleaved, measure
+from unclasp.bench.pieces import REST, piece_macs, piece_times, pieces
+from unclasp.bench.predict import predict_speed
+from unclasp.bench.start import STAGES, start_speed
+from unclasp.bench.train import random_batch, train_speed
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.config import tiny
+from unclasp.engines.onnx_session import open_session
+from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
-from unclasp.onnx_session import open_session
-from unclasp.torch_network import TorchNetwork
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_an_engine_named_twice_is_measured_once() -> None:
 
 def test_pieces_are_fed_by_the_name_that_exports_have(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx", reason="exporting is an extra")
-    for module in ("export", "bench_pieces", "onnx_graph"):
+    for module in ("export", "bench.pieces", "exporting.graph"):
         monkeypatch.setattr(f"unclasp.{module}.INPUT", "crop")
     assert pieces(build(tiny().model).eval(), threads=1, repeats=1)
 
@@ -85,7 +85,7 @@ def test_the_finder_is_timed_as_beside_an_exported_model(monkeypatch: pytest.Mon
         spins.append(spin)
         return open_session(*given, spin=spin, **others)
 
-    monkeypatch.setattr("unclasp.onnx_engine.open_session", watched)
+    monkeypatch.setattr("unclasp.engines.onnx_engine.open_session", watched)
     told = finder_speed(width=40, height=30, repeats=1, threads=1).splitlines()
     assert spins == [True] and any("ONNX Runtime" in line for line in told)
 

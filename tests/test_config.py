@@ -10,8 +10,8 @@ import pytest
 from unclasp import config as configs
 from unclasp.config import AugmentConfig, Config, Decoder, LossConfig, ModelConfig, Relation, TrainConfig
 from unclasp.errors import UnclaspError
-from unclasp.finder_config import FinderConfig
-from unclasp.options import RunOptions
+from unclasp.training.finder_config import FinderConfig
+from unclasp.training.options import RunOptions
 
 
 @pytest.mark.parametrize("name", list(configs.PRESETS))

@@ -28,11 +28,11 @@ import torch
 from unclasp.checkpoint import save_weights
 from unclasp.config import tiny
 from unclasp.demo import DemoServer, Limits, _is_closed
-from unclasp.demo_page import EXAMPLES, HEADERS, demo_page
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.picture import decode_picture
 from unclasp.predictor import Predictor
+from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 
 MB = 1_000_000
 PDF = b"%PDF-1.7\n" + bytes(2000)
@@ -303,7 +303,7 @@ def test_a_failure_is_told_and_the_server_goes_on(
 ) -> None:
     with Serving(predictor, queue=1) as serving:
         with monkeypatch.context() as patched:
-            patched.setattr("unclasp.demo_answer.draw_hands", lambda *_, **__: 1 / 0)
+            patched.setattr("unclasp.web.answer.draw_hands", lambda *_, **__: 1 / 0)
             status, told = post(serving.port, photo())
         assert status == 500 and "the server goes on" in told["error"] and "ZeroDivisionError" in caplog.text
         assert post(serving.port, photo())[0] == 200

@@ -24,7 +24,7 @@ def _prose(page: Path) -> str:
 def test_links_and_flags_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", _prose(page)):
         assert "://" in target or (page.parent / target).exists(), f"{page.name} links to {target}"
-    sources = [*REPOSITORY.glob("src/unclasp/commands/*.py"), *REPOSITORY.glob("src/unclasp/*.py")]
+    sources = [*REPOSITORY.glob("src/unclasp/**/*.py")]
     fields = set(re.findall(r"^    (\w+):", "\n".join(source.read_text() for source in sources), re.MULTILINE))
     for span in re.findall(r"`([^`]+)`", _prose(page)):
         for flag in re.findall(r"(?<!\S)--([a-z][\w.-]*)", span):

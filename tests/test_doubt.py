@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from unclasp.engines.network import Answer
+from unclasp.find.looking import OTHER_REGIONS, SURE
+from unclasp.find.search import Where
 from unclasp.geometry import box_iou, expand_box, square_box
-from unclasp.looking import OTHER_REGIONS, SURE
-from unclasp.network import Answer
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
-from unclasp.search import Where
 
 Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.floating]

@@ -30,9 +30,9 @@ from unclasp.evaluate import (
     score_predictions,
     share_of,
 )
+from unclasp.evaluation.prediction_file import read_predictions, write_predictions
+from unclasp.evaluation.scoring import Answer
 from unclasp.pose import Camera, HandPose
-from unclasp.prediction_file import read_predictions, write_predictions
-from unclasp.scoring import Answer
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
 __all__ = ["dataset", "guesses"]  # fixtures

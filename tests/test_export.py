@@ -20,14 +20,14 @@ from unclasp.checkpoint import load_model, save_weights
 from unclasp.cli import main
 from unclasp.config import Config, DepthAxis, tiny, to_dict, with_model
 from unclasp.data.crops import synthetic_crops
+from unclasp.engines.onnx_model import INPUT, OUTPUTS, OnnxModel, OnnxNetwork, OpenVinoModel
+from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.evaluation.exported import ExportedScored
 from unclasp.export import ExportError, Parity, check, compare, export_onnx, export_openvino
-from unclasp.exported import ExportedScored
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL, build
-from unclasp.onnx_model import INPUT, OUTPUTS, OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.predictor import Predictor
-from unclasp.torch_network import TorchNetwork
 
 LINEAR = with_model(tiny(), segmentation_channels=0, root_depth_head=False, presence_head=False)
 
@@ -119,7 +119,7 @@ def test_it_runs_without_torch(exported: SimpleNamespace, tmp_path: Path) -> Non
 import sys
 sys.modules["torch"] = None
 import numpy as np
-from unclasp.onnx_model import OnnxModel, OnnxNetwork
+from unclasp.engines.onnx_model import OnnxModel, OnnxNetwork
 images = np.load({str(tmp_path / "images.npy")!r})
 pose = OnnxModel({str(exported.path)!r})(images).pose_2p5d
 answer = OnnxNetwork({str(exported.path)!r})(images.transpose(0, 2, 3, 1))
@@ -230,7 +230,7 @@ def test_openvino(exported: SimpleNamespace, tmp_path: Path) -> None:
 
 OVERLAPPING = """
 import signal, subprocess, sys
-from unclasp.onnx_model import OpenVinoModel
+from unclasp.engines.onnx_model import OpenVinoModel
 signal.signal(signal.SIGCHLD, lambda *_: print("heard"))
 first = OpenVinoModel(sys.argv[1])
 second = OpenVinoModel(sys.argv[1])

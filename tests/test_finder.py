@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from unclasp import finder, finder_engine
+from unclasp.engines.onnx_engine import InOnnxRuntime, InOpenCv, check_answers
 from unclasp.errors import CheckpointError
-from unclasp.finder import Finder, Regions, SquareAnswer, grouped, letterbox, read
-from unclasp.finder_engine import CELLS, SIZE, open_finder
-from unclasp.onnx_engine import InOnnxRuntime, InOpenCv, check_answers
+from unclasp.find import finder, finder_engine
+from unclasp.find.finder import Finder, Regions, SquareAnswer, grouped, letterbox, read
+from unclasp.find.finder_engine import CELLS, SIZE, open_finder
 
 
 class Bright:

@@ -13,12 +13,12 @@ from unclasp.cli import main
 from unclasp.data.views import IGNORED, cut, labels, random_window
 from unclasp.data.wholes import Wholes, write_wholes
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
-from unclasp.finder_config import FinderConfig, FinderRun
-from unclasp.finder_engine import open_finder
-from unclasp.finder_export import export_finder
-from unclasp.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
-from unclasp.finder_weights import average_finders, load_finder, save_finder
+from unclasp.exporting.finder import export_finder
+from unclasp.find.finder_engine import open_finder
 from unclasp.model.finder import FinderNet, Found, Targets, boxes_of, finder_losses, generalised_iou
+from unclasp.training.finder_config import FinderConfig, FinderRun
+from unclasp.training.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
+from unclasp.training.finder_weights import average_finders, load_finder, save_finder
 
 SIZE, STRIDE = 64, 4
 
@@ -187,7 +187,7 @@ def test_a_start_of_another_width_is_told_at_once(tmp_path: Path) -> None:
 
 def test_what_blows_up_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = FinderConfig(image_size=SIZE, steps=2, batch_size=2, channels=16)
-    monkeypatch.setattr("unclasp.finder_train.WEIGHTS", {"middle": float("nan"), "hand": 1.0, "box": 1.0})
+    monkeypatch.setattr("unclasp.training.finder_train.WEIGHTS", {"middle": float("nan"), "hand": 1.0, "box": 1.0})
     with pytest.raises(NonFiniteLossError, match="not finite at step 0"):
         train_finder(config, Scenes(), None, FinderRun(out=tmp_path / "f.safetensors"))
     assert not (tmp_path / "f.safetensors").exists()
@@ -222,7 +222,7 @@ def test_the_export_is_the_network_and_a_finder(tmp_path: Path) -> None:
 
 
 def test_an_export_that_is_not_the_network_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unclasp.finder_export._LARGEST", -1.0)
+    monkeypatch.setattr("unclasp.exporting.finder._LARGEST", -1.0)
     with pytest.raises(UnclaspError, match="is not the network"):
         export_finder(FinderNet(16), tmp_path / "f.onnx")
     assert not (tmp_path / "f.onnx").exists()

@@ -12,25 +12,37 @@ import pytest
 import torch
 
 from dots import MakeSample
-from unclasp import fusion_train, geometry
+from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.cli import main
 from unclasp.config import DepthAxis
+from unclasp.engines.network import Answer
 from unclasp.errors import CheckpointError, DataError, UnclaspError
-from unclasp.fusion import BELIEVED, FORMAT, NUMBERS, UNIT_MM, Fusion, can_fuse, evidence_of, open_fusion, shapes_of
-from unclasp.fusion_net import FusionNet
+from unclasp.find.fusion import (
+    BELIEVED,
+    FORMAT,
+    NUMBERS,
+    UNIT_MM,
+    Fusion,
+    can_fuse,
+    evidence_of,
+    open_fusion,
+    shapes_of,
+)
+from unclasp.find.landmarks import FEATURES, SIZE, Reading, crop_of, open_landmarks
+from unclasp.find.looks import Look
+from unclasp.find.touch_up import touched_up, touched_up_twice
 from unclasp.hands import HAND_SLICES, SIDES, Side
-from unclasp.landmarks import FEATURES, SIZE, Reading, crop_of, open_landmarks
 from unclasp.lifting import BONE_LENGTHS_MM
-from unclasp.looks import Look
-from unclasp.network import Answer
 from unclasp.predictor import Predictor
-from unclasp.touch_up import touched_up, touched_up_twice
+from unclasp.shipped import WEIGHTS
+from unclasp.training import fusion_train
+from unclasp.training.fusion_net import FusionNet
 from unclasp.video import VideoWriter
 
 Floats = npt.NDArray[np.floating]
 PICTURE = np.zeros((200, 300, 3), np.uint8)
-SHIPPED = Path(fusion_train.__file__).parent / "weights" / "fusion.npz"
+SHIPPED = WEIGHTS / "fusion.npz"
 
 
 def a_look(seed: int = 0, presence: tuple[float, float] = (0.9, 0.8)) -> Look:

@@ -13,8 +13,8 @@ from unclasp.batch import Prediction, Sample
 from unclasp.cli import main
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import UnclaspError
-from unclasp.gallery import draw_gallery
-from unclasp.scores import WORST_KEPT
+from unclasp.evaluation.gallery import draw_gallery
+from unclasp.evaluation.scores import WORST_KEPT
 
 
 class Dots:
@@ -76,7 +76,7 @@ def test_the_seed_decides_which(make_sample: MakeSample) -> None:
 
 def test_each_of_many_has_its_error(make_sample: MakeSample, monkeypatch: pytest.MonkeyPatch) -> None:
     dots, told = Dots(make_sample, WORST_KEPT + 2), []
-    monkeypatch.setattr("unclasp.gallery.cv2.putText", lambda _picture, text, *_: told.append(text))
+    monkeypatch.setattr("unclasp.evaluation.gallery.cv2.putText", lambda _picture, text, *_: told.append(text))
     sheet = draw_gallery(Knows(dots, 9.0), dots, image_size=64, count=WORST_KEPT + 2, columns=6)
     assert sheet.shape[0] == 17 * 312 and len(told) == WORST_KEPT + 2
     assert [text for text in told if not re.match(r"\d+ mm   ", text)] == []

@@ -14,14 +14,15 @@ import pytest
 from unclasp import geometry
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.data.transforms import crop_image
+from unclasp.engines.network import Answer
+from unclasp.engines.onnx_engine import InOnnxRuntime, InOpenCv
 from unclasp.errors import CheckpointError
+from unclasp.find.landmarks import FEATURES, OUTPUTS, SIZE, Landmarks, Reading, crop_of, open_landmarks
+from unclasp.find.looks import Look
+from unclasp.find.touch_up import DOUBTED, FAR, KEPT, NEAR, ROUNDS, touched_up, touched_up_twice
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, SIDES, Side
-from unclasp.landmarks import FEATURES, OUTPUTS, SIZE, Landmarks, Reading, crop_of, open_landmarks
-from unclasp.looks import Look
-from unclasp.network import Answer
-from unclasp.onnx_engine import InOnnxRuntime, InOpenCv
 from unclasp.predictor import Predictor
-from unclasp.touch_up import DOUBTED, FAR, KEPT, NEAR, ROUNDS, touched_up, touched_up_twice
+from unclasp.shipped import WEIGHTS
 
 Floats = npt.NDArray[np.floating]
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
@@ -321,13 +322,13 @@ def test_what_is_no_landmark_network_is_told(tmp_path: Path, engine: Any) -> Non
     (tmp_path / "torn.onnx").write_bytes(b"not a model")
     with pytest.raises(CheckpointError, match=r"is no .* that .* can read"):
         open_landmarks(tmp_path / "torn.onnx", engine=engine)
-    finder = Path(open_landmarks.__globals__["__file__"]).parent / "weights" / "finder.onnx"
+    finder = WEIGHTS / "finder.onnx"
     with pytest.raises(CheckpointError, match="is no landmark network"):
         open_landmarks(finder, engine=engine)
 
 
 def test_predictions_can_do_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("unclasp.onnx_engine.WEIGHTS", tmp_path)
+    monkeypatch.setattr("unclasp.engines.onnx_engine.WEIGHTS", tmp_path)
     with pytest.raises(CheckpointError, match="there is no landmark network"):
         Predictor.load(detector="none")
     assert Predictor.load(detector="none", landmarks=False).landmarks is None
@@ -353,7 +354,7 @@ def test_outputs_are_named_as_the_export_names_them() -> None:
     pytest.importorskip("onnx", reason="exporting is an extra")
     import onnx
 
-    path = Path(open_landmarks.__globals__["__file__"]).parent / "weights" / "landmarks.onnx"
+    path = WEIGHTS / "landmarks.onnx"
     model = onnx.load(path)
     assert tuple(each.name for each in model.graph.output) == OUTPUTS
     large = [each for each in model.graph.initializer if np.prod(each.dims) > 100]

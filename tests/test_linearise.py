@@ -10,10 +10,10 @@ from unclasp.checkpoint import load_model, load_notes, save_weights
 from unclasp.cli import main
 from unclasp.config import tiny, with_model
 from unclasp.errors import UnclaspError
-from unclasp.linearise import linearised
 from unclasp.model import DFL, build
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
+from unclasp.training.linearise import linearised
 
 CROPS = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64)).astype(np.uint8)
 

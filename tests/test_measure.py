@@ -13,8 +13,16 @@ from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.config import tiny
 from unclasp.errors import DataError, UnclaspError
+from unclasp.evaluation.measure import (
+    Photo,
+    PhotoScore,
+    ReferenceHand,
+    measure,
+    read_photos,
+    score_photo,
+    summarise_photos,
+)
 from unclasp.hands import HAND_ORDERS
-from unclasp.measure import Photo, PhotoScore, ReferenceHand, measure, read_photos, score_photo, summarise_photos
 from unclasp.model import build
 from unclasp.predictor import Predictor
 

@@ -10,17 +10,18 @@ import numpy.typing as npt
 import pytest
 
 from test_lifting import two_hands
-from unclasp import geometry, looking, opinions
+from unclasp import geometry
 from unclasp.config import DepthAxis
 from unclasp.data.transforms import Crop, crop_image
+from unclasp.engines.network import Answer
+from unclasp.find import looking, opinions
+from unclasp.find.looks import Look
+from unclasp.find.opinions import TURN, UNSEEN, Way, best, in_doubt, ways
+from unclasp.find.search import Where
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
-from unclasp.looks import Look
-from unclasp.network import Answer
-from unclasp.opinions import TURN, UNSEEN, Way, best, in_doubt, ways
 from unclasp.pose import UNSURE
 from unclasp.predictor import Predictor
-from unclasp.search import Where
 
 Floats = npt.NDArray[np.floating]
 WIDTH, HEIGHT, SIZE = 90, 60, 32

@@ -10,9 +10,9 @@ import pytest
 
 from unclasp import geometry
 from unclasp.batch import ByteArray, FloatArray
+from unclasp.engines.onnx_engine import InOpenCv
 from unclasp.errors import CheckpointError
-from unclasp.onnx_engine import InOpenCv
-from unclasp.palms import LEAST_SCORE, OUTPUTS, SIZE, Palm, Palms, open_palms
+from unclasp.find.palms import LEAST_SCORE, OUTPUTS, SIZE, Palm, Palms, open_palms
 from unclasp.picture import read_picture
 
 Floats = npt.NDArray[np.floating]

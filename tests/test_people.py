@@ -13,13 +13,13 @@ from test_cli import predict_here
 from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, picture
 from test_pose import make_pose
 from test_seen_hands import RIGHT, Box, Sees, hand_in, joints_in, predictor, view_of
+from unclasp.find.looks import Look
+from unclasp.find.people import MOST, REACH, Others
+from unclasp.find.search import Where
+from unclasp.find.seen_hands import SIZES, SeenHand, pair_of
 from unclasp.hands import HAND_SLICES
-from unclasp.looks import Look
-from unclasp.people import MOST, REACH, Others
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
-from unclasp.search import Where
-from unclasp.seen_hands import SIZES, SeenHand, pair_of
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "two_hands.jpg"
 BLACK = np.zeros((300, 400, 3), np.uint8)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from unclasp import geometry
-from unclasp.measure import Photo, ReferenceHand, in_version
-from unclasp.photo_versions import versions
+from unclasp.evaluation.measure import Photo, ReferenceHand, in_version
+from unclasp.evaluation.photo_versions import versions
 
 NAMES = ["mirrored", "half as large", "turned left", "turned right", "wider", "darker", "grey", "coarse JPEG"]
 

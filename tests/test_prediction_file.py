@@ -15,9 +15,9 @@ from unclasp.data.interhand import InterHand
 from unclasp.data.synthetic import Synthetic
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluate import PosePredictions, Protocol, Recorder, Report, score_predictions
+from unclasp.evaluation.prediction_file import FORMAT, read_predictions, write_predictions
+from unclasp.evaluation.scoring import Answer
 from unclasp.hands import HAND_ORDERS, JOINT_NAMES
-from unclasp.prediction_file import FORMAT, read_predictions, write_predictions
-from unclasp.scoring import Answer
 
 SIZE = 128
 MakeSample = Callable[..., Sample]

@@ -12,19 +12,20 @@ import torch
 
 from test_lifting import two_hands
 from unclasp import config as configs
-from unclasp import geometry, looking
+from unclasp import geometry
 from unclasp.checkpoint import save_weights
 from unclasp.config import DepthAxis, with_model
 from unclasp.data.transforms import Crop, crop_image
+from unclasp.engines.network import Answer
+from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import BoxError, CheckpointError, ImageError, UnclaspError
+from unclasp.find import looking
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
 from unclasp.model import build
-from unclasp.network import Answer
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.shipped import shipped_weights
-from unclasp.torch_network import TorchNetwork
 
 WIDTH, HEIGHT, SIZE = 640, 480, 64
 FOCAL = np.full(2, assumed_focal(WIDTH, HEIGHT))

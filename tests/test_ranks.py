@@ -21,9 +21,9 @@ from unclasp.config import tiny
 from unclasp.data.entries import annotation_entries
 from unclasp.data.layout import annotation_path
 from unclasp.errors import UnclaspError
+from unclasp.evaluation.prediction_file import read_predictions
+from unclasp.evaluation.ranks import launch
 from unclasp.model import build
-from unclasp.prediction_file import read_predictions
-from unclasp.ranks import launch
 
 MakeSample = Callable[..., Sample]
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from unclasp import regions
-from unclasp.network import Answer
-from unclasp.regions import find_region
+from unclasp.engines.network import Answer
+from unclasp.find import regions
+from unclasp.find.regions import find_region
 
 WIDTH, HEIGHT, SIZE = 640, 480, 64
 

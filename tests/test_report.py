@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from unclasp.errors import DataError, UnclaspError
+from unclasp.evaluation.protocol import Protocol
+from unclasp.evaluation.report import Report
+from unclasp.evaluation.scores import SampleScore, Scores
 from unclasp.hands import JOINT_NAMES
-from unclasp.protocol import Protocol
-from unclasp.report import Report
-from unclasp.scores import SampleScore, Scores
 
 
 def make_report(protocol: Protocol | None = None, **optional: Any) -> Report:

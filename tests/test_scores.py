@@ -12,7 +12,7 @@ import pytest
 
 from unclasp import metrics
 from unclasp.errors import UnclaspError
-from unclasp.scores import BUCKETS, WORST_KEPT, SampleScore, Scores
+from unclasp.evaluation.scores import BUCKETS, WORST_KEPT, SampleScore, Scores
 
 
 def make_scores(count: int, seed: int = 0) -> list[SampleScore]:

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 from test_finder import Bright
-from unclasp import geometry, search
+from unclasp import geometry
+from unclasp.engines.network import Answer
+from unclasp.engines.onnx_engine import InOpenCv
+from unclasp.engines.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.errors import CheckpointError, UnclaspError
-from unclasp.finder import Finder, Regions
-from unclasp.finder_engine import open_finder
+from unclasp.find import search
+from unclasp.find.finder import Finder, Regions
+from unclasp.find.finder_engine import open_finder
+from unclasp.find.search import Where, by_finder, everywhere, search_with
 from unclasp.hands import ROOTS
-from unclasp.network import Answer
-from unclasp.onnx_engine import InOpenCv
-from unclasp.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.predictor import Predictor
-from unclasp.search import Where, by_finder, everywhere, search_with
 
 
 class Still:
@@ -230,7 +231,7 @@ def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.Mo
 
 
 def test_a_missing_finder_is_told_unless_it_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("unclasp.onnx_engine.WEIGHTS", tmp_path)
+    monkeypatch.setattr("unclasp.engines.onnx_engine.WEIGHTS", tmp_path)
     with pytest.raises(CheckpointError, match="there is no hand finder"):
         Predictor.load()
     assert Predictor.load(detector="none", landmarks=False).search is everywhere

@@ -11,17 +11,12 @@ from test_landmarks import reading_of
 from test_opinions import look
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.geometry import square_box
-from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND, Side
-from unclasp.landmarks import Reading
-from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
-from unclasp.looking import SURE
-from unclasp.looks import BELIEVED, DENIED, GHOST_BESIDE, GHOST_UNSURE, SURE_ALONE, TOGETHER, Look
-from unclasp.palms import Palm
-from unclasp.pose import SECOND
-from unclasp.predictor import Predictor
-from unclasp.search import Where, everywhere
-from unclasp.seen_hands import (
+from unclasp.find.landmarks import Reading
+from unclasp.find.looking import SURE
+from unclasp.find.looks import BELIEVED, DENIED, GHOST_BESIDE, GHOST_UNSURE, SURE_ALONE, TOGETHER, Look
+from unclasp.find.palms import Palm
+from unclasp.find.search import Where, everywhere
+from unclasp.find.seen_hands import (
     ENOUGH,
     MAYBE,
     MOST,
@@ -33,7 +28,12 @@ from unclasp.seen_hands import (
     where_of_hands,
     with_seen,
 )  # fmt: skip
-from unclasp.touch_up import DOUBTED, SEEN, Twice
+from unclasp.find.touch_up import DOUBTED, SEEN, Twice
+from unclasp.geometry import square_box
+from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND, Side
+from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
+from unclasp.pose import SECOND
+from unclasp.predictor import Predictor
 
 Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.floating]
@@ -352,7 +352,7 @@ def test_boxes_pictures_said_to_be_crops_and_settled_ones_do_not_ask(monkeypatch
     said = Predictor(Shades(), search=everywhere, landmarks=Landmarks(sees), palms=sees)  # type: ignore[arg-type]
     said(np.ascontiguousarray(picture()[200:, 30:100]))
     assert sees.asked == []
-    monkeypatch.setattr("unclasp.finding.is_settled", lambda view: True)
+    monkeypatch.setattr("unclasp.find.finding.is_settled", lambda view: True)
     predictor(sees, EMPTY)(picture())
     assert sees.asked == []
 
@@ -447,7 +447,7 @@ def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.Mo
         return see(image, where)
 
     monkeypatch.setattr(asking.looker, "see", noted)
-    monkeypatch.setattr("unclasp.finding.in_doubt", lambda view: True)
+    monkeypatch.setattr("unclasp.find.finding.in_doubt", lambda view: True)
     assert is_around(asking(picture()), BRIGHT)
     mirrored = geometry.mirror_box(square_box(np.array(BRIGHT)), 400)
     assert max(geometry.box_iou(square, mirrored) for square in squares) > 0.5
@@ -518,6 +518,6 @@ def test_an_answer_that_is_believed_does_not_give_way_to_one_that_is_not(monkeyp
     asking.finding.second_opinions = True
     doubtful = view_of(DIM, EMPTY)
     assert not doubtful.is_believed
-    monkeypatch.setattr("unclasp.finding.in_doubt", lambda view: True)
-    monkeypatch.setattr("unclasp.finding.best", lambda *_, **__: doubtful)
+    monkeypatch.setattr("unclasp.find.finding.in_doubt", lambda view: True)
+    monkeypatch.setattr("unclasp.find.finding.best", lambda *_, **__: doubtful)
     assert is_around(asking(picture()), BRIGHT)

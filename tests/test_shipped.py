@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from unclasp.data.crops import synthetic_crops
-from unclasp.engines import open_network
+from unclasp.engines.onnx_model import OnnxNetwork
+from unclasp.engines.onnx_session import open_session
+from unclasp.engines.opening import open_network
+from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
-from unclasp.onnx_model import OnnxNetwork
-from unclasp.onnx_session import open_session
 from unclasp.predictor import Predictor
 from unclasp.shipped import exported_file, shipped_names, shipped_weights, weights_file
-from unclasp.torch_network import TorchNetwork
 
 
 def test_a_missing_shipped_model_is_named() -> None:
@@ -76,7 +76,7 @@ def test_one_core_is_enough_for_every_network_of_a_predictor(monkeypatch: pytest
         asked.append(threads)
         return open_session(*given, threads=threads, **options)
 
-    for module in ("onnx_engine", "onnx_model"):
+    for module in ("engines.onnx_engine", "engines.onnx_model"):
         monkeypatch.setattr(f"unclasp.{module}.open_session", watched)
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
     alone, all_of_them = (Predictor.load(threads=threads)(image, (10, 10, 90, 80)) for threads in (1, None))

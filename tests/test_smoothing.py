@@ -7,9 +7,9 @@ import pytest
 
 from test_lifting import hand
 from unclasp import geometry
+from unclasp.follow.smoothing import OneEuro, PoseFilter
 from unclasp.lifting import assumed_focal
 from unclasp.pose import Camera, HandPose
-from unclasp.smoothing import OneEuro, PoseFilter
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
 FOCAL = assumed_focal(WIDTH, HEIGHT)

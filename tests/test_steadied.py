@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pytest
 
 from test_smoothing import RATE, acceleration, lag, make_pose, moving_hands, smoothed, stack
-from unclasp import smoothing
 from unclasp.errors import VideoError
+from unclasp.follow import smoothing
+from unclasp.follow.sightings import SeeFrame, Sighting, exchanged
+from unclasp.follow.smoothing import LEAST_SAY, SPREAD, steadied
 from unclasp.pose import HandPose
-from unclasp.sightings import SeeFrame, Sighting, exchanged
-from unclasp.smoothing import LEAST_SAY, SPREAD, steadied
 from unclasp.streaming import StreamOptions, video_poses
 from unclasp.video import Frame
 

@@ -12,8 +12,8 @@ import pytest
 from test_smoothing import make_pose, moving_hands
 from test_video import Camera, make_video
 from unclasp.errors import UnclaspError
+from unclasp.follow.sightings import SeeFrame, Sighting
 from unclasp.pose import HandPose
-from unclasp.sightings import SeeFrame, Sighting
 from unclasp.streaming import StreamOptions, stream
 
 POSE = make_pose(moving_hands(1)[0], box=np.array([0.0, 0.0, 640.0, 480.0]))

@@ -10,15 +10,15 @@ import pytest
 
 from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, SHADES, Shades, is_around, picture
 from test_landmarks import reading_of
-from unclasp import sweep
 from unclasp.batch import ByteArray
+from unclasp.find import sweep
+from unclasp.find.landmarks import Reading
+from unclasp.find.looking import SURE, SURER, Looker
+from unclasp.find.search import Where, everywhere
+from unclasp.find.touch_up import SEEN
 from unclasp.geometry import square_box
 from unclasp.hands import Side
-from unclasp.landmarks import Reading
-from unclasp.looking import SURE, SURER, Looker
 from unclasp.predictor import Predictor
-from unclasp.search import Where, everywhere
-from unclasp.touch_up import SEEN
 
 Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.floating]
@@ -105,7 +105,7 @@ def test_a_picture_in_which_nothing_is_sure_is_swept() -> None:
 def test_what_was_found_first_stays(
     monkeypatch: pytest.MonkeyPatch, knows: Knows | None, first: Box, options: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("unclasp.finding.in_doubt", lambda view: False)
+    monkeypatch.setattr("unclasp.find.finding.in_doubt", lambda view: False)
     pose = predictor(knows, first=first, **options)(picture())
     assert pose.presence[0] == 1 and is_around(pose, DIM), "be it believed or not"
     assert bool(pose.sides) == (knows is None)
@@ -115,7 +115,7 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
     def never(*_: object) -> None:
         raise AssertionError("swept")
 
-    monkeypatch.setattr("unclasp.finding.surest_box", never)
+    monkeypatch.setattr("unclasp.find.finding.surest_box", never)
     knows = Knows(BRIGHT)
     assert SHADES[DIM] / 255 < SURE < SHADES[BRIGHT] / 255
     assert predictor(knows, first=BRIGHT)(picture()).sides
@@ -131,8 +131,8 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
 
 def test_a_hand_that_the_landmark_network_sees_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     swept: list[int] = []
-    monkeypatch.setattr("unclasp.finding.surest_box", lambda *_: swept.append(0))
-    monkeypatch.setattr("unclasp.finding.in_doubt", lambda view: False)
+    monkeypatch.setattr("unclasp.find.finding.surest_box", lambda *_: swept.append(0))
+    monkeypatch.setattr("unclasp.find.finding.in_doubt", lambda view: False)
     predictor(Knows(DIM), first=DIM)(picture())
     assert not swept
     predictor(Knows(DIM, likely=0.9 * SEEN), first=DIM)(picture())

@@ -6,7 +6,7 @@ import torch
 
 from unclasp.batch import Prediction
 from unclasp.config import DepthAxis
-from unclasp.torch_network import TorchNetwork
+from unclasp.engines.torch_network import TorchNetwork
 
 SIZE = 64
 

@@ -11,10 +11,9 @@ import pytest
 
 from test_smoothing import HEIGHT, WIDTH, make_pose, moving_hands
 from unclasp import geometry
-from unclasp.looks import WORTH_MORE
-from unclasp.pose import HandPose
-from unclasp.sightings import Sighting, exchanged
-from unclasp.tracking import (
+from unclasp.find.looks import WORTH_MORE
+from unclasp.follow.sightings import Sighting, exchanged
+from unclasp.follow.tracking import (
     FIRST_PATIENCE,
     FORGOTTEN,
     HELD,
@@ -25,6 +24,7 @@ from unclasp.tracking import (
     SEARCH_OTHER,
     Tracker,
 )
+from unclasp.pose import HandPose
 
 BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 ASIDE = np.array([7.0, 0.0])

@@ -25,7 +25,6 @@ from unclasp.losses import compute_losses, total
 from unclasp.model import build
 from unclasp.model.backbone import Backbone, HandLandmarks, SameConv2d
 from unclasp.model.tflite import Layer
-from unclasp.options import RunOptions
 from unclasp.train import (
     LOG,
     STATE,
@@ -38,6 +37,7 @@ from unclasp.train import (
     optimiser,
     train,
 )
+from unclasp.training.options import RunOptions
 
 
 class Samples:
@@ -352,7 +352,7 @@ def test_fewer_devices_than_asked_for_are_told_in_one_line(tmp_path, monkeypatch
     def fabric(**_):
         raise MisconfigurationException("You requested gpu: [0, 1]\n But your machine only has: [0]")
 
-    monkeypatch.setattr("unclasp.devices.Fabric", fabric)
+    monkeypatch.setattr("unclasp.training.devices.Fabric", fabric)
     told = r"device 'cpu' cannot be used: You requested gpu: \[0, 1\] But your machine only has: \[0\]$"
     with pytest.raises(UnclaspError, match=told):
         train(config_for(), Samples(12), cpu(tmp_path, devices=2))

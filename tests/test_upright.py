@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from unclasp.engines.network import Answer
+from unclasp.find.looking import TILTED
 from unclasp.geometry import square_box
 from unclasp.hands import SIDES
-from unclasp.looking import TILTED
-from unclasp.network import Answer
 from unclasp.predictor import Predictor
 
 CENTRE: Final = np.array([200.0, 150.0])

@@ -15,7 +15,7 @@ pytest.importorskip("onnxruntime", reason="exporting is an extra")
 
 from unclasp.checkpoint import save_weights
 from unclasp.config import tiny
-from unclasp.engines import open_network
+from unclasp.engines.opening import open_network
 from unclasp.errors import UnclaspError
 from unclasp.export import export_onnx
 from unclasp.model import build

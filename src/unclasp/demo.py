@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from unclasp.demo_answer import answer_picture
-from unclasp.demo_page import EXAMPLES, HEADERS, demo_page
 from unclasp.errors import UnclaspError
 from unclasp.predictor import Predictor
+from unclasp.web.answer import answer_picture
+from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 
 _LOG = logging.getLogger(__name__)
 _PICTURES: Final = Path(__file__).parent / "pictures"

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unclasp import geometry
-from unclasp.baseline import MeanPose, mean_pose
 from unclasp.batch import ByteArray, Prediction
 from unclasp.config import DepthAxis
 from unclasp.data import Dataset
@@ -19,12 +18,13 @@ from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_w
 from unclasp.data.lookup import annotated, notes_of
 from unclasp.data.transforms import View, make_example
 from unclasp.errors import UnclaspError
-from unclasp.predictions import PosePredictions, Recorder, column
+from unclasp.evaluation.baseline import MeanPose, mean_pose
+from unclasp.evaluation.predictions import PosePredictions, Recorder, column
+from unclasp.evaluation.protocol import Protocol
+from unclasp.evaluation.report import Report
+from unclasp.evaluation.scores import Scores
+from unclasp.evaluation.scoring import Answer, External, Truth, crop_box, score
 from unclasp.predictor import Predictor
-from unclasp.protocol import Protocol
-from unclasp.report import Report
-from unclasp.scores import Scores
-from unclasp.scoring import Answer, External, Truth, crop_box, score
 
 __all__ = [
     "External",

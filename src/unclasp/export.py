@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.config import Config, to_dict
+from unclasp.engines.onnx_model import INPUT, OUTPUTS, ExportedModel, Facts, OnnxModel, OpenVinoModel, openvino_core
 from unclasp.errors import UnclaspError
+from unclasp.exporting.compact import compacted
+from unclasp.exporting.graph import OPSET, document, halved, quantised, simplified
 from unclasp.files import whole
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
-from unclasp.onnx_compact import compacted
-from unclasp.onnx_graph import OPSET, document, halved, quantised, simplified
-from unclasp.onnx_model import INPUT, OUTPUTS, ExportedModel, Facts, OnnxModel, OpenVinoModel, openvino_core
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -94,7 +94,7 @@ def export_onnx(
         precision: int8 quantises the convolutions; what joints do stays in float32.
         unseen: Crops (N, 3, S, S) to compare on.
         calibration: For int8, crops that tell the ranges of values.
-        compact: Store the same weights, for fp32, in some two thirds of the space (`onnx_compact`).
+        compact: Store the same weights, for fp32, in some two thirds of the space (`exporting.compact`).
 
     Raises:
         ExportError: The answers differ from the plain network's by more than `BOUNDS`; nothing is written.

@@ -11,23 +11,23 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import sight_of
-from unclasp.engines import open_network
+from unclasp.engines.network import Network
+from unclasp.engines.onnx_engine import RunnerOptions
+from unclasp.engines.onnx_model import in_onnx_runtime
+from unclasp.engines.opening import open_network
 from unclasp.errors import UnclaspError, check_at_least
-from unclasp.finding import Finding, Found
-from unclasp.fusion import Fusion, open_fusion
+from unclasp.find.finding import Finding, Found
+from unclasp.find.fusion import Fusion, open_fusion
+from unclasp.find.landmarks import Landmarks, open_landmarks
+from unclasp.find.looking import Looker
+from unclasp.find.looks import Look
+from unclasp.find.palms import Palms, open_palms
+from unclasp.find.search import Detector, Search, by_network, search_with
+from unclasp.follow.sightings import SeeFrame, Sighting
 from unclasp.given import Shot, shot_of
 from unclasp.hands import ROOTS
-from unclasp.landmarks import Landmarks, open_landmarks
 from unclasp.lifting import wrist_depths
-from unclasp.looking import Looker
-from unclasp.looks import Look
-from unclasp.network import Network
-from unclasp.onnx_engine import RunnerOptions
-from unclasp.onnx_model import in_onnx_runtime
-from unclasp.palms import Palms, open_palms
 from unclasp.pose import HandPose
-from unclasp.search import Detector, Search, by_network, search_with
-from unclasp.sightings import SeeFrame, Sighting
 from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
 from unclasp.video import Video
 

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from unclasp.batch import ByteArray
 from unclasp.errors import UnclaspError
+from unclasp.follow.sightings import SeeFrame
+from unclasp.follow.smoothing import steadied
+from unclasp.follow.tracking import Tracker
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
-from unclasp.sightings import SeeFrame
-from unclasp.smoothing import steadied
 from unclasp.sources import Source, find_sources
-from unclasp.tracking import Tracker
 from unclasp.video import Video
 
 Floats = npt.NDArray[np.floating]

@@ -23,7 +23,6 @@ from unclasp.config import Config, TrainConfig, to_dict
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, collate, collate_or_error, raise_errors, start_worker
 from unclasp.data.transforms import Example, make_example, random_view
-from unclasp.devices import fabric_on
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone
@@ -31,9 +30,10 @@ from unclasp.model.backbone import Backbone
 from unclasp.model.loading import load_strictly
 from unclasp.model.style import StyleMixing
 from unclasp.model.tflite import TFLITE, unfold_norms
-from unclasp.options import RunOptions
-from unclasp.reporter import Reporter
-from unclasp.resuming import run_facts, state_to_resume
+from unclasp.training.devices import fabric_on
+from unclasp.training.options import RunOptions
+from unclasp.training.reporter import Reporter
+from unclasp.training.resuming import run_facts, state_to_resume
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: all that `--resume` needs; the model to use; one line of JSON per report."""

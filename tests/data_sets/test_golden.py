@@ -11,7 +11,7 @@ from unclasp.data import open_dataset
 from unclasp.data.interhand import InterHand
 from unclasp.data.transforms import Example, make_example, plain_view
 from unclasp.evaluate import PosePredictions
-from unclasp.prediction_file import write_predictions
+from unclasp.evaluation.prediction_file import write_predictions
 
 EXPECTED = Path(__file__).parents[1] / "data" / "golden" / "expected"
 EVALUATORS = [("internet", 64), ("a2j", 256)]

@@ -14,8 +14,8 @@ from unclasp.data import open_dataset
 from unclasp.data.hic import HIC, PAPER_COUNT
 from unclasp.errors import DataError
 from unclasp.evaluate import PosePredictions, score_predictions
+from unclasp.evaluation.prediction_file import FORMAT
 from unclasp.hands import JOINT_NAMES
-from unclasp.prediction_file import FORMAT
 
 TYPES = ("interacting", "right", "interacting", "left", "interacting")
 ALL = {"images": "all", "expect": None}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from made_set import change, fit, set_mano
 
-from unclasp.bench_index import index_cost, memory_of, told, write_made_up
+from unclasp.bench.index import index_cost, memory_of, told, write_made_up
 from unclasp.cli import main
 from unclasp.data import annotations, index
 from unclasp.data.container import open_arrays, write_arrays

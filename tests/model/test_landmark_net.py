@@ -62,8 +62,8 @@ def test_other_answers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_export_is_the_network_or_is_not_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="exporting is an extra")
-    from unclasp import landmarks_export
-    from unclasp.landmarks import SIZE, open_landmarks
+    from unclasp.exporting import landmarks as landmarks_export
+    from unclasp.find.landmarks import SIZE, open_landmarks
 
     given(monkeypatch, layers())
     monkeypatch.setattr(landmarks_export, "_WITHIN", (1e-9,) * 4)

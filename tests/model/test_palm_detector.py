@@ -52,8 +52,8 @@ def test_the_export_is_the_network_at_all_sizes_or_is_not_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnx", reason="exporting is an extra")
-    from unclasp import palms_export
-    from unclasp.palms import open_palms
+    from unclasp.exporting import palms as palms_export
+    from unclasp.find.palms import open_palms
 
     torch.manual_seed(0)
     given(monkeypatch, held := layers())

@@ -30,7 +30,7 @@ def synth(words: list[str]) -> int:
     arguments = parse(BenchSynthArguments, words, "bench synth")
     need_positive(count=arguments.count, size=arguments.size, supersample=arguments.supersample)
     need_synth()
-    from unclasp.bench import synth_speed
+    from unclasp.bench.medians import synth_speed
 
     print(synth_speed(arguments.count, size=arguments.size, supersample=arguments.supersample))
     return 0
@@ -59,7 +59,7 @@ def index(words: list[str]) -> int:
     need_positive(count=arguments.count, workers=arguments.workers)
     import json
 
-    from unclasp.bench_index import index_cost, told, write_made_up
+    from unclasp.bench.index import index_cost, told, write_made_up
 
     with TemporaryDirectory(dir=arguments.folder) as folder:
         write_made_up(Path(folder), arguments.count)
@@ -89,7 +89,7 @@ def data(words: list[str]) -> int:
     """Run `unclasp bench data`."""
     arguments = parse(BenchDataArguments, words, "bench data")
     need_positive(count=arguments.count, repeats=arguments.repeats, workers=arguments.workers)
-    from unclasp.bench_data import loader_cost
+    from unclasp.bench.data import loader_cost
 
     print(loader_cost(
         arguments.count, repeats=arguments.repeats, workers=arguments.workers, folder=arguments.folder
@@ -126,7 +126,7 @@ def latency(words: list[str]) -> int:
     arguments = parse(BenchLatencyArguments, words, "bench latency")
     import json
 
-    from unclasp.bench_latency import measure
+    from unclasp.bench.latency import measure
 
     figures = measure(
         _network(arguments.preset, linear_head=arguments.linear_head),
@@ -154,8 +154,8 @@ class BenchPiecesArguments:
 def pieces(words: list[str]) -> int:
     """Run `unclasp bench pieces`."""
     arguments = parse(BenchPiecesArguments, words, "bench pieces")
-    from unclasp.bench_pieces import pieces as measure
-    from unclasp.bench_pieces import told
+    from unclasp.bench.pieces import pieces as measure
+    from unclasp.bench.pieces import told
 
     network = _network(arguments.preset, linear_head=arguments.linear_head)
     measured = measure(network, threads=arguments.threads, repeats=arguments.repeats)
@@ -199,9 +199,9 @@ class BenchTrainArguments:
 def train(words: list[str]) -> int:
     """Run `unclasp bench train`."""
     arguments = parse(BenchTrainArguments, words, "bench train")
-    from unclasp.bench_train import train_speed
+    from unclasp.bench.train import train_speed
     from unclasp.config import preset
-    from unclasp.torch_network import check_device
+    from unclasp.engines.torch_network import check_device
 
     check_device(arguments.device)
     print(train_speed(
@@ -228,7 +228,7 @@ class BenchFinderArguments:
 def finder(words: list[str]) -> int:
     """Run `unclasp bench finder`."""
     arguments = parse(BenchFinderArguments, words, "bench finder")
-    from unclasp.bench_finder import finder_speed
+    from unclasp.bench.finder import finder_speed
 
     print(finder_speed(
         width=arguments.width, height=arguments.height, repeats=arguments.repeats, threads=arguments.threads
@@ -259,12 +259,12 @@ def predict(words: list[str]) -> int:
     arguments = parse(BenchPredictArguments, words, "bench predict")
     need_positive(threads=arguments.threads, repeats=arguments.repeats)
     if arguments.fresh:
-        from unclasp.bench_start import start_speed
+        from unclasp.bench.start import start_speed
 
         print(start_speed(arguments.picture, arguments.weights, repeats=arguments.repeats, box=arguments.box))
         return 0
-    from unclasp.bench_predict import predict_speed
-    from unclasp.engines import open_network
+    from unclasp.bench.predict import predict_speed
+    from unclasp.engines.opening import open_network
 
     network = open_network(arguments.weights, threads=arguments.threads)
     print(predict_speed(

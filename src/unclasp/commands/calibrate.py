@@ -32,10 +32,10 @@ def calibrate(words: list[str]) -> int:
     need_out(arguments.out, ".safetensors")
     from rich.progress import Progress
 
-    from unclasp.calibrate import calibrate as run
     from unclasp.checkpoint import load_model, load_notes, save_weights
     from unclasp.data import open_dataset
     from unclasp.model.confidence import WITHIN
+    from unclasp.training.calibrate import calibrate as run
 
     model, config = load_model(arguments.weights)
     with Progress(transient=True) as shown:

@@ -12,15 +12,15 @@ import tyro
 
 from unclasp.commands.arguments import parse
 from unclasp.errors import UnclaspError
+from unclasp.evaluation.protocol import Protocol
+from unclasp.evaluation.scores import WORST_KEPT
 from unclasp.files import check_writable
-from unclasp.protocol import Protocol
-from unclasp.scores import WORST_KEPT
 
 if TYPE_CHECKING:
     from unclasp.data import Dataset
     from unclasp.evaluate import PosePredictions, Progress
-    from unclasp.report import Report
-    from unclasp.scoring import External
+    from unclasp.evaluation.report import Report
+    from unclasp.evaluation.scoring import External
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def evaluate(words: list[str]) -> int:
     if arguments.out is not None:
         report.save(arguments.out)
     if predictions is not None and arguments.save_predictions is not None:
-        from unclasp.prediction_file import write_predictions
+        from unclasp.evaluation.prediction_file import write_predictions
 
         write_predictions(arguments.save_predictions, predictions)
     return 0
@@ -133,7 +133,7 @@ def _report(
     arguments: EvaluateArguments, dataset: "Dataset", progress: "Progress"
 ) -> "tuple[Report | None, PosePredictions | None]":
     from unclasp.evaluate import score_predictions
-    from unclasp.prediction_file import read_predictions
+    from unclasp.evaluation.prediction_file import read_predictions
 
     external, notes = _external(arguments, dataset)
     options: dict[str, Any] = {
@@ -173,13 +173,13 @@ def _run_model(
     arguments: EvaluateArguments, dataset: "Dataset", options: dict[str, Any]
 ) -> "tuple[Report | None, str, PosePredictions | None]":
     from unclasp.checkpoint import load_model
+    from unclasp.engines.onnx_model import EXPORTED
+    from unclasp.engines.torch_network import check_device
     from unclasp.evaluate import Recorder, mean_pose
     from unclasp.evaluate import evaluate as run
-    from unclasp.exported import ExportedScored
-    from unclasp.onnx_model import EXPORTED
-    from unclasp.ranks import evaluate_over, launch, under_torchrun
+    from unclasp.evaluation.exported import ExportedScored
+    from unclasp.evaluation.ranks import evaluate_over, launch, under_torchrun
     from unclasp.shipped import weights_file
-    from unclasp.torch_network import check_device
 
     scored: Any
     path = weights_file(arguments.weights)
@@ -210,7 +210,7 @@ def _run_model(
 
 
 def _external(arguments: EvaluateArguments, dataset: "Dataset") -> "tuple[External, dict[str, str]]":
-    from unclasp.scoring import External
+    from unclasp.evaluation.scoring import External
 
     if arguments.rootnet is None:
         return External(), {}

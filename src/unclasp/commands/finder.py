@@ -9,7 +9,7 @@ from rich.progress import track
 
 from unclasp.commands.arguments import need_out, need_positive, need_seed, need_stages, need_synth, parse
 from unclasp.errors import UnclaspError
-from unclasp.finder_config import FinderConfig, FinderRun
+from unclasp.training.finder_config import FinderConfig, FinderRun
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def train(words: list[str]) -> int:
     need_out(arguments.run.out, ".safetensors")  # the export takes its place beside it, as .onnx
     from unclasp.data import open_dataset
     from unclasp.data.wholes import Wholes
-    from unclasp.finder_train import train_finder
-    from unclasp.torch_network import check_device
+    from unclasp.engines.torch_network import check_device
+    from unclasp.training.finder_train import train_finder
 
     check_device(arguments.run.device)
     close_ups = None if arguments.close_ups is None else open_dataset(arguments.close_ups)
@@ -95,7 +95,7 @@ def average(words: list[str]) -> int:
     arguments = parse(AverageArguments, words, "finder average")
     need_stages(arguments.weights)
     need_out(arguments.out, ".safetensors")
-    from unclasp.finder_weights import average_finders
+    from unclasp.training.finder_weights import average_finders
 
     average_finders(arguments.weights, arguments.out)
     _export(arguments.out)
@@ -103,8 +103,8 @@ def average(words: list[str]) -> int:
 
 
 def _export(weights: Path) -> None:
-    from unclasp.finder_export import export_finder
-    from unclasp.finder_weights import load_finder
+    from unclasp.exporting.finder import export_finder
+    from unclasp.training.finder_weights import load_finder
 
     exported = weights.with_suffix(".onnx")
     export_finder(load_finder(weights), exported)

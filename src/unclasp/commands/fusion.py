@@ -38,10 +38,10 @@ def look(words: list[str]) -> int:
     from rich.progress import Progress
 
     from unclasp.data import open_dataset
-    from unclasp.engines import open_network
-    from unclasp.fusion_train import looks_at
-    from unclasp.landmarks import open_landmarks
+    from unclasp.engines.opening import open_network
+    from unclasp.find.landmarks import open_landmarks
     from unclasp.predictor import Predictor
+    from unclasp.training.fusion_train import looks_at
 
     dataset = open_dataset(arguments.data)
     predictor = Predictor(open_network(arguments.weights), landmarks=open_landmarks())
@@ -79,7 +79,7 @@ def train(words: list[str]) -> int:
     need_seed(arguments.seed)
     from rich.progress import Progress
 
-    from unclasp.fusion_train import train_fusion
+    from unclasp.training.fusion_train import train_fusion
 
     with Progress(transient=True) as shown:
         task = shown.add_task("train", total=arguments.epochs)

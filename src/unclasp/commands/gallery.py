@@ -37,8 +37,8 @@ def gallery(words: list[str]) -> int:
 
     from unclasp.checkpoint import load_model
     from unclasp.data import open_dataset
+    from unclasp.evaluation.gallery import draw_gallery
     from unclasp.files import write_bytes
-    from unclasp.gallery import draw_gallery
 
     model, config = load_model(arguments.weights)
     sheet = draw_gallery(

@@ -34,8 +34,8 @@ def linearise(words: list[str]) -> int:
     need_synth()
     from unclasp.checkpoint import load_model, load_notes, save_weights
     from unclasp.data.crops import synthetic_crops
-    from unclasp.linearise import linearised
     from unclasp.shipped import weights_file
+    from unclasp.training.linearise import linearised
 
     path = weights_file(arguments.weights)
     model, config = load_model(path)

@@ -50,8 +50,8 @@ def measure(words: list[str]) -> int:
     if (arguments.photos is None) != (arguments.references is None):
         raise UnclaspError("--photos and --references go together: a folder of pictures and one of their joints")
     from unclasp.data import open_dataset
-    from unclasp.measure import as_markdown, read_photos
-    from unclasp.measure import measure as run
+    from unclasp.evaluation.measure import as_markdown, read_photos
+    from unclasp.evaluation.measure import measure as run
     from unclasp.shipped import weights_file
 
     photos = []

@@ -9,7 +9,7 @@ from unclasp import config as configs
 from unclasp.commands.arguments import parse
 from unclasp.config import Config
 from unclasp.errors import UnclaspError
-from unclasp.options import RunOptions
+from unclasp.training.options import RunOptions
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ What the network shows of its own doubt (how widely a joint's relations to the p
 estimates are apart, which part the segmentation sees where the joint is put) and what makes a joint hard to tell (bones
 that point at the camera, another hand over it) goes through a small network to the probability that the joint lies
 within `WITHIN` of where it is. It reads what the pose network gives and passes nothing back, so that it can be fitted
-afterwards: see `unclasp.calibrate`.
+afterwards: see `unclasp.training.calibrate`.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""MediaPipe's hand landmark network with its answers: what `unclasp.landmarks` runs.
+"""MediaPipe's hand landmark network with its answers: what `unclasp.find.landmarks` runs.
 
 Bazarevsky et al., "MediaPipe Hands: On-device Real-time Hand Tracking" (2020), in its version of 2021.
 """

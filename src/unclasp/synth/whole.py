@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.finder_config import IGNORED, are_one_region
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth import effects
 from unclasp.synth.gloves import Gloves, sample_gloves
@@ -19,6 +18,7 @@ from unclasp.synth.raster import Floats
 from unclasp.synth.render import draw_hands
 from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
 from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, pixels_of, sample_light
+from unclasp.training.finder_config import IGNORED, are_one_region
 
 _LEAST_INSIDE: Final = 0.35
 _LEAST_PIXELS: Final = 12

@@ -1,0 +1,231 @@
+"""How long the network takes in each engine, beside its own bare backbone in the same engine and the same run.
+
+Calls of all lines take turns, so that what else a machine does falls on all alike: ratios say more than times.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unclasp.engines.onnx_model import INPUT, openvino_core
+from unclasp.engines.onnx_session import open_session
+from unclasp.engines.torch_network import check_device
+from unclasp.errors import UnclaspError
+from unclasp.model import DFL
+from unclasp.model.deploy import optimise
+from unclasp.model.macs import count_macs
+
+Run = Callable[[], object]
+
+ENGINES: Final = ("plain", "eager", "eager-bf16", "compiled", "onnx", "openvino")
+"""plain is the network as it is trained; the others run the optimised one, in PyTorch channels_last."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One engine's figures: medians over the repeats."""
+
+    engine: str
+    model_ms: float
+    backbone_ms: float
+    ratio: float
+    """Median of the ratios of neighbouring calls."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """All engines' lines, and what was run."""
+
+    name: str
+    batch: int
+    threads: int
+    repeats: int
+    model_macs: int
+    """Of the optimised network, for one crop."""
+    plain_macs: int
+    backbone_macs: int
+    peak_mb: float
+    """Of the process, all engines together: run one engine alone for its own."""
+    lines: tuple[Line, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        macs = [count / 1e9 for count in (self.plain_macs, self.model_macs, self.backbone_macs)]
+        return "\n".join([
+            f"{self.name}, batch {self.batch}, {self.threads} threads, medians of {self.repeats} interleaved calls",
+            f"GMAC per crop: {macs[0]:.2f} plain, {macs[1]:.2f} optimised, {macs[2]:.2f} backbone; "
+            f"peak memory {self.peak_mb:.0f} MB",
+            f"{'':12}{'model ms':>10}{'backbone ms':>13}{'ratio':>8}",
+            *(f"{each.engine:12}{each.model_ms:10.2f}{each.backbone_ms:13.2f}{each.ratio:8.2f}" for each in self.lines),
+        ])  # fmt: skip
+
+
+class BareBackbone(nn.Module):
+    """Crops to the coarsest map, with batch normalisation folded as in the optimised network."""
+
+    def __init__(self, model: DFL) -> None:
+        super().__init__()
+        self.normalise, self.backbone = model.normalise, model.encoder.backbone
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        """Return the map at stride 32."""
+        return (self.backbone(self.normalise(image))[-1],)
+
+
+def measure(
+    model: DFL, *, name: str, engines: Sequence[str], batch: int = 1, threads: int, repeats: int, device: str = "cpu"
+) -> Latency:
+    """Time a network and its backbone in several engines.
+
+    Raises:
+        UnclaspError: There is no such engine, its package is missing, or it does not run on the device.
+    """
+    unknown = [each for each in engines if each not in ENGINES]
+    if unknown or not engines:
+        raise UnclaspError(f"engines are {', '.join(ENGINES)}, got {', '.join(unknown) or 'none'}")
+    if device != "cpu" and {"onnx", "openvino"}.intersection(engines):
+        raise UnclaspError(f"onnx and openvino are measured on the CPU, got --device {device}")
+    if min(batch, threads, repeats) < 1:
+        raise UnclaspError("batch, threads and repeats must be at least 1")
+    check_device(device)
+    torch.set_num_threads(threads)
+    engines = tuple(dict.fromkeys(engines))  # named twice, one is measured once
+    size = model.normalise.image_size
+    crops = np.random.default_rng(0).integers(0, 256, (batch, 3, size, size)).astype(np.float32)
+    lean = optimise(model)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {each: _pair(each, model, lean, crops, threads, device, Path(folder)) for each in engines}
+        times = interleaved([run for pair in runs.values() for run in pair], repeats)
+    lines = []
+    for engine, of_model, of_backbone in zip(engines, times[::2], times[1::2], strict=True):
+        ratio = median(a / b for a, b in zip(of_model, of_backbone, strict=True))
+        lines.append(Line(engine, 1e3 * median(of_model), 1e3 * median(of_backbone), ratio))
+    return Latency(
+        name, batch, threads, repeats, count_macs(lean, size), count_macs(model, size),
+        count_macs(BareBackbone(lean), size), peak_memory(device), tuple(lines),
+    )  # fmt: skip
+
+
+def interleaved(runs: Sequence[Run], repeats: int, *, warm_up: int = 3) -> list[list[float]]:
+    """Return seconds per repeat for each of several calls, which take turns."""
+    times: list[list[float]] = [[] for _ in runs]
+    for repeat in range(-warm_up, repeats):
+        for run, spent in zip(runs, times, strict=True):
+            start = time.perf_counter()
+            run()
+            if repeat >= 0:
+                spent.append(time.perf_counter() - start)
+    return times
+
+
+def peak_memory(device: str) -> float:
+    """Return the largest memory use of this process so far, in MB."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _pair(
+    engine: str, model: DFL, lean: DFL, crops: np.ndarray, threads: int, device: str, folder: Path
+) -> tuple[Run, Run]:
+    if engine == "plain":
+        return _torch_run(model, crops, device), _torch_run(BareBackbone(model), crops, device)
+    modules = (lean, BareBackbone(lean))
+    if engine in ("onnx", "openvino"):
+        first, second = (_file_run(engine, each, crops, threads, folder) for each in modules)
+        return first, second
+    dtype = torch.bfloat16 if engine == "eager-bf16" else torch.float32
+    first, second = (
+        _torch_run(each, crops, device, dtype=dtype, channels_last=True, compiled=engine == "compiled")
+        for each in modules
+    )
+    return first, second
+
+
+def _torch_run(
+    module: nn.Module, crops: np.ndarray, device: str, *, dtype: torch.dtype = torch.float32,
+    channels_last: bool = False, compiled: bool = False,
+) -> Run:  # fmt: skip
+    module = module.eval().to(device)
+    images = torch.from_numpy(crops).to(device)
+    if dtype is torch.bfloat16:
+        module = _half_weights(module)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = images.to(memory_format=torch.channels_last)
+    called: Callable[[Tensor], Any] = torch.compile(module) if compiled else module
+    kind = torch.device(device).type
+
+    def run() -> None:
+        with torch.inference_mode(), torch.autocast(kind, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+            called(images)
+        if kind == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def _half_weights(module: nn.Module) -> nn.Module:
+    """Return a copy whose weights are what autocast would make of them anew in every call."""
+    copied = deepcopy(module)
+    for layer in copied.modules():
+        if isinstance(layer, nn.Conv2d) or type(layer) is nn.Linear:
+            layer.to(torch.bfloat16)
+    return copied
+
+
+class _First(nn.Module):
+    """The tensors that an export has, of a network or a backbone."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        made = self.module(image)
+        return tuple(made) if len(made) == 1 else (made.pose_2p5d, made.part_logits)
+
+
+def write_bare(module: nn.Module, size: int, folder: Path) -> Path:
+    """Write a network, or its backbone, as ONNX for timing: the tensors that any model has, no facts."""
+    try:
+        export, graph = import_module("unclasp.export"), import_module("unclasp.exporting.graph")
+    except ModuleNotFoundError as error:
+        raise UnclaspError(f"ONNX needs {error.name}: pip install 'unclasp[export]'") from error
+    names = ("map",) if isinstance(module, BareBackbone) else ("pose_2p5d", "part_logits")
+    traced, path = folder / "traced.onnx", folder / f"{names[0]}.onnx"
+    export.trace(_First(module), names, size, traced)
+    path.write_bytes(graph.simplified(traced, folder / "simple.onnx").SerializeToString())
+    return path
+
+
+def _file_run(engine: str, module: nn.Module, crops: np.ndarray, threads: int, folder: Path) -> Run:
+    path = write_bare(module, crops.shape[-1], folder)
+    try:
+        package = import_module("onnxruntime" if engine == "onnx" else "openvino")
+    except ModuleNotFoundError as error:
+        raise UnclaspError(f"{engine} needs {error.name}: pip install 'unclasp[export,openvino]'") from error
+    if engine == "onnx":
+        session = open_session(package, path, threads=threads)
+        return lambda: session.run(None, {INPUT: crops})
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads
+    }  # fmt: skip
+    compiled = openvino_core(package).compile_model(str(path), "CPU", settings)
+    return lambda: compiled([crops])

@@ -1,0 +1,126 @@
+"""Where a network's time goes: multiplications and milliseconds of each piece, in ONNX Runtime.
+
+Pieces are told by the names that tracing gives to nodes. Times are medians over calls of single nodes, so that what
+else a machine does hardly touches them; what passes between nodes is not in them.
+"""
+
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from unclasp.bench.latency import write_bare
+from unclasp.engines.onnx_model import INPUT
+from unclasp.engines.onnx_session import open_session
+from unclasp.errors import UnclaspError
+from unclasp.model import DFL
+from unclasp.model.deploy import optimise
+
+PIECES: Final = {
+    "encoder.backbone": "backbone",
+    "encoder.lateral": "pyramid, 1x1",
+    "encoder.output.4": "pyramid, 3x3 at stride 4",
+    "encoder.output": "pyramid, 3x3 at strides 8 to 32",
+    "encoder.segmentation": "part segmentation",
+    "decoder": "decoder",
+}
+"""Modules of an optimised network; the first that a name begins with counts."""
+REST: Final = "the rest"
+"""Normalisation, softmax and averages of the parts, optional heads."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one piece costs."""
+
+    name: str
+    macs: int
+    ms: float
+
+
+def pieces(model: DFL, *, threads: int, repeats: int) -> tuple[Piece, ...]:
+    """Measure the pieces of the optimised network on one crop.
+
+    Raises:
+        UnclaspError: onnx or onnxruntime is missing, or an argument is below 1.
+    """
+    if min(threads, repeats) < 1:
+        raise UnclaspError("threads and repeats must be at least 1")
+    lean, size = optimise(model), model.normalise.image_size
+    macs, times = piece_macs(lean, size), _times(lean, size, threads, repeats)
+    return tuple(Piece(name, macs.get(name, 0), times.get(name, 0.0)) for name in (*PIECES.values(), REST))
+
+
+def told(name: str, measured: Iterable[Piece], *, threads: int, repeats: int) -> str:
+    """Return a table of pieces, with what they are together."""
+    rows = list(measured)
+    rows.append(Piece("together", sum(each.macs for each in rows), sum(each.ms for each in rows)))
+    return "\n".join([
+        f"{name}, batch 1, ONNX Runtime, {threads} threads, medians of {repeats} calls",
+        f"{'':34}{'GMAC':>8}{'ms':>9}",
+        *(f"{each.name:34}{each.macs / 1e9:8.3f}{each.ms:9.2f}" for each in rows),
+    ])  # fmt: skip
+
+
+def piece_macs(lean: nn.Module, size: int) -> dict[str, int]:
+    """Count the multiplications of each piece for one crop."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        lean(torch.zeros(1, 3, size, size))
+    counts = {module: sum(by.values()) // 2 for module, by in counter.get_flop_counts().items()}
+    root, found = type(lean).__name__, dict.fromkeys(PIECES.values(), 0)
+    for piece, name in PIECES.items():
+        found[name] = counts.get(f"{root}.{piece}", 0)
+    # Levels are called one by one, and their container never.
+    for container in ("encoder.lateral", "encoder.output"):
+        inside = [count for module, count in counts.items() if _level_of(module, f"{root}.{container}.")]
+        found[PIECES[container]] = sum(inside)
+    found[PIECES["encoder.output"]] -= found[PIECES["encoder.output.4"]]
+    return {**found, REST: counts["Global"] - sum(found.values())}
+
+
+def _level_of(module: str, container: str) -> bool:
+    return module.startswith(container) and module.removeprefix(container).isdigit()
+
+
+def _times(lean: DFL, size: int, threads: int, repeats: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_bare(lean, size, Path(folder))
+        package = import_module("onnxruntime")
+        session = open_session(
+            package, path, threads=threads, enable_profiling=True, profile_file_prefix=str(Path(folder) / "profile")
+        )
+        crop = np.zeros((1, 3, size, size), np.float32)
+        for _ in range(repeats + 1):
+            session.run(None, {INPUT: crop})
+        return piece_times(json.loads(Path(session.end_profiling()).read_text()))
+
+
+def piece_times(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Sum the medians of each node's calls by piece, in ms, from what ONNX Runtime's profiler wrote."""
+    calls: dict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            calls[event["name"].removesuffix("_kernel_time")].append(event["dur"] / 1e3)
+    times: dict[str, float] = defaultdict(float)
+    for node, spent in calls.items():
+        times[_piece_of(node)] += median(spent)
+    return dict(times)
+
+
+def _piece_of(node: str) -> str:
+    # The last convolution is called by its output, as it ends the graph.
+    dotted = "encoder.segmentation" if node.startswith("part_logits") else node.replace("/", ".")
+    for piece, name in PIECES.items():
+        if f".{piece}." in f".{dotted}." or f".{piece}." in dotted:
+            return name
+    return REST

@@ -1,0 +1,121 @@
+"""How long one prediction takes, from file to overlay, and in which of its stages."""
+
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.batch import ByteArray
+from unclasp.engines.network import Answer, Network
+from unclasp.engines.onnx_model import in_onnx_runtime
+from unclasp.errors import UnclaspError
+from unclasp.find.finder import Finder, Regions
+from unclasp.find.finder_engine import open_finder
+from unclasp.find.fusion import open_fusion
+from unclasp.find.landmarks import Landmarks, Reading, open_landmarks
+from unclasp.find.palms import SIZE, Palm, Palms, open_palms
+from unclasp.find.search import by_finder
+from unclasp.picture import read_picture
+from unclasp.predictor import Predictor
+
+
+class _Timed:
+    """A network that remembers how long it took."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.spent = network, 0.0
+        self.name, self.image_size = network.name, network.image_size
+
+    def __call__(self, crops: ByteArray, /) -> Answer:
+        start = time.perf_counter()
+        answer = self.network(crops)
+        self.spent += time.perf_counter() - start
+        return answer
+
+
+class _TimedFinder(Finder):
+    """A finder that remembers how long it took."""
+
+    spent = 0.0
+
+    def __call__(self, image: ByteArray) -> Regions:
+        start = time.perf_counter()
+        found = super().__call__(image)
+        self.spent += time.perf_counter() - start
+        return found
+
+
+class _TimedLandmarks(Landmarks):
+    """A landmark network that remembers how long it took."""
+
+    spent = 0.0
+
+    def read(
+        self, image: ByteArray, square: npt.NDArray[np.floating], rotation: float, *, mirrored: bool = False
+    ) -> Reading:
+        start = time.perf_counter()
+        reading = super().read(image, square, rotation, mirrored=mirrored)
+        self.spent += time.perf_counter() - start
+        return reading
+
+
+class _TimedPalms(Palms):
+    """A palm detector that remembers how long it took."""
+
+    spent = 0.0
+
+    def __call__(self, image: ByteArray, size: int = SIZE) -> list[Palm]:
+        start = time.perf_counter()
+        palms = super().__call__(image, size)
+        self.spent += time.perf_counter() - start
+        return palms
+
+
+def predict_speed(
+    picture: Path, network: Network, *, repeats: int, box: tuple[float, float, float, float] | None,
+    threads: int | None = None,
+) -> str:  # fmt: skip
+    """Time a prediction from file to overlay, by stage.
+
+    Args:
+        picture: File to read.
+        network: What answers for crops.
+        repeats: Predictions.
+        box: x1, y1, x2, y2 px; hands are looked for if not given.
+        threads: How many cores the finder and the landmark network may use; as many as there are if not given.
+    """
+    if repeats < 1:
+        raise UnclaspError("repeats must be at least 1")
+    timed, spin = _Timed(network), in_onnx_runtime(network)
+    finder = _TimedFinder(open_finder(threads=threads, spin=spin).engine)
+    landmarks = _TimedLandmarks(open_landmarks(threads=threads, spin=spin).run)
+    palms = _TimedPalms(open_palms(threads=threads, spin=spin).run)
+    predictor = Predictor(
+        timed, search=by_finder(finder, timed), landmarks=landmarks, fusion=open_fusion(), palms=palms
+    )
+    rows = []
+    for repeat in range(-2, repeats):
+        timed.spent = finder.spent = landmarks.spent = palms.spent = 0.0
+        marks = [time.perf_counter()]
+        image = read_picture(picture)
+        marks.append(time.perf_counter())
+        pose = predictor(image, box)
+        marks.append(time.perf_counter())
+        if repeat >= 0:
+            read, predicted = np.diff(marks)
+            spent = finder.spent, timed.spent, landmarks.spent, palms.spent
+            rows.append((read, *spent, predicted - sum(spent), predicted))
+    drawn = []
+    for _ in range(repeats):  # apart, as it would drive the networks out of the caches
+        start = time.perf_counter()
+        pose.plot()
+        drawn.append(time.perf_counter() - start)
+    stages = ("read", "finder", "network", "landmarks", "palms", "crop and lift", "picture to pose", "overlay")
+    lines = [f"{picture.name}, {network.name}, {'given box' if box else 'box found'}, medians of {repeats}"]
+    lines += [
+        f"  {stage:16}{1e3 * median(times):9.2f} ms"
+        for stage, times in zip(stages, (*zip(*rows, strict=True), drawn), strict=True)
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What runs networks: torch for weights files, ONNX Runtime and OpenVINO for exported ones."""

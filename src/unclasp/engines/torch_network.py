@@ -1,0 +1,82 @@
+"""The torch engine behind a prediction."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from unclasp.batch import ByteArray
+from unclasp.checkpoint import load_model
+from unclasp.engines.network import CLEAREST_SHARE, Answer
+from unclasp.errors import UnclaspError
+from unclasp.hands import PARTS_PER_HAND
+from unclasp.model import DFL
+from unclasp.model.deploy import optimise
+from unclasp.shipped import weights_file
+
+Floats = npt.NDArray[np.floating]
+
+
+class TorchNetwork:
+    """A `DFL` on a device."""
+
+    def __init__(self, model: DFL, *, name: str, image_size: int, device: torch.device | str = "cpu") -> None:
+        self.name, self.image_size, self.device = name, image_size, torch.device(device)
+        self._model = model.eval().to(self.device)
+        self._depth_axis = model.depth_axis
+
+    @torch.inference_mode()
+    def __call__(self, crops: ByteArray, /) -> Answer:
+        """Answer for (N, S, S, 3) RGB crops."""
+        images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
+        prediction = self._model(images)
+        probabilities = prediction.part_logits.float().softmax(dim=1)
+        if prediction.presence is not None:
+            presence = prediction.presence.float().sigmoid()
+        else:
+            # Without the head: how certain the pixels are that show the side most clearly.
+            sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2).flatten(2)
+            presence = sides.topk(max(1, round(CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
+        return Answer(
+            pose_2p5d=_numpy(prediction.pose_2p5d),
+            presence=_numpy(presence),
+            root_depth=None if prediction.root_depth is None else _numpy(prediction.root_depth),
+            hand_probability=_numpy(1 - probabilities[:, 0]),
+            confidence=None if prediction.confidence is None else _numpy(prediction.confidence.float().sigmoid()),
+            depth_axis=self._depth_axis,
+        )
+
+
+def load_network(
+    weights: Path | str | None = None, *, device: torch.device | str = "cpu", threads: int | None = None
+) -> TorchNetwork:
+    """Open a weights file, as `engines.open_network` has it; what runs is the optimised network.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not ours.
+        UnclaspError: The device is not there.
+    """
+    check_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    path = weights_file(weights)
+    model, config = load_model(path)
+    return TorchNetwork(optimise(model), name=path.stem, image_size=config.model.image_size, device=device)
+
+
+def check_device(device: torch.device | str) -> None:
+    """Put a number on a device and fetch it back.
+
+    Raises:
+        UnclaspError: The device is not there, or torch was built without it.
+    """
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:  # what torch raises for a device that is not there
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
+        raise UnclaspError(f"device {str(device)!r} cannot be used: {reason}") from error
+
+
+def _numpy(tensor: torch.Tensor) -> Floats:
+    return tensor.float().cpu().numpy().astype(np.float64)

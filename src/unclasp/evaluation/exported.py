@@ -1,0 +1,34 @@
+"""Exported models where a torch one is expected: `unclasp evaluate` scores what 8 bits cost."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unclasp.batch import FloatArray, Prediction
+from unclasp.engines.onnx_model import OnnxNetwork
+
+
+class ExportedScored:
+    """An .onnx or .xml as `evaluate.Model`: what is scored is in its predictions, steps and relations are not.
+
+    Args:
+        path: A file of `unclasp export`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._model = OnnxNetwork(path).model
+        self.image_size, self.depth_axis = self._model.image_size, self._model.depth_axis
+
+    def __call__(self, images: Tensor) -> Prediction:
+        """Predict from crops (B, 3, S, S) uint8 RGB."""
+        arrays = self._model(images.numpy())
+        return Prediction(
+            pose_2p5d=torch.from_numpy(arrays.pose_2p5d), steps=(), part_logits=torch.from_numpy(arrays.part_logits),
+            relations=(), presence=_tensor(arrays.presence), root_depth=_tensor(arrays.root_depth),
+            confidence=_tensor(arrays.confidence),
+        )  # fmt: skip
+
+
+def _tensor(array: FloatArray | None) -> Tensor | None:
+    return None if array is None else torch.from_numpy(array)

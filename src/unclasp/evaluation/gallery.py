@@ -1,0 +1,108 @@
+"""A sheet of a model's results beside the truth, on pictures that were drawn at random and not chosen."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import BoolArray, ByteArray, Sample
+from unclasp.canvas import INK, PAPER
+from unclasp.data import Dataset
+from unclasp.data.transforms import crop_image, plain_view, view_matrix
+from unclasp.errors import UnclaspError
+from unclasp.evaluate import Model, Recorder, evaluate
+from unclasp.evaluation.scores import WORST_KEPT
+from unclasp.hands import HAND_SLICES, NUM_JOINTS, SIDES
+from unclasp.pose import present_hands
+from unclasp.visualize import HandView, draw_skeletons
+
+_CELL: Final = 280
+"""Side of each of the two pictures of a result in px."""
+_CAPTION: Final = 26
+_GAP: Final = 6
+
+
+def draw_gallery(
+    model: Model, dataset: Dataset, *, image_size: int, count: int = 12, seed: int = 0, columns: int = 3
+) -> ByteArray:
+    """Draw random samples: each crop with the predicted skeletons at the left and the true ones at the right.
+
+    Below them are the mean error over the valid joints, each hand aligned by its wrist, and the sample's name.
+
+    Args:
+        model: Takes crops to predictions, as for `evaluate`.
+        dataset: Samples.
+        image_size: Side of the crops in pixels that the model takes.
+        count: How many samples.
+        seed: Of the draw.
+        columns: Results in a row.
+
+    Returns:
+        (H, W, 3) RGB.
+
+    Raises:
+        UnclaspError: The data set has fewer samples.
+    """
+    if not 1 <= count <= len(dataset):
+        raise UnclaspError(f"a gallery shows from 1 to all {len(dataset)} pictures of the data set, got {count}")
+    chosen = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
+    cells: list[ByteArray] = []
+    for start in range(0, count, WORST_KEPT):  # a report tells the errors of so many samples
+        samples = [dataset[index] for index in chosen[start : start + WORST_KEPT]]
+        cells += _cells(model, samples, image_size)
+    columns = min(columns, len(cells))
+    cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
+    rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
+    return np.concatenate(rows, axis=0)
+
+
+def _cells(model: Model, samples: list[Sample], image_size: int) -> list[ByteArray]:
+    """Draw up to `WORST_KEPT` samples, in their order."""
+    recorder = Recorder()
+    errors = dict(evaluate(model, samples, image_size=image_size, recorder=recorder).worst)
+    cells = []
+    for index, name, answer in sorted(recorder.entries, key=lambda entry: entry[0]):
+        if answer.pose_2p5d is None:
+            raise UnclaspError("this model gives no 2.5D poses to draw")
+        presence = answer.presence
+        present = np.array([True, True]) if presence is None else present_hands(np.asarray(presence))
+        cells.append(_cell(samples[index], answer.pose_2p5d, present, image_size, errors.get(name)))
+    return cells
+
+
+def _cell(
+    sample: Sample, pose_2p5d: npt.NDArray[np.floating], present: BoolArray, image_size: int, error: float | None
+) -> ByteArray:
+    view = plain_view(sample.box)
+    crop = crop_image(sample.image, view.box, _CELL)
+    # All of it, where the example of this view would leave out joints that the crop cuts off.
+    true_pose = geometry.pose_2p5d_from_cam(
+        np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt, crop.crop_from_image
+    )
+    predicted = pose_2p5d.astype(np.float64).copy()
+    answered_in = view_matrix(view.box, image_size, width=sample.image.shape[1])
+    cell_from_answer = crop.crop_from_image @ np.linalg.inv(answered_in)
+    predicted[:, :2] = geometry.apply_affine(cell_from_answer, predicted[:, :2])
+    seen = np.array([sample.valid[part].any() for part in HAND_SLICES])
+    whole = np.where(sample.valid[:, None], true_pose, np.nan)
+    cell = np.full((_CELL + _CAPTION + _GAP, 2 * _CELL + 3 * _GAP, 3), PAPER, dtype=np.uint8)
+    for column, (pose, shown) in enumerate(((predicted, present), (whole, seen & sample.hand_type))):
+        left = _GAP + column * (_CELL + _GAP)
+        cell[_GAP : _GAP + _CELL, left : left + _CELL] = draw_skeletons(crop.image, _hands(pose, shown))
+    told = f"{sample.name}" if error is None else f"{error:.0f} mm   {sample.name}"
+    place = (_GAP + 2, _CELL + _GAP + 18)
+    cv2.putText(cell, told, place, cv2.FONT_HERSHEY_DUPLEX, 0.45, INK, 1, cv2.LINE_AA)
+    return cell
+
+
+def _hands(pose: npt.NDArray[np.floating], shown: BoolArray) -> list[HandView]:
+    """Return the hands of a 2.5D pose (42, 3) that are to be drawn; only their order in depth is taken from 3D."""
+    if pose.shape != (NUM_JOINTS, 3):
+        raise UnclaspError(f"expected a pose of shape ({NUM_JOINTS}, 3), got {pose.shape}")
+    return [
+        HandView(joints_2d=pose[part, :2], joints_3d=pose[part], side=side, score=1.0)
+        for part, side, is_shown in zip(HAND_SLICES, SIDES, shown, strict=True)
+        if is_shown
+    ]

@@ -1,0 +1,213 @@
+"""Predictions on disk, npz or JSON with the same fields: what `unclasp evaluate --predictions` reads.
+
+docs/evaluation.md describes the format. Nothing in a file is executed: arrays of objects are refused.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp.config import DepthAxis
+from unclasp.errors import DataError, UnclaspError
+from unclasp.evaluation.predictions import PosePredictions
+from unclasp.files import whole, write_text
+from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, NUM_PARTS
+from unclasp.npz import read_arrays
+
+FORMAT: Final = "unclasp-predictions-1"
+SPACES: Final = ("crop", "image", "camera", "root_relative")
+UNITS: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+_FIELDS: Final = {
+    "format", "names", "annotation_ids", "joints", "space", "image_size", "boxes", "unit", "order", "first_hand",
+    "presence", "root_depth", "confidence", "parts", "depth_axis",
+}  # fmt: skip
+
+
+def read_predictions(path: Path | str) -> PosePredictions:
+    """Read predictions, in whatever units, space and joint order they are.
+
+    Raises:
+        DataError: The file cannot be read, a field is missing, unknown, of another shape or not finite.
+    """
+    path = Path(path)
+    fields = _fields(path)
+    unknown, missing = sorted(fields.keys() - _FIELDS), sorted({"format", "joints", "space"} - fields.keys())
+    if unknown or missing:
+        told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
+        raise DataError(f"{path} {' and '.join(told)}; the fields are {', '.join(sorted(_FIELDS))}")
+    choose = _chooser(path, fields)
+    choose("format", (FORMAT,), None)
+    space, unit = choose("space", SPACES, None), choose("unit", tuple(UNITS), "mm")
+    axis = DepthAxis(choose("depth_axis", tuple(DepthAxis), DepthAxis.CAMERA))
+    order, first = choose("order", tuple(HAND_ORDERS), "interhand"), choose("first_hand", ("right", "left"), "right")
+    names = _names(path, fields)
+    joints = _numbers(path, fields["joints"], "joints", (None, NUM_JOINTS, 3))
+    label: Callable[[int], str] = lambda row: names[row] if names is not None else f"entry {row}"  # noqa: E731
+    shapes = {"presence": (2,), "root_depth": (), "boxes": (4,), "confidence": (NUM_JOINTS,)}
+    optional: dict[str, Any] = {
+        name: None if name not in fields else _numbers(path, fields[name], name, (len(joints), *shape), label)
+        for name, shape in shapes.items()
+    }
+    _finite(path, joints, "joints", label)
+    joints = _in_our_order(joints, order, first)
+    if optional["confidence"] is not None:
+        if not ((optional["confidence"] >= 0) & (optional["confidence"] <= 1)).all():
+            raise DataError(f"{path}: confidence must lie between 0 and 1")
+        optional["confidence"] = _in_our_order(optional["confidence"], order, first)
+    scale = UNITS[unit]
+    if optional["root_depth"] is not None:
+        optional["root_depth"] = optional["root_depth"] * scale
+    if space in ("camera", "root_relative"):
+        optional |= {"joints_cam": joints * scale, "relative": space == "root_relative"}
+    else:
+        joints[..., 2] *= scale
+        optional |= {"pose_2p5d": joints, "pixels": space}
+    if optional["boxes"] is not None and not (
+        space == "crop" and (optional["boxes"][:, 2:] > optional["boxes"][:, :2]).all()
+    ):
+        raise DataError(f"{path}: boxes are the crops of space crop, as x1, y1, x2, y2 with x2 > x1 and y2 > y1")
+    try:
+        return PosePredictions(
+            **optional,
+            depth_axis=axis,
+            image_size=_image_size(path, fields, space),
+            parts=_parts(path, fields),
+            names=names,
+            annotation_ids=_ids(path, fields),
+        )
+    except UnclaspError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def write_predictions(path: Path | str, predictions: PosePredictions) -> None:
+    """Write predictions whole or not at all: npz, or JSON if the name ends so. Reading gives the same numbers."""
+    path = Path(path)
+    joints, space = predictions.joints_cam, "root_relative" if predictions.relative else "camera"
+    if joints is None:
+        joints, space = predictions.pose_2p5d, predictions.pixels
+    fields: dict[str, Any] = {
+        "format": FORMAT, "space": space, "unit": "mm", "order": "interhand", "first_hand": "right",
+        "image_size": predictions.image_size, "joints": joints, "names": predictions.names,
+        "annotation_ids": predictions.annotation_ids, "boxes": predictions.boxes, "presence": predictions.presence,
+        "depth_axis": None if predictions.depth_axis is DepthAxis.CAMERA else predictions.depth_axis.value,
+        "root_depth": predictions.root_depth, "confidence": predictions.confidence, "parts": predictions.parts,
+    }  # fmt: skip
+    arrays: dict[str, Any] = {name: _smallest(np.asarray(value)) for name, value in fields.items() if value is not None}
+    if path.suffix == ".json":
+        write_text(path, json.dumps({name: array.tolist() for name, array in arrays.items()}) + "\n")
+        return
+    if path.suffix != ".npz":
+        raise UnclaspError(f"predictions are written as .npz or .json, got {path}")
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def _smallest(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the array in single precision if that loses nothing."""
+    if array.dtype == np.float64 and (array == (single := array.astype(np.float32))).all():
+        return single
+    return array
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix == ".json":
+            content = json.loads(path.read_bytes())
+            if not isinstance(content, dict):
+                raise DataError(f"{path} must be a JSON object with the fields {', '.join(sorted(_FIELDS))}")
+            return content
+        return read_arrays(path)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file of predictions {path}") from error
+    except DataError:
+        raise
+    except Exception as error:  # json raises whatever the damage makes it
+        raise DataError(
+            f"{path} is not a file of predictions, .npz or .json ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _chooser(path: Path, fields: dict[str, Any]) -> Callable[[str, tuple[str, ...], str | None], str]:
+    def choose(name: str, allowed: tuple[str, ...], default: str | None) -> str:
+        value = str(np.asarray(fields[name]).item()) if name in fields and np.size(fields[name]) == 1 else default
+        if (name in fields and np.size(fields[name]) != 1) or value not in allowed:
+            raise DataError(f"{path}: {name} must be one of {', '.join(allowed)}; got {fields.get(name)!s}")
+        return str(value)
+
+    return choose
+
+
+def _numbers(
+    path: Path, value: Any, name: str, shape: tuple[int | None, ...], label: Callable[[int], str] | None = None
+) -> npt.NDArray[np.float64]:
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {name} must be numbers of one shape ({error})") from error
+    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
+        told = ", ".join("N" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "")
+        raise DataError(f"{path}: {name} must have shape ({told}), got {array.shape}")
+    if label is not None:
+        _finite(path, array, name, label)
+    return array
+
+
+def _finite(path: Path, array: npt.NDArray[np.float64], name: str, label: Callable[[int], str]) -> None:
+    bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
+    if len(bad):
+        raise DataError(
+            f"{path}: {name} of {len(bad)} predictions are not finite, the first of them {label(int(bad[0]))}; write 0 "
+            "for joints that your method does not predict"
+        )
+
+
+def _names(path: Path, fields: dict[str, Any]) -> tuple[str, ...] | None:
+    if ("names" in fields) == ("annotation_ids" in fields):
+        raise DataError(f"{path} must have either names or annotation_ids, which say what is predicted")
+    if "names" not in fields:
+        return None
+    names = np.asarray(fields["names"])
+    if names.ndim != 1 or (names.size and names.dtype.kind not in "US"):
+        raise DataError(f"{path}: names must be a list of texts, got {names.dtype} of shape {names.shape}")
+    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
+
+
+def _ids(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.int64] | None:
+    if "annotation_ids" not in fields:
+        return None
+    ids = np.asarray(fields["annotation_ids"])
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise DataError(f"{path}: annotation_ids must be a list of integers, got {ids.dtype} of shape {ids.shape}")
+    return ids.astype(np.int64)
+
+
+def _image_size(path: Path, fields: dict[str, Any], space: str) -> int:
+    if "image_size" not in fields:
+        if space == "crop":
+            raise DataError(f"{path} lacks image_size, the side in pixels of the crops that u and v are in")
+        return 256
+    size = np.asarray(fields["image_size"])
+    if size.size != 1 or size.dtype.kind not in "iu" or int(size.item()) < 1:
+        raise DataError(f"{path}: image_size must be a whole number of pixels, got {fields['image_size']!s}")
+    return int(size.item())
+
+
+def _parts(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.uint8] | None:
+    if "parts" not in fields:
+        return None
+    parts = np.asarray(fields["parts"])
+    if parts.dtype.kind not in "iu" or (parts.size and not 0 <= parts.min() <= parts.max() < NUM_PARTS):
+        raise DataError(f"{path}: parts must be part classes 0-{NUM_PARTS - 1}")
+    return parts.astype(np.uint8)
+
+
+def _in_our_order(joints: npt.NDArray[np.float64], order: str, first: str) -> npt.NDArray[np.float64]:
+    hands = joints.reshape(-1, 2, JOINTS_PER_HAND, *joints.shape[2:])
+    if first == "left":
+        hands = hands[:, ::-1]
+    ours = np.argsort(next(indices for name, indices in HAND_ORDERS.items() if name == order))
+    return np.ascontiguousarray(hands[:, :, ours].reshape(-1, NUM_JOINTS, *joints.shape[2:]))

@@ -1,0 +1,242 @@
+"""Predictions of any method for a data set: what they may say, and which of them is for which sample.
+
+In memory everything is in InterHand2.6M's joint order, right hand first, and in mm; `prediction_file` reads and
+writes them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.config import DepthAxis
+from unclasp.data import Dataset
+from unclasp.data.lookup import annotation_ids_of, names_of
+from unclasp.errors import UnclaspError, check_choice
+from unclasp.evaluation.scoring import Answer, Array
+from unclasp.hands import NUM_JOINTS
+
+Pixels = Literal["crop", "image"]
+_CROP_UNITS: Final = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class PosePredictions:
+    """The predictions of any method for a whole data set: 2.5D poses, or joints in mm.
+
+    Samples are found by name or by annotation id; without either they are in the data set's order.
+    """
+
+    pose_2p5d: Array | None = None
+    """(N, 42, 3) u, v in pixels, depth in mm relative to the joint's own wrist."""
+    pixels: Pixels = "crop"
+    """Whether u, v are pixels of the crop or of the whole picture."""
+    image_size: int = _CROP_UNITS
+    """Side of the crops in pixels; the crops are the protocol's, or those of `boxes`."""
+    boxes: Array | None = None
+    """(N, 4) x1, y1, x2, y2 px in the picture: the crops, where they are not those of the protocol."""
+    joints_cam: Array | None = None
+    """(N, 42, 3) mm, in the camera frame."""
+    relative: bool = False
+    """Each hand's `joints_cam` are relative to a point of its own, so they have no place in the camera frame."""
+    depth_axis: DepthAxis = DepthAxis.CAMERA
+    """What the depths of `pose_2p5d` and `root_depth` are measured along; the crops are the protocol's, or `boxes`."""
+    root_depth: Array | None = None
+    """(N,) mm, depth of the left wrist minus that of the right wrist."""
+    presence: Array | None = None
+    """(N, 2) probability of the right and of the left hand."""
+    confidence: Array | None = None
+    """(N, 42) 0 to 1, how sure the method is of each joint."""
+    parts: npt.NDArray[np.uint8] | None = None
+    """(N, h, w) part classes of the protocol's crops; of samples without true ones they do not count."""
+    names: tuple[str, ...] | None = None
+    """Names of the samples."""
+    annotation_ids: npt.NDArray[np.int64] | None = None
+    """(N,) the annotations' numbers in the data set's files."""
+
+    def __post_init__(self) -> None:
+        check_choice("pixels", self.pixels, get_args(Pixels))
+        if (self.pose_2p5d is None) == (self.joints_cam is None):
+            raise UnclaspError("predictions are either pose_2p5d or joints_cam; give one of them")
+        if self.depth_axis is DepthAxis.CROP and (self.pose_2p5d is None or self.pixels != "crop"):
+            got = "joints_cam" if self.pose_2p5d is None else f"pixels of the {self.pixels}"
+            raise UnclaspError(f'depth_axis "crop" goes with pose_2p5d in pixels of crops, got {got}')
+        joints = self.pose_2p5d if self.joints_cam is None else self.joints_cam
+        assert joints is not None  # noqa: S101  # for the type checker
+        count = len(joints)
+        shapes = {
+            "pose_2p5d": (count, NUM_JOINTS, 3), "joints_cam": (count, NUM_JOINTS, 3), "boxes": (count, 4),
+            "root_depth": (count,), "presence": (count, 2), "confidence": (count, NUM_JOINTS),
+            "annotation_ids": (count,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise UnclaspError(f"{name} must have shape {shape}, got {array.shape}")
+        if self.parts is not None and (self.parts.ndim != 3 or len(self.parts) != count):
+            raise UnclaspError(f"parts must have shape ({count}, h, w), got {self.parts.shape}")
+        if self.names is not None and len(self.names) != count:
+            raise UnclaspError(f"there are {count} poses but {len(self.names)} names")
+
+    @classmethod
+    def from_heatmaps(
+        cls, joints: Array, *, size: int, image_size: int = _CROP_UNITS, depth_range: float = geometry.DEPTH_RANGE,
+        root_depth: Array | None = None, presence: Array | None = None, names: tuple[str, ...] | None = None,
+    ) -> Self:  # fmt: skip
+        """Convert from the heat-map units of the InterHand2.6M line.
+
+        Args:
+            joints: (N, 42, 3) in a volume of size x size x size, whose depth spans `depth_range` about the wrist.
+            size: 64 for InterNet and DIGIT, 256 for A2J-Transformer.
+            image_size: Side of the crops in pixels.
+            depth_range: mm.
+            root_depth: (N,) in 64 bins over `depth_range`, as InterNet gives it, whatever `size` is.
+            presence: (N, 2) probability of the right and of the left hand.
+            names: Names of the samples.
+        """
+        joints = joints.astype(np.float64)
+        depth = (joints[..., 2:] / size - 0.5) * depth_range
+        pose = np.concatenate([joints[..., :2] * (image_size / size), depth], axis=-1)
+        if root_depth is not None:
+            root_depth = (root_depth.astype(np.float64) / 64 - 0.5) * depth_range
+        return cls(pose_2p5d=pose, image_size=image_size, root_depth=root_depth, presence=presence, names=names)
+
+    def __len__(self) -> int:
+        joints = self.pose_2p5d if self.joints_cam is None else self.joints_cam
+        return 0 if joints is None else len(joints)
+
+    def rows(self, dataset: Dataset, count: int) -> npt.NDArray[np.int64]:
+        """Return which prediction is for each of the first `count` samples, (count,).
+
+        Raises:
+            UnclaspError: A sample has no prediction or several, or a prediction is for no sample of the data set.
+        """
+        keys: Sequence[str] | Sequence[int]
+        wanted: Sequence[str] | Sequence[int]
+        if self.annotation_ids is not None:
+            ids = annotation_ids_of(dataset)
+            if ids is None:
+                raise UnclaspError("the predictions go by annotation ids, which this data set does not have; use names")
+            keys, wanted, what = self.annotation_ids.tolist(), ids.tolist(), "annotation"
+        elif self.names is not None:
+            keys, wanted, what = self.names, names_of(dataset), "sample"
+        elif len(self) != len(dataset):
+            raise UnclaspError(f"there are {len(self)} predictions for {len(dataset)} samples")
+        else:
+            return np.arange(count)
+        row_of_key = {key: row for row, key in enumerate(keys)}
+        if len(row_of_key) != len(keys):
+            repeated = next(key for row, key in enumerate(keys) if row_of_key[key] != row)
+            raise UnclaspError(f"{what} {repeated} is predicted more than once")
+        known = set(wanted)
+        _complain([key for key in row_of_key if key not in known], f"predictions are of no {what} of the data set")
+        _complain(
+            [key for key in wanted[:count] if key not in row_of_key], f"{what}s of the data set have no prediction"
+        )
+        return np.array([row_of_key[key] for key in wanted[:count]], dtype=np.int64)
+
+    def answer(self, row: int, crop_from_image: Array) -> Answer:
+        """Return one prediction as it is scored: 2.5D poses in the protocol's crop.
+
+        Args:
+            row: Which prediction.
+            crop_from_image: 3x3, of the protocol's crop, which has `image_size` pixels.
+        """
+        common = Answer(
+            image_size=self.image_size,
+            presence=None if self.presence is None else self.presence[row],
+            root_depth=None if self.root_depth is None else float(self.root_depth[row]),
+            confidence=None if self.confidence is None else self.confidence[row],
+            parts=None if self.parts is None else self.parts[row],
+        )
+        if self.joints_cam is not None:
+            return replace(common, joints_cam=self.joints_cam[row], relative=self.relative)
+        assert self.pose_2p5d is not None  # noqa: S101  # for the type checker
+        pose = self.pose_2p5d[row].astype(np.float64)
+        sight = geometry.crop_middle(self.image_size) if self.depth_axis is DepthAxis.CROP else None
+        if self.pixels == "image":
+            pose[:, :2] = geometry.apply_affine(crop_from_image, pose[:, :2])
+        elif self.boxes is not None:
+            own = geometry.crop_matrix(geometry.square_box(self.boxes[row].astype(np.float64), 1.0), self.image_size)
+            from_own = crop_from_image @ np.linalg.inv(own)
+            pose[:, :2] = geometry.apply_affine(from_own, pose[:, :2])
+            sight = None if sight is None else geometry.apply_affine(from_own, sight)
+        return replace(common, pose_2p5d=pose, sight_pixel=sight)
+
+    def notes(self) -> dict[str, str]:
+        """Return in words what the predictions are, for the report."""
+        if self.joints_cam is not None and self.relative:
+            form = "3D joints in mm relative to each hand's own root: no depth is taken from anywhere; no MRRPE, no 2D"
+        elif self.joints_cam is not None:
+            form = "3D joints in mm in the camera frame: their own depths, whatever the depth above; MRRPE from them"
+        elif self.pixels == "image":
+            form = "2.5D poses in pixels of the picture; the crop above is only the unit of 2D"
+        else:
+            along = ", depths along the line of sight through their middles" * (self.depth_axis is DepthAxis.CROP)
+            if self.boxes is not None:
+                own = f"2.5D poses in {self.image_size} px crops of their own boxes{along}"
+                form = f"{own}; the crop above is only the unit of 2D"
+            else:
+                form = f"2.5D poses in {self.image_size} px crops as above{along}"
+        return {"predictions": form}
+
+
+class Recorder:
+    """Keeps what a model answers, to be written to a file; those of several processes are joined by `join`."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[int, str, Answer]] = []
+
+    def add(self, index: int, name: str, answer: Answer, *, with_parts: bool) -> None:
+        """Keep the 2.5D answer for sample `index`; part classes only where they can be scored."""
+        parts = answer.parts.astype(np.uint8) if with_parts and answer.parts is not None else None
+        pose = answer.pose_2p5d
+        if pose is not None and ((single := pose.astype(np.float32)) == pose).all():
+            pose = single  # half the memory, nothing lost
+        self.entries.append((index, name, replace(answer, pose_2p5d=pose, parts=parts)))
+
+    def join(self, other: "Recorder") -> None:
+        """Take over what another one has kept."""
+        self.entries.extend(other.entries)
+
+    def predictions(self, image_size: int) -> PosePredictions:
+        """Return what was kept, in the data set's order."""
+        self.entries.sort(key=lambda entry: entry[0])
+        answers = [answer for _, _, answer in self.entries]
+        along = {answer.sight_pixel is not None for answer in answers}
+        if len(along) > 1:
+            raise UnclaspError("some of these predictions have depths along the camera's axis, others not")
+        depth_axis = DepthAxis.CROP if True in along else DepthAxis.CAMERA
+        return PosePredictions(
+            pose_2p5d=np.stack([answer.pose_2p5d for answer in answers if answer.pose_2p5d is not None]),
+            image_size=image_size,
+            depth_axis=depth_axis,
+            root_depth=column([answer.root_depth for answer in answers]),
+            presence=column([answer.presence for answer in answers]),
+            confidence=column([answer.confidence for answer in answers]),
+            parts=_parts([answer.parts for answer in answers]),
+            names=tuple(name for _, name, _ in self.entries),
+        )
+
+
+def column(values: Sequence[Any]) -> Any:
+    """Return values as an array, or None unless every sample has one."""
+    return None if any(value is None for value in values) else np.stack([np.asarray(value) for value in values])
+
+
+def _parts(maps: Sequence[npt.NDArray[np.integer] | None]) -> npt.NDArray[np.uint8] | None:
+    """Return maps as an array, empty ones for samples without, which have nothing to be scored against."""
+    kept = [each for each in maps if each is not None]
+    if not kept:
+        return None
+    nothing = np.zeros_like(kept[0])
+    return np.stack([nothing if each is None else each for each in maps]).astype(np.uint8)
+
+
+def _complain(keys: Sequence[object], what: str) -> None:
+    if keys:
+        told = ", ".join(str(key) for key in keys[:3]) + (" and so on" if len(keys) > 3 else "")
+        raise UnclaspError(f"{len(keys)} {what}: {told}")

@@ -1,0 +1,96 @@
+"""Evaluation over several processes or machines: the figures are those of a single process, bit for bit.
+
+Every process scores whole batches of the one order (`evaluate.share_of`), and what they gathered is summed exactly.
+"""
+
+import os
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import distributed, nn
+
+from unclasp.data import Dataset
+from unclasp.data.lookup import notes_of
+from unclasp.errors import UnclaspError
+from unclasp.evaluate import Progress, Recorder, collect_scores, sample_count, share_of
+from unclasp.evaluation.protocol import Protocol
+from unclasp.evaluation.report import Report
+from unclasp.evaluation.scores import Scores
+from unclasp.evaluation.scoring import External
+from unclasp.training.devices import fabric_on
+
+
+def under_torchrun() -> bool:
+    """Return whether torchrun has started this process, perhaps as one of several."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def launch(device: str, devices: int) -> Fabric:
+    """Start one process per device, or join those that torchrun has started, and return what connects them.
+
+    Args:
+        device: cpu, cuda or mps.
+        devices: Processes on this machine.
+
+    Raises:
+        UnclaspError: The device is not there, or torchrun has started another number of processes.
+    """
+    world, local = (int(os.environ.get(name, devices)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if under_torchrun() and local != devices:
+        raise UnclaspError(f"torchrun has started {local} processes on this machine; say --devices {local}")
+    nodes = world // local if under_torchrun() else 1
+    fabric = fabric_on(device, devices, num_nodes=nodes)
+    fabric.launch()
+    return fabric
+
+
+def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
+    fabric: Fabric, model: nn.Module, dataset: Dataset, *, image_size: int, protocol: Protocol, batch_size: int,
+    limit: int | None = None, workers: int = 0, progress: Progress | None = None, external: External | None = None,
+    recorder: Recorder | None = None,
+) -> Report | None:  # fmt: skip
+    """Score a model with all processes of `fabric`; the first one returns the report, the others None.
+
+    The arguments are those of `evaluate.evaluate`; `recorder` has everything in the first process alone.
+
+    Raises:
+        UnclaspError: What `evaluate` raises, of whichever process; it is raised in the first one.
+    """
+    indices = share_of(sample_count(dataset, limit), batch_size, rank=fabric.global_rank, world=fabric.world_size)
+    outcome: tuple[Scores, Recorder | None] | UnclaspError
+    try:
+        scores = collect_scores(
+            model.to(fabric.device), dataset, image_size=image_size, protocol=protocol, indices=indices,
+            batch_size=batch_size, device=fabric.device, workers=workers, external=external, recorder=recorder,
+            progress=progress if fabric.is_global_zero else None,
+        )  # fmt: skip
+        outcome = scores, recorder
+    except UnclaspError as error:
+        outcome = error  # so that the other processes do not wait for this one for ever
+    outcomes = _gather(fabric, outcome)
+    if not fabric.is_global_zero:
+        return None
+    total = Scores()
+    for rank, gathered in enumerate(outcomes):
+        if isinstance(gathered, UnclaspError):
+            raise gathered
+        share, kept = gathered
+        total = total + share
+        if recorder is not None and kept is not None and rank != fabric.global_rank:
+            recorder.join(kept)
+    return Report.from_scores(
+        total, model=type(model).__name__, dataset=type(dataset).__name__, image_size=image_size, protocol=protocol,
+        notes=notes_of(dataset),
+    )  # fmt: skip
+
+
+def _gather(fabric: Fabric, value: Any) -> list[Any]:
+    """Return the value of every process, in the order of ranks; an empty list but in the first process."""
+    if fabric.world_size == 1:
+        return [value]
+    group = distributed.new_group(backend="gloo")  # pickled objects travel through main memory
+    gathered: list[Any] | None = [None] * fabric.world_size if fabric.is_global_zero else None
+    with torch.inference_mode(mode=False):
+        distributed.gather_object(value, gathered, dst=0, group=group)
+    return gathered or []

@@ -1,0 +1,191 @@
+"""What an evaluation found, with every choice that shaped the figures: a table for people, JSON for machines."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any, Self
+
+from rich.table import Table
+
+from unclasp import metrics
+from unclasp.errors import DataError
+from unclasp.evaluation.protocol import Protocol
+from unclasp.evaluation.scores import BUCKETS, Bucket, Scores
+from unclasp.files import write_text
+from unclasp.hands import JOINT_NAMES
+from unclasp.metrics import Average
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The figures of one model on one data set. A figure that could not be measured is None."""
+
+    model: str
+    """What was evaluated."""
+    dataset: str
+    """On what."""
+    image_size: int
+    """Side of the crops in pixels."""
+    protocol: Protocol
+    """How."""
+    samples: Mapping[Bucket, int]
+    """Pictures per bucket."""
+    figures: Mapping[str, float | None]
+    """Per bucket `mpjpe_BUCKET_mm`, the same with the other average (`mpjpe_BUCKET_sample_average_mm`), `auc_BUCKET`,
+    `plane_BUCKET_px`; then `mrrpe_mm`, `handedness_accuracy`, `pixel_accuracy`, `hand_pixel_accuracy`, `mean_iou`,
+    `confident_half_mm`, `doubtful_half_mm`."""
+    joint_errors: Mapping[str, float | None]
+    """Mean error of each of the 42 joints in mm over both buckets, by the joint's name."""
+    pck: Mapping[Bucket, tuple[float, ...] | None]
+    """PCK at `metrics.PCK_THRESHOLDS` per bucket."""
+    worst: tuple[tuple[str, float], ...]
+    """(name, mean error over the valid joints in mm), the worst first."""
+    version: str
+    """Of unclasp."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Choices outside of the protocol: how a data set was read, what form the predictions had."""
+
+    @classmethod
+    def from_scores(
+        cls, scores: Scores, *, model: str, dataset: str, image_size: int, protocol: Protocol,
+        notes: Mapping[str, str] | None = None,
+    ) -> Self:  # fmt: skip
+        """Turn what an evaluation, or the sum of several, has gathered into figures."""
+        means = scores.joint_errors("all")
+        curves = {
+            bucket: scores.pck_curve(bucket, wrists=protocol.pck_wrists, root=protocol.root).tolist()
+            for bucket in BUCKETS
+        }
+        return cls(
+            model=model, dataset=dataset, image_size=image_size, protocol=protocol,
+            samples={bucket: scores.sample_count(bucket) for bucket in BUCKETS},
+            figures=_figures(scores, protocol),
+            joint_errors={name: _known(float(mean)) for name, mean in zip(JOINT_NAMES, means, strict=True)},
+            pck={bucket: None if math.isnan(curve[0]) else tuple(curve) for bucket, curve in curves.items()},
+            worst=scores.worst, version=_version(), notes=dict(notes or {}),
+        )  # fmt: skip
+
+    def named(self, *, model: str | None = None, dataset: str | None = None) -> Self:
+        """Return the report under other names."""
+        return replace(self, model=model or self.model, dataset=dataset or self.dataset)
+
+    def noting(self, notes: Mapping[str, str]) -> Self:
+        """Return the report with more notes."""
+        return replace(self, notes={**self.notes, **notes})
+
+    def table(self) -> Table:
+        """Return the figures as a table for `rich`; the protocol stands below it."""
+        table = Table(title=self._title(), caption=self._footer(), caption_justify="left", title_justify="left")
+        for number, heading in enumerate(("", "Single", "Two", "All")):
+            table.add_column(heading, justify="left" if number == 0 else "right")
+        for row in self._rows():
+            table.add_row(*row)
+        return table
+
+    def __str__(self) -> str:
+        rows = [("", "Single", "Two", "All"), *self._rows()]
+        width = max(len(row[0]) for row in rows)
+        lines = [f"{row[0]:<{width}}" + "".join(f"{cell:>10}" for cell in row[1:]) for row in rows]
+        return "\n".join([self._title(), "", *(line.rstrip() for line in lines), "", self._footer()])
+
+    def worst_lines(self, count: int) -> str:
+        """Return the so many worst samples by name, one a line: mean error over the valid joints, then the name."""
+        return "\n".join(f"{error:10.2f} mm  {name}" for name, error in self.worst[:count])
+
+    def to_json(self) -> str:
+        """Return the whole report as JSON."""
+        content = asdict(self)
+        content["protocol_in_words"] = self.protocol.describe()
+        content["pck_thresholds_mm"] = metrics.PCK_THRESHOLDS.tolist()
+        return json.dumps(content, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read back what `to_json` gave.
+
+        Raises:
+            DataError: It is not a report of this version.
+        """
+        try:
+            content: dict[str, Any] = json.loads(text)
+            del content["protocol_in_words"], content["pck_thresholds_mm"]
+            content["protocol"] = Protocol(**content["protocol"])
+            content["pck"] = {
+                bucket: None if curve is None else tuple(curve) for bucket, curve in content["pck"].items()
+            }
+            content["worst"] = tuple((name, error) for name, error in content["worst"])
+            return cls(**content)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not a report of this version of unclasp: {error}") from error
+
+    def save(self, path: Path | str) -> None:
+        """Write `to_json` to a file, whole or not at all."""
+        write_text(path, self.to_json() + "\n")
+
+    def _title(self) -> str:
+        return f"{self.model} on {self.dataset} ({self.image_size} x {self.image_size})"
+
+    def _footer(self) -> str:
+        return "\n".join(
+            f"{name}: {text}"
+            for name, text in {**self.protocol.describe(), **self.notes, "unclasp": self.version}.items()
+        )
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        other = _other(self.protocol.average)
+        per_bucket = (
+            ("MPJPE mm", "mpjpe_{}_mm", 2), (f"MPJPE mm, {other} average", f"mpjpe_{{}}_{other}_average_mm", 2),
+            ("AUC 0-50 mm", "auc_{}", 4), ("2D error px", "plane_{}_px", 2),
+        )  # fmt: skip
+        overall = (
+            ("MRRPE mm", "mrrpe_mm", 2), ("Handedness", "handedness_accuracy", 4), ("All pixels", "pixel_accuracy", 4),
+            ("Hand pixels", "hand_pixel_accuracy", 4), ("Mean IoU of parts", "mean_iou", 4),
+            ("Confident half mm", "confident_half_mm", 2), ("Doubtful half mm", "doubtful_half_mm", 2),
+        )  # fmt: skip
+        single, two, both = (str(self.samples[bucket]) for bucket in BUCKETS)
+        rows = [("pictures", single, two, both)]
+        for label, key, digits in per_bucket:
+            single, two, both = (_cell(self.figures[key.format(bucket)], digits) for bucket in BUCKETS)
+            rows.append((label, single, two, both))
+        known = [(label, self.figures[key], digits) for label, key, digits in overall if self.figures[key] is not None]
+        return rows + [(label, "", "", _cell(value, digits)) for label, value, digits in known]
+
+
+def _figures(scores: Scores, protocol: Protocol) -> dict[str, float | None]:
+    wrists, average, root, other = protocol.joints == 42, protocol.average, protocol.root, _other(protocol.average)
+    figures: dict[str, float] = {}
+    for bucket in BUCKETS:
+        figures[f"mpjpe_{bucket}_mm"] = scores.mpjpe(bucket, average=average, wrists=wrists, root=root)
+        figures[f"mpjpe_{bucket}_{other}_average_mm"] = scores.mpjpe(bucket, average=other, wrists=wrists, root=root)
+        figures[f"auc_{bucket}"] = metrics.auc(scores.pck_curve(bucket, wrists=protocol.pck_wrists, root=root))
+        figures[f"plane_{bucket}_px"] = scores.plane_error(bucket, average=average, wrists=wrists, root=root)
+    figures["mrrpe_mm"] = scores.mrrpe()
+    figures["handedness_accuracy"] = scores.handedness_accuracy()
+    figures["pixel_accuracy"] = metrics.pixel_accuracy(scores.confusion)
+    figures["hand_pixel_accuracy"] = metrics.hand_pixel_accuracy(scores.confusion)
+    figures["mean_iou"] = metrics.mean_iou(scores.confusion)
+    figures["confident_half_mm"], figures["doubtful_half_mm"] = scores.halves_by_confidence(root=root)
+    return {name: _known(value) for name, value in figures.items()}
+
+
+def _other(average: Average) -> Average:
+    return "sample" if average == "joint" else "joint"
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _version() -> str:
+    try:
+        return installed_version("unclasp")
+    except PackageNotFoundError:
+        return "not installed"

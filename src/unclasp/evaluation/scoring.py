@@ -1,0 +1,239 @@
+"""One predicted sample against its annotation.
+
+The way of a 2.5D prediction: pose in the crop, back through the crop's matrix to the picture, absolute depth from the
+protocol's source, un-projection of every joint with its own depth, and then the measures. A prediction in mm goes to
+the measures as it is. Only stored annotations are scored against: a joint that falls outside the crop still counts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry, metrics
+from unclasp.batch import BoolArray, Sample
+from unclasp.errors import UnclaspError
+from unclasp.evaluation.protocol import Protocol
+from unclasp.evaluation.scores import SampleScore
+from unclasp.hands import ROOTS
+
+Array = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class External:
+    """Boxes and depths from another program, such as RootNet, by the name of the sample."""
+
+    boxes: Mapping[str, Array] = field(default_factory=dict)
+    """(4,) x1, y1, x2, y2 px, already expanded; for `box_source` "given" and "rootnet"."""
+    root_depths: Mapping[str, Array] = field(default_factory=dict)
+    """(2,) mm, absolute depth of the right and of the left wrist; for `depth_source` "given" and "rootnet"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What a sample is scored against: a `Sample` without its picture."""
+
+    name: str
+    joints_cam: Array
+    """(42, 3) mm; 1 where invalid, so that nothing divides by a placeholder of 0."""
+    valid: BoolArray
+    focal: Array
+    princpt: Array
+    hand_type: BoolArray
+    hand_type_valid: bool
+    crop_from_image: Array
+    parts: npt.NDArray[np.int64] | None = None
+    """(h, w) part classes of the crop at the resolution of the prediction."""
+
+    @classmethod
+    def of(cls, sample: Sample, crop_from_image: Array, parts: npt.NDArray[np.int64] | None = None) -> Self:
+        """Take over what a sample says, masked where it says nothing."""
+        valid = geometry.mask_without_root(sample.valid)
+        return cls(
+            name=sample.name,
+            joints_cam=np.where(valid[:, None], sample.joints_cam.astype(np.float64), 1.0),
+            valid=valid,
+            focal=sample.focal.astype(np.float64),
+            princpt=sample.princpt.astype(np.float64),
+            hand_type=sample.hand_type,
+            hand_type_valid=sample.hand_type_valid,
+            crop_from_image=crop_from_image,
+            parts=parts,
+        )
+
+    @property
+    def pose_2p5d(self) -> Array:
+        """(42, 3) crop pixels and wrist-relative mm; meaningless where invalid."""
+        return geometry.pose_2p5d_from_cam(self.joints_cam, self.focal, self.princpt, self.crop_from_image)
+
+    @property
+    def wrists_known(self) -> bool:
+        """Both hands are present and both wrists are annotated."""
+        return bool(self.hand_type.all() and self.valid[list(ROOTS)].all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was predicted for one sample: a 2.5D pose, or joints in mm."""
+
+    image_size: int
+    """Side of the protocol's crop in pixels."""
+    pose_2p5d: Array | None = None
+    """(42, 3) u, v in pixels of the protocol's crop, depth in mm relative to the joint's own wrist."""
+    sight_pixel: Array | None = None
+    """(2,) u, v in pixels of the protocol's crop: the depths of `pose_2p5d` and `root_depth` are along the line of
+    sight through it, or, if not given, along the camera's axis."""
+    joints_cam: Array | None = None
+    """(42, 3) mm, in the camera frame, or from a point of each hand's own if `relative`."""
+    relative: bool = False
+    """`joints_cam` has no place in the camera frame, nor do the hands have one to each other."""
+    presence: Array | None = None
+    """(2,) probability of the right and of the left hand."""
+    root_depth: float | None = None
+    """mm, depth of the left wrist minus that of the right wrist."""
+    parts: npt.NDArray[np.integer] | None = None
+    """(h, w) part classes."""
+    confidence: Array | None = None
+    """(42,) 0 to 1, how sure the model is of each joint."""
+
+
+def crop_box(sample: Sample, protocol: Protocol, external: External) -> Array:
+    """Return the square box (x1, y1, x2, y2) px of the crop that the protocol prescribes."""
+    if protocol.box_source == "annotated":
+        return geometry.square_box(sample.box.astype(np.float64), protocol.box_expansion)
+    return geometry.square_box(_given(external.boxes, sample.name, (4,), "box", protocol.box_source), 1.0)
+
+
+def _given(values: Mapping[str, Array], name: str, shape: tuple[int, ...], what: str, source: str) -> Array:
+    if name not in values:
+        where = "RootNet's file" if source == "rootnet" else "outside"
+        raise UnclaspError(f"the protocol takes each {what} from {where}, but none is given for {name}")
+    value = np.asarray(values[name], dtype=np.float64)
+    if value.shape != shape:
+        raise UnclaspError(f"the {what} given for {name} must have shape {shape}, got {value.shape}")
+    if what == "box" and not (value[2:] > value[:2]).all():
+        raise UnclaspError(f"the box given for {name} must be x1, y1, x2, y2 with x2 > x1 and y2 > y1, got {value}")
+    return value
+
+
+def score(answer: Answer, truth: Truth, protocol: Protocol, external: External) -> SampleScore:
+    """Measure one answer.
+
+    Raises:
+        UnclaspError: The protocol needs what is not there, a predicted hand cannot be scaled, or the part classes have
+            another size than the true ones.
+    """
+    joints, wrists = _joints_and_wrists(answer, truth, protocol, external)
+    valid = metrics.usable_joints(truth.valid, root=protocol.root, scaling=protocol.scaling)
+    errors = metrics.joint_errors(joints, truth.joints_cam, root=protocol.root, scaling=protocol.scaling)
+    if protocol.scaling == "bone" and np.isfinite(joints).all() and not np.isfinite(errors[valid]).all():
+        raise UnclaspError(f"a hand predicted for {truth.name} cannot be scaled: its wrist and middle MCP coincide")
+    offset = None
+    if wrists is not None and truth.wrists_known:
+        offset = float(metrics.wrist_offset_errors(wrists, truth.joints_cam[list(ROOTS)]))
+    return SampleScore(
+        name=truth.name,
+        interacting=bool(truth.hand_type.all()),
+        errors=errors,
+        plane_errors=_plane_errors(answer, truth),
+        valid=valid,
+        wrist_offset_error=offset,
+        handedness_correct=_handedness_correct(answer, truth),
+        confusion=_confusion(answer, truth),
+        confidence=None if answer.confidence is None else answer.confidence.astype(np.float64),
+    )
+
+
+def _joints_and_wrists(
+    answer: Answer, truth: Truth, protocol: Protocol, external: External
+) -> tuple[Array, Array | None]:
+    """Return the joints (42, 3) mm, and both wrists (2, 3) mm as MRRPE compares them, if the answer tells them."""
+    roots = list(ROOTS)
+    if answer.joints_cam is not None:
+        given = answer.joints_cam.astype(np.float64)
+        return given, None if answer.relative else given[roots]
+    if answer.pose_2p5d is None:
+        raise UnclaspError(f"nothing is predicted for {truth.name}: give pose_2p5d or joints_cam")
+    placed = _Placed.of(answer.pose_2p5d.astype(np.float64), answer, truth)
+    depths = _root_depths(placed, truth, protocol, external)
+    joints = geometry.on_lines(placed.lines, depths)
+    if answer.root_depth is None:
+        return joints, None
+    return joints, geometry.on_lines(placed.lines, np.array([depths[0], placed.left_from(depths[0])]))[roots]
+
+
+class _Placed(NamedTuple):
+    """A 2.5D pose in the camera frame, but for the depths of the wrists."""
+
+    lines: geometry.JointLines
+    left_from_right: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, pose: Array, answer: Answer, truth: Truth) -> Self:
+        """Place the answer's pose (42, 3)."""
+        image_from_crop = np.linalg.inv(truth.crop_from_image)
+        pixels, sight = geometry.apply_affine(image_from_crop, pose[:, :2]), np.array(geometry.CAMERA_AXIS)
+        camera = truth.focal, truth.princpt
+        if answer.sight_pixel is not None:
+            sight = geometry.sight_through(geometry.apply_affine(image_from_crop, answer.sight_pixel), *camera)
+        linked = None
+        if answer.root_depth is not None:
+            linked = geometry.offset_along(pixels[list(ROOTS)], answer.root_depth, *camera, sight)
+        return cls(geometry.joint_lines(pixels, pose[:, 2], *camera, sight), linked)
+
+    def left_from(self, right: float) -> float:
+        """Return the left wrist's depth, mm, that the answer's offset gives with the right one's."""
+        if self.left_from_right is None:
+            raise UnclaspError(
+                'depth_source="relative" needs a model that predicts the wrist offset: use "gt", or turn on '
+                "root_depth_head"
+            )
+        scale, shift = self.left_from_right
+        return scale * right + shift
+
+
+def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: External) -> Array:
+    """Return the absolute depth of the right and of the left wrist, (2,) mm."""
+    true_depths = truth.joints_cam[list(ROOTS), 2]
+    if protocol.depth_source == "gt":
+        return true_depths
+    if protocol.depth_source in ("given", "rootnet"):
+        return _given(external.root_depths, truth.name, (2,), "pair of wrist depths", protocol.depth_source)
+    left = placed.left_from(true_depths[0])
+    # Without a right wrist only the left one matters.
+    return np.array([true_depths[0], left]) if truth.valid[ROOTS[0]] else true_depths
+
+
+def _plane_errors(answer: Answer, truth: Truth) -> npt.NDArray[np.float64] | None:
+    in_plane: Array | None
+    if answer.joints_cam is None:
+        in_plane = None if answer.pose_2p5d is None else answer.pose_2p5d.astype(np.float64)[:, :2]
+    elif answer.relative:
+        in_plane = None
+    else:
+        # What stands at joints that are not annotated is not looked at, and may lie in the camera's own plane.
+        safe = np.where(truth.valid[:, None], answer.joints_cam.astype(np.float64), 1.0)
+        # Nor has what is not in front of the camera a place in the picture.
+        seen = (safe[:, 2:] > 0) | ~np.isfinite(safe[:, 2:])
+        pixels = geometry.project(np.where(seen, safe, 1.0), truth.focal, truth.princpt)
+        in_plane = np.where(seen, geometry.apply_affine(truth.crop_from_image, pixels), np.nan)
+    if in_plane is None:
+        return None
+    return metrics.plane_errors(in_plane, truth.pose_2p5d[:, :2], answer.image_size)
+
+
+def _handedness_correct(answer: Answer, truth: Truth) -> bool | None:
+    if answer.presence is None or not truth.hand_type_valid:
+        return None
+    return bool(metrics.handedness_correct(answer.presence, truth.hand_type))
+
+
+def _confusion(answer: Answer, truth: Truth) -> metrics.Counts | None:
+    if answer.parts is None or truth.parts is None:
+        return None
+    if answer.parts.shape != truth.parts.shape:
+        raise UnclaspError(f"part logits must be {truth.parts.shape} for these crops, got {answer.parts.shape}")
+    return metrics.confusion_matrix(answer.parts, truth.parts)

@@ -1,0 +1,1 @@
+"""How networks become ONNX files: what is done to graphs, and the networks of others that are shipped as such."""

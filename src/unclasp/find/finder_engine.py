@@ -1,0 +1,57 @@
+"""The finder's network at work."""
+
+from pathlib import Path
+from typing import Final, Unpack
+
+import numpy as np
+
+from unclasp.batch import ByteArray, FloatArray
+from unclasp.engines.onnx_engine import Kind, Runner, RunnerOptions, open_runner
+from unclasp.find.finder import Finder, SquareAnswer
+
+SIZE: Final = 192
+"""px: side of the square that a finder sees."""
+CELLS: Final = SIZE // 4
+"""Cells along a side of its maps."""
+OUTPUTS: Final = ("middle", "edges")
+"""(1, M, M) probabilities and (1, 4, M, M) as of `model.finder.Found`."""
+FINDER: Final = Kind(
+    "hand finder", "finder.onnx", SIZE, OUTPUTS, ((1, CELLS, CELLS), (1, 4, CELLS, CELLS)),
+    "give a box, or look at the whole picture: --detector none",
+)  # fmt: skip
+
+
+def open_finder(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Finder:
+    """Open a finder that `unclasp finder train` wrote, or the shipped one.
+
+    Args:
+        weights: Ends in .onnx.
+        options: As of `onnx_engine.open_runner`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or no finder.
+    """
+    return Finder(FinderEngine(open_runner(FINDER, weights, **options)))
+
+
+class FinderEngine:
+    """A finder's network in any engine."""
+
+    image_size = SIZE
+
+    def __init__(self, run: Runner) -> None:
+        self.run = run
+
+    def __call__(self, square: ByteArray, /) -> SquareAnswer:
+        """Answer for one (S, S, 3) RGB picture."""
+        middle, edges = self.run(square)
+        return SquareAnswer(middle[0], boxes_of(edges[0]))
+
+
+def boxes_of(edges: FloatArray) -> FloatArray:
+    """Turn edges (4, M, M) into boxes (4, M, M) px, as `model.finder.boxes_of` does for tensors."""
+    stride = SIZE / CELLS
+    centres = (np.arange(CELLS, dtype=np.float32) + 0.5) * stride - 0.5
+    left, top, right, bottom = np.maximum(np.exp(edges) - 1, 0) * stride
+    x, y = centres[None, :], centres[:, None]
+    return np.stack([x - left, y - top, x + right, y + bottom]).astype(np.float32)

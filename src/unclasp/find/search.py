@@ -1,0 +1,90 @@
+"""Where to look for hands in a picture without a box: where the finder or the pose network says, or everywhere."""
+
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import ByteArray
+from unclasp.engines.network import Network
+from unclasp.engines.onnx_model import in_onnx_runtime
+from unclasp.errors import check_choice
+from unclasp.find.finder import Finder
+from unclasp.find.finder_engine import open_finder
+from unclasp.find.regions import find_region, whole_square
+
+Floats = npt.NDArray[np.floating]
+Detector = Literal["finder", "network", "none"]
+"""The shipped finder; the pose network's own search by its part segmentation; or the whole picture."""
+
+FIRST_CROP_ROOM: Final = 1.2
+"""The first crop is this much larger than that of what the finder found; the next ones go around the joints in it."""
+
+
+class Where(NamedTuple):
+    """Where to look."""
+
+    square: Floats
+    """(4,) x1, y1, x2, y2 px."""
+    others: Floats
+    """(N, 4) px: boxes, as annotated, around other hands; the most promising first."""
+    again: Callable[[], Floats] | None = None
+    """Searches otherwise, for when what is in the square is in doubt: the square to look at then."""
+    is_said: bool = False
+    """Whether nothing was searched, as the picture is said to be a crop around hands."""
+
+
+Search = Callable[[ByteArray], Where]
+"""Takes an (H, W, 3) RGB picture: the one that is predicted, or that one mirrored, turned or cut out (`opinions`)."""
+
+
+def search_with(detector: Detector, network: Network, *, threads: int | None = None) -> Search:
+    """Return the search of a detector.
+
+    Args:
+        detector: Its name.
+        network: The pose network, which searches itself, or where the finder sees nothing.
+        threads: How many cores the finder may use; as many as there are if not given.
+
+    Raises:
+        CheckpointError: The shipped finder is missing or damaged.
+        UnclaspError: There is no such detector.
+    """
+    check_choice("detector", detector, get_args(Detector))
+    if detector == "none":
+        return everywhere
+    if detector == "network":
+        return by_network(network)
+    return by_finder(open_finder(spin=in_onnx_runtime(network), threads=threads), network)
+
+
+def everywhere(image: ByteArray) -> Where:
+    """Look at the whole picture."""
+    return Where(whole_square(image), np.zeros((0, 4)), is_said=True)
+
+
+def by_network(network: Network) -> Search:
+    """Return the search by the pose network's part segmentation (`regions.find_region`)."""
+    return lambda image: Where(find_region(network, image), np.zeros((0, 4)))
+
+
+def by_finder(finder: Finder, network: Network) -> Search:
+    """Return the search by a finder, and by the network where the finder sees nothing."""
+    own = by_network(network)
+
+    def search(image: ByteArray) -> Where:
+        found = finder(image)
+        if not len(found.boxes):
+            return own(image)
+        return where_of(found.boxes)._replace(again=lambda: find_region(network, image))
+
+    return search
+
+
+def where_of(boxes: Floats) -> Where:
+    """Return that there are hands in these boxes (N, 4) px, tight around the joints, the most promising first."""
+    annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in boxes])
+    square = geometry.square_box(geometry.expand_box(annotated[0], FIRST_CROP_ROOM))
+    return Where(square, annotated[1:])

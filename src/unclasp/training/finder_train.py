@@ -1,0 +1,168 @@
+"""Training the finder of hands on rendered whole pictures, with close-ups beside them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unclasp import geometry
+from unclasp.batch import ByteArray, FloatArray, Sample
+from unclasp.data import Dataset
+from unclasp.data.look import apply_look, random_look
+from unclasp.data.views import Labels, cut, labels, random_window
+from unclasp.data.wholes import Wholes
+from unclasp.errors import NonFiniteLossError, UnclaspError
+from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
+from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
+from unclasp.model.palms import load_palms
+from unclasp.train import MovingAverage, parameter_groups
+from unclasp.training.finder_config import FinderConfig, FinderRun, are_one_region
+from unclasp.training.finder_weights import load_finder, save_finder
+from unclasp.training.reporter import Reporter
+
+Item = tuple[ByteArray, ByteArray, FloatArray]
+"""Image (H, W, 3), mask (H, W) and boxes (R, 4), as of `Wholes`."""
+_PHOTOGRAPHIC: Final = 0.8
+_TEXTURE: Final = 0.15
+_GREY: Final = 0.15
+"""How often a view is without colour, as studio cameras' pictures are."""
+_WARM_UP: Final = 50
+
+
+def close_up(sample: Sample) -> Item:
+    """Turn a sample with a part mask into a whole picture with one region, or two where the hands are apart."""
+    if sample.parts is None:
+        raise UnclaspError(f"{sample.name} has no part mask: the finder learns from rendered close-ups only")
+    pixels = geometry.project(
+        np.where(sample.valid[:, None], sample.joints_cam, np.float32(1)), sample.focal, sample.princpt
+    )
+    boxes = [
+        geometry.tight_box(pixels[hand], sample.valid[hand])
+        for hand, present in zip(HAND_SLICES, sample.hand_type, strict=True)
+        if present
+    ]
+    sides = np.where(sample.parts == 0, 0, np.where(sample.parts <= PARTS_PER_HAND, 1, 2)).astype(np.uint8)
+    if len(boxes) == 2 and are_one_region(*boxes):
+        boxes = [np.concatenate([np.minimum(*boxes)[:2], np.maximum(*boxes)[2:]])]
+        mask = (sides > 0).astype(np.uint8)
+    elif len(boxes) == 1:
+        mask = (sides > 0).astype(np.uint8)
+    else:
+        mask = sides
+    height, width = mask.shape
+    limits = np.array([width, height, width, height]) - 0.5
+    return sample.image, mask, np.clip(np.stack(boxes), -0.5, limits).astype(np.float32)
+
+
+def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[ByteArray, Labels]:
+    """Draw a view of a picture with its labels: a part of it, mirrored or not, photographed otherwise."""
+    image, mask, boxes = item
+    window, flip = random_window(rng, mask.shape[1], mask.shape[0]), bool(rng.random() < 0.5)
+    view, matrix = cut(image, window, size, flip=flip)
+    cut_mask, _ = cut(mask, window, size, flip=flip, nearest=True)
+    view = np.clip(view * rng.uniform(0.85, 1.15, 3).astype(np.float32), 0, 255).astype(np.uint8)
+    look = random_look(_PHOTOGRAPHIC, rng, texture=_TEXTURE)
+    if rng.random() < _GREY:
+        look = replace(look, saturation=0.0)
+    return apply_look(view, look), labels(mask, cut_mask, boxes, matrix, STRIDE)
+
+
+def stack(views: list[tuple[ByteArray, Labels]], device: torch.device) -> tuple[Tensor, Targets]:
+    """Stack views into a batch."""
+    images = torch.from_numpy(np.stack([image for image, _ in views]).transpose(0, 3, 1, 2)).to(device)
+    stacked = (np.stack(parts) for parts in zip(*(label for _, label in views), strict=True))
+    return images, Targets(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in stacked))
+
+
+def batch_maker(
+    wholes: Wholes, close_ups: Dataset | None, config: FinderConfig
+) -> Callable[[int], list[tuple[ByteArray, Labels]]]:
+    """Return the function from a step to its views; they depend on the seed and the step alone."""
+
+    def make(step: int) -> list[tuple[ByteArray, Labels]]:
+        views = []
+        for place in range(step * config.batch_size, (step + 1) * config.batch_size):
+            rng = np.random.default_rng([config.seed, place])
+            if close_ups is not None and rng.random() < config.close_up_share:
+                item = close_up(close_ups[int(rng.integers(len(close_ups)))])
+            else:
+                epoch, row = divmod(place, len(wholes))
+                item = wholes[_shuffled(config.seed, epoch, len(wholes))[row]]
+            views.append(make_view(item, rng, config.image_size))
+        return views
+
+    return make
+
+
+@lru_cache(maxsize=1)
+def _shuffled(seed: int, epoch: int, count: int) -> list[int]:
+    return list(np.random.default_rng([seed, epoch]).permutation(count).tolist())
+
+
+def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None, run: FinderRun) -> Path:
+    """Train a finder and return the path of its weights.
+
+    Raises:
+        CheckpointError: The weights to start from do not fit.
+        NonFiniteLossError: The loss became infinite or not a number; what was saved before is left.
+    """
+    torch.manual_seed(config.seed)
+    device = torch.device(run.device)
+    net = _start(config, run).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    if config.freeze_down:
+        net.freeze_down()
+    average = MovingAverage(net, config.ema_decay)
+    groups = parameter_groups(net, net.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay)
+    adam = torch.optim.AdamW(groups)
+    make = batch_maker(wholes, close_ups, config)
+    log = run.out.with_suffix(".jsonl")
+    with Reporter(
+        log, first_step=0, last_step=config.steps, batch_size=config.batch_size, every=run.report_every
+    ) as reporter:
+        for step in range(config.steps):
+            images, targets = stack(make(step), device)
+            reporter.data_ready()
+            rate = learning_rate(config, step)
+            for group in adam.param_groups:
+                group["lr"] = rate * group["rate"]
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=run.bf16):
+                found = net(images)
+            terms = finder_losses(found, targets)
+            loss = torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
+            if not bool(torch.isfinite(loss)):
+                raise NonFiniteLossError(f"the finder's loss is not finite at step {step}; lower learning_rate")
+            adam.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            adam.step()
+            average.update(net, step)
+            reporter.stepped({"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}, rate)
+            if (step + 1) % run.save_every == 0 or step + 1 == config.steps:
+                save_finder(run.out, average.state, channels=config.channels, notes={"steps": step + 1})
+    return run.out
+
+
+def learning_rate(config: FinderConfig, step: int) -> float:
+    """Return the learning rate of a step: a cosine times the warm-up."""
+    return config.learning_rate * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def _start(config: FinderConfig, run: FinderRun) -> FinderNet:
+    if run.start_weights is not None:
+        net = load_finder(run.start_weights)
+        if net.answer.in_channels != config.channels:
+            raise UnclaspError(
+                f"{run.start_weights} is a finder of {net.answer.in_channels} channels, not {config.channels}: "
+                "set channels to that"
+            )
+        return net
+    net = FinderNet(config.channels)
+    if run.backbone_weights is not None:
+        load_palms(net.backbone, run.backbone_weights)
+    return net

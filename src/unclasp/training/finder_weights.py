@@ -1,0 +1,81 @@
+"""The finder's weights while it is trained: safetensors. What predictions use is made from them (`exporting.finder`)."""
+
+import json
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from unclasp.checkpoint import mean_of, read_tensors
+from unclasp.errors import CheckpointError
+from unclasp.files import write_bytes
+from unclasp.model.finder import FinderNet
+from unclasp.model.loading import load_strictly
+
+FORMAT: Final = "finder 2"
+"""Version of the file: keys of the metadata and names of the tensors."""
+
+
+def save_finder(
+    path: Path | str, state: dict[str, Tensor], *, channels: int, notes: dict[str, Any] | None = None
+) -> None:
+    """Write a finder whole: parameters in half precision, buffers in single.
+
+    Args:
+        path: Ends in .safetensors.
+        state: The network's `state_dict`.
+        channels: Width of its pyramid.
+        notes: Plain values to keep beside it, such as steps trained.
+    """
+    with torch.device("meta"):
+        parameters = {key for key, _ in FinderNet(channels).named_parameters()}
+    tensors = {
+        key: value.detach().to("cpu", torch.float16 if key in parameters else value.dtype).contiguous()
+        for key, value in state.items()
+        if not key.endswith("num_batches_tracked")
+    }
+    facts = {
+        "format": FORMAT, "unclasp": metadata.version("unclasp"), "channels": str(channels),
+        "notes": json.dumps(notes or {}),
+    }  # fmt: skip
+    write_bytes(path, save(tensors, metadata=facts))
+
+
+def load_finder(path: Path | str) -> FinderNet:
+    """Return the network of a file of `save_finder`, in evaluation mode and single precision on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or no finder.
+    """
+    path = Path(path)
+    tensors, facts = read_tensors(path)
+    if facts.get("format") != FORMAT or not facts.get("channels", "").isdigit():
+        raise CheckpointError(
+            f"{path}: expected weights of a finder, format {FORMAT!r}, got {facts.get('format', 'none')!r}; "
+            "was it written by unclasp finder train?"
+        )
+    net = FinderNet(int(facts["channels"]))
+    counters = {key: value for key, value in net.state_dict().items() if key.endswith("num_batches_tracked")}
+    load_strictly(net, counters | tensors, str(path))
+    return net.eval()
+
+
+def average_finders(paths: Sequence[Path], out: Path) -> None:
+    """Write the mean of several stages of one training, as `checkpoint.average_weights` does for poses.
+
+    Raises:
+        CheckpointError: A file is missing, damaged or no finder, or their widths differ.
+    """
+    nets = [load_finder(path) for path in paths]
+    channels = nets[0].answer.in_channels
+    for path, net in zip(paths, nets, strict=True):
+        if net.answer.in_channels != channels:
+            raise CheckpointError(
+                f"{path} has {net.answer.in_channels} channels, {paths[0]} has {channels}: only stages of one training "
+                "can be averaged"
+            )
+    save_finder(out, mean_of([net.state_dict() for net in nets]), channels=channels, notes={"average_of": len(nets)})

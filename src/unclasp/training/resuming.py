@@ -1,0 +1,52 @@
+"""What a resumed training run must share with what it goes on with, to come to the same weights."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from unclasp.checkpoint import load_state
+from unclasp.config import Config, from_dict
+from unclasp.errors import CheckpointError
+from unclasp.training.options import RunOptions
+
+_KEYS: Final = {"config", "step", "model", "average", "optimiser", "samples", "precision", "run"}
+
+
+def run_facts(options: RunOptions) -> dict[str, Any]:
+    """Return the options that change what is learned: each device has batch statistics of its own."""
+    return {"precision": options.precision, "devices": options.devices}
+
+
+def state_to_resume(path: Path, config: Config, samples: int, options: RunOptions) -> dict[str, Any]:
+    """Read a training state, and see that the same run goes on.
+
+    Args:
+        path: The file.
+        config: Of the run.
+        samples: How many pictures there are.
+        options: Of the run.
+
+    Raises:
+        CheckpointError: There is nothing to resume, or it is another run.
+    """
+    state = load_state(path)
+    missing = _KEYS - state.keys()
+    if missing:
+        raise CheckpointError(
+            f"{path} is not a training state of this version: it lacks {', '.join(sorted(missing))}; start another "
+            "run, from its weights if need be (--start-weights)"
+        )
+    if from_dict(state["config"]) != config:
+        raise CheckpointError(f"{path} was trained with another config; resume with the settings it began with")
+    if state["samples"] != samples:
+        raise CheckpointError(
+            f"{path} was trained on {state['samples']} pictures, the data set has {samples}; resume with the data that "
+            "it began with"
+        )
+    for name, now in run_facts(options).items():
+        before = state["run"].get(name)
+        if before != now:
+            raise CheckpointError(
+                f"{path} was trained with {name} {before}, got {now}: resume with what it began with, or start another "
+                "run from its weights (--start-weights)"
+            )
+    return state

@@ -1,0 +1,1 @@
+"""The web page of `demo` and what it is answered."""
