@@ -62,11 +62,13 @@ figure { margin: 0; border: 1px solid var(--edge); border-radius: 12px; overflow
 figcaption { padding: 8px 14px; border-bottom: 1px solid var(--edge); font-weight: 600; font-size: 13px; }
 #overlay { flex: 1; min-height: 0; width: 100%; object-fit: contain; background: #eceae4; }
 iframe { flex: 1; width: 100%; border: 0; }
+@media (max-width: 900px) { figure:has(#overlay) { height: auto; } #overlay { max-height: 80vh; } }
 #told { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 260px), 1fr)); gap: 14px;
   margin: 14px 0; }
 #told .card { padding: 14px 16px; }
 .bar { display: grid; grid-template-columns: 74px 1fr 44px; gap: 10px; align-items: center; font-size: 13px; }
 .bar + .bar { margin-top: 6px; }
+#trust p { margin: 8px 0 0; }
 .bar i { height: 8px; border-radius: 4px; background: #e6e3da; overflow: hidden; }
 .bar b { display: block; height: 100%; background: var(--accent); }
 .bar.absent b { background: #b9b5aa; }
@@ -288,7 +290,7 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
 <div id="told">
 <div class="card"><h2>Is the hand there?</h2><div id="presence"></div></div>
 <div class="card" id="trust"><h2>How far joints can be trusted</h2><div id="joints"></div>
-<p class="muted">a hand with little of it is in doubt, and drawn faintly</p></div>
+<p class="muted">hands that can hardly be trusted are in doubt, and drawn faintly</p></div>
 <div class="card"><h2>What is assumed</h2><ul id="assumed"></ul></div>
 </div>
 <div id="downloads"><a id="save-json" class="button main">Download JSON</a>
