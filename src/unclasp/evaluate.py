@@ -102,7 +102,8 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
         Guarded(crops), sampler=range(len(indices)), batch_size=batch_size, num_workers=workers,
         collate_fn=listed_or_error, worker_init_fn=start_worker,
     )  # fmt: skip
-    depth_axis: DepthAxis = getattr(model, "depth_axis", DepthAxis.CAMERA)
+    scored = getattr(model, "module", model)  # torch's wrappers for several devices do not pass attributes on
+    depth_axis: DepthAxis = getattr(scored, "depth_axis", DepthAxis.CAMERA)
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
     done = iter(indices)
     try:

@@ -1,6 +1,6 @@
 """Finds hands in whole pictures: where the searches say, and where that is in doubt elsewhere, in other ways, all over.
 
-The order is that of docs/photo.md, "The whole photo, or a box"; what each step is worth: docs/decisions.md.
+The order is that of docs/how-it-predicts.md, "Step by step"; what each step is worth: docs/decisions.md.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Looks at a picture: which crops the pose network sees, one after the other, and which of its answers counts.
 
-Their order is that of docs/photo.md, "The whole photo, or a box"; what each is worth: docs/decisions.md.
+Their order is that of docs/how-it-predicts.md, "Step by step"; what each is worth: docs/decisions.md.
 """
 
 from collections.abc import Iterator
