@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from test_opinions import hands, look
-from test_tracking import Script, moving_hands, poses_of
+from made_looks import hands, look
+from motion import moving_hands
+from poses import poses_of
+from scripted import Script
 from unclasp import geometry
 from unclasp.find.looks import STILL_BELIEVED, SURE_ALONE, Look
 from unclasp.find.search import Where, everywhere

@@ -19,7 +19,8 @@ import pytest
 import torch
 
 import unclasp
-from test_video import make_video
+from clips import make_video
+from command_line import predict_here, run_here
 from unclasp.checkpoint import save_weights
 from unclasp.cli import COMMANDS, main
 from unclasp.commands.arguments import with_numbers_last
@@ -68,20 +69,6 @@ def photos(tmp_path: Path) -> Path:
     (folder / "broken.jpg").write_bytes((folder / "two.jpg").read_bytes()[:400])
     (folder / "empty.png").write_bytes(b"")
     return folder
-
-
-def predict_here(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    """Run `unclasp predict` in this process; return exit code, output and errors."""
-    return run_here(capsys, "predict", *words)
-
-
-def run_here(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
-    """Run a command in this process, which has torch already; return exit code, output and errors."""
-    with pytest.raises(SystemExit) as exit_:
-        main(list(map(str, words)))
-    told = capsys.readouterr()
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code, told.out, told.err
 
 
 # ---- light and quick

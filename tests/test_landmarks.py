@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from made_looks import reading_of
 from unclasp import geometry
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.data.transforms import crop_image
@@ -99,11 +100,6 @@ def test_a_reading_returns_to_the_picture_and_its_order(degrees: float, side: Si
     np.testing.assert_array_equal(reading.joints[HAND_ORDERS["mediapipe"], 2], np.arange(21))
     np.testing.assert_array_equal(reading.features, np.arange(FEATURES))
     np.testing.assert_allclose(network.seen[0].astype(int), crop.image.astype(int), atol=1)  # rounding
-
-
-def reading_of(joints_2d: Floats, hand: float, of_side: float) -> Reading:
-    joints = np.column_stack([joints_2d, np.zeros(21)])
-    return Reading(joints_2d, hand, of_side, joints, np.zeros(FEATURES), np.eye(3))
 
 
 class Reads:

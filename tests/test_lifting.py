@@ -4,22 +4,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from made_hands import two_hands
 from unclasp.geometry import CAMERA_AXIS, joint_lines, offset_along
 from unclasp.hands import BONES, HAND_PARENTS, HAND_SLICES, ROOTS
 from unclasp.lifting import BELIEVED_DEPTHS_MM, BONE_LENGTHS_MM, LATERAL_SHARE, assumed_focal, wrist_depths
 
 BOTH = np.array([True, True])
-
-
-def hand(rng: np.random.Generator, wrist: tuple[float, float, float], *, scale: float = 1.0) -> np.ndarray:
-    """Return 21 camera joints whose bones have the mean hand's lengths, times a scale, in random directions upward."""
-    joints = np.zeros((21, 3))
-    joints[20] = wrist
-    for joint in sorted(range(20), key=lambda j: -(j % 4)):
-        direction = np.array([0.0, -1.0, 0.0]) + rng.normal(0, 0.4, 3)
-        length = scale * BONE_LENGTHS_MM[joint]
-        joints[joint] = joints[HAND_PARENTS[joint]] + length * direction / np.linalg.norm(direction)
-    return joints
 
 
 def seen(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,12 +28,6 @@ def depths_of(
     sight = np.broadcast_to(np.asarray(sights), (2, 3))[0]
     linked = offset_along(rays[list(ROOTS)], left_minus_right, focal, princpt, sight) if known else None
     return wrist_depths(lines, present, left_from_right=linked)
-
-
-def two_hands(seed: int, depths: tuple[float, float], scales: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    sides = zip((-70.0, 80.0), depths, scales, strict=True)
-    return np.concatenate([hand(rng, (x, 50.0, depth), scale=scale) for x, depth, scale in sides])
 
 
 @pytest.mark.parametrize("depths", [(600.0, 600.0), (400.0, 460.0), (1500.0, 1380.0), (9000.0, 9050.0)])

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from test_pose import make_pose
+from poses import random_pose
 from unclasp.marks import is_marked, is_result, marked, numbers_in
 from unclasp.picture import read_picture
 from unclasp.video import Video, VideoWriter
@@ -57,7 +57,7 @@ def test_a_marked_video_is_the_same_video(tmp_path: Path) -> None:
 
 def test_a_page_of_ours_is_marked(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
-    make_pose().save_html(path)
+    random_pose().save_html(path)
     assert is_marked(path) and is_result(path)
 
 

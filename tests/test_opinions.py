@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from test_lifting import two_hands
+from made_hands import two_hands
+from made_looks import SIZE, SQUARE, hands, look
 from unclasp import geometry
 from unclasp.config import DepthAxis
 from unclasp.data.transforms import Crop, crop_image
@@ -24,9 +25,8 @@ from unclasp.pose import UNSURE
 from unclasp.predictor import Predictor
 
 Floats = npt.NDArray[np.floating]
-WIDTH, HEIGHT, SIZE = 90, 60, 32
+WIDTH, HEIGHT = 90, 60
 FOCAL, PRINCPT = np.full(2, assumed_focal(640, 480)), np.array([1199.5, 899.5])
-SQUARE = np.array([30.0, 20.0, 50.0, 40.0])
 
 
 def dot(x: int, y: int) -> npt.NDArray[np.uint8]:
@@ -34,26 +34,6 @@ def dot(x: int, y: int) -> npt.NDArray[np.uint8]:
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[y - 1 : y + 2, x - 1 : x + 2] = 128
     return image
-
-
-def look(
-    joints_2d: Floats, *, presence: tuple[float, float] = (1, 1), confidence: tuple[float, float] | None = (0.1, 0.1),
-    square: Floats = SQUARE,
-) -> Look:  # fmt: skip
-    """Return a look of a crop of SIZE px that sees joints at these pixels of the picture."""
-    crop_from_image = geometry.crop_matrix(square, SIZE)
-    pose = np.zeros((1, 42, 3))
-    pose[0, :, :2] = geometry.apply_affine(crop_from_image, joints_2d)
-    pose[0, :, 2] = np.arange(42)
-    sure = None if confidence is None else np.repeat(confidence, 21)[None]
-    seen = np.zeros((1, 8, 8))
-    seen[0, 2, 1] = 1
-    answer = Answer(pose, np.array([presence], dtype=float), np.array([7.0]), seen, sure)
-    return Look(answer, np.linalg.inv(crop_from_image), square)
-
-
-def hands(seed: int = 0) -> Floats:
-    return np.random.default_rng(seed).uniform(30, 50, (42, 2))
 
 
 # ---- the ways

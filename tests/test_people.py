@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from test_cli import predict_here
-from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, picture
-from test_pose import make_pose
-from test_seen_hands import RIGHT, Box, Sees, hand_in, joints_in, predictor, view_of
+from command_line import predict_here
+from poses import random_pose
+from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, picture
+from spotted import RIGHT, Sees, hand_in, joints_in, predictor, view_of
 from unclasp.find.looks import Look
 from unclasp.find.people import MOST, REACH, Others
 from unclasp.find.search import Where
@@ -133,8 +133,8 @@ def test_where_no_hands_are_believed_there_is_nobody_else() -> None:
 
 
 def test_others_are_told_by_what_differs_and_drawn_over_the_picture_alone(tmp_path: Path) -> None:
-    pose = make_pose()
-    other = replace(make_pose(left=0.1), joints_2d=pose.joints_2d + 40.0)
+    pose = random_pose()
+    other = replace(random_pose(left=0.1), joints_2d=pose.joints_2d + 40.0)
     pose.save_json(tmp_path / "pose.json", others=[other])
     told = json.loads((tmp_path / "pose.json").read_text())
     whole = other.to_dict()

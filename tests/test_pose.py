@@ -13,32 +13,17 @@ import numpy as np
 import pytest
 
 import unclasp
+from poses import random_pose
 from unclasp.errors import UnclaspError
 from unclasp.hands import HAND_ORDERS, HAND_SLICES
-from unclasp.pose import Camera, HandPose, present_hands
+from unclasp.pose import HandPose, present_hands
 
 SCHEMA_PAGE = Path(__file__).parents[1] / "docs" / "json-schema.md"
 
 
-def make_pose(right: float = 0.97, left: float = 0.91) -> HandPose:
-    rng = np.random.default_rng(0)
-    joints_cam = rng.normal((0, 0, 600), 50, (42, 3))
-    return HandPose(
-        joints_2d=joints_cam[:, :2] / joints_cam[:, 2:] * 500 + 128,
-        joints_3d=joints_cam - np.repeat(joints_cam[[20, 41]], 21, axis=0),
-        joints_cam=joints_cam,
-        presence=np.array([right, left]),
-        box=np.array([-3.25, 10.0, 200.0, 213.25]),
-        camera=Camera(focal=(500.0, 500.0), princpt=(128.0, 128.0), assumed="a field of view"),
-        depth_assumed="an average hand",
-        image_size=(256, 240),
-        model="tiny",
-    )
-
-
 def test_arrays_are_the_poses_own_and_read_only() -> None:
     mine = np.zeros((42, 2))
-    pose = replace(make_pose(), joints_2d=mine)
+    pose = replace(random_pose(), joints_2d=mine)
     mine[:] = 7
     assert pose.joints_2d.max() == 0
     pose = replace(pose, confidence=np.ones(42))
@@ -51,7 +36,7 @@ def test_arrays_are_the_poses_own_and_read_only() -> None:
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda pose: pickle.loads(pickle.dumps(pose))])  # noqa: S301
 def test_copies_are_read_only_too(copied: Callable[[HandPose], HandPose]) -> None:
-    pose = replace(make_pose(), other_regions=np.zeros((2, 4)))
+    pose = replace(random_pose(), other_regions=np.zeros((2, 4)))
     other = copied(pose)
     assert other.to_dict() == pose.to_dict() and other.root_offset is not None
     for name in ("joints_2d", "present", "box", "other_regions"):
@@ -60,16 +45,16 @@ def test_copies_are_read_only_too(copied: Callable[[HandPose], HandPose]) -> Non
 
 
 def test_an_empty_list_is_no_region_and_nothing_is_no_array() -> None:
-    assert replace(make_pose(), other_regions=[]).other_regions.shape == (0, 4)  # type: ignore[union-attr]
+    assert replace(random_pose(), other_regions=[]).other_regions.shape == (0, 4)  # type: ignore[union-attr]
     for name in ("joints_2d", "box", "presence"):
         with pytest.raises((UnclaspError, TypeError)):
-            replace(make_pose(), **{name: None})
+            replace(random_pose(), **{name: None})
 
 
 def test_arrays_of_other_shapes_are_refused() -> None:
     for name, wrong in (("joints_2d", (21, 2)), ("box", (2, 2)), ("present", (3,)), ("other_regions", (4,))):
         with pytest.raises(UnclaspError, match=f"{name} of a pose must be .*, got .*{wrong[0]}"):
-            replace(make_pose(), **{name: np.zeros(wrong)})
+            replace(random_pose(), **{name: np.zeros(wrong)})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +62,7 @@ def test_arrays_of_other_shapes_are_refused() -> None:
     [(0.9, 0.8, ("right", "left")), (0.5, 0.49, ("right",)), (0.1, 0.7, ("left",)), (0.2, 0.3, ())],
 )
 def test_present_hands(right: float, left: float, sides: tuple[str, ...]) -> None:
-    pose = make_pose(right, left)
+    pose = random_pose(right, left)
     assert pose.sides == sides
     assert [hand["side"] for hand in pose.to_dict()["hands"]] == list(sides)
     assert (pose.root_offset is not None) == (len(sides) == 2)
@@ -97,15 +82,15 @@ def test_present_hands(right: float, left: float, sides: tuple[str, ...]) -> Non
 def test_hands_in_doubt_are_told(
     right: float, confidence: tuple[float, float] | None, doubted: tuple[str, ...]
 ) -> None:
-    pose = replace(make_pose(right), confidence=None if confidence is None else np.repeat(confidence, 21))
+    pose = replace(random_pose(right), confidence=None if confidence is None else np.repeat(confidence, 21))
     assert pose.doubted == doubted
     assert tuple(view.side for view in pose.views()[0] if view.doubted) == doubted
 
 
 def test_a_pose_says_what_it_is_in_a_line() -> None:
-    pose = replace(make_pose(), confidence=np.repeat([0.9, 0.1], 21))
+    pose = replace(random_pose(), confidence=np.repeat([0.9, 0.1], 21))
     assert repr(pose) == "HandPose(right, left in doubt; an array, 256x240)"
-    assert repr(replace(make_pose(0.1, 0.1), source="a.mp4", frame=3)) == "HandPose(no hand; a.mp4, frame 3, 256x240)"
+    assert repr(replace(random_pose(0.1, 0.1), source="a.mp4", frame=3)) == "HandPose(no hand; a.mp4, frame 3, 256x240)"
     assert [hand["doubted"] for hand in pose.to_dict()["hands"]] == [False, True]
 
 
@@ -113,15 +98,15 @@ def test_a_pose_says_what_it_is_in_a_line() -> None:
     ("confidence", "told"), [((0.9, 0.514), ("90% sure", "51% sure")), ((0.9, 0.1), ("90% sure", "in doubt"))]
 )
 def test_views_say_how_sure_the_hands_are(confidence: tuple[float, float], told: tuple[str, str]) -> None:
-    views, _ = replace(make_pose(), confidence=np.repeat(confidence, 21)).views()
+    views, _ = replace(random_pose(), confidence=np.repeat(confidence, 21)).views()
     assert tuple(view.told for view in views) == told
-    assert [view.told for view in make_pose().views()[0]] == ["97% there", "91% there"]
+    assert [view.told for view in random_pose().views()[0]] == ["97% there", "91% there"]
 
 
 def test_hands_in_doubt_are_faint_and_the_3d_views_stay() -> None:
     image = np.full((240, 256, 3), 128, np.uint8)
     sure, doubted = (
-        replace(make_pose(), confidence=np.full(42, share)).plot(image).astype(int) for share in (0.9, 0.1)
+        replace(random_pose(), confidence=np.full(42, share)).plot(image).astype(int) for share in (0.9, 0.1)
     )
     picture, cards = np.s_[60:640, 60:680], np.s_[80:, 730:]
     away = [np.abs(drawn[picture] - 128).max() for drawn in (sure, doubted)]
@@ -130,13 +115,13 @@ def test_hands_in_doubt_are_faint_and_the_3d_views_stay() -> None:
 
 
 def test_root_offset_goes_from_the_right_wrist_to_the_left_one() -> None:
-    pose = make_pose()
+    pose = random_pose()
     assert pose.root_offset is not None
     np.testing.assert_allclose(pose.joints_cam[20] + pose.root_offset, pose.joints_cam[41])
 
 
 def test_orders_of_other_libraries() -> None:
-    pose = make_pose()
+    pose = random_pose()
     for side, joints in zip(("right", "left"), HAND_SLICES, strict=True):
         in_plane, in_space = pose.hand(side, order="mediapipe")  # type: ignore[arg-type]
         np.testing.assert_array_equal(in_plane[0], pose.joints_2d[joints][20])  # the wrist comes first there,
@@ -146,7 +131,7 @@ def test_orders_of_other_libraries() -> None:
 
 
 def test_to_gives_every_hand_that_is_present_in_the_order_of_a_library() -> None:
-    pose = replace(make_pose(), confidence=np.arange(42) / 42)
+    pose = replace(random_pose(), confidence=np.arange(42) / 42)
     both, left = pose.to("mano"), replace(pose, present=np.array([False, True])).to("mano")
     assert list(both) == ["right", "left"] and list(left) == ["left"]
     for hand, start in ((both["right"], 0), (both["left"], 21)):
@@ -154,13 +139,13 @@ def test_to_gives_every_hand_that_is_present_in_the_order_of_a_library() -> None
         np.testing.assert_array_equal(hand.joints_2d[1], pose.joints_2d[start + 7])  # the index finger's base
         np.testing.assert_array_equal(hand.joints_3d[16], pose.joints_3d[start])  # the thumb's tip
         np.testing.assert_array_equal(hand.confidence[20], pose.confidence[start + 16])  # the pinky's tip
-    assert make_pose().to("openpose")["right"].confidence is None
+    assert random_pose().to("openpose")["right"].confidence is None
     with pytest.raises(ValueError, match=r"order must be one of .*got 'coco'"):
         pose.to("coco")  # type: ignore[arg-type]
 
 
 def test_to_numpy_gives_the_callers_own_arrays() -> None:
-    pose = make_pose()
+    pose = random_pose()
     arrays = pose.to_numpy()
     assert {name: array.shape for name, array in arrays.items()} == {
         "joints_2d": (42, 2), "joints_3d": (42, 3), "joints_cam": (42, 3), "presence": (2,), "present": (2,),
@@ -175,7 +160,7 @@ def test_to_numpy_gives_the_callers_own_arrays() -> None:
 
 
 def test_tracking_may_decide_who_is_present() -> None:
-    pose = replace(make_pose(right=0.3, left=0.9), present=np.array([True, False]))
+    pose = replace(random_pose(right=0.3, left=0.9), present=np.array([True, False]))
     assert pose.sides == ("right",) and pose.root_offset is None
     (hand,) = pose.to_dict()["hands"]
     assert (hand["side"], hand["presence"]) == ("right", 0.3)
@@ -190,7 +175,7 @@ def test_tracking_may_decide_who_is_present() -> None:
 )
 def test_unknown_sides_and_orders_are_named(side: str, order: str, told: str) -> None:
     with pytest.raises(UnclaspError, match=told):
-        make_pose().hand(side, order=order)  # type: ignore[arg-type]
+        random_pose().hand(side, order=order)  # type: ignore[arg-type]
 
 
 # ---- JSON
@@ -247,7 +232,7 @@ def conforms(value: Any, kind: str) -> bool:
 )
 def test_the_json_is_what_the_page_says(more: dict[str, Any]) -> None:
     types = documented()
-    values = list(flattened(json.loads(replace(make_pose(), **more).to_json())))
+    values = list(flattened(json.loads(replace(random_pose(), **more).to_json())))
     assert {key for key, _ in values} == set(types)
     for key, value in values:
         assert conforms(value, types[key]), f"{key} should be {types[key]}, got {value!r}"
@@ -264,7 +249,7 @@ def test_the_check_against_the_page_can_fail() -> None:
 
 
 def test_the_json_holds_the_numbers() -> None:
-    pose = make_pose(left=0.2)
+    pose = random_pose(left=0.2)
     written = json.loads(pose.to_json())
     (hand,) = written["hands"]
     for name in ("joints_2d", "joints_3d", "joints_cam"):
@@ -282,7 +267,7 @@ def test_the_json_holds_the_numbers() -> None:
 
 def test_numbers_that_json_does_not_have_are_refused() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        replace(make_pose(), joints_3d=np.full((42, 3), np.nan)).to_json()
+        replace(random_pose(), joints_3d=np.full((42, 3), np.nan)).to_json()
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,13 +280,13 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Path, "write_text", half)
     with pytest.raises(OSError, match="No space"):
-        make_pose().save_json(target)
+        random_pose().save_json(target)
     assert target.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_save_json_makes_the_folder(tmp_path: Path) -> None:
-    make_pose().save_json(tmp_path / "new" / "pose.json")
+    random_pose().save_json(tmp_path / "new" / "pose.json")
     assert json.loads((tmp_path / "new" / "pose.json").read_text())["model"] == "tiny"
 
 
@@ -311,17 +296,17 @@ def test_save_json_makes_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("right", "left"), [(0.9, 0.9), (0.9, 0.1), (0.1, 0.1)])
 def test_plot_returns_a_picture_and_leaves_the_callers_alone(right: float, left: float) -> None:
     image = np.full((240, 256, 3), 128, np.uint8)
-    drawn = make_pose(right, left).plot(image)
+    drawn = random_pose(right, left).plot(image)
     assert drawn.dtype == np.uint8 and drawn.ndim == 3 and drawn.shape[2] == 3 and min(drawn.shape[:2]) > 100
     assert (image == 128).all()
     if right >= 0.5:
-        assert not np.array_equal(drawn, make_pose(0.1, 0.1).plot(image))
+        assert not np.array_equal(drawn, random_pose(0.1, 0.1).plot(image))
 
 
 def test_plot_draws_the_hands_that_are_present_and_their_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
     monkeypatch.setattr("unclasp.visualize.draw_pose", lambda image, views, **more: told.append((views, more)) or image)
-    both, left = make_pose(), make_pose(right=0.1)
+    both, left = random_pose(), random_pose(right=0.1)
     for pose in (both, left):
         pose.plot(np.zeros((240, 256, 3), np.uint8))
     (views, more), (one, nothing) = told
@@ -334,14 +319,14 @@ def test_plot_draws_the_hands_that_are_present_and_their_offset(monkeypatch: pyt
 
 def test_plot_uses_the_poses_own_picture_and_says_when_there_is_none() -> None:
     image = np.full((240, 256, 3), 128, np.uint8)
-    pose = replace(make_pose(), image=image)
-    np.testing.assert_array_equal(pose.plot(), make_pose().plot(image))
+    pose = replace(random_pose(), image=image)
+    np.testing.assert_array_equal(pose.plot(), random_pose().plot(image))
     with pytest.raises(UnclaspError, match=r"does not hold its picture; give it: pose.plot\(image\)"):
         replace(pose, image=None).plot()
 
 
 def test_the_3d_views_of_a_mirrored_picture_look_like_the_picture() -> None:
-    pose = make_pose()
+    pose = random_pose()
     (right, left), offset = pose.views()
     (mirrored_right, mirrored_left), mirrored_offset = replace(pose, mirrored=True).views()
     for plain, mirrored in ((right, mirrored_right), (left, mirrored_left)):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from test_lifting import two_hands
+from made_hands import two_hands
 from unclasp import config as configs
 from unclasp import geometry
 from unclasp.checkpoint import save_weights

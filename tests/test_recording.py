@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from test_smoothing import make_pose, moving_hands
+from motion import moving_hands
+from poses import pose_of
 from unclasp.errors import UnclaspError, VideoError
 from unclasp.overlay import draw_frame
 from unclasp.pose import HandPose
@@ -27,7 +28,7 @@ HEIGHT, WIDTH = 240, 320
 def some_poses(count: int, error: BaseException | None = None, **fields: Any) -> Iterator[HandPose]:
     for number, joints in enumerate(moving_hands(count)):
         image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
-        yield make_pose(joints, image=image, frame=number, time=number / 25, **fields)
+        yield pose_of(joints, image=image, frame=number, time=number / 25, **fields)
     if error is not None:
         raise error
 
@@ -41,7 +42,7 @@ def names(folder: Path) -> list[str]:
 
 def test_the_overlay_leaves_the_frame_alone_and_draws_hands_and_a_view() -> None:
     image = np.full((480, 640, 3), 40, np.uint8)
-    views, offset = make_pose(moving_hands(1)[0]).views()
+    views, offset = pose_of(moving_hands(1)[0]).views()
     drawn = draw_frame(image, views, root_offset=offset)
     assert (image == 40).all() and drawn.shape == image.shape
     changed = (drawn != 40).any(axis=2)
@@ -56,7 +57,7 @@ def test_the_overlay_leaves_the_frame_alone_and_draws_hands_and_a_view() -> None
 def test_without_hands_the_frame_is_the_frame(height: int, width: int) -> None:
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
     np.testing.assert_array_equal(draw_frame(image, []), image)
-    views, offset = make_pose(moving_hands(1)[0]).views()
+    views, offset = pose_of(moving_hands(1)[0]).views()
     assert draw_frame(image, views[:1]).shape == draw_frame(image, views, root_offset=offset).shape == image.shape
 
 
@@ -74,7 +75,7 @@ def test_hands_in_doubt_are_faint() -> None:
 
 def test_the_view_is_of_both_hands_in_one_space() -> None:
     image = np.full((480, 640, 3), 40, np.uint8)
-    views, offset = make_pose(moving_hands(1)[0]).views()
+    views, offset = pose_of(moving_hands(1)[0]).views()
     assert offset is not None
     near, far = (draw_frame(image, views, root_offset=offset * share) for share in (0.3, 1.0))
     assert (near[320:, 480:] != far[320:, 480:]).any()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from test_finder import Bright
+from bright import Bright
 from unclasp import geometry
 from unclasp.engines.network import Answer
 from unclasp.engines.onnx_engine import InOpenCv

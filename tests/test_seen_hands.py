@@ -6,15 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Shades, is_around, picture
-from test_landmarks import reading_of
-from test_opinions import look
+from made_looks import look, reading_of
+from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, Shades, is_around, picture
+from spotted import LEFT, RIGHT, Landmarks, Sees, hand_in, joints_in, predictor, view_of
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.landmarks import Reading
 from unclasp.find.looking import SURE
 from unclasp.find.looks import BELIEVED, DENIED, GHOST_BESIDE, GHOST_UNSURE, SURE_ALONE, TOGETHER, Look
-from unclasp.find.palms import Palm
 from unclasp.find.search import Where, everywhere
 from unclasp.find.seen_hands import (
     ENOUGH,
@@ -30,65 +28,13 @@ from unclasp.find.seen_hands import (
 )  # fmt: skip
 from unclasp.find.touch_up import DOUBTED, SEEN, Twice
 from unclasp.geometry import square_box
-from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND, Side
+from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
 from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
 from unclasp.pose import SECOND
 from unclasp.predictor import Predictor
 
-Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.floating]
 UNSEEN, SEEN_BESIDE = GHOST_BESIDE
-RIGHT, LEFT = 0, 1
-
-
-def joints_in(box: Box, seed: int = 0) -> Floats:
-    """(21, 2) px that fill a box."""
-    joints = np.random.default_rng(seed).uniform(0, 1, (21, 2))
-    joints = (joints - joints.min(axis=0)) / np.ptp(joints, axis=0)
-    return joints * (np.array(box[2:]) - box[:2]) + box[:2]
-
-
-def hand_in(box: Box, side: Side = "right", seen: float = 0.9, seed: int = 0) -> SeenHand:
-    return SeenHand(side, reading_of(joints_in(box, seed), seen, 1.0))
-
-
-class Sees:
-    """Both networks: palms in the middle of some boxes at some sizes, and hands there that fill them."""
-
-    def __init__(self, *hands: tuple[Box, Side, float], sizes: tuple[int, ...] = SIZES) -> None:
-        self.hands, self.sizes = hands, sizes
-        self.asked: list[int] = []
-
-    def __call__(self, image: ByteArray, size: int) -> list[Palm]:
-        self.asked.append(size)
-        middles = [np.array([(x1 + x2) / 2, (y1 + y2) / 2]) for (x1, y1, x2, y2), _, _ in self.hands]
-        up = np.array([0.0, -10.0])
-        return [Palm(0.9, middle, middle - up, middle + up, 24.0) for middle in middles if size in self.sizes]
-
-    def _at(self, middle: Floats) -> tuple[Box, Side, float] | None:
-        for hand in self.hands:
-            if (middle > np.array(hand[0][:2])).all() and (middle < np.array(hand[0][2:])).all():
-                return hand
-        return None
-
-
-class Landmarks:
-    """The landmark network that goes with `Sees`; it may need its second reading to be sure."""
-
-    def __init__(self, sees: Sees, *, first: float = 1.0) -> None:
-        self.sees, self.first = sees, first
-
-    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> Reading:
-        hand = self.sees._at((square[:2] + square[2:]) / 2)
-        if hand is None:
-            return reading_of(joints_in((0, 0, 9, 9)), 0.0, 0.5)
-        return reading_of(joints_in(hand[0]), self.first * hand[2], 0.9 if hand[1] == "right" else 0.1)
-
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
-        hand = self.sees._at((joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2)
-        if hand is None:
-            return reading_of(joints_2d, 0.01, 0.5)
-        return reading_of(joints_in(hand[0]), hand[2], 1.0 if side == hand[1] else 0.0)
 
 
 def spotter(sees: Sees, **options: Any) -> Spotter:
@@ -166,15 +112,6 @@ def test_where_to_look_is_around_hands_that_are_near_each_other() -> None:
 
 
 # ---- what they change
-
-
-def view_of(
-    right: Box, left: Box, *, presence: tuple[float, float] = (1, 1),
-    confidence: tuple[float, float] | None = (0.1, 0.1), seen: tuple[float, float] | None = (0.0, 0.0),
-) -> Look:  # fmt: skip
-    joints = np.concatenate([joints_in(right, 3), joints_in(left, 4)])
-    view = look(joints, presence=presence, confidence=confidence, square=np.array([0.0, 0, 300, 300]))
-    return view._replace(seen=None if seen is None else np.array(seen))
 
 
 SQUARE = np.array([0.0, 0.0, 300.0, 300.0])
@@ -323,14 +260,6 @@ def test_of_two_hands_on_one_place_the_one_that_is_not_seen_is_no_hand(
 
 
 # ---- predictions
-
-
-def predictor(sees: Sees, first: Box, **options: Any) -> Predictor:
-    square = square_box(np.array(first))
-    where = Where(square, np.zeros((0, 4)), again=lambda: square)
-    return Predictor(
-        Shades(), search=lambda _: where, landmarks=Landmarks(sees), palms=sees, second_opinions=False, **options,
-    )  # type: ignore[arg-type]  # fmt: skip
 
 
 def test_hands_that_the_search_misses_are_spotted() -> None:

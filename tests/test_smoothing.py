@@ -5,73 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from test_lifting import hand
+from motion import RATE, acceleration, lag, moving_hands, smoothed, stack
+from poses import CAMERA, FOCAL, WIDTH, pose_of
 from unclasp import geometry
 from unclasp.follow.smoothing import OneEuro, PoseFilter
-from unclasp.lifting import assumed_focal
-from unclasp.pose import Camera, HandPose
-
-WIDTH, HEIGHT, RATE = 640, 480, 30
-FOCAL = assumed_focal(WIDTH, HEIGHT)
-CAMERA = Camera(focal=(FOCAL, FOCAL), princpt=((WIDTH - 1) / 2, (HEIGHT - 1) / 2), assumed=None)
-
-
-def make_pose(joints_cam: np.ndarray, *, noise: np.ndarray | float = 0.0, **fields: object) -> HandPose:
-    """Return the pose of camera joints (42, 3), with noise (42, 2) px on what is seen."""
-    joints_2d = geometry.project(joints_cam, np.array(CAMERA.focal), np.array(CAMERA.princpt)) + noise
-    joints_cam = geometry.unproject(joints_2d, joints_cam[:, 2], np.array(CAMERA.focal), np.array(CAMERA.princpt))
-    known = {
-        "joints_2d": joints_2d, "joints_cam": joints_cam, "joints_3d": geometry.relative_to_roots(joints_cam),
-        "presence": np.array([0.9, 0.9]), "box": np.array([0.0, 0.0, 100.0, 100.0]), "camera": CAMERA,
-        "depth_assumed": None, "image_size": (WIDTH, HEIGHT), "model": "made",
-    }  # fmt: skip
-    return HandPose(**{**known, **fields})  # type: ignore[arg-type]
-
-
-def moving_hands(frames: int = 300, *, speed: float = 1.0) -> np.ndarray:
-    """Return (frames, 42, 3) mm: two hands that wander back and forth, turn, and bend their fingers, all smoothly.
-
-    At speed 1 the wrists reach 0.5 m/s, as in lively signing.
-    """
-    rng = np.random.default_rng(0)
-    hands = [hand(rng, (x, 60.0, 620.0)) for x in (-80.0, 80.0)]
-    times = np.arange(frames) / RATE * speed
-    moved = np.empty((frames, 42, 3))
-    for number, time in enumerate(times):
-        for slot, joints in enumerate(hands):
-            around = joints - joints[20]
-            bend = 1 + 0.15 * np.sin(2 * np.pi * 0.9 * time + slot) * (np.arange(21) % 4 == 0)
-            angle = 0.4 * np.sin(2 * np.pi * 0.5 * time + 2 * slot)
-            turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-            path = [120 * np.sin(2 * np.pi * 0.6 * time), 40 * np.sin(2 * np.pi * 0.35 * time), 30 * np.sin(time)]
-            moved[number, 21 * slot : 21 * slot + 21] = joints[20] + path + (around * bend[:, None]) @ turn.T
-    return moved
-
-
-def acceleration(joints: np.ndarray) -> float:
-    return float(np.linalg.norm(np.diff(joints, 2, axis=0), axis=-1).mean())
-
-
-def lag(true: np.ndarray, given: np.ndarray) -> float:
-    """Return by how many frames `given` (T, …) is late: the shift of `true` that comes nearest, to a fiftieth."""
-    true, given = true.reshape(len(true), -1), given.reshape(len(given), -1)
-    numbers = np.arange(len(true))
-    shifts = np.arange(-2, 5, 0.02)
-    errors = []
-    for shift in shifts:
-        moved = np.stack([np.interp(numbers - shift, numbers, column) for column in true.T], axis=1)
-        errors.append(np.square(moved - given)[20:-20].mean())
-    return float(shifts[int(np.argmin(errors))])
-
-
-def smoothed(poses: list[HandPose]) -> list[HandPose]:
-    smooth = PoseFilter()
-    return [smooth(pose, 1 / RATE) for pose in poses]
-
-
-def stack(poses: list[HandPose], name: str) -> np.ndarray:
-    return np.stack([getattr(pose, name) for pose in poses])
-
 
 # ---- what it is for
 
@@ -82,8 +19,8 @@ def test_a_third_of_the_acceleration_and_less_than_a_frame_late(speed: float, sh
     rng = np.random.default_rng(1)
     true = moving_hands(speed=speed)
     noise = rng.normal(0, 3, (len(true), 42, 2)) + np.repeat(rng.normal(0, shared, (len(true), 2, 2)), 21, axis=1)
-    given = [make_pose(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
-    clean = [make_pose(joints) for joints in true]
+    given = [pose_of(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
+    clean = [pose_of(joints) for joints in true]
     calm = smoothed(given)
     for name in ("joints_2d", "joints_cam", "joints_3d"):
         assert acceleration(stack(calm, name)) <= acceleration(stack(given, name)) / 3, name
@@ -110,8 +47,8 @@ def test_at_rest_noise_is_averaged_away() -> None:
     rng = np.random.default_rng(2)
     still = np.repeat(moving_hands(1), 200, axis=0)
     noise = rng.normal(0, 3, (200, 42, 2))
-    calm = smoothed([make_pose(joints, noise=of_frame) for joints, of_frame in zip(still, noise, strict=True)])
-    error = stack(calm, "joints_2d")[30:] - make_pose(still[0]).joints_2d
+    calm = smoothed([pose_of(joints, noise=of_frame) for joints, of_frame in zip(still, noise, strict=True)])
+    error = stack(calm, "joints_2d")[30:] - pose_of(still[0]).joints_2d
     assert np.sqrt(np.square(error).mean()) < 1.5  # of 3 px
 
 
@@ -141,7 +78,7 @@ def test_a_picture_of_another_size_is_smoothed_alike(scale: float) -> None:
     """A pixel is nothing to the filter: the hand's own size is."""
     rng = np.random.default_rng(3)
     true, noise = moving_hands(60), rng.normal(0, 2, (60, 42, 2))
-    poses = [make_pose(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
+    poses = [pose_of(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
     camera = replace(CAMERA, focal=(FOCAL * scale,) * 2, princpt=tuple(np.array(CAMERA.princpt) * scale))
     larger = [replace(pose, joints_2d=pose.joints_2d * scale, camera=camera) for pose in poses]
     np.testing.assert_allclose(
@@ -156,7 +93,7 @@ def test_a_picture_of_another_size_is_smoothed_alike(scale: float) -> None:
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_2d_and_3d_agree_afterwards(mirrored: bool) -> None:
     rng = np.random.default_rng(4)
-    poses = [make_pose(joints, noise=rng.normal(0, 3, (42, 2))) for joints in moving_hands(20)]
+    poses = [pose_of(joints, noise=rng.normal(0, 3, (42, 2))) for joints in moving_hands(20)]
     if mirrored:
         poses = [
             replace(pose, mirrored=True, joints_2d=pose.joints_2d * [-1, 1] + [WIDTH - 1, 0]) for pose in poses
@@ -174,18 +111,18 @@ def test_a_hand_that_comes_back_starts_anew_and_an_absent_one_is_left_alone() ->
     joints = moving_hands(3)
     away = joints[1] + np.array([150.0, 0, 0])
     smooth = PoseFilter()
-    smooth(make_pose(joints[0]), 1 / RATE)
-    gone = make_pose(away, present=np.array([True, False]))
+    smooth(pose_of(joints[0]), 1 / RATE)
+    gone = pose_of(away, present=np.array([True, False]))
     given = smooth(gone, 1 / RATE)
     np.testing.assert_allclose(given.joints_2d[21:], gone.joints_2d[21:])
     assert np.abs(given.joints_2d[:21] - gone.joints_2d[:21]).max() > 20
-    back = smooth(make_pose(away), 1 / RATE)
+    back = smooth(pose_of(away), 1 / RATE)
     np.testing.assert_allclose(back.joints_2d[21:], gone.joints_2d[21:])
 
 
 def test_after_a_gap_everything_starts_anew() -> None:
     joints = moving_hands(1)[0]
     smooth = PoseFilter()
-    smooth(make_pose(joints), 1 / RATE)
-    moved = make_pose(joints + np.array([150.0, 0, 0]))
+    smooth(pose_of(joints), 1 / RATE)
+    moved = pose_of(joints + np.array([150.0, 0, 0]))
     np.testing.assert_allclose(smooth(moved, 0.6).joints_2d, moved.joints_2d)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from test_smoothing import RATE, acceleration, lag, make_pose, moving_hands, smoothed, stack
+from motion import RATE, acceleration, lag, moving_hands, smoothed, stack
+from poses import pose_of
 from unclasp.errors import VideoError
 from unclasp.follow import smoothing
 from unclasp.follow.sightings import SeeFrame, Sighting, exchanged
@@ -24,7 +25,7 @@ BOTH, RIGHT_ALONE = np.array([True, True]), np.array([True, False])
 def film(motion: np.ndarray, *, rate: float = RATE, noise: float = 0.0, **fields: object) -> list[HandPose]:
     rng = np.random.default_rng(1)
     return [
-        make_pose(joints, noise=rng.normal(0, noise, (42, 2)), **{"time": number / rate, **fields})
+        pose_of(joints, noise=rng.normal(0, noise, (42, 2)), **{"time": number / rate, **fields})
         for number, joints in enumerate(motion)
     ]
 
@@ -69,14 +70,14 @@ def test_all_frames_come_once_in_order_and_as_soon_as_the_next_ones_are_known() 
 def test_by_hand() -> None:
     """Three frames at rest, the middle one 10 px off: what it keeps is its share of the weights."""
     joints = moving_hands(1)[0]
-    poses = [make_pose(joints, noise=off, time=time) for off, time in ((0.0, 0.0), (10.0, 0.04), (0.0, 0.08))]
+    poses = [pose_of(joints, noise=off, time=time) for off, time in ((0.0, 0.0), (10.0, 0.04), (0.0, 0.08))]
     side = np.exp(-((0.04 / SPREAD) ** 2) / 2)
     moved = (steady(poses)[1].joints_2d - poses[0].joints_2d)[:, 0]
     np.testing.assert_allclose(moved, 10 / (1 + 2 * side), rtol=1e-6)
 
 
 def test_steady_motion_stays_as_it_is_up_to_both_ends() -> None:
-    joints = make_pose(moving_hands(1)[0])
+    joints = pose_of(moving_hands(1)[0])
     poses = [
         replace(joints, joints_2d=joints.joints_2d + np.array([4.0, -1.0]) * number, time=number / RATE)
         for number in range(9)

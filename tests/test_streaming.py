@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from test_smoothing import make_pose, moving_hands
-from test_video import Camera, make_video
+from clips import Camera, make_video
+from motion import moving_hands
+from poses import pose_of
 from unclasp.errors import UnclaspError
 from unclasp.follow.sightings import SeeFrame, Sighting
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, stream
 
-POSE = make_pose(moving_hands(1)[0], box=np.array([0.0, 0.0, 640.0, 480.0]))
+POSE = pose_of(moving_hands(1)[0], box=np.array([0.0, 0.0, 640.0, 480.0]))
 
 
 class Predict:
@@ -61,7 +62,7 @@ def run(given: object, **options: object) -> tuple[list[HandPose], Predict]:
 @pytest.mark.parametrize("given", [b"a.jpg", None, 1.5, True, [Path("a.jpg"), 2.0]])
 def test_what_is_no_source_is_told(given: Any) -> None:
     with pytest.raises(UnclaspError, match=r"a source is the path of .*, got (bytes|NoneType|float|bool)"):
-        list(stream(lambda *_: make_pose(), seen(lambda *_: make_pose()), given, StreamOptions()))
+        list(stream(lambda *_: pose_of(), seen(lambda *_: pose_of()), given, StreamOptions()))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_video_gives_its_frames_among_the_others(photos: Path, tmp_path: Path)
 
 def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "clip.mp4")
-    poses = iter([make_pose(joints) for joints in moving_hands(24)] * 2)
+    poses = iter([pose_of(joints) for joints in moving_hands(24)] * 2)
 
     def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
         return Sighting(pose := next(poses), pose)
@@ -147,7 +148,7 @@ def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
     for _ in range(24 - 12):
         next(poses)
     plain = list(stream(pictures, see, clip, StreamOptions(smooth=False)))
-    np.testing.assert_allclose(plain[5].joints_2d, make_pose(moving_hands(24)[5]).joints_2d)
+    np.testing.assert_allclose(plain[5].joints_2d, pose_of(moving_hands(24)[5]).joints_2d)
     assert 0.1 < np.abs(smooth[5].joints_2d - plain[5].joints_2d).max() < 3, "smoothed, but not late"
 
 

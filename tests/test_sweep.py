@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from test_doubt import BRIGHT, BRIGHTER, DIM, EMPTY, SHADES, Shades, is_around, picture
-from test_landmarks import reading_of
+from made_looks import reading_of
+from shades import BRIGHT, BRIGHTER, DIM, EMPTY, SHADES, Box, Shades, is_around, picture
 from unclasp.batch import ByteArray
 from unclasp.find import sweep
 from unclasp.find.landmarks import Reading
@@ -20,7 +20,6 @@ from unclasp.geometry import square_box
 from unclasp.hands import Side
 from unclasp.predictor import Predictor
 
-Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.floating]
 
 

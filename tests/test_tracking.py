@@ -1,15 +1,15 @@
 """Hands over frames: followed, found again, and never exchanged by a network that wavers."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from test_smoothing import HEIGHT, WIDTH, make_pose, moving_hands
+from motion import moving_hands
+from poses import HEIGHT, WIDTH, pose_of, poses_of
+from scripted import BLACK, Script
 from unclasp import geometry
 from unclasp.find.looks import WORTH_MORE
 from unclasp.follow.sightings import Sighting, exchanged
@@ -26,51 +26,7 @@ from unclasp.follow.tracking import (
 )
 from unclasp.pose import HandPose
 
-BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 ASIDE = np.array([7.0, 0.0])
-Tells = Callable[[HandPose], HandPose]
-Words = Callable[[int, bool], dict[str, Any]]
-"""Number of a frame, and whether it was searched, to what else a sighting says."""
-
-
-class Script:
-    """Answers with given poses, one per frame; what it says of the whole picture may differ from what it says of a box.
-
-    `asked` holds the boxes of each frame, `anew` whether nothing was known in the last look of each.
-    """
-
-    def __init__(
-        self, poses: list[HandPose], searched: list[HandPose] | None = None, *, tells: Tells = lambda pose: pose,
-        words: Words = lambda number, searched: {},
-    ) -> None:  # fmt: skip
-        self.poses, self.searched, self.tells, self.words = poses, searched or poses, tells, words
-        self.asked: list[list[np.ndarray | None]] = []
-        self.anew: list[bool] = []
-
-    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
-        number = len(self.asked) - 1
-        self.asked[-1].append(None if box is None else np.asarray(box))
-        self.anew[number:] = [anew]
-        pose = (self.searched if box is None else self.poses)[number]
-        return Sighting(pose, self.tells(pose), **self.words(number, box is None))
-
-    def run(self, *, smooth: bool = False, **options: object) -> list[HandPose]:
-        tracker = Tracker(self, smooth=smooth, **options)  # type: ignore[arg-type]
-        given = []
-        for number in range(len(self.poses)):
-            self.asked.append([])
-            given.append(tracker(BLACK, number / 30))
-        return given
-
-    @property
-    def searches(self) -> list[int]:
-        """The frames that were searched all over."""
-        return [number for number, asked in enumerate(self.asked) if any(box is None for box in asked)]
-
-
-def poses_of(motion: np.ndarray, **fields: object) -> list[HandPose]:
-    box = np.array([0.0, 0.0, WIDTH, HEIGHT])
-    return [make_pose(joints, **{"box": box, **fields}) for joints in motion]
 
 
 def wrists(poses: list[HandPose]) -> np.ndarray:
@@ -142,7 +98,7 @@ def test_where_no_hand_is_known_is_searched_now_and_then_and_looked_at_in_betwee
 
 def test_in_between_the_same_square_is_looked_at_again() -> None:
     """As a predictor makes one of a box, each time."""
-    pose = make_pose(moving_hands(1)[0], presence=np.array([0.1, 0.2]), box=np.array([10.0, 20.0, 110.0, 120.0]))
+    pose = pose_of(moving_hands(1)[0], presence=np.array([0.1, 0.2]), box=np.array([10.0, 20.0, 110.0, 120.0]))
     squares = []
 
     def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
@@ -307,7 +263,7 @@ def test_hands_outside_of_the_crop_are_not_believed() -> None:
 
 
 def test_exchanged_hands_are_the_same_hands_in_other_slots() -> None:
-    pose = replace(make_pose(moving_hands(1)[0]), confidence=np.arange(42) / 42, present=np.array([True, False]))
+    pose = replace(pose_of(moving_hands(1)[0]), confidence=np.arange(42) / 42, present=np.array([True, False]))
     other = exchanged(pose)
     for name in ("joints_2d", "joints_3d", "joints_cam", "confidence"):
         np.testing.assert_array_equal(getattr(other, name)[:21], getattr(pose, name)[21:])
@@ -394,7 +350,7 @@ def middles(poses: list[HandPose]) -> np.ndarray:
 def test_a_hand_that_jumps_has_to_be_sure(confidence: float, believed: bool) -> None:
     """By 1.5 of its sizes in one frame."""
     motion = moving_hands(12, speed=0.2)
-    size = np.ptp(make_pose(motion[4]).joints_2d[21:], axis=0).max()
+    size = np.ptp(pose_of(motion[4]).joints_2d[21:], axis=0).max()
     sure = np.where(np.arange(42) < 21, 0.8, confidence)
     poses = poses_of(motion, confidence=np.full(42, 0.8))
     for number in (4, 5):
@@ -458,9 +414,7 @@ def test_where_a_hand_was_held_says_little_about_the_sides() -> None:
 def present(probabilities: list[float]) -> list[bool]:
     """Return when the right hand is present, by what the network says of it."""
     motion = moving_hands(1)[0]
-    poses = [
-        make_pose(motion, presence=np.array([p, 0.99]), box=np.array([0, 0, WIDTH, HEIGHT])) for p in probabilities
-    ]
+    poses = [pose_of(motion, presence=np.array([p, 0.99]), box=np.array([0, 0, WIDTH, HEIGHT])) for p in probabilities]
     return ["right" in pose.sides for pose in Script(poses).run()]
 
 

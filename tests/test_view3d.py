@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from test_pose import make_pose
+from poses import random_pose
 from unclasp.hands import HAND_JOINT_NAMES, SIDES
 from unclasp.view3d import page
 
@@ -48,7 +48,7 @@ def data_of(text: str) -> dict:
 
 
 def test_all_joints_are_on_the_page_with_their_names() -> None:
-    pose = make_pose()
+    pose = random_pose()
     text = page(pose.to_dict())
     right, left = data_of(text)["hands"]
     for hand, side, joints in ((right, "right", pose.joints_cam[:21]), (left, "left", pose.joints_cam[21:])):
@@ -60,7 +60,7 @@ def test_all_joints_are_on_the_page_with_their_names() -> None:
 
 
 def test_the_page_parses_and_needs_nothing_from_elsewhere() -> None:
-    text = page(replace(make_pose(), source="a <b> & 'c'.jpg").to_dict())
+    text = page(replace(random_pose(), source="a <b> & 'c'.jpg").to_dict())
     read = Reader(text)
     assert read.texts["title"].startswith("a <b> & 'c'.jpg") and read.texts["h1"] == "a <b> & 'c'.jpg"
     assert not re.search(r"https?:|//[a-z]|@import|url\(|fetch|XMLHttp|import\(", text)
@@ -76,12 +76,12 @@ def test_the_checks_of_the_page_can_fail() -> None:
 
 
 def test_a_name_that_is_no_text_is_shown_as_far_as_it_is() -> None:
-    shown = page(replace(make_pose(), source="photo\udce4.png").to_dict())
+    shown = page(replace(random_pose(), source="photo\udce4.png").to_dict())
     assert "<title>photo?.png" in shown and shown.encode("utf-8")
 
 
 def test_no_name_ends_the_script_early() -> None:
-    result = make_pose().to_dict()
+    result = random_pose().to_dict()
     result["image"]["source"] = result["hands"][0]["side"] = "right"
     result["camera"]["assumed"] = "</script><script>alert(1)</script>"
     text = page(result)
@@ -90,31 +90,31 @@ def test_no_name_ends_the_script_early() -> None:
 
 @pytest.mark.parametrize(("right", "left", "hands"), [(0.9, 0.1, ["right"]), (0.1, 0.9, ["left"]), (0.1, 0.1, [])])
 def test_absent_hands_are_not_shown(right: float, left: float, hands: list[str]) -> None:
-    text = page(make_pose(right, left).to_dict())
+    text = page(random_pose(right, left).to_dict())
     assert [hand["side"] for hand in data_of(text)["hands"]] == hands
     assert [side for side in SIDES if f"{side} hand, 90% there" in text] == hands
 
 
 def test_the_legend_tells_how_sure_the_hands_are() -> None:
-    text = page(replace(make_pose(), confidence=np.repeat([0.634, 0.1], 21)).to_dict())
+    text = page(replace(random_pose(), confidence=np.repeat([0.634, 0.1], 21)).to_dict())
     assert "right hand, 63% sure" in text and "left hand, in doubt" in text
 
 
 def test_the_title_is_the_name_without_its_folders() -> None:
-    read = page(replace(make_pose(), source="/home/somebody/a.jpg").to_dict())
+    read = page(replace(random_pose(), source="/home/somebody/a.jpg").to_dict())
     assert "<h1>a.jpg</h1>" in read and "somebody" not in read
 
 
 def test_save_html_writes_the_page(tmp_path: Path) -> None:
-    make_pose().save_html(tmp_path / "new" / "pose.html")
-    assert (tmp_path / "new" / "pose.html").read_text(encoding="utf-8") == page(make_pose().to_dict())
+    random_pose().save_html(tmp_path / "new" / "pose.html")
+    assert (tmp_path / "new" / "pose.html").read_text(encoding="utf-8") == page(random_pose().to_dict())
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node, which runs the page's script here, is not installed")
 @pytest.mark.parametrize(("right", "left"), [(0.9, 0.9), (0.1, 0.1)])
 def test_the_script_draws_turns_and_names_joints(tmp_path: Path, right: float, left: float) -> None:
     """The script runs against a canvas that only writes down what it is told."""
-    pose = make_pose(right, left)
+    pose = random_pose(right, left)
     text = page(pose.to_dict())
     script = text[text.rindex("<script>") + len("<script>") : text.rindex("</script>")]
     data = re.search(r'id="data">(.*?)</script>', text, flags=re.DOTALL)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_tflite import given, layers_of
+from made_layers import given, layers_of
 
 from unclasp.cli import main
 from unclasp.errors import CheckpointError, UnclaspError

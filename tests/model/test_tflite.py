@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_layers import given, layers_of
 from torch import nn
 
 from unclasp.errors import CheckpointError
@@ -101,21 +102,6 @@ def one_convolution(path: Path, weight: np.ndarray, bias: np.ndarray) -> Path:
     picture = writer.tensor((1, 8, 8, weight.shape[3]), tflite.TensorType.FLOAT32, 0)
     writer.add(tflite.BuiltinOperator.CONV_2D, picture, writer.constant(weight), writer.constant(bias))
     return writer.write(path)
-
-
-def layers_of(module: nn.Module) -> list[Layer]:
-    """What a file of a network holds: other weights in its shapes."""
-    layers = []
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.PReLU):
-            bias = torch.zeros(0) if isinstance(part, nn.PReLU) else torch.rand(len(part.weight))
-            layers.append(Layer(torch.randn_like(part.weight) / 8, bias))
-    return layers
-
-
-def given(monkeypatch: pytest.MonkeyPatch, layers: list[Layer]) -> None:
-    for module in ("tflite", "palms"):
-        monkeypatch.setattr(f"unclasp.model.{module}.read_layers", lambda path: layers)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from labelled import adjacency
 
-from unclasp.hands import PARTS_PER_HAND, parts_at_joint
+from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth import background, effects
 from unclasp.synth.close_up import render
 from unclasp.synth.clothes import dress, sample_wardrobe
@@ -55,24 +56,6 @@ def test_labels_only_of_hands_that_are_drawn(samples: list[Generated]) -> None:
             first = 1 + PARTS_PER_HAND * hand
             labelled = ((sample.parts >= first) & (sample.parts < first + PARTS_PER_HAND)).any()
             assert labelled == sample.hand_type[hand]
-
-
-def adjacency(sample: Generated) -> tuple[int, int]:
-    """Count the visible joints, and those of them whose pixel carries a part that meets at the joint.
-
-    A joint lies within the hand, so it counts as visible up to 14 mm behind the surface at its pixel; a finger tip lies
-    on the skin, and what is 6 mm in front of it may already be the next finger.
-    """
-    size = sample.parts.shape[0]
-    visible = correct = 0
-    for joint in np.flatnonzero(sample.valid):
-        point = sample.joints_cam[joint]
-        column, row = np.rint(point[:2] / point[2] * sample.focal + sample.princpt).astype(int)
-        depth = 6 if joint % 21 in (0, 4, 8, 12, 16) else 14
-        if 0 <= column < size and 0 <= row < size and -2 < point[2] - sample.depth[row, column] < depth:
-            visible += 1
-            correct += int(sample.parts[row, column]) in parts_at_joint(int(joint))
-    return visible, correct
 
 
 def test_visible_joints_lie_on_adjacent_parts(samples: list[Generated]) -> None:

@@ -1,34 +1,17 @@
-import hashlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from exact import penetration_and_gap
+from scenes import digest, faces_of, scene
 
 from unclasp.synth.contact import Surface, settle
 from unclasp.synth.hand import HandModel
 from unclasp.synth.placement import MIRRORS, TOUCHES, draw_hand
-from unclasp.synth.scene import SceneMix, draw_body, sample_scene
+from unclasp.synth.scene import draw_body
 
 ALL_VIEWS = ("frontal", "lowered", "selfie", "reaching", "egocentric", "above", "any")
-
-
-def scene(seed, *, kinds=None, views=None, size=256, **options):
-    if kinds:
-        options["kinds"] = dict.fromkeys(kinds, 1.0)
-    if views:
-        options["views"] = dict.fromkeys(views, 1.0)
-    return sample_scene(np.random.default_rng(seed), SceneMix(**options), size=size)
-
-
-def digest(item):
-    hashed = hashlib.sha256()
-    for hand in item.hands:
-        for array in (hand.vertices, hand.normals, hand.joints):
-            hashed.update(array.tobytes())
-    hashed.update(np.concatenate([item.focal, item.princpt]).tobytes())
-    return hashed.hexdigest()
 
 
 def pixels(item, hand):
@@ -43,14 +26,9 @@ def test_fists_are_as_frequent_as_asked_though_many_run_into_themselves():
     assert (middles > 50).mean() == pytest.approx(0.5, abs=0.08)
 
 
-def faces_of(hand):
-    faces = HandModel.load().faces
-    return faces if hand.side == "right" else faces[:, ::-1]
-
-
 def test_a_scene_is_a_function_of_its_seed_in_any_process():
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from test_scene import digest, scene;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from scenes import digest, scene;"
         "print(' '.join(digest(scene(seed)) for seed in range(6)))"
     )
     folder = __file__.rsplit("/", 1)[0]

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 from exact import penetration_and_gap
-from test_render import adjacency
-from test_scene import faces_of
+from labelled import adjacency
+from scenes import faces_of
 
 from unclasp.synth.generate import Generated, generate
 from unclasp.synth.scene import SceneMix, sample_scene

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import BoolArray, ByteArray, FloatArray, Sample
 from unclasp.config import AugmentConfig, DepthAxis
-from unclasp.data.look import Look, apply_look, random_look
+from unclasp.data.look import PhotographicLook, apply_look, random_look
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
 
 PART_STRIDE = 4
@@ -82,7 +82,7 @@ class View:
     """Mirror image, with the sides swapped."""
     gain: FloatArray | None = None
     """(3,) factor per colour channel, or None."""
-    look: Look | None = None
+    look: PhotographicLook | None = None
     """Photographic changes, or None."""
 
 

@@ -1,4 +1,4 @@
-"""The finder's weights while it is trained: safetensors. What predictions use is made from them (`exporting.finder`)."""
+"""The finder's weights while it is trained: safetensors. `exporting.finder` makes of them what predictions use."""
 
 import json
 from collections.abc import Sequence

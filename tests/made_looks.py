@@ -1,0 +1,38 @@
+"""What the pose network and the landmark network say of a picture, made up."""
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.engines.network import Answer
+from unclasp.find.landmarks import FEATURES, Reading
+from unclasp.find.looks import Look
+
+Floats = npt.NDArray[np.floating]
+SIZE = 32
+SQUARE = np.array([30.0, 20.0, 50.0, 40.0])
+
+
+def hands(seed: int = 0) -> Floats:
+    return np.random.default_rng(seed).uniform(30, 50, (42, 2))
+
+
+def look(
+    joints_2d: Floats, *, presence: tuple[float, float] = (1, 1), confidence: tuple[float, float] | None = (0.1, 0.1),
+    square: Floats = SQUARE,
+) -> Look:  # fmt: skip
+    """Return a look of a crop of SIZE px that sees joints at these pixels of the picture."""
+    crop_from_image = geometry.crop_matrix(square, SIZE)
+    pose = np.zeros((1, 42, 3))
+    pose[0, :, :2] = geometry.apply_affine(crop_from_image, joints_2d)
+    pose[0, :, 2] = np.arange(42)
+    sure = None if confidence is None else np.repeat(confidence, 21)[None]
+    seen = np.zeros((1, 8, 8))
+    seen[0, 2, 1] = 1
+    answer = Answer(pose, np.array([presence], dtype=float), np.array([7.0]), seen, sure)
+    return Look(answer, np.linalg.inv(crop_from_image), square)
+
+
+def reading_of(joints_2d: Floats, hand: float, of_side: float) -> Reading:
+    joints = np.column_stack([joints_2d, np.zeros(21)])
+    return Reading(joints_2d, hand, of_side, joints, np.zeros(FEATURES), np.eye(3))

@@ -1,0 +1,22 @@
+"""What files of MediaPipe's networks hold, made up."""
+
+import pytest
+import torch
+from torch import nn
+
+from unclasp.model.tflite import Layer
+
+
+def layers_of(module: nn.Module) -> list[Layer]:
+    """What a file of a network holds: other weights in its shapes."""
+    layers = []
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.PReLU):
+            bias = torch.zeros(0) if isinstance(part, nn.PReLU) else torch.rand(len(part.weight))
+            layers.append(Layer(torch.randn_like(part.weight) / 8, bias))
+    return layers
+
+
+def given(monkeypatch: pytest.MonkeyPatch, layers: list[Layer]) -> None:
+    for module in ("tflite", "palms"):
+        monkeypatch.setattr(f"unclasp.model.{module}.read_layers", lambda path: layers)
