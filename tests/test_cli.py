@@ -262,6 +262,19 @@ def test_no_words_show_the_help_and_fail(capsys: pytest.CaptureFixture[str]) -> 
     assert exit_.value.code == 2 and "usage: unclasp COMMAND" in capsys.readouterr().out
 
 
+def test_missing_packages_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """But for our own modules, which are never missing: that would be a mistake."""
+    for name, told in (("torch", "error: evaluate needs the package torch: pip install torch\n"), ("unclasp.x", None)):
+
+        def fails(_: list[str], name: str = name) -> int:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        monkeypatch.setattr("unclasp.cli._run", fails)
+        with pytest.raises(SystemExit if told else ModuleNotFoundError) as exit_:
+            main(["evaluate"])
+        assert not told or (exit_.value.args == (2,) and capsys.readouterr().err == told)
+
+
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (UnclaspError("it is so"), 2)])
 def test_interruptions_and_errors_have_their_codes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int

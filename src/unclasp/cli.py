@@ -85,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "unclasp":
+            raise
+        print(f"error: {words[0]} needs the package {error.name}: pip install {error.name}", file=sys.stderr)
+        sys.exit(_FAILED)
     except OSError as error:  # a file that cannot be written or read, a full disk
         reason = error.strerror or str(error) or type(error).__name__
         print(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}", file=sys.stderr)

@@ -21,7 +21,7 @@ class DemoArguments:
     port: int = 7860
     """Port to listen on; 0 picks a free one."""
     weights: Path | None = None
-    """A weights file; the shipped model, small, if not given."""
+    """A weights file, or an .onnx or .xml of `unclasp export`; the shipped model, small, if not given."""
     device: str = "cpu"
     """Where the network runs: cpu, cuda, mps."""
     max_upload_mb: float = 20.0

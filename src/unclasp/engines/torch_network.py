@@ -51,7 +51,7 @@ class TorchNetwork:
 def load_network(
     weights: Path | str | None = None, *, device: torch.device | str = "cpu", threads: int | None = None
 ) -> TorchNetwork:
-    """Open a weights file, as `engines.open_network` has it; what runs is the optimised network.
+    """Open a weights file, as `engines.opening.open_network` has it; what runs is the optimised network.
 
     Raises:
         CheckpointError: The file is missing, damaged or not ours.

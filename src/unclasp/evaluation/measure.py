@@ -170,7 +170,7 @@ def summarise_photos(scores: Sequence[PhotoScore], *, of: str = "photos") -> lis
         Figure(group, "found %", _share(found)),
         Figure(group, "side right %", _share(right & found)),
         Figure(group, "median 2D / box", median if math.isfinite(median) else None, 3),
-        Figure(group, f"two found in {len(two)} of two %", _share([score.hands == 2 for score in two])),
+        Figure(group, f"two reported in {len(two)} of two %", _share([score.hands == 2 for score in two])),
         Figure(group, f"no ghost in {len(one)} of one %", _share([score.hands == 1 for score in one])),
     ]
 

@@ -29,7 +29,7 @@ _ALIKE: Final = 1.5
 _AS_CERTAIN: Final = 0.5
 """A region that is less certain than this share of another's certainty is not joined to it."""
 _CLOSE: Final = 0.8
-"""Regions with a larger gap, in sides of the larger hand, are not joined (docs/decisions.md, the hand finder)."""
+"""Regions with a larger gap, in sides of the larger hand, are not joined (docs/decisions.md, Finding hands)."""
 _NEAR: Final = 1.5
 """The same where the hands are about equally large (`_ALIKE`)."""
 _WIDEST: Final = 3.8

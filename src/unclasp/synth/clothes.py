@@ -28,7 +28,7 @@ class Wardrobe(NamedTuple):
     colours: Floats
     """(2, 3) of the sleeve."""
     pattern: Floats
-    """(5,) see `shade.Surface`."""
+    """(5,) see `material.Surface`."""
     strap_start: float | None
     """Distance from the wrist to a watch or bracelet, mm; None for none."""
     strap_width: float
