@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import need_positive, need_synth, parse
+from unclasp.commands.arguments import OptionalPath, need_positive, need_synth, parse
 
 if TYPE_CHECKING:
     from unclasp.model import DFL
@@ -47,7 +47,7 @@ class BenchIndexArguments:
     """Images; InterHand2.6M's training split has as many as the default."""
     workers: int = 8
     """Processes that read the index at the same time."""
-    folder: Path | None = None
+    folder: OptionalPath = None
     """Where to write them; the system's folder for temporary files if not given."""
     json: bool = False
     """Print the figures as JSON."""
@@ -81,7 +81,7 @@ class BenchDataArguments:
     """Crops to time."""
     workers: int = 8
     """Loader processes whose memory is measured."""
-    folder: Path | None = None
+    folder: OptionalPath = None
     """Where to write; the system's folder for temporary files if not given."""
 
 
@@ -242,7 +242,7 @@ class BenchPredictArguments:
 
     picture: Annotated[Path, tyro.conf.Positional]
     """Any picture."""
-    weights: Path | None = None
+    weights: OptionalPath = None
     """A weights file, or an exported .onnx or .xml; the shipped model, small, if not given."""
     box: tuple[float, float, float, float] | None = None
     """x1 y1 x2 y2 px around the hands; found first if not given."""

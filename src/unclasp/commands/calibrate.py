@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_out, parse
+from unclasp.commands.arguments import OptionalInt, need_out, parse
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class CalibrateArguments:
     """Where to write the weights with the fitted head; may be the same file."""
     data: str = "synthetic:val"
     """Pictures that the model was not trained on."""
-    limit: int | None = None
+    limit: OptionalInt = None
     """Only the first so many of them."""
 
 

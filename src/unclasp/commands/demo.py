@@ -3,9 +3,8 @@
 import math
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from unclasp.commands.arguments import parse
+from unclasp.commands.arguments import OptionalPath, parse
 from unclasp.errors import UnclaspError
 
 
@@ -20,7 +19,7 @@ class DemoArguments:
     """Address to listen on: only this computer can open the page. 0.0.0.0 lets the whole network in."""
     port: int = 7860
     """Port to listen on; 0 picks a free one."""
-    weights: Path | None = None
+    weights: OptionalPath = None
     """A weights file, or an .onnx or .xml of `unclasp export`; the shipped model, small, if not given."""
     device: str = "cpu"
     """Where the network runs: cpu, cuda, mps."""

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from unclasp.commands.arguments import parse
+from unclasp.commands.arguments import OptionalInt, OptionalPath, parse
 from unclasp.errors import UnclaspError
 from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.scores import WORST_KEPT
@@ -29,7 +28,7 @@ class EvaluateArguments:
 
     data: Annotated[str, tyro.conf.Positional]
     """synthetic:test, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT."""
-    weights: Path | None = None
+    weights: OptionalPath = None
     """A weights file, or an exported .onnx or .xml; the shipped model, small, if not given."""
     mean_pose: bool = False
     """Score the data set's own mean pose instead of a model: what knowing nothing of the picture gives."""
@@ -38,17 +37,17 @@ class EvaluateArguments:
     pass over the protocol's crop."""
     landmarks: bool = True
     """With --as-predicted: let the landmark network and the fusion network touch up the joints, as predict does."""
-    fusion: Path | None = None
+    fusion: OptionalPath = None
     """With --as-predicted: a file of unclasp fusion train in place of the shipped one, as of predict."""
-    predictions: Path | None = None
+    predictions: OptionalPath = None
     """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
-    save_predictions: Path | None = None
+    save_predictions: OptionalPath = None
     """Write the model's predictions to this file (.npz or .json); scored again, they give the same figures."""
     protocol: Annotated[Protocol, tyro.conf.arg(name="")] = field(default_factory=Protocol)
     """The choices behind the figures."""
-    rootnet: Path | None = None
+    rootnet: OptionalPath = None
     """RootNet's file, for --depth-source rootnet and --box-source rootnet."""
-    limit: int | None = None
+    limit: OptionalInt = None
     """Only the first so many pictures."""
     worst: int = 0
     """Name the so many worst pictures, with their mean error: up to 100."""
@@ -60,7 +59,7 @@ class EvaluateArguments:
     """cpu, cuda or mps."""
     devices: int = 1
     """How many devices, one process each; the figures do not depend on it."""
-    out: Path | None = None
+    out: OptionalPath = None
     """Also write the report as JSON."""
     json: bool = False
     """Print the JSON instead of the table."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import need_positive, need_synth, parse
+from unclasp.commands.arguments import OptionalPath, need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable
 
@@ -23,7 +23,7 @@ class ExportArguments:
     """A weights file; the shipped model, small, if not given."""
     preset: str | None = None
     """Instead of weights: a preset with random ones, to measure speed with."""
-    out: Path | None = None
+    out: OptionalPath = None
     """The file to write; NAME.onnx or NAME.xml here if not given."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """fp16 halves the file; int8 quantises the convolutions, calibrated on synthetic pictures."""

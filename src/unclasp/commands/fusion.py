@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_out, need_positive, need_seed, parse
+from unclasp.commands.arguments import OptionalInt, need_out, need_positive, need_seed, parse
 from unclasp.errors import UnclaspError
 
 
@@ -24,7 +24,7 @@ class LookArguments:
     """Look at the mirror images."""
     seed: int = 0
     """Seed of how far each crop is beside the annotated box."""
-    limit: int | None = None
+    limit: OptionalInt = None
     """Only the first so many pictures."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_out, need_positive, need_seed, parse
+from unclasp.commands.arguments import OptionalPath, need_out, need_positive, need_seed, parse
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class GalleryArguments:
     """synthetic:test, or interhand:ROOT[:SPLIT]."""
     out: Path = Path("gallery.png")
     """The sheet: .png or .jpg."""
-    weights: Path | None = None
+    weights: OptionalPath = None
     """A weights file; the shipped model, small, if not given."""
     count: int = 12
     """How many pictures."""

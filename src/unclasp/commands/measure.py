@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from unclasp.commands.arguments import parse
+from unclasp.commands.arguments import OptionalInt, OptionalPath, parse
 from unclasp.errors import UnclaspError
 
 
@@ -23,13 +23,13 @@ class MeasureArguments:
     """Weights files; the shipped model, small, if none is given."""
     rendered: str | None = "synthetic:test"
     """Rendered pictures; None leaves them out."""
-    limit: int | None = None
+    limit: OptionalInt = None
     """Only the first so many of these."""
     frames: str | None = None
     """Annotated real pictures: interhand:ROOT:SPLIT."""
-    photos: Path | None = None
+    photos: OptionalPath = None
     """A folder of photos."""
-    references: Path | None = None
+    references: OptionalPath = None
     """A folder with MediaPipe's joints for each of the photos: NAME.json."""
     flip_test: bool = False
     """Average photos with their mirror images."""

@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from unclasp.commands.arguments import parse, with_numbers_last
+from unclasp.commands.arguments import OptionalInt, OptionalPath, parse, with_numbers_last
 from unclasp.errors import UnclaspError
 from unclasp.marks import is_marked, is_result, marked
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from unclasp.sources import Source
 
 _ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-Sources = Annotated[tuple[str, ...], tyro.conf.Positional]
+Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
+_Box = Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X1 Y1 X2 Y2", help_behavior_hint="")]
+_Focal = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="FX FY", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -48,32 +50,32 @@ class PredictArguments:
     """Pictures, videos, folders, globs, or the number of a camera."""
     out: Path = Path("unclasp-out")
     """Folder for the results."""
-    weights: Path | None = None
+    weights: OptionalPath = None
     """A weights file, or an .onnx or .xml of `unclasp export`; the shipped model, small, if not given."""
-    box: tuple[float, float, float, float] | None = None
-    """x1 y1 x2 y2 px around the hands, for every picture; looked for if not given."""
+    box: _Box = None
+    """px around the hands, for every picture; they are looked for if not given."""
     detector: Literal["finder", "network", "none"] = "finder"
     """What looks for hands without a box: the finder, the pose network's own search, or nothing (the whole picture)."""
     landmarks: bool = True
-    """Touch up the joints by MediaPipe's landmark network, which has seen real hands, and the fusion network; with the
-    finder, spot hands by its palm detector, too. Without it all pictures are taken to have hands."""
-    fusion: Path | None = None
-    """A file of unclasp fusion train in place of the shipped one, which has learned the mistakes of small. For networks
-    that unclasp fusion look takes; others are touched up by a rule."""
+    """Touch up the joints by MediaPipe's landmark network, which has seen real hands, and the fusion network.
+    With the finder, spot hands by its palm detector, too. Without it all pictures are taken to have hands."""
+    fusion: OptionalPath = None
+    """A file of unclasp fusion train in place of the shipped one, which has learned the mistakes of small.
+    For networks that unclasp fusion look takes; others are touched up by a rule."""
     second_opinions: bool = True
     """Look at pictures in doubt mirrored, turned, and all over, too; not with --box, and not in videos."""
-    focal: tuple[float, float] | None = None
-    """Focal length fx fy in px; a field of view of 60 degrees is assumed if not given."""
+    focal: _Focal = None
+    """Focal length in px; a field of view of 60 degrees is assumed if not given."""
     device: str = "cpu"
     """Where the network runs: cpu, cuda, mps."""
-    threads: int | None = None
+    threads: OptionalInt = None
     """How many cores to use; all if not given. One is best for many processes side by side."""
     flip_test: bool = False
     """Average over the picture and its mirror image."""
     mirrored: bool = False
-    """The pictures are mirror images, such as selfies: the person's right hand is told from the left one so."""
+    """The pictures are mirror images, such as selfies: right and left are exchanged to be the person's own."""
     everyone: bool = False
-    """Find the hands of all people in pictures: those of others are drawn, too, and are told as others in the JSON.
+    """Find the hands of all people in pictures: those of others are drawn, too, and are `others` in the JSON.
     With --no-landmarks fewer of them are found."""
     html: bool = False
     """Write OUT/NAME.html, too: the hands of a picture in 3D, to turn in a browser."""
@@ -81,8 +83,8 @@ class PredictArguments:
     """Filter the joints of videos over time."""
     every: int = 1
     """Of so many frames of a video, predict one."""
-    max_frames: int | None = None
-    """Stop each video after so many predicted frames."""
+    max_frames: OptionalInt = None
+    """Stop each video after so many predicted frames; at its end if not given."""
     rerun: bool = False
     """Write OUT/NAME.rrd, too: a video's frames and hands for the Rerun viewer."""
     json: bool = False
