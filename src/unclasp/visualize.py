@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, Floats, Image, lay, lay_card, mix
+from unclasp.close_up import cut_around, lay_close_up
 from unclasp.errors import ImageError
 from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
 
@@ -31,12 +32,6 @@ _WHITE: Final = (255, 255, 255)
 _BONE_MM, _LEAST_DEPTH_MM, _MAX_PIXELS_PER_MM = 6.5, 60.0, 1.8
 _FAINT: Final = 0.35
 """How visible hands in doubt are."""
-_AROUND, _SMALL = 1.3, 0.34
-"""Side of a close-up over the hands' extent, and the share of the picture's shorter side up to which there is one."""
-_CLOSE_UP, _GAP = 0.36, 0.025
-"""Side of a close-up as it is shown, and its distance from the edges, as shares of the picture's shorter side."""
-_SMALLEST_CLOSE_UP, _LARGEST_GAIN = 48, 12
-"""px as shown below which a close-up is no use, and how much larger than the picture it may be."""
 _VIEWS: Final = {"front": 0.0, "side": SIDE_VIEW_DEGREES}
 
 
@@ -164,9 +159,10 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | 
     page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), PAPER, dtype=np.uint8)
     top = _MARGIN + (_HEIGHT - height) // 2
     overlay = draw_hands(picture, moved, root_offset=root_offset)
-    close = _close_up(image, hands, scale=width / image.shape[1], root_offset=root_offset)
-    if close is not None:
-        _lay_close_up(overlay, *close)
+    cut = cut_around([hand.joints_2d for hand in hands], image.shape[1], image.shape[0], scale=width / image.shape[1])
+    if cut is not None:
+        close = [replace(hand, joints_2d=cut.place(hand.joints_2d)) for hand in hands]
+        lay_close_up(overlay, draw_hands(cut.of(image), close, root_offset=root_offset), cut.shown)
     lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
     if hands:
         return _with_columns(page, columns, left=left, card_width=card_width, root_offset=root_offset)
@@ -174,45 +170,6 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | 
     canvas = Canvas(page, 2)
     canvas.text("no hand found", (left + right) / 2, _MARGIN + _HEIGHT / 2, size=0.55, align=0.5)
     return canvas.finished()
-
-
-def _close_up(
-    image: Image, hands: Sequence[HandView], *, scale: float, root_offset: Floats | None
-) -> tuple[Image, Box] | None:
-    """Return small hands large, with what they take of the scaled picture; None where they are large there already."""
-    height, width = image.shape[:2]
-    size = round(_CLOSE_UP * min(height, width) * scale)
-    joints = np.concatenate([np.zeros((0, 2)), *(hand.joints_2d for hand in hands)])
-    joints = joints[((joints >= 0) & (joints < [width, height])).all(axis=1)]
-    if not len(joints) or size < _SMALLEST_CLOSE_UP:
-        return None
-    low, high = joints.min(axis=0), joints.max(axis=0)
-    side = max(math.ceil(_AROUND * float((high - low).max())), math.ceil(size / _LARGEST_GAIN))
-    if side > _SMALL * min(height, width):
-        return None
-    x, y = np.clip(np.rint((low + high - side) / 2), 0, [width - side, height - side]).astype(int).tolist()
-    cut = image[y : y + side, x : x + side]
-    large = cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA if size < side else cv2.INTER_CUBIC)
-    moved = [replace(hand, joints_2d=(hand.joints_2d - [x, y] + 0.5) * (size / side) - 0.5) for hand in hands]
-    drawn = draw_hands(np.asarray(large, dtype=np.uint8), moved, root_offset=root_offset)
-    first, last = (np.array([x, y]) * scale, np.array([x + side, y + side]) * scale)
-    return drawn, (*np.rint(first).astype(int).tolist(), *np.rint(last).astype(int).tolist())
-
-
-def _lay_close_up(overlay: Image, close: Image, region: Box) -> None:
-    """Lay a close-up into the corner that is farthest from what it shows, and frame both; in place.
-
-    Where it would cover some of that, there is none.
-    """
-    height, width, size = *overlay.shape[:2], len(close)
-    gap = round(_GAP * min(height, width))
-    x = gap if region[0] + region[2] > width else width - gap - size
-    y = gap if region[1] + region[3] > height else height - gap - size
-    if x < region[2] and region[0] < x + size and y < region[3] and region[1] < y + size:
-        return
-    cv2.rectangle(overlay, region[:2], region[2:], _WHITE, 1)
-    lay(overlay, _WHITE, (x - 2, y - 2, x + size + 2, y + size + 2))
-    lay(overlay, close, (x, y, x + size, y + size))
 
 
 def turn_about_vertical(points: Floats, degrees: float) -> Floats:
