@@ -64,13 +64,18 @@ class Calls:
         return self.function, self.arguments
 
 
+class Outside(pickle.Pickler):
+    """Leaves calls to whoever reads."""
+
+    def persistent_id(self, thing: Any) -> str | None:
+        return "outside" if isinstance(thing, Calls) else None
+
+
 def evil(path: Path) -> dict[str, tuple[bytes, str]]:
     """Return pickles that would make a file if they were run, with what the refusal names."""
     command = f"touch {path}"
     persistent = io.BytesIO()
-    pickler = pickle.Pickler(persistent)
-    pickler.persistent_id = lambda thing: "outside" if isinstance(thing, Calls) else None  # type: ignore[method-assign]
-    pickler.dump({"f": Calls(print)})
+    Outside(persistent).dump({"f": Calls(print)})
     return {
         "a shell": (pickle.dumps({"f": Calls(os.system, command)}), r"names posix\.system"),
         "a shell of old": (pickle.dumps({"f": Calls(os.system, command)}, protocol=0), r"names posix\.system"),
