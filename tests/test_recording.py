@@ -1,7 +1,5 @@
 """What is written of a video, also when it ends otherwise than planned."""
 
-import errno
-import io
 import json
 import sys
 from collections.abc import Iterator
@@ -134,22 +132,24 @@ def test_a_camera_ends_by_ctrl_c_and_plays_at_its_own_pace(tmp_path: Path) -> No
     assert names(tmp_path) == ["camera0.jsonl", "camera0.mp4"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full, others do not")
 def test_a_full_disk_leaves_nothing_and_names_what_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full(io.TextIOWrapper):
-        def __init__(self, path: Path) -> None:
-            super().__init__(path.open("wb"))
-
-        def close(self) -> None:
-            try:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            finally:
-                super().close()
-
-    monkeypatch.setattr("unclasp.recording.open_text", Full)
+    full = tmp_path / ".full"
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr("unclasp.recording.temporary_beside", lambda _: full)
     with pytest.raises(VideoError, match=r"a\.jsonl: cannot be written \(No space left on device\); is the disk full"):
         record(some_poses(3), tmp_path / "a", rate=25)
+    assert names(tmp_path) == []
+
+
+def test_errors_of_others_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    def closed(_: HandPose) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        record(some_poses(3), tmp_path / "a", rate=25, on_frame=closed)
     assert names(tmp_path) == []
 
 

@@ -38,6 +38,7 @@ from unclasp.train import (
     train,
 )
 from unclasp.training.options import RunOptions
+from unclasp.training.reporter import Reporter
 
 
 class Samples:
@@ -356,6 +357,21 @@ def test_fewer_devices_than_asked_for_are_told_in_one_line(tmp_path, monkeypatch
     told = r"device 'cpu' cannot be used: You requested gpu: \[0, 1\] But your machine only has: \[0\]$"
     with pytest.raises(UnclaspError, match=told):
         train(config_for(), Samples(12), cpu(tmp_path, devices=2))
+
+
+def test_a_log_begins_anew_with_the_run_and_files_of_others_stay(tmp_path):
+    """A log of steps that no checkpoint has, and what another command wrote under its name."""
+    (tmp_path / LOG).write_text('{"step": 1, "loss": {}}\n{"step": 2, "loss": {}}\n')
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path))
+    lines = (tmp_path / LOG).read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    poses = '{"unclasp": "0.1", "image": {"source": "a.mp4"}}\n'
+    (tmp_path / "poses.jsonl").write_text(poses)
+    with pytest.raises(
+        UnclaspError, match=r"poses\.jsonl is no log of a training and is not overwritten: move it away"
+    ):
+        Reporter(tmp_path / "poses.jsonl", first_step=0, last_step=3, batch_size=4, every=1)
+    assert (tmp_path / "poses.jsonl").read_text() == poses
 
 
 def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path):

@@ -65,8 +65,13 @@ class Canvas:
         self.text(words, x, y, align=align)
 
     def _fixed(self, point: Floats) -> tuple[int, int]:
-        x, y = np.clip((np.asarray(point, dtype=np.float64) + 0.5) * self.factor - 0.5, -_FARTHEST, _FARTHEST)
+        x, y = np.clip(resized(np.asarray(point, dtype=np.float64), self.factor), -_FARTHEST, _FARTHEST)
         return round(float(x) * (1 << _SHIFT)), round(float(y) * (1 << _SHIFT))
+
+
+def resized(points: Floats, ratio: Floats | float) -> Floats:
+    """Return where points (..., 2) px of a picture are after it was made `ratio` times as large."""
+    return np.asarray((points + 0.5) * ratio - 0.5)
 
 
 def lay_card(page: Image, box: Box) -> None:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.canvas import Box, Floats, Image, lay
+from unclasp.canvas import Box, Floats, Image, lay, resized
 
 AROUND: Final = 1.3
 """Side of what is cut out over the extent of the hands."""
@@ -44,7 +44,7 @@ class Cut(NamedTuple):
 
     def place(self, points: Floats) -> Floats:
         """Return where points (N, 2) px of the picture are in the close-up."""
-        return np.asarray((points - [self.x, self.y] + 0.5) * (self.size / self.side) - 0.5)
+        return resized(points - [self.x, self.y], self.size / self.side)
 
 
 def cut_around(hands: Sequence[Floats], width: int, height: int, *, scale: float) -> Cut | None:

@@ -50,6 +50,22 @@ FLIPPED_PARTS: Final[npt.NDArray[np.uint8]] = np.r_[0, 17:33, 1:17].astype(np.ui
 """Part class of a mirrored picture by the class in the picture: `FLIPPED_PARTS[parts]`."""
 
 
+def how_sure(presence: float, confidence: float | None, *, doubted: bool) -> str:
+    """Return what legends say of a hand, in two words.
+
+    Args:
+        presence: How likely it is there, 0 to 1.
+        confidence: How far its joints can be trusted on average, 0 to 1, or None where nobody says.
+        doubted: It is in doubt.
+
+    >>> how_sure(1.0, 0.634, doubted=False), how_sure(0.9, None, doubted=False), how_sure(1.0, 0.1, doubted=True)
+    ('63% sure', '90% there', 'in doubt')
+    """
+    if doubted:
+        return "in doubt"
+    return f"{presence:.0%} there" if confidence is None else f"{confidence:.0%} sure"
+
+
 def parts_at_joint(joint: int) -> tuple[int, ...]:
     """Return the part classes that meet at a joint (0-41): where the joint is visible, its pixel shows one of them.
 

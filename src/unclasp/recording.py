@@ -1,10 +1,11 @@
 """What is written of a video: an MP4 with the overlay, JSON lines, and a Rerun recording where it is asked for."""
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from unclasp.errors import UnclaspError, VideoError
 from unclasp.files import temporary_beside
@@ -13,6 +14,9 @@ from unclasp.overlay import draw_frame
 from unclasp.pose import HandPose
 from unclasp.rerun_log import RerunLog
 from unclasp.video import VideoWriter
+
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says where no more can be written."""
 
 
 @dataclass
@@ -98,18 +102,13 @@ def _until_failure(poses: Iterable[HandPose], recorded: Recorded) -> Iterator[Ha
         recorded.problem = error
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a text file to write to."""
-    return path.open("w", encoding="utf-8")
-
-
 @contextmanager
 def _lines(path: Path) -> Iterator[TextIO]:
     """Yield a text file that takes its place when the block ends well or is interrupted, and vanishes otherwise."""
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open_text(temporary)
+        file = temporary.open("w", encoding="utf-8")
     except OSError as error:
         raise VideoError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
     try:
@@ -120,7 +119,7 @@ def _lines(path: Path) -> Iterator[TextIO]:
             raise
         _place(file, temporary, path)
     except OSError as error:
-        if error.filename is not None:
+        if error.errno not in _FULL:
             raise
         raise VideoError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
     finally:

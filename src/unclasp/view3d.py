@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any, Final
 
-from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES
+from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES, how_sure
 from unclasp.marks import HTML_MARK
 
 _STYLE: Final = """
@@ -135,10 +135,8 @@ def page(result: dict[str, Any]) -> str:
     Args:
         result: `HandPose.to_dict()`, schema 1.
     """
-    source = (
-        re.split(r"[/\\]", str(result["image"]["source"] or ""))[-1] or "two hands"
-    )  # folders are nobody's business
-    title = html.escape(source.encode("utf-8", "replace").decode())  # names may be no text
+    name = re.split(r"[/\\]", result["image"]["source"] or "")[-1]  # folders are nobody's business
+    title = html.escape((name or "two hands").encode("utf-8", "replace").decode())  # names may be no text
     data = json.dumps({"parents": HAND_PARENTS, "hands": [_hand(hand) for hand in result["hands"]]}, allow_nan=False)
     assumed = [said for said in (result["camera"]["assumed"], result["depth_assumed"]) if said]
     notes = ["mm; x right, y down, z away from the camera", "grid 50 mm"]
@@ -184,6 +182,6 @@ def _colours(side: str) -> list[str]:
 
 def _legend(hand: dict[str, Any]) -> str:
     dots = "".join(f'<i style="background:{colour}"></i>' for colour in _colours(hand["side"]))
-    confidence = hand["confidence"]
-    sure = f"{hand['presence']:.0%} there" if confidence is None else f"{sum(confidence) / len(confidence):.0%} sure"
-    return f"<span>{dots} {hand['side']} hand, {'in doubt' if hand['doubted'] else sure}</span>"
+    confidence = None if hand["confidence"] is None else sum(hand["confidence"]) / len(hand["confidence"])
+    told = how_sure(hand["presence"], confidence, doubted=hand["doubted"])
+    return f"<span>{dots} {hand['side']} hand, {told}</span>"

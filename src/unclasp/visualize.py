@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, Floats, Image, lay, lay_card, mix
+from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, Floats, Image, lay, lay_card, mix, resized
 from unclasp.close_up import cut_around, lay_close_up
 from unclasp.errors import ImageError
-from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
+from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side, how_sure
 
 SIDE_VIEW_DEGREES: Final = 70.0
 """The side view is the front view after the hands have turned this far about the vertical."""
@@ -53,10 +53,8 @@ class HandView:
 
     @property
     def told(self) -> str:
-        """What a legend says of it, in two words."""
-        if self.doubted:
-            return "in doubt"
-        return f"{self.score:.0%} there" if self.confidence is None else f"{self.confidence:.0%} sure"
+        """What a legend says of it."""
+        return how_sure(self.score, self.confidence, doubted=self.doubted)
 
 
 Columns = Sequence[Sequence[HandView]]
@@ -134,7 +132,7 @@ def draw_hands(
     if doubted:
         image = draw_faint(image, doubted, _FAINT, root_offset=root_offset, samples=samples)
     sure = [hand for hand in hands if not hand.doubted]
-    return draw_skeletons(image, sure, root_offset=root_offset, samples=samples)
+    return draw_skeletons(image, sure, root_offset=root_offset, samples=samples) if sure or not doubted else image
 
 
 def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
@@ -298,7 +296,7 @@ def _to_page(image: Image, hands: Sequence[HandView]) -> tuple[Image, list[HandV
     size = max(1, round(width * scale)), max(1, round(height * scale))
     scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     ratio = np.array(size) / (width, height)
-    moved = [replace(hand, joints_2d=(hand.joints_2d + 0.5) * ratio - 0.5) for hand in hands]
+    moved = [replace(hand, joints_2d=resized(hand.joints_2d, ratio)) for hand in hands]
     return np.asarray(scaled, dtype=np.uint8), moved
 
 

@@ -78,15 +78,9 @@ def export(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = out if arguments.format == "onnx" else Path(folder) / "model.onnx"
         parity = export_onnx(
-            model,
-            config,
-            file,
-            name=name,
-            precision=arguments.precision,
-            unseen=unseen,
-            calibration=calibration,
+            model, config, file, name=name, precision=arguments.precision, unseen=unseen, calibration=calibration,
             compact=arguments.compact,
-        )
+        )  # fmt: skip
         if arguments.format == "openvino":
             parity = export_openvino(model, file, out, precision=arguments.precision, unseen=unseen)
     print(f"{out}: {name}, {arguments.precision}; {parity}")

@@ -24,6 +24,7 @@ from rich.progress import (
 
 from unclasp.commands.arguments import OptionalInt, OptionalPath, parse, with_numbers_last
 from unclasp.errors import UnclaspError
+from unclasp.files import check_writable
 from unclasp.marks import is_marked, is_result, marked
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ def _check(arguments: PredictArguments) -> None:
         raise UnclaspError("name at least one picture, video, folder, glob or camera number")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
+    if arguments.out.exists():  # otherwise it is made once there is a result
+        check_writable(arguments.out / "result")
     if arguments.everyone and arguments.box is not None:
         raise UnclaspError("--everyone looks all over each picture, --box in one place: leave one of them out")
     if arguments.everyone and arguments.detector != "finder":
@@ -248,14 +251,12 @@ def _predict_one(
 ) -> dict[str, Any]:
     import cv2
 
-    from unclasp.files import check_writable, write_bytes
+    from unclasp.files import write_bytes
     from unclasp.picture import read_picture
 
     try:
         results = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
         told = {name: str(_result(stem, suffix, untouchable)) for name, suffix in results.items()}
-        if stem.parent.exists():  # otherwise it is made once there is a result
-            check_writable(told["json"])
         image = read_picture(source.name)
         if arguments.everyone:
             poses = predictor.everyone(image, focal=arguments.focal, mirrored=arguments.mirrored)

@@ -9,6 +9,7 @@ from typing import Self, TextIO
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from unclasp.errors import UnclaspError
 from unclasp.files import write_text
 
 
@@ -23,6 +24,9 @@ class Reporter:
         last_step: Where it will end.
         batch_size: Samples per step over all devices.
         every: Steps between reports.
+
+    Raises:
+        UnclaspError: There is a file of the log's name that is no log.
     """
 
     def __init__(self, path: Path | None, *, first_step: int, last_step: int, batch_size: int, every: int) -> None:
@@ -30,8 +34,7 @@ class Reporter:
         self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if first_step:  # or the run is new: what is there is of another one
-                write_text(path, "".join(_lines_until(path, first_step)))
+            write_text(path, "".join(_lines_until(path, first_step)))
             self._file = path.open("a", encoding="utf-8")
         self._bar = Progress(
             TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"),
@@ -79,13 +82,20 @@ class Reporter:
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
-    """Return a log's lines of steps up to one; a last line that was cut off while it was written goes."""
+    """Return a log's lines of steps up to one; a last line that was cut off while it was written goes.
+
+    Raises:
+        UnclaspError: It is no log.
+    """
     kept: list[str] = []
     for line in path.read_text("utf-8", errors="replace").splitlines(keepends=True) if path.exists() else ():
         try:
-            if json.loads(line)["step"] > step or not line.endswith("\n"):
-                break
-        except (ValueError, KeyError, TypeError):
+            logged = int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            if not kept and line.endswith("\n"):
+                raise UnclaspError(f"{path} is no log of a training and is not overwritten: move it away") from error
+            break
+        if logged > step or not line.endswith("\n"):
             break
         kept.append(line)
     return kept

@@ -9,6 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from unclasp.canvas import resized
 from unclasp.picture import Picture, decode_picture
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
@@ -54,6 +55,6 @@ def _overlay(pose: HandPose, image: Picture) -> bytes:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
     scale = np.array(size) / (width, height)
     views, root_offset = pose.views()
-    views = [replace(view, joints_2d=(view.joints_2d + 0.5) * scale - 0.5) for view in views]
+    views = [replace(view, joints_2d=resized(view.joints_2d, scale)) for view in views]
     drawn = draw_hands(np.asarray(small, dtype=np.uint8), views, root_offset=root_offset)
     return cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
