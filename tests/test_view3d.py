@@ -128,9 +128,17 @@ const fake = Object.assign(element("canvas"), {{clientWidth: 800, clientHeight: 
   setPointerCapture() {{}}}});
 globalThis.document = {{getElementById: element, querySelector: () => fake}};
 globalThis.window = globalThis; globalThis.innerWidth = 800;
+let resized;
+globalThis.ResizeObserver = class {{
+  constructor(act) {{ this.act = act; }}
+  observe(at) {{ resized = () => at === fake && this.act(); }}
+}};
 {script}
 const arcs = () => calls.splice(0).filter(call => call[0] === "arc").map(call => call.slice(1, 3));
 const front = arcs();
+fake.clientWidth = 600; resized();
+const smaller = arcs();
+fake.clientWidth = 800; resized(); calls.splice(0);
 const seen = shown.map(at => [at.x, at.y]);
 const named = shown.map(at => {{ canvas.onpointermove({{pointerId: 9, offsetX: at.x, offsetY: at.y}});
   return label.textContent; }});
@@ -139,13 +147,14 @@ canvas.onpointermove({{pointerId: 1, clientX: 40, clientY: 0}});
 const turned = shown.map(at => [at.x, at.y]);
 element("front").onclick();
 const back = shown.map(at => [at.x, at.y]);
-console.log(JSON.stringify({{front, seen, named, turned, back}}));
+console.log(JSON.stringify({{front, smaller, seen, named, turned, back}}));
 """,
         encoding="utf-8",
     )
     done = subprocess.run(["node", tmp_path / "run.js"], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
+    assert len(told["smaller"]) == len(told["front"]) and (right < 0.5 or told["smaller"] != told["front"])
     if right < 0.5:
         assert told["front"] == [] == told["seen"]
         return

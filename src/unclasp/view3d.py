@@ -124,7 +124,8 @@ canvas.onkeydown = event => {
 document.getElementById("front").onclick = canvas.ondblclick = reset;
 document.getElementById("side").onclick = () => { [yaw, pitch] = [1.22, 0]; draw(); };
 document.getElementById("top").onclick = () => { [yaw, pitch] = [0, -1.5]; draw(); };
-window.onresize = draw;
+// Not when the window is: in a frame the canvas may have no size before the page around it is laid out.
+new ResizeObserver(draw).observe(canvas);
 reset();
 """
 
