@@ -28,9 +28,19 @@ def test_boxes_go_to_the_square_and_back(shape: tuple[int, int]) -> None:
     corners_there = square.scale * (corners + 0.5) - 0.5 + square.offset
     np.testing.assert_allclose(square.to_picture(corners_there).reshape(50, 4), boxes, atol=1e-9)
     ends = np.array([[-0.5, -0.5], [shape[1] - 0.5, shape[0] - 0.5]])
-    whole = (square.scale * (ends + 0.5) - 0.5 + square.offset).ravel()
-    assert (whole[2:] - whole[:2]).max() == pytest.approx(SIZE)
-    assert (whole[:2] >= -1).all() and (whole[2:] <= SIZE).all()
+    start, end = square.scale * (ends + 0.5) + square.offset
+    assert (end - start).max() == pytest.approx(SIZE)
+    assert (start >= 0).all() and (end <= SIZE).all()
+
+
+@pytest.mark.parametrize("shape", [(2990, 4000), (40, 3000), (77, 100), (1000, 333)])
+def test_the_picture_s_corners_are_where_the_square_shows_them(shape: tuple[int, int]) -> None:
+    """Sides are rounded to whole pixels of the square, and the way back has to know."""
+    square = letterbox(np.full((*shape, 3), 255, np.uint8), SIZE)
+    rows, columns = np.nonzero(square.image[..., 0])
+    shown = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]]) - 0.5
+    height, width = shape
+    np.testing.assert_allclose(square.to_picture(shown), [[-0.5, -0.5], [width - 0.5, height - 0.5]], atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(3000, 4000), (4000, 3000), (400, 500), (96, 100), (300, 900)])

@@ -177,6 +177,16 @@ def test_a_few_scenes_are_learnt(tmp_path: Path) -> None:
     assert load_finder(run.out).answer.in_channels == 16
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".jsonl"])
+def test_an_earlier_run_is_not_overwritten(tmp_path: Path, suffix: str) -> None:
+    earlier = tmp_path / f"f{suffix}"
+    earlier.write_text("kept")
+    config = FinderConfig(image_size=SIZE, steps=1, batch_size=2, channels=16)
+    with pytest.raises(CheckpointError, match=rf"f{suffix} exists and is not overwritten"):
+        train_finder(config, Scenes(), None, FinderRun(out=tmp_path / "f.safetensors"))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
+
+
 def test_a_start_of_another_width_is_told_at_once(tmp_path: Path) -> None:
     save_finder(tmp_path / "wide.safetensors", FinderNet(24).state_dict(), channels=24)
     config = FinderConfig(image_size=SIZE, steps=1, batch_size=2, channels=16)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,8 +22,11 @@ from unclasp.config import tiny
 from unclasp.data.entries import annotation_entries
 from unclasp.data.layout import annotation_path
 from unclasp.errors import UnclaspError
+from unclasp.evaluate import collect_scores
+from unclasp.evaluation import ranks
 from unclasp.evaluation.prediction_file import read_predictions
 from unclasp.evaluation.ranks import launch
+from unclasp.evaluation.scores import Scores
 from unclasp.model import build
 
 MakeSample = Callable[..., Sample]
@@ -86,14 +90,14 @@ def run_two(words: list[str], logs: Path) -> list[tuple[int | None, str]]:
     context, port = multiprocessing.get_context("fork"), free_port()
     logs.mkdir()
     files = [logs / f"{rank}.txt" for rank in range(2)]
-    ranks = [
+    processes = [
         context.Process(target=rank_of_two, args=(rank, port, words, files[rank]), daemon=True) for rank in range(2)
     ]
-    for process in ranks:
+    for process in processes:
         process.start()
-    for process in ranks:
+    for process in processes:
         process.join(timeout=120)
-    return [(process.exitcode, file.read_text()) for process, file in zip(ranks, files, strict=True)]
+    return [(process.exitcode, file.read_text()) for process, file in zip(processes, files, strict=True)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
@@ -128,6 +132,22 @@ def test_an_error_in_any_process_ends_all_of_them(root: Path, weights: Path, tmp
     (first, told), (second, _) = run_two([*words, "--devices", "2"], tmp_path / "logs")
     assert (first, second) == (2, 0)
     assert "error: " in told and "image2.png is not a picture that can be decoded" in told and "Traceback" not in told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_other_errors_in_any_process_end_all_of_them(
+    root: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_in_the_second(*arguments: Any, **options: Any) -> Scores:
+        if os.environ["RANK"] == "1":
+            raise MemoryError("no memory left")
+        return collect_scores(*arguments, **options)
+
+    monkeypatch.setattr(ranks, "collect_scores", fail_in_the_second)
+    words = ["evaluate", f"interhand:{root}:test", "--weights", str(weights), "--workers", "0", "--devices", "2"]
+    (first, told), (second, own) = run_two(words, tmp_path / "logs")
+    assert first == 2 and "process 1 failed: MemoryError('no memory left')" in told
+    assert second not in (0, None) and "MemoryError" in own
 
 
 def test_processes_and_devices_have_to_agree(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from unclasp.data.crops import synthetic_crops
 from unclasp.engines.onnx_model import OnnxNetwork
@@ -48,6 +49,7 @@ def test_a_file_of_a_shipped_model_s_name_goes_first(tmp_path: Path, monkeypatch
 def test_onnx_runtime_runs_the_shipped_model_on_the_cpu() -> None:
     assert isinstance(open_network(), OnnxNetwork)
     assert isinstance(open_network("small"), OnnxNetwork)
+    assert isinstance(open_network(device=torch.device("cpu", 0)), OnnxNetwork)
 
 
 def test_torch_runs_it_by_its_weights_file_and_where_onnx_runtime_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

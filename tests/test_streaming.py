@@ -59,7 +59,7 @@ def run(given: object, **options: object) -> tuple[list[HandPose], Predict]:
     return list(stream(predict, seen(predict), given, StreamOptions(**options))), predict  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("given", [b"a.jpg", None, 1.5, True, [Path("a.jpg"), 2.0]])
+@pytest.mark.parametrize("given", [b"a.jpg", None, 1.5, True, [2.0]])
 def test_what_is_no_source_is_told(given: Any) -> None:
     with pytest.raises(UnclaspError, match=r"a source is the path of .*, got (bytes|NoneType|float|bool)"):
         list(stream(lambda *_: pose_of(), seen(lambda *_: pose_of()), given, StreamOptions()))
@@ -70,6 +70,12 @@ def test_what_is_no_source_is_told(given: Any) -> None:
 )
 def test_counts_of_frames_are_whole(options: dict[str, Any]) -> None:
     with pytest.raises(UnclaspError, match=f"{next(iter(options))} must be a whole number, got"):
+        StreamOptions(**options)
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"max_frames": -3}])
+def test_counts_of_frames_are_positive(options: dict[str, Any]) -> None:
+    with pytest.raises(UnclaspError, match=f"{next(iter(options))} must be at least 1, got"):
         StreamOptions(**options)
 
 
@@ -110,6 +116,14 @@ def test_failures_are_told_to_who_asks(photos: Path) -> None:
     told: list[UnclaspError] = []
     assert list(stream(Predict(), seen(Predict()), photos / "b.png", StreamOptions(), told.append)) == []
     assert len(told) == 1 and str(photos / "b.png") in str(told[0])
+
+
+def test_what_is_no_source_does_not_keep_the_others_from_being_done(photos: Path) -> None:
+    told: list[UnclaspError] = []
+    given: list[Any] = [photos / "a.png", None, photos / "c.png"]
+    poses = list(stream(Predict(), seen(Predict()), given, StreamOptions(), told.append))
+    assert len(poses) == 2
+    assert [str(error).rpartition(", got ")[2] for error in told] == ["NoneType"]
 
 
 def test_nothing_but_failures_is_an_error(photos: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -154,6 +155,12 @@ def test_a_camera_gives_frames_until_it_stops(monkeypatch: pytest.MonkeyPatch) -
 def test_a_number_that_no_camera_can_have(number: int) -> None:
     with pytest.raises(VideoError, match=f"camera {number}: there is none, or it is in use or not permitted"):
         Video(number)
+
+
+@pytest.mark.parametrize("source", [True, 1.5, None])
+def test_what_is_neither_a_path_nor_a_number_is_told(source: Any) -> None:
+    with pytest.raises(VideoError, match="expected the path of a video or the number of a camera, got"):
+        Video(source)
 
 
 class Claiming:

@@ -102,7 +102,8 @@ class HandPose:
     confidence: Floats | None = None
     """(42,) how far each joint can be trusted, 0 to 1, or None where the network does not say."""
     present: Bools = None  # type: ignore[assignment]  # never None once made
-    """(2,) which hands count as present: as `present_hands` tells, unless tracking decides over several frames."""
+    """(2,) which hands count as present. If not given, as `present_hands` tells; what `dataclasses.replace` keeps of it
+    when `presence` is replaced is as it was, unless it gets `present=None`, too."""
     box: Floats
     """(4,) x1, y1, x2, y2 px: the square that the network saw."""
     other_regions: Floats | None = None

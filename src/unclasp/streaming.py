@@ -28,7 +28,7 @@ OnError = Callable[[UnclaspError], None]
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StreamOptions:
     """How sources are gone through."""
 
@@ -46,6 +46,8 @@ class StreamOptions:
             is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
             if not (is_whole or (value is None and name == "max_frames")):
                 raise UnclaspError(f"{name} must be a whole number, got {value!r}")
+            if value is not None and value < 1:
+                raise UnclaspError(f"{name} must be at least 1, got {value}")
 
 
 def stream(
@@ -80,10 +82,11 @@ def _sources(given: Given | Iterable[Given]) -> Iterator[Source | ByteArray]:
         elif isinstance(each, str | Path | int | np.integer) and not isinstance(each, bool):
             yield from find_sources(int(each) if isinstance(each, np.integer) else each)
         else:
-            raise UnclaspError(
+            told = (
                 "a source is the path of a picture, video or folder, a pattern, the number of a camera, or an array "
                 f"(H, W, 3), got {type(each).__name__}"
             )
+            yield Source(None, told, given=repr(each))
 
 
 def _is_several(given: object) -> TypeGuard[Iterable[Given]]:

@@ -63,8 +63,11 @@ class Video:
     def __init__(self, source: Path | str | int, *, every: int = 1, max_frames: int | None = None) -> None:
         if every < 1 or (max_frames is not None and max_frames < 1):
             raise VideoError(f"every and max_frames must be at least 1, got {every} and {max_frames}")
-        self.source, self.every, self.max_frames = source, every, max_frames
-        self.live = isinstance(source, int)
+        if isinstance(source, bool) or not isinstance(source, str | Path | int | np.integer):
+            raise VideoError(f"expected the path of a video or the number of a camera, got {source!r}")
+        self.source = int(source) if isinstance(source, np.integer) else source
+        self.every, self.max_frames = every, max_frames
+        self.live = isinstance(self.source, int)
         if not self.live:
             _check_file(Path(source))  # type: ignore[arg-type]
         with _silence():

@@ -54,7 +54,17 @@ def test_arrays_that_were_cut_are_refused(tmp_path: Path, size: int) -> None:
     path = tmp_path / "arrays"
     write_arrays(path, {"numbers": np.arange(100.0)}, {})
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(DataError, match=r"is cut short|not a file of arrays"):
+    with pytest.raises(DataError, match=r"is cut short|is damaged|not a file of arrays"):
+        open_arrays(path)
+
+
+@pytest.mark.parametrize("header", [{}, [], {"size": 0}, {"size": 0, "note": {}, "arrays": {"a": {}}}])
+def test_a_header_of_something_else_is_refused(tmp_path: Path, header: object) -> None:
+    path = tmp_path / "arrays"
+    write_arrays(path, {}, {})
+    magic, text = path.read_bytes()[: len(b"unclasp arrays 1")], json.dumps(header).encode()
+    path.write_bytes(magic + len(text).to_bytes(8, "little") + text)
+    with pytest.raises(DataError, match="is damaged"):
         open_arrays(path)
 
 

@@ -55,16 +55,16 @@ def open_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             header = json.loads(file.read(int.from_bytes(start[len(_MAGIC) :], "little")))
             base = file.tell()
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if len(mapping) != base + header["size"]:
+            raise DataError(f"{path} is cut short; delete it")
+        arrays = {
+            name: np.frombuffer(
+                mapping, dtype=place["dtype"], count=math.prod(place["shape"]), offset=base + place["offset"]
+            ).reshape(place["shape"])
+            for name, place in header["arrays"].items()
+        }
+        return arrays, header["note"]
     except OSError as error:
         raise DataError(f"{path} cannot be opened ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{path} is cut short; delete it") from error
-    if len(mapping) != base + header["size"]:
-        raise DataError(f"{path} is cut short; delete it")
-    arrays = {
-        name: np.frombuffer(
-            mapping, dtype=place["dtype"], count=math.prod(place["shape"]), offset=base + place["offset"]
-        ).reshape(place["shape"])
-        for name, place in header["arrays"].items()
-    }
-    return arrays, header["note"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); delete it") from error

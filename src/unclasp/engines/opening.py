@@ -34,10 +34,10 @@ def open_network(
         UnclaspError: The device is not there, or is not the CPU for an exported model, or an engine is missing.
     """
     if weights is not None and Path(weights).suffix in EXPORTED:
-        if str(device) != "cpu":
+        if not is_cpu(device):
             raise UnclaspError(f"exported models run on the cpu, got device {str(device)!r}")
         return OnnxNetwork(weights, threads=threads)
-    if str(device) == "cpu" and (exported := exported_file(weights)):
+    if is_cpu(device) and (exported := exported_file(weights)):
         with suppress(ImportError):  # it is there, but cannot be loaded on this machine
             return OnnxNetwork(exported, threads=threads)
     try:
@@ -48,3 +48,8 @@ def open_network(
             f"exported model ({' or '.join(EXPORTED)})"
         ) from error
     return load_network(weights, device=device, threads=threads)
+
+
+def is_cpu(device: "torch.device | str") -> bool:
+    """Tell whether a device is the CPU, which torch also calls cpu:0."""
+    return str(device).partition(":")[0] == "cpu"

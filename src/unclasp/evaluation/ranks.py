@@ -55,10 +55,12 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
     The arguments are those of `evaluate.evaluate`; `recorder` has everything in the first process alone.
 
     Raises:
-        UnclaspError: What `evaluate` raises, of whichever process; it is raised in the first one.
+        UnclaspError: What `evaluate` raises, of whichever process; it is raised in the first one. Other errors are
+            raised in the process that they happen in, too.
     """
     indices = share_of(sample_count(dataset, limit), batch_size, rank=fabric.global_rank, world=fabric.world_size)
     outcome: tuple[Scores, Recorder | None] | UnclaspError
+    failure: Exception | None = None
     try:
         scores = collect_scores(
             model.to(fabric.device), dataset, image_size=image_size, protocol=protocol, indices=indices,
@@ -67,8 +69,12 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
         )  # fmt: skip
         outcome = scores, recorder
     except UnclaspError as error:
-        outcome = error  # so that the other processes do not wait for this one for ever
+        outcome = error  # raised below, so that the other processes do not wait for this one for ever
+    except Exception as error:
+        failure, outcome = error, UnclaspError(f"process {fabric.global_rank} failed: {error!r}")
     outcomes = _gather(fabric, outcome)
+    if failure is not None:
+        raise failure
     if not fabric.is_global_zero:
         return None
     total = Scores()

@@ -41,8 +41,8 @@ class Letterbox(NamedTuple):
 
     image: ByteArray
     """(S, S, 3) RGB."""
-    scale: float
-    """px of the square per px of the picture."""
+    scale: Floats
+    """(2,) px of the square per px of the picture, x and y: alike but for the rounding to whole pixels."""
     offset: Floats
     """(2,) `square = scale * (picture + 0.5) - 0.5 + offset`, x and y, pixel centres at integers."""
 
@@ -54,14 +54,15 @@ class Letterbox(NamedTuple):
 def letterbox(image: ByteArray, size: int) -> Letterbox:
     """Shrink or enlarge a picture (H, W, 3) so that its longer side fills a square of `size` px."""
     height, width = image.shape[:2]
-    scale = size / max(height, width)
-    columns, rows = (min(size, max(1, round(extent * scale))) for extent in (width, height))
+    longer = max(height, width)
+    columns, rows = (max(1, round(side * size / longer)) for side in (width, height))
     left, top = (size - columns) // 2, (size - rows) // 2
     square = np.zeros((size, size, 3), dtype=np.uint8)
-    if scale < 0.5:  # four samples for each pixel are enough to average over, whatever the picture's size
+    if size < 0.5 * longer:  # four samples for each pixel are enough to average over, whatever the picture's size
         image = np.asarray(cv2.resize(image, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    way = cv2.INTER_AREA if size < longer else cv2.INTER_LINEAR
     square[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=way)
+    scale = np.array([columns / width, rows / height])
     return Letterbox(square, scale, np.array([left, top], dtype=np.float64))
 
 

@@ -89,7 +89,7 @@ class Palms:
         kept = _distinct(scores, places)
         points = square.to_picture(np.array([place[_POINTS] for _, place in kept]).reshape(-1, 3, 2))
         return [
-            Palm(score, middle, wrist, knuckle, float(place[_EXTENT].max()) / square.scale)
+            Palm(score, middle, wrist, knuckle, float((place[_EXTENT] / square.scale).max()))
             for (score, place), (middle, wrist, knuckle) in zip(kept, points, strict=True)
         ]
 

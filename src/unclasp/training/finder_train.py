@@ -17,7 +17,7 @@ from unclasp.data import Dataset
 from unclasp.data.look import apply_look, random_look
 from unclasp.data.views import Labels, cut, labels, random_window
 from unclasp.data.wholes import Wholes
-from unclasp.errors import NonFiniteLossError, UnclaspError
+from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
 from unclasp.model.palms import load_palms
@@ -109,9 +109,13 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     """Train a finder and return the path of its weights.
 
     Raises:
-        CheckpointError: The weights to start from do not fit.
+        CheckpointError: There are weights or a log of `run.out` already, or those to start from do not fit.
         NonFiniteLossError: The loss became infinite or not a number; what was saved before is left.
     """
+    log = run.out.with_suffix(".jsonl")
+    for path in (run.out, log):
+        if path.exists():
+            raise CheckpointError(f"{path} exists and is not overwritten: choose another --out, or move it away")
     torch.manual_seed(config.seed)
     device = torch.device(run.device)
     net = _start(config, run).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -121,7 +125,6 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     groups = parameter_groups(net, net.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay)
     adam = torch.optim.AdamW(groups)
     make = batch_maker(wholes, close_ups, config)
-    log = run.out.with_suffix(".jsonl")
     with Reporter(
         log, first_step=0, last_step=config.steps, batch_size=config.batch_size, every=run.report_every
     ) as reporter:
