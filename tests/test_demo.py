@@ -30,7 +30,7 @@ from unclasp.config import tiny
 from unclasp.demo import DemoServer, Limits, _is_closed
 from unclasp.errors import UnclaspError
 from unclasp.model import build
-from unclasp.picture import decode_picture
+from unclasp.picture import decode_photo
 from unclasp.predictor import Predictor
 from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 
@@ -112,25 +112,25 @@ def claiming_png(width: int, height: int, rows: int = 0) -> bytes:
 
 def test_a_picture_gives_what_the_predictor_says(port: int, predictor: Predictor) -> None:
     status, told = post(port, photo(), "/predict?name=some%2Fwhere%2Fme.png")
-    result, expected = json.loads(told["result"]), predictor(decode_picture(photo())).to_dict()
+    result, expected = json.loads(told["result"]), predictor(decode_photo(photo()).image).to_dict()
     assert status == 200 and result["image"].pop("source") == "me.png"
     expected["image"].pop("source")
     assert result == expected
     overlay = base64.b64decode(told["overlay"].removeprefix("data:image/jpeg;base64,"))
-    assert decode_picture(overlay).shape == (60, 80, 3)
+    assert decode_photo(overlay).image.shape == (60, 80, 3)
     assert told["view"].startswith("<!DOCTYPE html>") and "me.png" in told["view"] and told["seconds"] > 0
 
 
 def test_mirrored_reaches_the_predictor(port: int, predictor: Predictor) -> None:
     _, told = post(port, photo(3), "/predict?mirrored=1")
-    expected = predictor(decode_picture(photo(3)), mirrored=True).to_dict()
+    expected = predictor(decode_photo(photo(3)).image, mirrored=True).to_dict()
     assert json.loads(told["result"]) == expected and expected["image"]["mirrored"] is True
     assert json.loads(post(port, photo(3), "/predict?mirrored=0")[1]["result"]) != expected
 
 
 def test_a_large_picture_is_drawn_small_and_where_it_should(port: int) -> None:
     _, told = post(port, cv2.imencode(".jpg", np.full((700, 1600, 3), 90, np.uint8))[1].tobytes())
-    overlay = decode_picture(base64.b64decode(told["overlay"].partition(",")[2]))
+    overlay = decode_photo(base64.b64decode(told["overlay"].partition(",")[2])).image
     assert overlay.shape == (560, 1280, 3)
     result = json.loads(told["result"])
     for hand in result["hands"]:
@@ -158,7 +158,7 @@ def test_the_page_and_its_examples(port: int) -> None:
         assert f"examples/{name}" in page
         status, data, headers = ask(port, "GET", f"/examples/{name}")
         assert status == 200 and headers["Content-Type"] == "image/jpeg" and len(data) < 60_000
-        assert decode_picture(data).shape == (560, 560, 3)
+        assert decode_photo(data).image.shape == (560, 560, 3)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/examples/", "/examples/../demo.py", "/examples/%2e%2e/demo.py"])
@@ -318,7 +318,7 @@ def test_ten_uploads_at_once_get_their_own_answers(port: int, predictor: Predict
         answers = list(pool.map(lambda data: post(port, data), pictures))
     for data, (status, told) in zip(pictures, answers, strict=True):
         assert status == 200
-        expected = np.array(predictor(decode_picture(data)).box)
+        expected = np.array(predictor(decode_photo(data).image).box)
         np.testing.assert_allclose(json.loads(told["result"])["box"], expected, atol=0.01)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from unclasp import picture
 from unclasp.errors import ImageError
-from unclasp.picture import check_image, decode_picture, read_picture, with_gamma
+from unclasp.picture import check_image, decode_photo, read_picture, with_gamma
 
 RED, GREEN, BLUE, WHITE = (230, 20, 20), (20, 200, 20), (20, 20, 230), (255, 255, 255)
 
@@ -373,7 +373,7 @@ def test_a_tiff_that_tells_two_sizes_is_refused_before_decoding(lie: str, monkey
     struct.pack_into("<I", data, 4, len(data))
     data += struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
     with pytest.raises(ImageError, match="at most 1,000,000 pixels" if lie == "twice" else "at least 16 × 16 pixels"):
-        decode_picture(bytes(data), max_pixels=1_000_000)
+        decode_photo(bytes(data), max_pixels=1_000_000)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", "lossless", ".bmp", ".tiff"])

@@ -27,7 +27,9 @@ class Predict:
         self.images: list[np.ndarray] = []
         self.boxes: list[npt.ArrayLike | None] = []
 
-    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None) -> HandPose:
+    def __call__(
+        self, image: np.ndarray, box: npt.ArrayLike | None, focal: tuple[float, float] | None = None
+    ) -> HandPose:
         self.images.append(image)
         self.boxes.append(box)
         return POSE

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from unclasp.checkpoint import load_model
     from unclasp.errors import UnclaspError
     from unclasp.model import DFL, build
-    from unclasp.picture import read_picture
+    from unclasp.picture import read_photo, read_picture
     from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
     from unclasp.streaming import StreamOptions
@@ -21,7 +21,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "DFL", "HandPose", "Predictor", "StreamOptions", "UnclaspError", "__version__", "build", "load_model",
-    "read_picture",
+    "read_photo", "read_picture",
 ]  # fmt: skip
 
 _HOMES = {
@@ -32,6 +32,7 @@ _HOMES = {
     "StreamOptions": "unclasp.streaming",
     "UnclaspError": "unclasp.errors",
     "load_model": "unclasp.checkpoint",
+    "read_photo": "unclasp.picture",
     "read_picture": "unclasp.picture",
 }
 

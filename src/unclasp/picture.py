@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from unclasp.errors import ImageError
+from unclasp.exif import focal_length, orientation, tiff_tags
 
 Picture = NDArray[np.uint8]
 
@@ -53,6 +54,15 @@ _TURNS: dict[int, Callable[[Picture], Picture]] = {  # EXIF orientation -> uprig
 }
 
 
+class Photo(NamedTuple):
+    """A picture, and what its file says of the camera."""
+
+    image: Picture
+    """(H, W, 3) uint8 RGB."""
+    focal: tuple[float, float] | None
+    """px, as `Predictor` takes it: from the EXIF block of a picture that is not cropped, or None."""
+
+
 def read_picture(path: Path | str) -> Picture:
     """Read a picture file, upright.
 
@@ -65,14 +75,23 @@ def read_picture(path: Path | str) -> Picture:
     Raises:
         ImageError: One line that begins with the path, for anything that is not a whole picture of a usable size.
     """
+    return read_photo(path).image
+
+
+def read_photo(path: Path | str) -> Photo:
+    """Read a picture file as `read_picture` does, and the focal length that it was taken with.
+
+    Raises:
+        ImageError: As `read_picture` does.
+    """
     try:
-        return decode_picture(_read_bytes(Path(path)))
+        return decode_photo(_read_bytes(Path(path)))
     except ImageError as error:
         raise ImageError(f"{str(path) or repr('')}: {error}") from None
 
 
-def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode what a picture file holds, as `read_picture` does.
+def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode what a picture file holds, as `read_photo` does.
 
     Args:
         data: The file's bytes.
@@ -94,8 +113,10 @@ def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
         image = cv2.convertScaleAbs(image, alpha=255 / _white(image))
     if channels > 1:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGRA2RGBA)
-    upright = _TURNS.get(_orientation(exif), _TURNS[1])
-    return np.ascontiguousarray(upright(_to_rgb(np.asarray(image, dtype=np.uint8))))
+    upright = _TURNS.get(orientation(exif), _TURNS[1])
+    focal = focal_length(exif, *image.shape[1::-1])
+    picture = np.ascontiguousarray(upright(_to_rgb(np.asarray(image, dtype=np.uint8))))
+    return Photo(picture, None if focal is None else (focal, focal))
 
 
 def with_gamma(image: Picture, exponent: float) -> Picture:
@@ -306,38 +327,10 @@ def _check_bmp(data: bytes, most: int) -> bytes:
     return b""
 
 
-_SHORT, _LONG = 3, 4
-"""Kinds of TIFF values."""
-
-
 def _check_tiff(data: bytes, most: int) -> bytes:
-    tags = _tiff_tags(data)
+    tags = tiff_tags(data)
     _check_size(tags.get(256, 0), tags.get(257, 0), most=most)
     return b""  # OpenCV turns TIFF by itself
-
-
-def _tiff_tags(data: bytes) -> dict[int, int]:
-    """Return the value of each tag of the first directory of a TIFF file or EXIF block; 0 for all but single integers.
-
-    Of a tag that comes twice, the first counts, as for the library that decodes the file.
-    """
-    order = "<" if data.startswith(b"II") else ">"
-    (start,) = struct.unpack_from(f"{order}I", data, 4)
-    (count,) = struct.unpack_from(f"{order}H", data, start)
-    tags: dict[int, int] = {}
-    for at in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind, length = struct.unpack_from(f"{order}HHI", data, at)
-        (value,) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", data, at + 8)
-        tags.setdefault(tag, value if kind in (_SHORT, _LONG) and length == 1 else 0)
-    return tags
-
-
-def _orientation(exif: bytes) -> int:
-    """Return the EXIF orientation; 1 (upright) where there is none or the block is damaged."""
-    try:
-        return _tiff_tags(exif.removeprefix(b"Exif\0\0")).get(274, 1)
-    except struct.error:
-        return 1
 
 
 _FORMATS: tuple[tuple[bytes, str, Callable[[bytes, int], bytes]], ...] = (

@@ -222,7 +222,7 @@ class Predictor:
             source: A picture's or video's path, a folder, a pattern, the number of a camera, an array (H, W, 3), or an
                 iterable of those.
             options: The box, and how videos are gone through.
-            focal: px, as in a single call.
+            focal: px, as in a single call; if not given, that of a picture file's EXIF block counts (`read_photo`).
             princpt: px, as in a single call.
             mirrored: As in a single call.
             on_error: Is told of each source that fails; the others are done nevertheless. Without it they are logged
@@ -231,7 +231,10 @@ class Predictor:
         Raises:
             UnclaspError: No source could be used.
         """
-        picture = partial(self.__call__, focal=focal, princpt=princpt, mirrored=mirrored)
+
+        def picture(image: ByteArray, box: npt.ArrayLike | None, known: tuple[float, float] | None) -> HandPose:
+            return self(image, box, focal=focal or known, princpt=princpt, mirrored=mirrored)
+
         frame = self._frames(options, focal=focal, princpt=princpt, mirrored=mirrored)
         return stream(picture, frame, source, options, on_error)
 

@@ -14,15 +14,16 @@ from unclasp.errors import UnclaspError
 from unclasp.follow.sightings import SeeFrame
 from unclasp.follow.smoothing import steadied
 from unclasp.follow.tracking import Tracker
-from unclasp.picture import read_picture
+from unclasp.picture import read_photo
 from unclasp.pose import HandPose
 from unclasp.sources import Source, find_sources
 from unclasp.video import Video
 
 Floats = npt.NDArray[np.floating]
 Given = str | Path | int | ByteArray
-Predict = Callable[[ByteArray, npt.ArrayLike | None], HandPose]
-"""Picture and box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) to pose."""
+Predict = Callable[[ByteArray, npt.ArrayLike | None, tuple[float, float] | None], HandPose]
+"""Picture, box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) and focal length (px, of the file, if
+it tells one) to pose."""
 OnError = Callable[[UnclaspError], None]
 
 _logger = logging.getLogger(__name__)
@@ -97,15 +98,15 @@ def _poses(
     predict: Predict, see_frame: SeeFrame, source: Source | ByteArray, options: StreamOptions
 ) -> Iterator[HandPose]:
     if not isinstance(source, Source):
-        yield predict(source, options.box)
+        yield predict(source, options.box, None)
     elif source.error is not None:
         raise UnclaspError(source.error)
     elif source.is_video:
         with Video(source.file_or_camera, every=options.every, max_frames=options.max_frames) as video:
             yield from video_poses(see_frame, video, options)
     else:
-        image = read_picture(source.path)  # type: ignore[arg-type]
-        yield replace(predict(image, options.box), source=source.name)
+        photo = read_photo(source.path)  # type: ignore[arg-type]
+        yield replace(predict(photo.image, options.box, photo.focal), source=source.name)
 
 
 def video_poses(see: SeeFrame, video: Video, options: StreamOptions) -> Iterator[HandPose]:

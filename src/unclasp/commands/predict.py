@@ -66,7 +66,8 @@ class PredictArguments:
     second_opinions: bool = True
     """Look at pictures in doubt mirrored, turned, and all over, too; not with --box, and not in videos."""
     focal: _Focal = None
-    """Focal length in px; a field of view of 60 degrees is assumed if not given."""
+    """Focal length in px. If not given, that of a picture's EXIF block; otherwise a field of view of 60 degrees is
+    assumed."""
     device: str = "cpu"
     """Where the network runs: cpu, cuda, mps."""
     threads: OptionalInt = None
@@ -252,16 +253,17 @@ def _predict_one(
     import cv2
 
     from unclasp.files import write_bytes
-    from unclasp.picture import read_picture
+    from unclasp.picture import read_photo
 
     try:
         results = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
         told = {name: str(_result(stem, suffix, untouchable)) for name, suffix in results.items()}
-        image = read_picture(source.name)
+        image, focal = read_photo(source.name)
+        focal = arguments.focal or focal
         if arguments.everyone:
-            poses = predictor.everyone(image, focal=arguments.focal, mirrored=arguments.mirrored)
+            poses = predictor.everyone(image, focal=focal, mirrored=arguments.mirrored)
         else:
-            poses = [predictor(image, arguments.box, focal=arguments.focal, mirrored=arguments.mirrored)]
+            poses = [predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)]
         pose, *others = (replace(each, source=source.name) for each in poses)
         drawn = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
         write_bytes(told["overlay"], drawn)

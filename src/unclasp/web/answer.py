@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from unclasp.canvas import resized
-from unclasp.picture import Picture, decode_picture
+from unclasp.picture import Picture, decode_photo
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 from unclasp.view3d import page
@@ -40,8 +40,8 @@ def answer_picture(
         ImageError: It is not a whole picture of a usable size.
     """
     start = time.perf_counter()
-    image = decode_picture(data, max_pixels=max_pixels)
-    pose = replace(predictor(image, mirrored=mirrored), source=name)
+    image, focal = decode_photo(data, max_pixels=max_pixels)
+    pose = replace(predictor(image, focal=focal, mirrored=mirrored), source=name)
     overlay = base64.b64encode(_overlay(pose, image)).decode()
     told = {"result": pose.to_json(), "overlay": f"data:image/jpeg;base64,{overlay}", "view": page(pose.to_dict())}
     return json.dumps({**told, "seconds": round(time.perf_counter() - start, 3)}).encode()
