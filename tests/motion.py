@@ -45,7 +45,7 @@ def lag(true: np.ndarray, given: np.ndarray) -> float:
     return float(shifts[int(np.argmin(errors))])
 
 
-def smoothed(poses: list[HandPose]) -> list[HandPose]:
+def filtered(poses: list[HandPose]) -> list[HandPose]:
     smooth = PoseFilter()
     return [smooth(pose, 1 / RATE) for pose in poses]
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poses import HEIGHT, WIDTH
-from unclasp.follow.sightings import Sighting
+from unclasp.follow.frame_result import FrameResult
 from unclasp.follow.tracking import Tracker
 from unclasp.pose import HandPose
 
@@ -20,7 +20,7 @@ Words = Callable[[int, bool], dict[str, Any]]
 class Script:
     """Answers with given poses, one per frame; what it says of the whole picture may differ from what it says of a box.
 
-    `asked` holds the boxes of each frame, `anew` whether nothing was known in the last look of each.
+    `asked` holds the boxes of each frame, `fresh` whether nothing was known in the last look of each.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Script:
     ) -> None:  # fmt: skip
         self.poses, self.searched, self.tells, self.words = poses, searched or poses, tells, words
         self.asked: list[list[np.ndarray | None]] = []
-        self.anew: list[bool] = []
+        self.fresh: list[bool] = []
 
-    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
+    def __call__(self, image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         number = len(self.asked) - 1
         self.asked[-1].append(None if box is None else np.asarray(box))
-        self.anew[number:] = [anew]
+        self.fresh[number:] = [fresh]
         pose = (self.searched if box is None else self.poses)[number]
-        return Sighting(pose, self.tells(pose), **self.words(number, box is None))
+        return FrameResult(pose, self.tells(pose), **self.words(number, box is None))
 
     def run(self, *, smooth: bool = False, **options: object) -> list[HandPose]:
         tracker = Tracker(self, smooth=smooth, **options)  # type: ignore[arg-type]

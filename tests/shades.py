@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.engines.network import Answer
+from unclasp.engines.network import NetworkOutput
 from unclasp.geometry import box_iou, expand_box, square_box
 from unclasp.pose import HandPose
 
@@ -25,7 +25,7 @@ class Shades:
     def __init__(self, *, told: bool = True) -> None:
         self.told = told
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         pose, presence, confidence = np.zeros((1, 42, 3)), np.zeros((1, 2)), np.zeros((1, 42))
         for slot in (0, 1):
             rows, columns = np.nonzero(crops[0, ..., slot] > 10)
@@ -37,7 +37,7 @@ class Shades:
             pose[0, 21 * slot : 21 * slot + 10, :2] = columns.min(), rows.min()
             confidence[0, hand] = crops[0, ..., slot].max() / 255
         seen = (crops.max(axis=3) > 10).astype(float)
-        return Answer(pose, presence, None, seen, confidence if self.told else None)
+        return NetworkOutput(pose, presence, None, seen, confidence if self.told else None)
 
 
 def picture(*, both: bool = False) -> npt.NDArray[np.uint8]:

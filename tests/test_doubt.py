@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, SHADES, Box, Shades, is_around, picture
-from unclasp.find.looking import OTHER_REGIONS, SURE
-from unclasp.find.search import Where
+from unclasp.find.crop_predictor import MAX_OTHER_REGIONS, MIN_CONFIDENCE
+from unclasp.find.search import Proposal
 from unclasp.geometry import square_box
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
@@ -17,10 +17,10 @@ Floats = npt.NDArray[np.floating]
 def found(network: Shades, first: Box, *others: Box, again: Box | None, image: npt.NDArray[np.uint8]) -> HandPose:
     """Return the pose where the finder sees `first` and `others`, and the other search `again`."""
 
-    def search(_: npt.NDArray[np.uint8]) -> Where:
-        return Where(
+    def search(_: npt.NDArray[np.uint8]) -> Proposal:
+        return Proposal(
             square_box(np.array(first)), np.array(others).reshape(-1, 4),
-            again=None if again is None else lambda: square_box(np.array(again)),
+            fallback=None if again is None else lambda: square_box(np.array(again)),
         )  # fmt: skip
 
     return Predictor(network, search=search, second_opinions=False)(image)
@@ -38,7 +38,7 @@ def found(network: Shades, first: Box, *others: Box, again: Box | None, image: n
         ((EMPTY,), EMPTY, DIM, (EMPTY,)),
         ((FAINT,), FAINT, DIM, (FAINT,)),
         ((FAINT, BRIGHT), FAINT, BRIGHT, (FAINT,)),
-        ((EMPTY,) * OTHER_REGIONS + (BRIGHT,), EMPTY, DIM, (EMPTY,) * OTHER_REGIONS + (BRIGHT,)),
+        ((EMPTY,) * MAX_OTHER_REGIONS + (BRIGHT,), EMPTY, DIM, (EMPTY,) * MAX_OTHER_REGIONS + (BRIGHT,)),
     ],
     ids=[
         "a region",
@@ -61,13 +61,13 @@ def test_the_surest_look_counts(others: tuple[Box, ...], again: Box, chosen: Box
 
 
 def test_a_sure_look_is_the_only_one() -> None:
-    def search(_: npt.NDArray[np.uint8]) -> Where:
-        return Where(square_box(np.array(BRIGHT)), np.array([BRIGHTER]), again=never)
+    def search(_: npt.NDArray[np.uint8]) -> Proposal:
+        return Proposal(square_box(np.array(BRIGHT)), np.array([BRIGHTER]), fallback=never)
 
     def never() -> Floats:
         raise AssertionError("searched again")
 
-    assert SHADES[DIM] / 255 < SURE < SHADES[BRIGHT] / 255
+    assert SHADES[DIM] / 255 < MIN_CONFIDENCE < SHADES[BRIGHT] / 255
     pose = Predictor(Shades(), search=search, second_opinions=False)(picture())
     assert is_around(pose, BRIGHT) and len(pose.other_regions) == 1
 

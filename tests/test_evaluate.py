@@ -31,7 +31,7 @@ from unclasp.evaluate import (
     share_of,
 )
 from unclasp.evaluation.prediction_file import read_predictions, write_predictions
-from unclasp.evaluation.scoring import Answer
+from unclasp.evaluation.scoring import PredictedSample
 from unclasp.pose import Camera, HandPose
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -227,7 +227,7 @@ def test_crops_of_their_own_keep_their_lines_of_sight(dataset: Samples) -> None:
 def test_a_recorder_refuses_a_mixture_of_axes() -> None:
     recorder = Recorder()
     for index, pixel in enumerate((None, geometry.crop_middle(SIZE))):
-        answer = Answer(image_size=SIZE, pose_2p5d=np.zeros((42, 3)), sight_pixel=pixel)
+        answer = PredictedSample(image_size=SIZE, pose_2p5d=np.zeros((42, 3)), sight_pixel=pixel)
         recorder.add(index, str(index), answer, with_parts=False)
     with pytest.raises(UnclaspError, match="some of these predictions have depths along the camera's axis"):
         recorder.predictions(SIZE)

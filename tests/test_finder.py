@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from bright import Bright
-from unclasp.engines.onnx_engine import InOnnxRuntime, InOpenCv, check_answers
+from unclasp.engines.onnx_engine import OnnxRuntimeRunner, OpenCvRunner, check_outputs
 from unclasp.errors import CheckpointError
 from unclasp.find import finder, finder_engine
-from unclasp.find.finder import Finder, Regions, SquareAnswer, grouped, letterbox, read
+from unclasp.find.finder import Finder, FinderOutput, Regions, decode_regions, letterbox, merge_nearby
 from unclasp.find.finder_engine import CELLS, SIZE, open_finder
 
 # ---- the square
@@ -64,10 +64,10 @@ def test_a_picture_without_regions_has_none() -> None:
 
 def test_boxes_end_at_the_picture_s_edge() -> None:
     class Beyond(Bright):
-        def __call__(self, square: np.ndarray, /) -> SquareAnswer:
+        def __call__(self, square: np.ndarray, /) -> FinderOutput:
             middle, boxes = np.zeros((CELLS, CELLS), np.float32), np.zeros((4, CELLS, CELLS), np.float32)
             middle[3, 3], boxes[:, 3, 3] = 0.8, [-30, -20, 400, 500]
-            return SquareAnswer(middle, boxes)
+            return FinderOutput(middle, boxes)
 
     assert Finder(Beyond())(np.zeros((30, 40, 3), np.uint8)).boxes.tolist() == [[-0.5, -0.5, 39.5, 29.5]]
 
@@ -75,22 +75,22 @@ def test_boxes_end_at_the_picture_s_edge() -> None:
 # ---- from maps to regions
 
 
-def answer(*regions: tuple[float, tuple[int, int], tuple[float, float, float, float]]) -> SquareAnswer:
+def answer(*regions: tuple[float, tuple[int, int], tuple[float, float, float, float]]) -> FinderOutput:
     middle, boxes = np.zeros((CELLS, CELLS), np.float32), np.zeros((4, CELLS, CELLS), np.float32)
     for score, (row, column), box in regions:
         middle[row, column], boxes[:, row, column] = score, box
-    return SquareAnswer(middle, boxes)
+    return FinderOutput(middle, boxes)
 
 
 def test_peaks_are_read_by_certainty_and_doubles_left_out() -> None:
-    found = read(
+    found = decode_regions(
         answer(
             (0.6, (10, 10), (20, 20, 60, 60)),
             (0.5, (10, 11), (20, 20, 60, 60)),  # beside a higher one: no peak
             (0.7, (14, 14), (24, 24, 64, 64)),  # the same region
             (0.9, (40, 40), (150, 150, 170, 170)),
             (0.4, (41, 43), (155, 155, 165, 168)),  # within another
-            (finder.LEAST_SCORE - 0.01, (2, 40), (150, 0, 170, 20)),
+            (finder.MIN_SCORE - 0.01, (2, 40), (150, 0, 170, 20)),
         )
     )
     np.testing.assert_allclose(found.boxes, [[150, 150, 170, 170], [24, 24, 64, 64]], atol=1e-4)
@@ -98,7 +98,7 @@ def test_peaks_are_read_by_certainty_and_doubles_left_out() -> None:
 
 
 def group(*boxes: tuple[float, float, float, float]) -> list[list[float]]:
-    return grouped(Regions(np.array(boxes, float).reshape(-1, 4), np.full(len(boxes), 0.8))).boxes.tolist()
+    return merge_nearby(Regions(np.array(boxes, float).reshape(-1, 4), np.full(len(boxes), 0.8))).boxes.tolist()
 
 
 def test_near_hands_of_a_size_are_one_region() -> None:
@@ -113,8 +113,8 @@ def test_far_and_unlike_hands_are_regions_of_their_own_the_largest_first() -> No
 
 def test_what_is_much_less_certain_is_not_joined() -> None:
     boxes = np.array([[0, 0, 40, 40], [60, 5, 100, 45.0]])
-    assert len(grouped(Regions(boxes, np.array([0.8, 0.41]))).boxes) == 1
-    assert grouped(Regions(boxes, np.array([0.8, 0.39]))).boxes.tolist() == boxes.tolist()
+    assert len(merge_nearby(Regions(boxes, np.array([0.8, 0.41]))).boxes) == 1
+    assert merge_nearby(Regions(boxes, np.array([0.8, 0.39]))).boxes.tolist() == boxes.tolist()
 
 
 def test_grouping_does_not_grow_over_a_row_of_hands() -> None:
@@ -124,8 +124,8 @@ def test_grouping_does_not_grow_over_a_row_of_hands() -> None:
 
 def test_the_order_is_that_of_size_and_certainty() -> None:
     boxes = np.array([[0, 0, 20, 20], [100, 100, 160, 160.0]])
-    assert grouped(Regions(boxes, np.array([0.9, 0.35]))).boxes[0].tolist() == [100, 100, 160, 160]
-    assert grouped(Regions(boxes / 2, np.array([0.95, 0.31]))).scores.tolist() == [0.95, 0.31]
+    assert merge_nearby(Regions(boxes, np.array([0.9, 0.35]))).boxes[0].tolist() == [100, 100, 160, 160]
+    assert merge_nearby(Regions(boxes / 2, np.array([0.95, 0.31]))).scores.tolist() == [0.95, 0.31]
 
 
 # ---- the shipped one
@@ -154,7 +154,7 @@ def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rend
     asked = met = empty = false = 0
     for image, boxes, mask in map(render, range(200)):
         square = letterbox(image, SIZE)
-        regions = read(find.engine(square.image))
+        regions = decode_regions(find.engine(square.image))
         found = square.to_picture(regions.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
         large = [box for box in boxes if (box[2:] - box[:2]).max() > 0.12 * max(mask.shape)]
         asked += len(large)
@@ -170,7 +170,10 @@ def test_both_engines_answer_alike(render: Callable[[int], Rendered]) -> None:
     pytest.importorskip("onnxruntime")
     square = letterbox(render(0)[0], SIZE).image
     runtime, opencv = open_finder().engine(square), open_finder(engine="opencv").engine(square)
-    assert [type(open_finder(engine=engine).engine.run) for engine in ("any", "opencv")] == [InOnnxRuntime, InOpenCv]
+    assert [type(open_finder(engine=engine).engine.run) for engine in ("any", "opencv")] == [
+        OnnxRuntimeRunner,
+        OpenCvRunner,
+    ]
     np.testing.assert_allclose(runtime.middle, opencv.middle, atol=1e-3)
     np.testing.assert_allclose(runtime.boxes, opencv.boxes, atol=0.05)
 
@@ -201,12 +204,12 @@ def test_what_is_no_finder_is_told(tmp_path: Path, engine: str) -> None:
 
 def test_answers_of_another_shape_are_no_finder_s() -> None:
     good = [np.zeros((1, CELLS, CELLS), np.float32), np.zeros((1, 4, CELLS, CELLS), np.float32)]
-    check_answers(good, finder_engine.FINDER, Path("f.onnx"))
+    check_outputs(good, finder_engine.FINDER, Path("f.onnx"))
     with pytest.raises(CheckpointError, match="is no hand finder: expected finite answers"):
-        check_answers(good[::-1], finder_engine.FINDER, Path("f.onnx"))
+        check_outputs(good[::-1], finder_engine.FINDER, Path("f.onnx"))
     good[0][0, 3, 4] = np.nan
     with pytest.raises(CheckpointError, match="is no hand finder"):
-        check_answers(good, finder_engine.FINDER, Path("f.onnx"))
+        check_outputs(good, finder_engine.FINDER, Path("f.onnx"))
 
 
 def test_a_speck_in_12_megapixels_takes_no_longer_than_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +217,7 @@ def test_a_speck_in_12_megapixels_takes_no_longer_than_the_square(monkeypatch: p
     seen: list[tuple[int, ...]] = []
 
     class Counted(Bright):
-        def __call__(self, square: np.ndarray, /) -> SquareAnswer:
+        def __call__(self, square: np.ndarray, /) -> FinderOutput:
             seen.append(square.shape)
             return super().__call__(square)
 

@@ -15,7 +15,7 @@ from unclasp.data.wholes import Wholes, write_wholes
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.exporting.finder import export_finder
 from unclasp.find.finder_engine import open_finder
-from unclasp.model.finder import FinderNet, Found, Targets, boxes_of, finder_losses, generalised_iou
+from unclasp.model.finder import FinderMaps, FinderNet, Targets, boxes_of, finder_losses, generalised_iou
 from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
 from unclasp.training.finder_weights import average_finders, load_finder, save_finder
@@ -117,7 +117,7 @@ def test_the_right_answer_costs_nothing_and_what_is_ignored_costs_nothing() -> N
     x, y = centres[None, None, :], centres[None, :, None]
     box = wanted.boxes
     edges = torch.stack([x - box[:, 0], y - box[:, 1], box[:, 2] - x, box[:, 3] - y], dim=1)
-    found = Found(logits, hand, (edges / 4 + 1).clamp(min=1).log())
+    found = FinderMaps(logits, hand, (edges / 4 + 1).clamp(min=1).log())
     right = finder_losses(found, wanted)
     assert float(right["middle"]) < 1e-3 and float(right["hand"]) < 1e-3 and float(right["box"]) < 0.2
     ignored = logits + 40 * (wanted.asked == 0)

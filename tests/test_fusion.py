@@ -16,22 +16,22 @@ from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.cli import main
 from unclasp.config import DepthAxis
-from unclasp.engines.network import Answer
+from unclasp.engines.network import NetworkOutput
 from unclasp.errors import CheckpointError, DataError, UnclaspError
+from unclasp.find.crop_result import CropResult
 from unclasp.find.fusion import (
-    BELIEVED,
+    DEPTH_CORRECTION_SHARE,
     FORMAT,
     NUMBERS,
     UNIT_MM,
     Fusion,
     can_fuse,
-    evidence_of,
+    fusion_input,
     open_fusion,
     shapes_of,
 )
-from unclasp.find.landmarks import FEATURES, SIZE, Reading, crop_of, open_landmarks
-from unclasp.find.looks import Look
-from unclasp.find.touch_up import touched_up, touched_up_twice
+from unclasp.find.landmarks import FEATURES, SIZE, LandmarkReading, crop_of, open_landmarks
+from unclasp.find.touch_up import touch_up, touch_up_for_video
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.lifting import BONE_LENGTHS_MM
 from unclasp.predictor import Predictor
@@ -45,7 +45,7 @@ PICTURE = np.zeros((200, 300, 3), np.uint8)
 SHIPPED = WEIGHTS / "fusion.npz"
 
 
-def a_look(seed: int = 0, presence: tuple[float, float] = (0.9, 0.8)) -> Look:
+def a_look(seed: int = 0, presence: tuple[float, float] = (0.9, 0.8)) -> CropResult:
     """Two hands of random joints, right and left, with depths along the crop's line of sight."""
     rng = np.random.default_rng(seed)
     pose = np.zeros((1, 42, 3))
@@ -53,13 +53,13 @@ def a_look(seed: int = 0, presence: tuple[float, float] = (0.9, 0.8)) -> Look:
         pose[0, joints, :2] = rng.normal(0, 25, (21, 2)) + np.array([100.0 + 80 * slot, 90.0])
         pose[0, joints, 2] = rng.normal(0, 30, 21)
         pose[0, joints, 2][-1] = 0.3  # not exactly none, as networks have it
-    answer = Answer(
+    answer = NetworkOutput(
         pose, np.array([presence]), np.array([40.0]), np.zeros((1, 4, 4)), rng.uniform(0, 1, (1, 42)), DepthAxis.CROP
     )
-    return Look(answer, np.eye(3), np.array([0.0, 0.0, 200.0, 200.0]))
+    return CropResult(answer, np.eye(3), np.array([0.0, 0.0, 200.0, 200.0]))
 
 
-def read_around(view: Look, slot: int, *, picture_width: int, seed: int = 0) -> Reading:
+def read_around(view: CropResult, slot: int, *, picture_width: int, seed: int = 0) -> LandmarkReading:
     """Read joints some pixels of the crop beside those of the look, in the crop of `Landmarks`."""
     joints, rng = view.joints_2d[HAND_SLICES[slot]], np.random.default_rng(seed)
     mirror = geometry.flip_matrix(picture_width) if slot == 1 else np.eye(3)
@@ -67,7 +67,7 @@ def read_around(view: Look, slot: int, *, picture_width: int, seed: int = 0) -> 
     crop_from_image = geometry.crop_matrix(square, SIZE, rotation) @ mirror
     read = np.column_stack([geometry.apply_affine(crop_from_image, joints), np.zeros(21)]) + rng.normal(0, 6, (21, 3))
     places = geometry.apply_affine(np.linalg.inv(crop_from_image), read[:, :2])
-    return Reading(places, 0.9, 0.7, read, rng.uniform(0, 2, FEATURES), crop_from_image)
+    return LandmarkReading(places, 0.9, 0.7, read, rng.uniform(0, 2, FEATURES), crop_from_image)
 
 
 def a_net(width: int = 32) -> FusionNet:
@@ -87,7 +87,7 @@ def test_numpy_answers_as_torch() -> None:
     numbers = np.random.default_rng(0).normal(0, 3, NUMBERS + FEATURES)
     with torch.inference_mode():
         expected = [answer[0].numpy() for answer in net(torch.from_numpy(numbers[None]).float())]
-    share, deeper = in_numpy(net).answer(numbers)
+    share, deeper = in_numpy(net).forward(numbers)
     np.testing.assert_allclose(share, expected[0], atol=1e-5)
     np.testing.assert_allclose(deeper[:-1], expected[1][:-1], atol=1e-5)
     assert share.std() > 0.01 and deeper[:-1].std() > 0.01
@@ -101,7 +101,7 @@ def test_what_is_seen_does_not_depend_on_where_the_hand_is_how_large_and_how_tur
     ])  # fmt: skip
     moved = view._replace(image_from_crop=moved_from_image)
     for slot in (0, 1):
-        pair = [evidence_of(each, slot, read_around(each, slot, picture_width=300)) for each in (view, moved)]
+        pair = [fusion_input(each, slot, read_around(each, slot, picture_width=300)) for each in (view, moved)]
         np.testing.assert_allclose(pair[0].numbers, pair[1].numbers, atol=1e-6)
         assert pair[0].numbers.shape == (NUMBERS + FEATURES,)
 
@@ -113,7 +113,7 @@ def test_a_left_hand_is_the_right_one_of_the_mirror_image() -> None:
     for slot in (0, 1):
         here, there = (read_around(each, at, picture_width=300) for each, at in ((view, slot), (mirrored, 1 - slot)))
         np.testing.assert_allclose(
-            evidence_of(view, slot, here).numbers, evidence_of(mirrored, 1 - slot, there).numbers, atol=1e-5
+            fusion_input(view, slot, here).numbers, fusion_input(mirrored, 1 - slot, there).numbers, atol=1e-5
         )
         places, depths = fusion(view, slot, here)
         mirror_places, mirror_depths = fusion(mirrored, 1 - slot, there)
@@ -125,7 +125,7 @@ def test_the_other_hand_is_told_of_only_where_it_may_be() -> None:
     numbers = []
     for presence in ((0.9, 0.8), (0.9, 0.1)):
         view = a_look(presence=presence)
-        numbers.append(evidence_of(view, 0, read_around(view, 0, picture_width=300)).numbers)
+        numbers.append(fusion_input(view, 0, read_around(view, 0, picture_width=300)).numbers)
     other = slice(NUMBERS - 85, NUMBERS)
     assert np.abs(numbers[0][other]).min() > 0 and not numbers[1][other].any()
     np.testing.assert_array_equal(np.delete(numbers[0], np.r_[other]), np.delete(numbers[1], np.r_[other]))
@@ -136,15 +136,15 @@ def test_depths_of_the_other_hand_are_those_beside_this_ones_wrist() -> None:
     view = a_look()
     depths = slice(NUMBERS - 43, NUMBERS - 22)
     for slot, behind in ((0, 40.0), (1, -40.0)):
-        numbers = evidence_of(view, slot, read_around(view, slot, picture_width=300)).numbers
-        expected = (view.answer.pose_2p5d[0, HAND_SLICES[1 - slot], 2] + behind) / UNIT_MM
+        numbers = fusion_input(view, slot, read_around(view, slot, picture_width=300)).numbers
+        expected = (view.output.pose_2p5d[0, HAND_SLICES[1 - slot], 2] + behind) / UNIT_MM
         np.testing.assert_allclose(numbers[depths], expected, atol=1e-9)
 
 
 def test_the_scale_is_that_of_the_mean_hand() -> None:
     """A hand without any depth, whose bones have their lengths at 2 px a mm: the crop's side in px is twice its mm."""
     view = a_look()
-    pose = view.answer.pose_2p5d.copy()
+    pose = view.output.pose_2p5d.copy()
     for finger in range(5):
         lengths = np.array(BONE_LENGTHS_MM[4 * finger : 4 * finger + 4])
         for from_tip in range(4):
@@ -152,10 +152,10 @@ def test_the_scale_is_that_of_the_mean_hand() -> None:
             pose[0, 4 * finger + from_tip, 1] = -2 * lengths[from_tip:].sum()
     pose[0, HAND_SLICES[0], :2][:, 0] = 0  # fingers on one another, so that all bones lie along one line
     pose[0, 20] = 0
-    view = view._replace(answer=view.answer._replace(pose_2p5d=pose))
+    view = view._replace(output=view.output._replace(pose_2p5d=pose))
     reading = read_around(view, 0, picture_width=300)
     side = SIZE / np.sqrt(np.linalg.det(reading.crop_from_image[:2, :2]))
-    numbers = evidence_of(view, 0, reading).numbers
+    numbers = fusion_input(view, 0, reading).numbers
     assert numbers[NUMBERS - 86] == pytest.approx(np.log(side / 2 / UNIT_MM), abs=1e-9)
 
 
@@ -169,23 +169,23 @@ def test_places_lie_between_and_the_wrist_stays_the_origin() -> None:
         assert (along > 0).all() and (along < 1).all() and along.std() > 0.01
         np.testing.assert_allclose(places, along[:, None] * own + (1 - along[:, None]) * read, atol=1e-6)
         assert depths[-1] == 0
-        _, lacking = fusion.answer(evidence_of(view, slot, reading).numbers)
-        expected = view.answer.pose_2p5d[0, joints, 2] + BELIEVED * UNIT_MM * lacking
+        _, lacking = fusion.forward(fusion_input(view, slot, reading).numbers)
+        expected = view.output.pose_2p5d[0, joints, 2] + DEPTH_CORRECTION_SHARE * UNIT_MM * lacking
         np.testing.assert_allclose(depths[:-1], expected[:-1], atol=1e-9)
-        assert np.abs(depths - view.answer.pose_2p5d[0, joints, 2])[:-1].max() > 0.1
+        assert np.abs(depths - view.output.pose_2p5d[0, joints, 2])[:-1].max() > 0.1
 
 
-def changed_answer(view: Look, **changed: Any) -> Look:
-    return view._replace(answer=view.answer._replace(**changed))
+def changed_answer(view: CropResult, **changed: Any) -> CropResult:
+    return view._replace(output=view.output._replace(**changed))
 
 
 class Reads:
     """A landmark network that reads as `read_around`."""
 
-    def __init__(self, view: Look, **changed: Any) -> None:
+    def __init__(self, view: CropResult, **changed: Any) -> None:
         self.view, self.changed, self.asked = view, changed, list[Side]()
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
         self.asked.append(side)
         reading = read_around(self.view, SIDES.index(side), picture_width=image.shape[1])
         return reading._replace(**self.changed)
@@ -194,12 +194,12 @@ class Reads:
 def test_both_hands_are_fused_from_what_was_seen_before_either() -> None:
     view, fusion = a_look(), in_numpy(a_net())
     reads: Any = Reads(view)
-    after = touched_up(view, PICTURE, reads, fusion=fusion)
+    after = touch_up(view, PICTURE, reads, fusion=fusion)
     for slot, joints in enumerate(HAND_SLICES):
         places, depths = fusion(view, slot, read_around(view, slot, picture_width=300))
         np.testing.assert_allclose(after.joints_2d[joints], places, atol=1e-9)
-        np.testing.assert_allclose(after.answer.pose_2p5d[0, joints, 2], depths, atol=1e-9)
-    assert after.answer.confidence is view.answer.confidence
+        np.testing.assert_allclose(after.output.pose_2p5d[0, joints, 2], depths, atol=1e-9)
+    assert after.output.confidence is view.output.confidence
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_both_hands_are_fused_from_what_was_seen_before_either() -> None:
 def test_networks_that_it_does_not_know_are_touched_up_by_the_rule(unknown: dict[str, Any]) -> None:
     view = changed_answer(a_look(), **unknown)
     reads: Any = Reads(view)
-    ruled, after = (touched_up(view, PICTURE, reads, fusion=each) for each in (None, in_numpy(a_net())))
+    ruled, after = (touch_up(view, PICTURE, reads, fusion=each) for each in (None, in_numpy(a_net())))
     assert not can_fuse(view)
-    np.testing.assert_array_equal(ruled.answer.pose_2p5d, after.answer.pose_2p5d)
+    np.testing.assert_array_equal(ruled.output.pose_2p5d, after.output.pose_2p5d)
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,9 @@ def test_networks_that_it_does_not_know_are_touched_up_by_the_rule(unknown: dict
 def test_what_is_not_finite_is_not_fused(unknown: dict[str, Any]) -> None:
     view = a_look()
     reads: Any = Reads(view, **unknown)
-    after = touched_up(view, PICTURE, reads, fusion=in_numpy(a_net()))
-    ruled = touched_up(view, PICTURE, reads)
-    np.testing.assert_array_equal(after.answer.pose_2p5d, ruled.answer.pose_2p5d)
+    after = touch_up(view, PICTURE, reads, fusion=in_numpy(a_net()))
+    ruled = touch_up(view, PICTURE, reads)
+    np.testing.assert_array_equal(after.output.pose_2p5d, ruled.output.pose_2p5d)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +239,9 @@ def test_hands_in_doubt_are_followed_the_others_fused(sure: float, off: float, f
         joints_2d=view.joints_2d[HAND_SLICES[0]] + [-off, 0.0]
     )
     fusion = in_numpy(a_net())
-    told = touched_up_twice(view, PICTURE, reads, fusion=fusion).told
-    after = told if frame else touched_up(view, PICTURE, reads, fusion=fusion)
-    moved, deeper = (np.abs(after.answer.pose_2p5d - view.answer.pose_2p5d)[0, HAND_SLICES[0], at] for at in (0, 2))
+    told = touch_up_for_video(view, PICTURE, reads, fusion=fusion).reported
+    after = told if frame else touch_up(view, PICTURE, reads, fusion=fusion)
+    moved, deeper = (np.abs(after.output.pose_2p5d - view.output.pose_2p5d)[0, HAND_SLICES[0], at] for at in (0, 2))
     assert (deeper[:-1].max() == 0) == followed
     assert (np.ptp(moved) > 1e-9) == (not followed), "one that is followed moves in one piece"
 
@@ -266,30 +266,30 @@ def test_frames_of_videos_are_followed_by_the_rule_and_told_fused(tmp_path: Path
 def test_both_ways_come_from_one_reading_of_each_hand() -> None:
     view, fusion = a_look(), in_numpy(a_net())
     reads: Any = Reads(view)
-    ruled, fused = touched_up_twice(view, PICTURE, reads, fusion=fusion)
-    assert len(reads.asked) == len(view.slots)
+    ruled, fused = touch_up_for_video(view, PICTURE, reads, fusion=fusion)
+    assert len(reads.asked) == len(view.present_slots)
     for twice, once in ((ruled, None), (fused, fusion)):
-        alone = touched_up(view, PICTURE, reads, fusion=once)
-        np.testing.assert_array_equal(twice.answer.pose_2p5d, alone.answer.pose_2p5d)
-    ruled, alike = touched_up_twice(view, PICTURE, reads, fusion=None)
+        alone = touch_up(view, PICTURE, reads, fusion=once)
+        np.testing.assert_array_equal(twice.output.pose_2p5d, alone.output.pose_2p5d)
+    ruled, alike = touch_up_for_video(view, PICTURE, reads, fusion=None)
     assert alike is ruled
 
 
 def test_hands_that_the_landmark_network_does_not_see_are_fused_too() -> None:
     view, fusion = a_look(), in_numpy(a_net())
-    reads: Any = Reads(view, hand=0.1)
-    after = touched_up(view, PICTURE, reads, fusion=fusion)
-    assert (after.answer.pose_2p5d != view.answer.pose_2p5d)[0, :20].any(axis=0).all()
+    reads: Any = Reads(view, hand_score=0.1)
+    after = touch_up(view, PICTURE, reads, fusion=fusion)
+    assert (after.output.pose_2p5d != view.output.pose_2p5d)[0, :20].any(axis=0).all()
 
 
 @pytest.mark.parametrize("place", [np.array([-4000.0, 90.0]), None])
 def test_hands_outside_of_the_picture_or_on_one_point_stay_finite(place: Floats | None) -> None:
     view = a_look()
-    pose = view.answer.pose_2p5d.copy()
+    pose = view.output.pose_2p5d.copy()
     pose[0, :, :2] = 50.0 if place is None else pose[0, :, :2] + place
-    view = view._replace(answer=view.answer._replace(pose_2p5d=pose))
-    after = touched_up(view, PICTURE, open_landmarks(), fusion=open_fusion())
-    assert np.isfinite(after.answer.pose_2p5d).all()
+    view = view._replace(output=view.output._replace(pose_2p5d=pose))
+    after = touch_up(view, PICTURE, open_landmarks(), fusion=open_fusion())
+    assert np.isfinite(after.output.pose_2p5d).all()
 
 
 def changed(tmp_path: Path, change: Any) -> Path:
@@ -307,7 +307,7 @@ def test_a_file_comes_back(tmp_path: Path) -> None:
         tmp_path, lambda tensors: tensors.update({key: each.numpy() for key, each in net.state_dict().items()})
     )
     numbers = np.random.default_rng(0).normal(0, 1, NUMBERS + FEATURES)
-    for mine, kept in zip(in_numpy(net).answer(numbers), open_fusion(path).answer(numbers), strict=True):
+    for mine, kept in zip(in_numpy(net).forward(numbers), open_fusion(path).forward(numbers), strict=True):
         np.testing.assert_allclose(mine, kept, atol=1e-6)
 
 
@@ -372,7 +372,7 @@ def test_training_learns_whom_to_trust(tmp_path: Path) -> None:
     )
     fusion, numbers = open_fusion(tmp_path / "f.npz"), made_up_looks(tmp_path / "m.npz", 40)
     others = np.load(numbers)["numbers"].astype(np.float64)
-    shares, deeper = (np.stack(parts) for parts in zip(*map(fusion.answer, others), strict=True))
+    shares, deeper = (np.stack(parts) for parts in zip(*map(fusion.forward, others), strict=True))
     read = others[:, 0] > 0
     assert shares[read].mean() < 0.3 and shares[~read].mean() > 0.7
     assert np.abs(deeper[:, :-1] - 0.3).mean() < 0.1
@@ -410,19 +410,19 @@ class Sees:
         self.presence = presence
         self.landmarks: Any = self.read
         self.network: Any = SimpleNamespace(name="small")
-        self.looker: Any = SimpleNamespace(at=self.look)
+        self.crop_predictor: Any = SimpleNamespace(hands_in=self.look)
         self.pictures: list[ByteArray] = []
         self.squares: list[Floats] = []
 
-    def look(self, image: ByteArray, square: Floats) -> Look:
+    def look(self, image: ByteArray, square: Floats) -> CropResult:
         self.squares.append(square)
         self.pictures.append(image)
         view = a_look(presence=self.presence)
         pose = np.zeros((1, 42, 3))
         pose[0, :, :2] = np.random.default_rng(0).uniform(10, 60, (42, 2))
-        return view._replace(answer=view.answer._replace(pose_2p5d=pose), square=square)
+        return view._replace(output=view.output._replace(pose_2p5d=pose), square=square)
 
-    def read(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+    def read(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
         view = self.look(image, np.zeros(4))
         return read_around(view, SIDES.index(side), picture_width=image.shape[1])
 
@@ -563,8 +563,8 @@ def test_the_file_can_be_chosen(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).normal(0, 1, NUMBERS + FEATURES)
     given, shipped = (Predictor.load(detector="none", fusion=each).fusion for each in (path, None))
     assert given is not None and shipped is not None
-    np.testing.assert_array_equal(given.answer(numbers)[1], open_fusion(path).answer(numbers)[1])
-    np.testing.assert_array_equal(shipped.answer(numbers)[1], open_fusion(SHIPPED).answer(numbers)[1])
+    np.testing.assert_array_equal(given.forward(numbers)[1], open_fusion(path).forward(numbers)[1])
+    np.testing.assert_array_equal(shipped.forward(numbers)[1], open_fusion(SHIPPED).forward(numbers)[1])
     assert Predictor.load(detector="none", landmarks=False).fusion is None
     with pytest.raises(UnclaspError, match="a fusion network needs the landmark network"):
         Predictor.load(detector="none", landmarks=False, fusion=path)

@@ -11,16 +11,24 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from made_looks import reading_of
+from made_results import reading_of
 from unclasp import geometry
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.data.transforms import crop_image
-from unclasp.engines.network import Answer
-from unclasp.engines.onnx_engine import InOnnxRuntime, InOpenCv
+from unclasp.engines.network import NetworkOutput
+from unclasp.engines.onnx_engine import OnnxRuntimeRunner, OpenCvRunner
 from unclasp.errors import CheckpointError
-from unclasp.find.landmarks import FEATURES, OUTPUTS, SIZE, Landmarks, Reading, crop_of, open_landmarks
-from unclasp.find.looks import Look
-from unclasp.find.touch_up import DOUBTED, FAR, KEPT, NEAR, ROUNDS, touched_up, touched_up_twice
+from unclasp.find.crop_result import CropResult
+from unclasp.find.landmarks import FEATURES, OUTPUTS, SIZE, LandmarkReading, Landmarks, crop_of, open_landmarks
+from unclasp.find.touch_up import (
+    DOUBTFUL_CONFIDENCE,
+    MAX_MOVE,
+    MAX_READS,
+    OWN_SHARE,
+    SAME_HAND_DISTANCE,
+    touch_up,
+    touch_up_for_video,
+)
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, SIDES, Side
 from unclasp.predictor import Predictor
 from unclasp.shipped import WEIGHTS
@@ -95,7 +103,7 @@ def test_a_reading_returns_to_the_picture_and_its_order(degrees: float, side: Si
     network = Told(seen[HAND_ORDERS["mediapipe"]], hand=0.75, right=0.25)
     reading = Landmarks(network)(PICTURE, rough, side)
     np.testing.assert_allclose(reading.joints_2d, hand, atol=1e-3)
-    assert (reading.hand, reading.of_side) == (0.75, 0.25)
+    assert (reading.hand_score, reading.side_score) == (0.75, 0.25)
     np.testing.assert_allclose(geometry.apply_affine(reading.crop_from_image, hand), reading.joints[:, :2], atol=1e-3)
     np.testing.assert_array_equal(reading.joints[HAND_ORDERS["mediapipe"], 2], np.arange(21))
     np.testing.assert_array_equal(reading.features, np.arange(FEATURES))
@@ -109,32 +117,32 @@ class Reads:
         self.shift, self.hand, self.of_side = shift, hand, of_side
         self.asked: list[Side] = []
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
         self.asked.append(side)
         return reading_of(joints_2d + self.shift, self.hand, self.of_side)
 
 
-def seen_hands(presence: tuple[float, float] = (1.0, 1.0), sure: float | None = 0.5) -> Look:
+def seen_hands(presence: tuple[float, float] = (1.0, 1.0), sure: float | None = 0.5) -> CropResult:
     pose = np.zeros((1, 42, 3))
     hand = 0.5 * (upright_hand() - 150)
     pose[0, HAND_SLICES[0], :2], pose[0, HAND_SLICES[1], :2] = hand + np.array([40, 60]), hand + np.array([110, 60])
     pose[0, :, 2] = np.arange(42)
     confidence = None if sure is None else np.full((1, 42), sure)
-    answer = Answer(pose, np.array([presence]), np.array([30.0]), np.zeros((1, 4, 4)), confidence)
+    answer = NetworkOutput(pose, np.array([presence]), np.array([30.0]), np.zeros((1, 4, 4)), confidence)
     image_from_crop = np.array([[2.0, 0, 10], [0, 2.0, 5], [0, 0, 1]])
-    return Look(answer, image_from_crop, np.array([0.0, 0.0, 200.0, 200.0]))
+    return CropResult(answer, image_from_crop, np.array([0.0, 0.0, 200.0, 200.0]))
 
 
 @pytest.mark.parametrize("sure", [0.5, 0.9, None])
 def test_joints_go_further_the_less_sure_they_are_and_nothing_else_changes(sure: float | None) -> None:
     before = seen_hands(sure=sure)
-    after = touched_up(before, PICTURE, Reads(np.array([6.0, -4.0])))  # type: ignore[arg-type]
-    share = 0.5 if sure is None else 1 - KEPT * sure
+    after = touch_up(before, PICTURE, Reads(np.array([6.0, -4.0])))  # type: ignore[arg-type]
+    share = 0.5 if sure is None else 1 - OWN_SHARE * sure
     moved = after.joints_2d - before.joints_2d
     np.testing.assert_allclose(moved, np.tile([6.0 * share, -4.0 * share], (42, 1)), atol=1e-9)
-    np.testing.assert_array_equal(after.answer.pose_2p5d[..., 2], before.answer.pose_2p5d[..., 2])
-    np.testing.assert_array_equal(after.answer.presence, before.answer.presence)
-    assert before.answer.pose_2p5d[0, 20, 0] == seen_hands().answer.pose_2p5d[0, 20, 0], "the first look is as it was"
+    np.testing.assert_array_equal(after.output.pose_2p5d[..., 2], before.output.pose_2p5d[..., 2])
+    np.testing.assert_array_equal(after.output.presence, before.output.presence)
+    assert before.output.pose_2p5d[0, 20, 0] == seen_hands().output.pose_2p5d[0, 20, 0], "the first look is as it was"
 
 
 @pytest.mark.parametrize(
@@ -148,7 +156,7 @@ def test_joints_go_further_the_less_sure_they_are_and_nothing_else_changes(sure:
 )
 def test_a_hand_stays_where_it_is_unless_both_agree(reads: Any) -> None:
     before = seen_hands()
-    after = touched_up(before, PICTURE, reads)
+    after = touch_up(before, PICTURE, reads)
     np.testing.assert_array_equal(after.joints_2d, before.joints_2d)
 
 
@@ -159,13 +167,13 @@ class Finds:
         self.place, self.share, self.hand, self.of_side = place, share, hand, of_side
         self.calls = 0
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
         self.calls += 1
         return reading_of(joints_2d + self.share * (self.place - joints_2d), self.hand, self.of_side)
 
 
 def right_hand_farther(share: float) -> Floats:
-    """The right hand of `seen_hands`, a share of its extent farther left: away from the left one."""
+    """The right hand of `hand_detector`, a share of its extent farther left: away from the left one."""
     joints = seen_hands().joints_2d[HAND_SLICES[0]]
     return joints - [share * np.ptp(joints, axis=0).max(), 0]
 
@@ -173,7 +181,7 @@ def right_hand_farther(share: float) -> Floats:
 def test_a_hand_in_doubt_is_followed_to_where_it_is_seen() -> None:
     before, place = seen_hands((1.0, 0.0), sure=0.1), right_hand_farther(0.5)
     reads: Any = Finds(place, share=0.7)
-    joints = touched_up(before, PICTURE, reads).joints_2d[HAND_SLICES[0]]
+    joints = touch_up(before, PICTURE, reads).joints_2d[HAND_SLICES[0]]
     steps = [np.abs(joints - each).max() for each in (place, before.joints_2d[HAND_SLICES[0]])]
     assert reads.calls == 3 and steps[0] < 0.15 * steps[1], "a second look nearby ends it"
 
@@ -181,10 +189,10 @@ def test_a_hand_in_doubt_is_followed_to_where_it_is_seen() -> None:
 @pytest.mark.parametrize(
     ("sure", "finds"),
     [
-        (DOUBTED + 0.01, Finds(right_hand_farther(0.5))),
+        (DOUBTFUL_CONFIDENCE + 0.01, Finds(right_hand_farther(0.5))),
         (0.1, Finds(right_hand_farther(0.5), of_side=0.3)),
         (0.1, Finds(right_hand_farther(0.5), hand=0.4)),
-        (0.1, Finds(right_hand_farther(1.05 * FAR))),
+        (0.1, Finds(right_hand_farther(1.05 * MAX_MOVE))),
         (0.1, Reads(np.array([-30.0, 0.0]))),
         (None, Finds(right_hand_farther(0.5))),
     ],
@@ -192,15 +200,15 @@ def test_a_hand_in_doubt_is_followed_to_where_it_is_seen() -> None:
 )
 def test_a_hand_is_followed_only_for_good_reasons(sure: float | None, finds: Any) -> None:
     before = seen_hands((1.0, 0.0), sure=sure)
-    np.testing.assert_array_equal(touched_up(before, PICTURE, finds).joints_2d, before.joints_2d)
+    np.testing.assert_array_equal(touch_up(before, PICTURE, finds).joints_2d, before.joints_2d)
     calls = len(finds.asked) if isinstance(finds, Reads) else finds.calls
-    assert calls <= 1 + ROUNDS
+    assert calls <= 1 + MAX_READS
 
 
 def test_in_videos_no_hand_is_followed() -> None:
     before = seen_hands((1.0, 0.0), sure=0.1)
     reads: Any = Finds(right_hand_farther(0.5))
-    frame, _ = touched_up_twice(before, PICTURE, reads, fusion=None)
+    frame, _ = touch_up_for_video(before, PICTURE, reads, fusion=None)
     np.testing.assert_array_equal(frame.joints_2d, before.joints_2d)
     assert reads.calls == 1
 
@@ -209,10 +217,10 @@ def test_a_hand_that_is_followed_stays_in_one_piece() -> None:
     """Though it may be sure of some joints: these do not stay behind."""
     before, place = seen_hands((1.0, 0.0)), right_hand_farther(0.5)
     confidence = np.tile(np.where(np.arange(42) % 4, 0.05, 0.9), (1, 1))
-    before = before._replace(answer=before.answer._replace(confidence=confidence))
-    assert 0.2 < before.confidence(0) < DOUBTED
+    before = before._replace(output=before.output._replace(confidence=confidence))
+    assert 0.2 < before.confidence(0) < DOUBTFUL_CONFIDENCE
     reads: Any = Finds(place)
-    moved = (touched_up(before, PICTURE, reads).joints_2d - before.joints_2d)[HAND_SLICES[0]]
+    moved = (touch_up(before, PICTURE, reads).joints_2d - before.joints_2d)[HAND_SLICES[0]]
     np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-9)
     assert abs(moved[0, 0]) > 0
 
@@ -224,15 +232,15 @@ def test_a_hand_is_not_followed_to_the_other_one(presence: tuple[float, float], 
     right, left = (before.joints_2d[joints] for joints in HAND_SLICES)
     reads: Any = Finds(0.45 * right + 0.55 * left)
     extent = np.ptp(right, axis=0).max()
-    assert NEAR * extent < np.linalg.norm(reads.place - right, axis=1).mean() < FAR * extent
-    moved = touched_up(before, PICTURE, reads).joints_2d - before.joints_2d
+    assert SAME_HAND_DISTANCE * extent < np.linalg.norm(reads.place - right, axis=1).mean() < MAX_MOVE * extent
+    moved = touch_up(before, PICTURE, reads).joints_2d - before.joints_2d
     assert bool(moved[HAND_SLICES[0]].any()) == moves
 
 
 def test_hands_that_a_single_picture_doubts_are_read_too() -> None:
     """A video may keep them."""
     before = seen_hands((1.0, 0.4))
-    moved = touched_up(before, PICTURE, Reads(np.array([6.0, -4.0]))).joints_2d - before.joints_2d  # type: ignore[arg-type]
+    moved = touch_up(before, PICTURE, Reads(np.array([6.0, -4.0]))).joints_2d - before.joints_2d  # type: ignore[arg-type]
     assert moved[HAND_SLICES[1]].all()
 
 
@@ -240,31 +248,31 @@ def test_hands_that_a_single_picture_doubts_are_read_too() -> None:
 def test_how_near_is_near(share: float, moves: bool) -> None:
     before = seen_hands()
     extent = np.ptp(before.joints_2d[HAND_SLICES[0]], axis=0).max()
-    reads: Any = Reads(np.array([share * NEAR * extent, 0.0]))
-    assert bool((touched_up(before, PICTURE, reads).joints_2d != before.joints_2d).any()) == moves
+    reads: Any = Reads(np.array([share * SAME_HAND_DISTANCE * extent, 0.0]))
+    assert bool((touch_up(before, PICTURE, reads).joints_2d != before.joints_2d).any()) == moves
 
 
 @pytest.mark.parametrize("unknown", [{"hand": np.nan}, {"of_side": np.nan}, {"shift": np.array([np.nan, 0.0])}])
 def test_what_is_not_finite_moves_nothing(unknown: dict[str, Any]) -> None:
     before = seen_hands()
     reads: Any = Reads(**({"shift": np.array([6.0, -4.0])} | unknown))
-    np.testing.assert_array_equal(touched_up(before, PICTURE, reads).joints_2d, before.joints_2d)
+    np.testing.assert_array_equal(touch_up(before, PICTURE, reads).joints_2d, before.joints_2d)
 
 
 @pytest.mark.parametrize("place", [np.array([-4000.0, 90.0]), None])
 def test_hands_outside_of_the_picture_or_on_one_point_stay(place: Floats | None) -> None:
     before = seen_hands()
-    pose = before.answer.pose_2p5d.copy()
+    pose = before.output.pose_2p5d.copy()
     pose[0, :, :2] = 50.0 if place is None else pose[0, :, :2] + place
-    before = before._replace(answer=before.answer._replace(pose_2p5d=pose))
-    np.testing.assert_array_equal(touched_up(before, PICTURE, open_landmarks()).joints_2d, before.joints_2d)
+    before = before._replace(output=before.output._replace(pose_2p5d=pose))
+    np.testing.assert_array_equal(touch_up(before, PICTURE, open_landmarks()).joints_2d, before.joints_2d)
 
 
 @pytest.mark.parametrize("slot", [0, 1])
 def test_only_hands_that_are_there_are_read(slot: int) -> None:
     reads: Any = Reads(np.array([6.0, -4.0]))
     before = seen_hands((1.0, 0.1) if slot == 0 else (0.1, 1.0))
-    moved = touched_up(before, PICTURE, reads).joints_2d - before.joints_2d
+    moved = touch_up(before, PICTURE, reads).joints_2d - before.joints_2d
     assert reads.asked == [SIDES[slot]]
     assert moved[HAND_SLICES[slot]].any() and not moved[HAND_SLICES[1 - slot]].any()
 
@@ -288,22 +296,22 @@ def test_rendered_hands_are_seen_where_they_are() -> None:
         extent = np.ptp(joints, axis=0).max()
         reading = landmarks(sample.image, joints + rng.normal(0, 0.05 * extent, (21, 2)), SIDES[slot])
         errors.append(np.linalg.norm(reading.joints_2d - joints, axis=1).mean() / extent)
-        sides.append(reading.of_side > 0.5)
-        shown.append(reading.hand)
+        sides.append(reading.side_score > 0.5)
+        shown.append(reading.hand_score)
     assert len(errors) > 8
     assert np.median(errors) < 0.1 and np.mean(sides) > 0.8 and np.median(shown) > 0.9
 
 
 def test_noise_is_no_hand() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (240, 240, 3)).astype(np.uint8)
-    assert open_landmarks()(noise, upright_hand(), "right").hand < 0.1
+    assert open_landmarks()(noise, upright_hand(), "right").hand_score < 0.1
 
 
 def test_both_engines_read_alike() -> None:
     pytest.importorskip("onnxruntime")
     picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8), (SIZE, SIZE))
     runtime, opencv = open_landmarks().run, open_landmarks(engine="opencv").run
-    assert [type(runtime), type(opencv)] == [InOnnxRuntime, InOpenCv]
+    assert [type(runtime), type(opencv)] == [OnnxRuntimeRunner, OpenCvRunner]
     for mine, theirs in zip(runtime(picture), opencv(picture), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-3)
 
@@ -366,7 +374,7 @@ def test_mirror_images_are_read_alike() -> None:
     mirrored = np.ascontiguousarray(picture[:, ::-1])
     left = landmarks(mirrored, geometry.apply_affine(mirror, hand), "left")
     np.testing.assert_allclose(geometry.apply_affine(mirror, left.joints_2d), right.joints_2d, atol=1e-2)
-    assert (left.hand, left.of_side) == pytest.approx((right.hand, right.of_side), abs=1e-4)
+    assert (left.hand_score, left.side_score) == pytest.approx((right.hand_score, right.side_score), abs=1e-4)
 
 
 @pytest.mark.parametrize("engine", ["any", "opencv"])
@@ -391,7 +399,7 @@ def test_answers_of_another_shape_are_no_landmark_network_s(
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "small.onnx")
     if told is None:
-        assert open_landmarks(tmp_path / "small.onnx", engine=engine)(PICTURE, upright_hand(), "right").hand == 0
+        assert open_landmarks(tmp_path / "small.onnx", engine=engine)(PICTURE, upright_hand(), "right").hand_score == 0
         return
     with pytest.raises(CheckpointError, match=rf"small\.onnx is no landmark network: {told}"):
         open_landmarks(tmp_path / "small.onnx", engine=engine)
@@ -400,16 +408,16 @@ def test_answers_of_another_shape_are_no_landmark_network_s(
 def test_a_look_is_told_what_the_landmark_network_sees() -> None:
     """The likelihood of a hand of that side; of the place that a hand in doubt was followed to; 0 of unasked hands."""
     reads: Any = Reads(np.array([2.0, 0.0]), hand=0.8, of_side=0.5)
-    np.testing.assert_allclose(touched_up(seen_hands(), PICTURE, reads).seen, [0.4, 0.4])
-    np.testing.assert_allclose(touched_up(seen_hands(presence=(1.0, 0.1)), PICTURE, reads).seen, [0.4, 0])
+    np.testing.assert_allclose(touch_up(seen_hands(), PICTURE, reads).hand_scores, [0.4, 0.4])
+    np.testing.assert_allclose(touch_up(seen_hands(presence=(1.0, 0.1)), PICTURE, reads).hand_scores, [0.4, 0])
 
     class Farther(Reads):
-        def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+        def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
             self.shift = self.shift if len(self.asked) < 1 else np.zeros(2)
             self.likely = 0.6 if len(self.asked) < 1 else 0.9
-            return super().__call__(image, joints_2d, side)._replace(hand=self.likely, of_side=1.0)
+            return super().__call__(image, joints_2d, side)._replace(hand_score=self.likely, side_score=1.0)
 
-    view = seen_hands(presence=(1.0, 0.1), sure=0.5 * DOUBTED)
+    view = seen_hands(presence=(1.0, 0.1), sure=0.5 * DOUBTFUL_CONFIDENCE)
     far: Any = Farther(np.array([0.5 * geometry.extent(view.joints_2d[HAND_SLICES[0]]), 0.0]))
-    after = touched_up(view, PICTURE, far)
-    assert (after.joints_2d != view.joints_2d).any() and after.seen is not None and after.seen[0] == 0.9
+    after = touch_up(view, PICTURE, far)
+    assert (after.joints_2d != view.joints_2d).any() and after.hand_scores is not None and after.hand_scores[0] == 0.9

@@ -186,7 +186,7 @@ def test_whole_pictures_are_touched_up_and_asked_again_unless_told_otherwise(
         main([*words, "--references", str(folder / "points"), *([flag] if flag else [])])
     assert stop.value.code == 0, capsys.readouterr().err
     assert [each.landmarks is None for each in loaded] == [flag == "--no-landmarks"]
-    assert [each.finding.second_opinions for each in loaded] == [flag != "--no-second-opinions"]
+    assert [each.photo_search.second_opinions for each in loaded] == [flag != "--no-second-opinions"]
 
 
 def test_versions_of_photos_have_rows_of_their_own(folder: Path) -> None:

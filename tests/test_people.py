@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from command_line import predict_here
+from detected import RIGHT, Sees, hand_in, joints_in, predictor, view_of
 from poses import random_pose
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, picture
-from spotted import RIGHT, Sees, hand_in, joints_in, predictor, view_of
-from unclasp.find.looks import Look
-from unclasp.find.people import MOST, REACH, Others
-from unclasp.find.search import Where
-from unclasp.find.seen_hands import SIZES, SeenHand, pair_of
+from unclasp.find.crop_result import CropResult
+from unclasp.find.hand_detector import PALM_SIZES, DetectedHand, pair_of
+from unclasp.find.people import MAX_PLACES, MAX_REACH, Others
+from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
@@ -30,19 +30,19 @@ FIRST = view_of(DIM, EMPTY, presence=(1, 0), confidence=(0.5, 0.0), seen=(0.9, 0
 class Sights:
     """Sees what is given, in turn, wherever it looks; then the last again."""
 
-    def __init__(self, *views: Look) -> None:
-        self.views, self.asked = list(views), list[Where]()
+    def __init__(self, *views: CropResult) -> None:
+        self.views, self.asked = list(views), list[Proposal]()
 
-    def __call__(self, where: Where) -> Look:
+    def __call__(self, where: Proposal) -> CropResult:
         self.asked.append(where)
         return self.views[min(len(self.asked), len(self.views)) - 1]
 
 
-def right_in(box: Box, **fields: Any) -> Look:
+def right_in(box: Box, **fields: Any) -> CropResult:
     return view_of(box, EMPTY, presence=(1, 0), confidence=(0.5, 0.0), seen=(0.9, 0.0), **fields)
 
 
-def found(sights: Sights, *hands: SeenHand, regions: list[Box] | None = None) -> list[Look]:
+def found(sights: Sights, *hands: DetectedHand, regions: list[Box] | None = None) -> list[CropResult]:
     others = Others(sights, FIRST)
     others.look_for_hands(hands, BLACK)
     others.look_in_regions(np.reshape(regions or [], (-1, 4)))
@@ -57,11 +57,11 @@ def test_hands_that_are_known_are_not_looked_for() -> None:
 def test_each_further_hand_is_looked_at_and_told_once() -> None:
     sights = Sights(right_in(BRIGHT), right_in(BRIGHTER))
     views = found(sights, hand_in(DIM), hand_in(BRIGHT, seen=0.95), hand_in(BRIGHTER))
-    assert [view.slots for view in views] == [[RIGHT], [RIGHT]] and len(sights.asked) == 2
+    assert [view.present_slots for view in views] == [[RIGHT], [RIGHT]] and len(sights.asked) == 2
     np.testing.assert_allclose(views[0].joints_2d[HAND_SLICES[RIGHT]], joints_in(BRIGHT, 3))
 
 
-@pytest.mark.parametrize(("apart", "together"), [(0.9 * REACH, True), (1.1 * REACH, False)])
+@pytest.mark.parametrize(("apart", "together"), [(0.9 * MAX_REACH, True), (1.1 * MAX_REACH, False)])
 def test_hands_that_are_too_far_apart_are_two_people_s(apart: float, together: bool) -> None:
     right = hand_in((100, 100, 110, 110))
     left = hand_in((100 + 10 * apart, 100, 110 + 10 * apart, 110), "left")
@@ -76,7 +76,7 @@ def test_the_network_s_word_for_a_known_hand_is_left_out_and_what_is_seen_told_i
     """It tells the clearest hand around, which is the first one's; another right one is seen there, too."""
     near = (95.0, 40.0, 155.0, 100.0)
     (view,) = found(Sights(right_in(DIM)._replace(square=np.array([0.0, 0, 200, 200]))), hand_in(near, seen=0.95))
-    assert view.slots == [RIGHT]
+    assert view.present_slots == [RIGHT]
     np.testing.assert_allclose(view.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), near[:2], atol=1e-6)
 
 
@@ -88,7 +88,7 @@ def test_what_is_not_believed_is_not_told_and_each_hand_asked_once() -> None:
 
 def test_ghosts_are_not_told() -> None:
     ghost = view_of(BRIGHT, BRIGHTER, confidence=(0.5, 0.05), seen=(0.9, 0.05))
-    assert [view.slots for view in found(Sights(ghost), hand_in(BRIGHT))] == [[RIGHT]]
+    assert [view.present_slots for view in found(Sights(ghost), hand_in(BRIGHT))] == [[RIGHT]]
 
 
 def test_regions_are_looked_in_where_no_hand_is_known() -> None:
@@ -104,7 +104,7 @@ def test_of_a_crowd_so_many_places_are_looked_at() -> None:
     nothing = view_of(BRIGHT, EMPTY, presence=(0, 0), confidence=(0.0, 0.0))
     sights = Sights(nothing)
     found(sights, *(hand_in(box, seed=seed) for seed, box in enumerate(boxes)), regions=[EMPTY, BRIGHT])
-    assert len(boxes) > MOST and len(sights.asked) == MOST
+    assert len(boxes) > MAX_PLACES and len(sights.asked) == MAX_PLACES
 
 
 # ---- in a predictor
@@ -115,7 +115,7 @@ def test_a_call_s_hands_come_first_and_the_others_have_some(mirrored: bool) -> N
     sees = Sees((BRIGHT, "right", 0.95), (FAINT, "right", 0.8))
     asking = predictor(sees, EMPTY)
     first, *others = asking.everyone(picture(), mirrored=mirrored)
-    assert sees.asked == list(SIZES), "once, for all"
+    assert sees.asked == list(PALM_SIZES), "once, for all"
     alone = asking(picture(), mirrored=mirrored)
     assert first.to_dict() == alone.to_dict() and first.mirrored == mirrored
     assert len(others) == 1 and others[0].sides and others[0].image is first.image
@@ -192,6 +192,6 @@ def test_what_finds_one_person_does_not_go_with_everyone(
 
 def test_hands_that_are_not_seen_one_by_one_are_found_in_the_finder_s_regions(crowd: Path) -> None:
     predictor = Predictor.load()
-    predictor.finding.spotter = None
+    predictor.photo_search.detector = None
     first, other = predictor.everyone(read_picture(crowd))
     assert len(first.sides) == len(other.sides) == 2 and abs(first.box[0] - other.box[0]) > 500

@@ -16,7 +16,7 @@ from unclasp.data.synthetic import Synthetic
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluate import PosePredictions, Protocol, Recorder, Report, score_predictions
 from unclasp.evaluation.prediction_file import FORMAT, read_predictions, write_predictions
-from unclasp.evaluation.scoring import Answer
+from unclasp.evaluation.scoring import PredictedSample
 from unclasp.hands import HAND_ORDERS, JOINT_NAMES
 
 SIZE = 128
@@ -301,7 +301,7 @@ def test_a_recorder_keeps_what_a_model_said_to_the_bit(tmp_path: Path) -> None:
     poses = [rng.normal(0, 50, (42, 3)).astype(dtype) for dtype in (np.float32, np.float64, np.float32)]
     recorders = [Recorder(), Recorder()]
     for index in (1, 2, 0):
-        answer = Answer(image_size=SIZE, pose_2p5d=poses[index].astype(np.float64), root_depth=index / 3)
+        answer = PredictedSample(image_size=SIZE, pose_2p5d=poses[index].astype(np.float64), root_depth=index / 3)
         recorders[index % 2].add(index, f"s{index}", answer, with_parts=False)
     recorders[0].join(recorders[1])
     kept = recorders[0].predictions(SIZE)

@@ -16,10 +16,10 @@ from unclasp import geometry
 from unclasp.checkpoint import save_weights
 from unclasp.config import DepthAxis, with_model
 from unclasp.data.transforms import Crop, crop_image
-from unclasp.engines.network import Answer
+from unclasp.engines.network import NetworkOutput
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import BoxError, CheckpointError, ImageError, UnclaspError
-from unclasp.find import looking
+from unclasp.find import crop_predictor
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
 from unclasp.model import build
@@ -43,7 +43,7 @@ def crops(monkeypatch: pytest.MonkeyPatch) -> list[Crop]:
         made.append(crop_image(image, box, size, **turned))
         return made[-1]
 
-    monkeypatch.setattr(looking, "crop_image", recorded)
+    monkeypatch.setattr(crop_predictor, "crop_image", recorded)
     return made
 
 
@@ -69,11 +69,11 @@ class Oracle:
         self.joints, self.crops, self.presence, self.bias, self.roots = joints, crops, presence, bias, roots
         self.focal, self.depth_axis = focal, depth_axis
 
-    def __call__(self, crops: np.ndarray, /) -> Answer:
+    def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
         assert crops.shape[1:] == (SIZE, SIZE, 3) and crops.dtype == np.uint8
         if len(crops) > 2:  # the search, which finds nothing and so gives the whole picture
             nothing = np.zeros((len(crops), 16, 16))
-            return Answer(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, nothing)
+            return NetworkOutput(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, nothing)
         matrix = self.crops[-1].crop_from_image
         sight: Any = geometry.CAMERA_AXIS
         if self.depth_axis is DepthAxis.CROP:
@@ -83,7 +83,7 @@ class Oracle:
         root = geometry.root_depth(self.joints, sight)
         mirrored = pose[FLIPPED_JOINTS].copy()
         mirrored[:, 0] = SIZE - 1 - mirrored[:, 0]
-        return Answer(
+        return NetworkOutput(
             pose_2p5d=np.stack([pose, mirrored])[: len(crops)] + self.bias,
             presence=np.array([self.presence, self.presence[::-1]])[: len(crops)],
             root_depth=np.array([root, -root])[: len(crops)] + self.bias if self.roots else None,
@@ -168,7 +168,7 @@ def test_answers_that_are_not_finite_are_refused(crops: list[Crop]) -> None:
 @pytest.mark.parametrize("field", ["pose_2p5d", "presence", "root_depth", "confidence"])
 def test_no_part_of_an_answer_may_be_infinite(crops: list[Crop], field: str) -> None:
     class Broken(Oracle):
-        def __call__(self, crops: np.ndarray, /) -> Answer:
+        def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
             answer = super().__call__(crops)
             values = np.ones((len(crops), 42)) if field == "confidence" else getattr(answer, field).copy()
             values[-1:] = np.inf
@@ -393,7 +393,7 @@ def test_the_confidence_of_each_joint_reaches_the_pose(crops: list[Crop], flip_t
     mirrors[20] = 0.9  # of the right wrist in the mirror image: the left one
 
     class Sure(Oracle):
-        def __call__(self, crops: np.ndarray, /) -> Answer:
+        def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
             answer = super().__call__(crops)
             return answer._replace(confidence=np.stack([mine, mirrors])[: len(answer.presence)])
 

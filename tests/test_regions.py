@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from unclasp.engines.network import Answer
+from unclasp.engines.network import NetworkOutput
 from unclasp.find import regions
 from unclasp.find.regions import find_region
 
@@ -20,9 +20,9 @@ class Bright:
 
     name, image_size = "bright", SIZE
 
-    def __call__(self, crops: np.ndarray, /) -> Answer:
+    def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
         small = np.stack([cv2.resize(crop[..., 0], (16, 16), interpolation=cv2.INTER_AREA) for crop in crops])
-        return Answer(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, small / 255)
+        return NetworkOutput(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, small / 255)
 
 
 @pytest.mark.parametrize("shape", [(480, 640), (640, 480), (300, 300), (200, 1000), (1000, 100)])

@@ -11,14 +11,14 @@ import pytest
 
 from bright import Bright
 from unclasp import geometry
-from unclasp.engines.network import Answer
-from unclasp.engines.onnx_engine import InOpenCv
+from unclasp.engines.network import NetworkOutput
+from unclasp.engines.onnx_engine import OpenCvRunner
 from unclasp.engines.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.find import search
 from unclasp.find.finder import Finder, Regions
 from unclasp.find.finder_engine import open_finder
-from unclasp.find.search import Where, by_finder, everywhere, search_with
+from unclasp.find.search import Proposal, by_finder, everywhere, search_with
 from unclasp.hands import ROOTS
 from unclasp.predictor import Predictor
 
@@ -31,11 +31,11 @@ class Still:
     def __init__(self) -> None:
         self.calls: list[int] = []
 
-    def __call__(self, crops: np.ndarray, /) -> Answer:
+    def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
         self.calls.append(len(crops))
         pose = np.zeros((len(crops), 42, 3))
         pose[..., :2] = 32
-        return Answer(pose, np.zeros((len(crops), 2)), None, np.zeros((len(crops), 16, 16)))
+        return NetworkOutput(pose, np.zeros((len(crops), 2)), None, np.zeros((len(crops), 16, 16)))
 
 
 class Fixed(Finder):
@@ -59,7 +59,7 @@ class Shrinking(Still):
         super().__init__()
         self.hands, self.share, self.unseen = hands, share, unseen
 
-    def __call__(self, crops: np.ndarray, /) -> Answer:
+    def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
         answer = super().__call__(crops)
         answer.pose_2p5d[:, ::2, :2] -= 32 * self.share
         answer.pose_2p5d[:, 1::2, :2] += 32 * self.share
@@ -76,7 +76,7 @@ class Sure(Shrinking):
         super().__init__(*hands)
         self.sure = sure
 
-    def __call__(self, crops: np.ndarray, /) -> Answer:
+    def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
         answer = super().__call__(crops)
         return answer._replace(confidence=np.full((len(crops), 42), self.sure[len(self.calls) - 1]))
 
@@ -106,7 +106,7 @@ def test_crops_close_in_twice_unless_the_last_look_loses_a_hand(
     hands: tuple[int, ...], looks: int, counts: int
 ) -> None:
     network = Shrinking(*hands)
-    pose = Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
     assert len(network.calls) == looks
     closer = 0.5 * geometry.TIGHT_TO_ANNOTATED * 1.25
     assert np.ptp(pose.box[::2]) == pytest.approx(160 * closer**counts)
@@ -116,26 +116,26 @@ def test_crops_close_in_twice_unless_the_last_look_loses_a_hand(
 @pytest.mark.parametrize(("unseen", "present"), [(0.24, 1), (0.26, 2)])
 def test_a_hand_that_the_first_look_denies_is_none(unseen: float, present: int) -> None:
     network = Shrinking(1, 2, 2, unseen=unseen)
-    pose = Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
     assert pose.present.sum() == present
     np.testing.assert_allclose(pose.presence, [1, 1 if present == 2 else unseen])
 
 
 def test_a_denied_hand_counts_where_no_other_is_left() -> None:
     class Sides(Shrinking):
-        def __call__(self, crops: np.ndarray, /) -> Answer:
+        def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
             answer = super().__call__(crops)
             return answer if len(self.calls) == 1 else answer._replace(presence=answer.presence[:, ::-1])
 
     network = Sides(1, 1, 1, unseen=0.0)
-    pose = Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
     assert pose.sides == ("left",)
 
 
 @pytest.mark.parametrize(("share", "looks"), [(0.61, 3), (0.62, 2), (0.72, 2), (0.73, 3)])
 def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> None:
     network = Shrinking(1, 1, 1, share=share)  # joints over 1 / 1.5 of a crop are where they belong
-    Predictor(network, search=lambda _: Where(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
     assert len(network.calls) == looks
 
 
@@ -170,8 +170,8 @@ def test_the_finder_s_first_region_counts_however_uncertain() -> None:
 
 def test_a_doubtful_picture_can_be_searched_by_the_network_too() -> None:
     where = by_finder(Fixed((0.9, (100, 100, 180, 140))), Still())(picture())
-    assert where.again is not None
-    np.testing.assert_allclose(where.again(), everywhere(picture()).square)
+    assert where.fallback is not None
+    np.testing.assert_allclose(where.fallback(), everywhere(picture()).square)
 
 
 def test_everywhere_is_the_square_around_the_picture() -> None:
@@ -179,7 +179,7 @@ def test_everywhere_is_the_square_around_the_picture() -> None:
 
 
 def test_a_given_box_is_not_searched_for() -> None:
-    def never(image: np.ndarray) -> Where:
+    def never(image: np.ndarray) -> Proposal:
         raise AssertionError("searched")
 
     pose = Predictor(Still(), search=never)(picture(), [10, 10, 60, 70])
@@ -211,7 +211,7 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 def test_without_onnx_runtime_the_finder_runs_in_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert type(open_finder().engine.run) is InOpenCv
+    assert type(open_finder().engine.run) is OpenCvRunner
 
 
 def test_an_unknown_detector_is_no_finder() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from motion import RATE, acceleration, lag, moving_hands, smoothed, stack
+from motion import RATE, acceleration, filtered, lag, moving_hands, stack
 from poses import CAMERA, FOCAL, WIDTH, pose_of
 from unclasp import geometry
 from unclasp.follow.smoothing import OneEuro, PoseFilter
@@ -21,7 +21,7 @@ def test_a_third_of_the_acceleration_and_less_than_a_frame_late(speed: float, sh
     noise = rng.normal(0, 3, (len(true), 42, 2)) + np.repeat(rng.normal(0, shared, (len(true), 2, 2)), 21, axis=1)
     given = [pose_of(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
     clean = [pose_of(joints) for joints in true]
-    calm = smoothed(given)
+    calm = filtered(given)
     for name in ("joints_2d", "joints_cam", "joints_3d"):
         assert acceleration(stack(calm, name)) <= acceleration(stack(given, name)) / 3, name
     late = lag(stack(clean, "joints_2d"), stack(calm, "joints_2d"))
@@ -47,7 +47,7 @@ def test_at_rest_noise_is_averaged_away() -> None:
     rng = np.random.default_rng(2)
     still = np.repeat(moving_hands(1), 200, axis=0)
     noise = rng.normal(0, 3, (200, 42, 2))
-    calm = smoothed([pose_of(joints, noise=of_frame) for joints, of_frame in zip(still, noise, strict=True)])
+    calm = filtered([pose_of(joints, noise=of_frame) for joints, of_frame in zip(still, noise, strict=True)])
     error = stack(calm, "joints_2d")[30:] - pose_of(still[0]).joints_2d
     assert np.sqrt(np.square(error).mean()) < 1.5  # of 3 px
 
@@ -82,9 +82,9 @@ def test_a_picture_of_another_size_is_smoothed_alike(scale: float) -> None:
     camera = replace(CAMERA, focal=(FOCAL * scale,) * 2, princpt=tuple(np.array(CAMERA.princpt) * scale))
     larger = [replace(pose, joints_2d=pose.joints_2d * scale, camera=camera) for pose in poses]
     np.testing.assert_allclose(
-        stack(smoothed(larger), "joints_2d"), stack(smoothed(poses), "joints_2d") * scale, rtol=1e-9
+        stack(filtered(larger), "joints_2d"), stack(filtered(poses), "joints_2d") * scale, rtol=1e-9
     )
-    np.testing.assert_allclose(stack(smoothed(larger), "joints_cam"), stack(smoothed(poses), "joints_cam"), rtol=1e-9)
+    np.testing.assert_allclose(stack(filtered(larger), "joints_cam"), stack(filtered(poses), "joints_cam"), rtol=1e-9)
 
 
 # ---- poses
@@ -98,12 +98,12 @@ def test_2d_and_3d_agree_afterwards(mirrored: bool) -> None:
         poses = [
             replace(pose, mirrored=True, joints_2d=pose.joints_2d * [-1, 1] + [WIDTH - 1, 0]) for pose in poses
         ]  # the principal point is in the middle
-    for pose in smoothed(poses):
+    for pose in filtered(poses):
         sign = [-1 if mirrored else 1, 1]
         seen = geometry.project(pose.joints_cam, np.array(CAMERA.focal) * sign, np.array(CAMERA.princpt))
         np.testing.assert_allclose(pose.joints_2d, seen, atol=1e-9)
         np.testing.assert_allclose(pose.joints_3d, geometry.relative_to_roots(pose.joints_cam), atol=1e-9)
-    for plain, other in zip(smoothed(poses), poses, strict=True):
+    for plain, other in zip(filtered(poses), poses, strict=True):
         assert np.abs(plain.joints_cam - other.joints_cam).max() < 60  # the right side of the mirror
 
 

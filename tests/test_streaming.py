@@ -13,7 +13,7 @@ from clips import Camera, make_video
 from motion import moving_hands
 from poses import pose_of
 from unclasp.errors import UnclaspError
-from unclasp.follow.sightings import SeeFrame, Sighting
+from unclasp.follow.frame_result import FrameResult, PredictFrame
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, stream
 
@@ -35,12 +35,12 @@ class Predict:
         return POSE
 
 
-def seen(predict: Predict) -> SeeFrame:
+def seen(predict: Predict) -> PredictFrame:
     """Make of it what frames ask for."""
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
+    def see(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         pose = predict(image, box)
-        return Sighting(pose, pose)
+        return FrameResult(pose, pose)
 
     return see
 
@@ -155,8 +155,8 @@ def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "clip.mp4")
     poses = iter([pose_of(joints) for joints in moving_hands(24)] * 2)
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
-        return Sighting(pose := next(poses), pose)
+    def see(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
+        return FrameResult(pose := next(poses), pose)
 
     pictures = Predict()
     smooth = list(stream(pictures, see, clip, StreamOptions()))

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from made_looks import reading_of
+from made_results import reading_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, SHADES, Box, Shades, is_around, picture
 from unclasp.batch import ByteArray
 from unclasp.find import sweep
-from unclasp.find.landmarks import Reading
-from unclasp.find.looking import SURE, SURER, Looker
-from unclasp.find.search import Where, everywhere
-from unclasp.find.touch_up import SEEN
+from unclasp.find.crop_predictor import MIN_CONFIDENCE, MIN_CONFIDENCE_GAIN, CropPredictor
+from unclasp.find.landmarks import LandmarkReading
+from unclasp.find.search import Proposal, everywhere
+from unclasp.find.touch_up import MIN_HAND_SCORE
 from unclasp.geometry import square_box
 from unclasp.hands import Side
 from unclasp.predictor import Predictor
@@ -29,7 +29,7 @@ class Knows:
     def __init__(self, *hands: Box, likely: float = 0.9, of_side: float = 1.0) -> None:
         self.hands, self.likely, self.of_side, self.asked = np.array(hands).reshape(-1, 4), likely, of_side, 0
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
         self.asked += 1
         middle = (joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2
         there = ((middle > self.hands[:, :2]) & (middle < self.hands[:, 2:])).all(axis=1).any()
@@ -38,7 +38,7 @@ class Knows:
 
 def predictor(landmarks: Any, *, first: Box = EMPTY, **options: Any) -> Predictor:
     square = square_box(np.array(first))
-    where = Where(square, np.zeros((0, 4)), again=lambda: square)
+    where = Proposal(square, np.zeros((0, 4)), fallback=lambda: square)
     return Predictor(Shades(), search=lambda _: where, landmarks=landmarks, **options)
 
 
@@ -75,13 +75,13 @@ def test_a_hand_anywhere_is_nearly_whole_in_some_window() -> None:
 
 
 def test_what_the_landmark_network_sees_counts_before_what_is_surer() -> None:
-    box = sweep.surest_box(Looker(Shades()), Knows(BRIGHT), picture())  # type: ignore[arg-type]
+    box = sweep.best_box(CropPredictor(Shades()), Knows(BRIGHT), picture())  # type: ignore[arg-type]
     assert box is not None and SHADES[BRIGHTER] > SHADES[BRIGHT]
     assert np.abs(box - [144, 34, 216, 106]).max() < 6
-    box = sweep.surest_box(Looker(Shades()), Knows(), picture())  # type: ignore[arg-type]
+    box = sweep.best_box(CropPredictor(Shades()), Knows(), picture())  # type: ignore[arg-type]
     assert box is not None and box[2] > BRIGHTER[2] - 10, "of those that it does not see, the surest"
     black = np.zeros((300, 400, 3), np.uint8)
-    assert sweep.surest_box(Looker(Shades()), Knows(), black) is None  # type: ignore[arg-type]
+    assert sweep.best_box(CropPredictor(Shades()), Knows(), black) is None  # type: ignore[arg-type]
 
 
 def test_a_picture_in_which_nothing_is_sure_is_swept() -> None:
@@ -94,8 +94,8 @@ def test_a_picture_in_which_nothing_is_sure_is_swept() -> None:
     ("knows", "first", "options"),
     [
         (Knows(), DIM, {}),
-        (Knows(BRIGHT, likely=0.9 * SEEN), DIM, {}),
-        (Knows(BRIGHT, of_side=0.9 * SEEN), DIM, {}),
+        (Knows(BRIGHT, likely=0.9 * MIN_HAND_SCORE), DIM, {}),
+        (Knows(BRIGHT, of_side=0.9 * MIN_HAND_SCORE), DIM, {}),
         (Knows(BRIGHT), DIM, {"second_opinions": False}),
         (None, DIM, {}),
     ],
@@ -104,7 +104,7 @@ def test_a_picture_in_which_nothing_is_sure_is_swept() -> None:
 def test_what_was_found_first_stays(
     monkeypatch: pytest.MonkeyPatch, knows: Knows | None, first: Box, options: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("unclasp.find.finding.in_doubt", lambda view: False)
+    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda view: False)
     pose = predictor(knows, first=first, **options)(picture())
     assert pose.presence[0] == 1 and is_around(pose, DIM), "be it believed or not"
     assert bool(pose.sides) == (knows is None)
@@ -114,13 +114,13 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
     def never(*_: object) -> None:
         raise AssertionError("swept")
 
-    monkeypatch.setattr("unclasp.find.finding.surest_box", never)
+    monkeypatch.setattr("unclasp.find.photo_search.best_box", never)
     knows = Knows(BRIGHT)
-    assert SHADES[DIM] / 255 < SURE < SHADES[BRIGHT] / 255
+    assert SHADES[DIM] / 255 < MIN_CONFIDENCE < SHADES[BRIGHT] / 255
     assert predictor(knows, first=BRIGHT)(picture()).sides
     assert predictor(knows)(picture(), DIM).sides
     assert predictor(knows, first=DIM)._frame(
-        picture(), None, anew=True, focal=None, princpt=None, mirrored=False, is_said=False
+        picture(), None, fresh=True, focal=None, princpt=None, mirrored=False, hands_given=False
     )
     said = Predictor(Shades(), search=everywhere, landmarks=knows)  # type: ignore[arg-type]
     assert said(np.ascontiguousarray(picture()[200:, 30:100])).sides, "a picture that is said to be a crop"
@@ -130,11 +130,11 @@ def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monkey
 
 def test_a_hand_that_the_landmark_network_sees_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     swept: list[int] = []
-    monkeypatch.setattr("unclasp.find.finding.surest_box", lambda *_: swept.append(0))
-    monkeypatch.setattr("unclasp.find.finding.in_doubt", lambda view: False)
+    monkeypatch.setattr("unclasp.find.photo_search.best_box", lambda *_: swept.append(0))
+    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda view: False)
     predictor(Knows(DIM), first=DIM)(picture())
     assert not swept
-    predictor(Knows(DIM, likely=0.9 * SEEN), first=DIM)(picture())
+    predictor(Knows(DIM, likely=0.9 * MIN_HAND_SCORE), first=DIM)(picture())
     assert swept
 
 
@@ -142,14 +142,20 @@ def test_a_hand_that_is_hardly_surer_does_not_count() -> None:
     def seen(shade: int) -> Any:
         image = np.zeros((300, 400, 3), np.uint8)
         cv2.rectangle(image, (150, 40), (210, 100), (shade, 0, 0), -1)
-        return Looker(Shades()).once(image, square_box(np.array(BRIGHT)))._replace(seen=np.array([0.9, 0.0]))
+        return (
+            CropPredictor(Shades())
+            .one_crop(image, square_box(np.array(BRIGHT)))
+            ._replace(hand_scores=np.array([0.9, 0.0]))
+        )
 
-    before, sure = seen(45), round(255 * (45 / 255 + SURER))
-    assert sweep.is_surer(seen(sure + 2), before) and not sweep.is_surer(seen(sure - 2), before)
-    assert not sweep.is_surer(seen(sure + 2)._replace(seen=np.array([0.1, 0.9])), before), "another hand is seen"
-    assert not sweep.is_surer(seen(sure + 2)._replace(seen=None), before)
+    before, sure = seen(45), round(255 * (45 / 255 + MIN_CONFIDENCE_GAIN))
+    assert sweep.is_better(seen(sure + 2), before) and not sweep.is_better(seen(sure - 2), before)
+    assert not sweep.is_better(seen(sure + 2)._replace(hand_scores=np.array([0.1, 0.9])), before), (
+        "another hand is seen"
+    )
+    assert not sweep.is_better(seen(sure + 2)._replace(hand_scores=None), before)
     nothing = seen(0)
-    assert not nothing.slots and not sweep.is_surer(nothing, before)
-    unseen = before._replace(seen=np.array([0.0, 0.9]))
-    assert sweep.is_called_for(unseen) and sweep.is_called_for(before._replace(seen=None)), "nothing that counts is"
-    assert sweep.is_called_for(nothing) and not sweep.is_called_for(before) and not sweep.is_called_for(seen(200))
+    assert not nothing.present_slots and not sweep.is_better(nothing, before)
+    unseen = before._replace(hand_scores=np.array([0.0, 0.9]))
+    assert sweep.is_needed(unseen) and sweep.is_needed(before._replace(hand_scores=None)), "nothing that counts is"
+    assert sweep.is_needed(nothing) and not sweep.is_needed(before) and not sweep.is_needed(seen(200))

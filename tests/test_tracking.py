@@ -11,17 +11,17 @@ from motion import moving_hands
 from poses import HEIGHT, WIDTH, pose_of, poses_of
 from scripted import BLACK, Script
 from unclasp import geometry
-from unclasp.find.looks import WORTH_MORE
-from unclasp.follow.sightings import Sighting, exchanged
+from unclasp.find.crop_result import MIN_SCORE_GAIN
+from unclasp.follow.frame_result import FrameResult, exchanged
 from unclasp.follow.tracking import (
-    FIRST_PATIENCE,
-    FORGOTTEN,
-    HELD,
-    IN_VAIN,
-    PATIENCE,
-    SEARCH_AGAIN,
-    SEARCH_DOUBTED,
-    SEARCH_OTHER,
+    FIRST_SIDE_CHANGE_FRAMES,
+    MAX_FRAMES_NOT_CREDIBLE,
+    MAX_HELD_FRAMES,
+    MAX_VAIN_SEARCHES,
+    SEARCH_EVERY_DOUBTFUL,
+    SEARCH_EVERY_NO_HAND,
+    SEARCH_EVERY_ONE_HAND,
+    SIDE_CHANGE_FRAMES,
     Tracker,
 )
 from unclasp.pose import HandPose
@@ -44,7 +44,7 @@ def swaps(poses: list[HandPose]) -> int:
 
 def test_frames_without_usable_times_are_smoothed_as_if_they_were_even() -> None:
     poses = iter(poses_of(moving_hands(3)))
-    tracker = Tracker(lambda image, box, anew: Sighting(pose := next(poses), pose))
+    tracker = Tracker(lambda image, box, fresh: FrameResult(pose := next(poses), pose))
     assert all(np.isfinite(tracker(BLACK, time).joints_cam).all() for time in (0.1, 0.1, 0.0))
 
 
@@ -88,11 +88,11 @@ def test_a_hand_that_is_lost_is_searched_at_once_and_the_better_answer_counts(be
 
 def test_where_no_hand_is_known_is_searched_now_and_then_and_looked_at_in_between() -> None:
     """Hands that are not there are not forgotten, either."""
-    frames = FORGOTTEN + 3
+    frames = MAX_FRAMES_NOT_CREDIBLE + 3
     poses = poses_of(moving_hands(frames), presence=np.array([0.1, 0.2]))
     script = Script(poses, words=lambda *_: {"is_known": False})
     given = script.run()
-    assert script.searches == list(range(0, frames, SEARCH_AGAIN)) and all(script.anew)
+    assert script.searches == list(range(0, frames, SEARCH_EVERY_NO_HAND)) and all(script.fresh)
     assert all(len(asked) == 1 for asked in script.asked) and not any(pose.sides for pose in given)
 
 
@@ -101,15 +101,15 @@ def test_in_between_the_same_square_is_looked_at_again() -> None:
     pose = pose_of(moving_hands(1)[0], presence=np.array([0.1, 0.2]), box=np.array([10.0, 20.0, 110.0, 120.0]))
     squares = []
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
+    def see(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         square = pose.box if box is None else geometry.square_box(np.asarray(box))
         squares.append(square)
-        return Sighting(replace(pose, box=square), pose)
+        return FrameResult(replace(pose, box=square), pose)
 
     tracker = Tracker(see)
-    for _ in range(2 * SEARCH_AGAIN):
+    for _ in range(2 * SEARCH_EVERY_NO_HAND):
         tracker(BLACK)
-    np.testing.assert_allclose(squares, np.broadcast_to(pose.box, (2 * SEARCH_AGAIN, 4)))
+    np.testing.assert_allclose(squares, np.broadcast_to(pose.box, (2 * SEARCH_EVERY_NO_HAND, 4)))
 
 
 def test_a_hand_that_comes_where_the_last_search_looked_is_there_at_once() -> None:
@@ -117,15 +117,15 @@ def test_a_hand_that_comes_where_the_last_search_looked_is_there_at_once() -> No
     none, some = (poses_of(motion, presence=np.array([likely, likely])) for likely in (0.1, 0.9))
     script = Script([none[0], *some[1:]])
     assert [pose.sides for pose in script.run()][1:] == [("right", "left")] * 2 and script.searches == [0]
-    assert script.anew == [True, True, False]
+    assert script.fresh == [True, True, False]
 
 
 @pytest.mark.parametrize("ghost", [0.1, 0.3])
 def test_with_one_hand_the_other_is_searched_now_and_then(ghost: float) -> None:
-    poses = poses_of(moving_hands(2 * SEARCH_OTHER + 2), presence=np.array([0.9, ghost]))
+    poses = poses_of(moving_hands(2 * SEARCH_EVERY_ONE_HAND + 2), presence=np.array([0.9, ghost]))
     script = Script(poses)
     script.run()
-    assert script.searches == [0, SEARCH_OTHER, 2 * SEARCH_OTHER]
+    assert script.searches == [0, SEARCH_EVERY_ONE_HAND, 2 * SEARCH_EVERY_ONE_HAND]
 
 
 @pytest.mark.parametrize(
@@ -134,14 +134,14 @@ def test_with_one_hand_the_other_is_searched_now_and_then(ghost: float) -> None:
 def test_a_doubtful_hand_is_searched_now_and_then_and_the_surer_answer_counts(
     confidence: float, elsewhere: float, counts: bool | None
 ) -> None:
-    motion = moving_hands(SEARCH_DOUBTED + 2)
+    motion = moving_hands(SEARCH_EVERY_DOUBTFUL + 2)
     sure = np.full(42, 0.7)
     doubtful, other = (np.where(np.arange(42) < 21, value, sure) for value in (confidence, elsewhere))
     script = Script(poses_of(motion, confidence=doubtful), searched=poses_of(motion, confidence=other))
     given = script.run()
-    assert script.searches == ([0] if counts is None else [0, SEARCH_DOUBTED])
+    assert script.searches == ([0] if counts is None else [0, SEARCH_EVERY_DOUBTFUL])
     expected = other if counts else doubtful
-    np.testing.assert_allclose(given[SEARCH_DOUBTED].confidence, expected)
+    np.testing.assert_allclose(given[SEARCH_EVERY_DOUBTFUL].confidence, expected)
 
 
 @pytest.mark.parametrize("apart_elsewhere", [True, False])
@@ -158,58 +158,64 @@ def test_two_hands_on_one_place_are_searched_at_once_and_those_apart_count(apart
 
 
 def test_searches_in_vain_are_not_repeated_in_each_frame() -> None:
-    frames = IN_VAIN + 1 + 2 * SEARCH_AGAIN
+    frames = MAX_VAIN_SEARCHES + 1 + 2 * SEARCH_EVERY_NO_HAND
     together = moving_hands(frames)
     together[:, 21:] = together[:, :21]
     script = Script(poses_of(together))
     script.run()
-    assert script.searches == [*range(IN_VAIN + 1), IN_VAIN + SEARCH_AGAIN, IN_VAIN + 2 * SEARCH_AGAIN]
+    assert script.searches == [
+        *range(MAX_VAIN_SEARCHES + 1),
+        MAX_VAIN_SEARCHES + SEARCH_EVERY_NO_HAND,
+        MAX_VAIN_SEARCHES + 2 * SEARCH_EVERY_NO_HAND,
+    ]
 
 
 def test_after_searches_in_vain_a_good_frame_makes_a_lost_hand_urgent_again() -> None:
-    motion = moving_hands(IN_VAIN + 6)
+    motion = moving_hands(MAX_VAIN_SEARCHES + 6)
     poses = poses_of(motion)
-    for number in (*range(1, IN_VAIN + 1), IN_VAIN + 4):
+    for number in (*range(1, MAX_VAIN_SEARCHES + 1), MAX_VAIN_SEARCHES + 4):
         poses[number] = replace(poses[number], presence=np.array([0.9, 0.1]), present=None)
         poses[number] = replace(poses[number], present=np.array([True, False]))
     script = Script(poses)
     script.run()
-    assert IN_VAIN + 4 in script.searches
+    assert MAX_VAIN_SEARCHES + 4 in script.searches
 
 
 def test_hands_outside_of_the_crop_are_searched_even_after_searches_in_vain() -> None:
-    frames = IN_VAIN + 4
+    frames = MAX_VAIN_SEARCHES + 4
     together = moving_hands(frames)
     together[:, 21:] = together[:, :21]
     poses = poses_of(together)
-    for number in range(IN_VAIN + 2, frames):
+    for number in range(MAX_VAIN_SEARCHES + 2, frames):
         poses[number] = replace(poses[number], box=np.array([0.0, 0.0, 20.0, 20.0]))
     script = Script(poses)
     script.run()
     assert script.searches[-2:] == [frames - 2, frames - 1]
 
 
-@pytest.mark.parametrize(("more", "jumps"), [(WORTH_MORE + 0.05, True), (WORTH_MORE - 0.05, False)])
+@pytest.mark.parametrize(("more", "jumps"), [(MIN_SCORE_GAIN + 0.05, True), (MIN_SCORE_GAIN - 0.05, False)])
 def test_beside_one_hand_what_is_found_elsewhere_has_to_be_worth_more(more: float, jumps: bool) -> None:
     """It is another hand of the same side: nothing is held, smoothed or averaged between the two."""
-    motion = moving_hands(SEARCH_OTHER + 3, speed=0.2)
+    motion = moving_hands(SEARCH_EVERY_ONE_HAND + 3, speed=0.2)
     here, there = (poses_of(motion + aside, presence=np.array([0.9, 0.1])) for aside in (0.0, [400.0, 0, 0]))
     sure = [replace(pose, confidence=np.full(42, 0.1)) for pose in there]
     script = Script(
-        here[: SEARCH_OTHER + 1] + sure[SEARCH_OTHER + 1 :], [here[0], *sure[1:]],
-        words=lambda number, searched: {"worth": 0.5 + (more if searched else 0.0)},
+        here[: SEARCH_EVERY_ONE_HAND + 1] + sure[SEARCH_EVERY_ONE_HAND + 1 :], [here[0], *sure[1:]],
+        words=lambda number, searched: {"detection_score": 0.5 + (more if searched else 0.0)},
     )  # fmt: skip
     given = script.run(smooth=True)
-    assert script.anew[0] and script.anew[SEARCH_OTHER] and not any(script.anew[1:SEARCH_OTHER])
+    assert script.fresh[0] and script.fresh[SEARCH_EVERY_ONE_HAND] and not any(script.fresh[1:SEARCH_EVERY_ONE_HAND])
     expected = sure if jumps else here
-    np.testing.assert_allclose(given[SEARCH_OTHER].joints_2d[:21], expected[SEARCH_OTHER].joints_2d[:21], atol=8)
-    assert given[SEARCH_OTHER].sides == ("right",)
+    np.testing.assert_allclose(
+        given[SEARCH_EVERY_ONE_HAND].joints_2d[:21], expected[SEARCH_EVERY_ONE_HAND].joints_2d[:21], atol=8
+    )
+    assert given[SEARCH_EVERY_ONE_HAND].sides == ("right",)
 
 
 def one_hand_and(found: HandPose, *, worth: tuple[float, float]) -> tuple[Script, list[HandPose], Tracker]:
     """Follow a right hand up to where the picture is searched, which shows `found`; return what is told then, too."""
-    here = poses_of(moving_hands(SEARCH_OTHER + 1, speed=0.2), presence=np.array([0.9, 0.1]))
-    script = Script(here, [*here[:-1], found], words=lambda number, searched: {"worth": worth[searched]})
+    here = poses_of(moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2), presence=np.array([0.9, 0.1]))
+    script = Script(here, [*here[:-1], found], words=lambda number, searched: {"detection_score": worth[searched]})
     tracker = Tracker(script, smooth=False)
     given = []
     for number in range(len(here)):
@@ -229,7 +235,7 @@ def test_what_is_not_believed_takes_the_place_of_no_hand() -> None:
 @pytest.mark.parametrize(("aside", "changes"), [(0.0, 0), (400.0, 1)])
 def test_only_hands_elsewhere_are_others(aside: float, changes: int) -> None:
     """What came before does not matter then, to the smoothing of files, either."""
-    motion = moving_hands(SEARCH_OTHER + 1, speed=0.2) + np.array([aside, 0, 0])
+    motion = moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2) + np.array([aside, 0, 0])
     found = poses_of(motion, presence=np.array([0.9, 0.1]))[-1]
     _, _, tracker = one_hand_and(found, worth=(0.5, 0.9))
     assert tracker.changes == changes
@@ -237,16 +243,16 @@ def test_only_hands_elsewhere_are_others(aside: float, changes: int) -> None:
 
 @pytest.mark.parametrize(("less", "counts"), [(0.05, True), (0.15, False)])
 def test_beside_one_hand_two_count_unless_less_speaks_for_them(less: float, counts: bool) -> None:
-    both = poses_of(moving_hands(SEARCH_OTHER + 1, speed=0.2), presence=np.array([0.9, 0.95]))[-1]
+    both = poses_of(moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2), presence=np.array([0.9, 0.95]))[-1]
     _, given, _ = one_hand_and(both, worth=(0.5, 0.5 - less))
     assert (given[-1].presence[1] == 0.95) == counts
 
 
 def test_with_two_hands_a_search_does_not_take_them_for_unknown() -> None:
-    poses = poses_of(moving_hands(SEARCH_DOUBTED + 1), confidence=np.full(42, 0.05))
+    poses = poses_of(moving_hands(SEARCH_EVERY_DOUBTFUL + 1), confidence=np.full(42, 0.05))
     script = Script(poses)
     script.run()
-    assert script.searches == [0, SEARCH_DOUBTED] and script.anew == [True] + [False] * SEARCH_DOUBTED
+    assert script.searches == [0, SEARCH_EVERY_DOUBTFUL] and script.fresh == [True] + [False] * SEARCH_EVERY_DOUBTFUL
 
 
 def test_hands_outside_of_the_crop_are_not_believed() -> None:
@@ -291,10 +297,12 @@ def test_hands_that_cross_keep_their_sides() -> None:
     np.testing.assert_allclose(wrists(Script(poses).run()), wrists(poses))
 
 
-@pytest.mark.parametrize(("right_for", "patience"), [(0, FIRST_PATIENCE), (2 * PATIENCE, PATIENCE)])
+@pytest.mark.parametrize(
+    ("right_for", "patience"), [(0, FIRST_SIDE_CHANGE_FRAMES), (2 * SIDE_CHANGE_FRAMES, SIDE_CHANGE_FRAMES)]
+)
 def test_a_network_that_insists_is_believed_once(right_for: int, patience: int) -> None:
     """It exchanges the hands in the first frame alone, or in all after it was right for long."""
-    true = poses_of(moving_hands(right_for + 3 * PATIENCE))
+    true = poses_of(moving_hands(right_for + 3 * SIDE_CHANGE_FRAMES))
     said = [*true[:right_for], exchanged(true[0]), *true[1:]] if not right_for else [
         *true[:right_for], *map(exchanged, true[right_for:])
     ]  # fmt: skip
@@ -317,7 +325,7 @@ def test_hands_far_apart_change_sides_and_stay_so(apart: float, confidence: floa
     given = Script([exchanged(true[0]), *true[1:]]).run(smooth=True)
     off = [np.abs(now - then).max() for now, then in zip(wrists(given), wrists(true), strict=True)]
     wrong = np.array(off) > 40
-    assert wrong[: 1 + FIRST_PATIENCE].all() and not wrong[1 + FIRST_PATIENCE :].any()
+    assert wrong[: 1 + FIRST_SIDE_CHANGE_FRAMES].all() and not wrong[1 + FIRST_SIDE_CHANGE_FRAMES :].any()
 
 
 def test_a_single_hand_keeps_its_side() -> None:
@@ -371,7 +379,7 @@ def test_a_hand_that_stays_elsewhere_is_believed_after_a_while() -> None:
     poses = poses_of(motion, confidence=np.full(42, 0.1))
     given = Script(poses).run()
     right = np.abs(middles(given) - middles(poses)).max(axis=(1, 2)) < 1
-    assert right[:5].all() and not right[5 : 5 + HELD].any() and right[5 + HELD :].all()
+    assert right[:5].all() and not right[5 : 5 + MAX_HELD_FRAMES].any() and right[5 + MAX_HELD_FRAMES :].all()
 
 
 def test_a_hand_that_is_suddenly_where_the_other_one_is_is_taken_to_be_where_it_was() -> None:
@@ -391,7 +399,7 @@ def test_a_hand_that_is_suddenly_where_the_other_one_is_is_taken_to_be_where_it_
 def test_where_a_hand_was_held_says_little_about_the_sides() -> None:
     """The right hand passes where the left one was last believed; that one comes out of its cover, elsewhere."""
     still = poses_of(moving_hands(1), confidence=np.full(42, 0.9))[0]
-    size, cover = np.ptp(still.joints_2d[21:], axis=0).max(), HELD - 2
+    size, cover = np.ptp(still.joints_2d[21:], axis=0).max(), MAX_HELD_FRAMES - 2
     last, passed, out = np.array([0.21, 0.09]), np.array([0.03, 0.035]), np.array([0.32, 0.27])
     ways = [np.array([1.5, 0.3]) * (1 - share) + last * share for share in np.linspace(0, 1, cover)]
     poses = []
@@ -433,28 +441,28 @@ def test_a_hand_that_goes_is_gone_and_one_that_comes_is_there_soon() -> None:
 
 def test_hands_that_would_not_be_told_in_a_photo_are_forgotten_after_a_while() -> None:
     """Those that a search does not find, either, are gone; one frame that would be told is enough to keep them."""
-    frames = 2 * FORGOTTEN + 4
+    frames = 2 * MAX_FRAMES_NOT_CREDIBLE + 4
     poses = poses_of(moving_hands(frames))
     nothing = [replace(pose, present=np.array([False, False])) for pose in poses]
-    kept = FORGOTTEN - 1  # told again then
+    kept = MAX_FRAMES_NOT_CREDIBLE - 1  # told again then
     script = Script(poses, [poses[0], *nothing[1:]], words=lambda number, searched: {"is_known": number in (0, kept)})
     given = script.run()
-    gone = kept + FORGOTTEN + 1
+    gone = kept + MAX_FRAMES_NOT_CREDIBLE + 1
     assert [len(pose.sides) for pose in given[: gone + 1]] == [2] * gone + [0]
-    assert script.searches[:2] == [0, gone] and script.anew[gone]
+    assert script.searches[:2] == [0, gone] and script.fresh[gone]
 
 
 def test_how_long_the_network_agreed_with_hands_that_were_forgotten_does_not_count() -> None:
     """The first frame after that has the sides wrong; all others agree that it had."""
-    before, after = 2 * PATIENCE, 3 * FIRST_PATIENCE
-    start = before + FORGOTTEN
+    before, after = 2 * SIDE_CHANGE_FRAMES, 3 * FIRST_SIDE_CHANGE_FRAMES
+    start = before + MAX_FRAMES_NOT_CREDIBLE
     poses = poses_of(moving_hands(start + after, speed=0.2))
     poses[start] = exchanged(poses[start])
     script = Script(poses, words=lambda number, _: {"is_known": not before <= number < start})
     given = script.run()
     assert script.searches[-1] == start
     np.testing.assert_allclose(wrists(given)[start], wrists(poses)[start])
-    np.testing.assert_allclose(wrists(given)[-FIRST_PATIENCE:], wrists(poses)[-FIRST_PATIENCE:])
+    np.testing.assert_allclose(wrists(given)[-FIRST_SIDE_CHANGE_FRAMES:], wrists(poses)[-FIRST_SIDE_CHANGE_FRAMES:])
 
 
 def test_what_spoke_for_hands_before_they_were_gone_does_not_count() -> None:
@@ -462,23 +470,25 @@ def test_what_spoke_for_hands_before_they_were_gone_does_not_count() -> None:
     motion = moving_hands(60, speed=0.2)
     none, both = (poses_of(motion, presence=np.array([likely, likely])) for likely in (0.02, 0.95))
     words = [np.zeros(2) if number < 30 else np.array([0.9, 0.2]) for number in range(60)]
-    given = Script([*none[:30], *both[30:]], words=lambda number, _: {"evidence": words[number]}).run()
+    given = Script([*none[:30], *both[30:]], words=lambda number, _: {"hand_evidence": words[number]}).run()
     assert {pose.sides for pose in given[35:]} == {("right", "left")}
 
 
 def test_what_speaks_for_a_hand_goes_along_when_the_network_is_believed_about_sides() -> None:
     """It insists for long enough; the ghost is in the other slot then, and is still none."""
-    true = poses_of(moving_hands(5 * FIRST_PATIENCE))
+    true = poses_of(moving_hands(5 * FIRST_SIDE_CHANGE_FRAMES))
     poses = [true[0], *map(exchanged, true[1:])]
     words = [np.array([0.9, 0.05]), *[np.array([0.05, 0.9])] * (len(true) - 1)]
-    given = Script(poses, words=lambda number, _: {"evidence": words[number]}).run()
-    assert {pose.sides for pose in given[FIRST_PATIENCE + 2 : FIRST_PATIENCE + 4]} == {("right", "left")}
-    assert {pose.sides for pose in given[FIRST_PATIENCE + 7 :]} == {("left",)}
+    given = Script(poses, words=lambda number, _: {"hand_evidence": words[number]}).run()
+    assert {pose.sides for pose in given[FIRST_SIDE_CHANGE_FRAMES + 2 : FIRST_SIDE_CHANGE_FRAMES + 4]} == {
+        ("right", "left")
+    }
+    assert {pose.sides for pose in given[FIRST_SIDE_CHANGE_FRAMES + 7 :]} == {("left",)}
 
 
 def test_a_hand_alone_is_no_ghost_of_one_that_is_not_there() -> None:
     poses = poses_of(moving_hands(40), presence=np.array([0.05, 0.95]))
-    given = Script(poses, words=lambda *_: {"evidence": np.array([0.9, 0.05])}).run()
+    given = Script(poses, words=lambda *_: {"hand_evidence": np.array([0.9, 0.05])}).run()
     assert {pose.sides for pose in given} == {("left",)}
 
 
@@ -487,7 +497,7 @@ def test_a_second_hand_for_which_nothing_speaks_is_a_ghost() -> None:
     words = np.array([[0.9, 0.05]] * 30 + [[0.9, 0.9]] * 8)
     for order in (slice(None), slice(None, None, -1)):
         poses = poses_of(moving_hands(len(words)))
-        script = Script(poses, words=lambda number, searched, order=order: {"evidence": words[number, order]})
+        script = Script(poses, words=lambda number, searched, order=order: {"hand_evidence": words[number, order]})
         there = np.array([pose.present[order] for pose in script.run()])
         assert there[:, 0].all() and there[:10, 1].all() and not there[20:30, 1].any() and there[-4:, 1].all()
 
@@ -498,13 +508,13 @@ def test_a_second_hand_that_is_seen_for_sure_is_there_at_once(word: float, at_on
     motion = moving_hands(43, speed=0.2)
     one, two = (poses_of(motion, presence=np.array([0.99, likely])) for likely in (0.02, 0.98))
     words = np.array([[0.9, 0.0]] * 40 + [[0.9, word]] + [[0.9, 0.0]] * 2)
-    script = Script([*one[:40], two[40], *one[41:]], words=lambda number, _: {"evidence": words[number]})
+    script = Script([*one[:40], two[40], *one[41:]], words=lambda number, _: {"hand_evidence": words[number]})
     assert [pose.present[1] for pose in script.run()][39:] == [False, at_once, at_once, False]
 
 
 @pytest.mark.parametrize("words", [[0.05, 0.05], [0.4, 0.05], [0.9, 0.4]])
 def test_hands_of_which_none_is_clearly_real_or_both_may_be_are_both_told(words: list[float]) -> None:
-    script = Script(poses_of(moving_hands(40)), words=lambda *_: {"evidence": np.array(words)})
+    script = Script(poses_of(moving_hands(40)), words=lambda *_: {"hand_evidence": np.array(words)})
     assert all(pose.present.all() for pose in script.run())
 
 
@@ -513,7 +523,7 @@ def test_what_speaks_for_a_hand_changes_sides_with_it() -> None:
     true = poses_of(moving_hands(40))
     words = [np.array([0.05, 0.9])[:: -1 if number % 2 else 1] for number in range(40)]
     poses = [exchanged(pose) if number % 2 else pose for number, pose in enumerate(true)]
-    given = Script(poses, words=lambda number, _: {"evidence": words[number]}).run()
+    given = Script(poses, words=lambda number, _: {"hand_evidence": words[number]}).run()
     assert given[0].sides == ("right", "left") and {pose.sides for pose in given[25:]} == {("left",)}
 
 
@@ -553,7 +563,7 @@ def test_what_is_told_changes_no_decision_and_takes_part_in_each(smooth: bool) -
 
 
 def test_what_is_told_of_hands_that_change_sides_does_so_too() -> None:
-    true = poses_of(moving_hands(4 * FIRST_PATIENCE))
+    true = poses_of(moving_hands(4 * FIRST_SIDE_CHANGE_FRAMES))
     poses = [true[0], *(exchanged(pose) for pose in true[1:])]
     followed, told = Script(poses).run(smooth=True), Script(poses, tells=deeper).run(smooth=True)
     for one, moved in zip(followed, told, strict=True):

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from unclasp.engines.network import Answer
-from unclasp.find.looking import TILTED
+from unclasp.engines.network import NetworkOutput
+from unclasp.find.crop_predictor import MIN_TILT
 from unclasp.geometry import square_box
 from unclasp.hands import SIDES
 from unclasp.predictor import Predictor
@@ -31,7 +31,7 @@ class Pointing:
     def __init__(self, sure: tuple[float, float] = (0.3, 0.6), *, told: bool = True, loses: bool = False) -> None:
         self.sure, self.told, self.loses, self.looks = sure, told, loses, 0
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         self.looks += len(crops)
         pose, presence, confidence = np.zeros((1, 42, 3)), np.zeros((1, 2)), np.zeros((1, 42))
         ends = [[middle_of(crops[0], colour) for colour in pair] for pair in zip(FINGERS, WRISTS, strict=True)]
@@ -45,7 +45,7 @@ class Pointing:
             confidence[0, 21 * slot : 21 * slot + 21] = self.sure[up]
         if len(bars) == 1 and self.looks > 1:
             presence[0] = np.maximum(presence[0], 0.9 * presence[0].max())  # a ghost, in the upright look alone
-        return Answer(pose, presence, None, np.ones((1, 24, 24)), confidence if self.told else None)
+        return NetworkOutput(pose, presence, None, np.ones((1, 24, 24)), confidence if self.told else None)
 
 
 def middle_of(crop: npt.NDArray[np.uint8], colour: tuple[int, int, int]) -> npt.NDArray[np.float64] | None:
@@ -69,11 +69,11 @@ def picture(*degrees: float) -> npt.NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("told", [True, False])
-@pytest.mark.parametrize("degrees", [0, 15, -15, TILTED + 5, -TILTED - 5, 90, -90, 140, 180])
+@pytest.mark.parametrize("degrees", [0, 15, -15, MIN_TILT + 5, -MIN_TILT - 5, 90, -90, 140, 180])
 def test_a_tilted_hand_is_looked_at_upright(degrees: float, told: bool) -> None:
     network = Pointing(told=told)
     pose = Predictor(network)(picture(degrees), BOX)
-    assert network.looks == 1 + (abs(degrees) >= TILTED)
+    assert network.looks == 1 + (abs(degrees) >= MIN_TILT)
     assert pose.sides == ("left",) and pose.presence[0] <= pose.presence[1]
     np.testing.assert_allclose(pose.joints_2d[21], CENTRE + tip(degrees), atol=1.5)
     np.testing.assert_allclose(pose.joints_2d[41], CENTRE - tip(degrees), atol=1.5)

@@ -23,7 +23,7 @@ from unclasp.evaluation.predictions import PosePredictions, Recorder, column
 from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.report import Report
 from unclasp.evaluation.scores import Scores
-from unclasp.evaluation.scoring import Answer, External, Truth, crop_box, score
+from unclasp.evaluation.scoring import External, PredictedSample, Truth, crop_box, score
 from unclasp.predictor import Predictor
 
 __all__ = [
@@ -246,7 +246,7 @@ class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
         return example.image, Truth.of(sample, geometry.crop_matrix(box, self.image_size), example.parts)
 
 
-def _answers(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> list[Answer]:
+def _answers(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> list[PredictedSample]:
     middle = geometry.crop_middle(image_size) if depth_axis is DepthAxis.CROP else None
     poses = prediction.pose_2p5d.cpu().double().numpy()
     presence = None if prediction.presence is None else prediction.presence.cpu().double().sigmoid().numpy()
@@ -254,7 +254,7 @@ def _answers(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> 
     confidence = None if prediction.confidence is None else prediction.confidence.cpu().double().sigmoid().numpy()
     parts = prediction.part_logits.argmax(dim=1).cpu().numpy()
     return [
-        Answer(
+        PredictedSample(
             pose_2p5d=pose,
             sight_pixel=middle,
             image_size=image_size,

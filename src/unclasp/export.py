@@ -19,7 +19,15 @@ from torch import Tensor, nn
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.config import Config, to_dict
-from unclasp.engines.onnx_model import INPUT, OUTPUTS, ExportedModel, Facts, OnnxModel, OpenVinoModel, openvino_core
+from unclasp.engines.onnx_model import (
+    INPUT,
+    OUTPUTS,
+    ExportedModel,
+    ModelMetadata,
+    OnnxModel,
+    OpenVinoModel,
+    openvino_core,
+)
 from unclasp.errors import UnclaspError
 from unclasp.exporting.compact import compacted
 from unclasp.exporting.graph import OPSET, document, halved, quantised, simplified
@@ -115,7 +123,7 @@ def export_onnx(
             graph = quantised(graph, Path(folder), calibration)
         if compact:
             graph = compacted(graph, [values.numpy() for values in model.state_dict().values()])
-        facts = Facts(
+        facts = ModelMetadata(
             name=name, version=metadata.version("unclasp"), image_size=config.model.image_size, precision=precision,
             crop=CROP, joints=JOINT_NAMES, parts=PART_NAMES, config=to_dict(config),
         )  # fmt: skip

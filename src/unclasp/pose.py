@@ -23,11 +23,11 @@ Bools = npt.NDArray[np.bool_]
 
 SCHEMA: Final = 1
 """Version of the JSON form; it changes when a key changes its meaning or goes away."""
-PRESENT: Final = 0.5
+MIN_PRESENCE: Final = 0.5
 """The likelier of the hands counts as present from this probability on that there is any."""
-SECOND: Final = 0.7
+MIN_PRESENCE_SECOND: Final = 0.7
 """The less likely of two hands counts from here on: a lone hand is taken for two more easily than two for one."""
-UNSURE: Final = 0.2
+MIN_CONFIDENCE: Final = 0.2
 """Hands whose joints have a lower mean confidence than this are in doubt."""
 _SHAPES: Final = {
     "joints_2d": (NUM_JOINTS, 2), "joints_3d": (NUM_JOINTS, 3), "joints_cam": (NUM_JOINTS, 3), "presence": (2,),
@@ -49,8 +49,8 @@ def present_hands(presence: Floats) -> Bools:
     >>> present_hands(np.array([0.6, 0.6])).tolist()
     [True, True]
     """
-    any_there = bool(1 - np.prod(1 - presence) >= PRESENT)
-    return np.asarray(((presence == presence.max()) & any_there) | (presence >= SECOND))
+    any_there = bool(1 - np.prod(1 - presence) >= MIN_PRESENCE)
+    return np.asarray(((presence == presence.max()) & any_there) | (presence >= MIN_PRESENCE_SECOND))
 
 
 _PALE: Final = 0.6
@@ -163,9 +163,9 @@ class HandPose:
 
     @cached_property
     def doubted(self) -> tuple[Side, ...]:
-        """The hands that are present but in doubt (`UNSURE`): they are wrong far more often than others."""
+        """The hands that are present but in doubt (`MIN_CONFIDENCE`): they are wrong far more often than others."""
         means = {side: self._mean_confidence(side) for side in self.sides}
-        return tuple(side for side, mean in means.items() if mean is not None and mean < UNSURE)
+        return tuple(side for side, mean in means.items() if mean is not None and mean < MIN_CONFIDENCE)
 
     def _mean_confidence(self, side: Side) -> float | None:
         return None if self.confidence is None else float(self.confidence[HAND_SLICES[SIDES.index(side)]].mean())

@@ -16,19 +16,19 @@ from unclasp.engines.onnx_engine import RunnerOptions
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.engines.opening import open_network
 from unclasp.errors import UnclaspError, check_at_least
-from unclasp.find.finding import Finding, Found
+from unclasp.find.crop_predictor import CropPredictor
+from unclasp.find.crop_result import CropResult
 from unclasp.find.fusion import Fusion, open_fusion
 from unclasp.find.landmarks import Landmarks, open_landmarks
-from unclasp.find.looking import Looker
-from unclasp.find.looks import Look
-from unclasp.find.palms import Palms, open_palms
+from unclasp.find.palms import PalmFinder, open_palms
+from unclasp.find.photo_search import FoundInPhoto, PhotoSearch
 from unclasp.find.search import Detector, Search, by_network, search_with
-from unclasp.follow.sightings import SeeFrame, Sighting
-from unclasp.given import Shot, shot_of
+from unclasp.follow.frame_result import FrameResult, PredictFrame
 from unclasp.hands import ROOTS
+from unclasp.inputs import CheckedPicture, check_picture
 from unclasp.lifting import wrist_depths
 from unclasp.pose import HandPose
-from unclasp.streaming import Given, OnError, StreamOptions, stream, video_poses
+from unclasp.streaming import OnError, SourceLike, StreamOptions, stream, video_poses
 from unclasp.video import Video
 
 if TYPE_CHECKING:
@@ -53,47 +53,48 @@ class Predictor:
         fusion: Tells for each joint how much of that to believe, and how deep it is; that of `Predictor.load` is
             `fusion.open_fusion()`. Without it, and for networks that it cannot be used with (`fusion.can_fuse`), a rule
             does, and depths stay.
-        palms: With the landmark network, spots hands where not both are sure (`seen_hands`); that of `Predictor.load`
-            is `palms.open_palms()`. Not where a box is given; in videos where nothing is known.
-        second_opinions: Look at pictures in doubt mirrored and turned, too (`opinions`), for which `search` is asked
-            about those pictures as well, and all over (`sweep`). Not where a box is given, and not in videos.
+        palms: The palm detector, which finds hands together with `landmarks` where not both hands are certain
+            (`hand_detector`); that of `Predictor.load` is `palms.open_palms()`. Not used where a box is given, and in
+            videos only where no hands are known.
+        second_opinions: Look at doubtful pictures mirrored and turned, too (`find.second_opinions`), and all over
+            (`find.sweep`). Not where a box is given, and not in videos.
     """
 
     def __init__(
         self, network: Network, *, flip_test: bool = False, search: Search | None = None,
-        landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: Palms | None = None,
+        landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: PalmFinder | None = None,
         second_opinions: bool = True,
     ) -> None:  # fmt: skip
-        self.looker = Looker(network, flip_test=flip_test)
-        self.finding = Finding(
-            self.looker, by_network(network) if search is None else search, landmarks=landmarks, fusion=fusion,
+        self.crop_predictor = CropPredictor(network, flip_test=flip_test)
+        self.photo_search = PhotoSearch(
+            self.crop_predictor, by_network(network) if search is None else search, landmarks=landmarks, fusion=fusion,
             palms=palms, second_opinions=second_opinions,
         )  # fmt: skip
 
     @property
     def network(self) -> Network:
         """What answers for crops."""
-        return self.looker.network
+        return self.crop_predictor.network
 
     @property
     def search(self) -> Search:
         """What tells where to look in a whole picture."""
-        return self.finding.search
+        return self.photo_search.search
 
     @property
-    def palms(self) -> Palms | None:
+    def palms(self) -> PalmFinder | None:
         """What spots hands where the search is in doubt, together with `landmarks`: not without these."""
-        return self.finding.palms
+        return self.photo_search.palms
 
     @property
     def landmarks(self) -> Landmarks | None:
         """What touches up the joints."""
-        return self.finding.landmarks
+        return self.photo_search.landmarks
 
     @property
     def fusion(self) -> Fusion | None:
         """What says how."""
-        return self.finding.fusion
+        return self.photo_search.fusion
 
     @classmethod
     def load(
@@ -165,11 +166,11 @@ class Predictor:
             BoxError: The box is malformed, empty or outside of the picture.
             UnclaspError: The camera is malformed, or the network's answer is not finite.
         """
-        shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
+        shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         if shot.box is not None:
-            view = self.looker.at(shot.image, geometry.square_box(shot.box))
-            return self._lift(self.finding.touched_up(view, shot.image), shot, None)
-        return self._told(self.finding.in_photo(shot.image), shot)
+            view = self.crop_predictor.hands_in(shot.image, geometry.square_box(shot.box))
+            return self._lift(self.photo_search.touch_up(view, shot.image), shot, None)
+        return self._told(self.photo_search.in_photo(shot.image), shot)
 
     def everyone(
         self,
@@ -195,14 +196,14 @@ class Predictor:
             ImageError: As in a call.
             UnclaspError: As in a call.
         """
-        shot = shot_of(image, None, focal=focal, princpt=princpt, mirrored=mirrored)
-        found = self.finding.in_photo(shot.image)
-        others = self.finding.of_others(shot.image, found) if found.believed else []
+        shot = check_picture(image, None, focal=focal, princpt=princpt, mirrored=mirrored)
+        found = self.photo_search.in_photo(shot.image)
+        others = self.photo_search.of_others(shot.image, found) if found.is_credible else []
         return [self._told(found, shot), *(self._lift(each, shot, None) for each in others)]
 
     def stream(
         self,
-        source: Given | Iterable[Given],
+        source: SourceLike | Iterable[SourceLike],
         *,
         options: StreamOptions = StreamOptions(),  # noqa: B008  frozen
         focal: tuple[float, float] | None = None,
@@ -256,43 +257,49 @@ class Predictor:
     def _frames(
         self, options: StreamOptions, *, focal: tuple[float, float] | None, princpt: tuple[float, float] | None,
         mirrored: bool,
-    ) -> SeeFrame:  # fmt: skip
-        return partial(self._frame, focal=focal, princpt=princpt, mirrored=mirrored, is_said=options.box is not None)
+    ) -> PredictFrame:  # fmt: skip
+        return partial(
+            self._frame, focal=focal, princpt=princpt, mirrored=mirrored, hands_given=options.box is not None
+        )
 
     def _frame(
-        self, image: ByteArray, box: npt.ArrayLike | None, /, *, anew: bool, focal: tuple[float, float] | None,
-        princpt: tuple[float, float] | None, mirrored: bool, is_said: bool,
-    ) -> Sighting:  # fmt: skip
+        self, image: ByteArray, box: npt.ArrayLike | None, /, *, fresh: bool, focal: tuple[float, float] | None,
+        princpt: tuple[float, float] | None, mirrored: bool, hands_given: bool,
+    ) -> FrameResult:  # fmt: skip
         """See the hands of a frame: no doubts are looked into, as other frames tell more.
 
         They are followed by the joints of the touch-up's rule, for which the tracker's thresholds were chosen: by those
-        of the fusion network, hands that cross change sides. With `anew` nothing is known of where hands are: they are
-        looked for harder, and have to be surer. With `is_said` there are hands, whatever they look like.
+        of the fusion network, hands that cross change sides. With `fresh` nothing is known of where hands are: they are
+        looked for harder, and have to be surer. With `hands_given` there are hands, whatever they look like.
         """
-        shot = shot_of(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
+        shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         if shot.box is not None:
-            view, others = self.looker.at(shot.image, geometry.square_box(shot.box)), None
-            looks = self.finding.touched_up_twice(view, shot.image)
+            view, others = self.crop_predictor.hands_in(shot.image, geometry.square_box(shot.box)), None
+            looks = self.photo_search.touch_up_for_video(view, shot.image)
         else:
-            looks, others, is_said = self.finding.in_frame(shot.image, anew=anew, is_said=is_said)
-        if anew and not is_said:
-            ghosts = looks.followed.present & ~looks.followed.without_ghost().present
-            looks = looks.each(lambda look: look.without_those(ghosts))
-        first = looks.followed
-        is_known = is_said or first.is_believed
-        believed = is_said or (first.is_still_believed and (is_known or not anew))
+            looks, others, hands_given = self.photo_search.in_frame(shot.image, fresh=fresh, hands_given=hands_given)
+        if fresh and not hands_given:
+            ghosts = looks.tracked.present & ~looks.tracked.without_ghost().present
+            looks = looks.map(lambda look: look.without_hands(ghosts))
+        first = looks.tracked
+        is_known = hands_given or first.is_credible
+        believed = hands_given or (first.is_credible_in_track and (is_known or not fresh))
         followed = self._lift(first, shot, others, believed=believed)
-        told = followed if looks.told is first else self._lift(looks.told, shot, others, believed=believed)
-        evidence = None if is_said else first.evidence
-        return Sighting(followed, told, is_known=is_known, worth=first.worth, evidence=evidence)
+        told = followed if looks.reported is first else self._lift(looks.reported, shot, others, believed=believed)
+        evidence = None if hands_given else first.hand_evidence
+        return FrameResult(
+            followed, told, is_known=is_known, detection_score=first.detection_score, hand_evidence=evidence
+        )
 
-    def _told(self, found: Found, shot: Shot) -> HandPose:
+    def _told(self, found: FoundInPhoto, shot: CheckedPicture) -> HandPose:
         """Return what was found in a whole picture as the pose of a person."""
-        return self._lift(found.look, shot, found.regions, believed=found.believed)
+        return self._lift(found.look, shot, found.regions, believed=found.is_credible)
 
-    def _lift(self, view: Look, shot: Shot, others: Floats | None, *, believed: bool = True) -> HandPose:
+    def _lift(
+        self, view: CropResult, shot: CheckedPicture, others: Floats | None, *, believed: bool = True
+    ) -> HandPose:
         camera, image = shot.camera, shot.image
-        answer, joints_2d = view.answer, view.joints_2d
+        answer, joints_2d = view.output, view.joints_2d
         focal, princpt = np.array(camera.focal), np.array(camera.princpt)
         axis = answer.depth_axis
         sights = np.stack([sight_of(middle, focal, princpt, axis) for middle in view.middles_of_hands])
@@ -310,4 +317,4 @@ class Predictor:
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
-        return shot.told(pose)
+        return shot.to_given(pose)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from unclasp.batch import ByteArray
 from unclasp.errors import UnclaspError
-from unclasp.follow.sightings import SeeFrame
-from unclasp.follow.smoothing import steadied
+from unclasp.follow.frame_result import PredictFrame
+from unclasp.follow.smoothing import smoothed
 from unclasp.follow.tracking import Tracker
 from unclasp.picture import read_photo
 from unclasp.pose import HandPose
@@ -20,7 +20,7 @@ from unclasp.sources import Source, find_sources
 from unclasp.video import Video
 
 Floats = npt.NDArray[np.floating]
-Given = str | Path | int | ByteArray
+SourceLike = str | Path | int | ByteArray
 Predict = Callable[[ByteArray, npt.ArrayLike | None, tuple[float, float] | None], HandPose]
 """Picture, box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) and focal length (px, of the file, if
 it tells one) to pose."""
@@ -53,8 +53,8 @@ class StreamOptions:
 
 def stream(
     predict: Predict,
-    see_frame: SeeFrame,
-    given: Given | Iterable[Given],
+    see_frame: PredictFrame,
+    given: SourceLike | Iterable[SourceLike],
     options: StreamOptions,
     on_error: OnError | None = None,
 ) -> Iterator[HandPose]:
@@ -75,7 +75,7 @@ def stream(
         raise first
 
 
-def _sources(given: Given | Iterable[Given]) -> Iterator[Source | ByteArray]:
+def _sources(given: SourceLike | Iterable[SourceLike]) -> Iterator[Source | ByteArray]:
     """Yield arrays and found sources, each to be predicted on its own."""
     for each in given if _is_several(given) else [given]:
         if isinstance(each, np.ndarray):
@@ -90,12 +90,12 @@ def _sources(given: Given | Iterable[Given]) -> Iterator[Source | ByteArray]:
             yield Source(None, told, given=repr(each))
 
 
-def _is_several(given: object) -> TypeGuard[Iterable[Given]]:
+def _is_several(given: object) -> TypeGuard[Iterable[SourceLike]]:
     return isinstance(given, Iterable) and not isinstance(given, str | bytes | np.ndarray)
 
 
 def _poses(
-    predict: Predict, see_frame: SeeFrame, source: Source | ByteArray, options: StreamOptions
+    predict: Predict, see_frame: PredictFrame, source: Source | ByteArray, options: StreamOptions
 ) -> Iterator[HandPose]:
     if not isinstance(source, Source):
         yield predict(source, options.box, None)
@@ -109,10 +109,10 @@ def _poses(
         yield replace(predict(photo.image, options.box, photo.focal), source=source.name)
 
 
-def video_poses(see: SeeFrame, video: Video, options: StreamOptions) -> Iterator[HandPose]:
+def video_poses(see: PredictFrame, video: Video, options: StreamOptions) -> Iterator[HandPose]:
     """Yield the pose of each frame of an open video, tracked.
 
-    Poses of a file that are smoothed come some frames later than these were read (`smoothing.AROUND`).
+    Poses of a file that are smoothed come some frames later than these were read (`smoothing.WINDOW`).
     """
     tracker = Tracker(see, box=options.box, smooth=options.smooth, live=video.live)
     poses = (
@@ -120,6 +120,6 @@ def video_poses(see: SeeFrame, video: Video, options: StreamOptions) -> Iterator
         for frame in video
     )
     if options.smooth and not video.live:
-        yield from steadied(poses)
+        yield from smoothed(poses)
     else:
         yield from (pose for pose, _ in poses)

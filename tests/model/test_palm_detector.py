@@ -9,7 +9,7 @@ from made_layers import given, layers_of
 
 from unclasp.cli import main
 from unclasp.errors import CheckpointError, UnclaspError
-from unclasp.model.palms import Palms, load_palm_detector
+from unclasp.model.palms import PalmBackbone, load_palm_detector
 from unclasp.model.tflite import Layer
 
 ANSWERS = ((6, 256), (108, 256), (2, 128), (36, 128))
@@ -20,7 +20,7 @@ def layers() -> list[Layer]:
     """What a file of the network holds: weights of about its scale, depthwise convolutions without a bias."""
     body = [
         Layer(weight / 2, torch.zeros_like(bias) if weight.ndim > 1 and weight.shape[1] == 1 else bias)
-        for weight, bias, _ in layers_of(Palms())
+        for weight, bias, _ in layers_of(PalmBackbone())
     ]
     return body + [Layer(torch.randn(n, width, 1, 1) / 99, torch.randn(n)) for n, width in ANSWERS]
 

@@ -12,7 +12,7 @@ from torch import nn
 from unclasp.errors import CheckpointError
 from unclasp.model import load_backbone
 from unclasp.model.backbone import HandLandmarks, build_backbone
-from unclasp.model.palms import MoreChannels, Palms, load_palms, make_lean
+from unclasp.model.palms import MoreChannels, PalmBackbone, load_palm_backbone, make_lean
 from unclasp.model.tflite import Layer, load_folded, read_layers, unfold_norms
 
 flatbuffers = pytest.importorskip("flatbuffers")
@@ -154,7 +154,7 @@ def test_files_that_are_missing_damaged_or_of_another_network_are_told(tmp_path:
     with pytest.raises(CheckpointError, match=r"with 1 convolutions: expected the 47 of .*hand_landmark_full"):
         load_backbone(HandLandmarks(), other)
     with pytest.raises(CheckpointError, match="palm_detection_full"):
-        load_palms(Palms(), other)
+        load_palm_backbone(PalmBackbone(), other)
     with pytest.raises(CheckpointError, match="ResNet does not come as a TensorFlow Lite file"):
         load_backbone(build_backbone("resnet18"), other)
 
@@ -196,14 +196,14 @@ def test_unfolded_norms_answer_the_same_in_use_and_in_training(monkeypatch: pyte
 
 def test_palms_load_in_order_without_the_detector_s_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    palms = Palms()
+    palms = PalmBackbone()
     layers = [
         Layer(weight, torch.zeros_like(bias) if weight.ndim > 1 and weight.shape[1] == 1 else bias)
         for weight, bias, _ in layers_of(palms)
     ]
     answers = [Layer(torch.ones(count, 128, 1, 1), torch.ones(count)) for count in (6, 108, 2, 36)]
     given(monkeypatch, [*layers[:-9], *answers[:2], *layers[-9:], *answers[2:]])
-    load_palms(palms, Path("a file"))
+    load_palm_backbone(palms, Path("a file"))
     loaded = [part for part in palms.modules() if isinstance(part, nn.Conv2d | nn.PReLU)]
     for part, layer in zip(loaded, layers, strict=True):
         torch.testing.assert_close(part.weight.detach(), layer.weight)
@@ -214,12 +214,12 @@ def test_palms_load_in_order_without_the_detector_s_answers(monkeypatch: pytest.
     biased = next(number for number, layer in enumerate(layers) if layer.weight.ndim > 1 and layer.weight.shape[1] == 1)
     given(monkeypatch, [Layer(w, b + 1 if at == biased else b) for at, (w, b, _) in enumerate(layers)])
     with pytest.raises(CheckpointError, match="depthwise convolution has a bias"):
-        load_palms(palms, Path("a file"))
+        load_palm_backbone(palms, Path("a file"))
 
 
 def test_lean_palms_answer_the_same() -> None:
     torch.manual_seed(0)
-    palms = Palms().eval()
+    palms = PalmBackbone().eval()
     for part in palms.modules():
         if isinstance(part, nn.PReLU):
             nn.init.normal_(part.weight)

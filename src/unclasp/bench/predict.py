@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
-from unclasp.engines.network import Answer, Network
+from unclasp.engines.network import Network, NetworkOutput
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.errors import UnclaspError
 from unclasp.find.finder import Finder, Regions
 from unclasp.find.finder_engine import open_finder
 from unclasp.find.fusion import open_fusion
-from unclasp.find.landmarks import Landmarks, Reading, open_landmarks
-from unclasp.find.palms import SIZE, Palm, Palms, open_palms
+from unclasp.find.landmarks import LandmarkReading, Landmarks, open_landmarks
+from unclasp.find.palms import SIZE, Palm, PalmFinder, open_palms
 from unclasp.find.search import by_finder
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
@@ -28,7 +28,7 @@ class _Timed:
         self.network, self.spent = network, 0.0
         self.name, self.image_size = network.name, network.image_size
 
-    def __call__(self, crops: ByteArray, /) -> Answer:
+    def __call__(self, crops: ByteArray, /) -> NetworkOutput:
         start = time.perf_counter()
         answer = self.network(crops)
         self.spent += time.perf_counter() - start
@@ -54,14 +54,14 @@ class _TimedLandmarks(Landmarks):
 
     def read(
         self, image: ByteArray, square: npt.NDArray[np.floating], rotation: float, *, mirrored: bool = False
-    ) -> Reading:
+    ) -> LandmarkReading:
         start = time.perf_counter()
         reading = super().read(image, square, rotation, mirrored=mirrored)
         self.spent += time.perf_counter() - start
         return reading
 
 
-class _TimedPalms(Palms):
+class _TimedPalms(PalmFinder):
     """A palm detector that remembers how long it took."""
 
     spent = 0.0

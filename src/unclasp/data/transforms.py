@@ -15,7 +15,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import BoolArray, ByteArray, FloatArray, Sample
 from unclasp.config import AugmentConfig, DepthAxis
-from unclasp.data.look import PhotographicLook, apply_look, random_look
+from unclasp.data.photometric import PhotometricChange, apply_photometric, random_photometric
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
 
 PART_STRIDE = 4
@@ -82,7 +82,7 @@ class View:
     """Mirror image, with the sides swapped."""
     gain: FloatArray | None = None
     """(3,) factor per colour channel, or None."""
-    look: PhotographicLook | None = None
+    look: PhotometricChange | None = None
     """Photographic changes, or None."""
 
 
@@ -102,7 +102,7 @@ def random_view(box: Matrix, config: AugmentConfig, rng: np.random.Generator) ->
     flip = bool(rng.random() < config.flip_probability)
     gain = rng.uniform(1 - config.colour, 1 + config.colour, 3).astype(np.float32)
     changes = config.photographic or config.texture
-    look = random_look(config.photographic, rng, texture=config.texture) if changes else None
+    look = random_photometric(config.photographic, rng, texture=config.texture) if changes else None
     return View(geometry.expand_box(square + np.concatenate([shift, shift]), scale), rotation, flip, gain, look)
 
 
@@ -137,7 +137,7 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
     if view.gain is not None:
         image = _multiply(image, view.gain)
     if view.look is not None:
-        image = apply_look(image, view.look)
+        image = apply_photometric(image, view.look)
     order = FLIPPED_JOINTS if view.flip else slice(None)
     safe = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
     sight = sight_of(crop.middle, sample.focal, sample.princpt, depth_axis)

@@ -16,7 +16,7 @@ CLEAREST_SHARE: Final = 0.02
 """Without a presence head a hand is as certain as this share of the pixels, those that show it most clearly."""
 
 
-class Answer(NamedTuple):
+class NetworkOutput(NamedTuple):
     """What a network says of N crops of S x S px."""
 
     pose_2p5d: Floats
@@ -41,12 +41,12 @@ class Network(Protocol):
     image_size: int
     """S px."""
 
-    def __call__(self, crops: ByteArray, /) -> Answer:
+    def __call__(self, crops: ByteArray, /) -> NetworkOutput:
         """Answer for (N, S, S, 3) RGB crops."""
         ...
 
 
-def of_mirror_images(answer: Answer, size: int) -> Answer:
+def mirror_output(answer: NetworkOutput, size: int) -> NetworkOutput:
     """Return the answer for crops of size x size px from that for their mirror images."""
     pose = answer.pose_2p5d[:, FLIPPED_JOINTS]
     pose[..., 0] = size - 1 - pose[..., 0]
@@ -58,9 +58,9 @@ def of_mirror_images(answer: Answer, size: int) -> Answer:
     )  # fmt: skip
 
 
-def average_of_mirrored(both: Answer, size: int) -> Answer:
+def average_flip_test(both: NetworkOutput, size: int) -> NetworkOutput:
     """Average the answers for a crop and for its mirror image; sides and u are mirrored back."""
-    back = of_mirror_images(both, size)
+    back = mirror_output(both, size)
     mean = both._replace(
         pose_2p5d=_mean(both.pose_2p5d, back.pose_2p5d), presence=_mean(both.presence, back.presence),
         hand_probability=_mean(both.hand_probability, back.hand_probability),

@@ -28,7 +28,7 @@ class Runner(Protocol):
         ...
 
 
-class Kind(NamedTuple):
+class NetworkSpec(NamedTuple):
     """What a shipped network is, and how to do without."""
 
     what: str
@@ -57,7 +57,7 @@ class RunnerOptions(TypedDict, total=False):
 
 
 def open_runner(
-    kind: Kind, weights: Path | str | None = None, *, engine: Engine = "any", threads: int | None = None,
+    kind: NetworkSpec, weights: Path | str | None = None, *, engine: Engine = "any", threads: int | None = None,
     spin: bool = False,
 ) -> Runner:  # fmt: skip
     """Open a network, and see that it answers as expected for a black picture.
@@ -83,18 +83,18 @@ def open_runner(
     try:
         runner: Runner
         if runtime is None:
-            runner = InOpenCv(path, kind.outputs)
+            runner = OpenCvRunner(path, kind.outputs)
         else:
-            runner = InOnnxRuntime(path, kind.outputs, runtime, threads=threads, spin=spin)
+            runner = OnnxRuntimeRunner(path, kind.outputs, runtime, threads=threads, spin=spin)
         answers = runner(np.zeros((kind.size, kind.size, 3), dtype=np.uint8))
     except Exception as error:  # the engines' exceptions have no other base
         reason = getattr(error, "err", None) or str(error) or type(error).__name__
         raise CheckpointError(f"{path} is no {kind.what} that {name} can read ({reason.splitlines()[0]})") from error
-    check_answers(answers, kind, path)
+    check_outputs(answers, kind, path)
     return runner
 
 
-class InOpenCv:
+class OpenCvRunner:
     """A network in OpenCV's engine, which is always there."""
 
     def __init__(self, path: Path, outputs: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ class InOpenCv:
             return [np.array(answer, dtype=np.float32) for answer in self._net.forward(self._outputs)]
 
 
-class InOnnxRuntime:
+class OnnxRuntimeRunner:
     """A network in ONNX Runtime."""
 
     def __init__(self, path: Path, outputs: Sequence[str], runtime: Any, *, threads: int | None, spin: bool) -> None:
@@ -126,7 +126,7 @@ def _as_input(image: ByteArray) -> FloatArray:
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
 
 
-def check_answers(answers: Sequence[FloatArray], kind: Kind, path: Path) -> None:
+def check_outputs(answers: Sequence[FloatArray], kind: NetworkSpec, path: Path) -> None:
     """Raise CheckpointError unless these are finite answers of its shapes."""
     got = [answer.shape for answer in answers]
     if got != list(kind.shapes) or not all(np.isfinite(answer).all() for answer in answers):

@@ -1,6 +1,6 @@
 """Exported models at work: numpy and onnxruntime (or OpenVINO) alone, no torch.
 
-The file tells all that is needed to use it: `Facts` are in its metadata, names and units in its documentation.
+The file tells all that is needed to use it: `ModelMetadata` are in its metadata, names and units in its documentation.
 """
 
 import json
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.config import DepthAxis
-from unclasp.engines.network import CLEAREST_SHARE, Answer, Network
+from unclasp.engines.network import CLEAREST_SHARE, Network, NetworkOutput
 from unclasp.engines.onnx_session import open_session
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.hands import PARTS_PER_HAND
@@ -27,7 +27,9 @@ EXPORTED: Final = (".onnx", ".xml")
 FORMAT: Final = "1"
 """Version of the metadata and of the names, shapes and units below."""
 INPUT: Final = "image"
-INPUT_TOLD: Final = "(batch, 3, S, S) float32 RGB crops, 0 to 255, channels first; `crop` in the metadata is how to cut"
+INPUT_DESCRIPTION: Final = (
+    "(batch, 3, S, S) float32 RGB crops, 0 to 255, channels first; `crop` in the metadata is how to cut"
+)
 OUTPUTS: Final = {
     "pose_2p5d": "(batch, 42, 3) float32 u, v in crop pixels (centres at integers), depth in mm relative to the wrist "
     "of the joint's own hand, away from the camera, along its axis or along the line of sight through the middle of "
@@ -43,7 +45,7 @@ _PREFIX: Final = "unclasp."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ModelMetadata:
     """What a file says about itself."""
 
     name: str
@@ -98,7 +100,7 @@ class Facts:
             ) from error
 
 
-class Arrays(NamedTuple):
+class ExportedOutput(NamedTuple):
     """What a model says of B crops; `OUTPUTS` tells shapes and units."""
 
     pose_2p5d: FloatArray
@@ -109,14 +111,14 @@ class Arrays(NamedTuple):
 
 
 class ExportedModel(ABC):
-    """What engines share: facts, and crops in, `Arrays` out."""
+    """What engines share: facts, and crops in, `ExportedOutput` out."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: ModelMetadata) -> None:
         self.facts = facts
         self.name, self.image_size = facts.name, facts.image_size
         self.depth_axis = facts.depth_axis
 
-    def __call__(self, images: ByteArray | FloatArray) -> Arrays:
+    def __call__(self, images: ByteArray | FloatArray) -> ExportedOutput:
         """Answer for crops (B, 3, S, S) RGB, uint8 or float in 0..255.
 
         Raises:
@@ -125,7 +127,7 @@ class ExportedModel(ABC):
         expected = (3, self.image_size, self.image_size)
         if images.ndim != 4 or images.shape[1:] != expected:
             raise UnclaspError(f"images must be (B, {', '.join(map(str, expected))}), got {images.shape}")
-        return Arrays(**self._run(np.ascontiguousarray(images, dtype=np.float32)))
+        return ExportedOutput(**self._run(np.ascontiguousarray(images, dtype=np.float32)))
 
     @abstractmethod
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
@@ -154,7 +156,7 @@ class OnnxModel(ExportedModel):
             self._session = open_session(onnxruntime, Path(path), threads=threads)
         except Exception as error:  # the engine's exceptions have no other base
             raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({_first_line(error)})") from error
-        super().__init__(Facts.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path)))
+        super().__init__(ModelMetadata.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path)))
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
@@ -183,7 +185,7 @@ class OpenVinoModel(ExportedModel):
             self._compiled = core.compile_model(model, "CPU", {**options, **more})
         except RuntimeError as error:
             raise CheckpointError(f"{path} is not a model that OpenVINO can read ({_first_line(error)})") from error
-        super().__init__(Facts.from_metadata(_info(model), str(path)))
+        super().__init__(ModelMetadata.from_metadata(_info(model), str(path)))
         # An output may have more names, of the nodes behind it.
         self._outputs = [next(name for name in OUTPUTS if name in output.names) for output in self._compiled.outputs]
 
@@ -218,7 +220,7 @@ def _info(model: Any) -> dict[str, str]:
         if model.has_rt_info([*place, _PREFIX + "format"]):
             return {
                 _PREFIX + each.name: str(model.get_rt_info([*place, _PREFIX + each.name]).value)
-                for each in fields(Facts)
+                for each in fields(ModelMetadata)
             }
     return {}
 
@@ -236,11 +238,11 @@ class OnnxNetwork:
         self.model: ExportedModel = engine(path, threads=threads)
         self.name, self.image_size = self.model.name, self.model.image_size
 
-    def __call__(self, crops: ByteArray, /) -> Answer:
+    def __call__(self, crops: ByteArray, /) -> NetworkOutput:
         """Answer for (N, S, S, 3) RGB crops."""
         arrays = self.model(crops.transpose(0, 3, 1, 2))
         probabilities = _softmax(arrays.part_logits)
-        return Answer(
+        return NetworkOutput(
             pose_2p5d=arrays.pose_2p5d.astype(np.float64),
             presence=_clearest(probabilities) if arrays.presence is None else _sigmoid(arrays.presence),
             root_depth=None if arrays.root_depth is None else arrays.root_depth.astype(np.float64),

@@ -8,7 +8,7 @@ import torch
 
 from unclasp.batch import ByteArray
 from unclasp.checkpoint import load_model
-from unclasp.engines.network import CLEAREST_SHARE, Answer
+from unclasp.engines.network import CLEAREST_SHARE, NetworkOutput
 from unclasp.errors import UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.model import DFL
@@ -27,7 +27,7 @@ class TorchNetwork:
         self._depth_axis = model.depth_axis
 
     @torch.inference_mode()
-    def __call__(self, crops: ByteArray, /) -> Answer:
+    def __call__(self, crops: ByteArray, /) -> NetworkOutput:
         """Answer for (N, S, S, 3) RGB crops."""
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
         prediction = self._model(images)
@@ -38,7 +38,7 @@ class TorchNetwork:
             # Without the head: how certain the pixels are that show the side most clearly.
             sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2).flatten(2)
             presence = sides.topk(max(1, round(CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
-        return Answer(
+        return NetworkOutput(
             pose_2p5d=_numpy(prediction.pose_2p5d),
             presence=_numpy(presence),
             root_depth=None if prediction.root_depth is None else _numpy(prediction.root_depth),

@@ -16,7 +16,7 @@ from unclasp.config import DepthAxis
 from unclasp.data import Dataset
 from unclasp.data.lookup import annotation_ids_of, names_of
 from unclasp.errors import UnclaspError, check_choice
-from unclasp.evaluation.scoring import Answer, Array
+from unclasp.evaluation.scoring import Array, PredictedSample
 from unclasp.hands import NUM_JOINTS
 
 Pixels = Literal["crop", "image"]
@@ -138,14 +138,14 @@ class PosePredictions:
         )
         return np.array([row_of_key[key] for key in wanted[:count]], dtype=np.int64)
 
-    def answer(self, row: int, crop_from_image: Array) -> Answer:
+    def answer(self, row: int, crop_from_image: Array) -> PredictedSample:
         """Return one prediction as it is scored: 2.5D poses in the protocol's crop.
 
         Args:
             row: Which prediction.
             crop_from_image: 3x3, of the protocol's crop, which has `image_size` pixels.
         """
-        common = Answer(
+        common = PredictedSample(
             image_size=self.image_size,
             presence=None if self.presence is None else self.presence[row],
             root_depth=None if self.root_depth is None else float(self.root_depth[row]),
@@ -188,9 +188,9 @@ class Recorder:
     """Keeps what a model answers, to be written to a file; those of several processes are joined by `join`."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[int, str, Answer]] = []
+        self.entries: list[tuple[int, str, PredictedSample]] = []
 
-    def add(self, index: int, name: str, answer: Answer, *, with_parts: bool) -> None:
+    def add(self, index: int, name: str, answer: PredictedSample, *, with_parts: bool) -> None:
         """Keep the 2.5D answer for sample `index`; part classes only where they can be scored."""
         parts = answer.parts.astype(np.uint8) if with_parts and answer.parts is not None else None
         pose = answer.pose_2p5d

@@ -76,7 +76,7 @@ class Truth:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class PredictedSample:
     """What was predicted for one sample: a 2.5D pose, or joints in mm."""
 
     image_size: int
@@ -119,7 +119,7 @@ def _given(values: Mapping[str, Array], name: str, shape: tuple[int, ...], what:
     return value
 
 
-def score(answer: Answer, truth: Truth, protocol: Protocol, external: External) -> SampleScore:
+def score(answer: PredictedSample, truth: Truth, protocol: Protocol, external: External) -> SampleScore:
     """Measure one answer.
 
     Raises:
@@ -148,7 +148,7 @@ def score(answer: Answer, truth: Truth, protocol: Protocol, external: External) 
 
 
 def _joints_and_wrists(
-    answer: Answer, truth: Truth, protocol: Protocol, external: External
+    answer: PredictedSample, truth: Truth, protocol: Protocol, external: External
 ) -> tuple[Array, Array | None]:
     """Return the joints (42, 3) mm, and both wrists (2, 3) mm as MRRPE compares them, if the answer tells them."""
     roots = list(ROOTS)
@@ -172,7 +172,7 @@ class _Placed(NamedTuple):
     left_from_right: tuple[float, float] | None
 
     @classmethod
-    def of(cls, pose: Array, answer: Answer, truth: Truth) -> Self:
+    def of(cls, pose: Array, answer: PredictedSample, truth: Truth) -> Self:
         """Place the answer's pose (42, 3)."""
         image_from_crop = np.linalg.inv(truth.crop_from_image)
         pixels, sight = geometry.apply_affine(image_from_crop, pose[:, :2]), np.array(geometry.CAMERA_AXIS)
@@ -207,7 +207,7 @@ def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: Ex
     return np.array([true_depths[0], left]) if truth.valid[ROOTS[0]] else true_depths
 
 
-def _plane_errors(answer: Answer, truth: Truth) -> npt.NDArray[np.float64] | None:
+def _plane_errors(answer: PredictedSample, truth: Truth) -> npt.NDArray[np.float64] | None:
     in_plane: Array | None
     if answer.joints_cam is None:
         in_plane = None if answer.pose_2p5d is None else answer.pose_2p5d.astype(np.float64)[:, :2]
@@ -225,13 +225,13 @@ def _plane_errors(answer: Answer, truth: Truth) -> npt.NDArray[np.float64] | Non
     return metrics.plane_errors(in_plane, truth.pose_2p5d[:, :2], answer.image_size)
 
 
-def _handedness_correct(answer: Answer, truth: Truth) -> bool | None:
+def _handedness_correct(answer: PredictedSample, truth: Truth) -> bool | None:
     if answer.presence is None or not truth.hand_type_valid:
         return None
     return bool(metrics.handedness_correct(answer.presence, truth.hand_type))
 
 
-def _confusion(answer: Answer, truth: Truth) -> metrics.Counts | None:
+def _confusion(answer: PredictedSample, truth: Truth) -> metrics.Counts | None:
     if answer.parts is None or truth.parts is None:
         return None
     if answer.parts.shape != truth.parts.shape:

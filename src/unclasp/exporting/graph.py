@@ -14,7 +14,7 @@ from onnxruntime import quantization
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from unclasp.batch import ByteArray, FloatArray
-from unclasp.engines.onnx_model import INPUT, INPUT_TOLD, OUTPUTS, Facts
+from unclasp.engines.onnx_model import INPUT, INPUT_DESCRIPTION, OUTPUTS, ModelMetadata
 from unclasp.errors import UnclaspError
 
 OPSET: Final = 18
@@ -122,11 +122,11 @@ def _silenced() -> Iterator[None]:
         logging.disable(before)
 
 
-def document(model: onnx.ModelProto, facts: Facts) -> None:
+def document(model: onnx.ModelProto, facts: ModelMetadata) -> None:
     """Write facts, names and units into a graph, and check it."""
     model.producer_name, model.producer_version = "unclasp", facts.version
     model.doc_string = "2.5D pose of two interacting hands from crops."
     onnx.helper.set_model_props(model, facts.to_metadata())
     for value in (*model.graph.input, *model.graph.output):
-        value.doc_string = INPUT_TOLD if value.name == INPUT else OUTPUTS[value.name]
+        value.doc_string = INPUT_DESCRIPTION if value.name == INPUT else OUTPUTS[value.name]
     onnx.checker.check_model(model)

@@ -8,12 +8,12 @@ import onnx
 import torch
 from torch import nn
 
-from unclasp.engines.onnx_engine import Kind, open_runner
+from unclasp.engines.onnx_engine import NetworkSpec, open_runner
 from unclasp.exporting.runner import export, spots
 
 
 def export_in_half(
-    net: nn.Module, path: Path | str, kind: Kind, *, lean: Callable[[nn.Module], None], within: Sequence[float],
+    net: nn.Module, path: Path | str, kind: NetworkSpec, *, lean: Callable[[nn.Module], None], within: Sequence[float],
     any_size: bool = False,
 ) -> None:  # fmt: skip
     """Write a network, whole, and only if OpenCV answers as torch does.

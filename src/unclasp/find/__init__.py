@@ -1,7 +1,8 @@
 """The hands in one picture: where to look, what is seen there, and what of it is believed.
 
-In the order in which a photo goes through them (docs/how-it-predicts.md): `search` asks the `finder` for regions;
-`looking` shows them to the pose network, which gives `looks`; `touch_up` mends these by what `landmarks` reads, as
-`fusion` says; `seen_hands` spots hands by `palms`; `opinions` and `sweep` look again where that is in doubt. `finding`
-is the whole of it; `people` asks for the hands of others.
+In the order in which a photo passes through them (docs/how-it-predicts.md): `search` asks the `finder` for regions;
+`crop_predictor` runs the pose network on crops of them, each of which gives a `crop_result`; `touch_up` corrects the
+joints with the landmark network (`landmarks`) and the fusion network (`fusion`); `hand_detector` finds hands with the
+palm detector (`palms`); `second_opinions` and `sweep` look again where the result is doubtful. `photo_search` runs all
+of it; `people` looks for the hands of other people.
 """

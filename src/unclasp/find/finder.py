@@ -1,6 +1,6 @@
 """Where hands are in a whole picture: regions, each around the hands of one person that are near each other.
 
-The engine behind it answers for one small square (`SquareFinder`); this module makes the square, reads the answer and
+The engine behind it answers for one small square (`FinderEngine`); this module makes the square, reads the answer and
 returns to the picture's pixels. numpy in, numpy out.
 """
 
@@ -14,25 +14,25 @@ from unclasp.batch import ByteArray
 
 Floats = npt.NDArray[np.floating]
 
-LEAST_SCORE: Final = 0.25
+MIN_SCORE: Final = 0.25
 """What is less certain is no region."""
-_MOST: Final = 24
+_MAX_PEAKS: Final = 24
 """Peaks that are looked at, the most certain first."""
-_SAME: Final = 0.4
+_NMS_IOU: Final = 0.4
 """IoU with a surer box from which on a box is the same region."""
-_WITHIN: Final = 0.65
+_NMS_OVERLAP: Final = 0.65
 """The same for the share of the smaller box that both cover."""
-_LIKE: Final = 3.0
+_MAX_SIZE_RATIO: Final = 3.0
 """Regions are joined only if the larger hand is less than this many times as large as the smaller one."""
-_ALIKE: Final = 1.5
+_EQUAL_SIZE_RATIO: Final = 1.5
 """Hands of a smaller ratio count as equally large."""
-_AS_CERTAIN: Final = 0.5
+_MIN_SCORE_RATIO: Final = 0.5
 """A region that is less certain than this share of another's certainty is not joined to it."""
-_CLOSE: Final = 0.8
+_MAX_GAP: Final = 0.8
 """Regions with a larger gap, in sides of the larger hand, are not joined (docs/decisions.md, Finding hands)."""
-_NEAR: Final = 1.5
-"""The same where the hands are about equally large (`_ALIKE`)."""
-_WIDEST: Final = 3.8
+_MAX_GAP_EQUAL_SIZE: Final = 1.5
+"""The same where the hands are about equally large (`_EQUAL_SIZE_RATIO`)."""
+_MAX_WIDTH: Final = 3.8
 """Regions are not joined either where the joined one would be wider than this, in the same unit."""
 
 
@@ -66,7 +66,7 @@ def letterbox(image: ByteArray, size: int) -> Letterbox:
     return Letterbox(square, scale, np.array([left, top], dtype=np.float64))
 
 
-class SquareAnswer(NamedTuple):
+class FinderOutput(NamedTuple):
     """What an engine says of a square picture of S px, on maps of M = S / 4 cells."""
 
     middle: Floats
@@ -75,13 +75,13 @@ class SquareAnswer(NamedTuple):
     """(4, M, M) x1, y1, x2, y2 px of the square: the box of the region that has its middle there."""
 
 
-class SquareFinder(Protocol):
+class FinderEngine(Protocol):
     """Any engine that finds regions in squares."""
 
     image_size: int
     """S px."""
 
-    def __call__(self, square: ByteArray, /) -> SquareAnswer:
+    def __call__(self, square: ByteArray, /) -> FinderOutput:
         """Answer for one (S, S, 3) RGB picture."""
         ...
 
@@ -102,37 +102,39 @@ class Finder:
         engine: What answers for squares.
     """
 
-    def __init__(self, engine: SquareFinder) -> None:
+    def __init__(self, engine: FinderEngine) -> None:
         self.engine = engine
 
     def __call__(self, image: ByteArray) -> Regions:
         """Find the regions in an (H, W, 3) RGB picture; there may be none."""
         square = letterbox(image, self.engine.image_size)
-        found = grouped(read(self.engine(square.image)))
+        found = merge_nearby(decode_regions(self.engine(square.image)))
         height, width = image.shape[:2]
         corners = square.to_picture(found.boxes.reshape(-1, 2, 2))
         return Regions(np.clip(corners, -0.5, np.array([width, height]) - 0.5).reshape(-1, 4), found.scores)
 
 
-def read(answer: SquareAnswer) -> Regions:
+def decode_regions(answer: FinderOutput) -> Regions:
     """Return the distinct regions of an answer in px of the square, the most certain first."""
     middle = answer.middle.astype(np.float32)
     around = cv2.dilate(middle, np.ones((3, 3), dtype=np.uint8))
-    rows, columns = np.nonzero((middle >= around) & (middle >= LEAST_SCORE))
-    order = np.argsort(-middle[rows, columns], kind="stable")[:_MOST]
+    rows, columns = np.nonzero((middle >= around) & (middle >= MIN_SCORE))
+    order = np.argsort(-middle[rows, columns], kind="stable")[:_MAX_PEAKS]
     rows, columns = rows[order], columns[order]
     boxes, scores = _boxes_at(answer, rows, columns), middle[rows, columns].astype(np.float64)
     kept: list[int] = []
     for index, box in enumerate(boxes):
         others = boxes[kept]
-        shared = _shared(box, others)
+        shared = _intersection(box, others)
         area, areas = _area(box[None])[0], _area(others)
-        if not ((shared > _SAME * (area + areas - shared)) | (shared > _WITHIN * np.minimum(area, areas))).any():
+        if not (
+            (shared > _NMS_IOU * (area + areas - shared)) | (shared > _NMS_OVERLAP * np.minimum(area, areas))
+        ).any():
             kept.append(index)
     return Regions(boxes[kept], scores[kept])
 
 
-def _boxes_at(answer: SquareAnswer, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
+def _boxes_at(answer: FinderOutput, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
     """Return (N, 4) the boxes of cells: means over their neighbours, weighted by the squares of the likelihoods."""
     weight = np.asarray(answer.middle, dtype=np.float32) ** 2
     stacked = np.concatenate([answer.boxes * weight, weight[None]]).transpose(1, 2, 0)
@@ -140,7 +142,7 @@ def _boxes_at(answer: SquareAnswer, rows: npt.NDArray[np.intp], columns: npt.NDA
     return np.asarray(summed[:, :4] / summed[:, 4:], dtype=np.float64)
 
 
-def grouped(found: Regions) -> Regions:
+def merge_nearby(found: Regions) -> Regions:
     """Join regions that one crop should hold: of a like size, and no farther apart than a pair of hands is wide.
 
     The order is that of promise: certainty times the side of the largest region that was joined.
@@ -151,7 +153,7 @@ def grouped(found: Regions) -> Regions:
         if pair is None:
             break
         first, second = pair
-        joined = _hull(boxes[first], boxes[second])
+        joined = _union(boxes[first], boxes[second])
         score, hand = max(scores[first], scores[second]), max(hands[first], hands[second])
         for index in (second, first):
             del boxes[index], scores[index], hands[index]
@@ -177,18 +179,18 @@ def _closest(boxes: list[Floats], scores: list[float], hands: list[float]) -> tu
     for second in range(1, len(boxes)):
         for first in range(second):
             doubt, certainty = sorted((scores[first], scores[second]))
-            if doubt < _AS_CERTAIN * certainty:
+            if doubt < _MIN_SCORE_RATIO * certainty:
                 continue
             small, large = sorted((hands[first], hands[second]))
-            wide = float(_sides(_hull(boxes[first], boxes[second])[None])[0] / large)
+            wide = float(_sides(_union(boxes[first], boxes[second])[None])[0] / large)
             gap = _gap(boxes[first], boxes[second]) / large
-            near = _NEAR if large < _ALIKE * small else _CLOSE
-            if large < _LIKE * small and gap < near and wide < _WIDEST and gap < best:
+            near = _MAX_GAP_EQUAL_SIZE if large < _EQUAL_SIZE_RATIO * small else _MAX_GAP
+            if large < _MAX_SIZE_RATIO * small and gap < near and wide < _MAX_WIDTH and gap < best:
                 best, found = gap, (first, second)
     return found
 
 
-def _hull(first: Floats, second: Floats) -> Floats:
+def _union(first: Floats, second: Floats) -> Floats:
     return np.concatenate([np.minimum(first, second)[:2], np.maximum(first, second)[2:]])
 
 
@@ -207,6 +209,6 @@ def _area(boxes: Floats) -> Floats:
     return np.asarray(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
 
 
-def _shared(box: Floats, others: Floats) -> Floats:
+def _intersection(box: Floats, others: Floats) -> Floats:
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     return np.asarray(np.prod(np.maximum(sides, 0), axis=1))

@@ -6,8 +6,8 @@ from typing import Final, Unpack
 import numpy as np
 
 from unclasp.batch import ByteArray, FloatArray
-from unclasp.engines.onnx_engine import Kind, Runner, RunnerOptions, open_runner
-from unclasp.find.finder import Finder, SquareAnswer
+from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
+from unclasp.find.finder import Finder, FinderOutput
 
 SIZE: Final = 192
 """px: side of the square that a finder sees."""
@@ -15,7 +15,7 @@ CELLS: Final = SIZE // 4
 """Cells along a side of its maps."""
 OUTPUTS: Final = ("middle", "edges")
 """(1, M, M) probabilities and (1, 4, M, M) as of `model.finder.Found`."""
-FINDER: Final = Kind(
+FINDER: Final = NetworkSpec(
     "hand finder", "finder.onnx", SIZE, OUTPUTS, ((1, CELLS, CELLS), (1, 4, CELLS, CELLS)),
     "give a box, or look at the whole picture: --detector none",
 )  # fmt: skip
@@ -42,10 +42,10 @@ class FinderEngine:
     def __init__(self, run: Runner) -> None:
         self.run = run
 
-    def __call__(self, square: ByteArray, /) -> SquareAnswer:
+    def __call__(self, square: ByteArray, /) -> FinderOutput:
         """Answer for one (S, S, 3) RGB picture."""
         middle, edges = self.run(square)
-        return SquareAnswer(middle[0], boxes_of(edges[0]))
+        return FinderOutput(middle[0], boxes_of(edges[0]))
 
 
 def boxes_of(edges: FloatArray) -> FloatArray:

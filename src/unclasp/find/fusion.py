@@ -15,8 +15,8 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.config import DepthAxis
 from unclasp.errors import CheckpointError
-from unclasp.find.landmarks import FEATURES, SIZE, Reading
-from unclasp.find.looks import LIKELY, Look
+from unclasp.find.crop_result import LIKELY_PRESENCE, CropResult
+from unclasp.find.landmarks import FEATURES, SIZE, LandmarkReading
 from unclasp.hands import HAND_SLICES, JOINTS_PER_HAND
 from unclasp.lifting import mm_per_px
 from unclasp.npz import read_arrays
@@ -25,7 +25,7 @@ from unclasp.shipped import WEIGHTS
 Floats = npt.NDArray[np.floating]
 
 FORMAT: Final = "fusion 1"
-"""Version of the file: names and shapes of its tensors, and the order of the numbers in `Evidence`."""
+"""Version of the file: names and shapes of its tensors, and the order of the numbers in `FusionInput`."""
 NUMBERS: Final = 278
 """How many numbers there are beside the landmark network's features."""
 BLOCKS: Final = 2
@@ -34,7 +34,7 @@ UNIT_MM: Final = 100.0
 """Depths are in units of so many mm."""
 HINTS: Final = 128
 """How many numbers it makes of the landmark network's features."""
-BELIEVED: Final = 0.7
+DEPTH_CORRECTION_SHARE: Final = 0.7
 """This share of what depths are told to lack is believed: it was learned from rendered hands."""
 LARGEST: Final = 6.0
 """Standard deviations from the mean at which its inputs are clipped."""
@@ -47,7 +47,7 @@ _SUREST: Final = 8.0
 """Logit at which the landmark network's two answers are clipped."""
 
 
-class Evidence(NamedTuple):
+class FusionInput(NamedTuple):
     """What both networks say of a hand, in the landmark network's crop: a right hand that points up."""
 
     numbers: Floats
@@ -68,7 +68,7 @@ class Fusion:
     def __init__(self, tensors: dict[str, Floats]) -> None:
         self._tensors = {name: np.asarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}
 
-    def __call__(self, view: Look, slot: int, reading: Reading) -> tuple[Floats, Floats]:
+    def __call__(self, view: CropResult, slot: int, reading: LandmarkReading) -> tuple[Floats, Floats]:
         """Return a hand's joints (21, 2) px of the picture, and their depths (21,) mm relative to the wrist.
 
         Args:
@@ -76,18 +76,18 @@ class Fusion:
             slot: The hand, 0 right and 1 left.
             reading: What the landmark network read around it.
         """
-        evidence = evidence_of(view, slot, reading)
-        share, deeper = self.answer(evidence.numbers)
+        evidence = fusion_input(view, slot, reading)
+        share, deeper = self.forward(evidence.numbers)
         joints = share[:, None] * evidence.own[:, :2] + (1 - share[:, None]) * evidence.read
-        depths = UNIT_MM * (evidence.own[:, 2] + BELIEVED * deeper)
+        depths = UNIT_MM * (evidence.own[:, 2] + DEPTH_CORRECTION_SHARE * deeper)
         depths[-1] = 0.0  # the wrist, from which they are measured
         return geometry.apply_affine(np.linalg.inv(reading.crop_from_image), (joints + 0.5) * SIZE), depths
 
-    def answer(self, numbers: Floats) -> tuple[Floats, Floats]:
+    def forward(self, numbers: Floats) -> tuple[Floats, Floats]:
         """Return the pose network's share (21,) of each joint's place, and what its depths lack (21,), but the wrist's.
 
         Args:
-            numbers: (NUMBERS + FEATURES,) of `Evidence`.
+            numbers: (NUMBERS + FEATURES,) of `FusionInput`.
 
         Returns:
             0 to 1, and in units of `UNIT_MM`.
@@ -107,16 +107,16 @@ class Fusion:
         return np.asarray(self._tensors[f"{name}.weight"] @ x + self._tensors[f"{name}.bias"])
 
 
-def can_fuse(view: Look) -> bool:
+def can_fuse(view: CropResult) -> bool:
     """Tell whether the pose network says what is asked of it.
 
     That is a confidence in each joint, the distance of the wrists in depth, and depths along the crop's line of sight.
     """
-    answer = view.answer
+    answer = view.output
     return answer.confidence is not None and answer.root_depth is not None and answer.depth_axis is DepthAxis.CROP
 
 
-def evidence_of(view: Look, slot: int, reading: Reading) -> Evidence:
+def fusion_input(view: CropResult, slot: int, reading: LandmarkReading) -> FusionInput:
     """Gather what both networks say of a hand.
 
     Args:
@@ -124,14 +124,14 @@ def evidence_of(view: Look, slot: int, reading: Reading) -> Evidence:
         slot: The hand, 0 right and 1 left.
         reading: What the landmark network read around it.
     """
-    answer, (own, other) = view.answer, (HAND_SLICES[slot], HAND_SLICES[1 - slot])
+    answer, (own, other) = view.output, (HAND_SLICES[slot], HAND_SLICES[1 - slot])
     assert answer.confidence is not None and answer.root_depth is not None  # noqa: S101  `can_fuse`
     pixels, confidence, depths = view.joints_2d, answer.confidence[0], answer.pose_2p5d[0, :, 2]
     joints = in_crop(reading, pixels)
     read = reading.joints / SIZE - [0.5, 0.5, 0]
-    there = float(answer.presence[0, 1 - slot] >= LIKELY)
+    there = float(answer.presence[0, 1 - slot] >= LIKELY_PRESENCE)
     behind = float(answer.root_depth[0]) * (1 if slot == 0 else -1)
-    chances = np.clip([reading.hand, reading.of_side], 1e-6, 1 - 1e-6)
+    chances = np.clip([reading.hand_score, reading.side_score], 1e-6, 1 - 1e-6)
     logits = np.clip(np.log(chances / (1 - chances)), -_SUREST, _SUREST)
     side = SIZE / np.sqrt(np.abs(np.linalg.det(reading.crop_from_image[:2, :2])))
     numbers = np.concatenate([
@@ -142,10 +142,10 @@ def evidence_of(view: Look, slot: int, reading: Reading) -> Evidence:
         there * np.clip((depths[other] + behind) / UNIT_MM, -_DEEPEST, _DEEPEST), there * confidence[other], [there],
         np.log1p(reading.features),
     ])  # fmt: skip
-    return Evidence(numbers, np.column_stack([joints[own], depths[own] / UNIT_MM]), read[:, :2])
+    return FusionInput(numbers, np.column_stack([joints[own], depths[own] / UNIT_MM]), read[:, :2])
 
 
-def in_crop(reading: Reading, pixels: Floats) -> Floats:
+def in_crop(reading: LandmarkReading, pixels: Floats) -> Floats:
     """Return where pixels (N, 2) of the picture are in the reading's crop: sides of it, from its middle."""
     return geometry.apply_affine(reading.crop_from_image, pixels) / SIZE - 0.5
 

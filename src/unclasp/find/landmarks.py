@@ -3,7 +3,7 @@
 It takes a crop around a hand that points up, and tells the joints in it, whether it shows a hand, and which. Its crop
 is MediaPipe's own rule (hand_landmark_landmarks_to_roi.pbtxt), but for the room. Left hands are shown to it as the
 right ones of the mirror image, so that pictures and their mirror images have the same answers (but where the side is
-not known yet, `seen_hands`).
+not known yet, `hand_detector`).
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
-from unclasp.engines.onnx_engine import Kind, Runner, RunnerOptions, open_runner
+from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.hands import HAND_ORDERS, Side
 
 Floats = npt.NDArray[np.floating]
@@ -28,7 +28,7 @@ OUTPUTS: Final = ("joints", "hand", "right", "features")
 FEATURES: Final = 1152
 """How many numbers that are, none negative."""
 
-LANDMARKS: Final = Kind(
+LANDMARKS: Final = NetworkSpec(
     "landmark network", "landmarks.onnx", SIZE, OUTPUTS, ((1, 21, 3), (1, 1), (1, 1), (1, FEATURES)),
     "leave it out: --no-landmarks, landmarks=False",
 )  # fmt: skip
@@ -45,14 +45,14 @@ _HIGHER: Final = 0.1
 """The crop's middle is this share of their extent nearer to the fingertips."""
 
 
-class Reading(NamedTuple):
+class LandmarkReading(NamedTuple):
     """What the network sees in a crop."""
 
     joints_2d: Floats
     """(21, 2) px of the picture, in InterHand2.6M's order."""
-    hand: float
+    hand_score: float
     """How likely there is a hand, 0 to 1."""
-    of_side: float
+    side_score: float
     """How likely it is of the side that was asked for, 0 to 1."""
     joints: Floats
     """(21, 3) px of the crop, in which any hand is a right one, in the same order; smaller depths are nearer."""
@@ -77,7 +77,7 @@ class Landmarks:
     def __init__(self, run: Runner) -> None:
         self.run = run
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
         """Read a hand.
 
         Args:
@@ -89,7 +89,7 @@ class Landmarks:
         shown = geometry.apply_affine(geometry.flip_matrix(width), joints_2d) if mirrored else joints_2d
         return self.read(image, *crop_of(shown), mirrored=mirrored)
 
-    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> Reading:
+    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
         """Read what is in a crop of the picture, or of its mirror image; the side that is asked for is right there.
 
         Args:
@@ -104,7 +104,7 @@ class Landmarks:
         crop = crop_image(image, box, SIZE, rotation=rotation, flip=mirrored)
         joints, hand, right, features = self.run(crop.image)
         read = joints[0, _FROM_MEDIAPIPE].astype(np.float64)
-        return Reading(
+        return LandmarkReading(
             geometry.apply_affine(crop.image_from_crop, read[:, :2]), float(hand[0, 0]), float(right[0, 0]), read,
             features[0], crop.crop_from_image,
         )  # fmt: skip

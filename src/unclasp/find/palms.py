@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray, FloatArray
-from unclasp.engines.onnx_engine import Kind, Runner, RunnerOptions, open_runner
+from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.find.finder import letterbox
 
 Floats = npt.NDArray[np.floating]
@@ -20,16 +20,16 @@ SIZE: Final = 192
 """px: side of the squares that it has learned from."""
 OUTPUTS: Final = ("fine_scores", "fine_places", "coarse_scores", "coarse_places")
 """As of `model.palms.PalmAnswer`."""
-PALMS: Final = Kind(
+PALMS: Final = NetworkSpec(
     "palm detector", "palms.onnx", SIZE, OUTPUTS,
     ((1, 2, SIZE // 8, SIZE // 8), (1, 36, SIZE // 8, SIZE // 8),
      (1, 6, SIZE // 16, SIZE // 16), (1, 108, SIZE // 16, SIZE // 16)),
     "leave it out: --no-landmarks, landmarks=False",
 )  # fmt: skip
 
-LEAST_SCORE: Final = 0.3
+MIN_SCORE: Final = 0.3
 """What is less certain is no palm; MediaPipe asks for 0.5, but has no second network look at each before it counts."""
-_SAME: Final = 0.3
+_NMS_IOU: Final = 0.3
 """IoU with a surer box from which on a box is the same palm."""
 _NUMBERS: Final = 18
 _MIDDLE, _EXTENT, _KEYPOINTS = slice(0, 2), slice(2, 4), slice(4, 18)
@@ -65,7 +65,7 @@ class Palm(NamedTuple):
         return np.concatenate([middle - half, middle + half]), float(np.rad2deg(angle))
 
 
-class Palms:
+class PalmFinder:
     """Finds palms in whole pictures.
 
     Args:
@@ -84,9 +84,12 @@ class Palms:
         """
         square = letterbox(image, size)
         fine_scores, fine_places, coarse_scores, coarse_places = self.run(square.image)
-        likely = [_likely(fine_scores[0], fine_places[0], size), _likely(coarse_scores[0], coarse_places[0], size)]
+        likely = [
+            _decode_map(fine_scores[0], fine_places[0], size),
+            _decode_map(coarse_scores[0], coarse_places[0], size),
+        ]
         scores, places = (np.concatenate(each) for each in zip(*likely, strict=True))
-        kept = _distinct(scores, places)
+        kept = _weighted_nms(scores, places)
         points = square.to_picture(np.array([place[_POINTS] for _, place in kept]).reshape(-1, 3, 2))
         return [
             Palm(score, middle, wrist, knuckle, float((place[_EXTENT] / square.scale).max()))
@@ -94,7 +97,7 @@ class Palms:
         ]
 
 
-def _likely(scores: FloatArray, places: FloatArray, size: int) -> tuple[Floats, Floats]:
+def _decode_map(scores: FloatArray, places: FloatArray, size: int) -> tuple[Floats, Floats]:
     """Return what is likely enough on a map: (N,) scores and (N, 18) places, in px of the square.
 
     Args:
@@ -102,7 +105,7 @@ def _likely(scores: FloatArray, places: FloatArray, size: int) -> tuple[Floats, 
         places: (A * 18, M, M), from the cells' middles.
         size: px, of the square.
     """
-    anchors, rows, columns = np.nonzero(scores >= LEAST_SCORE)
+    anchors, rows, columns = np.nonzero(scores >= MIN_SCORE)
     likely = places.reshape(len(scores), _NUMBERS, *places.shape[1:])[anchors, :, rows, columns].astype(np.float64)
     middles = (np.column_stack([columns, rows]) + 0.5) * (size / scores.shape[-1]) - 0.5
     likely[:, _MIDDLE] += middles
@@ -111,7 +114,7 @@ def _likely(scores: FloatArray, places: FloatArray, size: int) -> tuple[Floats, 
     return scores[anchors, rows, columns].astype(np.float64)[usable], likely[usable]
 
 
-def _distinct(scores: Floats, places: Floats) -> list[tuple[float, Floats]]:
+def _weighted_nms(scores: Floats, places: Floats) -> list[tuple[float, Floats]]:
     """Join what answers for the same palm: the surest score, and the mean place, weighted by the scores.
 
     Args:
@@ -126,7 +129,7 @@ def _distinct(scores: Floats, places: Floats) -> list[tuple[float, Floats]]:
         surest = left[0]
         sides = np.minimum(high[left], high[surest]) - np.maximum(low[left], low[surest])
         shared = np.maximum(sides, 0).prod(axis=1)
-        is_same = shared > _SAME * (area[left] + area[surest] - shared)
+        is_same = shared > _NMS_IOU * (area[left] + area[surest] - shared)
         is_same[0] = True
         same = left[is_same]
         distinct.append((float(scores[surest]), np.average(places[same], axis=0, weights=scores[same])))
@@ -134,7 +137,7 @@ def _distinct(scores: Floats, places: Floats) -> list[tuple[float, Floats]]:
     return distinct
 
 
-def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Palms:
+def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> PalmFinder:
     """Open a file of `unclasp palms`, or the shipped one.
 
     Args:
@@ -144,4 +147,4 @@ def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOption
     Raises:
         CheckpointError: The file is missing, damaged or another network.
     """
-    return Palms(open_runner(PALMS, weights, **options))
+    return PalmFinder(open_runner(PALMS, weights, **options))

@@ -23,21 +23,21 @@ FIRST_CROP_ROOM: Final = 1.2
 """The first crop is this much larger than that of what the finder found; the next ones go around the joints in it."""
 
 
-class Where(NamedTuple):
+class Proposal(NamedTuple):
     """Where to look."""
 
     square: Floats
     """(4,) x1, y1, x2, y2 px."""
     others: Floats
     """(N, 4) px: boxes, as annotated, around other hands; the most promising first."""
-    again: Callable[[], Floats] | None = None
+    fallback: Callable[[], Floats] | None = None
     """Searches otherwise, for when what is in the square is in doubt: the square to look at then."""
-    is_said: bool = False
+    hands_given: bool = False
     """Whether nothing was searched, as the picture is said to be a crop around hands."""
 
 
-Search = Callable[[ByteArray], Where]
-"""Takes an (H, W, 3) RGB picture: the one that is predicted, or that one mirrored, turned or cut out (`opinions`)."""
+Search = Callable[[ByteArray], Proposal]
+"""Takes an (H, W, 3) RGB picture: the one that is predicted, or a variant of it (`second_opinions`)."""
 
 
 def search_with(detector: Detector, network: Network, *, threads: int | None = None) -> Search:
@@ -60,31 +60,31 @@ def search_with(detector: Detector, network: Network, *, threads: int | None = N
     return by_finder(open_finder(spin=in_onnx_runtime(network), threads=threads), network)
 
 
-def everywhere(image: ByteArray) -> Where:
+def everywhere(image: ByteArray) -> Proposal:
     """Look at the whole picture."""
-    return Where(whole_square(image), np.zeros((0, 4)), is_said=True)
+    return Proposal(whole_square(image), np.zeros((0, 4)), hands_given=True)
 
 
 def by_network(network: Network) -> Search:
     """Return the search by the pose network's part segmentation (`regions.find_region`)."""
-    return lambda image: Where(find_region(network, image), np.zeros((0, 4)))
+    return lambda image: Proposal(find_region(network, image), np.zeros((0, 4)))
 
 
 def by_finder(finder: Finder, network: Network) -> Search:
     """Return the search by a finder, and by the network where the finder sees nothing."""
     own = by_network(network)
 
-    def search(image: ByteArray) -> Where:
+    def search(image: ByteArray) -> Proposal:
         found = finder(image)
         if not len(found.boxes):
             return own(image)
-        return where_of(found.boxes)._replace(again=lambda: find_region(network, image))
+        return proposal_of(found.boxes)._replace(fallback=lambda: find_region(network, image))
 
     return search
 
 
-def where_of(boxes: Floats) -> Where:
+def proposal_of(boxes: Floats) -> Proposal:
     """Return that there are hands in these boxes (N, 4) px, tight around the joints, the most promising first."""
     annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in boxes])
     square = geometry.square_box(geometry.expand_box(annotated[0], FIRST_CROP_ROOM))
-    return Where(square, annotated[1:])
+    return Proposal(square, annotated[1:])

@@ -13,19 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
+from unclasp.find.crop_predictor import MIN_CONFIDENCE, MIN_CONFIDENCE_GAIN, CropPredictor
+from unclasp.find.crop_result import CropResult
 from unclasp.find.landmarks import Landmarks
-from unclasp.find.looking import SURE, SURER, Looker
-from unclasp.find.looks import Look
 from unclasp.find.regions import box_around
-from unclasp.find.touch_up import SEEN
+from unclasp.find.touch_up import MIN_HAND_SCORE
 from unclasp.hands import HAND_SLICES, SIDES
 
 Floats = npt.NDArray[np.floating]
 
-LEAST: Final = 0.1
+MIN_CONFIDENCE_TO_READ: Final = 0.1
 """Mean confidence of a hand from which on it is asked about."""
 
-UNSEEN: Final = 0.05
+UNSEEN_WEIGHT: Final = 0.05
 """What a hand that the landmark network does not see in the first crop counts of one that it sees: the next crops may
 show it better."""
 
@@ -36,12 +36,16 @@ _STEP: Final = 0.45
 """Distance of their middles at most, as a share of their sides."""
 
 
-def is_called_for(view: Look) -> bool:
+def is_needed(view: CropResult) -> bool:
     """Tell whether no hand of a look is sure, or seen by the landmark network; never where no confidence is told."""
-    return view.answer.confidence is not None and view.surest < SURE and view.most_seen <= SEEN
+    return (
+        view.output.confidence is not None
+        and view.max_confidence < MIN_CONFIDENCE
+        and view.max_hand_score <= MIN_HAND_SCORE
+    )
 
 
-def surest_box(looker: Looker, landmarks: Landmarks, image: ByteArray) -> Floats | None:
+def best_box(looker: CropPredictor, landmarks: Landmarks, image: ByteArray) -> Floats | None:
     """Return the box (4,) px, as annotated, around the surest hand of a sweep, or None where there is none.
 
     Args:
@@ -52,25 +56,27 @@ def surest_box(looker: Looker, landmarks: Landmarks, image: ByteArray) -> Floats
     height, width = image.shape[:2]
     best, box = 0.0, None
     for window in windows(width, height):
-        view = looker.once(image, window)
-        for slot in view.slots:
+        view = looker.one_crop(image, window)
+        for slot in view.present_slots:
             confidence = view.confidence(slot)
-            if confidence < LEAST or confidence * (1 + UNSEEN) <= best:
+            if confidence < MIN_CONFIDENCE_TO_READ or confidence * (1 + UNSEEN_WEIGHT) <= best:
                 continue
             reading = landmarks(image, view.joints_2d[HAND_SLICES[slot]], SIDES[slot])
-            sureness = confidence * (reading.hand * reading.of_side + UNSEEN)
+            sureness = confidence * (reading.hand_score * reading.side_score + UNSEEN_WEIGHT)
             around = box_around(view.joints_2d, np.arange(2) == slot, image)
             if sureness > best and around is not None:
                 best, box = sureness, around
     return box
 
 
-def is_surer(view: Look, before: Look) -> bool:
+def is_better(view: CropResult, before: CropResult) -> bool:
     """Tell whether the surest hand of a touched-up look counts in place of what was seen before."""
-    if not view.slots or view.seen is None:
+    if not view.present_slots or view.hand_scores is None:
         return False
-    slot = max(view.slots, key=view.confidence)
-    return view.surest > max(SURE, before.surest + SURER) and bool(view.seen[slot] > SEEN)
+    slot = max(view.present_slots, key=view.confidence)
+    return view.max_confidence > max(MIN_CONFIDENCE, before.max_confidence + MIN_CONFIDENCE_GAIN) and bool(
+        view.hand_scores[slot] > MIN_HAND_SCORE
+    )
 
 
 def windows(width: int, height: int) -> Iterator[Floats]:

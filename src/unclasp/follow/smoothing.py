@@ -25,16 +25,16 @@ from unclasp.pose import HandPose
 
 Floats = npt.NDArray[np.floating]
 
-LONGEST_GAP: Final = 0.5
+MAX_GAP: Final = 0.5
 """Seconds between two frames after which every hand starts anew."""
 
-AROUND: Final = 0.11
+WINDOW: Final = 0.11
 """Seconds before and after a frame whose frames have a say in it, where the next ones are known."""
 
-SPREAD: Final = 0.04
+SIGMA: Final = 0.04
 """Standard deviation, in seconds, of the weights of these frames."""
 
-LEAST_SAY: Final = 0.05
+MIN_WEIGHT: Final = 0.05
 """A hand's weight is its mean confidence and this; hands that are kept where they were have no confidence."""
 
 _FRAME_SECONDS: Final = 1 / 30
@@ -118,7 +118,7 @@ class PoseFilter:
             if not there:
                 self._filters[slot] = None
                 continue
-            known = self._filters[slot] if seconds <= LONGEST_GAP else None
+            known = self._filters[slot] if seconds <= MAX_GAP else None
             self._filters[slot] = known = known or _HandFilter()
             points = np.column_stack([joints_2d[joints], depth[joints]])
             smooth = known(points, seconds, unit=_spread(points[:, :2], pose.joints_3d[joints, :2]))
@@ -160,8 +160,8 @@ class _Moment(NamedTuple):
     """(2,) weight of each hand."""
 
 
-def steadied(poses: Iterable[tuple[HandPose, int]]) -> Iterator[HandPose]:
-    """Yield poses smoothed by the frames before and after them, each when those `AROUND` seconds later have come.
+def smoothed(poses: Iterable[tuple[HandPose, int]]) -> Iterator[HandPose]:
+    """Yield poses smoothed by the frames before and after them, each when those `WINDOW` seconds later have come.
 
     A frame's hand is told by those frames in which it was there without a break. Filtered are u, v and the depth from
     the camera; the rest follows from the camera.
@@ -175,11 +175,11 @@ def steadied(poses: Iterable[tuple[HandPose, int]]) -> Iterator[HandPose]:
     try:
         for pose, change in poses:
             moments.append(_moment(pose, change, moments[-1] if moments else None))
-            while moments[-1].seconds - moments[due].seconds >= AROUND:
+            while moments[-1].seconds - moments[due].seconds >= WINDOW:
                 yield _steady(moments, due)
                 moments[due] = _without_image(moments[due])
                 due += 1
-                while moments[due].seconds - moments[0].seconds > AROUND:
+                while moments[due].seconds - moments[0].seconds > WINDOW:
                     moments.popleft()
                     due -= 1
     except (Exception, KeyboardInterrupt):
@@ -196,7 +196,7 @@ def _without_image(moment: _Moment) -> _Moment:
 def _moment(pose: HandPose, change: int, last: _Moment | None) -> _Moment:
     seconds = 0.0 if last is None else last.seconds + seconds_between(last.pose, pose)
     confidence = np.ones(NUM_JOINTS) if pose.confidence is None else pose.confidence
-    say = LEAST_SAY + np.array([confidence[joints].mean() for joints in HAND_SLICES])
+    say = MIN_WEIGHT + np.array([confidence[joints].mean() for joints in HAND_SLICES])
     return _Moment(pose, change, seconds, np.column_stack([pose.joints_2d, pose.joints_cam[:, 2]]), say)
 
 
@@ -207,8 +207,8 @@ def _steady(moments: Sequence[_Moment], index: int) -> HandPose:
         if now.pose.present[slot]:
             run = [moments[each] for each in _unbroken(moments, index, slot)]
             times = np.array([each.seconds - now.seconds for each in run])
-            weights = np.exp(-((times / SPREAD) ** 2) / 2) * [each.say[slot] for each in run]
-            points[joints] = _on_line(times, weights, np.stack([each.points[joints] for each in run]))
+            weights = np.exp(-((times / SIGMA) ** 2) / 2) * [each.say[slot] for each in run]
+            points[joints] = _fit_line(times, weights, np.stack([each.points[joints] for each in run]))
     return moved(now.pose, points[:, :2], points[:, 2])
 
 
@@ -219,13 +219,13 @@ def _unbroken(moments: Sequence[_Moment], index: int, slot: int) -> Iterator[int
         at = index if step > 0 else index - 1
         while 0 <= at < len(moments):
             then = moments[at]
-            if abs(then.seconds - now.seconds) > AROUND or then.change != now.change or not then.pose.present[slot]:
+            if abs(then.seconds - now.seconds) > WINDOW or then.change != now.change or not then.pose.present[slot]:
                 break
             yield at
             at += step
 
 
-def _on_line(times: Floats, weights: Floats, points: Floats) -> Floats:
+def _fit_line(times: Floats, weights: Floats, points: Floats) -> Floats:
     """Return where the line through points (T, N, D) at `times` (T,), fitted by their weights, is at time 0."""
     weights = weights / weights.sum()
     middle, mean = weights @ times, np.tensordot(weights, points, 1)

@@ -8,55 +8,55 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.looks import TOGETHER, WORTH_MORE
+from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
 from unclasp.find.regions import box_around
-from unclasp.follow.sightings import SeeFrame, Sighting, exchanged
+from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import PoseFilter, seconds_between
 from unclasp.hands import HAND_SLICES, NUM_JOINTS
 from unclasp.pose import HandPose, present_hands
 
 Floats = npt.NDArray[np.floating]
 
-RELEASED: Final = 0.25
+MIN_PRESENCE_TO_STAY: Final = 0.25
 """A hand that is present stays so until its probability, averaged over frames, falls below this."""
-MEMORY: Final = 0.5
+PRESENCE_DECAY: Final = 0.5
 """Share of the last frames' average in the average of probabilities."""
-SEARCH_DOUBTED: Final = 15
+SEARCH_EVERY_DOUBTFUL: Final = 15
 """Frames after which the whole picture is searched again where one of two hands is doubtful."""
-SEARCH_OTHER: Final = 8
+SEARCH_EVERY_ONE_HAND: Final = 8
 """The same where one hand is known: the other one may be there, too."""
-SEARCH_AGAIN: Final = 3
+SEARCH_EVERY_NO_HAND: Final = 3
 """The same where none is known, or `IN_VAIN` searches brought nothing: a search takes as long as ten looks."""
-IN_VAIN: Final = 4
+MAX_VAIN_SEARCHES: Final = 4
 """Searches in a row whose answers did not count, after which there is some time before the next one: not where the
 hands have left the crop, which only a search can mend."""
-FORGOTTEN: Final = 10
+MAX_FRAMES_NOT_CREDIBLE: Final = 10
 """Hands that would not have been told in a photo for so many frames in a row are lost."""
-RECALLED: Final = 0.9
+EVIDENCE_DECAY: Final = 0.9
 """Share of the last frames' average in that of what speaks for a hand (`Look.evidence`)."""
-FRESH: Final = 0.5
+FIRST_EVIDENCE: Final = 0.5
 """What is taken to speak for a hand of which no frame has told yet."""
-GHOST: Final = (0.15, 0.3)
+GHOST_EVIDENCE: Final = (0.15, 0.3)
 """A second hand for which less than the first of these speaks goes; it comes back with more than the second."""
-BESIDE: Final = 0.5
+MIN_EVIDENCE_BESIDE: Final = 0.5
 """A hand can be such a ghost only beside one for which at least this much speaks."""
-CERTAIN: Final = 0.9
+CERTAIN_EVIDENCE: Final = 0.9
 """A hand for which so much speaks in one frame is there at once."""
-DOUBTFUL: Final = 0.1
+DOUBTFUL_CONFIDENCE: Final = 0.1
 """Mean confidence of a hand's joints below which the crop may be off."""
-SURE_PER_SIZE: Final = 0.4
+CONFIDENCE_PER_SIZE_MOVED: Final = 0.4
 """The mean confidence that the joints of a hand need for each hand size that it moved within one frame."""
-HELD: Final = 8
+MAX_HELD_FRAMES: Final = 8
 """Frames for which a hand that is not believed is taken to be where it was."""
-PATIENCE: Final = 120
+SIDE_CHANGE_FRAMES: Final = 120
 """The network has to insist for this many frames before hands that had their sides for long change them."""
-FIRST_PATIENCE: Final = 10
+FIRST_SIDE_CHANGE_FRAMES: Final = 10
 """The same where the sides are new: the first frames may have been wrong."""
-_NEWCOMER: Final = 1.5
+_NEW_HAND_DISTANCE: Final = 1.5
 """Hand sizes that a hand is taken to have moved at most; one that was not there is taken to have moved as far."""
-_NEARER: Final = 0.15
+_MIN_SIDE_MARGIN: Final = 0.15
 """Hands that are nearer to where they were by this many hand sizes are those that were there."""
-_CLEARLY: Final = 0.5
+_CLEAR_SIDE_MARGIN: Final = 0.5
 """The same for the network's sides to count as agreement or as disagreement."""
 
 
@@ -78,25 +78,25 @@ class Tracker:
     """
 
     def __init__(
-        self, see: SeeFrame, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True
+        self, see: PredictFrame, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True
     ) -> None:
         self._see, self._box = see, box
         self._filter = PoseFilter() if smooth else None
         self._filter_of_told = PoseFilter() if smooth and live else None
         self.changes = 0
         """How often the hands have changed sides, or others may have taken their place."""
-        self._last: Sighting | None = None
+        self._last: FrameResult | None = None
         self._presence: Floats = np.zeros(2)
-        self._evidence: Floats = np.full(2, FRESH)
+        self._evidence: Floats = np.full(2, FIRST_EVIDENCE)
         self._unsearched = 0
         self._in_vain = 0
         self._held = np.zeros(2, int)
         self._unknown = 0
-        self._agreed = FIRST_PATIENCE
+        self._agreed = FIRST_SIDE_CHANGE_FRAMES
 
     def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
         """Return the pose of the next frame, `time` seconds from the start."""
-        if self._unknown >= FORGOTTEN:
+        if self._unknown >= MAX_FRAMES_NOT_CREDIBLE:
             self._forget()
         seen = self._find(image)
         self._unknown = 0 if seen.is_known else self._unknown + 1
@@ -106,9 +106,9 @@ class Tracker:
         present = self._presence_now(seen)
         if not present.any():
             self._unknown = 0
-        seen = seen.each(lambda pose: replace(pose, present=present, time=time))
+        seen = seen.map(lambda pose: replace(pose, present=present, time=time))
         self._last = self._smoothed(seen)
-        return self._last.told
+        return self._last.reported
 
     def _forget(self) -> None:
         """Take what is seen next for other hands."""
@@ -116,65 +116,67 @@ class Tracker:
         for smooth in self._filters:
             smooth.forget()
         self._last = None
-        self._presence, self._evidence, self._held = np.zeros(2), np.full(2, FRESH), np.zeros(2, int)
-        self._unknown, self._in_vain, self._agreed = 0, 0, FIRST_PATIENCE
+        self._presence, self._evidence, self._held = np.zeros(2), np.full(2, FIRST_EVIDENCE), np.zeros(2, int)
+        self._unknown, self._in_vain, self._agreed = 0, 0, FIRST_SIDE_CHANGE_FRAMES
 
-    def _smoothed(self, seen: Sighting) -> Sighting:
-        followed, told = seen.followed, seen.told
-        seconds = seconds_between(None if self._last is None else self._last.followed, followed)
+    def _smoothed(self, seen: FrameResult) -> FrameResult:
+        followed, told = seen.tracked, seen.reported
+        seconds = seconds_between(None if self._last is None else self._last.tracked, followed)
         if self._filter is not None:
             followed = self._filter(followed, seconds)
         if self._filter_of_told is not None:
             told = self._filter_of_told(told, seconds)
-        return seen._replace(followed=followed, told=told)
+        return seen._replace(tracked=followed, reported=told)
 
-    def _find(self, image: ByteArray) -> Sighting:
+    def _find(self, image: ByteArray) -> FrameResult:
         if self._box is not None:
-            return self._see(image, self._box, anew=False)
+            return self._see(image, self._box, fresh=False)
         self._unsearched += 1
         if self._last is None:
-            return self._search(image, anew=True)
-        last = self._last.followed
+            return self._search(image, fresh=True)
+        last = self._last.tracked
         box = box_around(last.joints_2d, last.present, image)
         if box is not None:
             return self._follow(image, last, box)
-        if self._unsearched >= SEARCH_AGAIN:
-            return self._search(image, anew=True)
-        return self._see(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), anew=True)
+        if self._unsearched >= SEARCH_EVERY_NO_HAND:
+            return self._search(image, fresh=True)
+        return self._see(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), fresh=True)
 
-    def _follow(self, image: ByteArray, last: HandPose, box: Floats) -> Sighting:
+    def _follow(self, image: ByteArray, last: HandPose, box: Floats) -> FrameResult:
         """Look where the hands of the last frame were, and all over the picture if that is in doubt."""
-        seen, expected = self._see(image, box, anew=False), int(last.present.sum())
-        pose, are_two = seen.followed, expected > 1
+        seen, expected = self._see(image, box, fresh=False), int(last.present.sum())
+        pose, are_two = seen.tracked, expected > 1
         if _outside_crop(pose):
-            return self._search(image, anew=not are_two)
-        if self._in_vain >= IN_VAIN and self._unsearched < SEARCH_AGAIN:
+            return self._search(image, fresh=not are_two)
+        if self._in_vain >= MAX_VAIN_SEARCHES and self._unsearched < SEARCH_EVERY_NO_HAND:
             return seen
-        are_lost = int((_likely(pose) >= RELEASED).sum()) < expected
-        doubted = are_two and _least_confidence(pose) < DOUBTFUL
-        is_due = (doubted and self._unsearched >= SEARCH_DOUBTED) or (not are_two and self._unsearched >= SEARCH_OTHER)
+        are_lost = int((_likely(pose) >= MIN_PRESENCE_TO_STAY).sum()) < expected
+        doubted = are_two and _least_confidence(pose) < DOUBTFUL_CONFIDENCE
+        is_due = (doubted and self._unsearched >= SEARCH_EVERY_DOUBTFUL) or (
+            not are_two and self._unsearched >= SEARCH_EVERY_ONE_HAND
+        )
         if not (are_lost or is_due or (are_two and _on_one_place(pose))):
             self._in_vain = 0
             return seen
-        found = self._search(image, anew=not are_two)
-        counts = _shows_more(found, seen) if are_two else _is_worth_more(found, seen)
+        found = self._search(image, fresh=not are_two)
+        counts = _shows_more(found, seen) if are_two else _is_better(found, seen)
         self._in_vain = 0 if counts else self._in_vain + 1
-        if counts and not are_two and _is_elsewhere(found.followed, last):
+        if counts and not are_two and _is_elsewhere(found.tracked, last):
             self._forget()
         return found if counts else seen
 
-    def _search(self, image: ByteArray, *, anew: bool = False) -> Sighting:
+    def _search(self, image: ByteArray, *, fresh: bool = False) -> FrameResult:
         self._unsearched = 0
-        return self._see(image, None, anew=anew)
+        return self._see(image, None, fresh=fresh)
 
-    def _with_last_sides(self, seen: Sighting, last: Sighting) -> Sighting:
-        swapped = exchanged(seen.followed)
-        trust = 1 - self._held / HELD  # where a hand was held, it may not have been for long
-        before = last.followed
-        nearer = _strangeness(seen.followed, before, trust) - _strangeness(swapped, before, trust)
-        if abs(nearer) > _CLEARLY:
-            self._agreed = min(self._agreed + (1 if nearer < 0 else -1), PATIENCE)
-        if nearer <= _NEARER:
+    def _with_last_sides(self, seen: FrameResult, last: FrameResult) -> FrameResult:
+        swapped = exchanged(seen.tracked)
+        trust = 1 - self._held / MAX_HELD_FRAMES  # where a hand was held, it may not have been for long
+        before = last.tracked
+        nearer = _distance_to_track(seen.tracked, before, trust) - _distance_to_track(swapped, before, trust)
+        if abs(nearer) > _CLEAR_SIDE_MARGIN:
+            self._agreed = min(self._agreed + (1 if nearer < 0 else -1), SIDE_CHANGE_FRAMES)
+        if nearer <= _MIN_SIDE_MARGIN:
             return seen
         if self._agreed >= 0:
             return seen.exchanged()
@@ -185,49 +187,50 @@ class Tracker:
     def _filters(self) -> list[PoseFilter]:
         return [smooth for smooth in (self._filter, self._filter_of_told) if smooth is not None]
 
-    def _exchange_slots(self, last: Sighting) -> None:
+    def _exchange_slots(self, last: FrameResult) -> None:
         """Take the network's word for it that the sides were wrong: all that is known of a hand changes its slot."""
-        self._agreed, self._last = FIRST_PATIENCE, last.exchanged()
+        self._agreed, self._last = FIRST_SIDE_CHANGE_FRAMES, last.exchanged()
         self._presence, self._held = self._presence[::-1], self._held[::-1]
         self._evidence = self._evidence[::-1]
         self.changes += 1
         for smooth in self._filters:
             smooth.exchange()
 
-    def _with_held_hands(self, seen: Sighting, last: Sighting) -> Sighting:
+    def _with_held_hands(self, seen: FrameResult, last: FrameResult) -> FrameResult:
         """Return what is seen with hands that are not to be believed as they were, for `HELD` frames at most."""
-        away = last.followed.present & _is_disbelieved(seen.followed)
-        held = (_astray(seen.followed, last.followed) | away) & (self._held < HELD)
+        away = last.tracked.present & _is_disbelieved(seen.tracked)
+        held = (_jumped(seen.tracked, last.tracked) | away) & (self._held < MAX_HELD_FRAMES)
         self._held = np.where(held, self._held + 1, 0)
         for slot in np.flatnonzero(held).tolist():
             seen = seen._replace(
-                followed=_with_hand(seen.followed, last.followed, slot), told=_with_hand(seen.told, last.told, slot)
+                tracked=_with_hand(seen.tracked, last.tracked, slot),
+                reported=_with_hand(seen.reported, last.reported, slot),
             )
         return seen
 
-    def _presence_now(self, seen: Sighting) -> npt.NDArray[np.bool_]:
+    def _presence_now(self, seen: FrameResult) -> npt.NDArray[np.bool_]:
         """Return (2,) which hands are there, by the average of their probabilities over frames."""
-        likely = _likely(seen.followed)
+        likely = _likely(seen.tracked)
         if self._last is None:
-            self._presence, self._evidence = likely, np.full(2, FRESH)
-            return seen.followed.present
-        self._presence = MEMORY * self._presence + (1 - MEMORY) * likely
-        before, (least, enough) = self._last.followed.present, GHOST
+            self._presence, self._evidence = likely, np.full(2, FIRST_EVIDENCE)
+            return seen.tracked.present
+        self._presence = PRESENCE_DECAY * self._presence + (1 - PRESENCE_DECAY) * likely
+        before, (least, enough) = self._last.tracked.present, GHOST_EVIDENCE
         if not before.any():
-            self._evidence = np.full(2, FRESH)
+            self._evidence = np.full(2, FIRST_EVIDENCE)
         certain = np.zeros(2, dtype=np.bool_)
-        if seen.evidence is not None:
-            self._evidence = RECALLED * self._evidence + (1 - RECALLED) * seen.evidence
-            certain = present_hands(likely) & (seen.evidence >= CERTAIN)
-        may_be_ghost = (present_hands(self._presence) & (self._evidence >= BESIDE))[::-1]
-        stays = (self._presence >= RELEASED) & ~(may_be_ghost & (self._evidence < least))
+        if seen.hand_evidence is not None:
+            self._evidence = EVIDENCE_DECAY * self._evidence + (1 - EVIDENCE_DECAY) * seen.hand_evidence
+            certain = present_hands(likely) & (seen.hand_evidence >= CERTAIN_EVIDENCE)
+        may_be_ghost = (present_hands(self._presence) & (self._evidence >= MIN_EVIDENCE_BESIDE))[::-1]
+        stays = (self._presence >= MIN_PRESENCE_TO_STAY) & ~(may_be_ghost & (self._evidence < least))
         comes = certain | (present_hands(self._presence) & ~(may_be_ghost & (self._evidence < enough)))
-        self._evidence = np.where(certain & ~before, FRESH, self._evidence)
+        self._evidence = np.where(certain & ~before, FIRST_EVIDENCE, self._evidence)
         return np.where(before, stays, comes)
 
 
 def _is_disbelieved(pose: HandPose) -> bool:
-    """Tell whether a frame has no hands although the network points at some (`Look.is_believed`)."""
+    """Tell whether a frame has no hands although the network points at some (`CropResult.is_credible`)."""
     return bool(present_hands(pose.presence).any()) and not pose.present.any()
 
 
@@ -236,13 +239,13 @@ def _likely(pose: HandPose) -> Floats:
     return np.zeros(2) if _is_disbelieved(pose) else pose.presence
 
 
-def _astray(pose: HandPose, last: HandPose) -> npt.NDArray[np.bool_]:
+def _jumped(pose: HandPose, last: HandPose) -> npt.NDArray[np.bool_]:
     """Tell for each hand whether it is suddenly somewhere without being sure, or where the other one is: (2,)."""
     far, sizes = _moved(pose, last)
     moved = far / np.maximum(sizes, 1.0)
-    astray = np.array([_confidence(pose, slot) for slot in (0, 1)]) < SURE_PER_SIZE * moved
+    astray = np.array([_confidence(pose, slot) for slot in (0, 1)]) < CONFIDENCE_PER_SIZE_MOVED * moved
     if _on_one_place(pose) and last.present.all() and not _on_one_place(last):
-        astray |= moved > max(TOGETHER / 2, moved.min())
+        astray |= moved > max(SAME_PLACE / 2, moved.min())
     return np.asarray(astray & pose.present & last.present)
 
 
@@ -259,14 +262,14 @@ def _with_hand(pose: HandPose, other: HandPose, slot: int) -> HandPose:
     )
 
 
-def _strangeness(pose: HandPose, last: HandPose, trust: Floats) -> float:
+def _distance_to_track(pose: HandPose, last: HandPose, trust: Floats) -> float:
     """Return how far the hands that are present are from where the last frame had them, in sizes of the larger one.
 
     `trust` (2,) in the last frame's hands, from 0 to 1, is what they weigh.
     """
     moved, sizes = _moved(pose, last)
     far = moved / max(float(sizes[pose.present].max(initial=0.0)), 1.0)
-    known = np.where(last.present, trust * np.minimum(far, _NEWCOMER), _NEWCOMER)
+    known = np.where(last.present, trust * np.minimum(far, _NEW_HAND_DISTANCE), _NEW_HAND_DISTANCE)
     return float(known[pose.present].sum())
 
 
@@ -291,7 +294,7 @@ def _outside_crop(pose: HandPose) -> bool:
 
 def _on_one_place(pose: HandPose) -> bool:
     right, left = (pose.joints_2d[joints] for joints in HAND_SLICES)
-    return bool(pose.present.all()) and geometry.on_one_place(right, left, TOGETHER)
+    return bool(pose.present.all()) and geometry.on_one_place(right, left, SAME_PLACE)
 
 
 def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
@@ -304,16 +307,16 @@ def _is_elsewhere(pose: HandPose, last: HandPose) -> bool:
     return bool((np.linalg.norm(between, axis=2) > _sizes(last).max()).all())
 
 
-def _shows_more(found: Sighting, seen: Sighting) -> bool:
-    return _hands(found.followed) > _hands(seen.followed)
+def _shows_more(found: FrameResult, seen: FrameResult) -> bool:
+    return _hands(found.tracked) > _hands(seen.tracked)
 
 
-def _is_worth_more(found: Sighting, seen: Sighting) -> bool:
+def _is_better(found: FrameResult, seen: FrameResult) -> bool:
     """Tell whether there are hands with more that speaks for them, or more hands and not less that does."""
-    more = found.worth - seen.worth
-    if not found.followed.present.any():
+    more = found.detection_score - seen.detection_score
+    if not found.tracked.present.any():
         return False
-    return more > WORTH_MORE or (more > -WORTH_MORE and _shows_more(found, seen))
+    return more > MIN_SCORE_GAIN or (more > -MIN_SCORE_GAIN and _shows_more(found, seen))
 
 
 def _least_confidence(pose: HandPose) -> float:

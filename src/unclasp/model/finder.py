@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unclasp.model.backbone import SameConv2d
-from unclasp.model.palms import WIDTHS, Palms
+from unclasp.model.palms import WIDTHS, PalmBackbone
 
 STRIDE: Final = 4
 """px per cell of the maps."""
@@ -20,7 +20,7 @@ _FARTHEST: Final = 6.0
 _RARE: Final = -4.0
 
 
-class Found(NamedTuple):
+class FinderMaps(NamedTuple):
     """The network's answer for B pictures of S px, on maps of M = S / 4 cells."""
 
     middle: Tensor
@@ -41,7 +41,7 @@ class FinderNet(nn.Module):
 
     def __init__(self, channels: int = 48) -> None:
         super().__init__()
-        self.backbone = Palms()
+        self.backbone = PalmBackbone()
         self.everywhere = nn.Linear(WIDTHS[-1], channels)
         self.lateral = nn.ModuleList(_pointwise(width, channels) for width in WIDTHS)
         self.smooth = nn.ModuleList(_separable(channels) for _ in WIDTHS[1:])
@@ -57,7 +57,7 @@ class FinderNet(nn.Module):
         for module in self.backbone.way_down():
             module.requires_grad_(False)
 
-    def forward(self, pictures: Tensor) -> Found:
+    def forward(self, pictures: Tensor) -> FinderMaps:
         """Find regions in (B, 3, S, S) RGB pictures, 0 to 255; S is a multiple of 32."""
         maps = self.backbone.up(self.backbone.down(pictures.float() / 255))
         laterals = [layer(features) for layer, features in zip(self.lateral, maps, strict=True)]
@@ -65,7 +65,7 @@ class FinderNet(nn.Module):
         for lateral, smooth in zip(reversed(laterals), self.smooth, strict=True):
             down = smooth(lateral + functional.interpolate(down, scale_factor=2.0))
         answer = self.answer(self.head(down)).float()
-        return Found(answer[:, 0], answer[:, 1], answer[:, 2:].clamp(max=_FARTHEST))
+        return FinderMaps(answer[:, 0], answer[:, 1], answer[:, 2:].clamp(max=_FARTHEST))
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
@@ -81,7 +81,7 @@ def _separable(channels: int) -> nn.Sequential:
 
 
 def boxes_of(edges: Tensor) -> Tensor:
-    """Turn `Found.edges` (B, 4, M, M) into boxes (B, 4, M, M) x1, y1, x2, y2 px of the picture, centres at integers."""
+    """Turn `FinderMaps.edges` into boxes (B, 4, M, M) x1, y1, x2, y2 px of the picture, centres at integers."""
     side = edges.shape[-1]
     centres = (torch.arange(side, device=edges.device, dtype=edges.dtype) + 0.5) * STRIDE - 0.5
     left, top, right, bottom = ((edges.exp() - 1).clamp(min=0) * STRIDE).unbind(dim=1)
@@ -90,7 +90,7 @@ def boxes_of(edges: Tensor) -> Tensor:
 
 
 class Targets(NamedTuple):
-    """What `Found` should be for B pictures."""
+    """What `FinderMaps` should be for B pictures."""
 
     middle: Tensor
     """(B, M, M) 1 at the middles, falling off around them."""
@@ -104,7 +104,7 @@ class Targets(NamedTuple):
     """(B, M, M) 1, or 0 where hands are IGNORED."""
 
 
-def finder_losses(found: Found, targets: Targets) -> dict[str, Tensor]:
+def finder_losses(found: FinderMaps, targets: Targets) -> dict[str, Tensor]:
     """Return the terms of the loss: focal loss of the middles, cross-entropy of the hands, 1 - GIoU of the boxes."""
     asked, middle = targets.asked, targets.middle
     count = (middle == 1).sum().clamp(min=1)

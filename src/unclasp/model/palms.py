@@ -72,7 +72,7 @@ class _Up(nn.Module):
         return joined
 
 
-class Palms(nn.Module):
+class PalmBackbone(nn.Module):
     """Pictures to what a palm detector sees in them."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Palms(nn.Module):
         return [fine, self.up8(coarse, middle), coarse, coarsest]
 
 
-class PalmAnswer(NamedTuple):
+class PalmOutput(NamedTuple):
     """What a palm detector says of B pictures of S px: for A anchors in the middle of each cell of two maps.
 
     Scores (B, A, M, M) are how likely an anchor's palm is; places (B, A * 18, M, M) px are for each anchor in turn the
@@ -127,15 +127,15 @@ class PalmDetector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = Palms()
+        self.body = PalmBackbone()
         self.scores = nn.ModuleList(nn.Conv2d(width, anchors, 1) for width, anchors in _ANCHORS)
         self.places = nn.ModuleList(nn.Conv2d(width, anchors * PLACE, 1) for width, anchors in _ANCHORS)
 
-    def forward(self, pictures: Tensor) -> PalmAnswer:
+    def forward(self, pictures: Tensor) -> PalmOutput:
         """Find palms in (B, 3, H, W) RGB pictures, 0 to 255; H and W are multiples of 32."""
         _, fine, coarse, _ = self.body.up(self.body.down(pictures / 255))
         (fine_score, coarse_score), (fine_place, coarse_place) = self.scores, self.places
-        return PalmAnswer(
+        return PalmOutput(
             fine_score(fine).sigmoid(), fine_place(fine), coarse_score(coarse).sigmoid(), coarse_place(coarse)
         )
 
@@ -150,7 +150,7 @@ def load_palm_detector(path: Path) -> PalmDetector:
         CheckpointError: The file cannot be read, or is of another network.
     """
     net = PalmDetector().eval()
-    load_palms(net.body, path)
+    load_palm_backbone(net.body, path)
     stored = {tuple(layer.weight.shape): layer for layer in read_layers(path) if _is_an_answer(layer)}
     with torch.no_grad():
         for module in (*net.scores, *net.places):
@@ -162,7 +162,7 @@ def load_palm_detector(path: Path) -> PalmDetector:
     return net
 
 
-def load_palms(palms: Palms, path: Path) -> None:
+def load_palm_backbone(palms: PalmBackbone, path: Path) -> None:
     """Load the body of MediaPipe's file, strictly.
 
     Args:

@@ -14,13 +14,13 @@ from torch import Tensor
 from unclasp import geometry
 from unclasp.batch import ByteArray, FloatArray, Sample
 from unclasp.data import Dataset
-from unclasp.data.look import apply_look, random_look
+from unclasp.data.photometric import apply_photometric, random_photometric
 from unclasp.data.views import Labels, cut, labels, random_window
 from unclasp.data.wholes import Wholes
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
-from unclasp.model.palms import load_palms
+from unclasp.model.palms import load_palm_backbone
 from unclasp.train import MovingAverage, parameter_groups
 from unclasp.training.finder_config import FinderConfig, FinderRun, are_one_region
 from unclasp.training.finder_weights import load_finder, save_finder
@@ -67,10 +67,10 @@ def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[ByteArra
     view, matrix = cut(image, window, size, flip=flip)
     cut_mask, _ = cut(mask, window, size, flip=flip, nearest=True)
     view = np.clip(view * rng.uniform(0.85, 1.15, 3).astype(np.float32), 0, 255).astype(np.uint8)
-    look = random_look(_PHOTOGRAPHIC, rng, texture=_TEXTURE)
+    look = random_photometric(_PHOTOGRAPHIC, rng, texture=_TEXTURE)
     if rng.random() < _GREY:
         look = replace(look, saturation=0.0)
-    return apply_look(view, look), labels(mask, cut_mask, boxes, matrix, STRIDE)
+    return apply_photometric(view, look), labels(mask, cut_mask, boxes, matrix, STRIDE)
 
 
 def stack(views: list[tuple[ByteArray, Labels]], device: torch.device) -> tuple[Tensor, Targets]:
@@ -167,5 +167,5 @@ def _start(config: FinderConfig, run: FinderRun) -> FinderNet:
         return net
     net = FinderNet(config.channels)
     if run.backbone_weights is not None:
-        load_palms(net.backbone, run.backbone_weights)
+        load_palm_backbone(net.backbone, run.backbone_weights)
     return net

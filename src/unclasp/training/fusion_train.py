@@ -19,9 +19,9 @@ from unclasp.data import Dataset
 from unclasp.data.transforms import sight_of
 from unclasp.errors import DataError, UnclaspError
 from unclasp.files import whole
-from unclasp.find.fusion import FORMAT, NUMBERS, UNIT_MM, can_fuse, evidence_of, in_crop
+from unclasp.find.crop_result import LIKELY_PRESENCE, CropResult
+from unclasp.find.fusion import FORMAT, NUMBERS, UNIT_MM, can_fuse, fusion_input, in_crop
 from unclasp.find.landmarks import FEATURES, Landmarks
-from unclasp.find.looks import LIKELY, Look
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND, SIDES
 from unclasp.npz import read_arrays
 from unclasp.predictor import Predictor
@@ -83,7 +83,7 @@ def looks_at(
         side = square[2] - square[0]
         middle = (square[:2] + square[2:]) / 2 + rng.uniform(-_SHIFTED, _SHIFTED, 2) * side
         half = side / 2 * np.exp(rng.uniform(*_SCALED))
-        view = predictor.looker.at(sample.image, np.concatenate([middle - half, middle + half]))
+        view = predictor.crop_predictor.hands_in(sample.image, np.concatenate([middle - half, middle + half]))
         if not can_fuse(view):
             raise UnclaspError(
                 f"{predictor.network.name} cannot be fused: it tells no confidence (unclasp calibrate), no distance of "
@@ -178,20 +178,24 @@ def _loss(share: Tensor, deeper: Tensor, own: Tensor, read: Tensor, truth: Tenso
     return ((apart.square().sum(dim=2) + 1e-4).sqrt() + 0.3 * apart.abs().sum(dim=2)).mean()
 
 
-def _hands(landmarks: Landmarks, view: Look, sample: Sample) -> Iterator[tuple[Floats, ...]]:
+def _hands(landmarks: Landmarks, view: CropResult, sample: Sample) -> Iterator[tuple[Floats, ...]]:
     """Yield the evidence of each hand that is there and may be seen, and the truth: (21, 3), as `Evidence.own`."""
     pixels = geometry.project(np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt)
     for slot, joints in enumerate(HAND_SLICES):
-        if not sample.hand_type[slot] or not sample.valid[joints].all() or view.answer.presence[0, slot] < LIKELY:
+        if (
+            not sample.hand_type[slot]
+            or not sample.valid[joints].all()
+            or view.output.presence[0, slot] < LIKELY_PRESENCE
+        ):
             continue
         reading = landmarks(sample.image, view.joints_2d[joints], SIDES[slot])
         if not reading.finite:
             continue
         sight = sight_of(
-            view.middles_of_hands[slot], np.asarray(sample.focal), np.asarray(sample.princpt), view.answer.depth_axis
+            view.middles_of_hands[slot], np.asarray(sample.focal), np.asarray(sample.princpt), view.output.depth_axis
         )
         depths = (sample.joints_cam[joints] - sample.joints_cam[joints][-1]) @ sight / UNIT_MM
-        yield (*evidence_of(view, slot, reading), np.column_stack([in_crop(reading, pixels[joints]), depths]))
+        yield (*fusion_input(view, slot, reading), np.column_stack([in_crop(reading, pixels[joints]), depths]))
 
 
 def _mirror_image(sample: Sample) -> Sample:

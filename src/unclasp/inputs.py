@@ -16,16 +16,16 @@ from unclasp.pose import Camera, HandPose
 
 Floats = npt.NDArray[np.floating]
 
-LARGEST_BOX: Final = 20.0
+MAX_BOX: Final = 20.0
 """Times the picture's longer side: a larger box shows nothing of the picture."""
-SHORTEST_FOCAL: Final = 1.0
+MIN_FOCAL: Final = 1.0
 """px: no picture has a shorter focal length."""
-FARTHEST: Final = 1e7
+MAX_PX: Final = 1e7
 """px: no focal length is longer, and no principal point farther away."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shot:
+class CheckedPicture:
     """A picture as it is looked at: one in which the hands are as they are."""
 
     image: ByteArray
@@ -36,7 +36,7 @@ class Shot:
     mirror_image: ByteArray | None = None
     """The picture that was given, where that is a mirror image."""
 
-    def told(self, pose: HandPose) -> HandPose:
+    def to_given(self, pose: HandPose) -> HandPose:
         """Return a pose in the pixels of the picture that was given."""
         if self.mirror_image is None:
             return pose
@@ -50,10 +50,10 @@ class Shot:
         )  # fmt: skip
 
 
-def shot_of(
+def check_picture(
     image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None = None,
     princpt: tuple[float, float] | None = None, mirrored: bool = False,
-) -> Shot:  # fmt: skip
+) -> CheckedPicture:  # fmt: skip
     """Check what is given, and turn a mirror image into the picture that it is of.
 
     Args:
@@ -71,12 +71,12 @@ def shot_of(
     image = check_image(image)
     box = None if box is None else check_box(box, image)
     if not mirrored:
-        return Shot(image=image, box=box, camera=camera_of(image, focal, princpt))
+        return CheckedPicture(image=image, box=box, camera=camera_of(image, focal, princpt))
     width = image.shape[1]
     if princpt is not None:
         cx, cy = pair("princpt", princpt)
         princpt = (width - 1 - cx, cy)
-    return Shot(
+    return CheckedPicture(
         image=np.ascontiguousarray(image[:, ::-1]),
         box=None if box is None else geometry.mirror_box(box, width),
         camera=camera_of(image, focal, princpt),
@@ -115,9 +115,9 @@ def pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[f
         checked = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         checked = np.zeros(0)
-    least = SHORTEST_FOCAL if positive else -FARTHEST
-    if checked.shape != (2,) or not ((least <= checked) & (checked <= FARTHEST)).all():
-        raise UnclaspError(f"{name} must be two numbers x, y in px, from {least:g} to {FARTHEST:g}, got {values!r}")
+    least = MIN_FOCAL if positive else -MAX_PX
+    if checked.shape != (2,) or not ((least <= checked) & (checked <= MAX_PX)).all():
+        raise UnclaspError(f"{name} must be two numbers x, y in px, from {least:g} to {MAX_PX:g}, got {values!r}")
     return float(checked[0]), float(checked[1])
 
 
@@ -143,6 +143,6 @@ def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
         )
     if not meets(checked, image):
         raise BoxError(f"box must meet the picture of {width} x {height} px, got {told}, which lies outside of it")
-    if sides.max() > LARGEST_BOX * max(width, height):
+    if sides.max() > MAX_BOX * max(width, height):
         raise BoxError(f"box must fit the hands in the picture of {width} x {height} px, got {told}; is it in px?")
     return checked

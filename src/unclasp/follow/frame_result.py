@@ -14,41 +14,43 @@ from unclasp.pose import HandPose
 Floats = npt.NDArray[np.floating]
 
 
-class Sighting(NamedTuple):
+class FrameResult(NamedTuple):
     """The hands of one frame, twice: both poses are of the same hands in the same slots."""
 
-    followed: HandPose
+    tracked: HandPose
     """What all decisions rest on: where to look next, which hand is which, whether it is there."""
-    told: HandPose
+    reported: HandPose
     """What comes out, which may be nearer to the truth, but not what the thresholds of `tracking` were chosen with."""
     is_known: bool = True
-    """Whether a photo of them, of which nothing else is known, would be told to show hands (`Look.is_believed`)."""
-    worth: float = 0.0
-    """How much speaks for all of its hands (`Look.worth`)."""
-    evidence: Floats | None = None
+    """Whether the frame, taken as a photo, would be said to show hands (`CropResult.is_credible`)."""
+    detection_score: float = 0.0
+    """How much speaks for all of its hands (`CropResult.detection_score`)."""
+    hand_evidence: Floats | None = None
     """(2,) how much speaks for each, 0 to 1 (`Look.evidence`); None where nothing tells, or nothing has to."""
 
-    def each(self, change: Callable[[HandPose], HandPose]) -> "Sighting":
+    def map(self, change: Callable[[HandPose], HandPose]) -> "FrameResult":
         """Return both poses changed; it is done once where they are the same."""
-        followed = change(self.followed)
-        return self._replace(followed=followed, told=followed if self.told is self.followed else change(self.told))
+        followed = change(self.tracked)
+        return self._replace(
+            tracked=followed, reported=followed if self.reported is self.tracked else change(self.reported)
+        )
 
-    def exchanged(self) -> "Sighting":
+    def exchanged(self) -> "FrameResult":
         """Return the hands in each other's slots."""
-        evidence = None if self.evidence is None else self.evidence[::-1]
-        return self.each(exchanged)._replace(evidence=evidence)
+        evidence = None if self.hand_evidence is None else self.hand_evidence[::-1]
+        return self.map(exchanged)._replace(hand_evidence=evidence)
 
 
-class SeeFrame(Protocol):
+class PredictFrame(Protocol):
     """Sees the hands of a frame."""
 
-    def __call__(self, image: ByteArray, box: npt.ArrayLike | None, /, *, anew: bool) -> Sighting:
+    def __call__(self, image: ByteArray, box: npt.ArrayLike | None, /, *, fresh: bool) -> FrameResult:
         """Return what is seen.
 
         Args:
             image: (H, W, 3) RGB.
             box: (4,) x1, y1, x2, y2 px, as annotated; None: look in the whole picture.
-            anew: Nothing is known of where the hands are, so that it is worth looking harder.
+            fresh: Nothing is known of where the hands are, so that it is worth looking harder.
         """
         ...
 

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.engines.network import Answer
-from unclasp.find.landmarks import FEATURES, Reading
-from unclasp.find.looks import Look
+from unclasp.engines.network import NetworkOutput
+from unclasp.find.crop_result import CropResult
+from unclasp.find.landmarks import FEATURES, LandmarkReading
 
 Floats = npt.NDArray[np.floating]
 SIZE = 32
@@ -20,7 +20,7 @@ def hands(seed: int = 0) -> Floats:
 def look(
     joints_2d: Floats, *, presence: tuple[float, float] = (1, 1), confidence: tuple[float, float] | None = (0.1, 0.1),
     square: Floats = SQUARE,
-) -> Look:  # fmt: skip
+) -> CropResult:  # fmt: skip
     """Return a look of a crop of SIZE px that sees joints at these pixels of the picture."""
     crop_from_image = geometry.crop_matrix(square, SIZE)
     pose = np.zeros((1, 42, 3))
@@ -29,10 +29,10 @@ def look(
     sure = None if confidence is None else np.repeat(confidence, 21)[None]
     seen = np.zeros((1, 8, 8))
     seen[0, 2, 1] = 1
-    answer = Answer(pose, np.array([presence], dtype=float), np.array([7.0]), seen, sure)
-    return Look(answer, np.linalg.inv(crop_from_image), square)
+    answer = NetworkOutput(pose, np.array([presence], dtype=float), np.array([7.0]), seen, sure)
+    return CropResult(answer, np.linalg.inv(crop_from_image), square)
 
 
-def reading_of(joints_2d: Floats, hand: float, of_side: float) -> Reading:
+def reading_of(joints_2d: Floats, hand: float, of_side: float) -> LandmarkReading:
     joints = np.column_stack([joints_2d, np.zeros(21)])
-    return Reading(joints_2d, hand, of_side, joints, np.zeros(FEATURES), np.eye(3))
+    return LandmarkReading(joints_2d, hand, of_side, joints, np.zeros(FEATURES), np.eye(3))

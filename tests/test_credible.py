@@ -8,24 +8,24 @@ import cv2
 import numpy as np
 import pytest
 
-from made_looks import hands, look
+from made_results import hands, look
 from motion import moving_hands
 from poses import poses_of
 from scripted import Script
 from unclasp import geometry
-from unclasp.find.looks import STILL_BELIEVED, SURE_ALONE, Look
-from unclasp.find.search import Where, everywhere
-from unclasp.follow.sightings import exchanged
-from unclasp.follow.tracking import HELD
+from unclasp.find.crop_result import MIN_CONFIDENCE_UNSEEN, MIN_IN_TRACK, CropResult
+from unclasp.find.search import Proposal, everywhere
+from unclasp.follow.frame_result import exchanged
+from unclasp.follow.tracking import MAX_HELD_FRAMES
 from unclasp.picture import with_gamma
 from unclasp.predictor import Predictor
 from unclasp.streaming import StreamOptions
 from unclasp.video import VideoWriter
 
 
-def seen(*, confidence: tuple[float, float] | None, likely: tuple[float, float] | None, **more: object) -> Look:
+def seen(*, confidence: tuple[float, float] | None, likely: tuple[float, float] | None, **more: object) -> CropResult:
     view = look(hands(), confidence=confidence, **more)  # type: ignore[arg-type]
-    return view._replace(seen=None if likely is None else np.array(likely))
+    return view._replace(hand_scores=None if likely is None else np.array(likely))
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def seen(*, confidence: tuple[float, float] | None, likely: tuple[float, float] 
         (seen(confidence=(0.1, 0.1), likely=(0.2, 0.1)), False),
         (seen(confidence=(0.1, 0.1), likely=(0.2, 0.9)), True),
         (seen(confidence=(0.1, 0.1), likely=(0.4, 0.4)), True),
-        (seen(confidence=(0.0, 1.1 * SURE_ALONE), likely=(0.0, 0.0)), True),
-        (seen(confidence=(0.0, 0.9 * SURE_ALONE), likely=(0.0, 0.0)), False),
+        (seen(confidence=(0.0, 1.1 * MIN_CONFIDENCE_UNSEEN), likely=(0.0, 0.0)), True),
+        (seen(confidence=(0.0, 0.9 * MIN_CONFIDENCE_UNSEEN), likely=(0.0, 0.0)), False),
         (seen(confidence=(0.1, 0.9), likely=(0.2, 0.9), presence=(1.0, 0.2)), False),
         (seen(confidence=None, likely=(0.0, 0.0)), True),
         (seen(confidence=(0.0, 0.0), likely=None), True),
@@ -43,32 +43,34 @@ def seen(*, confidence: tuple[float, float] | None, likely: tuple[float, float] 
     ids=["hardly seen", "one is seen", "both may be", "one is sure", "not sure", "of hands that count", "no confidence",
          "no landmark network"],
 )  # fmt: skip
-def test_hands_are_believed_where_one_is_seen_or_sure(view: Look, believed: bool) -> None:
-    assert view.is_believed is believed
+def test_hands_are_believed_where_one_is_seen_or_sure(view: CropResult, believed: bool) -> None:
+    assert view.is_credible is believed
 
 
 @pytest.mark.parametrize(
     ("view", "believed"),
     [
-        (seen(confidence=(0.9 * STILL_BELIEVED[0],) * 2, likely=(0.9 * STILL_BELIEVED[1], 0.0)), False),
-        (seen(confidence=(0.0, 1.1 * STILL_BELIEVED[0]), likely=(0.0, 0.0)), True),
-        (seen(confidence=(0.0, 0.0), likely=(0.0, 1.1 * STILL_BELIEVED[1])), True),
+        (seen(confidence=(0.9 * MIN_IN_TRACK[0],) * 2, likely=(0.9 * MIN_IN_TRACK[1], 0.0)), False),
+        (seen(confidence=(0.0, 1.1 * MIN_IN_TRACK[0]), likely=(0.0, 0.0)), True),
+        (seen(confidence=(0.0, 0.0), likely=(0.0, 1.1 * MIN_IN_TRACK[1])), True),
         (seen(confidence=(0.0, 0.9), likely=(0.0, 0.9), presence=(1.0, 0.2)), False),
         (seen(confidence=None, likely=(0.0, 0.0)), True),
         (seen(confidence=(0.0, 0.0), likely=None), True),
     ],
     ids=["neither", "one is sure", "one is seen", "of hands that count", "no confidence", "no landmark network"],
 )
-def test_hands_that_a_video_had_are_still_believed_where_either_network_may_be(view: Look, believed: bool) -> None:
-    assert view.is_still_believed is believed
+def test_hands_that_a_video_had_are_still_believed_where_either_network_may_be(
+    view: CropResult, believed: bool
+) -> None:
+    assert view.is_credible_in_track is believed
 
 
 def test_what_the_landmark_network_sees_is_mirrored_with_the_hands() -> None:
     view = seen(confidence=(0.1, 0.1), likely=(0.3, 0.7))
     mirrored = view.mapped(geometry.flip_matrix(90))
-    assert mirrored.seen is not None and mirrored.seen.tolist() == [0.7, 0.3]
+    assert mirrored.hand_scores is not None and mirrored.hand_scores.tolist() == [0.7, 0.3]
     turned = view.mapped(geometry.turn_matrix(np.array([40.0, 30.0]), 20.0))
-    assert turned.seen is not None and turned.seen.tolist() == [0.3, 0.7]
+    assert turned.hand_scores is not None and turned.hand_scores.tolist() == [0.3, 0.7]
 
 
 # ---- which searches speak for hands, and who asks
@@ -77,19 +79,19 @@ def test_what_the_landmark_network_sees_is_mirrored_with_the_hands() -> None:
 class Sees:
     """What stands for both networks in a predictor: one look, whatever is asked."""
 
-    def __init__(self, view: Look) -> None:
+    def __init__(self, view: CropResult) -> None:
         self.view = view
 
-    def see(self, image: np.ndarray, where: Where) -> tuple[Look, np.ndarray]:
+    def search_from(self, image: np.ndarray, where: Proposal) -> tuple[CropResult, np.ndarray]:
         return self.view, where.others
 
-    def at(self, image: np.ndarray, square: np.ndarray) -> Look:
+    def hands_in(self, image: np.ndarray, square: np.ndarray) -> CropResult:
         return self.view
 
 
-def predicts(view: Look, where: Where, monkeypatch: pytest.MonkeyPatch) -> Predictor:
+def predicts(view: CropResult, where: Proposal, monkeypatch: pytest.MonkeyPatch) -> Predictor:
     predictor = Predictor(None, search=lambda _: where, landmarks=None, second_opinions=False)  # type: ignore[arg-type]
-    predictor.looker = predictor.finding.looker = Sees(view)  # type: ignore[assignment]
+    predictor.crop_predictor = predictor.photo_search.crop_predictor = Sees(view)  # type: ignore[assignment]
     monkeypatch.setattr(Predictor, "network", type("Named", (), {"name": "named"}))
     return predictor
 
@@ -99,35 +101,35 @@ BETWEEN: dict[str, Any] = {"confidence": (0.2, 0.0), "likely": (0.2, 0.0)}
 """Enough for hands to stay, not for them to come."""
 
 
-@pytest.mark.parametrize("is_said", [True, False])
+@pytest.mark.parametrize("hands_given", [True, False])
 @pytest.mark.parametrize("answers", [UNSEEN, BETWEEN], ids=["unseen", "between"])
 def test_hands_in_a_picture_that_is_said_to_be_a_crop_are_always_believed(
-    monkeypatch: pytest.MonkeyPatch, is_said: bool, answers: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, hands_given: bool, answers: dict[str, Any]
 ) -> None:
-    where = Where(np.zeros(4), np.zeros((0, 4)), is_said=is_said)
+    where = Proposal(np.zeros(4), np.zeros((0, 4)), hands_given=hands_given)
     image = np.zeros((60, 90, 3), np.uint8)
-    assert bool(predicts(seen(**answers), where, monkeypatch)(image).sides) is is_said
+    assert bool(predicts(seen(**answers), where, monkeypatch)(image).sides) is hands_given
     there = seen(confidence=(0.1, 0.0), likely=(0.9, 0.0))
     assert predicts(there, where, monkeypatch)(image).sides
 
 
-@pytest.mark.parametrize("anew", [True, False])
-@pytest.mark.parametrize("is_said", [True, False])
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("hands_given", [True, False])
 @pytest.mark.parametrize("answers", [UNSEEN, BETWEEN], ids=["unseen", "between"])
 def test_in_videos_less_is_asked_of_hands_that_are_known_and_nothing_with_a_box(
-    monkeypatch: pytest.MonkeyPatch, anew: bool, is_said: bool, answers: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, fresh: bool, hands_given: bool, answers: dict[str, Any]
 ) -> None:
     view = seen(**answers)
-    predictor = predicts(view, Where(np.zeros(4), np.zeros((0, 4))), monkeypatch)
-    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "is_said": is_said}
+    predictor = predicts(view, Proposal(np.zeros(4), np.zeros((0, 4))), monkeypatch)
+    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": hands_given}
     for box in (None, [20.0, 10.0, 60.0, 50.0]):
-        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, anew=anew, **options)
-        assert bool(sighting.followed.sides) is (is_said or (answers is BETWEEN and not anew))
-        np.testing.assert_array_equal(sighting.followed.presence, view.answer.presence[0])
+        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, fresh=fresh, **options)
+        assert bool(sighting.tracked.sides) is (hands_given or (answers is BETWEEN and not fresh))
+        np.testing.assert_array_equal(sighting.tracked.presence, view.output.presence[0])
 
 
 def test_a_whole_picture_that_is_said_to_be_a_crop_speaks_for_hands() -> None:
-    assert everywhere(np.zeros((60, 90, 3), np.uint8)).is_said
+    assert everywhere(np.zeros((60, 90, 3), np.uint8)).hands_given
 
 
 # ---- over frames
@@ -146,7 +148,9 @@ def test_hands_in_which_no_frame_believes_are_gone_at_the_second() -> None:
     gone = [replace(pose, present=np.array([False, False])) for pose in true]
     script = Script([*true[:4], *gone[4:]])
     assert [len(pose.sides) for pose in script.run()] == [2] * 5 + [0] * 7
-    assert HELD > 1 and [len(asked) for asked in script.asked[4:]] == [2] * 2 + [1] * 6, "searched again at once"
+    assert MAX_HELD_FRAMES > 1 and [len(asked) for asked in script.asked[4:]] == [2] * 2 + [1] * 6, (
+        "searched again at once"
+    )
 
 
 # ---- with the shipped networks

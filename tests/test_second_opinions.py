@@ -10,18 +10,18 @@ import numpy.typing as npt
 import pytest
 
 from made_hands import two_hands
-from made_looks import SIZE, SQUARE, hands, look
+from made_results import SIZE, SQUARE, hands, look
 from unclasp import geometry
 from unclasp.config import DepthAxis
 from unclasp.data.transforms import Crop, crop_image
-from unclasp.engines.network import Answer
-from unclasp.find import looking, opinions
-from unclasp.find.looks import Look
-from unclasp.find.opinions import TURN, UNSEEN, Way, best, in_doubt, ways
-from unclasp.find.search import Where
+from unclasp.engines.network import NetworkOutput
+from unclasp.find import crop_predictor, second_opinions
+from unclasp.find.crop_result import CropResult
+from unclasp.find.search import Proposal
+from unclasp.find.second_opinions import MIN_HAND_SCORE, TURN, Variant, best_of_variants, is_doubtful, variants
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
-from unclasp.pose import UNSURE
+from unclasp.pose import MIN_CONFIDENCE
 from unclasp.predictor import Predictor
 
 Floats = npt.NDArray[np.floating]
@@ -41,7 +41,7 @@ def dot(x: int, y: int) -> npt.NDArray[np.uint8]:
 
 @pytest.mark.parametrize(("x", "y"), [(40, 30), (50, 22), (2, 2), (WIDTH - 3, 4), (WIDTH - 3, HEIGHT - 3)])
 def test_every_way_leads_back_to_the_same_place(x: int, y: int) -> None:
-    seen = list(ways(dot(x, y), look(hands(), square=np.array([0.0, 0.0, 60.0, 60.0]))))
+    seen = list(variants(dot(x, y), look(hands(), square=np.array([0.0, 0.0, 60.0, 60.0]))))
     assert len(seen) == 5
     shown = 0
     for way in seen:
@@ -58,7 +58,7 @@ def test_every_way_leads_back_to_the_same_place(x: int, y: int) -> None:
 
 def test_the_place_of_the_hands_stays_where_it_is_in_turned_pictures() -> None:
     view = look(hands())
-    turned = list(ways(dot(40, 30), view))[1:5]
+    turned = list(variants(dot(40, 30), view))[1:5]
     places = [geometry.apply_affine(way.original_from_image, view.middle) for way in turned]
     np.testing.assert_allclose(places[::2], [view.middle] * 2)
     angles = [np.rad2deg(np.arctan2(*way.original_from_image[[1, 0], 0])) for way in turned[::2]]
@@ -69,8 +69,8 @@ def test_the_place_of_the_hands_stays_where_it_is_in_turned_pictures() -> None:
 def test_the_ways_of_a_mirror_image_are_the_same(square: Floats) -> None:
     image = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     mirrored, view = np.ascontiguousarray(image[:, ::-1]), look(hands(), square=square)
-    own = [image, *(way.image for way in ways(image, view))]
-    other = [mirrored, *(way.image for way in ways(mirrored, view.mapped(geometry.flip_matrix(WIDTH))))]
+    own = [image, *(way.image for way in variants(image, view))]
+    other = [mirrored, *(way.image for way in variants(mirrored, view.mapped(geometry.flip_matrix(WIDTH))))]
     assert len(own) == 6
     for each in own:
         assert any(each.shape == way.shape and np.abs(each.astype(int) - way).max() <= 2 for way in other)
@@ -88,7 +88,7 @@ def test_a_mapped_look_sees_the_same_hands_in_the_other_picture() -> None:
     np.testing.assert_allclose(moved.joints_2d, view.joints_2d + np.array([5, -3]))
     np.testing.assert_allclose(moved.square, view.square + np.array([5, -3, 5, -3]))
     np.testing.assert_allclose(moved.middle, view.middle + np.array([5, -3]))
-    assert moved.answer is view.answer
+    assert moved.output is view.output
 
 
 def test_in_a_mirror_image_right_hands_are_left_ones() -> None:
@@ -97,20 +97,20 @@ def test_in_a_mirror_image_right_hands_are_left_ones() -> None:
     mirrored, last = view.mapped(geometry.flip_matrix(WIDTH)), WIDTH - 1
     there = view.joints_2d[FLIPPED_JOINTS]
     np.testing.assert_allclose(mirrored.joints_2d, np.column_stack([last - there[:, 0], there[:, 1]]))
-    np.testing.assert_allclose(mirrored.answer.presence, [[0.4, 0.9]])
+    np.testing.assert_allclose(mirrored.output.presence, [[0.4, 0.9]])
     assert mirrored.confidence(0) == pytest.approx(0.2) and mirrored.confidence(1) == pytest.approx(0.3)
-    np.testing.assert_allclose(mirrored.answer.pose_2p5d[0, :, 2], view.answer.pose_2p5d[0, FLIPPED_JOINTS, 2])
-    np.testing.assert_allclose(mirrored.answer.root_depth, [-7])
+    np.testing.assert_allclose(mirrored.output.pose_2p5d[0, :, 2], view.output.pose_2p5d[0, FLIPPED_JOINTS, 2])
+    np.testing.assert_allclose(mirrored.output.root_depth, [-7])
     np.testing.assert_allclose(mirrored.square, [last - 50, 20, last - 30, 40], atol=20 / SIZE)
     np.testing.assert_allclose(mirrored.middles, [[last - 33, 34], [last - 31, 32]])
-    assert mirrored.answer.hand_probability[0, 2, 6] == 1
+    assert mirrored.output.hand_probability[0, 2, 6] == 1
     np.testing.assert_allclose(mirrored.middle, [last - view.middle[0], view.middle[1]])
     twice = mirrored.mapped(geometry.flip_matrix(WIDTH))
     np.testing.assert_allclose(twice.joints_2d, view.joints_2d)
 
 
 def test_a_turned_look_has_a_square_of_the_same_size_around_the_same_place() -> None:
-    view, turned = look(hands()), list(ways(dot(40, 30), look(hands())))[1]
+    view, turned = look(hands()), list(variants(dot(40, 30), look(hands())))[1]
     moved = view.mapped(turned.original_from_image)
     np.testing.assert_allclose(moved.joints_2d, geometry.apply_affine(turned.original_from_image, view.joints_2d))
     np.testing.assert_allclose(moved.square, view.square)
@@ -144,14 +144,14 @@ def test_a_turned_look_has_a_square_of_the_same_size_around_the_same_place() -> 
 def test_a_picture_is_in_doubt_where_a_hand_that_counts_is(
     presence: tuple[float, float], confidence: tuple[float, float] | None, doubted: bool
 ) -> None:
-    assert in_doubt(look(hands(), presence=presence, confidence=confidence)) is doubted
+    assert is_doubtful(look(hands(), presence=presence, confidence=confidence)) is doubted
 
 
 @pytest.mark.parametrize(
     ("presence", "likely", "doubted"),
     [
-        ((1, 1), (0.9, UNSEEN + 0.01), False),
-        ((1, 1), (0.9, UNSEEN - 0.01), True),
+        ((1, 1), (0.9, MIN_HAND_SCORE + 0.01), False),
+        ((1, 1), (0.9, MIN_HAND_SCORE - 0.01), True),
         ((1, 0), (0.9, 0.0), False),
     ],
     ids=["both seen", "one not seen", "the unseen one is not there"],
@@ -159,8 +159,8 @@ def test_a_picture_is_in_doubt_where_a_hand_that_counts_is(
 def test_a_picture_is_in_doubt_where_the_landmark_network_does_not_see_a_hand(
     presence: tuple[float, float], likely: tuple[float, float], doubted: bool
 ) -> None:
-    view = look(hands(), presence=presence, confidence=(0.9, 0.9))._replace(seen=np.array(likely))
-    assert in_doubt(view) is doubted
+    view = look(hands(), presence=presence, confidence=(0.9, 0.9))._replace(hand_scores=np.array(likely))
+    assert is_doubtful(view) is doubted
 
 
 # ---- votes
@@ -169,12 +169,12 @@ def test_a_picture_is_in_doubt_where_the_landmark_network_does_not_see_a_hand(
 def voted(
     places: Sequence[Floats], *, presences: Sequence[tuple[float, float]] | None = None,
     seen: Sequence[Floats] | None = None,
-) -> Look:  # fmt: skip
+) -> CropResult:  # fmt: skip
     """Return what wins where each way sees joints at one of these places (42, 2) px of the original picture."""
     image = dot(40, 30)
-    shown = [Way(image, np.eye(3)), *ways(image, look(hands()))]
+    shown = [Variant(image, np.eye(3)), *variants(image, look(hands()))]
     assert len(places) == len(shown)
-    looks: list[Look] = []
+    looks: list[CropResult] = []
     for way, place, presence in zip(shown, places, presences or [(1, 1)] * len(places), strict=True):
         mirrored = np.linalg.det(way.original_from_image) < 0
         there = geometry.apply_affine(np.linalg.inv(way.original_from_image), place)
@@ -182,15 +182,15 @@ def voted(
             look(there[FLIPPED_JOINTS] if mirrored else there, presence=presence[::-1] if mirrored else presence)
         )
     if seen is not None:
-        looks = [view._replace(seen=likely) for view, likely in zip(looks, seen, strict=True)]
+        looks = [view._replace(hand_scores=likely) for view, likely in zip(looks, seen, strict=True)]
     calls = iter(range(1, len(looks)))
 
-    def see(way: Way) -> Look:
+    def see(way: Variant) -> CropResult:
         index = next(calls)
         np.testing.assert_array_equal(way.image, shown[index].image)
         return looks[index]
 
-    return best(see, image, looks[:1])
+    return best_of_variants(see, image, looks[:1])
 
 
 def test_what_most_agree_on_counts_though_it_was_not_seen_first() -> None:
@@ -216,7 +216,7 @@ def test_exchanged_sides_do_not_agree() -> None:
 @pytest.mark.parametrize("second", [2, 5])
 def test_most_looks_say_whether_a_hand_is_there(second: int) -> None:
     presences: list[tuple[float, float]] = [(1, 0)] * (6 - second) + [(1, 1)] * second
-    assert voted([hands()] * 6, presences=presences).slots == ([0, 1] if second == 5 else [0])
+    assert voted([hands()] * 6, presences=presences).present_slots == ([0, 1] if second == 5 else [0])
 
 
 @pytest.mark.parametrize("agreed", [True, False])
@@ -224,17 +224,17 @@ def test_two_looks_at_the_picture_as_it_is_both_count(agreed: bool) -> None:
     """Two places were looked at; the other ways agree with the second one, or with none."""
     first, second = look(hands()), look(hands(1) + 20)
 
-    def see(way: Way) -> Look:
+    def see(way: Variant) -> CropResult:
         return way.of(second if agreed else look(hands(2) - 200))
 
-    chosen = best(see, dot(40, 30), [first, second]).joints_2d
+    chosen = best_of_variants(see, dot(40, 30), [first, second]).joints_2d
     close = [bool(np.allclose(chosen, view.joints_2d, atol=1e-6)) for view in (first, second)]
     assert close == [False, agreed]
 
 
 def test_a_look_goes_to_a_way_and_back() -> None:
     view = look(hands())
-    for way in ways(dot(40, 30), view):
+    for way in variants(dot(40, 30), view):
         back = way.of(view).mapped(way.original_from_image)
         np.testing.assert_allclose(back.joints_2d, view.joints_2d, atol=1e-9)
         np.testing.assert_allclose(back.square, view.square, atol=1e-9)
@@ -267,11 +267,11 @@ def test_what_the_landmark_network_sees_counts_as_much_as_what_the_others_say(li
 def test_mirror_images_can_be_left_out() -> None:
     seen: list[npt.NDArray[np.uint8]] = []
 
-    def see(way: Way) -> Look:
+    def see(way: Variant) -> CropResult:
         seen.append(way.image)
         return look(hands())
 
-    best(see, dot(40, 30), [look(hands())], mirrored=False)
+    best_of_variants(see, dot(40, 30), [look(hands())], mirrored=False)
     assert len(seen) == 2
 
 
@@ -286,11 +286,11 @@ class Unsure:
     def __init__(self, confidence: float) -> None:
         self.confidence = confidence
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         count = len(crops)
         pose = np.tile(np.random.default_rng(0).uniform(8, 24, (42, 3)), (count, 1, 1))
         seen = np.ones((count, 8, 8))
-        return Answer(pose, np.ones((count, 2)), None, seen, np.full((count, 42), self.confidence))
+        return NetworkOutput(pose, np.ones((count, 2)), None, seen, np.full((count, 42), self.confidence))
 
 
 class Searches:
@@ -299,14 +299,14 @@ class Searches:
     def __init__(self) -> None:
         self.first = self.again = 0
 
-    def __call__(self, image: npt.NDArray[np.uint8]) -> Where:
+    def __call__(self, image: npt.NDArray[np.uint8]) -> Proposal:
         self.first += 1
 
         def again() -> Floats:
             self.again += 1
             return np.array([10.0, 0, 70, 60])
 
-        return Where(np.array([10.0, 0, 70, 60]), np.array([[35.0, 25, 45, 35], [80, 0, 88, 8]]), again=again)
+        return Proposal(np.array([10.0, 0, 70, 60]), np.array([[35.0, 25, 45, 35], [80, 0, 88, 8]]), fallback=again)
 
 
 Call = Callable[[Predictor], object]
@@ -315,11 +315,11 @@ Call = Callable[[Predictor], object]
 @pytest.mark.parametrize(
     ("confidence", "call", "expected"),
     [
-        (UNSURE - 0.01, lambda predict: predict(dot(40, 30)), 6),
-        (UNSURE + 0.01, lambda predict: predict(dot(40, 30)), 1),
-        (UNSURE - 0.01, lambda predict: predict(dot(40, 30), [20.0, 10, 60, 50]), 0),
-        (UNSURE - 0.01, lambda predict: predict(dot(40, 30), mirrored=True), 6),
-        (UNSURE - 0.01, lambda predict: list(predict.stream([dot(40, 30)])), 6),
+        (MIN_CONFIDENCE - 0.01, lambda predict: predict(dot(40, 30)), 6),
+        (MIN_CONFIDENCE + 0.01, lambda predict: predict(dot(40, 30)), 1),
+        (MIN_CONFIDENCE - 0.01, lambda predict: predict(dot(40, 30), [20.0, 10, 60, 50]), 0),
+        (MIN_CONFIDENCE - 0.01, lambda predict: predict(dot(40, 30), mirrored=True), 6),
+        (MIN_CONFIDENCE - 0.01, lambda predict: list(predict.stream([dot(40, 30)])), 6),
     ],
     ids=["in doubt", "sure", "a box", "a mirror image", "a stream of pictures"],
 )
@@ -356,7 +356,7 @@ class Oracle:
         self.joints, self.image_from_original = joints, np.eye(3)
         self.crop_from_image, self.errs = np.eye(3), True
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         crop_from_original = self.crop_from_image @ self.image_from_original
         middle = geometry.apply_affine(np.linalg.inv(crop_from_original), geometry.crop_middle(SIZE))
         sight = geometry.sight_through(middle, FOCAL, PRINCPT)
@@ -367,7 +367,7 @@ class Oracle:
         if self.errs:
             pose[:, :2] = pose[::-1, :2]
         answer = pose[None], np.ones((1, 2)), np.array([root]), np.ones((1, 8, 8)), np.full((1, 42), 0.1)
-        return Answer(*answer, DepthAxis.CROP)
+        return NetworkOutput(*answer, DepthAxis.CROP)
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -381,25 +381,25 @@ def test_what_was_seen_in_any_way_comes_back_exactly(monkeypatch: pytest.MonkeyP
     square = geometry.square_box(geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED))
     between = np.array([(pixels[:21, 0].max() + pixels[21:, 0].min()) / 2, pixels[:, 1].mean()])
 
-    def twice(picture: npt.NDArray[np.uint8], view: Look) -> Iterator[Way]:
-        way = list(ways(picture, view))[index]
+    def twice(picture: npt.NDArray[np.uint8], view: CropResult) -> Iterator[Variant]:
+        way = list(variants(picture, view))[index]
         network.image_from_original, network.errs = np.linalg.inv(way.original_from_image), False
         yield from (way, way)
 
-    def search(_: npt.NDArray[np.uint8]) -> Where:
+    def search(_: npt.NDArray[np.uint8]) -> Proposal:
         middle = geometry.apply_affine(network.image_from_original, (square[:2] + square[2:]) / 2)
         half = (square[2] - square[0]) / 2
         there = np.concatenate([middle - half, middle + half])
         elsewhere = np.array([[5.0, 5, 45, 45], [*tight[:2], *pixels[20]], [*between - 5, *between + 5]])
-        return Where(there, elsewhere)
+        return Proposal(there, elsewhere)
 
     def recorded(picture: npt.NDArray[np.uint8], box: Floats, size: int, **turned: float) -> Crop:
         crop = crop_image(picture, box, size, **turned)
         network.crop_from_image = crop.crop_from_image
         return crop
 
-    monkeypatch.setattr(looking, "crop_image", recorded)
-    monkeypatch.setattr(opinions, "ways", twice)
+    monkeypatch.setattr(crop_predictor, "crop_image", recorded)
+    monkeypatch.setattr(second_opinions, "variants", twice)
     pose = Predictor(network, search=search)(image, focal=tuple(FOCAL), princpt=tuple(PRINCPT))
     np.testing.assert_allclose(pose.joints_2d, pixels, atol=1e-6)
     np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-5)

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from made_looks import look, reading_of
+from made_results import look, reading_of
 from shades import Box, Shades
 from unclasp.batch import ByteArray
-from unclasp.find.landmarks import Reading
-from unclasp.find.looks import Look
+from unclasp.find.crop_result import CropResult
+from unclasp.find.hand_detector import PALM_SIZES, DetectedHand
+from unclasp.find.landmarks import LandmarkReading
 from unclasp.find.palms import Palm
-from unclasp.find.search import Where
-from unclasp.find.seen_hands import SIZES, SeenHand
+from unclasp.find.search import Proposal
 from unclasp.geometry import square_box
 from unclasp.hands import Side
 from unclasp.predictor import Predictor
@@ -28,14 +28,14 @@ def joints_in(box: Box, seed: int = 0) -> Floats:
     return joints * (np.array(box[2:]) - box[:2]) + box[:2]
 
 
-def hand_in(box: Box, side: Side = "right", seen: float = 0.9, seed: int = 0) -> SeenHand:
-    return SeenHand(side, reading_of(joints_in(box, seed), seen, 1.0))
+def hand_in(box: Box, side: Side = "right", seen: float = 0.9, seed: int = 0) -> DetectedHand:
+    return DetectedHand(side, reading_of(joints_in(box, seed), seen, 1.0))
 
 
 class Sees:
     """Both networks: palms in the middle of some boxes at some sizes, and hands there that fill them."""
 
-    def __init__(self, *hands: tuple[Box, Side, float], sizes: tuple[int, ...] = SIZES) -> None:
+    def __init__(self, *hands: tuple[Box, Side, float], sizes: tuple[int, ...] = PALM_SIZES) -> None:
         self.hands, self.sizes = hands, sizes
         self.asked: list[int] = []
 
@@ -58,13 +58,13 @@ class Landmarks:
     def __init__(self, sees: Sees, *, first: float = 1.0) -> None:
         self.sees, self.first = sees, first
 
-    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> Reading:
+    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
         hand = self.sees._at((square[:2] + square[2:]) / 2)
         if hand is None:
             return reading_of(joints_in((0, 0, 9, 9)), 0.0, 0.5)
         return reading_of(joints_in(hand[0]), self.first * hand[2], 0.9 if hand[1] == "right" else 0.1)
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> Reading:
+    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
         hand = self.sees._at((joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2)
         if hand is None:
             return reading_of(joints_2d, 0.01, 0.5)
@@ -74,15 +74,15 @@ class Landmarks:
 def view_of(
     right: Box, left: Box, *, presence: tuple[float, float] = (1, 1),
     confidence: tuple[float, float] | None = (0.1, 0.1), seen: tuple[float, float] | None = (0.0, 0.0),
-) -> Look:  # fmt: skip
+) -> CropResult:  # fmt: skip
     joints = np.concatenate([joints_in(right, 3), joints_in(left, 4)])
     view = look(joints, presence=presence, confidence=confidence, square=np.array([0.0, 0, 300, 300]))
-    return view._replace(seen=None if seen is None else np.array(seen))
+    return view._replace(hand_scores=None if seen is None else np.array(seen))
 
 
 def predictor(sees: Sees, first: Box, **options: Any) -> Predictor:
     square = square_box(np.array(first))
-    where = Where(square, np.zeros((0, 4)), again=lambda: square)
+    where = Proposal(square, np.zeros((0, 4)), fallback=lambda: square)
     return Predictor(
         Shades(), search=lambda _: where, landmarks=Landmarks(sees), palms=sees, second_opinions=False, **options,
     )  # type: ignore[arg-type]  # fmt: skip

@@ -13,7 +13,7 @@ from unclasp.batch import ByteArray
 
 
 @dataclass(frozen=True)
-class PhotographicLook:
+class PhotometricChange:
     """One draw of the photographic changes; the defaults change nothing."""
 
     gamma: float = 1.0
@@ -34,7 +34,7 @@ class PhotographicLook:
     """Of the noise and the filter."""
 
 
-def random_look(strength: float, rng: np.random.Generator, *, texture: float = 0.0) -> PhotographicLook:
+def random_photometric(strength: float, rng: np.random.Generator, *, texture: float = 0.0) -> PhotometricChange:
     """Draw each change by itself, a third of the time; at strength 1 the strongest is plain to see.
 
     Args:
@@ -46,7 +46,7 @@ def random_look(strength: float, rng: np.random.Generator, *, texture: float = 0
     exponent, factor = np.exp(strength * rng.uniform(-0.7, 0.7, 2))
     colours = 1 - min(strength, 1.0) * rng.uniform(0, 1.3)
     shrink, blur, noise = strength * rng.uniform((0, 0, 0), (2.0, 1.2, 18.0))
-    return PhotographicLook(
+    return PhotometricChange(
         gamma=float(exponent) if chosen[0] else 1.0,
         contrast=float(factor) if chosen[1] else 1.0,
         saturation=max(float(colours), 0.0) if chosen[2] else 1.0,
@@ -58,7 +58,7 @@ def random_look(strength: float, rng: np.random.Generator, *, texture: float = 0
     )
 
 
-def apply_look(image: ByteArray, look: PhotographicLook) -> ByteArray:
+def apply_photometric(image: ByteArray, look: PhotometricChange) -> ByteArray:
     """Return the (H, W, 3) RGB crop as it looks with the changes, in the order in which a camera makes them."""
     if look.blur > 0.2:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), look.blur), dtype=np.uint8)

@@ -12,48 +12,48 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.finder import Regions, grouped
-from unclasp.find.landmarks import Landmarks, Reading
-from unclasp.find.looking import SURE
-from unclasp.find.looks import Look
-from unclasp.find.palms import Palm, Palms
+from unclasp.find.crop_predictor import MIN_CONFIDENCE
+from unclasp.find.crop_result import CropResult
+from unclasp.find.finder import Regions, merge_nearby
+from unclasp.find.landmarks import LandmarkReading, Landmarks
+from unclasp.find.palms import Palm, PalmFinder
 from unclasp.find.regions import SMALLEST_CROP, meets
-from unclasp.find.search import Where, where_of
-from unclasp.find.touch_up import DOUBTED, NEAR, SEEN
+from unclasp.find.search import Proposal, proposal_of
+from unclasp.find.touch_up import DOUBTFUL_CONFIDENCE, MIN_HAND_SCORE, SAME_HAND_DISTANCE
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.lifting import hand_sized
-from unclasp.pose import SECOND
+from unclasp.pose import MIN_PRESENCE_SECOND
 
 Floats = npt.NDArray[np.floating]
 
-SIZES: Final = (128, 192, 320, 512)
+PALM_SIZES: Final = (128, 192, 320, 512)
 """px: squares that palms are looked for in; larger ones show smaller hands (docs/decisions.md)."""
-SIZES_IN_VIDEOS: Final = (192, 320)
+PALM_SIZES_IN_VIDEOS: Final = (192, 320)
 """The same for frames, which have to be fast, and of which there are more."""
-DENIED_SIDE: Final = 0.1
+MAX_OTHER_SIDE_SCORE: Final = 0.1
 """A hand that the landmark network sees less likely than this may be one of the other side."""
-MAYBE: Final = 0.1
+MIN_FIRST_HAND_SCORE: Final = 0.1
 """What the landmark network takes for a hand less than this is not read again."""
-ENOUGH: Final = 0.3
+MIN_DETECTED_SCORE: Final = 0.3
 """What it takes for a hand of a side at least so likely is looked at by the pose network."""
-CERTAIN: Final = 0.9
+CERTAIN_SCORE: Final = 0.9
 """Where it sees a hand as likely as this, no palm is read again."""
-MOST: Final = 16
+MAX_PALMS: Final = 16
 """Palms that are read at each size, the surest first: a crowd has many."""
-_SAME: Final = 0.35
+_SAME_PLACE: Final = 0.35
 """Hands whose middles are nearer than this share of the larger one's extent are the same."""
 
 
 def are_at_one_place(first: Floats, second: Floats) -> bool:
     """Tell whether two hands, by their joints (21, 2) px, are the same one."""
-    return geometry.on_one_place(first, second, _SAME)
+    return geometry.on_one_place(first, second, _SAME_PLACE)
 
 
-class SeenHand(NamedTuple):
+class DetectedHand(NamedTuple):
     """A hand in a picture."""
 
     side: Side
-    reading: Reading
+    reading: LandmarkReading
 
     @property
     def slot(self) -> int:
@@ -66,9 +66,9 @@ class SeenHand(NamedTuple):
         return self.reading.joints_2d
 
     @property
-    def seen(self) -> float:
+    def score(self) -> float:
         """How likely there is a hand, and one of its side, 0 to 1."""
-        return self.reading.hand * self.reading.of_side
+        return self.reading.hand_score * self.reading.side_score
 
     @property
     def box(self) -> Floats:
@@ -84,9 +84,9 @@ class SeenHand(NamedTuple):
         """px: the longer side of its box."""
         return geometry.extent(self.joints_2d)
 
-    def has(self, point: Floats) -> bool:
+    def contains(self, point: Floats) -> bool:
         """Tell whether a point (2,) px is near the hand's middle."""
-        return bool(np.linalg.norm(point - self.middle) < _SAME * self.extent)
+        return bool(np.linalg.norm(point - self.middle) < _SAME_PLACE * self.extent)
 
     @property
     def depths(self) -> Floats:
@@ -99,7 +99,7 @@ class SeenHand(NamedTuple):
         """(2,) px."""
         return np.asarray(self.joints_2d.mean(axis=0))
 
-    def distance_to(self, other: "SeenHand") -> float:
+    def distance_to(self, other: "DetectedHand") -> float:
         """Return how far another hand's middle is away, px."""
         return float(np.linalg.norm(self.middle - other.middle))
 
@@ -108,23 +108,23 @@ class SeenHand(NamedTuple):
         return are_at_one_place(self.joints_2d, joints_2d)
 
 
-class Spotted(NamedTuple):
+class Detected(NamedTuple):
     """What the pose network sees where hands were spotted."""
 
-    look: Look
+    look: CropResult
     others: Floats
     """(N, 4) px: boxes around other hands."""
-    hands: list[SeenHand]
+    hands: list[DetectedHand]
     """All over the picture, the likeliest first."""
     square: Floats
     """(4,) px, around those of one person."""
 
-    def with_seen(self, view: Look) -> Look:
+    def with_detected(self, view: CropResult) -> CropResult:
         """Return the touched-up look with hands that it lacks, or has elsewhere, and that are seen for sure."""
-        return with_seen(view, self.hands, self.square)
+        return with_detected(view, self.hands, self.square)
 
 
-class Spotter:
+class HandDetector:
     """Spots hands in whole pictures.
 
     Args:
@@ -132,10 +132,10 @@ class Spotter:
         landmarks: The landmark network.
     """
 
-    def __init__(self, palms: Palms, landmarks: Landmarks) -> None:
+    def __init__(self, palms: PalmFinder, landmarks: Landmarks) -> None:
         self.palms, self.landmarks = palms, landmarks
 
-    def __call__(self, image: ByteArray, sizes: Sequence[int] = SIZES) -> list[SeenHand]:
+    def __call__(self, image: ByteArray, sizes: Sequence[int] = PALM_SIZES) -> list[DetectedHand]:
         """Return the hands that are seen in a picture, the likeliest first.
 
         Args:
@@ -143,44 +143,44 @@ class Spotter:
             sizes: px: squares that palms are looked for in.
         """
         height, width = image.shape[:2]
-        read: list[SeenHand] = []
+        read: list[DetectedHand] = []
         for size in sizes:
-            for palm in self.palms(image, size)[:MOST]:
-                if not any(hand.seen > CERTAIN and hand.has(palm.middle) for hand in read):
+            for palm in self.palms(image, size)[:MAX_PALMS]:
+                if not any(hand.score > CERTAIN_SCORE and hand.contains(palm.middle) for hand in read):
                     read.extend(self._read(image, palm))
-        kept: list[SeenHand] = []
-        for hand in sorted(read, key=lambda hand: -hand.seen):
+        kept: list[DetectedHand] = []
+        for hand in sorted(read, key=lambda hand: -hand.score):
             inside = hand.box_in(width, height)
             is_new = not any(hand.is_at(other.joints_2d) for other in kept)
             if is_new and meets(hand.box, image) and max(inside[2:] - inside[:2]) >= SMALLEST_CROP:
                 kept.append(hand)
         return kept
 
-    def _read(self, image: ByteArray, palm: Palm) -> Iterator[SeenHand]:
+    def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:
         """Yield the hand around a palm, if the landmark network sees it once its crop is laid around its joints."""
         first = self.landmarks.read(image, *palm.around_hand())
-        if not first.finite or first.hand < MAYBE:
+        if not first.finite or first.hand_score < MIN_FIRST_HAND_SCORE:
             return
-        sides: tuple[Side, Side] = ("right", "left") if first.of_side > 0.5 else ("left", "right")
+        sides: tuple[Side, Side] = ("right", "left") if first.side_score > 0.5 else ("left", "right")
         for side in sides:
-            hand = SeenHand(side, self.landmarks(image, first.joints_2d, side))
-            if hand.reading.finite and hand.seen > ENOUGH:
+            hand = DetectedHand(side, self.landmarks(image, first.joints_2d, side))
+            if hand.reading.finite and hand.score > MIN_DETECTED_SCORE:
                 yield hand
                 return
 
 
-def pair_of(hands: Sequence[SeenHand]) -> list[SeenHand]:
+def pair_of(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
     """Return the likeliest of the large hands and the nearest one of the other side, if there is any."""
     first = max(hands, key=_conspicuous)
     nearest = min((hand for hand in hands if hand.side != first.side), key=first.distance_to, default=None)
     return [first] if nearest is None else [first, nearest]
 
 
-def _conspicuous(hand: SeenHand) -> float:
-    return hand.seen**2 * hand.extent
+def _conspicuous(hand: DetectedHand) -> float:
+    return hand.score**2 * hand.extent
 
 
-def where_of_hands(hands: Sequence[SeenHand], image: ByteArray) -> Where:
+def proposal_of_hands(hands: Sequence[DetectedHand], image: ByteArray) -> Proposal:
     """Return where to look for some hands: what to look at first, and the others.
 
     First comes the likeliest of the large ones, with the nearest one of the other side where one crop should hold both.
@@ -188,13 +188,13 @@ def where_of_hands(hands: Sequence[SeenHand], image: ByteArray) -> Where:
     height, width = image.shape[:2]
     pair = pair_of(hands)
     boxes = np.array([hand.box_in(width, height) for hand in pair])
-    near = grouped(Regions(boxes, np.array([hand.seen for hand in pair]))).boxes
+    near = merge_nearby(Regions(boxes, np.array([hand.score for hand in pair]))).boxes
     left = [hand for hand in hands if not any(hand is each for each in pair)]
     rest = [hand.box_in(width, height) for hand in sorted(left, key=_conspicuous, reverse=True)]
-    return where_of(np.concatenate([near, np.reshape(rest, (-1, 4))]))
+    return proposal_of(np.concatenate([near, np.reshape(rest, (-1, 4))]))
 
 
-def with_seen(view: Look, hands: Sequence[SeenHand], square: Floats) -> Look:
+def with_detected(view: CropResult, hands: Sequence[DetectedHand], square: Floats) -> CropResult:
     """Return a touched-up look with the hands that it lacks, or has elsewhere, and that are seen for sure.
 
     Args:
@@ -202,46 +202,50 @@ def with_seen(view: Look, hands: Sequence[SeenHand], square: Floats) -> Look:
         hands: Seen by it all over the picture, the likeliest first.
         square: (4,) px: those outside are not the same person's.
     """
-    likeliest: dict[int, SeenHand] = {}
+    likeliest: dict[int, DetectedHand] = {}
     for hand in hands:
         x, y = hand.middle
-        if hand.seen > SEEN and square[0] < x < square[2] and square[1] < y < square[3]:
+        if hand.score > MIN_HAND_SCORE and square[0] < x < square[2] and square[1] < y < square[3]:
             likeliest.setdefault(hand.slot, hand)
     for slot, hand in likeliest.items():
         view = _with_hand(view, hand, alone=1 - slot not in likeliest)
     return view
 
 
-def _with_hand(view: Look, hand: SeenHand, *, alone: bool) -> Look:
+def _with_hand(view: CropResult, hand: DetectedHand, *, alone: bool) -> CropResult:
     """Return the look with a hand; with `alone` no hand of the other side was seen, so that it may be that one."""
     slot, other = hand.slot, 1 - hand.slot
-    seen, present = np.zeros(2) if view.seen is None else view.seen, view.present
+    seen, present = np.zeros(2) if view.hand_scores is None else view.hand_scores, view.present
     own, others = (view.joints_2d[HAND_SLICES[each]] for each in (slot, other))
-    if present[slot] and seen[slot] > SEEN:
+    if present[slot] and seen[slot] > MIN_HAND_SCORE:
         return view
-    if present[slot] and view.confidence(slot) >= DOUBTED and not hand.is_at(own):
+    if present[slot] and view.confidence(slot) >= DOUBTFUL_CONFIDENCE and not hand.is_at(own):
         return view  # it hides behind the other one
     if alone and present[other] and hand.is_at(others):
-        if seen[other] > DENIED_SIDE:
+        if seen[other] > MAX_OTHER_SIDE_SCORE:
             return view
-        view = view.without(other)  # it was taken for one of the other side
-    presence = view.answer.presence.copy()
-    presence[0, slot] = max(presence[0, slot], hand.seen, SECOND)  # it counts, whatever the pose network says
-    view = view._replace(answer=view.answer._replace(presence=presence))
-    if seen[slot] > SEEN and hand.is_at(own):
+        view = view.without_hand(other)  # it was taken for one of the other side
+    presence = view.output.presence.copy()
+    presence[0, slot] = max(
+        presence[0, slot], hand.score, MIN_PRESENCE_SECOND
+    )  # it counts, whatever the pose network says
+    view = view._replace(output=view.output._replace(presence=presence))
+    if seen[slot] > MIN_HAND_SCORE and hand.is_at(own):
         return view
-    view = view._replace(seen=np.where(np.arange(2) == slot, hand.seen, seen))
-    if geometry.mean_distance(hand.joints_2d, own) < NEAR * hand.extent:
+    view = view._replace(hand_scores=np.where(np.arange(2) == slot, hand.score, seen))
+    if geometry.mean_distance(hand.joints_2d, own) < SAME_HAND_DISTANCE * hand.extent:
         return view
-    return view.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).unsure_of(slot)
+    return view.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).without_confidence_in(slot)
 
 
-def is_settled(view: Look) -> bool:
+def is_certain(view: CropResult) -> bool:
     """Tell whether a look shows two hands that both networks are sure of, so that no others are looked for.
 
     Never without the landmark network, always where the pose network tells no confidence.
     """
-    if view.answer.confidence is None:
+    if view.output.confidence is None:
         return True
-    seen = np.zeros(2) if view.seen is None else view.seen
-    return len(view.slots) == 2 and all(view.confidence(slot) >= SURE and seen[slot] > SEEN for slot in view.slots)
+    seen = np.zeros(2) if view.hand_scores is None else view.hand_scores
+    return len(view.present_slots) == 2 and all(
+        view.confidence(slot) >= MIN_CONFIDENCE and seen[slot] > MIN_HAND_SCORE for slot in view.present_slots
+    )

@@ -9,11 +9,11 @@ import pytest
 
 from unclasp import geometry
 from unclasp.config import DepthAxis
-from unclasp.engines.network import Answer
-from unclasp.find.apart import ONE_HAND_ROOM, slots_of_two, squares_of_two
-from unclasp.find.looking import SURE
-from unclasp.find.looks import Look
-from unclasp.find.search import Where
+from unclasp.engines.network import NetworkOutput
+from unclasp.find.crop_predictor import MIN_CONFIDENCE
+from unclasp.find.crop_result import CropResult
+from unclasp.find.search import Proposal
+from unclasp.find.split_hands import ONE_HAND_ROOM, slots_of_two, squares_of_two
 from unclasp.geometry import square_box
 from unclasp.hands import FLIPPED_JOINTS, Side
 from unclasp.pose import HandPose
@@ -105,7 +105,7 @@ class Coloured:
     def __init__(self, alone: float = 1.0, sure: float | None = 0.8) -> None:
         self.looks, self.alone, self.sure = 0, alone, sure
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         self.looks += len(crops)
         pose, presence = np.zeros((1, 42, 3)), np.zeros((1, 2))
         confidence = np.full((1, 42), 0.1)
@@ -122,7 +122,7 @@ class Coloured:
                     pose[0, 21 * slot : 21 * slot + 10] = [low, rows.min(), 30]
                     pose[0, 21 * slot + 10 : 21 * slot + 20] = [high, rows.min(), -30]
                     pose[0, 21 * slot + 20] = [middle, rows.max(), 0]  # it points up, and is looked at once
-        return Answer(
+        return NetworkOutput(
             pose, presence, None, (masks[0] | masks[1])[None].astype(float), None if self.sure is None else confidence
         )
 
@@ -159,7 +159,7 @@ def test_hands_apart_are_looked_at_one_by_one() -> None:
 @pytest.mark.parametrize("depth_axis", DepthAxis)
 def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_look(depth_axis: DepthAxis) -> None:
     class Along(Coloured):
-        def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+        def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
             return super().__call__(crops)._replace(depth_axis=depth_axis)
 
     pose = Predictor(Along())(picture(), BOX)
@@ -175,7 +175,7 @@ def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_look(depth_ax
 def test_the_middle_of_a_look_is_that_of_its_crop(rotation: float) -> None:
     square = np.array([20.0, 30.0, 220.0, 230.0])
     matrix = geometry.crop_matrix(geometry.turned_box(square, 96, rotation), 96, rotation)
-    look = Look(Coloured()(np.zeros((1, 96, 96, 3), np.uint8)), np.linalg.inv(matrix), square)
+    look = CropResult(Coloured()(np.zeros((1, 96, 96, 3), np.uint8)), np.linalg.inv(matrix), square)
     np.testing.assert_allclose(geometry.apply_affine(matrix, look.middle), geometry.crop_middle(96))
 
 
@@ -209,7 +209,7 @@ RED, GREEN, NOTHING = (100.0, 120, 140, 180), (240.0, 100, 290, 150), (200.0, 22
 
 def found(network: Coloured, *others: tuple[float, float, float, float], image: npt.NDArray[np.uint8]) -> HandPose:
     """Return the pose in a picture whose finder sees the red hand first, and other regions."""
-    where = Where(square_box(np.array(RED)), np.array(others).reshape(-1, 4))
+    where = Proposal(square_box(np.array(RED)), np.array(others).reshape(-1, 4))
     return Predictor(network, search=lambda _: where)(image)
 
 
@@ -229,7 +229,7 @@ def test_the_other_hand_may_be_in_another_region() -> None:
     [
         (Coloured(), ()),
         (Coloured(), (NOTHING,)),
-        (Coloured(sure=SURE - 0.01), (GREEN,)),
+        (Coloured(sure=MIN_CONFIDENCE - 0.01), (GREEN,)),
         (Coloured(sure=None), (GREEN,)),
         (Coloured(), (NOTHING, NOTHING, GREEN)),
         (Coloured(), (RED,)),
@@ -261,7 +261,7 @@ def test_a_hand_that_is_not_seen_beside_the_first_is_none_of_this_person() -> No
     class Forgetful(Coloured):
         """Does not see the second hand where both are in its crop."""
 
-        def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+        def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
             answer = super().__call__(crops)
             if (answer.presence == 1).all():
                 answer.presence[0, 1] = 0.1
@@ -288,7 +288,7 @@ class Discerning(Coloured):
         super().__init__()
         self.both, self.doubles = both, doubles
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> Answer:
+    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         answer = super().__call__(crops)
         if not (answer.presence == 1).all():
             return answer
@@ -312,8 +312,8 @@ def near() -> npt.NDArray[np.uint8]:
 @pytest.mark.parametrize(
     ("network", "seen"),
     [
-        (Discerning(SURE + 0.01), True),
-        (Discerning(SURE - 0.01), False),
+        (Discerning(MIN_CONFIDENCE + 0.01), True),
+        (Discerning(MIN_CONFIDENCE - 0.01), False),
         (Discerning(0.9, doubles=True), False),
     ],
     ids=["sure", "unsure", "on the hand that was found"],
@@ -327,7 +327,7 @@ def test_a_wider_look_may_show_the_other_hand(network: Discerning, seen: bool) -
 
 
 def test_where_a_wider_look_shows_no_other_hand_there_are_no_more_looks() -> None:
-    unsure, doubling, sure = Discerning(SURE - 0.01), Discerning(0.9, doubles=True), Discerning(0.9)
+    unsure, doubling, sure = Discerning(MIN_CONFIDENCE - 0.01), Discerning(0.9, doubles=True), Discerning(0.9)
     for network in (unsure, doubling, sure):
         found(network, image=near())
     assert unsure.looks == doubling.looks < sure.looks

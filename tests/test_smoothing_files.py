@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from motion import RATE, acceleration, lag, moving_hands, smoothed, stack
+from motion import RATE, acceleration, filtered, lag, moving_hands, stack
 from poses import pose_of
 from unclasp.errors import VideoError
 from unclasp.follow import smoothing
-from unclasp.follow.sightings import SeeFrame, Sighting, exchanged
-from unclasp.follow.smoothing import LEAST_SAY, SPREAD, steadied
+from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
+from unclasp.follow.smoothing import MIN_WEIGHT, SIGMA, smoothed
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, video_poses
 from unclasp.video import Frame
@@ -31,7 +31,7 @@ def film(motion: np.ndarray, *, rate: float = RATE, noise: float = 0.0, **fields
 
 
 def steady(poses: list[HandPose], changes: list[int] | None = None) -> list[HandPose]:
-    return list(steadied(zip(poses, changes or [0] * len(poses), strict=True)))
+    return list(smoothed(zip(poses, changes or [0] * len(poses), strict=True)))
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
@@ -46,7 +46,7 @@ def test_a_third_of_the_acceleration_and_not_late(speed: float) -> None:
     assert abs(lag(stack(clean, "joints_2d"), stack(calm, "joints_2d"))) < 0.1
     calm_error, live_error, noise = (
         np.sqrt(np.square(stack(poses, "joints_2d") - stack(clean, "joints_2d")).mean())
-        for poses in (calm, smoothed(given), given)
+        for poses in (calm, filtered(given), given)
     )
     assert calm_error < 0.8 * noise or speed > 1
     assert calm_error < live_error or speed < 1
@@ -61,7 +61,7 @@ def test_all_frames_come_once_in_order_and_as_soon_as_the_next_ones_are_known() 
             yield pose, 0
 
     ahead = []
-    for number, pose in enumerate(steadied(source())):
+    for number, pose in enumerate(smoothed(source())):
         assert pose.time == poses[number].time
         ahead.append(asked - number)
     assert ahead == [4] * 16 + [3, 2, 1, 0]
@@ -71,7 +71,7 @@ def test_by_hand() -> None:
     """Three frames at rest, the middle one 10 px off: what it keeps is its share of the weights."""
     joints = moving_hands(1)[0]
     poses = [pose_of(joints, noise=off, time=time) for off, time in ((0.0, 0.0), (10.0, 0.04), (0.0, 0.08))]
-    side = np.exp(-((0.04 / SPREAD) ** 2) / 2)
+    side = np.exp(-((0.04 / SIGMA) ** 2) / 2)
     moved = (steady(poses)[1].joints_2d - poses[0].joints_2d)[:, 0]
     np.testing.assert_allclose(moved, 10 / (1 + 2 * side), rtol=1e-6)
 
@@ -98,7 +98,7 @@ def test_a_hand_that_was_kept_where_it_was_is_told_by_its_neighbours() -> None:
         frames = [*poses[:4], replace(there, confidence=confidence), *poses[5:]]
         errors.append(np.abs(steady(frames)[4].joints_2d - steady(poses)[4].joints_2d)[:21].mean())
     assert errors[1] < 0.12 * errors[0]
-    assert LEAST_SAY > 0, "two frames without any confidence are still told"
+    assert MIN_WEIGHT > 0, "two frames without any confidence are still told"
 
 
 @pytest.mark.parametrize("break_", ["side", "absence"])
@@ -146,7 +146,7 @@ def test_what_came_before_the_end_is_told_first(error: BaseException) -> None:
 
     told = []
     with pytest.raises(type(error)):
-        told.extend(pose.time for pose in steadied(source()))
+        told.extend(pose.time for pose in smoothed(source()))
     assert told == [pose.time for pose in poses]
 
 
@@ -160,7 +160,7 @@ def test_no_more_pictures_are_held_than_are_still_to_come() -> None:
             yield replace(pose, image=image), 0
 
     most = 0
-    for pose in steadied(source()):
+    for pose in smoothed(source()):
         assert pose.image is not None
         del pose
         gc.collect()
@@ -220,12 +220,12 @@ def elsewhere(pose: HandPose) -> HandPose:
     return replace(pose, joints_2d=pose.joints_2d + np.array([50.0, 0.0]))
 
 
-def shows(poses: list[HandPose], *, tells: Callable[[HandPose], HandPose] = lambda pose: pose) -> SeeFrame:
+def shows(poses: list[HandPose], *, tells: Callable[[HandPose], HandPose] = lambda pose: pose) -> PredictFrame:
     """Return what sees one of the poses after the other, whatever it is shown."""
     left = iter(poses)
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, anew: bool) -> Sighting:
+    def see(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         pose = next(left)
-        return Sighting(pose, tells(pose))
+        return FrameResult(pose, tells(pose))
 
     return see
