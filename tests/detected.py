@@ -1,11 +1,11 @@
-"""Hands that MediaPipe's two networks see where they are told to, and a predictor that asks them."""
+"""Fakes of MediaPipe's two networks, which find hands in given boxes, and a predictor that uses them."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from made_results import look, reading_of
+from made_results import made_result, reading_of
 from shades import Box, Shades
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import CropResult
@@ -22,25 +22,25 @@ RIGHT, LEFT = 0, 1
 
 
 def joints_in(box: Box, seed: int = 0) -> Floats:
-    """(21, 2) px that fill a box."""
+    """Return joints (21, 2) px that fill a box."""
     joints = np.random.default_rng(seed).uniform(0, 1, (21, 2))
     joints = (joints - joints.min(axis=0)) / np.ptp(joints, axis=0)
     return joints * (np.array(box[2:]) - box[:2]) + box[:2]
 
 
-def hand_in(box: Box, side: Side = "right", seen: float = 0.9, seed: int = 0) -> DetectedHand:
-    return DetectedHand(side, reading_of(joints_in(box, seed), seen, 1.0))
+def hand_in(box: Box, side: Side = "right", score: float = 0.9, seed: int = 0) -> DetectedHand:
+    return DetectedHand(side, reading_of(joints_in(box, seed), score, 1.0))
 
 
-class Sees:
-    """Both networks: palms in the middle of some boxes at some sizes, and hands there that fill them."""
+class FakePalms:
+    """A palm detector that finds palms in the middle of given boxes, at given sizes only."""
 
     def __init__(self, *hands: tuple[Box, Side, float], sizes: tuple[int, ...] = PALM_SIZES) -> None:
         self.hands, self.sizes = hands, sizes
-        self.asked: list[int] = []
+        self.calls: list[int] = []
 
     def __call__(self, image: ByteArray, size: int) -> list[Palm]:
-        self.asked.append(size)
+        self.calls.append(size)
         middles = [np.array([(x1 + x2) / 2, (y1 + y2) / 2]) for (x1, y1, x2, y2), _, _ in self.hands]
         up = np.array([0.0, -10.0])
         return [Palm(0.9, middle, middle - up, middle + up, 24.0) for middle in middles if size in self.sizes]
@@ -52,37 +52,41 @@ class Sees:
         return None
 
 
-class Landmarks:
-    """The landmark network that goes with `Sees`; it may need its second reading to be sure."""
+class FakeLandmarks:
+    """The landmark network to go with `FakePalms`: its hands fill the boxes.
 
-    def __init__(self, sees: Sees, *, first: float = 1.0) -> None:
-        self.sees, self.first = sees, first
+    The hand score of a first reading is `first` times that of the second one.
+    """
+
+    def __init__(self, palms: FakePalms, *, first: float = 1.0) -> None:
+        self.palms, self.first = palms, first
 
     def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
-        hand = self.sees._at((square[:2] + square[2:]) / 2)
+        hand = self.palms._at((square[:2] + square[2:]) / 2)
         if hand is None:
             return reading_of(joints_in((0, 0, 9, 9)), 0.0, 0.5)
         return reading_of(joints_in(hand[0]), self.first * hand[2], 0.9 if hand[1] == "right" else 0.1)
 
     def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
-        hand = self.sees._at((joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2)
+        hand = self.palms._at((joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2)
         if hand is None:
             return reading_of(joints_2d, 0.01, 0.5)
         return reading_of(joints_in(hand[0]), hand[2], 1.0 if side == hand[1] else 0.0)
 
 
-def view_of(
+def result_of(
     right: Box, left: Box, *, presence: tuple[float, float] = (1, 1),
-    confidence: tuple[float, float] | None = (0.1, 0.1), seen: tuple[float, float] | None = (0.0, 0.0),
+    confidence: tuple[float, float] | None = (0.1, 0.1), scores: tuple[float, float] | None = (0.0, 0.0),
 ) -> CropResult:  # fmt: skip
     joints = np.concatenate([joints_in(right, 3), joints_in(left, 4)])
-    view = look(joints, presence=presence, confidence=confidence, square=np.array([0.0, 0, 300, 300]))
-    return view._replace(hand_scores=None if seen is None else np.array(seen))
+    result = made_result(joints, presence=presence, confidence=confidence, square=np.array([0.0, 0, 300, 300]))
+    return result._replace(hand_scores=None if scores is None else np.array(scores))
 
 
-def predictor(sees: Sees, first: Box, **options: Any) -> Predictor:
+def make_predictor(palms: FakePalms, first: Box, **options: Any) -> Predictor:
     square = square_box(np.array(first))
-    where = Proposal(square, np.zeros((0, 4)), fallback=lambda: square)
+    proposal = Proposal(square, np.zeros((0, 4)), fallback=lambda: square)
     return Predictor(
-        Shades(), search=lambda _: where, landmarks=Landmarks(sees), palms=sees, second_opinions=False, **options,
+        Shades(), search=lambda _: proposal, landmarks=FakeLandmarks(palms), palms=palms, second_opinions=False,
+        **options,
     )  # type: ignore[arg-type]  # fmt: skip

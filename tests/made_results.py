@@ -1,4 +1,4 @@
-"""What the pose network and the landmark network say of a picture, made up."""
+"""Made-up results of the pose network and readings of the landmark network."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,22 +17,22 @@ def hands(seed: int = 0) -> Floats:
     return np.random.default_rng(seed).uniform(30, 50, (42, 2))
 
 
-def look(
+def made_result(
     joints_2d: Floats, *, presence: tuple[float, float] = (1, 1), confidence: tuple[float, float] | None = (0.1, 0.1),
     square: Floats = SQUARE,
 ) -> CropResult:  # fmt: skip
-    """Return a look of a crop of SIZE px that sees joints at these pixels of the picture."""
+    """Return a result for a crop of SIZE px, with joints at these pixels of the picture."""
     crop_from_image = geometry.crop_matrix(square, SIZE)
     pose = np.zeros((1, 42, 3))
     pose[0, :, :2] = geometry.apply_affine(crop_from_image, joints_2d)
     pose[0, :, 2] = np.arange(42)
-    sure = None if confidence is None else np.repeat(confidence, 21)[None]
-    seen = np.zeros((1, 8, 8))
-    seen[0, 2, 1] = 1
-    answer = NetworkOutput(pose, np.array([presence], dtype=float), np.array([7.0]), seen, sure)
-    return CropResult(answer, np.linalg.inv(crop_from_image), square)
+    confidences = None if confidence is None else np.repeat(confidence, 21)[None]
+    probability = np.zeros((1, 8, 8))
+    probability[0, 2, 1] = 1
+    output = NetworkOutput(pose, np.array([presence], dtype=float), np.array([7.0]), probability, confidences)
+    return CropResult(output, np.linalg.inv(crop_from_image), square)
 
 
-def reading_of(joints_2d: Floats, hand: float, of_side: float) -> LandmarkReading:
+def reading_of(joints_2d: Floats, hand_score: float, side_score: float) -> LandmarkReading:
     joints = np.column_stack([joints_2d, np.zeros(21)])
-    return LandmarkReading(joints_2d, hand, of_side, joints, np.zeros(FEATURES), np.eye(3))
+    return LandmarkReading(joints_2d, hand_score, side_score, joints, np.zeros(FEATURES), np.eye(3))

@@ -1,4 +1,4 @@
-"""A tracker's frames by script: the poses that are seen in each are given."""
+"""A scripted stand-in for the predictor of frames that a tracker uses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,41 +12,42 @@ from unclasp.follow.tracking import Tracker
 from unclasp.pose import HandPose
 
 BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-Tells = Callable[[HandPose], HandPose]
-Words = Callable[[int, bool], dict[str, Any]]
-"""Number of a frame, and whether it was searched, to what else a sighting says."""
+Report = Callable[[HandPose], HandPose]
+"""Maps a tracked pose to the reported one."""
+Fields = Callable[[int, bool], dict[str, Any]]
+"""Returns the other fields of a `FrameResult` for a frame number, and whether the whole frame was searched."""
 
 
 class Script:
-    """Answers with given poses, one per frame; what it says of the whole picture may differ from what it says of a box.
+    """Predicts given poses, one per frame; those for the whole frame (`searched`) may differ from those for a box.
 
-    `asked` holds the boxes of each frame, `fresh` whether nothing was known in the last look of each.
+    `boxes` records the boxes of each frame's calls, and `fresh` the flag of each frame's last call.
     """
 
     def __init__(
-        self, poses: list[HandPose], searched: list[HandPose] | None = None, *, tells: Tells = lambda pose: pose,
-        words: Words = lambda number, searched: {},
+        self, poses: list[HandPose], searched: list[HandPose] | None = None, *,
+        report: Report = lambda pose: pose, fields: Fields = lambda number, searched: {},
     ) -> None:  # fmt: skip
-        self.poses, self.searched, self.tells, self.words = poses, searched or poses, tells, words
-        self.asked: list[list[np.ndarray | None]] = []
+        self.poses, self.searched, self.report, self.fields = poses, searched or poses, report, fields
+        self.boxes: list[list[np.ndarray | None]] = []
         self.fresh: list[bool] = []
 
     def __call__(self, image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
-        number = len(self.asked) - 1
-        self.asked[-1].append(None if box is None else np.asarray(box))
+        number = len(self.boxes) - 1
+        self.boxes[-1].append(None if box is None else np.asarray(box))
         self.fresh[number:] = [fresh]
         pose = (self.searched if box is None else self.poses)[number]
-        return FrameResult(pose, self.tells(pose), **self.words(number, box is None))
+        return FrameResult(pose, self.report(pose), **self.fields(number, box is None))
 
     def run(self, *, smooth: bool = False, **options: object) -> list[HandPose]:
         tracker = Tracker(self, smooth=smooth, **options)  # type: ignore[arg-type]
-        given = []
+        tracked = []
         for number in range(len(self.poses)):
-            self.asked.append([])
-            given.append(tracker(BLACK, number / 30))
-        return given
+            self.boxes.append([])
+            tracked.append(tracker(BLACK, number / 30))
+        return tracked
 
     @property
     def searches(self) -> list[int]:
-        """The frames that were searched all over."""
-        return [number for number, asked in enumerate(self.asked) if any(box is None for box in asked)]
+        """Numbers of the frames that were searched as a whole."""
+        return [number for number, boxes in enumerate(self.boxes) if any(box is None for box in boxes)]

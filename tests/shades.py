@@ -1,4 +1,4 @@
-"""Four red hands in a picture, of different shades, and a network that is as sure of them as they are bright."""
+"""Four red hands in a picture, of different shades, and a network whose confidence is their brightness."""
 
 from typing import Final
 
@@ -18,12 +18,12 @@ SHADES: Final = {DIM: 30, BRIGHT: 150, BRIGHTER: 240, FAINT: 50}
 
 
 class Shades:
-    """A network that sees a right hand in what is red and a left one in what is green, as surely as it is bright."""
+    """A network that finds a right hand in red pixels and a left one in green ones; brightness is confidence."""
 
     name, image_size = "shades", 96
 
-    def __init__(self, *, told: bool = True) -> None:
-        self.told = told
+    def __init__(self, *, has_confidence: bool = True) -> None:
+        self.has_confidence = has_confidence
 
     def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         pose, presence, confidence = np.zeros((1, 42, 3)), np.zeros((1, 2)), np.zeros((1, 42))
@@ -36,8 +36,8 @@ class Shades:
             pose[0, hand, :2] = columns.max(), rows.max()
             pose[0, 21 * slot : 21 * slot + 10, :2] = columns.min(), rows.min()
             confidence[0, hand] = crops[0, ..., slot].max() / 255
-        seen = (crops.max(axis=3) > 10).astype(float)
-        return NetworkOutput(pose, presence, None, seen, confidence if self.told else None)
+        probability = (crops.max(axis=3) > 10).astype(float)
+        return NetworkOutput(pose, presence, None, probability, confidence if self.has_confidence else None)
 
 
 def picture(*, both: bool = False) -> npt.NDArray[np.uint8]:

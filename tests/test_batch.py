@@ -1,4 +1,4 @@
-"""What a sample refuses, and what a batch does."""
+"""Validation of samples, and methods of batches."""
 
 from dataclasses import FrozenInstanceError
 from typing import Any

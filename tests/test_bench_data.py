@@ -1,4 +1,4 @@
-"""The bench of the loader: every way of making a crop makes the same one, and what cannot be measured is told."""
+"""Benchmark of the loader: all methods produce the same crop, and unmeasurable settings are refused."""
 
 import sys
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_the_pictures_have_the_data_set_s_size_and_turn(made_up: MadeUp) -> None
 
 
 def test_the_bare_sum_makes_the_crop_of_the_loader(made_up: MadeUp) -> None:
-    """The same pixels but for the order of the channels, and for the colour of the augmentation."""
+    """Pixels are equal except for the order of the channels and the colour augmentation."""
     config = paper()
     for index in range(3):
         sample = made_up[index]

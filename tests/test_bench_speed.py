@@ -1,4 +1,4 @@
-"""Benches of speed: they run, take turns, and refuse what they cannot measure. Times themselves are nobody's fact."""
+"""Speed benchmarks: they run, interleave their calls and refuse invalid settings. Times themselves are not tested."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Confidence: what it reads, that it can be fitted, and that it then tells good joints from bad ones."""
+"""Confidence: its evidence, its fit, and that it then separates good joints from bad ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.model.confidence import WITHIN, Confidence, evidence, evidence_size
 from unclasp.train import train
-from unclasp.training.calibrate import _Gathered, _measure, calibrate
+from unclasp.training.calibrate import _CalibrationData, _measure, calibrate
 from unclasp.training.options import RunOptions
 
 
@@ -32,7 +32,7 @@ class Samples:
 
 
 def answer(*, peak: tuple[int, int], joint: tuple[float, float], side: int = 8, sharp: float = 20.0):
-    """Return the evidence of one relation with a peak at a cell, and of all joints at one place."""
+    """Return the evidence of one relation with a peak at a cell, with all joints at one position."""
     logits = torch.zeros(1, 42, side * side)
     logits[:, :, peak[1] * side + peak[0]] = sharp
     pose = torch.tensor((*joint, 0.5)).expand(1, 42, 3)
@@ -53,7 +53,7 @@ def test_a_flat_relation_spreads_like_the_map() -> None:
 
 
 def test_parts_are_read_where_the_joint_is_put() -> None:
-    """Left of the middle everything shows the right index's tip, right of it the left palm."""
+    """All pixels left of the middle show the right index tip, all pixels right of it the left palm."""
     logits = torch.full((1, 33, 8, 8), -30.0)
     logits[:, 7, :, :4], logits[:, 17, :, 4:] = 30.0, 30.0
     pose = torch.tensor([0.25, 0.5, 0.5]).expand(1, 42, 3).clone()
@@ -78,7 +78,7 @@ def test_the_shape_of_a_hand_is_read_from_its_joints() -> None:
     pose[0, 4, 2] = 0.3
     shape = evidence(pose, [pose[..., :2]], [torch.zeros(1, 42, 4)], torch.zeros(1, 33, 8, 8), None)[0, :, 9:]
     assert shape.shape == (42, 5)
-    # The index's tip, whose parent is the next joint; the wrist, whose parent is itself; the same of the left hand.
+    # The index tip, whose parent is the next joint; the wrist, whose parent is itself; the same for the left hand.
     torch.testing.assert_close(shape[4], torch.tensor([-0.2, 0.2, 0.2, 0.3, 0.01]))
     torch.testing.assert_close(shape[20], torch.tensor([0.0, 0.0, 0.2, (0.3**2 + 0.1**2) ** 0.5, 0.0]))
     torch.testing.assert_close(shape[25], torch.tensor([0.0, 0.0, 0.1, 0.3, 0.005]))
@@ -152,17 +152,17 @@ def test_fitting_again_gives_the_same() -> None:
 
 
 def test_planted_doubt_is_found() -> None:
-    """Relations are flat where a joint is put wrongly, and sharp where it is right: the head has to tell them apart."""
+    """Relations are flat for wrong joints and sharp for correct ones: the head has to separate them."""
     rng = np.random.default_rng(0)
-    gathered, head = _Gathered(), Confidence(2, context=True)
+    gathered, head = _CalibrationData(), Confidence(2, context=True)
     for _ in range(200):
         wrong = rng.random(42) < 0.5
         signs = rng.standard_normal((42, evidence_size(2)))
         signs[:, 0] += 3 * wrong
         errors = np.where(wrong, 60.0, 5.0) + rng.random(42)
-        gathered.signs.append(torch.from_numpy(signs).float())
-        gathered.placed.append(errors)
-        gathered.errors.append(errors)
+        gathered.evidence.append(torch.from_numpy(signs).float())
+        gathered.camera_errors.append(errors)
+        gathered.relative_errors.append(errors)
     calibration = gathered.fit(head)
     assert calibration.confident_mm < 15 and calibration.doubtful_mm > 45 and calibration.gap < 0.05
 

@@ -1,6 +1,7 @@
-"""Files of weights and of training state: what goes in comes out, and what is not ours is refused by name."""
+"""Weights and training state files: round trips, and clear errors for files of other kinds."""
 
 import json
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -34,7 +35,7 @@ def model() -> DFL:
     model = build(tiny().model)
     for name, buffer in model.named_buffers():
         if name.endswith("running_var"):
-            buffer.fill_(123456.0)  # more than half precision can hold
+            buffer.fill_(123456.0)  # beyond the range of half precision
     return model
 
 
@@ -267,13 +268,34 @@ def test_what_cannot_be_written_is_told_beforehand(tmp_path: Path) -> None:
         check_writable(tmp_path / "file" / "a.json")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_devices_and_pipes_are_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    for write in (check_writable, lambda path: write_text(path, "{}")):
+        with pytest.raises(UnclaspError, match=r"pipe\.json: is a device or a pipe"):
+            write(pipe)
+    assert pipe.is_fifo() and [path.name for path in tmp_path.iterdir()] == ["pipe.json"]
+
+
+def test_a_link_stays_a_link_to_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link, target = tmp_path / "link.json", tmp_path / "real" / "target.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    check_writable(link)
+    write_text(link, "new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["target.json"]
+
+
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "result.json"
     target.write_text("old")
     with whole(target) as temporary:
         temporary.write_text("new")
         assert target.read_text() == "old"
-        assert temporary.parent == tmp_path and temporary.suffix == ".json"  # one file system, and the writer's format
+        assert temporary.parent == tmp_path and temporary.suffix == ".json"  # same file system, same format
     assert target.read_text() == "new" and list(tmp_path.iterdir()) == [target]
 
 

@@ -735,7 +735,7 @@ def test_ctrl_c_and_what_ends_a_process_leave_a_playable_video(
     weights: Path, tmp_path: Path, ended_by: signal.Signals
 ) -> None:
     clip, out = make_video(tmp_path / "clip.mp4", 3000), tmp_path / "out"
-    words = [sys.executable, "-m", "unclasp", "predict", clip, "--weights", weights, "--out", out]
+    words = [sys.executable, "-m", "unclasp", "predict", clip, "--weights", weights, "--out", out, "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     running = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
@@ -747,11 +747,13 @@ def test_ctrl_c_and_what_ends_a_process_leave_a_playable_video(
             running.send_signal(ended_by)
             break
         time.sleep(0.05)
-    _, errors = running.communicate(timeout=120)
+    printed, errors = running.communicate(timeout=120)
     assert running.returncode == 130 and errors == "interrupted; what was finished is kept\n"
     assert sorted(path.name for path in out.iterdir()) == ["clip.jsonl", "clip.mp4"]
     lines = (out / "clip.jsonl").read_text().splitlines()
     with Video(out / "clip.mp4") as written:
         frames = len(list(written))
     assert 0 < len(lines) < 3000 and abs(frames - len(lines)) <= 1
+    (entry,) = json.loads(printed)
+    assert entry["interrupted"] is True and entry["frames"] == len(lines)
     assert all(json.loads(line)["schema"] == 1 for line in lines)

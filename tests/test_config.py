@@ -1,4 +1,4 @@
-"""Configs: presets, round trips, and what they refuse."""
+"""Configs: presets, JSON round trips, and validation."""
 
 import json
 from collections.abc import Callable
@@ -96,7 +96,7 @@ def test_heads_fit_where_they_divide_both_kinds_of_channels() -> None:
     assert ModelConfig(fpn_channels=223, heads=8).appearance_channels == 256
 
 
-def test_an_unknown_preset_is_told_what_there_is() -> None:
+def test_the_error_for_an_unknown_preset_lists_the_presets() -> None:
     with pytest.raises(UnclaspError, match=r"no preset 'papre'; choose one of: paper, small, tiny"):
         configs.preset("papre")
 
@@ -121,7 +121,7 @@ def nested(changes: dict[str, Any]) -> dict[str, Any]:
         nested({"loss": {"alpha": 1}}),
     ],
 )
-def test_what_is_not_a_config_is_refused(values: dict[str, Any]) -> None:
+def test_invalid_configs_are_rejected(values: dict[str, Any]) -> None:
     with pytest.raises(UnclaspError, match="not a config of this version"):
         configs.from_dict(values)
 
@@ -134,7 +134,7 @@ def test_probabilities_lie_between_0_and_1(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [Config, ModelConfig, LossConfig, AugmentConfig, TrainConfig])
-def test_configs_are_frozen_and_told_by_keyword(kind: type[Any]) -> None:
+def test_configs_are_frozen_and_keyword_only(kind: type[Any]) -> None:
     assert is_dataclass(kind)
     assert all(field.kw_only for field in fields(kind))
     assert kind() == kind()

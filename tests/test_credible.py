@@ -1,4 +1,4 @@
-"""Pictures without hands: the pose network points at some, and is not believed unless another one sees them, too."""
+"""Pictures without hands: the pose network predicts some, which count only if they are credible."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from made_results import hands, look
+from made_results import hands, made_result
 from motion import moving_hands
 from poses import poses_of
 from scripted import Script
@@ -23,119 +23,120 @@ from unclasp.streaming import StreamOptions
 from unclasp.video import VideoWriter
 
 
-def seen(*, confidence: tuple[float, float] | None, likely: tuple[float, float] | None, **more: object) -> CropResult:
-    view = look(hands(), confidence=confidence, **more)  # type: ignore[arg-type]
-    return view._replace(hand_scores=None if likely is None else np.array(likely))
+def result_with(
+    *, confidence: tuple[float, float] | None, scores: tuple[float, float] | None, **more: object
+) -> CropResult:
+    result = made_result(hands(), confidence=confidence, **more)  # type: ignore[arg-type]
+    return result._replace(hand_scores=None if scores is None else np.array(scores))
 
 
 @pytest.mark.parametrize(
-    ("view", "believed"),
+    ("result", "credible"),
     [
-        (seen(confidence=(0.1, 0.1), likely=(0.2, 0.1)), False),
-        (seen(confidence=(0.1, 0.1), likely=(0.2, 0.9)), True),
-        (seen(confidence=(0.1, 0.1), likely=(0.4, 0.4)), True),
-        (seen(confidence=(0.0, 1.1 * MIN_CONFIDENCE_UNSEEN), likely=(0.0, 0.0)), True),
-        (seen(confidence=(0.0, 0.9 * MIN_CONFIDENCE_UNSEEN), likely=(0.0, 0.0)), False),
-        (seen(confidence=(0.1, 0.9), likely=(0.2, 0.9), presence=(1.0, 0.2)), False),
-        (seen(confidence=None, likely=(0.0, 0.0)), True),
-        (seen(confidence=(0.0, 0.0), likely=None), True),
+        (result_with(confidence=(0.1, 0.1), scores=(0.2, 0.1)), False),
+        (result_with(confidence=(0.1, 0.1), scores=(0.2, 0.9)), True),
+        (result_with(confidence=(0.1, 0.1), scores=(0.4, 0.4)), True),
+        (result_with(confidence=(0.0, 1.1 * MIN_CONFIDENCE_UNSEEN), scores=(0.0, 0.0)), True),
+        (result_with(confidence=(0.0, 0.9 * MIN_CONFIDENCE_UNSEEN), scores=(0.0, 0.0)), False),
+        (result_with(confidence=(0.1, 0.9), scores=(0.2, 0.9), presence=(1.0, 0.2)), False),
+        (result_with(confidence=None, scores=(0.0, 0.0)), True),
+        (result_with(confidence=(0.0, 0.0), scores=None), True),
     ],
     ids=["hardly seen", "one is seen", "both may be", "one is sure", "not sure", "of hands that count", "no confidence",
          "no landmark network"],
 )  # fmt: skip
-def test_hands_are_believed_where_one_is_seen_or_sure(view: CropResult, believed: bool) -> None:
-    assert view.is_credible is believed
+def test_a_result_is_credible_with_a_high_score_or_confidence(result: CropResult, credible: bool) -> None:
+    assert result.is_credible is credible
 
 
 @pytest.mark.parametrize(
-    ("view", "believed"),
+    ("result", "credible"),
     [
-        (seen(confidence=(0.9 * MIN_IN_TRACK[0],) * 2, likely=(0.9 * MIN_IN_TRACK[1], 0.0)), False),
-        (seen(confidence=(0.0, 1.1 * MIN_IN_TRACK[0]), likely=(0.0, 0.0)), True),
-        (seen(confidence=(0.0, 0.0), likely=(0.0, 1.1 * MIN_IN_TRACK[1])), True),
-        (seen(confidence=(0.0, 0.9), likely=(0.0, 0.9), presence=(1.0, 0.2)), False),
-        (seen(confidence=None, likely=(0.0, 0.0)), True),
-        (seen(confidence=(0.0, 0.0), likely=None), True),
+        (result_with(confidence=(0.9 * MIN_IN_TRACK[0],) * 2, scores=(0.9 * MIN_IN_TRACK[1], 0.0)), False),
+        (result_with(confidence=(0.0, 1.1 * MIN_IN_TRACK[0]), scores=(0.0, 0.0)), True),
+        (result_with(confidence=(0.0, 0.0), scores=(0.0, 1.1 * MIN_IN_TRACK[1])), True),
+        (result_with(confidence=(0.0, 0.9), scores=(0.0, 0.9), presence=(1.0, 0.2)), False),
+        (result_with(confidence=None, scores=(0.0, 0.0)), True),
+        (result_with(confidence=(0.0, 0.0), scores=None), True),
     ],
     ids=["neither", "one is sure", "one is seen", "of hands that count", "no confidence", "no landmark network"],
 )
-def test_hands_that_a_video_had_are_still_believed_where_either_network_may_be(
-    view: CropResult, believed: bool
-) -> None:
-    assert view.is_credible_in_track is believed
+def test_tracked_hands_stay_credible_at_lower_thresholds(result: CropResult, credible: bool) -> None:
+    assert result.is_credible_in_track is credible
 
 
-def test_what_the_landmark_network_sees_is_mirrored_with_the_hands() -> None:
-    view = seen(confidence=(0.1, 0.1), likely=(0.3, 0.7))
-    mirrored = view.mapped(geometry.flip_matrix(90))
+def test_hand_scores_are_mirrored_with_the_hands() -> None:
+    result = result_with(confidence=(0.1, 0.1), scores=(0.3, 0.7))
+    mirrored = result.mapped(geometry.flip_matrix(90))
     assert mirrored.hand_scores is not None and mirrored.hand_scores.tolist() == [0.7, 0.3]
-    turned = view.mapped(geometry.turn_matrix(np.array([40.0, 30.0]), 20.0))
+    turned = result.mapped(geometry.turn_matrix(np.array([40.0, 30.0]), 20.0))
     assert turned.hand_scores is not None and turned.hand_scores.tolist() == [0.3, 0.7]
 
 
-# ---- which searches speak for hands, and who asks
+# ---- where credibility is checked
 
 
-class Sees:
-    """What stands for both networks in a predictor: one look, whatever is asked."""
+class FakeCropPredictor:
+    """Returns one result, whatever the crop."""
 
-    def __init__(self, view: CropResult) -> None:
-        self.view = view
+    def __init__(self, result: CropResult) -> None:
+        self.result = result
 
-    def search_from(self, image: np.ndarray, where: Proposal) -> tuple[CropResult, np.ndarray]:
-        return self.view, where.others
+    def predict_proposal(self, image: np.ndarray, proposal: Proposal) -> tuple[CropResult, np.ndarray]:
+        return self.result, proposal.others
 
     def hands_in(self, image: np.ndarray, square: np.ndarray) -> CropResult:
-        return self.view
+        return self.result
 
 
-def predicts(view: CropResult, where: Proposal, monkeypatch: pytest.MonkeyPatch) -> Predictor:
-    predictor = Predictor(None, search=lambda _: where, landmarks=None, second_opinions=False)  # type: ignore[arg-type]
-    predictor.crop_predictor = predictor.photo_search.crop_predictor = Sees(view)  # type: ignore[assignment]
+def predictor_with(result: CropResult, proposal: Proposal, monkeypatch: pytest.MonkeyPatch) -> Predictor:
+    predictor = Predictor(None, search=lambda _: proposal, landmarks=None, second_opinions=False)  # type: ignore[arg-type]
+    fake: Any = FakeCropPredictor(result)
+    predictor.crop_predictor = predictor.photo_search.crop_predictor = predictor.photo_search.frame_predictor = fake
     monkeypatch.setattr(Predictor, "network", type("Named", (), {"name": "named"}))
     return predictor
 
 
-UNSEEN: dict[str, Any] = {"confidence": (0.1, 0.0), "likely": (0.1, 0.0)}
-BETWEEN: dict[str, Any] = {"confidence": (0.2, 0.0), "likely": (0.2, 0.0)}
-"""Enough for hands to stay, not for them to come."""
+UNSEEN: dict[str, Any] = {"confidence": (0.1, 0.0), "scores": (0.1, 0.0)}
+BETWEEN: dict[str, Any] = {"confidence": (0.2, 0.0), "scores": (0.2, 0.0)}
+"""Enough for tracked hands, not for new ones."""
 
 
 @pytest.mark.parametrize("hands_given", [True, False])
 @pytest.mark.parametrize("answers", [UNSEEN, BETWEEN], ids=["unseen", "between"])
-def test_hands_in_a_picture_that_is_said_to_be_a_crop_are_always_believed(
+def test_hands_in_a_given_crop_are_always_credible(
     monkeypatch: pytest.MonkeyPatch, hands_given: bool, answers: dict[str, Any]
 ) -> None:
-    where = Proposal(np.zeros(4), np.zeros((0, 4)), hands_given=hands_given)
+    proposal = Proposal(np.zeros(4), np.zeros((0, 4)), hands_given=hands_given)
     image = np.zeros((60, 90, 3), np.uint8)
-    assert bool(predicts(seen(**answers), where, monkeypatch)(image).sides) is hands_given
-    there = seen(confidence=(0.1, 0.0), likely=(0.9, 0.0))
-    assert predicts(there, where, monkeypatch)(image).sides
+    assert bool(predictor_with(result_with(**answers), proposal, monkeypatch)(image).sides) is hands_given
+    there = result_with(confidence=(0.1, 0.0), scores=(0.9, 0.0))
+    assert predictor_with(there, proposal, monkeypatch)(image).sides
 
 
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("hands_given", [True, False])
 @pytest.mark.parametrize("answers", [UNSEEN, BETWEEN], ids=["unseen", "between"])
-def test_in_videos_less_is_asked_of_hands_that_are_known_and_nothing_with_a_box(
+def test_tracked_hands_need_less_evidence_and_hands_in_a_box_none(
     monkeypatch: pytest.MonkeyPatch, fresh: bool, hands_given: bool, answers: dict[str, Any]
 ) -> None:
-    view = seen(**answers)
-    predictor = predicts(view, Proposal(np.zeros(4), np.zeros((0, 4))), monkeypatch)
+    result = result_with(**answers)
+    predictor = predictor_with(result, Proposal(np.zeros(4), np.zeros((0, 4))), monkeypatch)
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": hands_given}
     for box in (None, [20.0, 10.0, 60.0, 50.0]):
-        sighting = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, fresh=fresh, **options)
-        assert bool(sighting.tracked.sides) is (hands_given or (answers is BETWEEN and not fresh))
-        np.testing.assert_array_equal(sighting.tracked.presence, view.output.presence[0])
+        frame_result = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, fresh=fresh, **options)
+        assert bool(frame_result.tracked.sides) is (hands_given or (answers is BETWEEN and not fresh))
+        np.testing.assert_array_equal(frame_result.tracked.presence, result.output.presence[0])
 
 
-def test_a_whole_picture_that_is_said_to_be_a_crop_speaks_for_hands() -> None:
+def test_a_whole_picture_that_is_given_as_a_crop_has_hands() -> None:
     assert everywhere(np.zeros((60, 90, 3), np.uint8)).hands_given
 
 
 # ---- over frames
 
 
-def test_a_frame_that_is_not_believed_moves_no_hand_and_exchanges_none() -> None:
+def test_a_frame_that_is_not_credible_neither_moves_nor_exchanges_hands() -> None:
     true = poses_of(moving_hands(40))
     wild = replace(exchanged(true[20]), joints_2d=true[20].joints_2d + 300.0, present=np.array([False, False]))
     told = Script([*true[:20], wild, *true[21:]]).run()
@@ -148,7 +149,7 @@ def test_hands_in_which_no_frame_believes_are_gone_at_the_second() -> None:
     gone = [replace(pose, present=np.array([False, False])) for pose in true]
     script = Script([*true[:4], *gone[4:]])
     assert [len(pose.sides) for pose in script.run()] == [2] * 5 + [0] * 7
-    assert MAX_HELD_FRAMES > 1 and [len(asked) for asked in script.asked[4:]] == [2] * 2 + [1] * 6, (
+    assert MAX_HELD_FRAMES > 1 and [len(boxes) for boxes in script.boxes[4:]] == [2] * 2 + [1] * 6, (
         "searched again at once"
     )
 
@@ -178,9 +179,7 @@ def test_a_picture_without_hands_has_none(predictor: Predictor, table: np.ndarra
         assert pose.sides == () and pose.doubted == () and pose.to_dict()["hands"] == []
 
 
-def test_a_box_says_that_there_are_hands_in_pictures_and_videos(
-    predictor: Predictor, table: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_box_implies_hands_in_pictures_and_videos(predictor: Predictor, table: np.ndarray, tmp_path: Path) -> None:
     box = [90, 120, 220, 250]
     assert predictor(table, box).sides
     with VideoWriter(tmp_path / "clip.mp4", rate=30) as video:

@@ -27,11 +27,12 @@ import torch
 
 from unclasp.checkpoint import save_weights
 from unclasp.config import tiny
-from unclasp.demo import DemoServer, Limits, _is_closed
+from unclasp.demo import DemoServer, Limits
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.picture import decode_photo
 from unclasp.predictor import Predictor
+from unclasp.web.connections import is_closed
 from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 
 MB = 1_000_000
@@ -168,6 +169,23 @@ def test_there_is_nothing_else(port: int, path: str) -> None:
     assert post(port, photo(), path)[0] == 404
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "NONSENSE"])
+def test_other_methods_are_refused_in_json(port: int, method: str) -> None:
+    status, body, _ = ask(port, method, "/predict")
+    assert status == 501 and method in json.loads(body)["error"]
+
+
+def test_pictures_are_not_fetched(port: int) -> None:
+    status, body, _ = ask(port, "GET", "/predict")
+    assert status == 405 and "sent here with POST" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("word", ["yes", "2", "true"])
+def test_a_word_for_mirrored_that_means_nothing_is_refused(port: int, word: str) -> None:
+    status, told = post(port, photo(), f"/predict?mirrored={word}&name=x")
+    assert (status, told["error"]) == (400, f"expected mirrored=0 or mirrored=1, got {word!r}")
+
+
 # ---- messages
 
 
@@ -228,7 +246,7 @@ def test_a_request_that_drips_is_given_up(port: int, monkeypatch: pytest.MonkeyP
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n")
         with suppress(ConnectionError):
-            while time.monotonic() < began + 8 and not _is_closed(connection):
+            while time.monotonic() < began + 8 and not is_closed(connection):
                 connection.sendall(b"X")
                 time.sleep(0.05)
     assert 0.4 < time.monotonic() - began < 5

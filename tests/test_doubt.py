@@ -1,4 +1,4 @@
-"""Hands in doubt: where the network is not sure of what the search led to, it looks elsewhere in the picture, too."""
+"""Doubtful results: where the confidence at the proposal is low, other regions and the second search are tried."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +14,22 @@ from unclasp.predictor import Predictor
 Floats = npt.NDArray[np.floating]
 
 
-def found(network: Shades, first: Box, *others: Box, again: Box | None, image: npt.NDArray[np.uint8]) -> HandPose:
-    """Return the pose where the finder sees `first` and `others`, and the other search `again`."""
+def pose_with(
+    network: Shades, first: Box, *others: Box, fallback: Box | None, image: npt.NDArray[np.uint8]
+) -> HandPose:
+    """Return the pose where the finder proposes `first` and `others`, and the second search `fallback`."""
 
     def search(_: npt.NDArray[np.uint8]) -> Proposal:
         return Proposal(
             square_box(np.array(first)), np.array(others).reshape(-1, 4),
-            fallback=None if again is None else lambda: square_box(np.array(again)),
+            fallback=None if fallback is None else lambda: square_box(np.array(fallback)),
         )  # fmt: skip
 
     return Predictor(network, search=search, second_opinions=False)(image)
 
 
 @pytest.mark.parametrize(
-    ("others", "again", "chosen", "left"),
+    ("others", "fallback", "chosen", "remaining"),
     [
         ((BRIGHT,), DIM, BRIGHT, ()),
         ((EMPTY, BRIGHT), BRIGHTER, BRIGHTER, (EMPTY, BRIGHT)),
@@ -42,25 +44,27 @@ def found(network: Shades, first: Box, *others: Box, again: Box | None, image: n
     ],
     ids=[
         "a region",
-        "the other search",
-        "the surer region",
-        "the surer region, not the last",
+        "the second search",
+        "the more confident region",
+        "the more confident region, not the last",
         "not the emptier",
         "no region",
         "none",
-        "none clearly surer",
-        "the one clearly surer",
+        "none clearly more confident",
+        "the one clearly more confident",
         "too many regions",
     ],
 )
-def test_the_surest_look_counts(others: tuple[Box, ...], again: Box, chosen: Box, left: tuple[Box, ...]) -> None:
-    pose = found(Shades(), DIM, *others, again=again, image=picture())
+def test_the_most_confident_result_counts(
+    others: tuple[Box, ...], fallback: Box, chosen: Box, remaining: tuple[Box, ...]
+) -> None:
+    pose = pose_with(Shades(), DIM, *others, fallback=fallback, image=picture())
     assert is_around(pose, chosen)
-    given_up = () if chosen == DIM else (DIM,)
-    np.testing.assert_allclose(pose.other_regions, np.array([*left, *given_up]).reshape(-1, 4))
+    replaced = () if chosen == DIM else (DIM,)
+    np.testing.assert_allclose(pose.other_regions, np.array([*remaining, *replaced]).reshape(-1, 4))
 
 
-def test_a_sure_look_is_the_only_one() -> None:
+def test_a_confident_result_ends_the_search() -> None:
     def search(_: npt.NDArray[np.uint8]) -> Proposal:
         return Proposal(square_box(np.array(BRIGHT)), np.array([BRIGHTER]), fallback=never)
 
@@ -72,13 +76,15 @@ def test_a_sure_look_is_the_only_one() -> None:
     assert is_around(pose, BRIGHT) and len(pose.other_regions) == 1
 
 
-def test_a_surer_look_at_fewer_hands_does_not_count() -> None:
+def test_a_more_confident_result_with_fewer_hands_does_not_count() -> None:
     image = picture(both=True)
-    pose = found(Shades(), (30, 40, 90, 110), BRIGHT, again=BRIGHTER, image=image)
+    pose = pose_with(Shades(), (30, 40, 90, 110), BRIGHT, fallback=BRIGHTER, image=image)
     assert pose.sides == ("right", "left") and is_around(pose, (30, 40, 90, 110))
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["nowhere else to search", "no confidence"])
-def test_without_confidence_or_another_search_the_first_look_stays(told: bool) -> None:
-    pose = found(Shades(told=told), DIM, BRIGHT, again=None if told else BRIGHT, image=picture())
+@pytest.mark.parametrize("has_confidence", [True, False], ids=["nowhere else to search", "no confidence"])
+def test_without_confidence_or_another_search_the_first_result_stays(has_confidence: bool) -> None:
+    pose = pose_with(
+        Shades(has_confidence=has_confidence), DIM, BRIGHT, fallback=None if has_confidence else BRIGHT, image=picture()
+    )
     assert is_around(pose, DIM) and len(pose.other_regions) == 1

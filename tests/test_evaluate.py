@@ -1,4 +1,4 @@
-"""The evaluator: the published evaluators' own figures, a slow reference, and what must hold for any model."""
+"""The evaluator against the published evaluators' figures and a slow reference, and properties for any model."""
 
 import json
 import math
@@ -179,7 +179,7 @@ def middle_of(box: np.ndarray) -> np.ndarray:
 
 
 def along_crops(dataset: Samples) -> dict[str, np.ndarray]:
-    """Perfect answers of a model whose depths are along the line of sight through the middle of each crop."""
+    """Return perfect predictions with depths along the line of sight through the middle of each crop."""
     poses, roots = [], []
     for sample in dataset.samples:
         box = geometry.square_box(sample.box.astype(np.float64))
@@ -318,7 +318,7 @@ def test_stored_predictions_score_like_the_model_that_made_them(
 
 
 def test_recorded_predictions_lose_no_figure(dataset: Samples, guesses: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """Neither the confidence nor the parts, of which one picture has no true ones."""
+    """Confidences and parts are kept; one picture has no true parts."""
     guesses["confidence"] = np.random.default_rng(5).normal(0, 1, (7, 42))
     recorder = Recorder()
     report = run(dataset, guesses, recorder=recorder)

@@ -1,4 +1,4 @@
-"""`unclasp evaluate` as a command: models, files of predictions, the protocol's flags and what does not go together."""
+"""The command `unclasp evaluate`: models, prediction files, the protocol's flags, and invalid combinations."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ HERE = Path()
 
 @pytest.fixture(autouse=True)
 def _in_golden_mini(golden_mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `interhand:.` be the made-up set with published figures."""
+    """Make `interhand:.` the made-up set that published evaluators were run on."""
     monkeypatch.chdir(golden_mini)
 
 

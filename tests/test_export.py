@@ -1,4 +1,4 @@
-"""Exported files: the network's answers, any batch, facts inside, no torch to run them, none left behind on failure."""
+"""Exported files: same outputs, any batch size, metadata, use without torch, and no file left behind on failure."""
 
 import copy
 import json
@@ -178,7 +178,7 @@ def test_predictors_load_it(exported: SimpleNamespace) -> None:
 def test_exported_models_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights, exported, told = tmp_path / "tiny.safetensors", tmp_path / "tiny.onnx", {}
     save_weights(weights, built(tiny()).state_dict(), tiny())
-    # What the file holds is in half precision, and rounding may take a joint over a threshold: export the rounded ones.
+    # The file is in half precision, and rounding may move a joint across a threshold: export the rounded weights.
     export_onnx(load_model(weights)[0], tiny(), exported, name="tiny", precision="fp32", unseen=crops(4))
     for path in (exported, weights):
         with pytest.raises(SystemExit) as exit_:
@@ -241,7 +241,7 @@ subprocess.run([sys.executable, "-c", ""], check=True)
 
 
 def test_signals_are_heard_after_models_whose_lives_overlapped(exported: SimpleNamespace) -> None:
-    """Each of OpenVINO's cores moves the stack for signals, and two of them leave it where nothing is."""
+    """Each OpenVINO core replaces the signal stack, and two overlapping ones would leave a freed stack in place."""
     pytest.importorskip("openvino", reason="an extra of its own")
     command = [sys.executable, "-c", OVERLAPPING, str(exported.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -82,7 +82,7 @@ def answer(*regions: tuple[float, tuple[int, int], tuple[float, float, float, fl
     return FinderOutput(middle, boxes)
 
 
-def test_peaks_are_read_by_certainty_and_doubles_left_out() -> None:
+def test_peaks_are_decoded_by_score_and_duplicates_dropped() -> None:
     found = decode_regions(
         answer(
             (0.6, (10, 10), (20, 20, 60, 60)),
@@ -111,7 +111,7 @@ def test_far_and_unlike_hands_are_regions_of_their_own_the_largest_first() -> No
     assert group((0, 0, 10, 10), (12, 0, 90, 80)) == [[12, 0, 90, 80], [0, 0, 10, 10]]
 
 
-def test_what_is_much_less_certain_is_not_joined() -> None:
+def test_regions_with_much_lower_scores_are_not_merged() -> None:
     boxes = np.array([[0, 0, 40, 40], [60, 5, 100, 45.0]])
     assert len(merge_nearby(Regions(boxes, np.array([0.8, 0.41]))).boxes) == 1
     assert merge_nearby(Regions(boxes, np.array([0.8, 0.39]))).boxes.tolist() == boxes.tolist()
@@ -122,7 +122,7 @@ def test_grouping_does_not_grow_over_a_row_of_hands() -> None:
     assert max(x2 - x1 for x1, _, x2, _ in group(*map(tuple, row))) <= 3.8 * 40  # type: ignore[arg-type]
 
 
-def test_the_order_is_that_of_size_and_certainty() -> None:
+def test_regions_are_ordered_by_size_and_score() -> None:
     boxes = np.array([[0, 0, 20, 20], [100, 100, 160, 160.0]])
     assert merge_nearby(Regions(boxes, np.array([0.9, 0.35]))).boxes[0].tolist() == [100, 100, 160, 160]
     assert merge_nearby(Regions(boxes / 2, np.array([0.95, 0.31]))).scores.tolist() == [0.95, 0.31]
@@ -166,7 +166,7 @@ def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rend
     assert empty > 20 and false / empty < 0.3, f"hands in {false} of {empty} scenes without"
 
 
-def test_both_engines_answer_alike(render: Callable[[int], Rendered]) -> None:
+def test_both_engines_agree(render: Callable[[int], Rendered]) -> None:
     pytest.importorskip("onnxruntime")
     square = letterbox(render(0)[0], SIZE).image
     runtime, opencv = open_finder().engine(square), open_finder(engine="opencv").engine(square)
@@ -205,7 +205,7 @@ def test_what_is_no_finder_is_told(tmp_path: Path, engine: str) -> None:
 def test_answers_of_another_shape_are_no_finder_s() -> None:
     good = [np.zeros((1, CELLS, CELLS), np.float32), np.zeros((1, 4, CELLS, CELLS), np.float32)]
     check_outputs(good, finder_engine.FINDER, Path("f.onnx"))
-    with pytest.raises(CheckpointError, match="is no hand finder: expected finite answers"):
+    with pytest.raises(CheckpointError, match="is no hand finder: expected finite outputs"):
         check_outputs(good[::-1], finder_engine.FINDER, Path("f.onnx"))
     good[0][0, 3, 4] = np.nan
     with pytest.raises(CheckpointError, match="is no hand finder"):

@@ -1,4 +1,4 @@
-"""Training the finder: labels by hand, losses by their identities, a few scenes learnt by heart, the export."""
+"""Training of the finder: hand-made labels, identities of the losses, overfitting of a few scenes, and the export."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ SIZE, STRIDE = 64, 4
 
 
 def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A grey picture with a bright hand of 16 x 12 px and one that is ignored."""
+    """Return a grey picture with a bright hand of 16 x 12 px and one that is ignored."""
     image, mask = np.full((48, 64, 3), 90, np.uint8), np.zeros((48, 64), np.uint8)
     image[8:20, 16:32] = 230
     mask[8:20, 16:32], mask[40:48, 0:8] = 1, IGNORED
@@ -232,8 +232,8 @@ def test_the_export_is_the_network_and_a_finder(tmp_path: Path) -> None:
 
 
 def test_an_export_that_is_not_the_network_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unclasp.exporting.finder._LARGEST", -1.0)
-    with pytest.raises(UnclaspError, match="is not the network"):
+    monkeypatch.setattr("unclasp.exporting.finder._MAX_DIFFERENCE", -1.0)
+    with pytest.raises(UnclaspError, match="does not match the network"):
         export_finder(FinderNet(16), tmp_path / "f.onnx")
     assert not (tmp_path / "f.onnx").exists()
 

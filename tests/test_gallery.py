@@ -1,4 +1,4 @@
-"""The gallery draws what the model says, for pictures that nobody chose."""
+"""The gallery draws the model's predictions for randomly chosen pictures."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ class Dots:
 
 
 class Knows:
-    """Answers with the truth of the crop that it sees, moved by some pixels."""
+    """Predicts the truth of its crop, shifted by some pixels."""
 
     def __init__(self, dots: Dots, shift: float) -> None:
         examples = [make_example(sample, plain_view(sample.box), 64) for sample in dots.samples]

@@ -1,4 +1,4 @@
-"""Cameras, 2.5D poses, boxes and crops: round trips, worked examples, and the published loaders' numbers."""
+"""Cameras, 2.5D poses, boxes and crops: round trips, worked examples, and numbers of the published data loaders."""
 
 import json
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_each_hand_may_have_its_own_line_of_sight() -> None:
 
 
 def test_a_camera_that_turns_sees_the_same_depths_along_a_line_of_sight() -> None:
-    """What a crop shows does not change when the camera turns about its centre and the crop goes along."""
+    """A crop's content does not change if the camera rotates about its centre and the crop follows."""
     joints = random_joints(6)
     turn = cv2.Rodrigues(np.array([0.3, -0.5, 0.1]))[0]
     here = geometry.pose_2p5d_from_cam(joints, FOCAL, PRINCPT, np.eye(3), SIGHT)
@@ -94,7 +94,7 @@ def test_the_wrists_offset_along_a_line_of_sight_gives_the_left_one_from_the_rig
 
 
 def test_joints_far_from_the_line_of_sight_have_a_place_nevertheless() -> None:
-    """At a right angle to it a depth says nothing of where on its ray a joint is."""
+    """At a right angle to the line of sight, a depth does not determine a joint's position on its ray."""
     joints = geometry.cam_from_pose_2p5d(
         np.full((42, 3), 50.0), np.array([500.0, 500.0]), focal=FOCAL, princpt=PRINCPT, image_from_crop=np.eye(3),
         sights=[1.0, 0.0, 0.0],
@@ -130,7 +130,7 @@ def test_relative_to_roots_is_a_loop_over_hands() -> None:
 
 
 def published_crop_matrix(box: np.ndarray, size: int, rotation: float) -> np.ndarray:
-    """The rule of the InterHand2.6M line: three points of the turned box, solved by OpenCV."""
+    """Return the matrix by the rule of the InterHand2.6M line: three points of the rotated box, solved by OpenCV."""
     x, y, width, height = box[0], box[1], box[2] - box[0], box[3] - box[1]
     angle = np.pi * rotation / 180
 
@@ -169,7 +169,7 @@ def test_crop_matrix_by_hand() -> None:
     matrix = geometry.crop_matrix(np.array([100.0, 50.0, 300.0, 250.0]), 100)
     points = np.array([[100.0, 50.0], [200.0, 150.0], [300.0, 250.0], [202.0, 150.0]])
     np.testing.assert_allclose(geometry.apply_affine(matrix, points), [[0, 0], [50, 50], [100, 100], [51, 50]])
-    # Turned clockwise by 90 degrees, the box's right edge looks down in the picture.
+    # After a clockwise rotation by 90 degrees, the box's right edge is at the bottom.
     turned = geometry.crop_matrix(np.array([100.0, 50.0, 300.0, 250.0]), 100, 90.0)
     np.testing.assert_allclose(geometry.apply_affine(turned, np.array([[200.0, 250.0]])), [[100.0, 50.0]], atol=1e-12)
 
@@ -227,7 +227,7 @@ def test_the_crop_is_one_and_a_half_times_the_longer_tight_side() -> None:
 
 
 def test_boxes_that_do_not_meet_have_nothing_in_common() -> None:
-    """Beside each other, and beyond each other's corner, where both extents of the overlap are negative."""
+    """Side by side, and diagonally apart, where both extents of the overlap are negative."""
     box = np.array([0.0, 0.0, 1.0, 1.0])
     for away in ([2.0, 0.0, 2.0, 0.0], [2.0, 2.0, 2.0, 2.0]):
         assert geometry.box_iou(box, box + away) == 0
@@ -240,7 +240,7 @@ def test_root_depth_is_left_minus_right() -> None:
 
 
 def read_mini() -> list[dict[str, Any]]:
-    """Read the made-up InterHand2.6M annotations by a few plain lines, apart from the package's own reader."""
+    """Read the synthetic InterHand2.6M annotations with a few plain lines, independently of the package's reader."""
     folder = GOLDEN / "interhand_mini" / "annotations" / "test"
     data, cameras, frames = (
         json.loads((folder / f"InterHand2.6M_test_{kind}.json").read_text()) for kind in ("data", "camera", "joint_3d")

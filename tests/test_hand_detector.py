@@ -1,4 +1,4 @@
-"""Hands that MediaPipe's two networks see: which count, what they change, and that only doubtful pictures ask."""
+"""The hand detector: which hands it finds, how they change a result, and that only doubtful pictures use it."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detected import LEFT, RIGHT, Landmarks, Sees, hand_in, joints_in, predictor, view_of
-from made_results import look, reading_of
+from detected import LEFT, RIGHT, FakeLandmarks, FakePalms, hand_in, joints_in, make_predictor, result_of
+from made_results import made_result, reading_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, Shades, is_around, picture
 from unclasp import geometry
 from unclasp.batch import ByteArray
@@ -34,7 +34,7 @@ from unclasp.find.hand_detector import (
     with_detected,
 )  # fmt: skip
 from unclasp.find.search import Proposal, everywhere
-from unclasp.find.touch_up import DOUBTFUL_CONFIDENCE, MIN_HAND_SCORE, TwoTouchUps
+from unclasp.find.touch_up import DOUBTFUL_CONFIDENCE, MIN_HAND_SCORE, VideoTouchUp
 from unclasp.geometry import square_box
 from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
 from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
@@ -45,146 +45,152 @@ Floats = npt.NDArray[np.floating]
 UNSEEN, SEEN_BESIDE = GHOST_SCORES_BESIDE
 
 
-def spotter(sees: Sees, **options: Any) -> HandDetector:
-    return HandDetector(sees, Landmarks(sees, **options))  # type: ignore[arg-type]
+def detector_of(palms: FakePalms, **options: Any) -> HandDetector:
+    return HandDetector(palms, FakeLandmarks(palms, **options))  # type: ignore[arg-type]
 
 
 BLACK = np.zeros((300, 400, 3), np.uint8)
 
 
-# ---- which hands are seen
+# ---- detection
 
 
 def test_hands_of_both_sides_are_read_once_each() -> None:
-    sees = Sees((BRIGHT, "left", 0.8), (BRIGHTER, "right", 0.95))
-    hands = spotter(sees)(BLACK)
-    assert [(hand.side, hand.slot) for hand in hands] == [("right", 0), ("left", 1)], "the likeliest first"
+    palms = FakePalms((BRIGHT, "left", 0.8), (BRIGHTER, "right", 0.95))
+    hands = detector_of(palms)(BLACK)
+    assert [(hand.side, hand.slot) for hand in hands] == [("right", 0), ("left", 1)], "by descending score"
     assert [hand.score for hand in hands] == [0.95, 0.8]
     np.testing.assert_allclose(hands[0].box, BRIGHTER)
-    assert sees.asked == list(PALM_SIZES)
+    assert palms.calls == list(PALM_SIZES)
 
 
 @pytest.mark.parametrize("size", PALM_SIZES)
-def test_each_size_may_show_a_hand(size: int) -> None:
-    sees = Sees((BRIGHT, "left", 0.8), sizes=(size,))
-    assert len(spotter(sees)(BLACK)) == 1
-    assert len(spotter(sees)(BLACK, PALM_SIZES_IN_VIDEOS)) == (size in PALM_SIZES_IN_VIDEOS)
+def test_a_hand_may_be_detected_at_any_size(size: int) -> None:
+    palms = FakePalms((BRIGHT, "left", 0.8), sizes=(size,))
+    assert len(detector_of(palms)(BLACK)) == 1
+    assert len(detector_of(palms)(BLACK, PALM_SIZES_IN_VIDEOS)) == (size in PALM_SIZES_IN_VIDEOS)
 
 
-@pytest.mark.parametrize(("likely", "counts"), [(MIN_DETECTED_SCORE + 0.01, True), (MIN_DETECTED_SCORE - 0.01, False)])
-def test_what_is_hardly_a_hand_is_none(likely: float, counts: bool) -> None:
-    assert bool(spotter(Sees((BRIGHT, "right", likely)))(BLACK)) is counts
+@pytest.mark.parametrize(("score", "counts"), [(MIN_DETECTED_SCORE + 0.01, True), (MIN_DETECTED_SCORE - 0.01, False)])
+def test_hands_with_low_scores_are_dropped(score: float, counts: bool) -> None:
+    assert bool(detector_of(FakePalms((BRIGHT, "right", score)))(BLACK)) is counts
 
 
 @pytest.mark.parametrize(("share", "counts"), [(1.1, True), (0.9, False)])
-def test_what_is_no_hand_at_all_is_not_read_again(share: float, counts: bool) -> None:
-    assert bool(spotter(Sees((BRIGHT, "right", 0.9)), first=share * MIN_FIRST_HAND_SCORE / 0.9)(BLACK)) is counts
+def test_palms_with_a_low_first_hand_score_are_not_read_again(share: float, counts: bool) -> None:
+    assert (
+        bool(detector_of(FakePalms((BRIGHT, "right", 0.9)), first=share * MIN_FIRST_HAND_SCORE / 0.9)(BLACK)) is counts
+    )
 
 
 @pytest.mark.parametrize("box", [(-90, 40, -10, 100), (100, 100, 110, 112), (-80, -80, 0.2, 0.2), (390, 290, 460, 350)])
 def test_hands_outside_of_the_picture_and_tiny_ones_are_left_out(box: Box) -> None:
-    assert not spotter(Sees((box, "right", 0.9)))(BLACK)
+    assert not detector_of(FakePalms((box, "right", 0.9)))(BLACK)
 
 
-def test_of_a_hand_that_leaves_the_picture_what_is_in_it_is_looked_at() -> None:
-    (hand,) = spotter(Sees(((360, 250, 440, 340), "right", 0.9)))(BLACK)
-    where = proposal_of_hands([hand], BLACK)
-    np.testing.assert_allclose((where.square[:2] + where.square[2:]) / 2, [379.75, 274.75])
+def test_the_proposal_for_a_hand_at_the_border_is_clipped_to_the_picture() -> None:
+    (hand,) = detector_of(FakePalms(((360, 250, 440, 340), "right", 0.9)))(BLACK)
+    proposal = proposal_of_hands([hand], BLACK)
+    np.testing.assert_allclose((proposal.square[:2] + proposal.square[2:]) / 2, [379.75, 274.75])
 
 
 def test_a_hand_that_is_certain_is_not_read_at_each_size() -> None:
     reads = {}
-    for likely in (0.95, 0.8):
-        sees = Sees((BRIGHT, "right", likely))
-        landmarks = Landmarks(sees)
+    for score in (0.95, 0.8):
+        palms = FakePalms((BRIGHT, "right", score))
+        landmarks = FakeLandmarks(palms)
         read, asked = landmarks.read, []
         landmarks.read = lambda *given, read=read, asked=asked: asked.append(0) or read(*given)  # type: ignore
-        HandDetector(sees, landmarks)(BLACK)  # type: ignore[arg-type]
-        reads[likely] = len(asked)
+        HandDetector(palms, landmarks)(BLACK)  # type: ignore[arg-type]
+        reads[score] = len(asked)
     assert reads == {0.95: 1, 0.8: len(PALM_SIZES)}
 
 
-def test_of_a_crowd_the_surest_palms_are_read() -> None:
+def test_only_the_best_palms_of_a_crowd_are_read() -> None:
     boxes = [(x, y, x + 32.0, y + 32.0) for x in range(0, 360, 40) for y in range(20, 260, 60)]
     assert len(boxes) > MAX_PALMS
-    assert len(spotter(Sees(*((box, "right", 0.95) for box in boxes)))(BLACK)) == MAX_PALMS
+    assert len(detector_of(FakePalms(*((box, "right", 0.95) for box in boxes)))(BLACK)) == MAX_PALMS
 
 
-def test_where_to_look_is_around_hands_that_are_near_each_other() -> None:
+def test_the_proposal_holds_hands_that_are_near_each_other() -> None:
     near = proposal_of_hands([hand_in(BRIGHT), hand_in((215, 40, 260, 100), "left")], BLACK)
     assert not len(near.others)
     assert (near.square[:2] < [150, 40]).all() and (near.square[2:] > [260, 100]).all()
-    far = proposal_of_hands([hand_in(DIM, seen=0.6), hand_in((330, 230, 390, 290), "left", 0.9)], BLACK)
+    far = proposal_of_hands([hand_in(DIM, score=0.6), hand_in((330, 230, 390, 290), "left", 0.9)], BLACK)
     assert len(far.others) == 1
     np.testing.assert_allclose((far.square[:2] + far.square[2:]) / 2, [360, 260])
 
 
-# ---- what they change
+# ---- adding detected hands to a result
 
 
 SQUARE = np.array([0.0, 0.0, 300.0, 300.0])
 
 
-def test_a_hand_that_is_elsewhere_goes_where_it_is_seen() -> None:
+def test_a_doubtful_hand_moves_to_the_detected_one() -> None:
     hand = hand_in(BRIGHT, "left")
-    view = with_detected(view_of(DIM, EMPTY), [hand], SQUARE)
-    np.testing.assert_allclose(view.joints_2d[HAND_SLICES[LEFT]], hand.joints_2d, atol=1e-6)
-    np.testing.assert_allclose(view.joints_2d[HAND_SLICES[RIGHT]], joints_in(DIM, 3), atol=1e-6)
-    np.testing.assert_allclose(view.output.pose_2p5d[0, HAND_SLICES[LEFT], 2], hand.depths, atol=1e-6)
-    assert view.hand_scores is not None and view.hand_scores.tolist() == [0.0, 0.9]
-    assert view.confidence(LEFT) == 0 and view.confidence(RIGHT) == pytest.approx(0.1), "sure is only what it saw"
+    result = with_detected(result_of(DIM, EMPTY), [hand], SQUARE)
+    np.testing.assert_allclose(result.joints_2d[HAND_SLICES[LEFT]], hand.joints_2d, atol=1e-6)
+    np.testing.assert_allclose(result.joints_2d[HAND_SLICES[RIGHT]], joints_in(DIM, 3), atol=1e-6)
+    np.testing.assert_allclose(result.output.pose_2p5d[0, HAND_SLICES[LEFT], 2], hand.depths, atol=1e-6)
+    assert result.hand_scores is not None and result.hand_scores.tolist() == [0.0, 0.9]
+    assert result.confidence(LEFT) == 0 and result.confidence(RIGHT) == pytest.approx(0.1), (
+        "only joints that the pose network predicted have a confidence"
+    )
 
 
 @pytest.mark.parametrize(
-    "view",
+    "result",
     [
-        view_of(DIM, EMPTY, seen=(0.0, MIN_HAND_SCORE + 0.01)),
-        view_of(DIM, EMPTY, confidence=(0.1, 1.1 * DOUBTFUL_CONFIDENCE)),
-        view_of(BRIGHT, EMPTY, seen=(0.9, 0.0)),
+        result_of(DIM, EMPTY, scores=(0.0, MIN_HAND_SCORE + 0.01)),
+        result_of(DIM, EMPTY, confidence=(0.1, 1.1 * DOUBTFUL_CONFIDENCE)),
+        result_of(BRIGHT, EMPTY, scores=(0.9, 0.0)),
     ],
     ids=["it is seen there", "the pose network is sure: it hides", "that is the other one, which is seen"],
 )
-def test_what_is_known_stays(view: CropResult) -> None:
-    same = with_detected(view, [hand_in(BRIGHT, "left")], SQUARE)
-    np.testing.assert_array_equal(same.joints_2d, view.joints_2d)
-    np.testing.assert_array_equal(same.output.presence, view.output.presence)
+def test_confirmed_hands_do_not_change(result: CropResult) -> None:
+    same = with_detected(result, [hand_in(BRIGHT, "left")], SQUARE)
+    np.testing.assert_array_equal(same.joints_2d, result.joints_2d)
+    np.testing.assert_array_equal(same.output.presence, result.output.presence)
 
 
-@pytest.mark.parametrize("likely", [MIN_HAND_SCORE - 0.01, MIN_HAND_SCORE + 0.01])
+@pytest.mark.parametrize("score", [MIN_HAND_SCORE - 0.01, MIN_HAND_SCORE + 0.01])
 @pytest.mark.parametrize("box", [BRIGHT, (310.0, 40, 370, 100)])
-def test_only_what_is_seen_for_sure_in_the_same_place_counts(likely: float, box: Box) -> None:
-    view = view_of(DIM, EMPTY)
-    moved = with_detected(view, [hand_in(box, "left", likely)], SQUARE)
-    assert (moved is view) == (likely < MIN_HAND_SCORE or box != BRIGHT)
+def test_only_hands_with_high_scores_inside_the_square_are_added(score: float, box: Box) -> None:
+    result = result_of(DIM, EMPTY)
+    moved = with_detected(result, [hand_in(box, "left", score)], SQUARE)
+    assert (moved is result) == (score < MIN_HAND_SCORE or box != BRIGHT)
 
 
 def test_a_single_hand_of_the_other_side_changes_its_side() -> None:
-    view = view_of(DIM, DIM, presence=(0.1, 0.9), confidence=(0.3, 0.8), seen=(0.0, 0.01))
+    result = result_of(DIM, DIM, presence=(0.1, 0.9), confidence=(0.3, 0.8), scores=(0.0, 0.01))
     hand = hand_in(DIM, "right")
-    told = with_detected(view, [hand], SQUARE)
-    assert told.present_slots == [RIGHT] and told.output.presence[0, LEFT] <= DENIED_PRESENCE
-    np.testing.assert_allclose(told.joints_2d[HAND_SLICES[RIGHT]], hand.joints_2d, atol=1e-6)
-    own = with_detected(view._replace(hand_scores=np.array([0.9, 0.01])), [hand], SQUARE)
+    changed = with_detected(result, [hand], SQUARE)
+    assert changed.present_slots == [RIGHT] and changed.output.presence[0, LEFT] <= DENIED_PRESENCE
+    np.testing.assert_allclose(changed.joints_2d[HAND_SLICES[RIGHT]], hand.joints_2d, atol=1e-6)
+    own = with_detected(result._replace(hand_scores=np.array([0.9, 0.01])), [hand], SQUARE)
     assert own.present_slots == [RIGHT]
-    np.testing.assert_array_equal(own.joints_2d, view.joints_2d, err_msg="its own joints are seen there, and stay")
-    unsure = with_detected(view._replace(hand_scores=np.array([0.0, 0.3])), [hand], SQUARE)
-    assert unsure.present_slots == [LEFT], "it may well be a left one"
+    np.testing.assert_array_equal(
+        own.joints_2d, result.joints_2d, err_msg="its own joints are confirmed there, and stay"
+    )
+    unsure = with_detected(result._replace(hand_scores=np.array([0.0, 0.3])), [hand], SQUARE)
+    assert unsure.present_slots == [LEFT], "it may really be a left one"
 
 
-def test_a_hand_that_was_not_there_comes_beside_the_other_one() -> None:
-    view = view_of(DIM, EMPTY, presence=(0.9, 0.1), seen=(0.9, 0.0))
-    assert with_detected(view, [hand_in(BRIGHT, "left")], SQUARE).present_slots == [RIGHT, LEFT]
+def test_a_missing_hand_is_added_to_the_other_one() -> None:
+    result = result_of(DIM, EMPTY, presence=(0.9, 0.1), scores=(0.9, 0.0))
+    assert with_detected(result, [hand_in(BRIGHT, "left")], SQUARE).present_slots == [RIGHT, LEFT]
 
 
-def test_a_spotted_hand_is_as_likely_as_it_is_seen_and_likely_enough_to_count() -> None:
-    view = view_of(DIM, EMPTY, presence=(0.9, 0.1), seen=(0.9, 0.0))
-    for seen, told in ((0.95, 0.95), (0.55, MIN_PRESENCE_SECOND)):
-        spotted = with_detected(view, [hand_in(BRIGHT, "left", seen)], SQUARE)
-        assert spotted.output.presence[0].tolist() == pytest.approx([0.9, told])
+def test_the_presence_of_a_detected_hand_is_its_score_but_enough_to_count() -> None:
+    result = result_of(DIM, EMPTY, presence=(0.9, 0.1), scores=(0.9, 0.0))
+    for score, presence in ((0.95, 0.95), (0.55, MIN_PRESENCE_SECOND)):
+        changed = with_detected(result, [hand_in(BRIGHT, "left", score)], SQUARE)
+        assert changed.output.presence[0].tolist() == pytest.approx([0.9, presence])
 
 
 @pytest.mark.parametrize("unit", [0.2, 1.0, 30.0])
-def test_depths_of_seen_hands_are_those_of_a_hand_of_average_size(unit: float) -> None:
+def test_depths_of_detected_hands_are_scaled_to_an_average_hand(unit: float) -> None:
     points = np.random.default_rng(0).normal(0, unit, (21, 3))
     joints, parents = np.array([bone for bone in BONES if bone[0] < JOINTS_PER_HAND]).T
     sized = hand_sized(points)
@@ -195,25 +201,25 @@ def test_depths_of_seen_hands_are_those_of_a_hand_of_average_size(unit: float) -
     np.testing.assert_allclose(hand.depths, sized[:, 2] - sized[-1, 2])
 
 
-# ---- how much speaks for hands
+# ---- scores of a result
 
 
-def test_what_is_seen_is_worth_more_the_surer_it_is() -> None:
-    unsure, sure = (view_of(DIM, EMPTY, confidence=(c, c), seen=(0.9, 0.9)) for c in (0.1, 0.6))
+def test_the_detection_score_grows_with_confidence_and_hand_score() -> None:
+    unsure, sure = (result_of(DIM, EMPTY, confidence=(c, c), scores=(0.9, 0.9)) for c in (0.1, 0.6))
     assert 0 < unsure.detection_score < sure.detection_score
-    assert view_of(DIM, EMPTY, confidence=(0.9, 0.9)).detection_score == 0, "what is not seen is worth nothing"
-    one = view_of(DIM, EMPTY, presence=(1, 0), confidence=(0.6, 0.6), seen=(0.9, 0.9))
-    assert one.detection_score == pytest.approx(sure.detection_score / 2), "nor is what does not count"
+    assert result_of(DIM, EMPTY, confidence=(0.9, 0.9)).detection_score == 0, "hands without a hand score add nothing"
+    one = result_of(DIM, EMPTY, presence=(1, 0), confidence=(0.6, 0.6), scores=(0.9, 0.9))
+    assert one.detection_score == pytest.approx(sure.detection_score / 2), "nor do absent hands"
 
 
-def test_two_hands_that_both_networks_are_sure_of_are_settled() -> None:
-    assert is_certain(view_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), seen=(0.9, 0.9)))
-    assert is_certain(view_of(DIM, EMPTY, confidence=None))
+def test_two_hands_that_both_networks_support_are_certain() -> None:
+    assert is_certain(result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), scores=(0.9, 0.9)))
+    assert is_certain(result_of(DIM, EMPTY, confidence=None))
     for doubtful in (
-        view_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, 0.9 * MIN_CONFIDENCE), seen=(0.9, 0.9)),
-        view_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), seen=(0.9, 0.9 * MIN_HAND_SCORE)),
-        view_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), seen=(0.9, 0.9), presence=(1, 0)),
-        view_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), seen=None),
+        result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, 0.9 * MIN_CONFIDENCE), scores=(0.9, 0.9)),
+        result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), scores=(0.9, 0.9 * MIN_HAND_SCORE)),
+        result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), scores=(0.9, 0.9), presence=(1, 0)),
+        result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), scores=None),
     ):
         assert not is_certain(doubtful)
 
@@ -229,18 +235,18 @@ def test_two_hands_that_both_networks_are_sure_of_are_settled() -> None:
     ids=["neither is sure", "one is sure", "one sees it", "it is alone"],
 )
 @pytest.mark.parametrize("ghost", [RIGHT, LEFT])
-def test_a_second_hand_that_neither_network_is_sure_of_is_no_hand(
+def test_a_second_hand_that_neither_network_supports_is_a_ghost(
     confidence: float, seen: float, presence: tuple[float, float], ghosts: bool, ghost: int
 ) -> None:
     def ordered(of_ghost: float, other: float) -> tuple[float, float]:
         return (of_ghost, other) if ghost == RIGHT else (other, of_ghost)
 
-    view = view_of(
-        DIM, EMPTY, confidence=ordered(confidence, 0.5), seen=ordered(seen, 1.1 * SEEN_BESIDE),
+    result = result_of(
+        DIM, EMPTY, confidence=ordered(confidence, 0.5), scores=ordered(seen, 1.1 * SEEN_BESIDE),
         presence=ordered(presence[0], presence[1]),
     )  # fmt: skip
-    assert (ghost not in view.without_ghost().present_slots) == (ghosts or not presence[0])
-    beside_none = view._replace(hand_scores=np.minimum(view.hand_scores, 0.9 * SEEN_BESIDE))  # type: ignore[arg-type]
+    assert (ghost not in result.without_ghost().present_slots) == (ghosts or not presence[0])
+    beside_none = result._replace(hand_scores=np.minimum(result.hand_scores, 0.9 * SEEN_BESIDE))  # type: ignore[arg-type]
     assert beside_none.without_ghost() is beside_none
 
 
@@ -255,47 +261,47 @@ def test_a_second_hand_that_neither_network_is_sure_of_is_no_hand(
     ],
     ids=["none is sure", "one is sure", "it is seen", "the other one is not seen", "it is beside"],
 )
-def test_of_two_hands_on_one_place_the_one_that_is_not_seen_is_no_hand(
+def test_of_two_hands_at_one_place_the_one_with_a_low_score_is_a_ghost(
     confidence: float, seen: float, other: float, share: float, ghosts: bool
 ) -> None:
-    """What is seen of it a little is the other one."""
+    """Its low hand score comes from the other hand."""
     joints = joints_in(DIM, 3)
     aside = joints + np.array([share * geometry.extent(joints), 0.0])
-    view = look(np.concatenate([joints, aside]), presence=(1, 1), confidence=(confidence, 0.5), square=SQUARE)
-    view = view._replace(hand_scores=np.array([seen, other]))
-    assert view.are_at_one_place == (share < SAME_PLACE)
-    assert view.without_ghost().present_slots == ([LEFT] if ghosts else [RIGHT, LEFT])
+    result = made_result(np.concatenate([joints, aside]), presence=(1, 1), confidence=(confidence, 0.5), square=SQUARE)
+    result = result._replace(hand_scores=np.array([seen, other]))
+    assert result.are_at_one_place == (share < SAME_PLACE)
+    assert result.without_ghost().present_slots == ([LEFT] if ghosts else [RIGHT, LEFT])
 
 
 # ---- predictions
 
 
-def test_hands_that_the_search_misses_are_spotted() -> None:
+def test_hands_that_the_search_misses_are_detected() -> None:
     for box in (BRIGHT, BRIGHTER):
-        sees = Sees((box, "right", 0.95))
-        pose = predictor(sees, EMPTY)(picture())
-        assert pose.sides == ("right",) and is_around(pose, box) and sees.asked == list(PALM_SIZES)
+        palms = FakePalms((box, "right", 0.95))
+        pose = make_predictor(palms, EMPTY)(picture())
+        assert pose.sides == ("right",) and is_around(pose, box) and palms.calls == list(PALM_SIZES)
 
 
-def test_what_is_worth_no_more_does_not_count() -> None:
-    sees = Sees((DIM, "right", 0.95), (BRIGHT, "right", 0.95))
-    pose = predictor(sees, BRIGHT)(picture())
-    assert is_around(pose, BRIGHT), "which is surer, though the other one was spotted, too"
+def test_a_candidate_without_a_higher_score_does_not_count() -> None:
+    palms = FakePalms((DIM, "right", 0.95), (BRIGHT, "right", 0.95))
+    pose = make_predictor(palms, BRIGHT)(picture())
+    assert is_around(pose, BRIGHT), "the one with more confidence, though the other one was detected, too"
 
 
-def test_boxes_pictures_said_to_be_crops_and_settled_ones_do_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    sees = Sees((BRIGHT, "right", 0.95))
-    assert predictor(sees, EMPTY)(picture(), DIM).sides
-    said = Predictor(Shades(), search=everywhere, landmarks=Landmarks(sees), palms=sees)  # type: ignore[arg-type]
-    said(np.ascontiguousarray(picture()[200:, 30:100]))
-    assert sees.asked == []
-    monkeypatch.setattr("unclasp.find.photo_search.is_certain", lambda view: True)
-    predictor(sees, EMPTY)(picture())
-    assert sees.asked == []
+def test_boxes_given_crops_and_certain_results_do_not_run_the_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    palms = FakePalms((BRIGHT, "right", 0.95))
+    assert make_predictor(palms, EMPTY)(picture(), DIM).sides
+    predictor = Predictor(Shades(), search=everywhere, landmarks=FakeLandmarks(palms), palms=palms)  # type: ignore[arg-type]
+    predictor(np.ascontiguousarray(picture()[200:, 30:100]))
+    assert palms.calls == []
+    monkeypatch.setattr("unclasp.find.photo_search.is_certain", lambda result: True)
+    make_predictor(palms, EMPTY)(picture())
+    assert palms.calls == []
 
 
-def test_without_the_landmark_network_or_another_search_none_is_spotted() -> None:
-    assert Predictor(Shades(), palms=Sees()).photo_search.detector is None  # type: ignore[arg-type]
+def test_the_detector_needs_the_landmark_network_and_the_finder() -> None:
+    assert Predictor(Shades(), palms=FakePalms()).photo_search.detector is None  # type: ignore[arg-type]
     assert Predictor.load(landmarks=False).photo_search.detector is None
     assert Predictor.load(detector="network").photo_search.detector is None
     assert Predictor.load(detector="none").photo_search.detector is None
@@ -303,162 +309,168 @@ def test_without_the_landmark_network_or_another_search_none_is_spotted() -> Non
 
 
 @pytest.mark.parametrize(("fresh", "hands_given"), [(True, False), (False, False), (True, True)])
-def test_frames_ask_where_nothing_is_known(fresh: bool, hands_given: bool) -> None:
-    sees = Sees((BRIGHT, "right", 0.95))
-    spots = predictor(sees, EMPTY)
+def test_frames_run_the_detector_only_without_known_hands(fresh: bool, hands_given: bool) -> None:
+    palms = FakePalms((BRIGHT, "right", 0.95))
+    predictor = make_predictor(palms, EMPTY)
     if hands_given:
-        spots.photo_search.search = everywhere
-    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
-    sighting = spots._frame(picture(), None, fresh=fresh, **told)
-    assert sees.asked == (list(PALM_SIZES_IN_VIDEOS) if fresh and not hands_given else [])
-    if sees.asked:
-        assert is_around(sighting.tracked, BRIGHT)
+        predictor.photo_search.search = everywhere
+    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
+    frame_result = predictor._frame(picture(), None, fresh=fresh, **options)
+    assert palms.calls == (list(PALM_SIZES_IN_VIDEOS) if fresh and not hands_given else [])
+    if palms.calls:
+        assert is_around(frame_result.tracked, BRIGHT)
 
 
-def test_hands_in_frames_have_to_be_surer_to_come_than_to_stay() -> None:
-    """Worth between what makes a hand believed and what keeps it so."""
-    kept = view_of(DIM, EMPTY, presence=(1, 0), confidence=(0.2, 0.0), seen=(0.1, 0.0))
+def test_new_hands_in_a_video_need_higher_scores_than_tracked_ones() -> None:
+    """The score lies between the thresholds for new and for tracked hands."""
+    kept = result_of(DIM, EMPTY, presence=(1, 0), confidence=(0.2, 0.0), scores=(0.1, 0.0))
     assert not kept.is_credible and kept.is_credible_in_track
     assert kept.detection_score < MIN_DETECTION_SCORE and kept.max_confidence < MIN_CONFIDENCE_UNSEEN
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.1, 0.2, 0.6])
 @pytest.mark.parametrize("seen", [0.0, 0.4, 0.6])
-def test_hands_that_come_in_a_frame_stay_in_the_next_like_it(
+def test_hands_that_appear_in_a_frame_stay_in_an_equal_one(
     monkeypatch: pytest.MonkeyPatch, confidence: float, seen: float
 ) -> None:
-    """Two hands that may be seen are believed in a photo, where each alone would not be."""
-    view = view_of(DIM, EMPTY, confidence=(confidence, confidence), seen=(seen, seen))
-    asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking.photo_search, "touch_up_for_video", lambda *_: TwoTouchUps(view, view))
-    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
+    """Two hands with middling scores are credible together, where each alone would not be."""
+    result = result_of(DIM, EMPTY, confidence=(confidence, confidence), scores=(seen, seen))
+    predictor = make_predictor(FakePalms(), DIM)
+    monkeypatch.setattr(predictor.photo_search, "touch_up_for_video", lambda *_: VideoTouchUp(result, result))
+    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
     came, stayed = (
-        asking._frame(picture(), None, fresh=fresh, **told).tracked.present.any() for fresh in (True, False)
+        predictor._frame(picture(), None, fresh=fresh, **options).tracked.present.any() for fresh in (True, False)
     )
     assert stayed or not came
 
 
 @pytest.mark.parametrize("hands_given", [False, True])
 @pytest.mark.parametrize("fresh", [False, True])
-def test_a_frame_says_what_speaks_for_its_hands(
+def test_a_frame_reports_the_evidence_for_its_hands(
     monkeypatch: pytest.MonkeyPatch, fresh: bool, hands_given: bool
 ) -> None:
-    """Where hands are said to be nothing has to; a ghost comes only where hands were before."""
-    view = view_of(DIM, EMPTY, confidence=(0.4, 0.05), seen=(0.9, 0.02))
-    asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking.photo_search, "touch_up_for_video", lambda *_: TwoTouchUps(view, view))
-    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": hands_given}
-    sighting = asking._frame(picture(), None, fresh=fresh, **told)
+    """With given hands no evidence is reported; ghosts are dropped only in frames without earlier hands."""
+    result = result_of(DIM, EMPTY, confidence=(0.4, 0.05), scores=(0.9, 0.02))
+    predictor = make_predictor(FakePalms(), DIM)
+    monkeypatch.setattr(predictor.photo_search, "touch_up_for_video", lambda *_: VideoTouchUp(result, result))
+    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": hands_given}
+    frame_result = predictor._frame(picture(), None, fresh=fresh, **options)
     ghost = 0.0 if fresh and not hands_given else 0.02 * 0.55
-    assert sighting.is_known and sighting.detection_score == pytest.approx(0.9 * 0.9 + ghost)
+    assert frame_result.is_known and frame_result.detection_score == pytest.approx(0.9 * 0.9 + ghost)
     if hands_given:
-        assert sighting.hand_evidence is None
+        assert frame_result.hand_evidence is None
     else:
-        np.testing.assert_allclose(sighting.hand_evidence, [0.9, 0.05])
-    assert sighting.tracked.sides == (("right",) if fresh and not hands_given else ("right", "left"))
+        np.testing.assert_allclose(frame_result.hand_evidence, [0.9, 0.05])
+    assert frame_result.tracked.sides == (("right",) if fresh and not hands_given else ("right", "left"))
 
 
-@pytest.mark.parametrize("likely", [0.0, 0.2])
-def test_a_frame_of_hands_that_a_photo_would_not_be_told_to_show_says_so(
-    monkeypatch: pytest.MonkeyPatch, likely: float
+@pytest.mark.parametrize("score", [0.0, 0.2])
+def test_a_frame_reports_hands_that_would_not_be_credible_in_a_photo(
+    monkeypatch: pytest.MonkeyPatch, score: float
 ) -> None:
-    view = view_of(DIM, EMPTY, confidence=(0.3, 0.0), seen=(likely, 0.0))
-    asking = predictor(Sees(), DIM)
-    monkeypatch.setattr(asking.photo_search, "touch_up_for_video", lambda *_: TwoTouchUps(view, view))
-    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
-    sighting = asking._frame(picture(), None, fresh=False, **told)
-    assert sighting.tracked.sides and not sighting.is_known
+    result = result_of(DIM, EMPTY, confidence=(0.3, 0.0), scores=(score, 0.0))
+    predictor = make_predictor(FakePalms(), DIM)
+    monkeypatch.setattr(predictor.photo_search, "touch_up_for_video", lambda *_: VideoTouchUp(result, result))
+    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
+    frame_result = predictor._frame(picture(), None, fresh=False, **options)
+    assert frame_result.tracked.sides and not frame_result.is_known
 
 
-def test_where_no_network_tells_nothing_speaks_for_or_against_a_hand() -> None:
-    assert view_of(DIM, EMPTY, confidence=None).hand_evidence is None
-    assert view_of(DIM, EMPTY, seen=None).hand_evidence is None
+def test_without_confidence_or_hand_scores_there_is_no_evidence() -> None:
+    assert result_of(DIM, EMPTY, confidence=None).hand_evidence is None
+    assert result_of(DIM, EMPTY, scores=None).hand_evidence is None
 
 
-def test_other_ways_to_look_stay_where_hands_were_spotted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search, which misses them in the picture, would miss them mirrored and turned, too."""
-    sees = Sees((BRIGHT, "right", 0.95))
-    asking = predictor(sees, EMPTY)
-    asking.photo_search.second_opinions = True
+def test_variants_are_predicted_where_hands_were_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search, which misses them in the picture, would miss them in its variants, too."""
+    palms = FakePalms((BRIGHT, "right", 0.95))
+    predictor = make_predictor(palms, EMPTY)
+    predictor.photo_search.second_opinions = True
     squares: list[Floats] = []
-    see = asking.crop_predictor.search_from
+    predict_proposal = predictor.crop_predictor.predict_proposal
 
-    def noted(image: ByteArray, where: Proposal) -> Any:
-        squares.append(where.square)
-        return see(image, where)
+    def recorded(image: ByteArray, proposal: Proposal) -> Any:
+        squares.append(proposal.square)
+        return predict_proposal(image, proposal)
 
-    monkeypatch.setattr(asking.crop_predictor, "search_from", noted)
-    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda view: True)
-    assert is_around(asking(picture()), BRIGHT)
+    monkeypatch.setattr(predictor.crop_predictor, "predict_proposal", recorded)
+    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda result: True)
+    assert is_around(predictor(picture()), BRIGHT)
     mirrored = geometry.mirror_box(square_box(np.array(BRIGHT)), 400)
     assert max(geometry.box_iou(square, mirrored) for square in squares) > 0.5
 
 
-def test_a_frame_takes_what_is_seen_though_the_pose_network_does_not_know_it() -> None:
+def test_a_frame_takes_detected_hands_that_the_pose_network_misses() -> None:
     place = (150.0, 200, 200, 250)  # nothing is red there
-    told: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
-    sighting = predictor(Sees((place, "right", 0.95)), EMPTY)._frame(picture(), None, fresh=True, **told)
-    for pose in (sighting.tracked, sighting.reported):
+    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
+    frame_result = make_predictor(FakePalms((place, "right", 0.95)), EMPTY)._frame(
+        picture(), None, fresh=True, **options
+    )
+    for pose in (frame_result.tracked, frame_result.reported):
         assert pose.sides == ("right",)
         np.testing.assert_allclose(pose.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), place[:2], atol=1e-6)
 
 
-def test_other_regions_are_those_that_are_left_of_both_searches() -> None:
-    sees = Sees((BRIGHT, "right", 0.95), (FAINT, "right", 0.6))
-    asking = predictor(sees, EMPTY)
+def test_other_regions_are_the_remaining_ones_of_both_searches() -> None:
+    palms = FakePalms((BRIGHT, "right", 0.95), (FAINT, "right", 0.6))
+    predictor = make_predictor(palms, EMPTY)
     others = np.array([EMPTY, EMPTY, BRIGHT, FAINT, DIM])
-    where = asking.search(picture())._replace(others=others, fallback=None)
-    asking.photo_search.search = lambda _: where
-    pose = asking(picture())
+    proposal = predictor.search(picture())._replace(others=others, fallback=None)
+    predictor.photo_search.search = lambda _: proposal
+    pose = predictor(picture())
     assert is_around(pose, BRIGHT) and pose.other_regions is not None
     left = [[box[0] < x < box[2] and box[1] < y < box[3] for box in (FAINT, EMPTY, EMPTY, DIM)]
             for x, y in (pose.other_regions[:, :2] + pose.other_regions[:, 2:]) / 2]  # fmt: skip
-    np.testing.assert_array_equal(np.sum(left, axis=1) > 0, True, err_msg="the one that was taken is not left")
-    assert [row.index(True) for row in left].count(0) == 1, "what both saw is there once"
-    assert any(row[3] for row in left), "what the finder alone saw is there"
+    np.testing.assert_array_equal(
+        np.sum(left, axis=1) > 0, True, err_msg="the region of the result is not among the others"
+    )
+    assert [row.index(True) for row in left].count(0) == 1, "a region that both searches found is there once"
+    assert any(row[3] for row in left), "a region that only the finder found is there"
 
 
 def test_two_hands_of_one_side_are_not_one_person_s() -> None:
-    """The nearest of the other side is, if it is near enough; all others are left."""
+    """Only the nearest hand of the other side joins the first one; all others stay other regions."""
     beside, across = (215.0, 40, 275, 100), (150.0, 105, 210, 165)
-    where = proposal_of_hands([hand_in(BRIGHT), hand_in(beside), hand_in(across, "left", 0.6)], BLACK)
-    assert (where.square[:2] < [150, 40]).all() and (where.square[2:] > [210, 165]).all()
-    assert len(where.others) == 1
-    np.testing.assert_allclose((where.others[0, :2] + where.others[0, 2:]) / 2, [245, 70])
+    proposal = proposal_of_hands([hand_in(BRIGHT), hand_in(beside), hand_in(across, "left", 0.6)], BLACK)
+    assert (proposal.square[:2] < [150, 40]).all() and (proposal.square[2:] > [210, 165]).all()
+    assert len(proposal.others) == 1
+    np.testing.assert_allclose((proposal.others[0, :2] + proposal.others[0, 2:]) / 2, [245, 70])
     large, small = (100.0, 100, 280, 280), (20.0, 20, 60, 60)
-    where = proposal_of_hands([hand_in(small), hand_in(large, seen=0.4), hand_in(BRIGHT, seen=0.8)], BLACK)
+    proposal = proposal_of_hands([hand_in(small), hand_in(large, score=0.4), hand_in(BRIGHT, score=0.8)], BLACK)
     np.testing.assert_allclose(
-        (where.square[:2] + where.square[2:]) / 2, [180, 70], err_msg="not the large unlikely one"
+        (proposal.square[:2] + proposal.square[2:]) / 2, [180, 70], err_msg="not the large one with a low score"
     )
 
 
-def test_of_each_side_the_likeliest_hand_is_told() -> None:
-    view = with_detected(
-        view_of(DIM, EMPTY), [hand_in(BRIGHT, "left", 0.9), hand_in((90, 200, 150, 260), "left", 0.8)], SQUARE
+def test_of_each_side_the_hand_with_the_best_score_counts() -> None:
+    result = with_detected(
+        result_of(DIM, EMPTY), [hand_in(BRIGHT, "left", 0.9), hand_in((90, 200, 150, 260), "left", 0.8)], SQUARE
     )
-    np.testing.assert_allclose(view.joints_2d[HAND_SLICES[LEFT]].min(axis=0), BRIGHT[:2], atol=1e-6)
+    np.testing.assert_allclose(result.joints_2d[HAND_SLICES[LEFT]].min(axis=0), BRIGHT[:2], atol=1e-6)
 
 
-def test_a_pair_that_is_seen_is_told_even_where_the_other_hand_was_taken_to_be() -> None:
+def test_a_detected_pair_counts_even_at_the_place_of_the_other_hand() -> None:
     right, left = hand_in(EMPTY), hand_in(BRIGHT, "left")
-    view = with_detected(view_of(DIM, EMPTY, confidence=(0.1, 0.1), seen=(0.0, 0.2)), [right, left], SQUARE)
-    np.testing.assert_allclose(view.joints_2d, np.concatenate([right.joints_2d, left.joints_2d]), atol=1e-6)
+    result = with_detected(result_of(DIM, EMPTY, confidence=(0.1, 0.1), scores=(0.0, 0.2)), [right, left], SQUARE)
+    np.testing.assert_allclose(result.joints_2d, np.concatenate([right.joints_2d, left.joints_2d]), atol=1e-6)
 
 
-def test_a_hand_that_the_pose_network_has_in_its_place_is_seen_there() -> None:
+def test_a_hand_at_the_detected_place_only_gets_its_score() -> None:
     hand = hand_in(BRIGHT, "left")
-    view = view_of(DIM, EMPTY, confidence=(0.1, 1.1 * DOUBTFUL_CONFIDENCE)).with_joints_2d({LEFT: hand.joints_2d + 2.0})
-    told = with_detected(view, [hand], SQUARE)
-    assert told.hand_scores is not None and told.hand_scores[LEFT] == hand.score
-    np.testing.assert_array_equal(told.joints_2d, view.joints_2d)
-    assert told.confidence(LEFT) == view.confidence(LEFT)
+    result = result_of(DIM, EMPTY, confidence=(0.1, 1.1 * DOUBTFUL_CONFIDENCE)).with_joints_2d(
+        {LEFT: hand.joints_2d + 2.0}
+    )
+    changed = with_detected(result, [hand], SQUARE)
+    assert changed.hand_scores is not None and changed.hand_scores[LEFT] == hand.score
+    np.testing.assert_array_equal(changed.joints_2d, result.joints_2d)
+    assert changed.confidence(LEFT) == result.confidence(LEFT)
 
 
-def test_an_answer_that_is_believed_does_not_give_way_to_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    asking = predictor(Sees((BRIGHT, "right", 0.95)), EMPTY)
-    asking.photo_search.second_opinions = True
-    doubtful = view_of(DIM, EMPTY)
+def test_a_credible_result_is_not_replaced_by_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = make_predictor(FakePalms((BRIGHT, "right", 0.95)), EMPTY)
+    predictor.photo_search.second_opinions = True
+    doubtful = result_of(DIM, EMPTY)
     assert not doubtful.is_credible
-    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda view: True)
+    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda result: True)
     monkeypatch.setattr("unclasp.find.photo_search.best_of_variants", lambda *_, **__: doubtful)
-    assert is_around(asking(picture()), BRIGHT)
+    assert is_around(predictor(picture()), BRIGHT)

@@ -1,4 +1,4 @@
-"""The tables of hands.py against facts that are known from elsewhere."""
+"""The tables of hands.py, checked against facts from other sources."""
 
 from itertools import pairwise
 

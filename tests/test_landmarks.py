@@ -134,7 +134,7 @@ def seen_hands(presence: tuple[float, float] = (1.0, 1.0), sure: float | None = 
 
 
 @pytest.mark.parametrize("sure", [0.5, 0.9, None])
-def test_joints_go_further_the_less_sure_they_are_and_nothing_else_changes(sure: float | None) -> None:
+def test_joints_move_more_the_lower_their_confidence_and_nothing_else_changes(sure: float | None) -> None:
     before = seen_hands(sure=sure)
     after = touch_up(before, PICTURE, Reads(np.array([6.0, -4.0])))  # type: ignore[arg-type]
     share = 0.5 if sure is None else 1 - OWN_SHARE * sure
@@ -142,7 +142,7 @@ def test_joints_go_further_the_less_sure_they_are_and_nothing_else_changes(sure:
     np.testing.assert_allclose(moved, np.tile([6.0 * share, -4.0 * share], (42, 1)), atol=1e-9)
     np.testing.assert_array_equal(after.output.pose_2p5d[..., 2], before.output.pose_2p5d[..., 2])
     np.testing.assert_array_equal(after.output.presence, before.output.presence)
-    assert before.output.pose_2p5d[0, 20, 0] == seen_hands().output.pose_2p5d[0, 20, 0], "the first look is as it was"
+    assert before.output.pose_2p5d[0, 20, 0] == seen_hands().output.pose_2p5d[0, 20, 0], "the first result is unchanged"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_hand_stays_where_it_is_unless_both_agree(reads: Any) -> None:
 
 
 class Finds:
-    """A landmark network that goes a share of the way to one place, whatever it is asked about."""
+    """A landmark network that goes a share of the way to one place, whatever the crop."""
 
     def __init__(self, place: Floats, *, share: float = 1.0, hand: float = 1.0, of_side: float = 1.0) -> None:
         self.place, self.share, self.hand, self.of_side = place, share, hand, of_side
@@ -178,12 +178,12 @@ def right_hand_farther(share: float) -> Floats:
     return joints - [share * np.ptp(joints, axis=0).max(), 0]
 
 
-def test_a_hand_in_doubt_is_followed_to_where_it_is_seen() -> None:
+def test_a_doubtful_hand_is_followed_to_its_reading() -> None:
     before, place = seen_hands((1.0, 0.0), sure=0.1), right_hand_farther(0.5)
     reads: Any = Finds(place, share=0.7)
     joints = touch_up(before, PICTURE, reads).joints_2d[HAND_SLICES[0]]
     steps = [np.abs(joints - each).max() for each in (place, before.joints_2d[HAND_SLICES[0]])]
-    assert reads.calls == 3 and steps[0] < 0.15 * steps[1], "a second look nearby ends it"
+    assert reads.calls == 3 and steps[0] < 0.15 * steps[1], "a second reading nearby ends it"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_in_videos_no_hand_is_followed() -> None:
 
 
 def test_a_hand_that_is_followed_stays_in_one_piece() -> None:
-    """Though it may be sure of some joints: these do not stay behind."""
+    """Joints with a high confidence do not stay behind."""
     before, place = seen_hands((1.0, 0.0)), right_hand_farther(0.5)
     confidence = np.tile(np.where(np.arange(42) % 4, 0.05, 0.9), (1, 1))
     before = before._replace(output=before.output._replace(confidence=confidence))
@@ -277,7 +277,7 @@ def test_only_hands_that_are_there_are_read(slot: int) -> None:
     assert moved[HAND_SLICES[slot]].any() and not moved[HAND_SLICES[1 - slot]].any()
 
 
-def test_rendered_hands_are_seen_where_they_are() -> None:
+def test_rendered_hands_are_read_at_their_joints() -> None:
     """The shipped network, whose training we do not have, on hands of which we know the joints."""
     pytest.importorskip("numba", reason="rendering is an extra")
     from unclasp.data import open_dataset
@@ -378,7 +378,7 @@ def test_mirror_images_are_read_alike() -> None:
 
 
 @pytest.mark.parametrize("engine", ["any", "opencv"])
-@pytest.mark.parametrize(("joints", "told"), [(20, "expected finite answers"), (21, None)])
+@pytest.mark.parametrize(("joints", "told"), [(20, "expected finite outputs"), (21, None)])
 def test_answers_of_another_shape_are_no_landmark_network_s(
     tmp_path: Path, engine: Any, joints: int, told: str | None
 ) -> None:
@@ -405,7 +405,7 @@ def test_answers_of_another_shape_are_no_landmark_network_s(
         open_landmarks(tmp_path / "small.onnx", engine=engine)
 
 
-def test_a_look_is_told_what_the_landmark_network_sees() -> None:
+def test_a_result_gets_the_hand_scores() -> None:
     """The likelihood of a hand of that side; of the place that a hand in doubt was followed to; 0 of unasked hands."""
     reads: Any = Reads(np.array([2.0, 0.0]), hand=0.8, of_side=0.5)
     np.testing.assert_allclose(touch_up(seen_hands(), PICTURE, reads).hand_scores, [0.4, 0.4])
@@ -417,7 +417,7 @@ def test_a_look_is_told_what_the_landmark_network_sees() -> None:
             self.likely = 0.6 if len(self.asked) < 1 else 0.9
             return super().__call__(image, joints_2d, side)._replace(hand_score=self.likely, side_score=1.0)
 
-    view = seen_hands(presence=(1.0, 0.1), sure=0.5 * DOUBTFUL_CONFIDENCE)
-    far: Any = Farther(np.array([0.5 * geometry.extent(view.joints_2d[HAND_SLICES[0]]), 0.0]))
-    after = touch_up(view, PICTURE, far)
-    assert (after.joints_2d != view.joints_2d).any() and after.hand_scores is not None and after.hand_scores[0] == 0.9
+    result = seen_hands(presence=(1.0, 0.1), sure=0.5 * DOUBTFUL_CONFIDENCE)
+    far: Any = Farther(np.array([0.5 * geometry.extent(result.joints_2d[HAND_SLICES[0]]), 0.0]))
+    after = touch_up(result, PICTURE, far)
+    assert (after.joints_2d != result.joints_2d).any() and after.hand_scores is not None and after.hand_scores[0] == 0.9

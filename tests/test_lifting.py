@@ -1,4 +1,4 @@
-"""The distance from the size of the hand, against hands whose distance is known and against a search."""
+"""The distance from the hand's size, checked on hands at known distances and against an exhaustive search."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,12 +7,12 @@ import pytest
 from made_hands import two_hands
 from unclasp.geometry import CAMERA_AXIS, joint_lines, offset_along
 from unclasp.hands import BONES, HAND_PARENTS, HAND_SLICES, ROOTS
-from unclasp.lifting import BELIEVED_DEPTHS_MM, BONE_LENGTHS_MM, LATERAL_SHARE, assumed_focal, wrist_depths
+from unclasp.lifting import BONE_LENGTHS_MM, DEPTH_RANGE_MM, MIN_LATERAL_SHARE, assumed_focal, wrist_depths
 
 BOTH = np.array([True, True])
 
 
-def seen(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def observed(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return rays (42, 2) and relative depths (42,) of camera joints (42, 3)."""
     return joints[:, :2] / joints[:, 2:], joints[:, 2] - np.repeat(joints[list(ROOTS), 2], 21)
 
@@ -34,7 +34,7 @@ def depths_of(
 @pytest.mark.parametrize("difference_known", [True, False])
 def test_a_hand_of_average_size_is_put_where_it_is(depths: tuple[float, float], difference_known: bool) -> None:
     for seed in range(5):
-        rays, relative = seen(two_hands(seed, depths))
+        rays, relative = observed(two_hands(seed, depths))
         difference = depths[1] - depths[0] if difference_known else None
         np.testing.assert_allclose(depths_of(rays, relative, BOTH, left_minus_right=difference), depths, rtol=1e-9)
 
@@ -45,7 +45,7 @@ def test_depths_along_any_line_of_sight_lead_to_the_same_place(
     sights: list[list[float]], difference_known: bool
 ) -> None:
     joints = two_hands(0, (600.0, 640.0))
-    rays = seen(joints)[0]
+    rays = observed(joints)[0]
     relative = np.concatenate(
         [
             (joints[part] - joints[root]) @ np.array(sight)
@@ -58,8 +58,8 @@ def test_depths_along_any_line_of_sight_lead_to_the_same_place(
 
 
 def test_the_sum_of_squared_lengths_is_the_mean_hands() -> None:
-    """The definition, bone by bone, for a hand of another size."""
-    rays, relative = seen(two_hands(0, (700.0, 500.0), scales=(1.1, 0.9)))
+    """The definition, bone by bone, for hands of other sizes."""
+    rays, relative = observed(two_hands(0, (700.0, 500.0), scales=(1.1, 0.9)))
     depths = depths_of(rays, relative, BOTH, left_minus_right=None)
     z = relative + np.repeat(depths, 21)
     joints = np.concatenate([rays * z[:, None], z[:, None]], axis=1)
@@ -71,7 +71,7 @@ def test_the_sum_of_squared_lengths_is_the_mean_hands() -> None:
 
 @pytest.mark.parametrize("scale", [0.9, 0.95, 1.05, 1.1])
 def test_a_larger_hand_seems_nearer_by_as_much(scale: float) -> None:
-    rays, relative = seen(two_hands(6, (800.0, 800.0), scales=(scale, scale)))
+    rays, relative = observed(two_hands(6, (800.0, 800.0), scales=(scale, scale)))
     np.testing.assert_allclose(depths_of(rays, relative, BOTH, left_minus_right=0.0), 800 / scale, rtol=0.02)
 
 
@@ -85,9 +85,9 @@ def misfit(depth: float, rays: np.ndarray, relative: np.ndarray) -> float:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_depth_is_where_a_search_finds_the_best_one(seed: int) -> None:
-    """All depths in steps of 1 mm, with depths of joints that are wrong by a few mm."""
+    """The search tries all depths in steps of 1 mm; the joints' depths have errors of a few mm."""
     rng = np.random.default_rng(seed)
-    rays, relative = seen(two_hands(seed, (500.0 + 90 * seed, 700.0), scales=(1.2, 0.85)))
+    rays, relative = observed(two_hands(seed, (500.0 + 90 * seed, 700.0), scales=(1.2, 0.85)))
     relative = relative + rng.normal(0, 4, 42) * (relative != 0)
     for hand_depth, joints in zip(
         depths_of(rays, relative, BOTH, left_minus_right=None), (slice(0, 21), slice(21, 42)), strict=True
@@ -97,17 +97,17 @@ def test_the_depth_is_where_a_search_finds_the_best_one(seed: int) -> None:
 
 
 @pytest.mark.parametrize("noise", [10.0, 100.0, 1e4, 1e8])
-def test_whatever_the_network_says_the_depth_stays_in_its_range(noise: float) -> None:
+def test_the_depth_stays_in_its_range_for_any_network_output(noise: float) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
         rays, relative = rng.normal(0, 0.3, (42, 2)), rng.normal(0, noise, 42)
         for difference in (None, float(rng.normal(0, noise))):
             depths = depths_of(rays, relative, BOTH, left_minus_right=difference)
-            assert np.isfinite(depths).all() and (np.clip(depths, *BELIEVED_DEPTHS_MM) == depths).all()
+            assert np.isfinite(depths).all() and (np.clip(depths, *DEPTH_RANGE_MM) == depths).all()
 
 
 def test_rendered_hands_are_put_where_they_are() -> None:
-    """Hands of the engine: made to be of average size, exactly; with the sizes that it draws, rightly on average."""
+    """Synthetic hands: exactly if scaled to the average size, and on average with their sampled sizes."""
     pytest.importorskip("numba")
     from unclasp.synth.scene import SceneMix, sample_scene
 
@@ -117,18 +117,18 @@ def test_rendered_hands_are_put_where_they_are() -> None:
             joints = posed.joints.astype(np.float64)
             bones = np.array([joints[joint] - joints[HAND_PARENTS[joint]] for joint in range(20)])
             average = joints * np.sqrt(sum(length**2 for length in BONE_LENGTHS_MM) / (bones**2).sum())
-            # A near hand that points at the camera has two distances at which its bones are as long: skipped.
-            if (bones[:, :2] ** 2).sum() > 4 * LATERAL_SHARE * (bones**2).sum():
-                rays, relative = seen(np.tile(average, (2, 1)))
+            # For a near hand that points at the camera, two distances fit; skip it.
+            if (bones[:, :2] ** 2).sum() > 4 * MIN_LATERAL_SHARE * (bones**2).sum():
+                rays, relative = observed(np.tile(average, (2, 1)))
                 depths = depths_of(rays, relative, BOTH, left_minus_right=0.0)
                 np.testing.assert_allclose(depths, average[20, 2], rtol=1e-6)
-            rays, relative = seen(np.tile(joints, (2, 1)))
+            rays, relative = observed(np.tile(joints, (2, 1)))
             ratios.append(depths_of(rays, relative, BOTH, left_minus_right=None)[0] / joints[20, 2])
     assert 0.97 < np.median(ratios) < 1.03
 
 
 def test_a_known_difference_in_depth_sizes_both_hands_together() -> None:
-    rays, relative = seen(two_hands(1, (600.0, 640.0), scales=(1.05, 0.95)))
+    rays, relative = observed(two_hands(1, (600.0, 640.0), scales=(1.05, 0.95)))
     apart = depths_of(rays, relative, BOTH, left_minus_right=None)
     together = depths_of(rays, relative, BOTH, left_minus_right=40.0)
     assert together[1] - together[0] == pytest.approx(40.0)
@@ -137,9 +137,9 @@ def test_a_known_difference_in_depth_sizes_both_hands_together() -> None:
 
 @pytest.mark.parametrize("sight", [[0.0, 0.0, 1.0], [0.6, 0.0, 0.8]])
 @pytest.mark.parametrize("present", [0, 1])
-def test_an_absent_hand_has_no_say_and_is_where_the_offset_puts_it(present: int, sight: list[float]) -> None:
+def test_an_absent_hand_is_ignored_and_placed_by_the_offset(present: int, sight: list[float]) -> None:
     joints = two_hands(2, (600.0, 650.0))
-    rays = seen(joints)[0]
+    rays = observed(joints)[0]
     hands = zip(HAND_SLICES, ROOTS, strict=True)
     relative = np.concatenate([(joints[part] - joints[root]) @ np.array(sight) for part, root in hands])
     offset = float((joints[ROOTS[1]] - joints[ROOTS[0]]) @ np.array(sight))
@@ -150,23 +150,21 @@ def test_an_absent_hand_has_no_say_and_is_where_the_offset_puts_it(present: int,
 
 
 def test_relative_depths_that_leave_no_length_across_the_view_keep_a_sane_distance() -> None:
-    """Where depths are too large for any hand, the size in the picture still decides: half the size is twice as far."""
-    rays, relative = seen(two_hands(3, (600.0, 600.0)))
+    """If the depths are too large for any hand, its size in the picture still counts: half the size is twice as far."""
+    rays, relative = observed(two_hands(3, (600.0, 600.0)))
     wild = relative + np.where(np.arange(42) % 2, 150.0, -150.0) * (relative != 0)
     near = depths_of(rays, wild, BOTH, left_minus_right=0.0)
     far = depths_of(rays / 2, wild, BOTH, left_minus_right=0.0)
-    assert np.all(near > 600 * LATERAL_SHARE**0.5 * 0.8)
+    assert np.all(near > 600 * MIN_LATERAL_SHARE**0.5 * 0.8)
     assert far[0] == pytest.approx(2 * near[0], rel=0.3)
 
 
-def test_what_cannot_be_is_clipped() -> None:
+def test_impossible_depths_are_clipped() -> None:
     joints = np.zeros((42, 2))
     depths = depths_of(joints, np.zeros(42), BOTH, left_minus_right=None)  # all joints in one place
-    np.testing.assert_array_equal(depths, [BELIEVED_DEPTHS_MM[1]] * 2)
-    rays, relative = seen(two_hands(4, (600.0, 600.0)))
-    np.testing.assert_array_equal(
-        depths_of(rays * 100, relative * 0, BOTH, left_minus_right=0.0), BELIEVED_DEPTHS_MM[0]
-    )
+    np.testing.assert_array_equal(depths, [DEPTH_RANGE_MM[1]] * 2)
+    rays, relative = observed(two_hands(4, (600.0, 600.0)))
+    np.testing.assert_array_equal(depths_of(rays * 100, relative * 0, BOTH, left_minus_right=0.0), DEPTH_RANGE_MM[0])
 
 
 def test_the_assumed_focal_length_spans_60_degrees() -> None:
@@ -176,6 +174,6 @@ def test_the_assumed_focal_length_spans_60_degrees() -> None:
 
 
 def test_the_constants_are_the_synthetic_mean_hand() -> None:
-    """185 mm from the wrist to the middle finger's tip, as the engine's hands have on average."""
+    """185 mm from the wrist to the tip of the middle finger, the average of the synthetic hands."""
     assert sum(BONE_LENGTHS_MM[8:12]) == pytest.approx(185, abs=0.2)
     assert len(BONE_LENGTHS_MM) == 20

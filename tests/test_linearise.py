@@ -1,4 +1,4 @@
-"""The linear head: it says what the hidden one says as far as a linear one can, and nothing else changes."""
+"""The linear head: it approximates the head with a hidden layer, and nothing else changes."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def made() -> DFL:
 
 
 def test_a_head_that_is_linear_in_truth_is_found_again() -> None:
-    """Its hidden layer passes on seven channels and cuts nothing off, so that the probabilities are linear's."""
+    """The hidden layer passes seven channels through without clipping, so the head computes a linear function."""
     model = made()
     (conv, norm), _, last = model.encoder.segmentation  # type: ignore[misc]
     torch.nn.init.zeros_(conv.weight)

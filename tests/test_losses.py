@@ -1,4 +1,4 @@
-"""Section 3.4 against slow references with plain loops, in values and gradients; masks; identities."""
+"""The losses (section 3.4): values and gradients against slow reference loops, masks, and identities."""
 
 import math
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def make_prediction(size: int = 3) -> Prediction:
 
 
 def trained(prediction: Prediction) -> tuple[Any, ...]:
-    """Return what the losses read: all but the confidence, which is fitted afterwards."""
+    """Return the outputs that the losses read: all but the confidence, which is fitted afterwards."""
     return prediction[:-1]
 
 
@@ -168,7 +168,7 @@ def test_values_and_gradients_are_the_slow_references(config: LossConfig) -> Non
 
 
 def test_values_by_hand() -> None:
-    """One valid joint, 2 px and -1 px off in a 128 px crop, 5 units of depth off."""
+    """One valid joint with errors of 2 px and -1 px in a 128 px crop and of 5 units of depth."""
     pose = torch.zeros(1, 42, 3)
     valid = torch.zeros(1, 42, dtype=torch.bool)
     valid[0, 7] = True
@@ -227,7 +227,7 @@ def test_gradcheck() -> None:
 
 
 def test_a_relation_costs_least_where_the_joint_is() -> None:
-    """The pixel under the joint, for every pixel of a level of 4x4: u counts columns, v rows."""
+    """The cost is least at the joint's own pixel, for every pixel of a 4x4 level: u is the column, v the row."""
     valid = torch.ones(1, 42, dtype=torch.bool)
     for index in range(16):
         row, column = divmod(index, 4)

@@ -1,4 +1,4 @@
-"""One table for everything: pairing with reference hands, and the command from files to figures."""
+"""The measurement table: matching with reference hands, and the command from files to figures."""
 
 import json
 import math
@@ -31,7 +31,7 @@ RIGHT, LEFT = RNG.uniform(0, 100, (21, 2)), RNG.uniform(300, 400, (21, 2))
 
 
 class Pose:
-    """What `score_photo` reads of a `HandPose`."""
+    """The fields of a `HandPose` that `score_photo` reads."""
 
     def __init__(self, right: np.ndarray, left: np.ndarray, sides: tuple[str, ...]) -> None:
         self.joints_2d, self.sides = np.concatenate([right, left]), sides

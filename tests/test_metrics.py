@@ -1,4 +1,4 @@
-"""The measures against worked examples, slow loops and what must hold whatever the numbers."""
+"""The metrics against worked examples, slow loops and general properties."""
 
 import math
 from collections.abc import Callable

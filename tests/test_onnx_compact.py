@@ -1,4 +1,4 @@
-"""Compact ONNX files: smaller, and the same network to the bit."""
+"""Compact ONNX files: smaller, with bit-identical outputs."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ CROPS = np.random.default_rng(0).integers(0, 256, (4, 3, 64, 64)).astype(np.uint
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """One network, as it is and compact; its norms do something."""
+    """Export one network plainly and compactly; its norms are not the identity."""
     folder = tmp_path_factory.mktemp("compact")
     torch.manual_seed(0)
     model = build(tiny().model)
@@ -50,7 +50,7 @@ def test_a_compact_file_answers_the_same_to_the_bit(exported: tuple[Path, Path])
 
 
 def test_a_compact_file_is_much_smaller(exported: tuple[Path, Path]) -> None:
-    """Little is left in single precision: constants that positions make, and products of linear maps."""
+    """Little remains in single precision: constants computed from positions, and products of linear maps."""
     plain, compact = (onnx.load(path).graph.initializer for path in exported)
     kept = [tensor for tensor in compact if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 4]
     assert not kept, "all convolutions are stored in half precision"

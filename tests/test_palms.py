@@ -1,4 +1,4 @@
-"""The palm detector: the way from its answers to the picture, the shipped file, and where it sees real palms."""
+"""The palm detector: decoding its outputs, the shipped file, and where it finds real palms."""
 
 import json
 from pathlib import Path
@@ -40,13 +40,13 @@ class Answers:
 
 
 def place(middle: tuple[float, float], extent: tuple[float, float], *points: tuple[float, float]) -> Floats:
-    """Return an answer's numbers, in px from the cell's middle; the keypoints that are not given are far away."""
+    """Return a detection's values, in px from the cell's middle; the keypoints that are not given are far away."""
     keypoints = np.full((7, 2), -999.0)
     keypoints[[0, 2][: len(points)]] = np.reshape(points, (-1, 2))
     return np.concatenate([middle, extent, keypoints.ravel()])
 
 
-# ---- from its answers to the picture
+# ---- decoding
 
 
 @pytest.mark.parametrize("size", [128, 192, 512])
@@ -71,7 +71,7 @@ def test_a_palm_is_where_its_cell_says(size: int, shape: tuple[int, int], stride
         np.testing.assert_allclose(got, in_picture(*expected), atol=1e-6)
 
 
-def test_answers_for_the_same_palm_are_one_and_those_for_others_are_not() -> None:
+def test_detections_of_the_same_palm_are_merged_and_others_are_not() -> None:
     wide = (40.0, 40.0)
     answers = Answers(
         (8, 0, 10, 10, 0.5, place((0, 0), wide, (0, 12), (0, -12))),
@@ -80,19 +80,19 @@ def test_answers_for_the_same_palm_are_one_and_those_for_others_are_not() -> Non
         (8, 0, 3, 20, MIN_SCORE - 0.01, place((0, 0), wide, (0, 12), (0, -12))),
     )
     both, alone = PalmFinder(answers)(np.zeros((SIZE, SIZE, 3), np.uint8))
-    assert (both.score, alone.score) == pytest.approx((0.9, 0.6)), "the surest first, and the unsure one not at all"
+    assert (both.score, alone.score) == pytest.approx((0.9, 0.6)), "by descending score, without the low one"
     first, second = 10.5 * 8 - 0.5, 5.5 * 16 - 0.5
     np.testing.assert_allclose(both.middle, np.full(2, (0.5 * first + 0.9 * second) / 1.4), atol=1e-4)
     assert both.wrist[0] == pytest.approx((0.5 * first + 0.9 * (second + 4)) / 1.4, abs=1e-4)
     np.testing.assert_allclose(alone.middle, np.full(2, 20.5 * 8 - 0.5), atol=1e-4)
 
 
-def test_nothing_likely_is_no_palm() -> None:
+def test_low_scores_are_no_palms() -> None:
     assert PalmFinder(Answers())(np.zeros((30, 40, 3), np.uint8)) == []
 
 
 @pytest.mark.parametrize("extent", [0.5, 400.0])
-def test_answers_everywhere_come_to_an_end(extent: float) -> None:
+def test_detections_everywhere_come_to_an_end(extent: float) -> None:
     """Thousands of them, which do not overlap or all do."""
     rng = np.random.default_rng(0)
 
@@ -133,7 +133,7 @@ def palms() -> PalmFinder:
 
 
 @pytest.mark.parametrize("size", [128, SIZE, 320])
-def test_both_engines_answer_alike_at_all_sizes(palms: PalmFinder, size: int) -> None:
+def test_both_engines_agree_at_all_sizes(palms: PalmFinder, size: int) -> None:
     pytest.importorskip("onnxruntime")
     opencv = open_palms(engine="opencv")
     assert type(opencv.run) is not type(palms.run)

@@ -1,4 +1,4 @@
-"""Hands of other people: each told once, none of them the first one's, and only those that are believed."""
+"""Hands of other people: each is reported once, none of them the first person's, and only if credible."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from command_line import predict_here
-from detected import RIGHT, Sees, hand_in, joints_in, predictor, view_of
+from detected import RIGHT, FakePalms, hand_in, joints_in, make_predictor, result_of
 from poses import random_pose
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, picture
 from unclasp.find.crop_result import CropResult
@@ -23,88 +23,92 @@ from unclasp.predictor import Predictor
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "two_hands.jpg"
 BLACK = np.zeros((300, 400, 3), np.uint8)
-FIRST = view_of(DIM, EMPTY, presence=(1, 0), confidence=(0.5, 0.0), seen=(0.9, 0.0))
+FIRST = result_of(DIM, EMPTY, presence=(1, 0), confidence=(0.5, 0.0), scores=(0.9, 0.0))
 """A right hand alone."""
 
 
-class Sights:
-    """Sees what is given, in turn, wherever it looks; then the last again."""
+class FakePredictor:
+    """Returns the given results in turn, then the last one again, for any proposal."""
 
-    def __init__(self, *views: CropResult) -> None:
-        self.views, self.asked = list(views), list[Proposal]()
+    def __init__(self, *results: CropResult) -> None:
+        self.results, self.proposals = list(results), list[Proposal]()
 
-    def __call__(self, where: Proposal) -> CropResult:
-        self.asked.append(where)
-        return self.views[min(len(self.asked), len(self.views)) - 1]
+    def __call__(self, proposal: Proposal) -> CropResult:
+        self.proposals.append(proposal)
+        return self.results[min(len(self.proposals), len(self.results)) - 1]
 
 
 def right_in(box: Box, **fields: Any) -> CropResult:
-    return view_of(box, EMPTY, presence=(1, 0), confidence=(0.5, 0.0), seen=(0.9, 0.0), **fields)
+    return result_of(box, EMPTY, presence=(1, 0), confidence=(0.5, 0.0), scores=(0.9, 0.0), **fields)
 
 
-def found(sights: Sights, *hands: DetectedHand, regions: list[Box] | None = None) -> list[CropResult]:
-    others = Others(sights, FIRST)
+def found(fake: FakePredictor, *hands: DetectedHand, regions: list[Box] | None = None) -> list[CropResult]:
+    others = Others(fake, FIRST)
     others.look_for_hands(hands, BLACK)
     others.look_in_regions(np.reshape(regions or [], (-1, 4)))
     return others.found
 
 
-def test_hands_that_are_known_are_not_looked_for() -> None:
-    sights = Sights(right_in(BRIGHT))
-    assert not found(sights, hand_in(DIM), regions=[DIM]) and not sights.asked
+def test_known_hands_are_not_searched_for() -> None:
+    fake = FakePredictor(right_in(BRIGHT))
+    assert not found(fake, hand_in(DIM), regions=[DIM]) and not fake.proposals
 
 
-def test_each_further_hand_is_looked_at_and_told_once() -> None:
-    sights = Sights(right_in(BRIGHT), right_in(BRIGHTER))
-    views = found(sights, hand_in(DIM), hand_in(BRIGHT, seen=0.95), hand_in(BRIGHTER))
-    assert [view.present_slots for view in views] == [[RIGHT], [RIGHT]] and len(sights.asked) == 2
-    np.testing.assert_allclose(views[0].joints_2d[HAND_SLICES[RIGHT]], joints_in(BRIGHT, 3))
+def test_each_further_hand_is_predicted_and_reported_once() -> None:
+    fake = FakePredictor(right_in(BRIGHT), right_in(BRIGHTER))
+    results = found(fake, hand_in(DIM), hand_in(BRIGHT, score=0.95), hand_in(BRIGHTER))
+    assert [result.present_slots for result in results] == [[RIGHT], [RIGHT]] and len(fake.proposals) == 2
+    np.testing.assert_allclose(results[0].joints_2d[HAND_SLICES[RIGHT]], joints_in(BRIGHT, 3))
 
 
 @pytest.mark.parametrize(("apart", "together"), [(0.9 * MAX_REACH, True), (1.1 * MAX_REACH, False)])
 def test_hands_that_are_too_far_apart_are_two_people_s(apart: float, together: bool) -> None:
     right = hand_in((100, 100, 110, 110))
     left = hand_in((100 + 10 * apart, 100, 110 + 10 * apart, 110), "left")
-    sights = Sights(view_of((100, 100, 110, 110), (100 + 10 * apart, 100, 110 + 10 * apart, 110), seen=(0.9, 0.9)))
-    found(sights, right, left)
-    asked = sights.asked[0]
+    fake = FakePredictor(
+        result_of((100, 100, 110, 110), (100 + 10 * apart, 100, 110 + 10 * apart, 110), scores=(0.9, 0.9))
+    )
+    found(fake, right, left)
+    proposal = fake.proposals[0]
     assert len(pair_of([right, left])) == 2
-    assert (len(asked.others) > 0 or asked.square[2] > 100 + 10 * apart) == together
+    assert (len(proposal.others) > 0 or proposal.square[2] > 100 + 10 * apart) == together
 
 
-def test_the_network_s_word_for_a_known_hand_is_left_out_and_what_is_seen_told_instead() -> None:
-    """It tells the clearest hand around, which is the first one's; another right one is seen there, too."""
+def test_a_known_hand_is_dropped_from_a_result_and_the_detected_one_added() -> None:
+    """It predicts the clearest hand around, the first person's; another right one was detected there, too."""
     near = (95.0, 40.0, 155.0, 100.0)
-    (view,) = found(Sights(right_in(DIM)._replace(square=np.array([0.0, 0, 200, 200]))), hand_in(near, seen=0.95))
-    assert view.present_slots == [RIGHT]
-    np.testing.assert_allclose(view.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), near[:2], atol=1e-6)
+    (result,) = found(
+        FakePredictor(right_in(DIM)._replace(square=np.array([0.0, 0, 200, 200]))), hand_in(near, score=0.95)
+    )
+    assert result.present_slots == [RIGHT]
+    np.testing.assert_allclose(result.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), near[:2], atol=1e-6)
 
 
-def test_what_is_not_believed_is_not_told_and_each_hand_asked_once() -> None:
-    nothing = view_of(BRIGHT, EMPTY, presence=(1, 0), confidence=(0.1, 0.0), seen=(0.1, 0.0))
-    sights = Sights(nothing)
-    assert not found(sights, hand_in(BRIGHT, seen=0.4), hand_in(BRIGHTER, seen=0.4)) and len(sights.asked) == 2
+def test_results_that_are_not_credible_are_dropped_and_each_hand_is_predicted_once() -> None:
+    nothing = result_of(BRIGHT, EMPTY, presence=(1, 0), confidence=(0.1, 0.0), scores=(0.1, 0.0))
+    fake = FakePredictor(nothing)
+    assert not found(fake, hand_in(BRIGHT, score=0.4), hand_in(BRIGHTER, score=0.4)) and len(fake.proposals) == 2
 
 
-def test_ghosts_are_not_told() -> None:
-    ghost = view_of(BRIGHT, BRIGHTER, confidence=(0.5, 0.05), seen=(0.9, 0.05))
-    assert [view.present_slots for view in found(Sights(ghost), hand_in(BRIGHT))] == [[RIGHT]]
+def test_ghosts_are_dropped() -> None:
+    ghost = result_of(BRIGHT, BRIGHTER, confidence=(0.5, 0.05), scores=(0.9, 0.05))
+    assert [result.present_slots for result in found(FakePredictor(ghost), hand_in(BRIGHT))] == [[RIGHT]]
 
 
-def test_regions_are_looked_in_where_no_hand_is_known() -> None:
-    sights = Sights(right_in(BRIGHT), right_in(FAINT))
-    views = found(sights, hand_in(BRIGHT), regions=[DIM, BRIGHT, FAINT])
-    assert len(views) == 2 and len(sights.asked) == 2
-    square = sights.asked[1].square
+def test_regions_without_a_known_hand_are_predicted() -> None:
+    fake = FakePredictor(right_in(BRIGHT), right_in(FAINT))
+    results = found(fake, hand_in(BRIGHT), regions=[DIM, BRIGHT, FAINT])
+    assert len(results) == 2 and len(fake.proposals) == 2
+    square = fake.proposals[1].square
     np.testing.assert_allclose((square[:2] + square[2:]) / 2, [60, 230])
 
 
-def test_of_a_crowd_so_many_places_are_looked_at() -> None:
+def test_the_number_of_predictions_for_a_crowd_is_limited() -> None:
     boxes = [(x, y, x + 20.0, y + 20.0) for y in (150.0, 180, 210) for x in range(0, 380, 30)]
-    nothing = view_of(BRIGHT, EMPTY, presence=(0, 0), confidence=(0.0, 0.0))
-    sights = Sights(nothing)
-    found(sights, *(hand_in(box, seed=seed) for seed, box in enumerate(boxes)), regions=[EMPTY, BRIGHT])
-    assert len(boxes) > MAX_PLACES and len(sights.asked) == MAX_PLACES
+    nothing = result_of(BRIGHT, EMPTY, presence=(0, 0), confidence=(0.0, 0.0))
+    fake = FakePredictor(nothing)
+    found(fake, *(hand_in(box, seed=seed) for seed, box in enumerate(boxes)), regions=[EMPTY, BRIGHT])
+    assert len(boxes) > MAX_PLACES and len(fake.proposals) == MAX_PLACES
 
 
 # ---- in a predictor
@@ -112,11 +116,11 @@ def test_of_a_crowd_so_many_places_are_looked_at() -> None:
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_call_s_hands_come_first_and_the_others_have_some(mirrored: bool) -> None:
-    sees = Sees((BRIGHT, "right", 0.95), (FAINT, "right", 0.8))
-    asking = predictor(sees, EMPTY)
-    first, *others = asking.everyone(picture(), mirrored=mirrored)
-    assert sees.asked == list(PALM_SIZES), "once, for all"
-    alone = asking(picture(), mirrored=mirrored)
+    palms = FakePalms((BRIGHT, "right", 0.95), (FAINT, "right", 0.8))
+    predictor = make_predictor(palms, EMPTY)
+    first, *others = predictor.everyone(picture(), mirrored=mirrored)
+    assert palms.calls == list(PALM_SIZES), "once, for all"
+    alone = predictor(picture(), mirrored=mirrored)
     assert first.to_dict() == alone.to_dict() and first.mirrored == mirrored
     assert len(others) == 1 and others[0].sides and others[0].image is first.image
     assert others[0].other_regions is None
@@ -124,23 +128,23 @@ def test_a_call_s_hands_come_first_and_the_others_have_some(mirrored: bool) -> N
     assert np.linalg.norm(np.subtract(*middles)) > 60
 
 
-def test_where_no_hands_are_believed_there_is_nobody_else() -> None:
-    (only,) = predictor(Sees(), EMPTY).everyone(np.zeros((300, 400, 3), np.uint8))
+def test_without_credible_hands_there_are_no_other_people() -> None:
+    (only,) = make_predictor(FakePalms(), EMPTY).everyone(np.zeros((300, 400, 3), np.uint8))
     assert not only.sides
 
 
 # ---- results
 
 
-def test_others_are_told_by_what_differs_and_drawn_over_the_picture_alone(tmp_path: Path) -> None:
+def test_others_are_saved_without_shared_fields_and_drawn_only_over_the_picture(tmp_path: Path) -> None:
     pose = random_pose()
     other = replace(random_pose(left=0.1), joints_2d=pose.joints_2d + 40.0)
     pose.save_json(tmp_path / "pose.json", others=[other])
-    told = json.loads((tmp_path / "pose.json").read_text())
+    entry = json.loads((tmp_path / "pose.json").read_text())
     whole = other.to_dict()
-    assert told.pop("others") == [json.loads(json.dumps({key: whole[key] for key in ("box", "presence", "hands")}))]
+    assert entry.pop("others") == [json.loads(json.dumps({key: whole[key] for key in ("box", "presence", "hands")}))]
     alone = json.loads(pose.to_json())
-    assert told == alone and "others" not in alone
+    assert entry == alone and "others" not in alone
     black = np.zeros((240, 256, 3), np.uint8)
     plain, drawn = pose.plot(black), pose.plot(black, others=[other])
     assert plain.shape == drawn.shape
@@ -160,21 +164,21 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_command_tells_everyone(crowd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_saves_everyone(crowd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = predict_here(capsys, crowd, "--everyone", "--out", tmp_path / "all")
     assert code == 0 and ": right and left; right and left ->" in out
-    told = json.loads((tmp_path / "all" / "crowd.json").read_text())
-    (other,) = told["others"]
+    entry = json.loads((tmp_path / "all" / "crowd.json").read_text())
+    (other,) = entry["others"]
     assert [hand["side"] for hand in other["hands"]] == ["right", "left"] and set(other) == {"box", "presence", "hands"}
-    assert abs(other["box"][0] - told["box"][0]) > 500
+    assert abs(other["box"][0] - entry["box"][0]) > 500
     assert predict_here(capsys, crowd, "--out", tmp_path / "one")[0] == 0
     alone = json.loads((tmp_path / "one" / "crowd.json").read_text())
-    assert "others" not in alone and alone["hands"] == told["hands"]
+    assert "others" not in alone and alone["hands"] == entry["hands"]
     plain, drawn = (cv2.imread(str(tmp_path / name / "crowd.png")) for name in ("one", "all"))
     assert plain.shape == drawn.shape and (plain != drawn).any()
 
 
-def test_the_command_tells_a_script_who_else_there_is(
+def test_the_command_reports_other_people_to_scripts(
     crowd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, _ = predict_here(capsys, crowd, "--everyone", "--json", "--out", tmp_path)

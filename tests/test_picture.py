@@ -466,6 +466,7 @@ def test_check_image_takes_rgb_grey_and_rgba() -> None:
         (np.zeros(20, np.uint8), r"shape \(20,\)"),
         (np.zeros((0, 20, 3), np.uint8), "at least 16 × 16 pixels"),
         (np.zeros((15, 20, 3), np.uint8), "at least 16 × 16 pixels"),
+        (np.broadcast_to(np.uint8(0), (30_000, 24_000, 3)), "at most 200,000,000 pixels"),
         ("hand.jpg", "got str; read the file with read_picture"),
         (Path("hand.jpg"), "read_picture"),
         ([[1, 2]], "got list; convert it with np.asarray"),

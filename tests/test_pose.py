@@ -1,7 +1,8 @@
-"""The result object and its JSON, which must be what docs/json-schema.md says."""
+"""The result object and its JSON form, which must match docs/json-schema.md."""
 
 import copy
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable, Iterator
@@ -22,9 +23,9 @@ SCHEMA_PAGE = Path(__file__).parents[1] / "docs" / "json-schema.md"
 
 
 def test_arrays_are_the_poses_own_and_read_only() -> None:
-    mine = np.zeros((42, 2))
-    pose = replace(random_pose(), joints_2d=mine)
-    mine[:] = 7
+    joints_2d = np.zeros((42, 2))
+    pose = replace(random_pose(), joints_2d=joints_2d)
+    joints_2d[:] = 7
     assert pose.joints_2d.max() == 0
     pose = replace(pose, confidence=np.ones(42))
     for name in ("joints_2d", "joints_3d", "joints_cam", "presence", "present", "confidence", "box"):
@@ -51,7 +52,7 @@ def test_an_empty_list_is_no_region_and_nothing_is_no_array() -> None:
             replace(random_pose(), **{name: None})
 
 
-def test_arrays_of_other_shapes_are_refused() -> None:
+def test_arrays_of_wrong_shapes_are_rejected() -> None:
     for name, wrong in (("joints_2d", (21, 2)), ("box", (2, 2)), ("present", (3,)), ("other_regions", (4,))):
         with pytest.raises(UnclaspError, match=f"{name} of a pose must be .*, got .*{wrong[0]}"):
             replace(random_pose(), **{name: np.zeros(wrong)})
@@ -77,17 +78,15 @@ def test_present_hands(right: float, left: float, sides: tuple[str, ...]) -> Non
         (0.9, (0.3, 0.3), ()),
         (0.9, None, ()),
     ],
-    ids=["one", "both", "not there", "none", "untold"],
+    ids=["one", "both", "absent", "none", "no confidence"],
 )
-def test_hands_in_doubt_are_told(
-    right: float, confidence: tuple[float, float] | None, doubted: tuple[str, ...]
-) -> None:
+def test_hands_in_doubt(right: float, confidence: tuple[float, float] | None, doubted: tuple[str, ...]) -> None:
     pose = replace(random_pose(right), confidence=None if confidence is None else np.repeat(confidence, 21))
     assert pose.doubted == doubted
     assert tuple(view.side for view in pose.views()[0] if view.doubted) == doubted
 
 
-def test_a_pose_says_what_it_is_in_a_line() -> None:
+def test_repr_is_one_line() -> None:
     pose = replace(random_pose(), confidence=np.repeat([0.9, 0.1], 21))
     assert repr(pose) == "HandPose(right, left in doubt; an array, 256x240)"
     assert repr(replace(random_pose(0.1, 0.1), source="a.mp4", frame=3)) == "HandPose(no hand; a.mp4, frame 3, 256x240)"
@@ -95,11 +94,11 @@ def test_a_pose_says_what_it_is_in_a_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("confidence", "told"), [((0.9, 0.514), ("90% sure", "51% sure")), ((0.9, 0.1), ("90% sure", "in doubt"))]
+    ("confidence", "texts"), [((0.9, 0.514), ("90% sure", "51% sure")), ((0.9, 0.1), ("90% sure", "in doubt"))]
 )
-def test_views_say_how_sure_the_hands_are(confidence: tuple[float, float], told: tuple[str, str]) -> None:
+def test_views_say_how_sure_the_hands_are(confidence: tuple[float, float], texts: tuple[str, str]) -> None:
     views, _ = replace(random_pose(), confidence=np.repeat(confidence, 21)).views()
-    assert tuple(view.told for view in views) == told
+    assert tuple(view.told for view in views) == texts
     assert [view.told for view in random_pose().views()[0]] == ["97% there", "91% there"]
 
 
@@ -167,14 +166,14 @@ def test_tracking_may_decide_who_is_present() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "order", "told"),
+    ("side", "order", "message"),
     [
         ("both", "mano", "side must be one of right, left, got 'both'"),
         ("left", "coco", "order must be one of .*mediapipe.*, got 'coco'"),
     ],
 )
-def test_unknown_sides_and_orders_are_named(side: str, order: str, told: str) -> None:
-    with pytest.raises(UnclaspError, match=told):
+def test_unknown_sides_and_orders_are_named(side: str, order: str, message: str) -> None:
+    with pytest.raises(UnclaspError, match=message):
         random_pose().hand(side, order=order)  # type: ignore[arg-type]
 
 
@@ -182,14 +181,14 @@ def test_unknown_sides_and_orders_are_named(side: str, order: str, told: str) ->
 
 
 def documented() -> dict[str, str]:
-    """Return key -> type as the page's table has them."""
+    """Return the types by key from the page's table."""
     rows = re.findall(r"^\| `([^`]+)` \| ([^|]+?) \|", SCHEMA_PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(rows) == len(dict(rows)) > 15
     return dict(rows)
 
 
 def flattened(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the documented keys of a JSON value: `a.b` inside of objects, `a[].b` inside of lists of objects."""
+    """Yield the keys of a JSON value as the page writes them, `a.b` in objects, `a[].b` in lists, with their values."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from flattened(inner, f"{key}.{name}" if key else name)
@@ -202,7 +201,7 @@ def flattened(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def conforms(value: Any, kind: str) -> bool:
-    """Check a value against a type as the page writes it."""
+    """Check a value against a type in the page's notation."""
     if kind == "list":
         return isinstance(value, list)
     if kind.endswith("or null"):
@@ -230,7 +229,7 @@ def conforms(value: Any, kind: str) -> bool:
         {"source": "clip.mp4", "frame": 3, "time": 0.1, "confidence": np.linspace(0, 1, 42)},
     ],
 )
-def test_the_json_is_what_the_page_says(more: dict[str, Any]) -> None:
+def test_the_json_matches_the_documentation(more: dict[str, Any]) -> None:
     types = documented()
     values = list(flattened(json.loads(replace(random_pose(), **more).to_json())))
     assert {key for key, _ in values} == set(types)
@@ -265,7 +264,7 @@ def test_the_json_holds_the_numbers() -> None:
     assert (written["schema"], written["unclasp"], written["model"]) == (1, unclasp.__version__, "tiny")
 
 
-def test_numbers_that_json_does_not_have_are_refused() -> None:
+def test_non_finite_numbers_are_not_written_to_json() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         replace(random_pose(), joints_3d=np.full((42, 3), np.nan)).to_json()
 
@@ -304,17 +303,19 @@ def test_plot_returns_a_picture_and_leaves_the_callers_alone(right: float, left:
 
 
 def test_plot_draws_the_hands_that_are_present_and_their_offset(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Any] = []
-    monkeypatch.setattr("unclasp.visualize.draw_pose", lambda image, views, **more: told.append((views, more)) or image)
+    calls: list[Any] = []
+    monkeypatch.setattr(
+        "unclasp.visualize.draw_pose", lambda image, views, **options: calls.append((views, options)) or image
+    )
     both, left = random_pose(), random_pose(right=0.1)
     for pose in (both, left):
         pose.plot(np.zeros((240, 256, 3), np.uint8))
-    (views, more), (one, nothing) = told
+    (views, options), (left_views, left_options) = calls
     assert [(view.side, view.score) for view in views] == [("right", 0.97), ("left", 0.91)]
     np.testing.assert_array_equal(views[1].joints_2d, both.joints_2d[21:])
     np.testing.assert_array_equal(views[1].joints_3d, both.joints_3d[21:])
-    np.testing.assert_array_equal(more["root_offset"], both.joints_cam[41] - both.joints_cam[20])
-    assert [view.side for view in one] == ["left"] and nothing == {"root_offset": None}
+    np.testing.assert_array_equal(options["root_offset"], both.joints_cam[41] - both.joints_cam[20])
+    assert [view.side for view in left_views] == ["left"] and left_options == {"root_offset": None}
 
 
 def test_plot_uses_the_poses_own_picture_and_says_when_there_is_none() -> None:
@@ -347,3 +348,9 @@ def test_the_less_likely_hand_has_to_be_more_certain(
 ) -> None:
     assert tuple(present_hands(np.array(presence))) == expected
     assert tuple(present_hands(np.array(presence[::-1]))) == expected[::-1]
+
+
+def test_a_name_that_is_not_utf_8_gives_valid_json() -> None:
+    pose = replace(random_pose(), source=os.fsdecode(b"bad\xff.jpg"))
+    pose.to_json().encode()  # raises for lone surrogates
+    assert pose.to_dict()["image"]["source"] == "bad\N{REPLACEMENT CHARACTER}.jpg"

@@ -1,4 +1,4 @@
-"""Files of predictions: what is written comes back, whatever others write is understood, and damage is told."""
+"""Prediction files: they read back unchanged, all variants of other methods are read, and damage is reported."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Fields = dict[str, Any]
 
 
 class Samples:
-    """A data set that has its samples' names and numbers at hand, and would rather not decode pictures."""
+    """A data set that provides names and annotation ids without decoding pictures."""
 
     def __init__(self, samples: list[Sample]) -> None:
         self.samples, self.file_names = samples, [sample.name for sample in samples]

@@ -1,4 +1,4 @@
-"""Prediction: exact answers must come back exact, crops follow the rule, and bad input is named."""
+"""Prediction: exact network outputs give exact poses, crops follow the rule, and errors name the bad input."""
 
 import importlib.util
 from dataclasses import replace
@@ -36,21 +36,21 @@ BOX = [150.0, 100.0, 500.0, 430.0]
 
 @pytest.fixture
 def crops(monkeypatch: pytest.MonkeyPatch) -> list[Crop]:
-    """Every crop that is made, in order."""
-    made: list[Crop] = []
+    """Records all crops, in order."""
+    recorded: list[Crop] = []
 
-    def recorded(image: Any, box: Any, size: int, **turned: float) -> Crop:
-        made.append(crop_image(image, box, size, **turned))
-        return made[-1]
+    def record(image: Any, box: Any, size: int, **options: float) -> Crop:
+        recorded.append(crop_image(image, box, size, **options))
+        return recorded[-1]
 
-    monkeypatch.setattr(crop_predictor, "crop_image", recorded)
-    return made
+    monkeypatch.setattr(crop_predictor, "crop_image", record)
+    return recorded
 
 
 class Oracle:
-    """A network that knows the answer: the 2.5D pose of given camera joints in whichever crop was made last.
+    """A perfect network: it returns the 2.5D pose of known camera joints in the crop that was made last.
 
-    A second crop in the call is the mirror image of the first one. `bias` is added to every answer, in crop px and mm.
+    A second crop in a call is the mirror image of the first one. `bias` is added to all outputs, in crop px and mm.
     """
 
     name, image_size = "oracle", SIZE
@@ -71,7 +71,7 @@ class Oracle:
 
     def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
         assert crops.shape[1:] == (SIZE, SIZE, 3) and crops.dtype == np.uint8
-        if len(crops) > 2:  # the search, which finds nothing and so gives the whole picture
+        if len(crops) > 2:  # the search: finds nothing, so the whole picture is used
             nothing = np.zeros((len(crops), 16, 16))
             return NetworkOutput(np.zeros((len(crops), 42, 3)), np.zeros((len(crops), 2)), None, nothing)
         matrix = self.crops[-1].crop_from_image
@@ -96,13 +96,13 @@ def black() -> np.ndarray:
     return np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 
 
-# ---- the way back
+# ---- lifting
 
 
 @pytest.mark.parametrize("flip_test", [False, True])
 @pytest.mark.parametrize("roots", [False, True])
 @pytest.mark.parametrize("depth_axis", DepthAxis)
-def test_an_exact_answer_gives_the_exact_pose(
+def test_an_exact_output_gives_the_exact_pose(
     crops: list[Crop], flip_test: bool, roots: bool, depth_axis: DepthAxis
 ) -> None:
     joints = two_hands(0, (600.0, 640.0)) + np.array([90.0, -60.0, 0.0])
@@ -140,7 +140,7 @@ def test_a_hand_that_is_larger_than_assumed_comes_out_smaller_but_in_shape(crops
 
 
 def test_the_flip_test_cancels_what_a_mirror_image_mirrors(crops: list[Crop]) -> None:
-    """A network that says everything too far right: in the mirror image that is too far left."""
+    """The network predicts all joints too far right, which in the mirror image is too far left."""
     joints = two_hands(4, (600.0, 640.0))
     exact = geometry.project(joints, FOCAL, PRINCPT)
     biased = Predictor(Oracle(joints, crops, bias=3.0))(black(), BOX)
@@ -160,19 +160,19 @@ def test_a_mirrored_picture_gives_the_mirrored_pose(crops: list[Crop]) -> None:
     np.testing.assert_allclose(other.joints_2d[:, 0], WIDTH - 1 - pose.joints_2d[FLIPPED_JOINTS][:, 0], atol=1e-8)
 
 
-def test_answers_that_are_not_finite_are_refused(crops: list[Crop]) -> None:
+def test_non_finite_outputs_are_rejected(crops: list[Crop]) -> None:
     with pytest.raises(UnclaspError, match=r"oracle is not finite.*weights"):
         Predictor(Oracle(two_hands(6, (600.0, 600.0)), crops, bias=np.nan))(black(), BOX)
 
 
 @pytest.mark.parametrize("field", ["pose_2p5d", "presence", "root_depth", "confidence"])
-def test_no_part_of_an_answer_may_be_infinite(crops: list[Crop], field: str) -> None:
+def test_no_part_of_an_output_may_be_infinite(crops: list[Crop], field: str) -> None:
     class Broken(Oracle):
         def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
-            answer = super().__call__(crops)
-            values = np.ones((len(crops), 42)) if field == "confidence" else getattr(answer, field).copy()
+            output = super().__call__(crops)
+            values = np.ones((len(crops), 42)) if field == "confidence" else getattr(output, field).copy()
             values[-1:] = np.inf
-            return answer._replace(**{field: values})
+            return output._replace(**{field: values})
 
     with pytest.raises(UnclaspError, match="not finite"):
         Predictor(Broken(two_hands(6, (600.0, 600.0)), crops))(black(), BOX)
@@ -183,13 +183,13 @@ def test_no_part_of_an_answer_may_be_infinite(crops: list[Crop], field: str) -> 
 
 def test_a_given_box_is_cropped_by_the_interhand_rule(crops: list[Crop]) -> None:
     pose = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), BOX)
-    # The long side 350 times 1.25 about the centre (325, 265), worked by hand.
+    # Worked by hand: the longer side, 350, times 1.25, about the centre (325, 265).
     np.testing.assert_allclose(pose.box, [325 - 218.75, 265 - 218.75, 325 + 218.75, 265 + 218.75])
     assert len(crops) == 1
 
 
 @pytest.mark.parametrize(
-    ("box", "told"),
+    ("box", "message"),
     [
         ([10, 10, 10, 10], "at least 1 px larger"),
         ([310, 40, 120, 200], "at least 1 px larger.*x, y, width, height"),
@@ -203,8 +203,8 @@ def test_a_given_box_is_cropped_by_the_interhand_rule(crops: list[Crop]) -> None
         ([-1e9, -1e9, 1e9, 1e9], "is it in px"),
     ],
 )
-def test_bad_boxes_are_named(crops: list[Crop], box: Any, told: str) -> None:
-    with pytest.raises(BoxError, match=told) as caught:
+def test_bad_boxes_are_named(crops: list[Crop], box: Any, message: str) -> None:
+    with pytest.raises(BoxError, match=message) as caught:
         Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), box)
     assert "\n" not in str(caught.value) and "got" in str(caught.value)
     assert not crops
@@ -247,7 +247,7 @@ def test_bad_arrays_are_named(crops: list[Crop]) -> None:
         Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(np.zeros((HEIGHT, WIDTH, 3)))  # type: ignore[arg-type]
 
 
-def test_the_picture_is_not_changed_and_the_answer_stays(crops: list[Crop]) -> None:
+def test_the_picture_is_not_changed_and_the_result_is_reproducible(crops: list[Crop]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     before = image.copy()
     predict = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))
@@ -276,7 +276,7 @@ def test_an_absent_hand_does_not_widen_the_crop(crops: list[Crop]) -> None:
 
 
 @pytest.mark.parametrize("case", ["nobody", "one place", "outside"])
-def test_where_joints_make_no_sense_the_picture_is_kept(crops: list[Crop], case: str) -> None:
+def test_with_implausible_joints_the_whole_picture_is_used(crops: list[Crop], case: str) -> None:
     joints = two_hands(0, (900.0, 900.0))
     if case == "one place":
         joints[:] = [0.0, 0.0, 900.0]
@@ -294,13 +294,13 @@ def tiny_network() -> TorchNetwork:
     torch.manual_seed(3)
     model = build(configs.tiny().model)
     with torch.no_grad():
-        for parameter in model.parameters():  # fresh heads give nearly the same pose for every picture
+        for parameter in model.parameters():  # untrained heads give nearly the same pose for all pictures
             parameter.add_(torch.randn_like(parameter) * 0.05)
     return TorchNetwork(model, name="tiny", image_size=SIZE)
 
 
 def test_with_the_flip_test_mirrored_pictures_have_mirrored_poses() -> None:
-    """For any weights. Both crops are 64 px at scale 1, and the second is one pixel on: a crop's centre is pixel 32."""
+    """For any weights. Both crops are 64 px at scale 1; the second is 1 px on, as a crop's centre is pixel 32."""
     image = np.random.default_rng(4).integers(0, 255, (100, 120, 3)).astype(np.uint8)
     mirrored = np.ascontiguousarray(image[:, ::-1])
     box, half = np.array([50.0, 48.0]), 25.6  # times 1.25 is 32
@@ -311,12 +311,12 @@ def test_with_the_flip_test_mirrored_pictures_have_mirrored_poses() -> None:
     np.testing.assert_allclose(other.joints_2d[:, 0], 119 - pose.joints_2d[FLIPPED_JOINTS, 0], atol=1e-3)
     np.testing.assert_allclose(other.joints_2d[:, 1], pose.joints_2d[FLIPPED_JOINTS, 1], atol=1e-3)
     np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-5)
-    # Without it they differ by far more, so the agreement is not that of a network which sees nothing.
-    lone = plain(mirrored, boxes[1]).joints_2d[:, 0] - (119 - plain(image, boxes[0]).joints_2d[FLIPPED_JOINTS, 0])
-    assert np.abs(lone).max() > 0.1
+    # Without the flip test they differ far more, so the agreement is not due to a constant output.
+    difference = plain(mirrored, boxes[1]).joints_2d[:, 0] - (119 - plain(image, boxes[0]).joints_2d[FLIPPED_JOINTS, 0])
+    assert np.abs(difference).max() > 0.1
 
 
-def test_the_flip_test_is_the_average_of_both_answers() -> None:
+def test_the_flip_test_is_the_average_of_both_outputs() -> None:
     network, size = tiny_network(), SIZE
     image = np.random.default_rng(5).integers(0, 255, (SIZE, SIZE, 3)).astype(np.uint8)
     box = np.array([32 - 25.6, 32 - 25.6, 32 + 25.6, 32 + 25.6])  # the crop is the picture
@@ -351,7 +351,7 @@ def test_a_weights_file_predicts_from_start_to_end(tmp_path: Path, heads: bool) 
 def test_a_picture_declared_mirrored_gives_the_real_hands_on_its_own_pixels(
     princpt: tuple[float, float] | None, box: list[float] | None
 ) -> None:
-    """For any network: the same answer as for the picture the right way round, to the last bit, moved to the mirror."""
+    """For any network: the same pose as for the unmirrored picture, to the last bit, with its pixels mirrored."""
     image = np.random.default_rng(6).integers(0, 255, (60, 80, 3)).astype(np.uint8)
     selfie = np.ascontiguousarray(image[:, ::-1])
     predict, last = Predictor(tiny_network()), 79
@@ -366,20 +366,20 @@ def test_a_picture_declared_mirrored_gives_the_real_hands_on_its_own_pixels(
         pose.joints_2d, np.column_stack([last - plain.joints_2d[:, 0], plain.joints_2d[:, 1]])
     )
     np.testing.assert_allclose(pose.box, [last - plain.box[2], plain.box[1], last - plain.box[0], plain.box[3]])
-    # The rule that docs/json-schema.md states: u = cx - fx X / Z.
+    # The formula of docs/json-schema.md: u = cx - fx X / Z.
     focal, centre = np.array(pose.camera.focal), np.array(pose.camera.princpt)
-    seen = geometry.project(pose.joints_cam, focal * [-1, 1], centre)
-    np.testing.assert_allclose(pose.joints_2d, seen, atol=1e-6)
+    projected = geometry.project(pose.joints_cam, focal * [-1, 1], centre)
+    np.testing.assert_allclose(pose.joints_2d, projected, atol=1e-6)
     assert pose.camera.assumed == plain.camera.assumed
 
 
-def test_without_the_word_a_mirrored_picture_is_another_picture() -> None:
+def test_a_mirrored_picture_that_is_not_declared_is_another_picture() -> None:
     image = np.random.default_rng(6).integers(0, 255, (60, 80, 3)).astype(np.uint8)
     predict, selfie = Predictor(tiny_network()), np.ascontiguousarray(image[:, ::-1])
     assert np.abs(predict(selfie).joints_3d - predict(selfie, mirrored=True).joints_3d).max() > 0.1
 
 
-def test_what_is_wrong_with_a_mirrored_picture_is_told_in_its_own_pixels(crops: list[Crop]) -> None:
+def test_errors_about_a_mirrored_picture_are_in_its_own_pixels(crops: list[Crop]) -> None:
     predict = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))
     with pytest.raises(BoxError, match=r"got \[700., *10., *900., *200.\]"):
         predict(black(), [700.0, 10.0, 900.0, 200.0], mirrored=True)
@@ -389,16 +389,16 @@ def test_what_is_wrong_with_a_mirrored_picture_is_told_in_its_own_pixels(crops: 
 
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_the_confidence_of_each_joint_reaches_the_pose(crops: list[Crop], flip_test: bool) -> None:
-    mine, mirrors = np.arange(42) / 42, np.full(42, 0.5)
-    mirrors[20] = 0.9  # of the right wrist in the mirror image: the left one
+    plain, mirrored = np.arange(42) / 42, np.full(42, 0.5)
+    mirrored[20] = 0.9  # the right wrist of the mirror image, which is the left one
 
     class Sure(Oracle):
         def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
-            answer = super().__call__(crops)
-            return answer._replace(confidence=np.stack([mine, mirrors])[: len(answer.presence)])
+            output = super().__call__(crops)
+            return output._replace(confidence=np.stack([plain, mirrored])[: len(output.presence)])
 
     pose = Predictor(Sure(two_hands(0, (600.0, 600.0)), crops), flip_test=flip_test)(black(), BOX)
-    expected = mine if not flip_test else (mine + np.where(np.arange(42) == 41, 0.9, 0.5)) / 2
+    expected = plain if not flip_test else (plain + np.where(np.arange(42) == 41, 0.9, 0.5)) / 2
     assert pose.confidence is not None
     np.testing.assert_allclose(pose.confidence, expected)
     assert Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), BOX).confidence is None
@@ -408,7 +408,7 @@ def test_the_confidence_of_each_joint_reaches_the_pose(crops: list[Crop], flip_t
 
 
 def interesting_pictures() -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Return name, picture and box: of the synthetic engine, and real photos where this machine has them."""
+    """Return names, pictures and boxes: a synthetic picture, and real photos where they are available."""
     found = []
     if importlib.util.find_spec("numba") is not None:
         from unclasp.data.synthetic import Synthetic
@@ -425,29 +425,29 @@ def interesting_pictures() -> list[tuple[str, np.ndarray, np.ndarray]]:
 @pytest.mark.parametrize("weights", [None, shipped_weights("small")])
 @pytest.mark.parametrize("landmarks", [False, True])
 def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop], *, landmarks: bool, weights: Path | None) -> None:
-    """With the shipped weights and the flip test, on what the engine draws and on photos.
+    """With the shipped weights and the flip test, on synthetic pictures and photos.
 
-    Where tilted hands are looked at upright, a few of the turned crops' values are one grey level apart, as OpenCV
-    rounds them in single precision, and not the same way in both. So may be some of the landmark network's crops, whose
-    hands are turned by any angle: up to a tenth of a pixel in ONNX Runtime, some tenths of a millimetre in depth.
+    Where tilted hands are cropped upright, a few values of the rotated crops differ by one grey level, because OpenCV
+    rounds in single precision, and differently in the two pictures. The same may happen in the landmark network's
+    crops, which are rotated by any angle: the effect is up to 0.1 px in ONNX Runtime, and some tenths of a mm in depth.
     """
     pictures = interesting_pictures()
     if not pictures:
         pytest.skip("neither numba nor the photos are here")
     predict = Predictor.load(weights, flip_test=True, landmarks=landmarks)
     for name, image, given in pictures:
-        # The crop's rule puts the box's middle on pixel S / 2: half a crop pixel beside the crop's own middle. The
-        # mirrored box is one crop pixel on, so that both crops are mirror images of each other to the bit.
+        # The crop rule maps the box's middle to pixel S / 2, half a crop pixel off the crop's middle. The mirrored box
+        # is shifted by one crop pixel, so that both crops are exact mirror images of each other.
         last = image.shape[1] - 1
         centre, half = np.round((given[:2] + given[2:]) / 2), predict.network.image_size / 2 / 1.25
         box = np.concatenate([centre - half, centre + half])
         mirrored = np.array([last - box[2] + 1, box[1], last - box[0] + 1, box[3]])
         crops.clear()
         pose, other = predict(image, box), predict(np.ascontiguousarray(image[:, ::-1]), mirrored)
-        turned = any(crop.crop_from_image[0, 1] for crop in crops)
+        rotated = any(crop.crop_from_image[0, 1] for crop in crops)
         np.testing.assert_allclose(
             other.joints_2d, np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]])[FLIPPED_JOINTS],
-            atol=(0.1 if weights is None else 0.015) if turned else 2e-3, err_msg=name,
+            atol=(0.1 if weights is None else 0.015) if rotated else 2e-3, err_msg=name,
         )  # fmt: skip
         np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-4, err_msg=name)
         depth = pose.joints_3d[FLIPPED_JOINTS][:, 2]

@@ -1,4 +1,4 @@
-"""What each choice of the protocol does, and what is around an evaluation: modes, limits, refusals, the mean pose."""
+"""Effects of the protocol's options, and the rest of an evaluation: modes, limits, errors, the mean pose."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Evaluation over processes, as torchrun starts them, against a single one."""
+"""Distributed evaluation, as started by torchrun, compared with a single process."""
 
 import contextlib
 import json
@@ -64,7 +64,7 @@ def root(tmp_path: Path, make_sample: MakeSample) -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Compute as each of the two processes does: how many threads share a convolution moves its last digit."""
+    """Use the thread count of the two processes, because it changes the last digit of a convolution."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""What is written of a video, also when it ends otherwise than planned."""
+"""The files written for a video, also when it ends early."""
 
 import json
 import sys
@@ -83,20 +83,22 @@ def test_the_view_is_of_both_hands_in_one_space() -> None:
 
 
 def test_an_mp4_and_a_line_per_frame(tmp_path: Path) -> None:
-    seen: list[int | None] = []
-    done = record(some_poses(6), tmp_path / "out" / "a.b", rate=25, on_frame=lambda pose: seen.append(pose.frame))
-    assert (done.frames, done.both, done.of_side, done.problem) == (6, 6, {"right": 6, "left": 6}, None)
-    assert names(tmp_path / "out") == ["a.b.jsonl", "a.b.mp4"] and seen == list(range(6))
+    written: list[int | None] = []
+    recorded = record(
+        some_poses(6), tmp_path / "out" / "a.b", rate=25, on_frame=lambda pose: written.append(pose.frame)
+    )
+    assert (recorded.frames, recorded.both, recorded.of_side, recorded.problem) == (6, 6, {"right": 6, "left": 6}, None)
+    assert names(tmp_path / "out") == ["a.b.jsonl", "a.b.mp4"] and written == list(range(6))
     lines = (tmp_path / "out" / "a.b.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [pose.to_dict() for pose in some_poses(6)]
     frames = list(Video(tmp_path / "out" / "a.b.mp4"))
     assert len(frames) == 6 and np.ptp(frames[0].image.astype(int)) > 150, "the hands are drawn"
 
 
-def test_only_the_hands_that_were_there_are_counted(tmp_path: Path) -> None:
+def test_only_present_hands_are_counted(tmp_path: Path) -> None:
     poses = [replace(pose, present=np.array([False, number < 2])) for number, pose in enumerate(some_poses(5))]
-    done = record(poses, tmp_path / "a", rate=25)
-    assert (done.frames, done.both, done.of_side, done.doubted) == (5, 0, {"left": 2}, 0)
+    recorded = record(poses, tmp_path / "a", rate=25)
+    assert (recorded.frames, recorded.both, recorded.of_side, recorded.doubted) == (5, 0, {"left": 2}, 0)
 
 
 def test_frames_with_a_hand_in_doubt_are_counted(tmp_path: Path) -> None:
@@ -104,27 +106,26 @@ def test_frames_with_a_hand_in_doubt_are_counted(tmp_path: Path) -> None:
     assert record(poses, tmp_path / "a", rate=25).doubted == 2
 
 
-@pytest.mark.parametrize("frames", [0, 4])
-def test_an_interruption_keeps_what_there_is(tmp_path: Path, frames: int) -> None:
+def test_an_interruption_keeps_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        record(some_poses(frames, KeyboardInterrupt()), tmp_path / "a", rate=25)
-    if not frames:
-        assert names(tmp_path) == []
-        return
+        record(some_poses(0, KeyboardInterrupt()), tmp_path / "a", rate=25)
+    assert names(tmp_path) == []
+    recorded = record(some_poses(4, KeyboardInterrupt()), tmp_path / "a", rate=25)
+    assert recorded.interrupted and recorded.frames == 4
     assert names(tmp_path) == ["a.jsonl", "a.mp4"]
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == len(list(Video(tmp_path / "a.mp4"))) == 4
 
 
 def test_a_camera_ends_by_ctrl_c_and_plays_at_its_own_pace(tmp_path: Path) -> None:
-    """Twelve frames a second at 24: each is there twice; the lines are those of the frames that were predicted."""
+    """Twelve frames per second in an MP4 of 24: each frame is repeated; there is one line per predicted frame."""
     slow = (replace(pose, time=number / 12) for number, pose in enumerate(some_poses(6)))
 
     def until_interrupted() -> Iterator[HandPose]:
         yield from slow
         raise KeyboardInterrupt
 
-    done = record(until_interrupted(), tmp_path / "camera0", rate=24, live=True)
-    assert (done.frames, done.both, done.problem) == (6, 6, None)
+    recorded = record(until_interrupted(), tmp_path / "camera0", rate=24, live=True)
+    assert (recorded.frames, recorded.both, recorded.problem) == (6, 6, None)
     assert len((tmp_path / "camera0.jsonl").read_text().splitlines()) == 6
     assert len(list(Video(tmp_path / "camera0.mp4"))) == 11
     with pytest.raises(KeyboardInterrupt):
@@ -144,7 +145,7 @@ def test_a_full_disk_leaves_nothing_and_names_what_cannot_be_written(
     assert names(tmp_path) == []
 
 
-def test_errors_of_others_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+def test_other_os_errors_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
     def closed(_: HandPose) -> None:
         raise BrokenPipeError
 
@@ -153,7 +154,7 @@ def test_errors_of_others_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_an_interruption_while_files_are_placed_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_while_files_are_moved_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(writer: VideoWriter) -> None:
         raise KeyboardInterrupt
 
@@ -163,9 +164,9 @@ def test_an_interruption_while_files_are_placed_is_one(tmp_path: Path, monkeypat
     assert "a.mp4" not in names(tmp_path)
 
 
-def test_a_source_that_breaks_off_is_kept_and_told(tmp_path: Path) -> None:
-    done = record(some_poses(4, VideoError("clip.mp4: ends")), tmp_path / "a", rate=25)
-    assert done.frames == 4 and str(done.problem) == "clip.mp4: ends"
+def test_a_source_that_fails_midway_is_kept_and_its_error_reported(tmp_path: Path) -> None:
+    recorded = record(some_poses(4, VideoError("clip.mp4: ends")), tmp_path / "a", rate=25)
+    assert recorded.frames == 4 and str(recorded.problem) == "clip.mp4: ends"
     assert names(tmp_path) == ["a.jsonl", "a.mp4"]
     with pytest.raises(VideoError, match="without a frame"):
         record(some_poses(0, VideoError("without a frame")), tmp_path / "b", rate=25)
@@ -190,7 +191,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 # ---- Rerun
 
 
-def test_without_rerun_it_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_rerun_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rerun", None)
     with pytest.raises(UnclaspError, match=r"needs rerun-sdk .* pip install 'unclasp\[rerun\]'"):
         record(some_poses(2), tmp_path / "a", rate=25, rerun=True)
@@ -214,39 +215,39 @@ def test_a_rerun_recording(tmp_path: Path, error: BaseException | None) -> None:
         assert path.read_bytes()[:3] == b"RRF" and path.stat().st_size > 3000
 
 
-def test_what_is_said_to_rerun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a stand-in that writes down what it is told: paths, times and numbers."""
-    told: list[tuple[str, Any]] = []
+def test_the_calls_to_rerun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for rerun that records paths, times and numbers."""
+    entries: list[tuple[str, Any]] = []
 
     class Stream:
         def save(self, path: str) -> None:
             Path(path).write_bytes(b"RRF2")
 
         def log(self, path: str, what: Any, *, static: bool = False) -> None:
-            told.append((path, what))
+            entries.append((path, what))
 
         def set_time(self, name: str, **value: float) -> None:
-            told.append((name, next(iter(value.values()))))
+            entries.append((name, next(iter(value.values()))))
 
         def flush(self) -> None: ...
         def disconnect(self) -> None: ...
 
     def kind(name: str) -> Any:
-        return lambda *given, **options: (name, *given)
+        return lambda *args, **options: (name, *args)
 
-    drawn = ("LineStrips2D", "Points2D", "LineStrips3D", "Points3D", "Clear")
+    archetypes = ("LineStrips2D", "Points2D", "LineStrips3D", "Points3D", "Clear")
     picture = lambda image: SimpleNamespace(compress=lambda jpeg_quality: ("Image", image))  # noqa: E731
     fake = SimpleNamespace(
         RecordingStream=lambda name: Stream(), ViewCoordinates=SimpleNamespace(RDF="RDF"), Image=picture,
-        **{name: kind(name) for name in drawn},
+        **{name: kind(name) for name in archetypes},
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "rerun", fake)
     poses = [replace(pose, present=np.array([True, pose.frame == 1])) for pose in some_poses(2)]
     record(poses, tmp_path / "a", rate=25, rerun=True)
     assert names(tmp_path) == ["a.jsonl", "a.mp4", "a.rrd"]
-    said = dict(told)
-    assert said["world"] == "RDF" and said["frame"] == 1 and said["time"] == 1 / 25
-    assert [what[0] for path, what in told if path == "world/left"] == ["Clear"]  # in the first frame
-    np.testing.assert_array_equal(said["world/right/joints"][1], poses[1].joints_cam[:21])
-    np.testing.assert_array_equal(said["picture/left/joints"][1], poses[1].joints_2d[21:])
-    np.testing.assert_array_equal(said["world/left/bones"][1][0], poses[1].joints_cam[[21, 22]])
+    logged = dict(entries)
+    assert logged["world"] == "RDF" and logged["frame"] == 1 and logged["time"] == 1 / 25
+    assert [what[0] for path, what in entries if path == "world/left"] == ["Clear"]  # in the first frame
+    np.testing.assert_array_equal(logged["world/right/joints"][1], poses[1].joints_cam[:21])
+    np.testing.assert_array_equal(logged["picture/left/joints"][1], poses[1].joints_2d[21:])
+    np.testing.assert_array_equal(logged["world/left/bones"][1][0], poses[1].joints_cam[[21, 22]])

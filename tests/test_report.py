@@ -1,4 +1,4 @@
-"""What a report says, and that it says all of it."""
+"""The contents of a report, and that they are complete."""
 
 import io
 import json

@@ -76,7 +76,7 @@ def test_the_rest_agrees_too() -> None:
 
 
 def test_halves_by_confidence_are_a_sort() -> None:
-    """Confidences on a grid of their own, so that no step holds joints of both halves but by ties."""
+    """Confidences lie on a grid, so that a bin holds joints of both halves only through ties."""
     samples, rng = make_scores(24), np.random.default_rng(1)
     order = rng.permutation(24 * 42).reshape(24, 42) % 1000
     samples = [

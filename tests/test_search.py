@@ -1,4 +1,4 @@
-"""Where a prediction looks without a box: the finder, the network's own search, or everywhere."""
+"""Where predictions without a box take place: by the finder, the network's own search, or everywhere."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ class Still:
 
 
 class Fixed(Finder):
-    """A finder that always finds the same."""
+    """A finder that always finds the same regions."""
 
     def __init__(self, *regions: tuple[float, tuple[float, float, float, float]]) -> None:
         boxes = np.array([box for _, box in regions], float).reshape(-1, 4)
@@ -50,7 +50,7 @@ class Fixed(Finder):
 
 
 class Shrinking(Still):
-    """A network whose joints fill the middle of any crop; `hands` tells how many hands it sees at each look.
+    """A network whose joints fill the middle of any crop; `hands` has the number of hands in each crop.
 
     The others have the probability `unseen`: more than denied, less than there.
     """
@@ -70,7 +70,7 @@ class Shrinking(Still):
 
 
 class Sure(Shrinking):
-    """The same, with a confidence at each look."""
+    """The same, with a confidence for each crop."""
 
     def __init__(self, sure: tuple[float, ...], *hands: int) -> None:
         super().__init__(*hands)
@@ -85,7 +85,7 @@ def picture() -> np.ndarray:
     return np.zeros((300, 400, 3), np.uint8)
 
 
-def test_the_best_region_is_looked_at_as_an_annotated_box_and_the_others_are_told() -> None:
+def test_the_best_region_is_cropped_as_an_annotated_box_and_the_others_are_reported() -> None:
     network = Still()
     find = Fixed((0.9, (100, 100, 180, 140)), (0.5, (300, 50, 320, 90)))
     pose = Predictor(network, search=by_finder(find, network))(picture())
@@ -95,16 +95,14 @@ def test_the_best_region_is_looked_at_as_an_annotated_box_and_the_others_are_tol
     np.testing.assert_allclose(pose.other_regions, [[298, 46, 322, 94]])
     assert pose.to_dict()["other_regions"] == [[298, 46, 322, 94]]
     assert not pose.other_regions.flags.writeable
-    assert network.calls == [1], "a crop without a hand leads nowhere"
+    assert network.calls == [1], "a crop without a hand ends the search"
 
 
 @pytest.mark.parametrize(
     ("hands", "looks", "counts"),
     [((1, 1, 1), 3, 2), ((1, 2, 2), 3, 2), ((2, 1, 2), 3, 2), ((2, 2, 1), 3, 1), ((2, 0), 2, 1), ((0,), 1, 0)],
 )
-def test_crops_close_in_twice_unless_the_last_look_loses_a_hand(
-    hands: tuple[int, ...], looks: int, counts: int
-) -> None:
+def test_crops_zoom_in_twice_unless_the_last_one_loses_a_hand(hands: tuple[int, ...], looks: int, counts: int) -> None:
     network = Shrinking(*hands)
     pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
     assert len(network.calls) == looks
@@ -114,14 +112,14 @@ def test_crops_close_in_twice_unless_the_last_look_loses_a_hand(
 
 
 @pytest.mark.parametrize(("unseen", "present"), [(0.24, 1), (0.26, 2)])
-def test_a_hand_that_the_first_look_denies_is_none(unseen: float, present: int) -> None:
+def test_a_hand_missing_in_the_first_crop_cannot_appear(unseen: float, present: int) -> None:
     network = Shrinking(1, 2, 2, unseen=unseen)
     pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
     assert pose.present.sum() == present
     np.testing.assert_allclose(pose.presence, [1, 1 if present == 2 else unseen])
 
 
-def test_a_denied_hand_counts_where_no_other_is_left() -> None:
+def test_a_missing_hand_counts_if_it_is_the_only_one() -> None:
     class Sides(Shrinking):
         def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
             answer = super().__call__(crops)
@@ -134,12 +132,12 @@ def test_a_denied_hand_counts_where_no_other_is_left() -> None:
 
 @pytest.mark.parametrize(("share", "looks"), [(0.61, 3), (0.62, 2), (0.72, 2), (0.73, 3)])
 def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> None:
-    network = Shrinking(1, 1, 1, share=share)  # joints over 1 / 1.5 of a crop are where they belong
+    network = Shrinking(1, 1, 1, share=share)  # a crop whose joints fill 1 / 1.5 of it fits them
     Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
     assert len(network.calls) == looks
 
 
-def test_a_closer_look_that_sees_no_hand_counts_however_sure_the_wider_one_was() -> None:
+def test_a_closer_crop_without_hands_counts_whatever_the_confidence_before() -> None:
     for hands in ((1, 0), (2, 0)):
         assert not Predictor(Sure((0.4, 0.4), *hands), search=everywhere)(picture()).present.any()
 
@@ -147,21 +145,21 @@ def test_a_closer_look_that_sees_no_hand_counts_however_sure_the_wider_one_was()
 @pytest.mark.parametrize(
     ("sure", "kept"), [((0.4, 0.19, 0.9), 0.4), ((0.4, 0.21, 0.1), 0.21), ((0.4, 0.3, 0.35), 0.35)]
 )
-def test_a_closer_look_that_is_far_less_sure_does_not_count(sure: tuple[float, ...], kept: float) -> None:
+def test_a_closer_crop_with_a_far_lower_confidence_does_not_count(sure: tuple[float, ...], kept: float) -> None:
     pose = Predictor(Sure(sure, 2, 2, 2), search=everywhere)(picture())
     assert pose.confidence is not None and pose.confidence.mean() == pytest.approx(kept)
 
 
-def test_a_finder_that_sees_nothing_leaves_it_to_the_network() -> None:
+def test_the_network_searches_where_the_finder_finds_nothing() -> None:
     network = Still()
     where = by_finder(Fixed(), network)(picture())
     np.testing.assert_allclose(where.square, everywhere(picture()).square)
     assert len(where.others) == 0
-    assert len(network.calls) == 1 and network.calls[0] > 4, "windows were looked at"
+    assert len(network.calls) == 1 and network.calls[0] > 4, "the network ran on windows"
 
 
-def test_the_finder_s_first_region_counts_however_uncertain() -> None:
-    """The first has the most promise, by its size, and is less certain than the next one."""
+def test_the_finder_s_first_region_counts_whatever_its_score() -> None:
+    """The first one is larger, and has a lower score than the next one."""
     regions = Fixed((0.26, (100, 100, 180, 140)), (0.9, (300, 50, 320, 90)))
     where = by_finder(regions, Still())(picture())
     np.testing.assert_allclose((where.square[:2] + where.square[2:]) / 2, [140, 120])
@@ -230,14 +228,14 @@ def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.Mo
     assert asked == [True, False, False]
 
 
-def test_a_missing_finder_is_told_unless_it_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_finder_is_an_error_unless_it_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("unclasp.engines.onnx_engine.WEIGHTS", tmp_path)
     with pytest.raises(CheckpointError, match="there is no hand finder"):
         Predictor.load()
     assert Predictor.load(detector="none", landmarks=False).search is everywhere
 
 
-def test_the_command_looks_at_the_whole_picture_with_detector_none(tmp_path: Path) -> None:
+def test_the_command_crops_the_whole_picture_with_detector_none(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 60, (90, 120, 3)).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "dark.png"), noise)
     command = [sys.executable, "-m", "unclasp", "predict", "dark.png", "--detector", "none", "--out", "out"]

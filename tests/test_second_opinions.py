@@ -1,4 +1,4 @@
-"""Second opinions: pictures in doubt are looked at in other ways, and what most of them agree on counts."""
+"""Second opinions: doubtful pictures are also predicted mirrored and turned, and the best supported result counts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from made_hands import two_hands
-from made_results import SIZE, SQUARE, hands, look
+from made_results import SIZE, SQUARE, hands, made_result
 from unclasp import geometry
 from unclasp.config import DepthAxis
 from unclasp.data.transforms import Crop, crop_image
@@ -36,88 +36,90 @@ def dot(x: int, y: int) -> npt.NDArray[np.uint8]:
     return image
 
 
-# ---- the ways
+# ---- the variants
 
 
 @pytest.mark.parametrize(("x", "y"), [(40, 30), (50, 22), (2, 2), (WIDTH - 3, 4), (WIDTH - 3, HEIGHT - 3)])
-def test_every_way_leads_back_to_the_same_place(x: int, y: int) -> None:
-    seen = list(variants(dot(x, y), look(hands(), square=np.array([0.0, 0.0, 60.0, 60.0]))))
-    assert len(seen) == 5
+def test_every_variant_maps_back_to_the_same_place(x: int, y: int) -> None:
+    all_variants = list(variants(dot(x, y), made_result(hands(), square=np.array([0.0, 0.0, 60.0, 60.0]))))
+    assert len(all_variants) == 5
     shown = 0
-    for way in seen:
-        assert way.image.shape == (HEIGHT, WIDTH, 3)
-        rows, columns = np.nonzero(way.image[..., 0] > 60)
+    for variant in all_variants:
+        assert variant.image.shape == (HEIGHT, WIDTH, 3)
+        rows, columns = np.nonzero(variant.image[..., 0] > 60)
         if len(rows):
             shown += 1
-            place = geometry.apply_affine(way.original_from_image, np.array([columns.mean(), rows.mean()]))
+            place = geometry.apply_affine(variant.original_from_image, np.array([columns.mean(), rows.mean()]))
             np.testing.assert_allclose(place, [x, y], atol=0.5)
     if 30 <= x <= 60:
-        assert shown == 5 and not any(np.array_equal(one.image, other.image) for one, other in combinations(seen, 2))
-    assert shown >= 1  # corners leave a picture that is turned
+        assert shown == 5 and not any(
+            np.array_equal(one.image, other.image) for one, other in combinations(all_variants, 2)
+        )
+    assert shown >= 1  # corners may leave the turned picture
 
 
 def test_the_place_of_the_hands_stays_where_it_is_in_turned_pictures() -> None:
-    view = look(hands())
-    turned = list(variants(dot(40, 30), view))[1:5]
-    places = [geometry.apply_affine(way.original_from_image, view.middle) for way in turned]
-    np.testing.assert_allclose(places[::2], [view.middle] * 2)
-    angles = [np.rad2deg(np.arctan2(*way.original_from_image[[1, 0], 0])) for way in turned[::2]]
+    result = made_result(hands())
+    turned = list(variants(dot(40, 30), result))[1:5]
+    places = [geometry.apply_affine(variant.original_from_image, result.middle) for variant in turned]
+    np.testing.assert_allclose(places[::2], [result.middle] * 2)
+    angles = [np.rad2deg(np.arctan2(*variant.original_from_image[[1, 0], 0])) for variant in turned[::2]]
     np.testing.assert_allclose(angles, [TURN, -TURN])
 
 
 @pytest.mark.parametrize("square", [SQUARE, SQUARE + 0.3])
-def test_the_ways_of_a_mirror_image_are_the_same(square: Floats) -> None:
+def test_the_variants_of_a_mirror_image_are_the_same(square: Floats) -> None:
     image = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-    mirrored, view = np.ascontiguousarray(image[:, ::-1]), look(hands(), square=square)
-    own = [image, *(way.image for way in variants(image, view))]
-    other = [mirrored, *(way.image for way in variants(mirrored, view.mapped(geometry.flip_matrix(WIDTH))))]
-    assert len(own) == 6
-    for each in own:
-        assert any(each.shape == way.shape and np.abs(each.astype(int) - way).max() <= 2 for way in other)
+    mirrored, result = np.ascontiguousarray(image[:, ::-1]), made_result(hands(), square=square)
+    images = [image, *(variant.image for variant in variants(image, result))]
+    others = [mirrored, *(variant.image for variant in variants(mirrored, result.mapped(geometry.flip_matrix(WIDTH))))]
+    assert len(images) == 6
+    for each in images:
+        assert any(each.shape == variant.shape and np.abs(each.astype(int) - variant).max() <= 2 for variant in others)
 
 
-# ---- looks in other pictures
+# ---- results mapped to other pictures
 
 
-def test_a_mapped_look_sees_the_same_hands_in_the_other_picture() -> None:
-    view, shift = (
-        look(hands(), presence=(0.9, 0.4), confidence=(0.3, 0.2)),
+def test_a_mapped_result_has_the_same_hands_in_the_other_picture() -> None:
+    result, shift = (
+        made_result(hands(), presence=(0.9, 0.4), confidence=(0.3, 0.2)),
         np.array([[1.0, 0, 5], [0, 1, -3], [0, 0, 1]]),
     )
-    moved = view.mapped(shift)
-    np.testing.assert_allclose(moved.joints_2d, view.joints_2d + np.array([5, -3]))
-    np.testing.assert_allclose(moved.square, view.square + np.array([5, -3, 5, -3]))
-    np.testing.assert_allclose(moved.middle, view.middle + np.array([5, -3]))
-    assert moved.output is view.output
+    moved = result.mapped(shift)
+    np.testing.assert_allclose(moved.joints_2d, result.joints_2d + np.array([5, -3]))
+    np.testing.assert_allclose(moved.square, result.square + np.array([5, -3, 5, -3]))
+    np.testing.assert_allclose(moved.middle, result.middle + np.array([5, -3]))
+    assert moved.output is result.output
 
 
 def test_in_a_mirror_image_right_hands_are_left_ones() -> None:
-    view = look(hands(), presence=(0.9, 0.4), confidence=(0.3, 0.2))
-    view = view._replace(middles=np.array([[31.0, 32], [33, 34]]))
-    mirrored, last = view.mapped(geometry.flip_matrix(WIDTH)), WIDTH - 1
-    there = view.joints_2d[FLIPPED_JOINTS]
+    result = made_result(hands(), presence=(0.9, 0.4), confidence=(0.3, 0.2))
+    result = result._replace(middles=np.array([[31.0, 32], [33, 34]]))
+    mirrored, last = result.mapped(geometry.flip_matrix(WIDTH)), WIDTH - 1
+    there = result.joints_2d[FLIPPED_JOINTS]
     np.testing.assert_allclose(mirrored.joints_2d, np.column_stack([last - there[:, 0], there[:, 1]]))
     np.testing.assert_allclose(mirrored.output.presence, [[0.4, 0.9]])
     assert mirrored.confidence(0) == pytest.approx(0.2) and mirrored.confidence(1) == pytest.approx(0.3)
-    np.testing.assert_allclose(mirrored.output.pose_2p5d[0, :, 2], view.output.pose_2p5d[0, FLIPPED_JOINTS, 2])
+    np.testing.assert_allclose(mirrored.output.pose_2p5d[0, :, 2], result.output.pose_2p5d[0, FLIPPED_JOINTS, 2])
     np.testing.assert_allclose(mirrored.output.root_depth, [-7])
     np.testing.assert_allclose(mirrored.square, [last - 50, 20, last - 30, 40], atol=20 / SIZE)
     np.testing.assert_allclose(mirrored.middles, [[last - 33, 34], [last - 31, 32]])
     assert mirrored.output.hand_probability[0, 2, 6] == 1
-    np.testing.assert_allclose(mirrored.middle, [last - view.middle[0], view.middle[1]])
+    np.testing.assert_allclose(mirrored.middle, [last - result.middle[0], result.middle[1]])
     twice = mirrored.mapped(geometry.flip_matrix(WIDTH))
-    np.testing.assert_allclose(twice.joints_2d, view.joints_2d)
+    np.testing.assert_allclose(twice.joints_2d, result.joints_2d)
 
 
-def test_a_turned_look_has_a_square_of_the_same_size_around_the_same_place() -> None:
-    view, turned = look(hands()), list(variants(dot(40, 30), look(hands())))[1]
-    moved = view.mapped(turned.original_from_image)
-    np.testing.assert_allclose(moved.joints_2d, geometry.apply_affine(turned.original_from_image, view.joints_2d))
-    np.testing.assert_allclose(moved.square, view.square)
-    np.testing.assert_allclose(moved.middle, view.middle)
+def test_a_turned_result_has_a_square_of_the_same_size_around_the_same_place() -> None:
+    result, turned = made_result(hands()), list(variants(dot(40, 30), made_result(hands())))[1]
+    moved = result.mapped(turned.original_from_image)
+    np.testing.assert_allclose(moved.joints_2d, geometry.apply_affine(turned.original_from_image, result.joints_2d))
+    np.testing.assert_allclose(moved.square, result.square)
+    np.testing.assert_allclose(moved.middle, result.middle)
 
 
-# ---- doubt
+# ---- doubtful results
 
 
 @pytest.mark.parametrize(
@@ -141,14 +143,14 @@ def test_a_turned_look_has_a_square_of_the_same_size_around_the_same_place() -> 
         "untold",
     ],
 )
-def test_a_picture_is_in_doubt_where_a_hand_that_counts_is(
+def test_a_picture_is_doubtful_if_a_present_hand_is(
     presence: tuple[float, float], confidence: tuple[float, float] | None, doubted: bool
 ) -> None:
-    assert is_doubtful(look(hands(), presence=presence, confidence=confidence)) is doubted
+    assert is_doubtful(made_result(hands(), presence=presence, confidence=confidence)) is doubted
 
 
 @pytest.mark.parametrize(
-    ("presence", "likely", "doubted"),
+    ("presence", "scores", "doubted"),
     [
         ((1, 1), (0.9, MIN_HAND_SCORE + 0.01), False),
         ((1, 1), (0.9, MIN_HAND_SCORE - 0.01), True),
@@ -156,130 +158,130 @@ def test_a_picture_is_in_doubt_where_a_hand_that_counts_is(
     ],
     ids=["both seen", "one not seen", "the unseen one is not there"],
 )
-def test_a_picture_is_in_doubt_where_the_landmark_network_does_not_see_a_hand(
-    presence: tuple[float, float], likely: tuple[float, float], doubted: bool
+def test_a_picture_is_doubtful_if_a_hand_score_is_low(
+    presence: tuple[float, float], scores: tuple[float, float], doubted: bool
 ) -> None:
-    view = look(hands(), presence=presence, confidence=(0.9, 0.9))._replace(hand_scores=np.array(likely))
-    assert is_doubtful(view) is doubted
+    result = made_result(hands(), presence=presence, confidence=(0.9, 0.9))._replace(hand_scores=np.array(scores))
+    assert is_doubtful(result) is doubted
 
 
-# ---- votes
+# ---- the choice
 
 
-def voted(
+def best_of(
     places: Sequence[Floats], *, presences: Sequence[tuple[float, float]] | None = None,
-    seen: Sequence[Floats] | None = None,
+    scores: Sequence[Floats] | None = None,
 ) -> CropResult:  # fmt: skip
-    """Return what wins where each way sees joints at one of these places (42, 2) px of the original picture."""
+    """Return the best result if the variants have these joints (42, 2), px of the original picture."""
     image = dot(40, 30)
-    shown = [Variant(image, np.eye(3)), *variants(image, look(hands()))]
+    shown = [Variant(image, np.eye(3)), *variants(image, made_result(hands()))]
     assert len(places) == len(shown)
-    looks: list[CropResult] = []
-    for way, place, presence in zip(shown, places, presences or [(1, 1)] * len(places), strict=True):
-        mirrored = np.linalg.det(way.original_from_image) < 0
-        there = geometry.apply_affine(np.linalg.inv(way.original_from_image), place)
-        looks.append(
-            look(there[FLIPPED_JOINTS] if mirrored else there, presence=presence[::-1] if mirrored else presence)
+    results: list[CropResult] = []
+    for variant, place, presence in zip(shown, places, presences or [(1, 1)] * len(places), strict=True):
+        mirrored = np.linalg.det(variant.original_from_image) < 0
+        there = geometry.apply_affine(np.linalg.inv(variant.original_from_image), place)
+        results.append(
+            made_result(there[FLIPPED_JOINTS] if mirrored else there, presence=presence[::-1] if mirrored else presence)
         )
-    if seen is not None:
-        looks = [view._replace(hand_scores=likely) for view, likely in zip(looks, seen, strict=True)]
-    calls = iter(range(1, len(looks)))
+    if scores is not None:
+        results = [result._replace(hand_scores=pair) for result, pair in zip(results, scores, strict=True)]
+    calls = iter(range(1, len(results)))
 
-    def see(way: Variant) -> CropResult:
+    def predict(variant: Variant) -> CropResult:
         index = next(calls)
-        np.testing.assert_array_equal(way.image, shown[index].image)
-        return looks[index]
+        np.testing.assert_array_equal(variant.image, shown[index].image)
+        return results[index]
 
-    return best_of_variants(see, image, looks[:1])
+    return best_of_variants(predict, image, results[:1])
 
 
-def test_what_most_agree_on_counts_though_it_was_not_seen_first() -> None:
+def test_the_result_that_most_agree_with_counts_even_if_it_is_not_the_first() -> None:
     right = hands(0)
     wrong = [hands(seed) + 30.0 * seed for seed in range(1, 7)]
-    view = voted([wrong[0], right, wrong[1], right + 1, wrong[2], right - 1])
-    np.testing.assert_allclose(view.joints_2d, right, atol=1e-6)
+    result = best_of([wrong[0], right, wrong[1], right + 1, wrong[2], right - 1])
+    np.testing.assert_allclose(result.joints_2d, right, atol=1e-6)
 
 
-def test_of_equals_the_picture_as_it_is_counts() -> None:
+def test_of_equals_the_original_picture_counts() -> None:
     scattered = [hands(seed) + 60.0 * seed for seed in range(6)]
-    view = voted(scattered)
-    np.testing.assert_allclose(view.joints_2d, scattered[0])
+    result = best_of(scattered)
+    np.testing.assert_allclose(result.joints_2d, scattered[0])
 
 
-def test_exchanged_sides_do_not_agree() -> None:
+def test_results_with_exchanged_sides_do_not_agree() -> None:
     right = hands(0) + np.repeat([[0.0, 0], [200, 0]], 21, axis=0)
     exchanged = right[np.r_[21:42, 0:21]]
-    view = voted([exchanged, right] * 2 + [right, right])
-    np.testing.assert_allclose(view.joints_2d, right, atol=1e-6)
+    result = best_of([exchanged, right] * 2 + [right, right])
+    np.testing.assert_allclose(result.joints_2d, right, atol=1e-6)
 
 
 @pytest.mark.parametrize("second", [2, 5])
-def test_most_looks_say_whether_a_hand_is_there(second: int) -> None:
+def test_the_majority_decides_whether_a_hand_is_present(second: int) -> None:
     presences: list[tuple[float, float]] = [(1, 0)] * (6 - second) + [(1, 1)] * second
-    assert voted([hands()] * 6, presences=presences).present_slots == ([0, 1] if second == 5 else [0])
+    assert best_of([hands()] * 6, presences=presences).present_slots == ([0, 1] if second == 5 else [0])
 
 
 @pytest.mark.parametrize("agreed", [True, False])
-def test_two_looks_at_the_picture_as_it_is_both_count(agreed: bool) -> None:
-    """Two places were looked at; the other ways agree with the second one, or with none."""
-    first, second = look(hands()), look(hands(1) + 20)
+def test_two_results_for_the_original_picture_both_count(agreed: bool) -> None:
+    """There are two results for the original picture; the variants agree with the second one, or with none."""
+    first, second = made_result(hands()), made_result(hands(1) + 20)
 
-    def see(way: Variant) -> CropResult:
-        return way.of(second if agreed else look(hands(2) - 200))
+    def predict(variant: Variant) -> CropResult:
+        return variant.of(second if agreed else made_result(hands(2) - 200))
 
-    chosen = best_of_variants(see, dot(40, 30), [first, second]).joints_2d
-    close = [bool(np.allclose(chosen, view.joints_2d, atol=1e-6)) for view in (first, second)]
+    chosen = best_of_variants(predict, dot(40, 30), [first, second]).joints_2d
+    close = [bool(np.allclose(chosen, result.joints_2d, atol=1e-6)) for result in (first, second)]
     assert close == [False, agreed]
 
 
-def test_a_look_goes_to_a_way_and_back() -> None:
-    view = look(hands())
-    for way in variants(dot(40, 30), view):
-        back = way.of(view).mapped(way.original_from_image)
-        np.testing.assert_allclose(back.joints_2d, view.joints_2d, atol=1e-9)
-        np.testing.assert_allclose(back.square, view.square, atol=1e-9)
+def test_a_result_maps_to_a_variant_and_back() -> None:
+    result = made_result(hands())
+    for variant in variants(dot(40, 30), result):
+        back = variant.of(result).mapped(variant.original_from_image)
+        np.testing.assert_allclose(back.joints_2d, result.joints_2d, atol=1e-9)
+        np.testing.assert_allclose(back.square, result.square, atol=1e-9)
 
 
-def test_an_outsized_look_does_not_win_by_its_size() -> None:
+def test_an_outsized_result_does_not_win_by_its_size() -> None:
     rng, hand = np.random.default_rng(5), hands()
-    looks = [hand + rng.normal(0, 4, 2) for _ in range(5)]
+    results = [hand + rng.normal(0, 4, 2) for _ in range(5)]
     outsized = (hand - hand.mean(axis=0)) * 3 + hand.mean(axis=0)
-    view = voted([*looks, outsized])
-    assert geometry.extent(view.joints_2d) < 1.1 * geometry.extent(hand)
+    result = best_of([*results, outsized])
+    assert geometry.extent(result.joints_2d) < 1.1 * geometry.extent(hand)
 
 
 def test_collapsed_joints_agree_with_themselves() -> None:
     spot = np.full((42, 2), 40.0)
     with np.errstate(all="raise"):
-        view = voted([hands(3) + 100, *[spot] * 5])
-    np.testing.assert_allclose(view.joints_2d, spot, atol=1e-6)
+        result = best_of([hands(3) + 100, *[spot] * 5])
+    np.testing.assert_allclose(result.joints_2d, spot, atol=1e-6)
 
 
-@pytest.mark.parametrize(("likely", "counts"), [(0.9, True), (0.5, False)])
-def test_what_the_landmark_network_sees_counts_as_much_as_what_the_others_say(likely: float, counts: bool) -> None:
-    """One of five others agrees with the right answer (0.4 of 2), three of five with the wrong one (1.2)."""
+@pytest.mark.parametrize(("score", "counts"), [(0.9, True), (0.5, False)])
+def test_hand_scores_weigh_as_much_as_agreement(score: float, counts: bool) -> None:
+    """One of five others agrees with the right result (0.4 of 2), three of five with the wrong one (1.2)."""
     right, wrong = hands(0), hands(1) + 90
-    there, hardly = np.full(2, likely), np.full(2, 0.25)
-    view = voted([wrong, right, wrong, right, wrong, wrong], seen=[hardly, there, hardly, there, hardly, hardly])
-    assert bool(np.allclose(view.joints_2d, right, atol=1e-6)) == counts
+    high, low = np.full(2, score), np.full(2, 0.25)
+    result = best_of([wrong, right, wrong, right, wrong, wrong], scores=[low, high, low, high, low, low])
+    assert bool(np.allclose(result.joints_2d, right, atol=1e-6)) == counts
 
 
 def test_mirror_images_can_be_left_out() -> None:
-    seen: list[npt.NDArray[np.uint8]] = []
+    images: list[npt.NDArray[np.uint8]] = []
 
-    def see(way: Variant) -> CropResult:
-        seen.append(way.image)
-        return look(hands())
+    def predict(variant: Variant) -> CropResult:
+        images.append(variant.image)
+        return made_result(hands())
 
-    best_of_variants(see, dot(40, 30), [look(hands())], mirrored=False)
-    assert len(seen) == 2
+    best_of_variants(predict, dot(40, 30), [made_result(hands())], mirrored=False)
+    assert len(images) == 2
 
 
 # ---- predictions
 
 
 class Unsure:
-    """A network that sees both hands in every crop, and is as sure of them as it is told."""
+    """A network that finds both hands in every crop, with a given confidence."""
 
     name, image_size = "unsure", SIZE
 
@@ -289,12 +291,12 @@ class Unsure:
     def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         count = len(crops)
         pose = np.tile(np.random.default_rng(0).uniform(8, 24, (42, 3)), (count, 1, 1))
-        seen = np.ones((count, 8, 8))
-        return NetworkOutput(pose, np.ones((count, 2)), None, seen, np.full((count, 42), self.confidence))
+        probability = np.ones((count, 8, 8))
+        return NetworkOutput(pose, np.ones((count, 2)), None, probability, np.full((count, 42), self.confidence))
 
 
 class Searches:
-    """Finds the same place in every picture, and beside it two other regions; counts both kinds of search."""
+    """Proposes the same square in every picture, and two other regions; counts the calls of both searches."""
 
     def __init__(self) -> None:
         self.first = self.again = 0
@@ -323,11 +325,11 @@ Call = Callable[[Predictor], object]
     ],
     ids=["in doubt", "sure", "a box", "a mirror image", "a stream of pictures"],
 )
-def test_pictures_in_doubt_are_looked_at_in_other_ways(confidence: float, call: Call, expected: int) -> None:
+def test_variants_of_doubtful_pictures_are_predicted(confidence: float, call: Call, expected: int) -> None:
     searches = Searches()
     call(Predictor(Unsure(confidence), search=searches))
     assert searches.first == expected
-    assert searches.again == (expected > 1)  # only the first look searches again where it is in doubt
+    assert searches.again == (expected > 1)  # only the original picture uses the second search
 
 
 def test_second_opinions_can_be_left_out_and_are_fewer_with_the_flip_test() -> None:
@@ -337,7 +339,7 @@ def test_second_opinions_can_be_left_out_and_are_fewer_with_the_flip_test() -> N
     assert without.first == 1 and flipped.first == 3
 
 
-def test_frames_of_a_video_are_looked_at_once(tmp_path: Path) -> None:
+def test_frames_of_a_video_are_predicted_once(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
     writer.write(dot(40, 30))
@@ -348,7 +350,10 @@ def test_frames_of_a_video_are_looked_at_once(tmp_path: Path) -> None:
 
 
 class Oracle:
-    """A network that knows where joints are, in whichever crop of whichever way was made last; the first look errs."""
+    """A network that knows the joints in the last crop of the last variant.
+
+    Its first result, for the original picture, is wrong.
+    """
 
     name, image_size = "oracle", SIZE
 
@@ -371,7 +376,7 @@ class Oracle:
 
 
 @pytest.mark.parametrize("index", range(5))
-def test_what_was_seen_in_any_way_comes_back_exactly(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
+def test_joints_from_any_variant_map_back_exactly(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
     joints = (
         two_hands(0, (600.0, 640.0)) + np.array([60.0, -20.0, 0.0]) + np.repeat([[-90.0, 0, 0], [90, 0, 0]], 21, axis=0)
     )
@@ -381,10 +386,10 @@ def test_what_was_seen_in_any_way_comes_back_exactly(monkeypatch: pytest.MonkeyP
     square = geometry.square_box(geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED))
     between = np.array([(pixels[:21, 0].max() + pixels[21:, 0].min()) / 2, pixels[:, 1].mean()])
 
-    def twice(picture: npt.NDArray[np.uint8], view: CropResult) -> Iterator[Variant]:
-        way = list(variants(picture, view))[index]
-        network.image_from_original, network.errs = np.linalg.inv(way.original_from_image), False
-        yield from (way, way)
+    def twice(picture: npt.NDArray[np.uint8], result: CropResult) -> Iterator[Variant]:
+        variant = list(variants(picture, result))[index]
+        network.image_from_original, network.errs = np.linalg.inv(variant.original_from_image), False
+        yield from (variant, variant)
 
     def search(_: npt.NDArray[np.uint8]) -> Proposal:
         middle = geometry.apply_affine(network.image_from_original, (square[:2] + square[2:]) / 2)
@@ -403,5 +408,5 @@ def test_what_was_seen_in_any_way_comes_back_exactly(monkeypatch: pytest.MonkeyP
     pose = Predictor(network, search=search)(image, focal=tuple(FOCAL), princpt=tuple(PRINCPT))
     np.testing.assert_allclose(pose.joints_2d, pixels, atol=1e-6)
     np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-5)
-    assert geometry.box_iou(pose.box, square) > 0.85  # a turn, and a pixel of a small crop
+    assert geometry.box_iou(pose.box, square) > 0.85  # off by the rotation, and by a pixel of a small crop
     np.testing.assert_allclose(pose.other_regions, [[5, 5, 45, 45], [*between - 5, *between + 5]])

@@ -1,5 +1,6 @@
-"""The shipped model's two files: which is meant, which engine runs it, and that both are one network."""
+"""The two files of the shipped model: which one is used, by which engine, and that both are the same network."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from unclasp.engines.onnx_session import open_session
 from unclasp.engines.opening import open_network
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.inputs import check_threads
 from unclasp.predictor import Predictor
 from unclasp.shipped import exported_file, shipped_names, shipped_weights, weights_file
 
@@ -84,5 +86,14 @@ def test_one_core_is_enough_for_every_network_of_a_predictor(monkeypatch: pytest
     alone, all_of_them = (Predictor.load(threads=threads)(image, (10, 10, 90, 80)) for threads in (1, None))
     assert asked == [1] * 4 + [None] * 4, "pose network, finder, landmark network and palm detector"
     np.testing.assert_allclose(alone.joints_2d, all_of_them.joints_2d, atol=0.01)
-    with pytest.raises(UnclaspError, match="threads must be at least 1, got 0"):
-        Predictor.load(threads=0)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
+def test_threads_are_a_positive_number(threads: Any) -> None:
+    with pytest.raises(UnclaspError, match="threads must be a whole number of at least 1, got"):
+        Predictor.load(threads=threads)
+
+
+def test_there_are_no_more_threads_than_cores() -> None:
+    cores = os.cpu_count() or 1
+    assert [check_threads(threads) for threads in (1, cores, cores + 1, 10**6, None)] == [1, cores, cores, cores, None]

@@ -1,4 +1,4 @@
-"""Smoothing over time: calm at rest, not late in motion, the same at any distance, and 2D and 3D agree."""
+"""The One-Euro filter: smooth at rest, no lag in motion, independent of scale, with consistent 2D and 3D."""
 
 from dataclasses import replace
 
@@ -10,23 +10,23 @@ from poses import CAMERA, FOCAL, WIDTH, pose_of
 from unclasp import geometry
 from unclasp.follow.smoothing import OneEuro, PoseFilter
 
-# ---- what it is for
+# ---- noise and lag
 
 
 @pytest.mark.parametrize(("speed", "shared"), [(0.5, 0.0), (1.0, 0.0), (1.0, 1.5)])
-def test_a_third_of_the_acceleration_and_less_than_a_frame_late(speed: float, shared: float) -> None:
-    """Noise of 3 px on each joint, and of `shared` px on a whole hand at once, as a crop that jumps gives it."""
+def test_a_third_of_the_acceleration_and_a_lag_below_one_frame(speed: float, shared: float) -> None:
+    """With noise of 3 px per joint, and of `shared` px on whole hands, as a jumping crop causes it."""
     rng = np.random.default_rng(1)
     true = moving_hands(speed=speed)
     noise = rng.normal(0, 3, (len(true), 42, 2)) + np.repeat(rng.normal(0, shared, (len(true), 2, 2)), 21, axis=1)
-    given = [pose_of(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
+    noisy = [pose_of(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
     clean = [pose_of(joints) for joints in true]
-    calm = filtered(given)
+    smooth = filtered(noisy)
     for name in ("joints_2d", "joints_cam", "joints_3d"):
-        assert acceleration(stack(calm, name)) <= acceleration(stack(given, name)) / 3, name
-    late = lag(stack(clean, "joints_2d"), stack(calm, "joints_2d"))
+        assert acceleration(stack(smooth, name)) <= acceleration(stack(noisy, name)) / 3, name
+    late = lag(stack(clean, "joints_2d"), stack(smooth, "joints_2d"))
     assert abs(late) < 1, f"{late} frames late"
-    error = np.sqrt(np.square(stack(calm, "joints_2d") - stack(clean, "joints_2d")).mean())
+    error = np.sqrt(np.square(stack(smooth, "joints_2d") - stack(clean, "joints_2d")).mean())
     step = np.linalg.norm(np.diff(stack(clean, "joints_2d"), axis=0), axis=-1).mean()
     assert error < step, f"{error} px, but the hands move {step} px from frame to frame"
 
@@ -37,29 +37,29 @@ def test_the_measure_of_lag_can_tell_frames_apart() -> None:
     assert lag(true, true) == pytest.approx(0, abs=0.02)
 
 
-def test_steady_motion_is_not_late_at_all() -> None:
-    given = np.arange(200.0)[:, None, None] * np.array([[3.0, -1.0]])
+def test_constant_velocity_has_no_lag() -> None:
+    points = np.arange(200.0)[:, None, None] * np.array([[3.0, -1.0]])
     smooth = OneEuro(cutoff=1.0, per_speed=0.0, speed_cutoff=1.0)
-    np.testing.assert_allclose([smooth(points, 1 / 30) for points in given][-1], given[-1], atol=1e-6)
+    np.testing.assert_allclose([smooth(frame, 1 / 30) for frame in points][-1], points[-1], atol=1e-6)
 
 
 def test_at_rest_noise_is_averaged_away() -> None:
     rng = np.random.default_rng(2)
     still = np.repeat(moving_hands(1), 200, axis=0)
     noise = rng.normal(0, 3, (200, 42, 2))
-    calm = filtered([pose_of(joints, noise=of_frame) for joints, of_frame in zip(still, noise, strict=True)])
-    error = stack(calm, "joints_2d")[30:] - pose_of(still[0]).joints_2d
-    assert np.sqrt(np.square(error).mean()) < 1.5  # of 3 px
+    smooth = filtered([pose_of(joints, noise=of_frame) for joints, of_frame in zip(still, noise, strict=True)])
+    error = stack(smooth, "joints_2d")[30:] - pose_of(still[0]).joints_2d
+    assert np.sqrt(np.square(error).mean()) < 1.5  # the noise is 3 px
 
 
 # ---- the filter, by hand
 
 
 def test_one_step_by_hand() -> None:
-    """At 1 / (2 pi) Hz and a step of 1 s the share is 1/2, of the speed as of the value."""
+    """At 1 / (2 pi) Hz and a step of 1 s the weight of the new value is 1/2, for the speed and for the value."""
     smooth = OneEuro(cutoff=1 / (2 * np.pi), per_speed=0.0, speed_cutoff=1 / (2 * np.pi))
     assert smooth(np.array([[0.0]]), 1.0) == 0
-    assert smooth(np.array([[4.0]]), 1.0) == 3  # speed 4 / 2 = 2; expected 2; half way from there to 4
+    assert smooth(np.array([[4.0]]), 1.0) == 3  # speed 4 / 2 = 2; expected 2; halfway from there to 4
     assert smooth(np.array([[4.0]]), 1.0) == 4  # speed 1; expected 4
 
 
@@ -70,12 +70,12 @@ def test_speed_raises_the_cutoff_in_its_own_unit() -> None:
         smooth(np.array([[10.0]]), 0.1, unit=unit)
         return float(smooth(np.array([[0.0]]), 0.1, unit=unit)[0, 0])
 
-    assert second(0.1) < 1 < second(1000.0)  # in small units this is fast, so the last value counts
+    assert second(0.1) < 1 < second(1000.0)  # in small units the motion is fast, so the last value has more weight
 
 
 @pytest.mark.parametrize("scale", [0.25, 4.0])
-def test_a_picture_of_another_size_is_smoothed_alike(scale: float) -> None:
-    """A pixel is nothing to the filter: the hand's own size is."""
+def test_smoothing_does_not_depend_on_the_picture_size(scale: float) -> None:
+    """Speeds are measured in hand sizes, not in pixels."""
     rng = np.random.default_rng(3)
     true, noise = moving_hands(60), rng.normal(0, 2, (60, 42, 2))
     poses = [pose_of(joints, noise=of_frame) for joints, of_frame in zip(true, noise, strict=True)]
@@ -100,27 +100,27 @@ def test_2d_and_3d_agree_afterwards(mirrored: bool) -> None:
         ]  # the principal point is in the middle
     for pose in filtered(poses):
         sign = [-1 if mirrored else 1, 1]
-        seen = geometry.project(pose.joints_cam, np.array(CAMERA.focal) * sign, np.array(CAMERA.princpt))
-        np.testing.assert_allclose(pose.joints_2d, seen, atol=1e-9)
+        projected = geometry.project(pose.joints_cam, np.array(CAMERA.focal) * sign, np.array(CAMERA.princpt))
+        np.testing.assert_allclose(pose.joints_2d, projected, atol=1e-9)
         np.testing.assert_allclose(pose.joints_3d, geometry.relative_to_roots(pose.joints_cam), atol=1e-9)
     for plain, other in zip(filtered(poses), poses, strict=True):
-        assert np.abs(plain.joints_cam - other.joints_cam).max() < 60  # the right side of the mirror
+        assert np.abs(plain.joints_cam - other.joints_cam).max() < 60  # not mirrored by mistake
 
 
-def test_a_hand_that_comes_back_starts_anew_and_an_absent_one_is_left_alone() -> None:
+def test_a_hand_that_reappears_gets_a_fresh_filter_and_an_absent_one_is_unchanged() -> None:
     joints = moving_hands(3)
     away = joints[1] + np.array([150.0, 0, 0])
     smooth = PoseFilter()
     smooth(pose_of(joints[0]), 1 / RATE)
     gone = pose_of(away, present=np.array([True, False]))
-    given = smooth(gone, 1 / RATE)
-    np.testing.assert_allclose(given.joints_2d[21:], gone.joints_2d[21:])
-    assert np.abs(given.joints_2d[:21] - gone.joints_2d[:21]).max() > 20
+    filtered_pose = smooth(gone, 1 / RATE)
+    np.testing.assert_allclose(filtered_pose.joints_2d[21:], gone.joints_2d[21:])
+    assert np.abs(filtered_pose.joints_2d[:21] - gone.joints_2d[:21]).max() > 20
     back = smooth(pose_of(away), 1 / RATE)
     np.testing.assert_allclose(back.joints_2d[21:], gone.joints_2d[21:])
 
 
-def test_after_a_gap_everything_starts_anew() -> None:
+def test_a_gap_resets_the_filters() -> None:
     joints = moving_hands(1)[0]
     smooth = PoseFilter()
     smooth(pose_of(joints), 1 / RATE)

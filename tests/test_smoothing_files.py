@@ -1,4 +1,4 @@
-"""Smoothing by the frames around each one: calm, never late, and not across what must not be averaged."""
+"""Smoothing of video files with past and future frames: no lag, and no averaging across changes and gaps."""
 
 import gc
 import weakref
@@ -14,7 +14,7 @@ from poses import pose_of
 from unclasp.errors import VideoError
 from unclasp.follow import smoothing
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
-from unclasp.follow.smoothing import MIN_WEIGHT, SIGMA, smoothed
+from unclasp.follow.smoothing import MIN_WEIGHT, SIGMA_SECONDS, smoothed
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, video_poses
 from unclasp.video import Frame
@@ -30,75 +30,75 @@ def film(motion: np.ndarray, *, rate: float = RATE, noise: float = 0.0, **fields
     ]
 
 
-def steady(poses: list[HandPose], changes: list[int] | None = None) -> list[HandPose]:
+def smooth_file(poses: list[HandPose], changes: list[int] | None = None) -> list[HandPose]:
     return list(smoothed(zip(poses, changes or [0] * len(poses), strict=True)))
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
-def test_a_third_of_the_acceleration_and_not_late(speed: float) -> None:
-    """Also of hands so fast that the filter of cameras is farther from the truth than the noise."""
+def test_a_third_of_the_acceleration_and_no_lag(speed: float) -> None:
+    """Also for hands so fast that the filter for live streams has a larger error than the noise."""
     true = moving_hands(speed=speed)
-    given, clean = film(true, noise=3.0), film(true)
-    calm = steady(given)
+    noisy, clean = film(true, noise=3.0), film(true)
+    smooth = smooth_file(noisy)
     for name in ("joints_2d", "joints_cam", "joints_3d"):
         true_acceleration = 1.15 * acceleration(stack(clean, name))
-        assert acceleration(stack(calm, name)) <= max(acceleration(stack(given, name)) / 3, true_acceleration), name
-    assert abs(lag(stack(clean, "joints_2d"), stack(calm, "joints_2d"))) < 0.1
-    calm_error, live_error, noise = (
+        assert acceleration(stack(smooth, name)) <= max(acceleration(stack(noisy, name)) / 3, true_acceleration), name
+    assert abs(lag(stack(clean, "joints_2d"), stack(smooth, "joints_2d"))) < 0.1
+    error, live_error, noise = (
         np.sqrt(np.square(stack(poses, "joints_2d") - stack(clean, "joints_2d")).mean())
-        for poses in (calm, filtered(given), given)
+        for poses in (smooth, filtered(noisy), noisy)
     )
-    assert calm_error < 0.8 * noise or speed > 1
-    assert calm_error < live_error or speed < 1
+    assert error < 0.8 * noise or speed > 1
+    assert error < live_error or speed < 1
 
 
 def test_all_frames_come_once_in_order_and_as_soon_as_the_next_ones_are_known() -> None:
-    poses, asked = film(moving_hands(20)), 0
+    poses, read = film(moving_hands(20)), 0
 
     def source() -> Iterator[tuple[HandPose, int]]:
-        nonlocal asked
-        for asked, pose in enumerate(poses):  # noqa: B007  `asked` is what is told
+        nonlocal read
+        for read, pose in enumerate(poses):  # noqa: B007  `read` is used outside
             yield pose, 0
 
     ahead = []
     for number, pose in enumerate(smoothed(source())):
         assert pose.time == poses[number].time
-        ahead.append(asked - number)
+        ahead.append(read - number)
     assert ahead == [4] * 16 + [3, 2, 1, 0]
 
 
 def test_by_hand() -> None:
-    """Three frames at rest, the middle one 10 px off: what it keeps is its share of the weights."""
+    """Three frames at rest, the middle one 10 px off: the remaining offset is the share of its weight."""
     joints = moving_hands(1)[0]
     poses = [pose_of(joints, noise=off, time=time) for off, time in ((0.0, 0.0), (10.0, 0.04), (0.0, 0.08))]
-    side = np.exp(-((0.04 / SIGMA) ** 2) / 2)
-    moved = (steady(poses)[1].joints_2d - poses[0].joints_2d)[:, 0]
+    side = np.exp(-((0.04 / SIGMA_SECONDS) ** 2) / 2)
+    moved = (smooth_file(poses)[1].joints_2d - poses[0].joints_2d)[:, 0]
     np.testing.assert_allclose(moved, 10 / (1 + 2 * side), rtol=1e-6)
 
 
-def test_steady_motion_stays_as_it_is_up_to_both_ends() -> None:
+def test_motion_at_constant_velocity_is_unchanged_up_to_both_ends() -> None:
     joints = pose_of(moving_hands(1)[0])
     poses = [
         replace(joints, joints_2d=joints.joints_2d + np.array([4.0, -1.0]) * number, time=number / RATE)
         for number in range(9)
     ]
-    for before, after in zip(poses, steady(poses), strict=True):
+    for before, after in zip(poses, smooth_file(poses), strict=True):
         np.testing.assert_allclose(after.joints_2d, before.joints_2d, atol=1e-3)
 
 
-def test_a_hand_that_was_kept_where_it_was_is_told_by_its_neighbours() -> None:
-    """Such hands have no confidence."""
-    sure = np.full(42, 0.9)
-    poses = film(moving_hands(9), confidence=sure)
-    kept = np.where(np.arange(42) < 21, 0.0, sure)
+def test_a_held_hand_follows_from_its_neighbouring_frames() -> None:
+    """Held hands have zero confidence."""
+    confident = np.full(42, 0.9)
+    poses = film(moving_hands(9), confidence=confident)
+    held = np.where(np.arange(42) < 21, 0.0, confident)
     off = poses[4].joints_2d + np.where(np.arange(42) < 21, 50.0, 0.0)[:, None]
-    there = replace(poses[4], joints_2d=off)
+    outlier = replace(poses[4], joints_2d=off)
     errors = []
-    for confidence in (sure, kept):
-        frames = [*poses[:4], replace(there, confidence=confidence), *poses[5:]]
-        errors.append(np.abs(steady(frames)[4].joints_2d - steady(poses)[4].joints_2d)[:21].mean())
+    for confidence in (confident, held):
+        frames = [*poses[:4], replace(outlier, confidence=confidence), *poses[5:]]
+        errors.append(np.abs(smooth_file(frames)[4].joints_2d - smooth_file(poses)[4].joints_2d)[:21].mean())
     assert errors[1] < 0.12 * errors[0]
-    assert MIN_WEIGHT > 0, "two frames without any confidence are still told"
+    assert MIN_WEIGHT > 0, "frames without any confidence are still averaged"
 
 
 @pytest.mark.parametrize("break_", ["side", "absence"])
@@ -106,13 +106,13 @@ def test_nothing_is_averaged_over_a_change_of_sides_or_an_absence(break_: str) -
     poses = film(moving_hands(12), present=BOTH)
     far = [replace(pose, joints_2d=pose.joints_2d + 200.0) for pose in poses]
     if break_ == "side":
-        after = steady(poses[:6] + far[6:], [0] * 6 + [1] * 6)
-        expected = steady(poses[:6]) + steady(far[6:])
+        after = smooth_file(poses[:6] + far[6:], [0] * 6 + [1] * 6)
+        expected = smooth_file(poses[:6]) + smooth_file(far[6:])
         hands = slice(0, 42)
     else:
         gone = replace(far[6], present=RIGHT_ALONE)
-        after = steady([*poses[:6], gone, *far[7:]])
-        expected = [*steady(poses[:6]), gone, *steady(far[7:])]
+        after = smooth_file([*poses[:6], gone, *far[7:]])
+        expected = [*smooth_file(poses[:6]), gone, *smooth_file(far[7:])]
         hands = slice(21, 42)
     for one, other in zip(after, expected, strict=True):
         np.testing.assert_allclose(one.joints_2d[hands], other.joints_2d[hands], atol=1e-6)
@@ -120,37 +120,39 @@ def test_nothing_is_averaged_over_a_change_of_sides_or_an_absence(break_: str) -
 
 def test_hands_far_apart_in_time_stay_as_they_are() -> None:
     poses = film(moving_hands(6), rate=5)
-    for before, after in zip(poses, steady(poses), strict=True):
+    for before, after in zip(poses, smooth_file(poses), strict=True):
         np.testing.assert_allclose(after.joints_2d, before.joints_2d, atol=1e-9)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_short_videos_come_whole(count: int) -> None:
     poses = film(moving_hands(3)[:count])
-    for before, after in zip(poses, steady(poses), strict=True):
+    for before, after in zip(poses, smooth_file(poses), strict=True):
         np.testing.assert_allclose(after.joints_2d, before.joints_2d, atol=1e-3)
 
 
 def test_frames_without_usable_times_are_taken_to_be_even() -> None:
     timed, untimed = film(moving_hands(12), noise=2.0), film(moving_hands(12), noise=2.0, time=None)
-    np.testing.assert_allclose(stack(steady(untimed), "joints_2d"), stack(steady(timed), "joints_2d"), atol=1e-9)
+    np.testing.assert_allclose(
+        stack(smooth_file(untimed), "joints_2d"), stack(smooth_file(timed), "joints_2d"), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("error", [VideoError("it ends early"), KeyboardInterrupt()], ids=["a failure", "Ctrl-C"])
-def test_what_came_before_the_end_is_told_first(error: BaseException) -> None:
+def test_pending_frames_are_yielded_before_an_error(error: BaseException) -> None:
     poses = film(moving_hands(8))
 
     def source() -> Iterator[tuple[HandPose, int]]:
         yield from ((pose, 0) for pose in poses)
         raise error
 
-    told = []
+    times = []
     with pytest.raises(type(error)):
-        told.extend(pose.time for pose in smoothed(source()))
-    assert told == [pose.time for pose in poses]
+        times.extend(pose.time for pose in smoothed(source()))
+    assert times == [pose.time for pose in poses]
 
 
-def test_no_more_pictures_are_held_than_are_still_to_come() -> None:
+def test_only_pictures_of_pending_frames_are_held() -> None:
     alive: list[weakref.ref[np.ndarray]] = []
 
     def source() -> Iterator[tuple[HandPose, int]]:
@@ -164,46 +166,45 @@ def test_no_more_pictures_are_held_than_are_still_to_come() -> None:
         assert pose.image is not None
         del pose
         gc.collect()
-        most = max(most, sum(each() is not None for each in alive))
+        most = max(most, sum(reference() is not None for reference in alive))
     assert most <= 6
 
 
-def test_frames_long_gone_are_let_go() -> None:
+def test_old_frames_are_released() -> None:
     held: list[int] = []
     poses = film(moving_hands(60))
     with pytest.MonkeyPatch.context() as patch:
-        real = smoothing._steady
-        patch.setattr(smoothing, "_steady", lambda moments, index: held.append(len(moments)) or real(moments, index))
-        assert len(steady(poses)) == 60
+        real = smoothing._smooth_frame
+        patch.setattr(smoothing, "_smooth_frame", lambda frames, index: held.append(len(frames)) or real(frames, index))
+        assert len(smooth_file(poses)) == 60
     assert max(held) <= 9
 
 
-def test_of_hands_that_change_sides_nothing_is_averaged_over_the_change() -> None:
-    """As a whole video is gone through: by the tracker's count of changes."""
+def test_nothing_is_averaged_over_the_trackers_changes_of_sides() -> None:
+    """With a whole video, by the tracker's count of changes."""
     true = film(moving_hands(40), box=np.array([0.0, 0.0, 640.0, 480.0]))
     wrong = [exchanged(true[0]), *true[1:]]
-    told = list(video_poses(shows(wrong), Frames(40), StreamOptions()))  # type: ignore[arg-type]
+    smooth = list(video_poses(shows(wrong), Frames(40), StreamOptions()))  # type: ignore[arg-type]
     clean = list(video_poses(shows(wrong), Frames(40), StreamOptions(smooth=False)))  # type: ignore[arg-type]
-    errors = [np.abs(one.joints_2d - other.joints_2d).max() for one, other in zip(told, clean, strict=True)]
+    errors = [np.abs(one.joints_2d - other.joints_2d).max() for one, other in zip(smooth, clean, strict=True)]
     changed = [n for n in range(1, 40) if np.abs(clean[n].joints_2d - clean[n - 1].joints_2d).max() > 100]
     assert len(changed) == 1 and max(errors) < 25
 
 
 def test_poses_of_a_camera_come_at_once_and_smoothed() -> None:
-    given, true = film(moving_hands(40), noise=3.0, box=np.array([0.0, 0.0, 640.0, 480.0])), film(moving_hands(40))
+    noisy, true = film(moving_hands(40), noise=3.0, box=np.array([0.0, 0.0, 640.0, 480.0])), film(moving_hands(40))
     frames = Frames(40, live=True)
-    told = []
-    for number, pose in enumerate(video_poses(shows(given, tells=elsewhere), frames, StreamOptions())):  # type: ignore[arg-type]
+    smooth = []
+    for number, pose in enumerate(video_poses(shows(noisy, report=elsewhere), frames, StreamOptions())):  # type: ignore[arg-type]
         assert frames.read == number + 1
-        told.append(pose)
-    calm = acceleration(stack(told, "joints_2d"))
-    assert calm < 0.6 * acceleration(stack(given, "joints_2d"))
-    shift = (stack(told, "joints_2d") - stack(true, "joints_2d")).mean(axis=(0, 1))
+        smooth.append(pose)
+    assert acceleration(stack(smooth, "joints_2d")) < 0.6 * acceleration(stack(noisy, "joints_2d"))
+    shift = (stack(smooth, "joints_2d") - stack(true, "joints_2d")).mean(axis=(0, 1))
     np.testing.assert_allclose(shift, [50, 0], atol=5)
 
 
 class Frames:
-    """Stands for an open video of so many frames."""
+    """Stands in for an open video with `count` frames."""
 
     name = "clip"
 
@@ -220,12 +221,12 @@ def elsewhere(pose: HandPose) -> HandPose:
     return replace(pose, joints_2d=pose.joints_2d + np.array([50.0, 0.0]))
 
 
-def shows(poses: list[HandPose], *, tells: Callable[[HandPose], HandPose] = lambda pose: pose) -> PredictFrame:
-    """Return what sees one of the poses after the other, whatever it is shown."""
-    left = iter(poses)
+def shows(poses: list[HandPose], *, report: Callable[[HandPose], HandPose] = lambda pose: pose) -> PredictFrame:
+    """Return a predictor that returns the poses one after the other; `report` maps tracked to reported poses."""
+    remaining = iter(poses)
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
-        pose = next(left)
-        return FrameResult(pose, tells(pose))
+    def predict_frame(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
+        pose = next(remaining)
+        return FrameResult(pose, report(pose))
 
-    return see
+    return predict_frame

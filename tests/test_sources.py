@@ -40,6 +40,17 @@ def test_folders_are_searched_by_suffix_in_order(save: Callable[..., Path], tmp_
     assert {(s.error, s.given) for s in found} == {(None, str(tmp_path))}
 
 
+def test_pictures_of_a_folder_that_cannot_be_read_are_counted(
+    save: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.jpg", "1.HEIC", "sub/2.heic", "3.avif", "4.gif", "notes.txt"):
+        save(b"x", name)
+    assert names(find_sources(tmp_path), tmp_path) == ["a.jpg"]
+    assert caplog.messages == [
+        f"{tmp_path}: pictures that cannot be read are left out: 1 AVIF, 1 GIF, 2 HEIC; convert them to JPEG"
+    ]
+
+
 def test_a_long_search_says_so(
     save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

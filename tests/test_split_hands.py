@@ -1,4 +1,4 @@
-"""Two hands that are apart: regions of a crop, whose they are, the closer look at each, and hands far apart."""
+"""Two hands that are apart: their regions in a crop, their sides, a closer crop of each, and hands far apart."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ def probability(*regions: tuple[int, int, int, int]) -> Floats:
     return cells
 
 
-def test_squares_are_around_what_is_seen_of_each_hand_the_larger_first() -> None:
+def test_squares_are_around_each_region_the_larger_first() -> None:
     squares = squares_of_two(probability((4, 10, 6, 4), (30, 20, 10, 12)), 192)
     assert squares is not None
     np.testing.assert_allclose((squares[:, :2] + squares[:, 2:]) / 2, [[139.5, 103.5], [27.5, 47.5]])
@@ -77,7 +77,7 @@ def joints(right: tuple[float, float], left: tuple[float, float]) -> Floats:
         ([[0.4, 0.6], [0.5, 0.5]], (20, 20), (80, 20), (0, 1)),
     ],
 )
-def test_what_each_look_sees_and_where_the_joints_were_tell_the_sides(
+def test_the_presence_in_each_crop_and_the_joints_in_both_decide_the_sides(
     presence: list[list[float]], right: tuple[float, float], left: tuple[float, float], slots: tuple[int, int]
 ) -> None:
     middles = np.array([[20.0, 20], [80, 20]])
@@ -87,7 +87,7 @@ def test_what_each_look_sees_and_where_the_joints_were_tell_the_sides(
     assert slots_of_two(np.array(presence, float)[:, ::-1], middles, flipped) == tuple(1 - slot for slot in slots)
 
 
-def test_regions_around_one_middle_are_told_apart_by_what_they_show() -> None:
+def test_regions_with_one_middle_are_told_apart_by_presence() -> None:
     middles = np.full((2, 2), 50.0)
     for presence, slots in (([[0.9, 0.1], [0.1, 0.9]], (0, 1)), ([[0.1, 0.9], [0.9, 0.1]], (1, 0))):
         assert slots_of_two(np.array(presence), middles, joints((20, 20), (80, 20))) == slots
@@ -121,7 +121,7 @@ class Coloured:
                     low, middle, high = columns.min(), (columns.min() + columns.max()) / 2, columns.max()
                     pose[0, 21 * slot : 21 * slot + 10] = [low, rows.min(), 30]
                     pose[0, 21 * slot + 10 : 21 * slot + 20] = [high, rows.min(), -30]
-                    pose[0, 21 * slot + 20] = [middle, rows.max(), 0]  # it points up, and is looked at once
+                    pose[0, 21 * slot + 20] = [middle, rows.max(), 0]  # it points up, so that there is no upright crop
         return NetworkOutput(
             pose, presence, None, (masks[0] | masks[1])[None].astype(float), None if self.sure is None else confidence
         )
@@ -137,7 +137,7 @@ def picture() -> npt.NDArray[np.uint8]:
 BOX: Final = (80, 60, 310, 220)
 
 
-def test_hands_apart_are_looked_at_one_by_one() -> None:
+def test_hands_apart_are_predicted_one_by_one() -> None:
     network = Coloured()
     pose = Predictor(network)(picture(), BOX)
     assert network.looks == 3
@@ -153,11 +153,11 @@ def test_hands_apart_are_looked_at_one_by_one() -> None:
     assert pose.confidence is not None
     np.testing.assert_allclose(pose.confidence, 0.8)
     np.testing.assert_allclose(pose.presence, 1)
-    assert np.ptp(pose.box[::2]) > 230, "the crop that is told is that of both"
+    assert np.ptp(pose.box[::2]) > 230, "the reported crop is that of both"
 
 
 @pytest.mark.parametrize("depth_axis", DepthAxis)
-def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_look(depth_axis: DepthAxis) -> None:
+def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_crop(depth_axis: DepthAxis) -> None:
     class Along(Coloured):
         def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
             return super().__call__(crops)._replace(depth_axis=depth_axis)
@@ -172,14 +172,14 @@ def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_look(depth_ax
 
 
 @pytest.mark.parametrize("rotation", [0.0, 40.0])
-def test_the_middle_of_a_look_is_that_of_its_crop(rotation: float) -> None:
+def test_the_middle_of_a_result_is_that_of_its_crop(rotation: float) -> None:
     square = np.array([20.0, 30.0, 220.0, 230.0])
     matrix = geometry.crop_matrix(geometry.turned_box(square, 96, rotation), 96, rotation)
     look = CropResult(Coloured()(np.zeros((1, 96, 96, 3), np.uint8)), np.linalg.inv(matrix), square)
     np.testing.assert_allclose(geometry.apply_affine(matrix, look.middle), geometry.crop_middle(96))
 
 
-def test_a_mirrored_picture_is_looked_at_likewise() -> None:
+def test_a_mirrored_picture_gives_the_mirrored_result() -> None:
     image = picture()
     pose = Predictor(Coloured())(image, BOX)
     mirror_image = np.ascontiguousarray(image[:, ::-1])
@@ -188,7 +188,7 @@ def test_a_mirrored_picture_is_looked_at_likewise() -> None:
     np.testing.assert_allclose(399 - mirrored.joints_2d[:, 0], pose.joints_2d[:, 0], atol=1e-6)
 
 
-def test_nothing_changes_where_a_hand_is_not_seen_by_itself() -> None:
+def test_nothing_changes_if_a_hand_is_missing_in_its_own_crop() -> None:
     network = Coloured(alone=0.4)
     pose = Predictor(network)(picture(), BOX)
     assert network.looks == 3
@@ -197,7 +197,7 @@ def test_nothing_changes_where_a_hand_is_not_seen_by_itself() -> None:
     np.testing.assert_allclose(pose.confidence, 0.1)
 
 
-def test_one_hand_is_not_looked_at_again() -> None:
+def test_one_hand_is_not_predicted_again() -> None:
     network, image = Coloured(), picture()
     image[:, 200:] = 0
     Predictor(network)(image, BOX)
@@ -221,7 +221,7 @@ def test_the_other_hand_may_be_in_another_region() -> None:
         np.testing.assert_allclose(pixels.min(axis=0), (x1, y1), atol=2)
         np.testing.assert_allclose(pixels.max(axis=0), (x2, y2), atol=2)
     np.testing.assert_allclose(pose.other_regions, [NOTHING])
-    assert pose.box[0] < RED[0] and pose.box[2] > GREEN[2], "the crop that is told is that of both"
+    assert pose.box[0] < RED[0] and pose.box[2] > GREEN[2], "the reported crop is that of both"
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_hand_of_another_size_is_another_person_s() -> None:
     assert found(Discerning(0.9), GREEN, image=picture()).sides == ("right", "left")
 
 
-def test_a_hand_that_is_not_seen_beside_the_first_is_none_of_this_person() -> None:
+def test_a_hand_missing_in_the_crop_of_both_is_not_this_person_s() -> None:
     class Forgetful(Coloured):
         """Does not see the second hand where both are in its crop."""
 
@@ -318,7 +318,7 @@ def near() -> npt.NDArray[np.uint8]:
     ],
     ids=["sure", "unsure", "on the hand that was found"],
 )
-def test_a_wider_look_may_show_the_other_hand(network: Discerning, seen: bool) -> None:
+def test_a_wider_crop_may_show_the_other_hand(network: Discerning, seen: bool) -> None:
     pose = found(network, image=near())
     assert pose.sides == (("right", "left") if seen else ("right",))
     np.testing.assert_allclose(pose.joints_2d[:21].max(axis=0), (140, 180), atol=2)
@@ -326,7 +326,7 @@ def test_a_wider_look_may_show_the_other_hand(network: Discerning, seen: bool) -
         np.testing.assert_allclose(pose.joints_2d[21:].min(axis=0), (172, 110), atol=2)
 
 
-def test_where_a_wider_look_shows_no_other_hand_there_are_no_more_looks() -> None:
+def test_without_another_hand_in_the_wider_crop_there_are_no_more_crops() -> None:
     unsure, doubling, sure = Discerning(MIN_CONFIDENCE - 0.01), Discerning(0.9, doubles=True), Discerning(0.9)
     for network in (unsure, doubling, sure):
         found(network, image=near())

@@ -1,4 +1,4 @@
-"""One call for any source: what comes, in which order, and what happens to what fails."""
+"""`stream` for all kinds of sources: the poses, their order, and how failures are handled."""
 
 import logging
 from pathlib import Path
@@ -21,7 +21,7 @@ POSE = pose_of(moving_hands(1)[0], box=np.array([0.0, 0.0, 640.0, 480.0]))
 
 
 class Predict:
-    """Remembers what it was given."""
+    """Records the pictures and boxes of its calls."""
 
     def __init__(self) -> None:
         self.images: list[np.ndarray] = []
@@ -35,19 +35,19 @@ class Predict:
         return POSE
 
 
-def seen(predict: Predict) -> PredictFrame:
-    """Make of it what frames ask for."""
+def for_frames(predict: Predict) -> PredictFrame:
+    """Wrap a predictor of pictures as one of video frames."""
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
+    def predict_frame(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         pose = predict(image, box)
         return FrameResult(pose, pose)
 
-    return see
+    return predict_frame
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Two good pictures, each of one grey, and a bad one between them."""
+    """A folder with two good pictures, each of a single grey, and a broken one between them."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for name, grey in (("a.png", 50), ("c.png", 200)):
@@ -56,15 +56,15 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def run(given: object, **options: object) -> tuple[list[HandPose], Predict]:
+def run(source: object, **options: object) -> tuple[list[HandPose], Predict]:
     predict = Predict()
-    return list(stream(predict, seen(predict), given, StreamOptions(**options))), predict  # type: ignore[arg-type]
+    return list(stream(predict, for_frames(predict), source, StreamOptions(**options))), predict  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("given", [b"a.jpg", None, 1.5, True, [2.0]])
-def test_what_is_no_source_is_told(given: Any) -> None:
+@pytest.mark.parametrize("source", [b"a.jpg", None, 1.5, True, [2.0]])
+def test_wrong_types_are_named(source: Any) -> None:
     with pytest.raises(UnclaspError, match=r"a source is the path of .*, got (bytes|NoneType|float|bool)"):
-        list(stream(lambda *_: pose_of(), seen(lambda *_: pose_of()), given, StreamOptions()))
+        list(stream(lambda *_: pose_of(), for_frames(lambda *_: pose_of()), source, StreamOptions()))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_counts_of_frames_are_positive(options: dict[str, Any]) -> None:
 
 def test_a_path_an_array_a_folder_a_pattern_and_a_list(photos: Path) -> None:
     array = np.full((40, 60, 3), 9, np.uint8)
-    for given, greys in (
+    for source, greys in (
         (photos / "a.png", [50]),
         (str(photos / "c.png"), [200]),
         (array, [9]),
@@ -92,7 +92,7 @@ def test_a_path_an_array_a_folder_a_pattern_and_a_list(photos: Path) -> None:
         ([array, photos / "c.png", f"{photos}/a*"], [9, 200, 50]),
         (iter([photos / "a.png", array]), [50, 9]),
     ):
-        poses, predict = run(given, box=[1, 2, 30, 40])
+        poses, predict = run(source, box=[1, 2, 30, 40])
         assert [int(image[0, 0, 0]) for image in predict.images] == greys
         assert predict.boxes == [[1, 2, 30, 40]] * len(greys)
     assert [pose.source for pose in run(photos)[0]] == [str(photos / "a.png"), str(photos / "c.png")]
@@ -107,37 +107,37 @@ def test_it_is_lazy(photos: Path) -> None:
     assert len(predict.images) == 1
 
 
-def test_failures_are_logged_and_the_others_done(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_failures_are_logged_and_the_other_sources_processed(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="unclasp"):
         poses, _ = run([photos, photos / "nowhere.png"])
     assert len(poses) == 2 and len(caplog.messages) == 2
     assert "b.png" in caplog.messages[0] and "nothing of this name" in caplog.messages[1]
 
 
-def test_failures_are_told_to_who_asks(photos: Path) -> None:
-    told: list[UnclaspError] = []
-    assert list(stream(Predict(), seen(Predict()), photos / "b.png", StreamOptions(), told.append)) == []
-    assert len(told) == 1 and str(photos / "b.png") in str(told[0])
+def test_on_error_is_called_with_failures(photos: Path) -> None:
+    errors: list[UnclaspError] = []
+    assert list(stream(Predict(), for_frames(Predict()), photos / "b.png", StreamOptions(), errors.append)) == []
+    assert len(errors) == 1 and str(photos / "b.png") in str(errors[0])
 
 
-def test_what_is_no_source_does_not_keep_the_others_from_being_done(photos: Path) -> None:
-    told: list[UnclaspError] = []
-    given: list[Any] = [photos / "a.png", None, photos / "c.png"]
-    poses = list(stream(Predict(), seen(Predict()), given, StreamOptions(), told.append))
+def test_a_source_of_a_wrong_type_does_not_stop_the_others(photos: Path) -> None:
+    errors: list[UnclaspError] = []
+    sources: list[Any] = [photos / "a.png", None, photos / "c.png"]
+    poses = list(stream(Predict(), for_frames(Predict()), sources, StreamOptions(), errors.append))
     assert len(poses) == 2
-    assert [str(error).rpartition(", got ")[2] for error in told] == ["NoneType"]
+    assert [str(error).rpartition(", got ")[2] for error in errors] == ["NoneType"]
 
 
 def test_nothing_but_failures_is_an_error(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.mp4").write_bytes(make_video(tmp_path / "whole.mp4").read_bytes()[:-300])
-    for given, told in (
+    for source, message in (
         (photos / "b.png", "b.png"),
         ([tmp_path / "x.jpg", photos / "b.png"], "x.jpg"),
         (tmp_path / "cut.mp4", "cut.mp4: expected a video"),
         (63, "camera 63: there is none"),
     ):
-        with pytest.raises(UnclaspError, match=told):
-            run(given)
+        with pytest.raises(UnclaspError, match=message):
+            run(source)
     assert run([])[0] == []
 
 
@@ -148,30 +148,30 @@ def test_a_video_gives_its_frames_among_the_others(photos: Path, tmp_path: Path)
     assert [pose.time for pose in poses] == [None, 0, 0.2, None]
     assert [pose.source for pose in poses[1:3]] == [str(clip)] * 2
     np.testing.assert_allclose([image[32, 50, 0] for image in predict.images], [50, 16, 96, 200], atol=6)
-    assert predict.boxes[1] is None and predict.boxes[2] is not None, "searched, then followed"
+    assert predict.boxes[1] is None and predict.boxes[2] is not None, "searched, then tracked"
 
 
-def test_videos_are_smoothed_unless_told_otherwise(tmp_path: Path) -> None:
+def test_videos_are_smoothed_by_default(tmp_path: Path) -> None:
     clip = make_video(tmp_path / "clip.mp4")
     poses = iter([pose_of(joints) for joints in moving_hands(24)] * 2)
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
+    def predict_frame(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         return FrameResult(pose := next(poses), pose)
 
     pictures = Predict()
-    smooth = list(stream(pictures, see, clip, StreamOptions()))
-    assert not pictures.images, "frames have a way of their own"
+    smooth = list(stream(pictures, predict_frame, clip, StreamOptions()))
+    assert not pictures.images, "frames are predicted separately"
     for _ in range(24 - 12):
         next(poses)
-    plain = list(stream(pictures, see, clip, StreamOptions(smooth=False)))
+    plain = list(stream(pictures, predict_frame, clip, StreamOptions(smooth=False)))
     np.testing.assert_allclose(plain[5].joints_2d, pose_of(moving_hands(24)[5]).joints_2d)
     assert 0.1 < np.abs(smooth[5].joints_2d - plain[5].joints_2d).max() < 3, "smoothed, but not late"
 
 
-def test_a_camera_is_let_go_when_the_stream_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_is_released_when_the_stream_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     camera = Camera(100)
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: camera)
-    poses = stream(Predict(), seen(Predict()), 0, StreamOptions())
+    poses = stream(Predict(), for_frames(Predict()), 0, StreamOptions())
     pose = next(poses)
     assert pose.source == "camera0" and not camera.released
     poses.close()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A sweep over the picture: only where nothing is sure, and only for what the landmark network sees, too."""
+"""The sweep over the picture: only where no hand is certain, and only for hands that the landmark network confirms."""
 
 import itertools
 from typing import Any
@@ -23,23 +23,24 @@ from unclasp.predictor import Predictor
 Floats = npt.NDArray[np.floating]
 
 
-class Knows:
-    """A landmark network that sees a hand around some places, and none elsewhere."""
+class FakeLandmarks:
+    """A landmark network that reads a hand in given boxes, and none elsewhere."""
 
-    def __init__(self, *hands: Box, likely: float = 0.9, of_side: float = 1.0) -> None:
-        self.hands, self.likely, self.of_side, self.asked = np.array(hands).reshape(-1, 4), likely, of_side, 0
+    def __init__(self, *hands: Box, hand_score: float = 0.9, side_score: float = 1.0) -> None:
+        self.hands, self.calls = np.array(hands).reshape(-1, 4), 0
+        self.hand_score, self.side_score = hand_score, side_score
 
     def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
-        self.asked += 1
+        self.calls += 1
         middle = (joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2
-        there = ((middle > self.hands[:, :2]) & (middle < self.hands[:, 2:])).all(axis=1).any()
-        return reading_of(joints_2d, self.likely if there else 0.01, self.of_side)
+        is_hand = ((middle > self.hands[:, :2]) & (middle < self.hands[:, 2:])).all(axis=1).any()
+        return reading_of(joints_2d, self.hand_score if is_hand else 0.01, self.side_score)
 
 
 def predictor(landmarks: Any, *, first: Box = EMPTY, **options: Any) -> Predictor:
     square = square_box(np.array(first))
-    where = Proposal(square, np.zeros((0, 4)), fallback=lambda: square)
-    return Predictor(Shades(), search=lambda _: where, landmarks=landmarks, **options)
+    proposal = Proposal(square, np.zeros((0, 4)), fallback=lambda: square)
+    return Predictor(Shades(), search=lambda _: proposal, landmarks=landmarks, **options)
 
 
 # ---- the windows
@@ -71,75 +72,75 @@ def test_a_hand_anywhere_is_nearly_whole_in_some_window() -> None:
         assert shares.max() > 0.75
 
 
-# ---- what counts
+# ---- which result counts
 
 
-def test_what_the_landmark_network_sees_counts_before_what_is_surer() -> None:
-    box = sweep.best_box(CropPredictor(Shades()), Knows(BRIGHT), picture())  # type: ignore[arg-type]
+def test_a_confirmed_hand_is_preferred_to_a_more_confident_one() -> None:
+    box = sweep.best_box(CropPredictor(Shades()), FakeLandmarks(BRIGHT), picture())  # type: ignore[arg-type]
     assert box is not None and SHADES[BRIGHTER] > SHADES[BRIGHT]
     assert np.abs(box - [144, 34, 216, 106]).max() < 6
-    box = sweep.best_box(CropPredictor(Shades()), Knows(), picture())  # type: ignore[arg-type]
-    assert box is not None and box[2] > BRIGHTER[2] - 10, "of those that it does not see, the surest"
+    box = sweep.best_box(CropPredictor(Shades()), FakeLandmarks(), picture())  # type: ignore[arg-type]
+    assert box is not None and box[2] > BRIGHTER[2] - 10, "without hand scores, the most confident one"
     black = np.zeros((300, 400, 3), np.uint8)
-    assert sweep.best_box(CropPredictor(Shades()), Knows(), black) is None  # type: ignore[arg-type]
+    assert sweep.best_box(CropPredictor(Shades()), FakeLandmarks(), black) is None  # type: ignore[arg-type]
 
 
-def test_a_picture_in_which_nothing_is_sure_is_swept() -> None:
-    knows = Knows(BRIGHT)
-    pose = predictor(knows)(picture())
+def test_a_picture_without_a_certain_hand_is_swept() -> None:
+    landmarks = FakeLandmarks(BRIGHT)
+    pose = predictor(landmarks)(picture())
     assert pose.sides == ("right",) and is_around(pose, BRIGHT)
 
 
 @pytest.mark.parametrize(
-    ("knows", "first", "options"),
+    ("landmarks", "first", "options"),
     [
-        (Knows(), DIM, {}),
-        (Knows(BRIGHT, likely=0.9 * MIN_HAND_SCORE), DIM, {}),
-        (Knows(BRIGHT, of_side=0.9 * MIN_HAND_SCORE), DIM, {}),
-        (Knows(BRIGHT), DIM, {"second_opinions": False}),
+        (FakeLandmarks(), DIM, {}),
+        (FakeLandmarks(BRIGHT, hand_score=0.9 * MIN_HAND_SCORE), DIM, {}),
+        (FakeLandmarks(BRIGHT, side_score=0.9 * MIN_HAND_SCORE), DIM, {}),
+        (FakeLandmarks(BRIGHT), DIM, {"second_opinions": False}),
         (None, DIM, {}),
     ],
     ids=["nothing seen", "hardly seen", "of the other side", "not asked for", "no landmark network"],
 )
-def test_what_was_found_first_stays(
-    monkeypatch: pytest.MonkeyPatch, knows: Knows | None, first: Box, options: dict[str, Any]
+def test_the_first_result_stays(
+    monkeypatch: pytest.MonkeyPatch, landmarks: FakeLandmarks | None, first: Box, options: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda view: False)
-    pose = predictor(knows, first=first, **options)(picture())
-    assert pose.presence[0] == 1 and is_around(pose, DIM), "be it believed or not"
-    assert bool(pose.sides) == (knows is None)
+    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda result: False)
+    pose = predictor(landmarks, first=first, **options)(picture())
+    assert pose.presence[0] == 1 and is_around(pose, DIM), "credible or not"
+    assert bool(pose.sides) == (landmarks is None)
 
 
-def test_sure_pictures_boxes_and_videos_are_not_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certain_results_boxes_and_videos_are_not_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("swept")
 
     monkeypatch.setattr("unclasp.find.photo_search.best_box", never)
-    knows = Knows(BRIGHT)
+    landmarks = FakeLandmarks(BRIGHT)
     assert SHADES[DIM] / 255 < MIN_CONFIDENCE < SHADES[BRIGHT] / 255
-    assert predictor(knows, first=BRIGHT)(picture()).sides
-    assert predictor(knows)(picture(), DIM).sides
-    assert predictor(knows, first=DIM)._frame(
+    assert predictor(landmarks, first=BRIGHT)(picture()).sides
+    assert predictor(landmarks)(picture(), DIM).sides
+    assert predictor(landmarks, first=DIM)._frame(
         picture(), None, fresh=True, focal=None, princpt=None, mirrored=False, hands_given=False
     )
-    said = Predictor(Shades(), search=everywhere, landmarks=knows)  # type: ignore[arg-type]
-    assert said(np.ascontiguousarray(picture()[200:, 30:100])).sides, "a picture that is said to be a crop"
+    whole = Predictor(Shades(), search=everywhere, landmarks=landmarks)  # type: ignore[arg-type]
+    assert whole(np.ascontiguousarray(picture()[200:, 30:100])).sides, "a picture that is given as a crop"
     with pytest.raises(AssertionError, match="swept"):
-        predictor(knows, first=DIM)(picture())
+        predictor(landmarks, first=DIM)(picture())
 
 
-def test_a_hand_that_the_landmark_network_sees_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_confirmed_hand_needs_no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     swept: list[int] = []
     monkeypatch.setattr("unclasp.find.photo_search.best_box", lambda *_: swept.append(0))
-    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda view: False)
-    predictor(Knows(DIM), first=DIM)(picture())
+    monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda result: False)
+    predictor(FakeLandmarks(DIM), first=DIM)(picture())
     assert not swept
-    predictor(Knows(DIM, likely=0.9 * MIN_HAND_SCORE), first=DIM)(picture())
+    predictor(FakeLandmarks(DIM, hand_score=0.9 * MIN_HAND_SCORE), first=DIM)(picture())
     assert swept
 
 
-def test_a_hand_that_is_hardly_surer_does_not_count() -> None:
-    def seen(shade: int) -> Any:
+def test_a_swept_hand_needs_a_clearly_higher_confidence() -> None:
+    def result_with(shade: int) -> Any:
         image = np.zeros((300, 400, 3), np.uint8)
         cv2.rectangle(image, (150, 40), (210, 100), (shade, 0, 0), -1)
         return (
@@ -148,14 +149,16 @@ def test_a_hand_that_is_hardly_surer_does_not_count() -> None:
             ._replace(hand_scores=np.array([0.9, 0.0]))
         )
 
-    before, sure = seen(45), round(255 * (45 / 255 + MIN_CONFIDENCE_GAIN))
-    assert sweep.is_better(seen(sure + 2), before) and not sweep.is_better(seen(sure - 2), before)
-    assert not sweep.is_better(seen(sure + 2)._replace(hand_scores=np.array([0.1, 0.9])), before), (
-        "another hand is seen"
+    before, threshold = result_with(45), round(255 * (45 / 255 + MIN_CONFIDENCE_GAIN))
+    assert sweep.is_better(result_with(threshold + 2), before) and not sweep.is_better(
+        result_with(threshold - 2), before
     )
-    assert not sweep.is_better(seen(sure + 2)._replace(hand_scores=None), before)
-    nothing = seen(0)
+    assert not sweep.is_better(result_with(threshold + 2)._replace(hand_scores=np.array([0.1, 0.9])), before), (
+        "the score is another hand's"
+    )
+    assert not sweep.is_better(result_with(threshold + 2)._replace(hand_scores=None), before)
+    nothing = result_with(0)
     assert not nothing.present_slots and not sweep.is_better(nothing, before)
     unseen = before._replace(hand_scores=np.array([0.0, 0.9]))
-    assert sweep.is_needed(unseen) and sweep.is_needed(before._replace(hand_scores=None)), "nothing that counts is"
-    assert sweep.is_needed(nothing) and not sweep.is_needed(before) and not sweep.is_needed(seen(200))
+    assert sweep.is_needed(unseen) and sweep.is_needed(before._replace(hand_scores=None)), "no present hand is certain"
+    assert sweep.is_needed(nothing) and not sweep.is_needed(before) and not sweep.is_needed(result_with(200))

@@ -1,4 +1,4 @@
-"""The torch engine: what goes in, what comes out."""
+"""The torch engine: inputs and outputs."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SIZE = 64
 
 
 class Listening(torch.nn.Module):
-    """Gives a made-up prediction and remembers what it was given."""
+    """Returns a made-up prediction and records its input."""
 
     depth_axis = DepthAxis.CROP
 
@@ -51,7 +51,7 @@ def test_the_network_gets_channels_first_rgb_bytes() -> None:
 
 @pytest.mark.parametrize(("pixels", "present"), [(0, False), (1, False), (10, True)])
 def test_without_the_head_presence_comes_from_the_parts(pixels: int, present: bool) -> None:
-    """Part 5 is the right index; a single pixel of 256 is not yet a hand."""
+    """Part 5 belongs to the right index; a single pixel of 256 is not enough for a hand."""
     model = Listening(presence=False, roots=False, pixels=pixels)
     answer = TorchNetwork(model, name="x", image_size=SIZE)(np.zeros((1, SIZE, SIZE, 3), np.uint8))  # type: ignore[arg-type]
     assert (answer.presence[0, 0] >= 0.5) == present

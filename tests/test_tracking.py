@@ -1,4 +1,4 @@
-"""Hands over frames: followed, found again, and never exchanged by a network that wavers."""
+"""Tracking: hands are followed, found again, and not swapped by a network that confuses the sides."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -34,11 +34,11 @@ def wrists(poses: list[HandPose]) -> np.ndarray:
 
 
 def swaps(poses: list[HandPose]) -> int:
-    """Count the frames in which a wrist is nearer to where the other one was."""
+    """Count the frames in which the wrists are nearer to each other's last positions than to their own."""
     count = 0
     for last, now in pairwise(wrists(poses)):
-        kept, crossed = (np.linalg.norm(now - other, axis=1).sum() for other in (last, last[::-1]))
-        count += crossed < kept
+        same, crossed = (np.linalg.norm(now - other, axis=1).sum() for other in (last, last[::-1]))
+        count += crossed < same
     return count
 
 
@@ -48,15 +48,15 @@ def test_frames_without_usable_times_are_smoothed_as_if_they_were_even() -> None
     assert all(np.isfinite(tracker(BLACK, time).joints_cam).all() for time in (0.1, 0.1, 0.0))
 
 
-# ---- where to look
+# ---- crops and searches
 
 
 def test_the_first_frame_is_searched_and_the_next_ones_are_followed() -> None:
     poses = poses_of(moving_hands(5))
     script = Script(poses)
     script.run()
-    assert [len(asked) for asked in script.asked] == [1] * 5 and script.asked[0] == [None]
-    for last, (box,) in zip(poses, script.asked[1:], strict=False):
+    assert [len(boxes) for boxes in script.boxes] == [1] * 5 and script.boxes[0] == [None]
+    for last, (box,) in zip(poses, script.boxes[1:], strict=False):
         tight = np.concatenate([last.joints_2d.min(axis=0), last.joints_2d.max(axis=0)])
         np.testing.assert_allclose(box, geometry.expand_box(tight, 1.2))
 
@@ -65,54 +65,54 @@ def test_an_absent_hand_does_not_widen_the_crop() -> None:
     poses = poses_of(moving_hands(2), presence=np.array([0.05, 0.9]))
     script = Script(poses)
     script.run()
-    box = script.asked[1][0]
+    box = script.boxes[1][0]
     left = poses[0].joints_2d[21:]
     np.testing.assert_allclose((box[:2] + box[2:]) / 2, (left.min(axis=0) + left.max(axis=0)) / 2)
 
 
-def test_a_given_box_is_all_that_is_looked_at() -> None:
+def test_with_a_given_box_nothing_else_is_predicted() -> None:
     script = Script(poses_of(moving_hands(3), presence=np.array([0.0, 0.0])))
     script.run(box=[1.0, 2.0, 300.0, 400.0])
-    assert [[list(box) for box in asked] for asked in script.asked] == [[[1.0, 2.0, 300.0, 400.0]]] * 3
+    assert [[list(box) for box in boxes] for boxes in script.boxes] == [[[1.0, 2.0, 300.0, 400.0]]] * 3
 
 
 @pytest.mark.parametrize("better", [True, False])
-def test_a_hand_that_is_lost_is_searched_at_once_and_the_better_answer_counts(better: bool) -> None:
+def test_a_lost_hand_is_searched_at_once_and_the_better_result_counts(better: bool) -> None:
     good = poses_of(moving_hands(3))
     lost = [*good[:1], *(replace(pose, presence=np.array([0.9, 0.1]), present=None) for pose in good[1:])]
     script = Script(lost, searched=good if better else lost)
-    given = script.run()
-    assert script.asked[1][1] is None and len(script.asked[1]) == 2
-    assert list(given[1].presence) == ([0.9, 0.9] if better else [0.9, 0.1])
+    tracked = script.run()
+    assert script.boxes[1][1] is None and len(script.boxes[1]) == 2
+    assert list(tracked[1].presence) == ([0.9, 0.9] if better else [0.9, 0.1])
 
 
-def test_where_no_hand_is_known_is_searched_now_and_then_and_looked_at_in_between() -> None:
-    """Hands that are not there are not forgotten, either."""
+def test_without_hands_the_frame_is_searched_now_and_then_and_the_last_square_predicted_in_between() -> None:
+    """Without hands, there is nothing to forget either."""
     frames = MAX_FRAMES_NOT_CREDIBLE + 3
     poses = poses_of(moving_hands(frames), presence=np.array([0.1, 0.2]))
-    script = Script(poses, words=lambda *_: {"is_known": False})
-    given = script.run()
+    script = Script(poses, fields=lambda *_: {"is_known": False})
+    tracked = script.run()
     assert script.searches == list(range(0, frames, SEARCH_EVERY_NO_HAND)) and all(script.fresh)
-    assert all(len(asked) == 1 for asked in script.asked) and not any(pose.sides for pose in given)
+    assert all(len(boxes) == 1 for boxes in script.boxes) and not any(pose.sides for pose in tracked)
 
 
-def test_in_between_the_same_square_is_looked_at_again() -> None:
-    """As a predictor makes one of a box, each time."""
+def test_in_between_the_same_square_is_predicted_again() -> None:
+    """The predictor makes a square of the box in each frame."""
     pose = pose_of(moving_hands(1)[0], presence=np.array([0.1, 0.2]), box=np.array([10.0, 20.0, 110.0, 120.0]))
     squares = []
 
-    def see(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
+    def predict_frame(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         square = pose.box if box is None else geometry.square_box(np.asarray(box))
         squares.append(square)
         return FrameResult(replace(pose, box=square), pose)
 
-    tracker = Tracker(see)
+    tracker = Tracker(predict_frame)
     for _ in range(2 * SEARCH_EVERY_NO_HAND):
         tracker(BLACK)
     np.testing.assert_allclose(squares, np.broadcast_to(pose.box, (2 * SEARCH_EVERY_NO_HAND, 4)))
 
 
-def test_a_hand_that_comes_where_the_last_search_looked_is_there_at_once() -> None:
+def test_a_hand_that_appears_in_the_square_of_the_last_search_is_present_at_once() -> None:
     motion = moving_hands(3)
     none, some = (poses_of(motion, presence=np.array([likely, likely])) for likely in (0.1, 0.9))
     script = Script([none[0], *some[1:]])
@@ -131,17 +131,17 @@ def test_with_one_hand_the_other_is_searched_now_and_then(ghost: float) -> None:
 @pytest.mark.parametrize(
     ("confidence", "elsewhere", "counts"), [(0.05, 0.6, True), (0.05, 0.01, False), (0.2, 0.6, None)]
 )
-def test_a_doubtful_hand_is_searched_now_and_then_and_the_surer_answer_counts(
+def test_a_doubtful_hand_is_searched_now_and_then_and_the_more_confident_result_counts(
     confidence: float, elsewhere: float, counts: bool | None
 ) -> None:
     motion = moving_hands(SEARCH_EVERY_DOUBTFUL + 2)
     sure = np.full(42, 0.7)
     doubtful, other = (np.where(np.arange(42) < 21, value, sure) for value in (confidence, elsewhere))
     script = Script(poses_of(motion, confidence=doubtful), searched=poses_of(motion, confidence=other))
-    given = script.run()
+    tracked = script.run()
     assert script.searches == ([0] if counts is None else [0, SEARCH_EVERY_DOUBTFUL])
     expected = other if counts else doubtful
-    np.testing.assert_allclose(given[SEARCH_EVERY_DOUBTFUL].confidence, expected)
+    np.testing.assert_allclose(tracked[SEARCH_EVERY_DOUBTFUL].confidence, expected)
 
 
 @pytest.mark.parametrize("apart_elsewhere", [True, False])
@@ -151,9 +151,9 @@ def test_two_hands_on_one_place_are_searched_at_once_and_those_apart_count(apart
     right, left = together[:, :21].mean(axis=1, keepdims=True), together[:, 21:].mean(axis=1, keepdims=True)
     together[:, 21:] += right - left
     script = Script([apart[0], *poses_of(together)[1:]], searched=apart if apart_elsewhere else poses_of(together))
-    given = script.run()
-    assert [any(box is None for box in asked) for asked in script.asked[1:]] == [True] * 3
-    now = np.stack([pose.joints_2d.reshape(2, 21, 2).mean(axis=1) for pose in given[1:]])
+    tracked = script.run()
+    assert [any(box is None for box in boxes) for boxes in script.boxes[1:]] == [True] * 3
+    now = np.stack([pose.joints_2d.reshape(2, 21, 2).mean(axis=1) for pose in tracked[1:]])
     assert (np.linalg.norm(now[:, 0] - now[:, 1], axis=1) > 1).all() == apart_elsewhere
 
 
@@ -194,47 +194,47 @@ def test_hands_outside_of_the_crop_are_searched_even_after_searches_in_vain() ->
 
 
 @pytest.mark.parametrize(("more", "jumps"), [(MIN_SCORE_GAIN + 0.05, True), (MIN_SCORE_GAIN - 0.05, False)])
-def test_beside_one_hand_what_is_found_elsewhere_has_to_be_worth_more(more: float, jumps: bool) -> None:
-    """It is another hand of the same side: nothing is held, smoothed or averaged between the two."""
+def test_beside_one_hand_a_hand_elsewhere_needs_a_higher_score(more: float, jumps: bool) -> None:
+    """It is another hand of the same side, so nothing is held, smoothed or averaged between the two."""
     motion = moving_hands(SEARCH_EVERY_ONE_HAND + 3, speed=0.2)
     here, there = (poses_of(motion + aside, presence=np.array([0.9, 0.1])) for aside in (0.0, [400.0, 0, 0]))
     sure = [replace(pose, confidence=np.full(42, 0.1)) for pose in there]
     script = Script(
         here[: SEARCH_EVERY_ONE_HAND + 1] + sure[SEARCH_EVERY_ONE_HAND + 1 :], [here[0], *sure[1:]],
-        words=lambda number, searched: {"detection_score": 0.5 + (more if searched else 0.0)},
+        fields=lambda number, searched: {"detection_score": 0.5 + (more if searched else 0.0)},
     )  # fmt: skip
-    given = script.run(smooth=True)
+    tracked = script.run(smooth=True)
     assert script.fresh[0] and script.fresh[SEARCH_EVERY_ONE_HAND] and not any(script.fresh[1:SEARCH_EVERY_ONE_HAND])
     expected = sure if jumps else here
     np.testing.assert_allclose(
-        given[SEARCH_EVERY_ONE_HAND].joints_2d[:21], expected[SEARCH_EVERY_ONE_HAND].joints_2d[:21], atol=8
+        tracked[SEARCH_EVERY_ONE_HAND].joints_2d[:21], expected[SEARCH_EVERY_ONE_HAND].joints_2d[:21], atol=8
     )
-    assert given[SEARCH_EVERY_ONE_HAND].sides == ("right",)
+    assert tracked[SEARCH_EVERY_ONE_HAND].sides == ("right",)
 
 
 def one_hand_and(found: HandPose, *, worth: tuple[float, float]) -> tuple[Script, list[HandPose], Tracker]:
-    """Follow a right hand up to where the picture is searched, which shows `found`; return what is told then, too."""
+    """Track a right hand until the whole frame is searched, which finds `found`; return the tracked poses, too."""
     here = poses_of(moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2), presence=np.array([0.9, 0.1]))
-    script = Script(here, [*here[:-1], found], words=lambda number, searched: {"detection_score": worth[searched]})
+    script = Script(here, [*here[:-1], found], fields=lambda number, searched: {"detection_score": worth[searched]})
     tracker = Tracker(script, smooth=False)
-    given = []
+    tracked = []
     for number in range(len(here)):
-        script.asked.append([])
-        given.append(tracker(BLACK, number / 30))
-    return script, given, tracker
+        script.boxes.append([])
+        tracked.append(tracker(BLACK, number / 30))
+    return script, tracked, tracker
 
 
-def test_what_is_not_believed_takes_the_place_of_no_hand() -> None:
+def test_rejected_hands_do_not_replace_a_tracked_one() -> None:
     (there,) = poses_of(moving_hands(1) + np.array([400.0, 0, 0]), presence=np.array([0.9, 0.1]))
     nothing = replace(there, present=np.array([False, False]), box=np.array([1.0, 2.0, 30.0, 40.0]))
-    script, given, tracker = one_hand_and(nothing, worth=(0.0, 0.25))
-    assert given[-1].sides == ("right",) and tracker.changes == 0
-    np.testing.assert_array_equal(given[-1].box, script.poses[-1].box)
+    script, tracked, tracker = one_hand_and(nothing, worth=(0.0, 0.25))
+    assert tracked[-1].sides == ("right",) and tracker.changes == 0
+    np.testing.assert_array_equal(tracked[-1].box, script.poses[-1].box)
 
 
 @pytest.mark.parametrize(("aside", "changes"), [(0.0, 0), (400.0, 1)])
 def test_only_hands_elsewhere_are_others(aside: float, changes: int) -> None:
-    """What came before does not matter then, to the smoothing of files, either."""
+    """Then earlier frames must not matter, nor in the smoothing of files."""
     motion = moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2) + np.array([aside, 0, 0])
     found = poses_of(motion, presence=np.array([0.9, 0.1]))[-1]
     _, _, tracker = one_hand_and(found, worth=(0.5, 0.9))
@@ -242,30 +242,30 @@ def test_only_hands_elsewhere_are_others(aside: float, changes: int) -> None:
 
 
 @pytest.mark.parametrize(("less", "counts"), [(0.05, True), (0.15, False)])
-def test_beside_one_hand_two_count_unless_less_speaks_for_them(less: float, counts: bool) -> None:
+def test_beside_one_hand_two_are_accepted_unless_their_score_is_lower(less: float, counts: bool) -> None:
     both = poses_of(moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2), presence=np.array([0.9, 0.95]))[-1]
-    _, given, _ = one_hand_and(both, worth=(0.5, 0.5 - less))
-    assert (given[-1].presence[1] == 0.95) == counts
+    _, tracked, _ = one_hand_and(both, worth=(0.5, 0.5 - less))
+    assert (tracked[-1].presence[1] == 0.95) == counts
 
 
-def test_with_two_hands_a_search_does_not_take_them_for_unknown() -> None:
+def test_with_two_hands_a_search_is_not_fresh() -> None:
     poses = poses_of(moving_hands(SEARCH_EVERY_DOUBTFUL + 1), confidence=np.full(42, 0.05))
     script = Script(poses)
     script.run()
     assert script.searches == [0, SEARCH_EVERY_DOUBTFUL] and script.fresh == [True] + [False] * SEARCH_EVERY_DOUBTFUL
 
 
-def test_hands_outside_of_the_crop_are_not_believed() -> None:
+def test_hands_outside_the_crop_are_rejected() -> None:
     searched = poses_of(moving_hands(2), presence=np.array([0.9, 0.9]))
     poses = [replace(pose, presence=np.array([0.99, 0.99])) for pose in searched]
     poses[1] = replace(poses[1], box=np.array([0.0, 0.0, 20.0, 20.0]))
     script = Script(poses, searched)
-    given = script.run()
-    assert len(script.asked[1]) == 2 and script.asked[1][1] is None
-    assert given[1].box.tolist() == searched[1].box.tolist()
+    tracked = script.run()
+    assert len(script.boxes[1]) == 2 and script.boxes[1][1] is None
+    assert tracked[1].box.tolist() == searched[1].box.tolist()
 
 
-# ---- which hand is which
+# ---- sides
 
 
 def test_exchanged_hands_are_the_same_hands_in_other_slots() -> None:
@@ -278,14 +278,14 @@ def test_exchanged_hands_are_the_same_hands_in_other_slots() -> None:
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_a_network_that_wavers_does_not_exchange_the_hands(smooth: bool) -> None:
+def test_a_network_with_unstable_sides_does_not_swap_the_hands(smooth: bool) -> None:
     rng = np.random.default_rng(0)
     true = poses_of(moving_hands(200))
     wavering = [exchanged(pose) if number and rng.random() < 0.4 else pose for number, pose in enumerate(true)]
     assert swaps(wavering) > 60
-    given = Script(wavering).run(smooth=smooth)
-    assert swaps(given) == 0
-    assert np.abs(wrists(given) - wrists(true)).max() < (40 if smooth else 1e-9)
+    tracked = Script(wavering).run(smooth=smooth)
+    assert swaps(tracked) == 0
+    assert np.abs(wrists(tracked) - wrists(true)).max() < (40 if smooth else 1e-9)
 
 
 def test_hands_that_cross_keep_their_sides() -> None:
@@ -300,30 +300,30 @@ def test_hands_that_cross_keep_their_sides() -> None:
 @pytest.mark.parametrize(
     ("right_for", "patience"), [(0, FIRST_SIDE_CHANGE_FRAMES), (2 * SIDE_CHANGE_FRAMES, SIDE_CHANGE_FRAMES)]
 )
-def test_a_network_that_insists_is_believed_once(right_for: int, patience: int) -> None:
-    """It exchanges the hands in the first frame alone, or in all after it was right for long."""
+def test_a_network_that_keeps_disagreeing_is_followed_once(right_for: int, patience: int) -> None:
+    """It swaps the hands in the first frame only, or in all frames after it was right for long."""
     true = poses_of(moving_hands(right_for + 3 * SIDE_CHANGE_FRAMES))
-    said = [*true[:right_for], exchanged(true[0]), *true[1:]] if not right_for else [
+    predicted = [*true[:right_for], exchanged(true[0]), *true[1:]] if not right_for else [
         *true[:right_for], *map(exchanged, true[right_for:])
     ]  # fmt: skip
-    said = said[: len(true)]
-    given = Script(said).run(smooth=True)
-    assert swaps(given) == 1
+    predicted = predicted[: len(true)]
+    tracked = Script(predicted).run(smooth=True)
+    assert swaps(tracked) == 1
     changed = max(1, right_for) + patience
-    assert np.abs(wrists(given) - wrists(said))[changed + 1 :].max() < 40
-    for last, now in pairwise(given[:changed]):
+    assert np.abs(wrists(tracked) - wrists(predicted))[changed + 1 :].max() < 40
+    for last, now in pairwise(tracked[:changed]):
         assert np.abs(last.joints_2d - now.joints_2d).max() < 60
 
 
 @pytest.mark.parametrize("confidence", [0.3, 0.5, 0.9])
 @pytest.mark.parametrize("apart", [100, 250, 400])
 def test_hands_far_apart_change_sides_and_stay_so(apart: float, confidence: float) -> None:
-    """From 1.5 hand sizes on: neither was anywhere else, so no hand is held where the other one is."""
+    """Beyond 1.5 hand sizes. No hand is held at the other one's position."""
     motion = moving_hands(40, speed=0.2)
     motion[:, 21:, 0] += apart
     true = poses_of(motion, confidence=np.full(42, confidence))
-    given = Script([exchanged(true[0]), *true[1:]]).run(smooth=True)
-    off = [np.abs(now - then).max() for now, then in zip(wrists(given), wrists(true), strict=True)]
+    tracked = Script([exchanged(true[0]), *true[1:]]).run(smooth=True)
+    off = [np.abs(now - then).max() for now, then in zip(wrists(tracked), wrists(true), strict=True)]
     wrong = np.array(off) > 40
     assert wrong[: 1 + FIRST_SIDE_CHANGE_FRAMES].all() and not wrong[1 + FIRST_SIDE_CHANGE_FRAMES :].any()
 
@@ -332,9 +332,9 @@ def test_a_single_hand_keeps_its_side() -> None:
     motion = moving_hands(40)
     right = poses_of(motion, presence=np.array([0.9, 0.1]))
     called_left = [exchanged(pose) if number in (7, 8, 20) else pose for number, pose in enumerate(right)]
-    given = Script(called_left).run()
-    assert {pose.sides for pose in given} == {("right",)}
-    np.testing.assert_allclose(wrists(given)[:, 0], wrists(right)[:, 0])
+    tracked = Script(called_left).run()
+    assert {pose.sides for pose in tracked} == {("right",)}
+    np.testing.assert_allclose(wrists(tracked)[:, 0], wrists(right)[:, 0])
 
 
 def test_a_hand_that_comes_elsewhere_is_a_new_one() -> None:
@@ -342,12 +342,12 @@ def test_a_hand_that_comes_elsewhere_is_a_new_one() -> None:
     motion[:, 21:, 0] += 250
     only_right = poses_of(motion[:10], presence=np.array([0.9, 0.05]))
     only_left = poses_of(motion[10:], presence=np.array([0.05, 0.9]))
-    given = Script([*only_right, *only_left]).run()
-    assert given[0].sides == ("right",) and given[-1].sides == ("left",)
-    np.testing.assert_allclose(given[-1].joints_2d, only_left[-1].joints_2d)
+    tracked = Script([*only_right, *only_left]).run()
+    assert tracked[0].sides == ("right",) and tracked[-1].sides == ("left",)
+    np.testing.assert_allclose(tracked[-1].joints_2d, only_left[-1].joints_2d)
 
 
-# ---- what is not believed
+# ---- implausible hands
 
 
 def middles(poses: list[HandPose]) -> np.ndarray:
@@ -355,8 +355,8 @@ def middles(poses: list[HandPose]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("confidence", "believed"), [(0.3, False), (0.9, True)])
-def test_a_hand_that_jumps_has_to_be_sure(confidence: float, believed: bool) -> None:
-    """By 1.5 of its sizes in one frame."""
+def test_a_hand_that_jumps_needs_confidence(confidence: float, believed: bool) -> None:
+    """It jumps by 1.5 of its sizes within one frame."""
     motion = moving_hands(12, speed=0.2)
     size = np.ptp(pose_of(motion[4]).joints_2d[21:], axis=0).max()
     sure = np.where(np.arange(42) < 21, 0.8, confidence)
@@ -364,63 +364,65 @@ def test_a_hand_that_jumps_has_to_be_sure(confidence: float, believed: bool) -> 
     for number in (4, 5):
         joints_2d = poses[number].joints_2d + np.outer(np.arange(42) >= 21, [1.5 * size, 0.0])
         poses[number] = replace(poses[number], joints_2d=joints_2d, confidence=sure)
-    given = Script(poses).run()
-    steps = np.linalg.norm(np.diff(middles(given), axis=0), axis=-1)
+    tracked = Script(poses).run()
+    steps = np.linalg.norm(np.diff(middles(tracked), axis=0), axis=-1)
     assert (steps[:, 0] < 10).all() and (steps[:, 1].max() < 10) == (not believed)
-    assert given[4].present.all()
-    assert given[4].confidence is not None and (given[4].confidence[21:] == (confidence if believed else 0)).all()
-    np.testing.assert_allclose(given[4].confidence[:21], 0.8)
-    np.testing.assert_allclose(given[6].joints_2d, poses[6].joints_2d)
+    assert tracked[4].present.all()
+    assert tracked[4].confidence is not None and (tracked[4].confidence[21:] == (confidence if believed else 0)).all()
+    np.testing.assert_allclose(tracked[4].confidence[:21], 0.8)
+    np.testing.assert_allclose(tracked[6].joints_2d, poses[6].joints_2d)
 
 
-def test_a_hand_that_stays_elsewhere_is_believed_after_a_while() -> None:
+def test_a_hand_that_stays_elsewhere_is_accepted_after_a_while() -> None:
     motion = moving_hands(40, speed=0.2)
     motion[5:, 21:, 0] += 250
     poses = poses_of(motion, confidence=np.full(42, 0.1))
-    given = Script(poses).run()
-    right = np.abs(middles(given) - middles(poses)).max(axis=(1, 2)) < 1
+    tracked = Script(poses).run()
+    right = np.abs(middles(tracked) - middles(poses)).max(axis=(1, 2)) < 1
     assert right[:5].all() and not right[5 : 5 + MAX_HELD_FRAMES].any() and right[5 + MAX_HELD_FRAMES :].all()
 
 
-def test_a_hand_that_is_suddenly_where_the_other_one_is_is_taken_to_be_where_it_was() -> None:
+def test_a_hand_that_jumps_onto_the_other_one_is_held() -> None:
     motion = moving_hands(12, speed=0.2)
     poses = poses_of(motion, confidence=np.full(42, 0.9))
     for number in (6, 7):
         joints_2d = poses[number].joints_2d.copy()
         joints_2d[:21] += (middles(poses)[number, 1] - middles(poses)[number, 0])[None] + 3.0
         poses[number] = replace(poses[number], joints_2d=joints_2d)
-    given = Script(poses).run()
-    assert swaps(given) == 0
+    tracked = Script(poses).run()
+    assert swaps(tracked) == 0
     for name in ("joints_2d", "joints_3d", "joints_cam"):
-        np.testing.assert_array_equal(getattr(given[7], name)[:21], getattr(poses[5], name)[:21])
-        np.testing.assert_array_equal(getattr(given[7], name)[21:], getattr(poses[7], name)[21:])
+        np.testing.assert_array_equal(getattr(tracked[7], name)[:21], getattr(poses[5], name)[:21])
+        np.testing.assert_array_equal(getattr(tracked[7], name)[21:], getattr(poses[7], name)[21:])
 
 
-def test_where_a_hand_was_held_says_little_about_the_sides() -> None:
-    """The right hand passes where the left one was last believed; that one comes out of its cover, elsewhere."""
+def test_the_position_of_a_held_hand_says_little_about_the_sides() -> None:
+    """The right hand passes the left one's last accepted position; the left hand reappears elsewhere."""
     still = poses_of(moving_hands(1), confidence=np.full(42, 0.9))[0]
     size, cover = np.ptp(still.joints_2d[21:], axis=0).max(), MAX_HELD_FRAMES - 2
     last, passed, out = np.array([0.21, 0.09]), np.array([0.03, 0.035]), np.array([0.32, 0.27])
-    ways = [np.array([1.5, 0.3]) * (1 - share) + last * share for share in np.linspace(0, 1, cover)]
+    path = [np.array([1.5, 0.3]) * (1 - share) + last * share for share in np.linspace(0, 1, cover)]
     poses = []
     for right, left, sure in (
-        *((ways[0], np.zeros(2), 0.9) for _ in range(4)), *((way, np.array([-2.0, 0.0]), 0.1) for way in ways),
+        *((path[0], np.zeros(2), 0.9) for _ in range(4)), *((point, np.array([-2.0, 0.0]), 0.1) for point in path),
         (passed, out, 0.9), (passed, out, 0.9),
     ):  # fmt: skip
         places = np.repeat([right, left], 21, axis=0) * size - np.repeat(middles([still])[0], 21, axis=0)
         confidence = np.where(np.arange(42) < 21, 0.9, sure)
         poses.append(replace(still, joints_2d=still.joints_2d + places + 300, confidence=confidence))
-    given = Script(poses).run()
-    held = middles(given[4:-2])[:, 1]
-    np.testing.assert_allclose(held, np.broadcast_to(middles(given[:1])[0, 1], held.shape), err_msg="under cover")
-    np.testing.assert_allclose(middles(given[-2:]), middles(poses[-2:]), atol=1e-6)
+    tracked = Script(poses).run()
+    held = middles(tracked[4:-2])[:, 1]
+    np.testing.assert_allclose(
+        held, np.broadcast_to(middles(tracked[:1])[0, 1], held.shape), err_msg="while it is hidden"
+    )
+    np.testing.assert_allclose(middles(tracked[-2:]), middles(poses[-2:]), atol=1e-6)
 
 
-# ---- whether it is there
+# ---- presence
 
 
 def present(probabilities: list[float]) -> list[bool]:
-    """Return when the right hand is present, by what the network says of it."""
+    """Return in which frames the right hand is present, given the network's probabilities."""
     motion = moving_hands(1)[0]
     poses = [pose_of(motion, presence=np.array([p, 0.99]), box=np.array([0, 0, WIDTH, HEIGHT])) for p in probabilities]
     return ["right" in pose.sides for pose in Script(poses).run()]
@@ -439,136 +441,138 @@ def test_a_hand_that_goes_is_gone_and_one_that_comes_is_there_soon() -> None:
     assert present([0.02] + [0.95] * 3) == [False, False, True, True]
 
 
-def test_hands_that_would_not_be_told_in_a_photo_are_forgotten_after_a_while() -> None:
-    """Those that a search does not find, either, are gone; one frame that would be told is enough to keep them."""
+def test_hands_that_are_not_credible_are_dropped_after_a_while() -> None:
+    """They are lost if a search does not find them either; a single credible frame keeps them."""
     frames = 2 * MAX_FRAMES_NOT_CREDIBLE + 4
     poses = poses_of(moving_hands(frames))
     nothing = [replace(pose, present=np.array([False, False])) for pose in poses]
-    kept = MAX_FRAMES_NOT_CREDIBLE - 1  # told again then
-    script = Script(poses, [poses[0], *nothing[1:]], words=lambda number, searched: {"is_known": number in (0, kept)})
-    given = script.run()
+    kept = MAX_FRAMES_NOT_CREDIBLE - 1  # credible again in this frame
+    script = Script(poses, [poses[0], *nothing[1:]], fields=lambda number, searched: {"is_known": number in (0, kept)})
+    tracked = script.run()
     gone = kept + MAX_FRAMES_NOT_CREDIBLE + 1
-    assert [len(pose.sides) for pose in given[: gone + 1]] == [2] * gone + [0]
+    assert [len(pose.sides) for pose in tracked[: gone + 1]] == [2] * gone + [0]
     assert script.searches[:2] == [0, gone] and script.fresh[gone]
 
 
 def test_how_long_the_network_agreed_with_hands_that_were_forgotten_does_not_count() -> None:
-    """The first frame after that has the sides wrong; all others agree that it had."""
+    """The first frame after that has the sides wrong, and all later ones disagree with it."""
     before, after = 2 * SIDE_CHANGE_FRAMES, 3 * FIRST_SIDE_CHANGE_FRAMES
     start = before + MAX_FRAMES_NOT_CREDIBLE
     poses = poses_of(moving_hands(start + after, speed=0.2))
     poses[start] = exchanged(poses[start])
-    script = Script(poses, words=lambda number, _: {"is_known": not before <= number < start})
-    given = script.run()
+    script = Script(poses, fields=lambda number, _: {"is_known": not before <= number < start})
+    tracked = script.run()
     assert script.searches[-1] == start
-    np.testing.assert_allclose(wrists(given)[start], wrists(poses)[start])
-    np.testing.assert_allclose(wrists(given)[-FIRST_SIDE_CHANGE_FRAMES:], wrists(poses)[-FIRST_SIDE_CHANGE_FRAMES:])
+    np.testing.assert_allclose(wrists(tracked)[start], wrists(poses)[start])
+    np.testing.assert_allclose(wrists(tracked)[-FIRST_SIDE_CHANGE_FRAMES:], wrists(poses)[-FIRST_SIDE_CHANGE_FRAMES:])
 
 
-def test_what_spoke_for_hands_before_they_were_gone_does_not_count() -> None:
-    """Of two that come again one is hardly seen, as behind the other."""
+def test_evidence_from_before_hands_disappeared_does_not_count() -> None:
+    """When both hands return, one has little evidence, as if it were behind the other."""
     motion = moving_hands(60, speed=0.2)
     none, both = (poses_of(motion, presence=np.array([likely, likely])) for likely in (0.02, 0.95))
-    words = [np.zeros(2) if number < 30 else np.array([0.9, 0.2]) for number in range(60)]
-    given = Script([*none[:30], *both[30:]], words=lambda number, _: {"hand_evidence": words[number]}).run()
-    assert {pose.sides for pose in given[35:]} == {("right", "left")}
+    evidence = [np.zeros(2) if number < 30 else np.array([0.9, 0.2]) for number in range(60)]
+    tracked = Script([*none[:30], *both[30:]], fields=lambda number, _: {"hand_evidence": evidence[number]}).run()
+    assert {pose.sides for pose in tracked[35:]} == {("right", "left")}
 
 
-def test_what_speaks_for_a_hand_goes_along_when_the_network_is_believed_about_sides() -> None:
-    """It insists for long enough; the ghost is in the other slot then, and is still none."""
+def test_evidence_moves_along_when_the_network_wins_about_sides() -> None:
+    """The network disagrees for long enough; the ghost is in the other slot then, and is still dropped."""
     true = poses_of(moving_hands(5 * FIRST_SIDE_CHANGE_FRAMES))
     poses = [true[0], *map(exchanged, true[1:])]
-    words = [np.array([0.9, 0.05]), *[np.array([0.05, 0.9])] * (len(true) - 1)]
-    given = Script(poses, words=lambda number, _: {"hand_evidence": words[number]}).run()
-    assert {pose.sides for pose in given[FIRST_SIDE_CHANGE_FRAMES + 2 : FIRST_SIDE_CHANGE_FRAMES + 4]} == {
+    evidence = [np.array([0.9, 0.05]), *[np.array([0.05, 0.9])] * (len(true) - 1)]
+    tracked = Script(poses, fields=lambda number, _: {"hand_evidence": evidence[number]}).run()
+    assert {pose.sides for pose in tracked[FIRST_SIDE_CHANGE_FRAMES + 2 : FIRST_SIDE_CHANGE_FRAMES + 4]} == {
         ("right", "left")
     }
-    assert {pose.sides for pose in given[FIRST_SIDE_CHANGE_FRAMES + 7 :]} == {("left",)}
+    assert {pose.sides for pose in tracked[FIRST_SIDE_CHANGE_FRAMES + 7 :]} == {("left",)}
 
 
 def test_a_hand_alone_is_no_ghost_of_one_that_is_not_there() -> None:
     poses = poses_of(moving_hands(40), presence=np.array([0.05, 0.95]))
-    given = Script(poses, words=lambda *_: {"hand_evidence": np.array([0.9, 0.05])}).run()
-    assert {pose.sides for pose in given} == {("left",)}
+    tracked = Script(poses, fields=lambda *_: {"hand_evidence": np.array([0.9, 0.05])}).run()
+    assert {pose.sides for pose in tracked} == {("left",)}
 
 
-def test_a_second_hand_for_which_nothing_speaks_is_a_ghost() -> None:
-    """It goes after frames, comes back after some that speak for it, and its slot is that of the hand, not a number."""
-    words = np.array([[0.9, 0.05]] * 30 + [[0.9, 0.9]] * 8)
+def test_a_second_hand_without_evidence_is_a_ghost() -> None:
+    """It is dropped after some frames, and returns after some with evidence; this holds for either slot."""
+    evidence = np.array([[0.9, 0.05]] * 30 + [[0.9, 0.9]] * 8)
     for order in (slice(None), slice(None, None, -1)):
-        poses = poses_of(moving_hands(len(words)))
-        script = Script(poses, words=lambda number, searched, order=order: {"hand_evidence": words[number, order]})
+        poses = poses_of(moving_hands(len(evidence)))
+        script = Script(poses, fields=lambda number, searched, order=order: {"hand_evidence": evidence[number, order]})
         there = np.array([pose.present[order] for pose in script.run()])
         assert there[:, 0].all() and there[:10, 1].all() and not there[20:30, 1].any() and there[-4:, 1].all()
 
 
-@pytest.mark.parametrize(("word", "at_once"), [(0.95, True), (0.85, False)])
-def test_a_second_hand_that_is_seen_for_sure_is_there_at_once(word: float, at_once: bool) -> None:
-    """It was likely in no frame before, and is seen in one alone."""
+@pytest.mark.parametrize(("value", "at_once"), [(0.95, True), (0.85, False)])
+def test_a_second_hand_with_certain_evidence_is_present_at_once(value: float, at_once: bool) -> None:
+    """It is absent in all frames before, and has evidence in one frame only."""
     motion = moving_hands(43, speed=0.2)
     one, two = (poses_of(motion, presence=np.array([0.99, likely])) for likely in (0.02, 0.98))
-    words = np.array([[0.9, 0.0]] * 40 + [[0.9, word]] + [[0.9, 0.0]] * 2)
-    script = Script([*one[:40], two[40], *one[41:]], words=lambda number, _: {"hand_evidence": words[number]})
+    evidence = np.array([[0.9, 0.0]] * 40 + [[0.9, value]] + [[0.9, 0.0]] * 2)
+    script = Script([*one[:40], two[40], *one[41:]], fields=lambda number, _: {"hand_evidence": evidence[number]})
     assert [pose.present[1] for pose in script.run()][39:] == [False, at_once, at_once, False]
 
 
-@pytest.mark.parametrize("words", [[0.05, 0.05], [0.4, 0.05], [0.9, 0.4]])
-def test_hands_of_which_none_is_clearly_real_or_both_may_be_are_both_told(words: list[float]) -> None:
-    script = Script(poses_of(moving_hands(40)), words=lambda *_: {"hand_evidence": np.array(words)})
+@pytest.mark.parametrize("evidence", [[0.05, 0.05], [0.4, 0.05], [0.9, 0.4]])
+def test_two_hands_with_similar_evidence_are_both_reported(evidence: list[float]) -> None:
+    script = Script(poses_of(moving_hands(40)), fields=lambda *_: {"hand_evidence": np.array(evidence)})
     assert all(pose.present.all() for pose in script.run())
 
 
-def test_what_speaks_for_a_hand_changes_sides_with_it() -> None:
-    """The network exchanges the hands in every second frame, the first one is the ghost."""
+def test_evidence_changes_sides_with_its_hand() -> None:
+    """The network swaps the hands in every second frame; the first hand is the ghost."""
     true = poses_of(moving_hands(40))
-    words = [np.array([0.05, 0.9])[:: -1 if number % 2 else 1] for number in range(40)]
+    evidence = [np.array([0.05, 0.9])[:: -1 if number % 2 else 1] for number in range(40)]
     poses = [exchanged(pose) if number % 2 else pose for number, pose in enumerate(true)]
-    given = Script(poses, words=lambda number, _: {"hand_evidence": words[number]}).run()
-    assert given[0].sides == ("right", "left") and {pose.sides for pose in given[25:]} == {("left",)}
+    tracked = Script(poses, fields=lambda number, _: {"hand_evidence": evidence[number]}).run()
+    assert tracked[0].sides == ("right", "left") and {pose.sides for pose in tracked[25:]} == {("left",)}
 
 
-# ---- what is told
+# ---- reported poses
 
 
 def deeper(pose: HandPose) -> HandPose:
-    """Tell the same hands elsewhere: 7 px to the right, the left one 30 mm deeper."""
+    """Report the same hands 7 px further right, and the left one 30 mm deeper."""
     joints_cam = pose.joints_cam + np.repeat([[0.0, 0, 0], [0, 0, 30]], 21, axis=0)
     return replace(pose, joints_2d=pose.joints_2d + ASIDE, joints_cam=joints_cam)
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_what_is_told_changes_no_decision_and_takes_part_in_each(smooth: bool) -> None:
-    """Sides that waver, a hand that jumps, and one that goes: told as followed, but elsewhere."""
+def test_reported_poses_affect_no_decision_and_follow_each(smooth: bool) -> None:
+    """With unstable sides, a hand that jumps, and one that disappears: reported as tracked, but shifted."""
     true = poses_of(moving_hands(90), confidence=np.full(42, 0.05))
     poses = [exchanged(pose) if 20 <= number < 24 else pose for number, pose in enumerate(true)]
     jumped = poses[40].joints_2d + np.repeat([[0.0, 0], [300, 0]], 21, axis=0)
     poses[40] = replace(poses[40], joints_2d=jumped)
     poses[60:] = [replace(pose, presence=[0.9, 0.1]) for pose in poses[60:]]
-    plain, scripts = Script(poses), [Script(poses), Script(poses, tells=deeper)]
-    followed, (same, told) = plain.run(smooth=smooth), [script.run(smooth=smooth) for script in scripts]
-    assert [[str(box) for box in asked] for asked in scripts[1].asked] == [
-        [str(box) for box in asked] for asked in plain.asked
+    plain, scripts = Script(poses), [Script(poses), Script(poses, report=deeper)]
+    tracked, (same, reported) = plain.run(smooth=smooth), [script.run(smooth=smooth) for script in scripts]
+    assert [[str(box) for box in boxes] for boxes in scripts[1].boxes] == [
+        [str(box) for box in boxes] for boxes in plain.boxes
     ]
-    for one, other, moved in zip(followed, same, told, strict=True):
+    for one, other, moved in zip(tracked, same, reported, strict=True):
         np.testing.assert_array_equal(one.joints_2d, other.joints_2d)
         np.testing.assert_array_equal(one.present, moved.present)
         there = one.present.repeat(21)
         np.testing.assert_allclose(moved.joints_2d[there], one.joints_2d[there] + ASIDE, atol=1e-3)
-    depths = np.stack([(moved.joints_cam - one.joints_cam)[:, 2] for one, moved in zip(followed, told, strict=True)])
+    depths = np.stack([(moved.joints_cam - one.joints_cam)[:, 2] for one, moved in zip(tracked, reported, strict=True)])
     exchanged_then = slice(20, 24)
     if not smooth:
         np.testing.assert_allclose(depths[:20, 21:], 30, atol=1e-6)
         np.testing.assert_allclose(depths[exchanged_then, :21], 30, atol=1e-6)
-        np.testing.assert_allclose(told[40].joints_2d[21:], told[39].joints_2d[21:], err_msg="held where it was told")
+        np.testing.assert_allclose(
+            reported[40].joints_2d[21:], reported[39].joints_2d[21:], err_msg="held at the reported position"
+        )
 
 
-def test_what_is_told_of_hands_that_change_sides_does_so_too() -> None:
+def test_reported_hands_change_sides_with_the_tracked_ones() -> None:
     true = poses_of(moving_hands(4 * FIRST_SIDE_CHANGE_FRAMES))
     poses = [true[0], *(exchanged(pose) for pose in true[1:])]
-    followed, told = Script(poses).run(smooth=True), Script(poses, tells=deeper).run(smooth=True)
-    for one, moved in zip(followed, told, strict=True):
+    tracked, reported = Script(poses).run(smooth=True), Script(poses, report=deeper).run(smooth=True)
+    for one, moved in zip(tracked, reported, strict=True):
         np.testing.assert_allclose(moved.joints_2d, one.joints_2d + ASIDE, atol=1e-3)
-    assert swaps(followed) == 1
+    assert swaps(tracked) == 1
 
 
 def test_times_and_the_callers_numbers_stay() -> None:

@@ -44,7 +44,7 @@ from unclasp.training.reporter import Reporter
 class Samples:
     """A small data set.
 
-    `deadly` counts down to a kill -9 of the own process.
+    `deadly` counts down to a kill -9 of this process.
     """
 
     def __init__(self, size, *, deadly=None):
@@ -169,7 +169,7 @@ def test_killed_and_resumed_equals_unbroken_to_the_bit(tmp_path, workers):
 
 
 def test_it_overfits_two_samples_below_5_mm():
-    """Fails if the loss, the flip, the root, a mask or the way back to millimetres is wrong."""
+    """This fails if the loss, the flip, the root, a mask or the conversion back to millimetres is wrong."""
     torch.manual_seed(0)
     config, make = with_model(tiny(), init_residual=True), make_sample_function()
     loss = replace(config.loss, relation_weight=10.0, relation_sigma=10.0)
@@ -199,7 +199,7 @@ def test_the_ranks_share_the_batches_of_one_process():
 
 
 def test_a_whole_run_of_batches_is_never_listed():
-    """At the paper's size all of them would be 68 million pairs; the first ones come at once."""
+    """At the paper's size there are 68 million pairs in all; the first ones must be available at once."""
     config = TrainConfig(batch_size=64, epochs=50)
     tracemalloc.start()
     batches = Batches(size=1_361_062, config=config, first_step=0, last_step=50 * 21_266, rank=0, world=1)
@@ -221,8 +221,8 @@ def gradients_of_rank(rank, world, queue, port):
     gradients = gradients_on(model, model.module, joined_batch()[rank::world])
     if rank == 0:
         queue.put([gradient.numpy() for gradient in gradients])
-    # Were the wrapper the group's last holder, the group would end with the interpreter's lock held, and wait for
-    # its own threads, one of which may be waiting for that lock: the process would hang, one time in ten.
+    # If the wrapper held the last reference to the group, the group would be destroyed with the GIL held while it waits
+    # for its own threads, one of which may be waiting for the GIL: one process in ten would hang.
     del model
     gc.collect()
     torch.distributed.destroy_process_group()
@@ -278,7 +278,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_what_it_saw(tmp_path,
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_too(tmp_path, monkeypatch):
-    """The loss is finite where its slope is not: weights that it has spoilt are never saved."""
+    """The loss is finite but its gradient is not: spoilt weights are never saved."""
 
     def steep(prediction, batch, config, *, image_size):
         terms = compute_losses(prediction, batch, config, image_size=image_size)
@@ -311,7 +311,7 @@ class Missing(Samples):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_picture_that_is_missing_is_told_in_one_line(tmp_path, workers):
-    """An error that crosses from a loader's process would bring that process's traceback along."""
+    """An error raised across the loader's process boundary would include that process's traceback."""
     with pytest.raises(DataError) as caught:
         train(config_for(), Missing(12), cpu(tmp_path, workers=workers))
     assert str(caught.value) == "image5.jpg: there is no such picture; fetch it"
@@ -360,7 +360,7 @@ def test_fewer_devices_than_asked_for_are_told_in_one_line(tmp_path, monkeypatch
 
 
 def test_a_log_begins_anew_with_the_run_and_files_of_others_stay(tmp_path):
-    """A log of steps that no checkpoint has, and what another command wrote under its name."""
+    """A log of steps without a checkpoint is replaced; a file that another command wrote under its name is kept."""
     (tmp_path / LOG).write_text('{"step": 1, "loss": {}}\n{"step": 2, "loss": {}}\n')
     train(config_for(epochs=1), Samples(12), cpu(tmp_path))
     lines = (tmp_path / LOG).read_text().splitlines()
@@ -404,7 +404,7 @@ def test_schedules():
 
 
 def moved(out, **settings):
-    """Return how far one step moves the backbone's weights, and all others, at most."""
+    """Return the largest change that one step makes to the backbone's weights and to all others."""
     config = config_for(epochs=1, warmup_steps=0, learning_rate=0.01, **settings)
     train(config, Samples(4), cpu(out, max_steps=1))
     after = load_state(out / STATE)["model"]
@@ -423,7 +423,7 @@ def test_the_backbone_learns_at_its_own_rate(tmp_path):
 
 
 def test_gradients_are_clipped(tmp_path):
-    """Adam takes steps of any gradient's size, but for gradients as small as its epsilon."""
+    """Adam's steps do not depend on the gradient's scale, unless gradients are as small as its epsilon."""
     assert max(moved(tmp_path, clip_norm=1e-12)) < 1e-5
 
 

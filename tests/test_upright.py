@@ -1,4 +1,4 @@
-"""Tilted hands are looked at upright, too, and the surer look counts."""
+"""Tilted hands are predicted upright, too, and the more confident result counts."""
 
 from typing import Final
 
@@ -28,8 +28,10 @@ class Pointing:
 
     name, image_size = "pointing", 96
 
-    def __init__(self, sure: tuple[float, float] = (0.3, 0.6), *, told: bool = True, loses: bool = False) -> None:
-        self.sure, self.told, self.loses, self.looks = sure, told, loses, 0
+    def __init__(
+        self, sure: tuple[float, float] = (0.3, 0.6), *, has_confidence: bool = True, loses: bool = False
+    ) -> None:
+        self.sure, self.has_confidence, self.loses, self.looks = sure, has_confidence, loses, 0
 
     def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
         self.looks += len(crops)
@@ -44,8 +46,8 @@ class Pointing:
             pose[0, 21 * slot : 21 * slot + 20, :2], pose[0, 21 * slot + 20, :2] = fingers, wrist
             confidence[0, 21 * slot : 21 * slot + 21] = self.sure[up]
         if len(bars) == 1 and self.looks > 1:
-            presence[0] = np.maximum(presence[0], 0.9 * presence[0].max())  # a ghost, in the upright look alone
-        return NetworkOutput(pose, presence, None, np.ones((1, 24, 24)), confidence if self.told else None)
+            presence[0] = np.maximum(presence[0], 0.9 * presence[0].max())  # a ghost, in the upright crop alone
+        return NetworkOutput(pose, presence, None, np.ones((1, 24, 24)), confidence if self.has_confidence else None)
 
 
 def middle_of(crop: npt.NDArray[np.uint8], colour: tuple[int, int, int]) -> npt.NDArray[np.float64] | None:
@@ -68,27 +70,27 @@ def picture(*degrees: float) -> npt.NDArray[np.uint8]:
     return image
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("has_confidence", [True, False])
 @pytest.mark.parametrize("degrees", [0, 15, -15, MIN_TILT + 5, -MIN_TILT - 5, 90, -90, 140, 180])
-def test_a_tilted_hand_is_looked_at_upright(degrees: float, told: bool) -> None:
-    network = Pointing(told=told)
+def test_a_tilted_hand_is_predicted_upright(degrees: float, has_confidence: bool) -> None:
+    network = Pointing(has_confidence=has_confidence)
     pose = Predictor(network)(picture(degrees), BOX)
     assert network.looks == 1 + (abs(degrees) >= MIN_TILT)
     assert pose.sides == ("left",) and pose.presence[0] <= pose.presence[1]
     np.testing.assert_allclose(pose.joints_2d[21], CENTRE + tip(degrees), atol=1.5)
     np.testing.assert_allclose(pose.joints_2d[41], CENTRE - tip(degrees), atol=1.5)
-    np.testing.assert_allclose(pose.box, square_box(np.array(BOX)), err_msg="the crop that is told is not turned")
+    np.testing.assert_allclose(pose.box, square_box(np.array(BOX)), err_msg="the reported crop is not turned")
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_the_look_that_is_less_sure_does_not_count(told: bool) -> None:
-    network = Pointing((0.5, 0.4), told=told)
+@pytest.mark.parametrize("has_confidence", [True, False])
+def test_the_less_confident_result_does_not_count(has_confidence: bool) -> None:
+    network = Pointing((0.5, 0.4), has_confidence=has_confidence)
     pose = Predictor(network)(picture(90), BOX)
     assert network.looks == 2 and pose.sides == ("right",)
     np.testing.assert_allclose(pose.joints_2d[0], CENTRE + tip(90), atol=1.5)
 
 
-def test_an_upright_look_neither_loses_the_hand_nor_finds_one_where_there_was_none() -> None:
+def test_an_upright_crop_neither_loses_a_hand_nor_adds_one() -> None:
     network = Pointing(loses=True)
     assert Predictor(network)(picture(90), BOX).sides == ("right",) and network.looks == 2
     network = Pointing((0.05, 0.6))

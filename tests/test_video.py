@@ -114,7 +114,7 @@ def test_a_file_that_may_not_be_read(clip: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_video_without_a_frame(tmp_path: Path) -> None:
     path = make_video(tmp_path / "none.avi", 0, codec="MJPG")
-    with pytest.raises(VideoError, match=r"none.avi: expected a video, got (one without a frame|a file that cannot)"):
+    with pytest.raises(VideoError, match=r"expected a video, got (one of which no frame|a file that cannot)"):
         list(Video(path))
 
 
@@ -129,6 +129,33 @@ def test_a_truncated_video_gives_what_there_is_and_says_so(tmp_path: Path) -> No
             frames.append(frame)  # noqa: PERF402  the error comes after them
     assert 10 < len(frames) < 30 and f"after {len(frames)} of" in str(caught.value)
     assert len(list(Video(cut, max_frames=5))) == 5  # who wants no more is not told
+
+
+@pytest.mark.parametrize("last", [0.99, 0.6])
+def test_a_file_that_announces_its_length_in_seconds_alone(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, last: float
+) -> None:
+    """Of Matroska files with uneven times OpenCV tells duration times rate as the number of frames: here 100."""
+    rate, frames = 25.0, len(list(Video(clip)))
+    with Video(clip) as video:
+        capture = video._capture
+        times = iter(np.linspace(0, last * 100 / rate, frames) * 1000)
+
+        class Uneven:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(capture, name)
+
+            def get(self, key: int) -> float:
+                return float(next(times)) if key == cv2.CAP_PROP_POS_MSEC else capture.get(key)
+
+        monkeypatch.setattr(video, "_capture", Uneven())
+        monkeypatch.setattr(video, "_announced", 100)
+        monkeypatch.setattr(video, "rate", rate)
+        if last > 0.95:
+            assert len(list(video)) == frames
+        else:
+            with pytest.raises(VideoError, match=f"ends after {frames} of 100 frames"):
+                list(video)
 
 
 def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +219,7 @@ def test_a_video_of_which_no_frame_can_be_decoded(clip: Path, monkeypatch: pytes
             return False, None
 
     monkeypatch.setattr(cv2, "VideoCapture", Undecodable)
-    with pytest.raises(VideoError, match="got one without a frame"):
+    with pytest.raises(VideoError, match="got one of which no frame can be decoded"):
         list(Video(clip))
 
 

@@ -1,4 +1,4 @@
-"""The page of a result: whole, self-contained, with every joint in it."""
+"""The HTML page of a result: valid, self-contained, and with all joints."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from unclasp.view3d import page
 
 
 class Reader(HTMLParser):
-    """Collects what a page is made of, and checks that its elements nest."""
+    """Collects attributes and texts of a page, and checks that its elements are nested correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def test_the_checks_of_the_page_can_fail() -> None:
         Reader("<div>")
 
 
-def test_a_name_that_is_no_text_is_shown_as_far_as_it_is() -> None:
+def test_a_file_name_that_is_not_utf8_is_shown_as_far_as_possible() -> None:
     shown = page(replace(random_pose(), source="photo\udce4.png").to_dict())
     assert "<title>photo?.png" in shown and shown.encode("utf-8")
 
@@ -113,7 +113,7 @@ def test_save_html_writes_the_page(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("node") is None, reason="node, which runs the page's script here, is not installed")
 @pytest.mark.parametrize(("right", "left"), [(0.9, 0.9), (0.1, 0.1)])
 def test_the_script_draws_turns_and_names_joints(tmp_path: Path, right: float, left: float) -> None:
-    """The script runs against a canvas that only writes down what it is told."""
+    """The script runs with a stand-in for the canvas that records the calls."""
     pose = random_pose(right, left)
     text = page(pose.to_dict())
     script = text[text.rindex("<script>") + len("<script>") : text.rindex("</script>")]
@@ -153,18 +153,18 @@ console.log(JSON.stringify({{front, smaller, seen, named, turned, back}}));
     )
     done = subprocess.run(["node", tmp_path / "run.js"], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told["smaller"]) == len(told["front"]) and (right < 0.5 or told["smaller"] != told["front"])
+    output = json.loads(done.stdout)
+    assert len(output["smaller"]) == len(output["front"]) and (right < 0.5 or output["smaller"] != output["front"])
     if right < 0.5:
-        assert told["front"] == [] == told["seen"]
+        assert output["front"] == [] == output["seen"]
         return
-    seen = np.array(told["seen"])
+    seen = np.array(output["seen"])
     assert len(seen) == 42 and (seen > 0).all() and (seen < [800, 600]).all()
-    # What is right in the picture is right on the page, up is up, and every joint tells its name where it is.
+    # Right and up are as in the picture, and pointing at a joint shows its name.
     for axis in (0, 1):
         assert np.corrcoef(seen[:, axis], pose.joints_cam[:, axis])[0, 1] > 0.95
     wrist = pose.joints_cam[41]
-    assert f"left wrist  {', '.join(f'{mm:.1f}' for mm in np.round(wrist, 2))} mm" in told["named"]
-    assert len(set(told["named"])) > 35  # some joints of this random pose lie in front of others
-    assert np.abs(np.array(told["turned"]) - seen).max() > 10
-    np.testing.assert_allclose(told["back"], seen)
+    assert f"left wrist  {', '.join(f'{mm:.1f}' for mm in np.round(wrist, 2))} mm" in output["named"]
+    assert len(set(output["named"])) > 35  # some joints of this random pose lie in front of others
+    assert np.abs(np.array(output["turned"]) - seen).max() > 10
+    np.testing.assert_allclose(output["back"], seen)

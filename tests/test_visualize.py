@@ -1,4 +1,4 @@
-"""Pictures of poses: what is drawn where, in which colour, and what is left alone."""
+"""Drawings of poses: positions, colours, and pixels that must not change."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ GREY = 128
 
 
 def open_hand(side: Side, *, centre: tuple[float, float] = (160.0, 160.0), scale: float = 1.0) -> HandView:
-    """Return an open hand in the plane of the picture, its fingers pointing up, the index 15 mm in front."""
+    """Return an open hand in the picture plane with its fingers pointing up and the index finger 15 mm in front."""
     joints = np.zeros((21, 3))
     for finger in range(5):
         across = (finger - 2) * 22.0 * (1 if side == "left" else -1)
@@ -118,20 +118,20 @@ def test_the_picture_stands_at_the_left_of_the_page() -> None:
 
 
 def white(page: np.ndarray) -> np.ndarray:
-    """Return where the picture of a page, which is grey, has frames of close-ups."""
+    """Return the mask of the white frames of close-ups in a page's picture, which is grey."""
     return np.asarray((page[28:668, 28:668] == 255).all(axis=2))
 
 
 @pytest.mark.parametrize("doubted", [False, True])
 def test_small_hands_are_shown_close_up_where_they_are_not(doubted: bool) -> None:
-    """In the corner that is farthest from them; both are framed, and the skeleton is the same at another size."""
+    """In the corner farthest from them; both squares are framed, and the close-up shows the same skeleton enlarged."""
     hand = replace(open_hand("right", centre=(480.0, 440.0), scale=0.5), doubted=doubted)
     picture = draw_pose(plain(640, 640), [hand])[28:668, 28:668]
     low, high = hand.joints_2d.min(axis=0), hand.joints_2d.max(axis=0)
     side = math.ceil(1.3 * (high - low).max())
     x, y = np.rint((low + high - side) / 2).astype(int)
     frame = picture[[y, y + side]][:, x : x + side]
-    assert (frame > 200).mean() > 0.9, "what is shown is framed"
+    assert (frame > 200).mean() > 0.9, "the square is framed"
     assert (picture[14:16, 40:220] == 255).all(), "and so is the close-up"
     size, inside = 230, 0 if doubted else 1
     close = picture[16 : 16 + size, 16 : 16 + size]

@@ -1,4 +1,4 @@
-"""From picture to pose, JSON and overlay where numpy, OpenCV and onnxruntime are all that is installed."""
+"""From picture to pose, JSON and overlay with only NumPy, OpenCV and onnxruntime installed."""
 
 import json
 import subprocess
@@ -121,7 +121,7 @@ except UnclaspError as error:
 
 
 def test_nothing_else_means_nothing_else(folder: Path) -> None:
-    """Or the tests above would say nothing."""
+    """Otherwise the tests above would prove nothing."""
     for name in ("torch", "safetensors", "onnx", "tyro", "numba"):
         done = run_bare(f"import {name}", allowed=ENGINE, folder=folder)
         assert done.returncode == 1 and f"No module named '{name}'" in done.stderr

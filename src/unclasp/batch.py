@@ -1,7 +1,7 @@
-"""What goes in and what comes out, as dataclasses: every field with its shape, unit and frame.
+"""Data types for samples, batches and predictions, with the shape, unit and frame of every field.
 
-Letters: B batch, H and W picture or crop height and width, h and w size of the finest feature map, T
-iterations, L pixels of a level.
+Letters: B batch size, H and W height and width of a picture or crop, h and w those of the finest feature map, T number
+of decoder iterations, L number of pixels of a pyramid level.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -30,28 +30,28 @@ def _expect(name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...], d
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One annotated picture as a data set gives it, before any crop."""
+    """One annotated picture of a data set, before cropping."""
 
     image: ByteArray
     """(H, W, 3) RGB."""
     joints_cam: FloatArray
-    """(42, 3) mm, camera frame; what stands at invalid joints is meaningless and must be masked."""
+    """(42, 3) mm, camera frame; values of invalid joints are meaningless and must be masked."""
     valid: BoolArray
-    """(42,) joint usable; already false for the whole hand where the wrist is missing."""
+    """(42,) whether each joint is usable; false for a whole hand if its wrist is missing."""
     focal: FloatArray
     """(2,) px."""
     princpt: FloatArray
     """(2,) px, principal point."""
     box: FloatArray
-    """(4,) x1, y1, x2, y2 px around the hands as annotated: not yet square, not yet expanded."""
+    """(4,) x1, y1, x2, y2 px around the hands as annotated, neither squared nor expanded."""
     hand_type: BoolArray
-    """(2,) right hand present, left hand present."""
+    """(2,) whether the right and the left hand are present."""
     hand_type_valid: bool
     """Whether `hand_type` can be trusted."""
     parts: ByteArray | None
-    """(H, W) part classes, or None where there is no mask."""
+    """(H, W) part classes, or None without a mask."""
     name: str
-    """Names the picture in messages: a file, or `synthetic:SEED/INDEX`."""
+    """Name of the picture for messages: a file, or `synthetic:SEED/INDEX`."""
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3:
@@ -68,38 +68,38 @@ class Sample:
 
     @property
     def interacting(self) -> bool:
-        """Both hands are present: the *Two* bucket of the evaluation, however many joints are valid."""
+        """Whether both hands are present, regardless of their valid joints: the *Two* bucket of the evaluation."""
         return bool(self.hand_type.all())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Crops and targets as tensors, ready for the network and its losses."""
+    """Crops and training targets as tensors, for the network and its losses."""
 
     image: "Tensor"
     """(B, 3, H, W) uint8 RGB crops; the model scales and normalises them."""
     pose_2p5d: "Tensor"
     """(B, 42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist."""
     valid: "Tensor"
-    """(B, 42) bool, joint usable for training: annotated, inside the crop and within the depth range; none of a black
-    crop."""
+    """(B, 42) bool, whether each joint is usable for training: annotated, inside the crop and within the depth range.
+    All false for a black crop."""
     parts: "Tensor"
     """(B, h, w) int64 part classes at the size of the finest feature map; 0 where `parts_valid` is false."""
     parts_valid: "Tensor"
-    """(B,) bool, the picture has a part mask."""
+    """(B,) bool, whether the picture has a part mask."""
     hand_type: "Tensor"
-    """(B, 2) bool, right and left hand present."""
+    """(B, 2) bool, whether the right and the left hand are present."""
     hand_type_valid: "Tensor"
-    """(B,) bool."""
+    """(B,) bool, whether `hand_type` can be trusted."""
     root_depth: "Tensor"
     """(B,) mm, depth of the left wrist minus that of the right wrist."""
     root_depth_valid: "Tensor"
-    """(B,) bool, both wrists are known."""
+    """(B,) bool, whether both wrists are known."""
     names: tuple[str, ...]
-    """Which pictures these are, for messages."""
+    """Names of the pictures, for messages."""
 
     def to(self, device: "torch.device | str") -> Self:
-        """Return the batch with every tensor on `device`."""
+        """Return the batch with all tensors on `device`."""
         moved = {
             field.name: getattr(self, field.name).to(device, non_blocking=True)
             for field in fields(self)
@@ -112,21 +112,20 @@ class Batch:
 
 
 class Prediction(NamedTuple):
-    """What the network says of a batch of crops; a tuple, so that wrappers of the network find the tensors in it."""
+    """The network's output for a batch of crops; a tuple, so that wrappers of the network find its tensors."""
 
     pose_2p5d: "Tensor"
     """(B, 42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist (section 3.1)."""
     steps: tuple["Tensor", ...]
-    """T tensors (B, 42, 2): u, v in crop pixels estimated after each iteration, for supervision (section 3.4)."""
+    """T tensors (B, 42, 2): u, v in crop pixels as estimated after each iteration, for supervision (section 3.4)."""
     part_logits: "Tensor"
     """(B, 33, h, w) logits of the part classes on the finest map (section 3.2)."""
     relations: tuple["Tensor", ...]
-    """Relation logits of the initialisation and of each J-I, mean over heads where there are several: (B, 42,
-    L) each, before the softmax, row-major over the level's pixels. Empty for a decoder without joint-image
-    relations."""
+    """Relation logits of the initialisation and of each J-I, averaged over the heads: (B, 42, L) each, before the
+    softmax, row-major over the level's pixels. Empty for a decoder without joint-image relations."""
     presence: "Tensor | None"
-    """(B, 2) logits of right and left hand being in the picture; None without that head."""
+    """(B, 2) logits of the right and the left hand being in the picture; None without that head."""
     root_depth: "Tensor | None"
     """(B,) mm, depth of the left wrist minus that of the right wrist; None without that head."""
     confidence: "Tensor | None" = None
-    """(B, 42) logits of each joint being within `model.confidence.WITHIN` of where it is; None without that head."""
+    """(B, 42) logits of each joint's error being at most `model.confidence.WITHIN` mm; None without that head."""

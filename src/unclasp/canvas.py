@@ -1,6 +1,6 @@
-"""What drawings are made on: a canvas of several samples per pixel, light cards, and the colours of both.
+"""Drawing primitives: a supersampled canvas, light cards, and the colours of the page.
 
-Positions and sizes are pixels of the finished picture, pixel centres at integers; colours are RGB.
+Positions and sizes are in pixels of the finished picture, with pixel centres at integers; colours are RGB.
 """
 
 from typing import Final
@@ -25,21 +25,21 @@ _SHIFT, _FARTHEST = 5, 1 << 17
 
 
 class Canvas:
-    """A picture in the making, `factor` times as wide and as high as what comes out of it."""
+    """A supersampled picture to draw on, `factor` times as wide and high as the finished one."""
 
     def __init__(self, image: Image, factor: int) -> None:
         self.factor = factor
         self.samples = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
 
     def finished(self) -> Image:
-        """Return the picture; where nothing was drawn it is the one that came, to the bit."""
+        """Return the finished picture, which is unchanged to the bit where nothing was drawn."""
         if self.factor == 1:
             return self.samples
         height, width = (side // self.factor for side in self.samples.shape[:2])
         return np.asarray(cv2.resize(self.samples, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
     def line(self, start: Floats, end: Floats, width: float, colour: Colour) -> None:
-        """Draw a line with round ends."""
+        """Draw a line with round caps."""
         thickness = max(1, round(width * self.factor))
         cv2.line(self.samples, self._fixed(start), self._fixed(end), colour, thickness, cv2.LINE_AA, _SHIFT)
 
@@ -51,7 +51,7 @@ class Canvas:
     def text(
         self, words: str, x: float, y: float, *, colour: Colour = MUTED, size: float = 0.42, align: float = 0.0
     ) -> float:
-        """Write words on the base line y and return their width; `align` of them, 0 to 1, are left of x."""
+        """Write a text with its baseline at y and return its width; the share `align`, 0 to 1, of it is left of x."""
         scale, font = size * self.factor, cv2.FONT_HERSHEY_DUPLEX
         width = float(cv2.getTextSize(words, font, scale, 1)[0][0]) / self.factor
         corner = round((x - align * width) * self.factor), round(y * self.factor)
@@ -59,7 +59,7 @@ class Canvas:
         return width
 
     def caption(self, words: str, x: float, y: float, *, align: float = 0.0) -> None:
-        """Write words on a card, free of its grid."""
+        """Write a text on a card, clearing the grid behind it."""
         left = x - align * (width := self.text(words, x, y, align=align))
         self.line(np.array([left, y - 5]), np.array([left + width, y - 5]), 18.0, CARD)
         self.text(words, x, y, align=align)
@@ -70,28 +70,28 @@ class Canvas:
 
 
 def resized(points: Floats, ratio: Floats | float) -> Floats:
-    """Return where points (..., 2) px of a picture are after it was made `ratio` times as large."""
+    """Return points (..., 2) px of a picture in the pixels of that picture resized by `ratio`."""
     return np.asarray((points + 0.5) * ratio - 0.5)
 
 
 def lay_card(page: Image, box: Box) -> None:
-    """Lay a light card with a hair line around it."""
+    """Draw a light card with a hairline border; in place."""
     lay(page, _EDGE, box)
     lay(page, CARD, box, inset=1.0)
 
 
 def lay(page: Image, content: Image | Colour, box: Box, *, inset: float = 0.0) -> None:
-    """Lay a picture or a plain colour over a box with round corners, `inset` px inside its edges; in place."""
+    """Paste a picture or a plain colour into a box with rounded corners, `inset` px inside its edges; in place."""
     size = box[2] - box[0], box[3] - box[1]
     radius = min(_RADIUS, min(size) / 8)
-    away = [np.abs(np.arange(side) + 0.5 - side / 2) - (side / 2 - radius) for side in size]
-    x, y = np.maximum(away[0], 0)[None, :], np.maximum(away[1], 0)[:, None]
+    beyond = [np.abs(np.arange(side) + 0.5 - side / 2) - (side / 2 - radius) for side in size]
+    x, y = np.maximum(beyond[0], 0)[None, :], np.maximum(beyond[1], 0)[:, None]
     mask = np.clip(radius - inset + 0.5 - np.hypot(x, y), 0.0, 1.0)[..., None]
     region = page[box[1] : box[3], box[0] : box[2]]
     region[:] = np.rint(region + (np.asarray(content, dtype=np.float32) - region) * mask)
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:
-    """Return a colour with a share of another in it."""
+    """Blend two colours; `share` is the weight of the second."""
     r, g, b = (a + (z - a) * share for a, z in zip(colour, other, strict=True))
     return r, g, b

@@ -1,6 +1,7 @@
-"""Weights as safetensors with their config inside.
+"""Weights files and training states.
 
-Training state apart, as tensors and plain values. No pickle, no lenient loading.
+Weights are stored as safetensors with the model's config in the metadata; the training state is a separate file of
+tensors and plain values. No pickled objects are loaded, and loading is strict.
 """
 
 import json
@@ -22,19 +23,21 @@ from unclasp.model.loading import load_strictly
 from unclasp.shipped import shipped_names, weights_file
 
 FORMAT = "1"
-"""Version of the weights file: keys of the metadata and names of the tensors."""
+"""Version of the weights file format: metadata keys and tensor names."""
 
 
 def save_weights(
     path: Path | str, state: dict[str, Tensor], config: Config, *, notes: dict[str, Any] | None = None
 ) -> None:
-    """Write a model whole: parameters in half precision, buffers (running variances can be large) in single.
+    """Write a model's weights atomically: parameters in half precision, buffers in single precision.
+
+    Buffers stay in single precision because running variances can be large.
 
     Args:
-        path: Ends in .safetensors.
+        path: Output file, ending in .safetensors.
         state: The model's `state_dict`.
-        config: What `build` needs to make the model again, and how it was trained.
-        notes: Plain values to keep beside it, such as steps trained.
+        config: The config, which tells how to rebuild the model and how it was trained.
+        notes: JSON-serialisable values to store with it, such as the number of training steps.
     """
     with torch.device("meta"):
         parameters = {key for key, _ in build(config.model).named_parameters()}
@@ -47,13 +50,13 @@ def save_weights(
 
 
 def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
-    """Build the model of a weights file, in evaluation mode and single precision on the CPU.
+    """Load a model with its config from a weights file, in evaluation mode and single precision on the CPU.
 
     Args:
         path: A file of `save_weights`, a shipped model's name, or None for the shipped small model.
 
     Raises:
-        CheckpointError: The file is missing, damaged, not ours or of another model.
+        CheckpointError: The file is missing, damaged, not written by unclasp, or belongs to another model.
     """
     path = weights_file(path)
     if not path.exists():
@@ -68,14 +71,14 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     try:
         config = from_dict(json.loads(facts["config"]))
         model = build(config.model)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # what is wrong in it decides
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # depends on what is wrong
         raise CheckpointError(f"{path}: its config makes no model: {error}") from error
     load_strictly(model, tensors, str(path))
     return model.eval(), config
 
 
 def load_notes(path: Path | str) -> dict[str, Any]:
-    """Return the notes of a weights file, or of a shipped model by its name.
+    """Return the notes stored in a weights file or, given its name, in a shipped model.
 
     Raises:
         CheckpointError: The file is missing or damaged.
@@ -89,15 +92,16 @@ def load_notes(path: Path | str) -> dict[str, Any]:
 
 
 def average_weights(paths: Sequence[Path], out: Path) -> None:
-    """Write the mean of the weights and running statistics of several files of one model, without a confidence head.
+    """Average the weights and running statistics of several checkpoints of one model, and write the result.
 
-    The models may be for crops of different sizes, on which no weight depends; the mean is for those of the last.
+    The confidence head is left out. Checkpoints may differ in crop size, on which no weight depends; the result has
+    the crop size of the last one.
 
-    The mean of points along a training lies in a flatter place than its end, which holds better on other pictures than
-    those trained on (Wortsman et al., CVPR 2022).
+    The average of checkpoints along a training run lies in a flatter minimum than the last one, and generalises better
+    to new pictures (Wortsman et al., CVPR 2022).
 
     Raises:
-        CheckpointError: A file is missing or damaged, or the models differ.
+        CheckpointError: A file is missing or damaged, or the architectures differ.
     """
     loaded = [load_model(path) for path in paths]
     configs = [with_model(config, confidence_head=False, confidence_context=False) for _, config in loaded]
@@ -112,7 +116,7 @@ def average_weights(paths: Sequence[Path], out: Path) -> None:
 
 
 def mean_of(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of one or more state dicts with the same names; counters are the last one's."""
+    """Return the mean of state dicts with the same keys; integer counters are taken from the last one."""
     return {
         key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value
         for key, value in states[-1].items()
@@ -123,7 +127,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file.
 
     Raises:
-        CheckpointError: It is missing or damaged.
+        CheckpointError: The file is missing or damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -138,22 +142,22 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def save_state(path: Path | str, state: dict[str, Any]) -> None:
-    """Write a training state (tensors, numbers, strings, lists, dicts) whole."""
+    """Write a training state (tensors, numbers, strings, lists, dicts) atomically."""
     with whole(path) as temporary:
         torch.save(state, temporary)
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
-    """Read a training state onto the CPU.
+    """Load a training state onto the CPU.
 
     Raises:
-        CheckpointError: The file is missing, damaged or holds anything but tensors and plain values.
+        CheckpointError: The file is missing, damaged or contains anything but tensors and plain values.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no training state {path}; start without --resume") from error
-    except Exception as error:  # torch.load raises anything from RuntimeError to UnpicklingError
+    except Exception as error:  # torch.load raises many types, from RuntimeError to UnpicklingError
         raise CheckpointError(f"{path} is not a training state of unclasp ({type(error).__name__})") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is not a training state of unclasp (it holds a {type(state).__name__})")

@@ -1,4 +1,4 @@
-"""Hands that are small in a picture, large in one of its corners: what is cut out, and where it is laid."""
+"""Close-ups of hands that are small in a picture: which square to enlarge, and in which corner to show it."""
 
 import math
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ import numpy as np
 
 from unclasp.canvas import Box, Floats, Image, lay, resized
 
-AROUND: Final = 1.3
-"""Side of what is cut out over the extent of the hands."""
-SMALL: Final = 0.34
-"""There is a close-up where that side is at most this share of the picture's shorter side."""
-SIZE: Final = 0.36
-"""Side of the close-up as it is shown, as a share of the same."""
-_GAP: Final = 0.025
-"""Its distance from the edges, as a share of the same."""
-_SMALLEST: Final = 48
-"""px as shown below which it is no use."""
-_LARGEST_GAIN: Final = 12
-"""How much larger than what is cut out it may be."""
+CUT_EXPANSION: Final = 1.3
+"""Ratio of the side of the cut-out square to the extent of the hands."""
+MAX_CUT_SHARE: Final = 0.34
+"""There is a close-up only if the cut-out square is at most this share of the picture's shorter side."""
+CLOSE_UP_SHARE: Final = 0.36
+"""Side of the close-up as shown, as a share of the picture's shorter side."""
+_GAP_SHARE: Final = 0.025
+"""Distance of the close-up from the edges, as a share of the picture's shorter side."""
+_MIN_SIZE_PX: Final = 48
+"""Close-ups that would be shown smaller than this are left out."""
+_MAX_ENLARGEMENT: Final = 12
+"""Maximum ratio of the close-up as shown to the cut-out square."""
 _WHITE: Final = (255, 255, 255)
 
 
 class Cut(NamedTuple):
-    """A square of a picture, and its size in the close-up."""
+    """A square of a picture to show as a close-up."""
 
     x: int
     y: int
@@ -34,36 +34,38 @@ class Cut(NamedTuple):
     size: int
     """px of the close-up."""
     shown: Box
-    """Where it is in the picture as that is shown."""
+    """The square in the picture as shown."""
 
     def of(self, image: Image) -> Image:
-        """Return what is cut out, enlarged or reduced."""
+        """Cut the square out of the picture and resize it to the close-up."""
         cut = image[self.y : self.y + self.side, self.x : self.x + self.side]
         interpolation = cv2.INTER_AREA if self.size < self.side else cv2.INTER_CUBIC
         return np.asarray(cv2.resize(cut, (self.size, self.size), interpolation=interpolation), dtype=np.uint8)
 
     def place(self, points: Floats) -> Floats:
-        """Return where points (N, 2) px of the picture are in the close-up."""
+        """Return points (N, 2) px of the picture in the pixels of the close-up."""
         return resized(points - [self.x, self.y], self.size / self.side)
 
 
 def cut_around(hands: Sequence[Floats], width: int, height: int, *, scale: float) -> Cut | None:
-    """Return what to show close up; None where hands are large enough, or nothing of them is in the picture.
+    """Return the square to show as a close-up, or None.
+
+    There is none if the hands are large enough, if no joint lies in the picture, or if the close-up would be too small.
 
     Args:
-        hands: Joints (21, 2) px of each.
-        width: px of the picture.
-        height: px of the picture.
-        scale: How large the picture is shown.
+        hands: Joints (21, 2) px of each hand.
+        width: Width of the picture in px.
+        height: Height of the picture in px.
+        scale: Size of the picture as shown, relative to `width` and `height`.
     """
-    size = round(SIZE * min(height, width) * scale)
+    size = round(CLOSE_UP_SHARE * min(height, width) * scale)
     joints = np.concatenate([np.zeros((0, 2)), *hands])
     joints = joints[((joints >= 0) & (joints < [width, height])).all(axis=1)]
-    if not len(joints) or size < _SMALLEST:
+    if not len(joints) or size < _MIN_SIZE_PX:
         return None
     low, high = joints.min(axis=0), joints.max(axis=0)
-    side = max(math.ceil(AROUND * float((high - low).max())), math.ceil(size / _LARGEST_GAIN))
-    if side > SMALL * min(height, width):
+    side = max(math.ceil(CUT_EXPANSION * float((high - low).max())), math.ceil(size / _MAX_ENLARGEMENT))
+    if side > MAX_CUT_SHARE * min(height, width):
         return None
     x, y = np.clip(np.rint((low + high - side) / 2), 0, [width - side, height - side]).astype(int).tolist()
     x1, y1, x2, y2 = np.rint(np.array([x, y, x + side, y + side]) * scale).astype(int).tolist()
@@ -71,12 +73,12 @@ def cut_around(hands: Sequence[Floats], width: int, height: int, *, scale: float
 
 
 def lay_close_up(overlay: Image, close: Image, shown: Box) -> None:
-    """Lay a close-up into the corner that is farthest from what it shows, and frame both; in place.
+    """Paste a close-up into the corner farthest from its square, and frame both; in place.
 
-    Where it would cover some of that, there is none.
+    Nothing is drawn if the close-up would cover a part of the square.
     """
     height, width, size = *overlay.shape[:2], len(close)
-    gap = round(_GAP * min(height, width))
+    gap = round(_GAP_SHARE * min(height, width))
     x = gap if shown[0] + shown[2] > width else width - gap - size
     y = gap if shown[1] + shown[3] > height else height - gap - size
     if x < shown[2] and shown[0] < x + size and y < shown[3] and shown[1] < y + size:

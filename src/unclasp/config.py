@@ -1,6 +1,7 @@
-"""Every choice as a field, every model of the paper as a preset: `paper()`, `small()`, `tiny()`, rows of Tables 1-3.
+"""Configuration of model, losses, augmentation and training, and presets for every model of the paper.
 
-A preset is a function that returns a config; a variant calls another preset and changes up to three fields.
+A preset is a function that returns a config: `paper()`, `small()`, `tiny()`. For each row of the paper's Tables 1-3
+there is a variant of each of them, with up to three fields changed.
 """
 
 import json
@@ -22,24 +23,25 @@ class Relation(StrEnum):
 
 
 class DepthAxis(StrEnum):
-    """What line of sight the relative depths of a pose are measured along."""
+    """The line of sight along which the relative depths of a pose are measured."""
 
     CAMERA = "camera"
     """The camera's axis, as in the paper (section 3.1)."""
     CROP = "crop"
-    """The line through the middle of the crop: a crop does not show where in the picture it lies, and hands beside the
-    middle of a wide picture are seen from another side. For InterHand2.6M's narrow pictures the two are alike."""
+    """The line of sight through the middle of the crop. A crop does not reveal its position in the picture, and hands
+    off the middle of a wide-angle picture are seen from another direction. In InterHand2.6M's narrow pictures the two
+    are nearly the same."""
 
 
 class Decoder(StrEnum):
-    """How joints get their features."""
+    """How the joint features are computed."""
 
     DECOUPLED = "decoupled"
-    """The paper's: appearance and position apart, tied by relations alone (section 3.3)."""
+    """The paper's decoder: separate appearance and position features, connected only by relations (section 3.3)."""
     FUSED = "fused"
-    """One stream of appearance plus position, otherwise the same: Table 1, rows 2-4."""
+    """A single stream of appearance plus position, otherwise the same: Table 1, rows 2-4."""
     POOLED = "pooled"
-    """No decoder: globally pooled features to the pose by a linear layer: Table 1, row 1."""
+    """No decoder: a linear layer maps globally pooled features to the pose: Table 1, row 1."""
 
 
 Stride = Literal[0, 4, 8, 16, 32]
@@ -67,31 +69,31 @@ class ModelConfig:
     position_channels: int = 256
     """C_P, channels of the position features."""
     decoder: Decoder = Decoder.DECOUPLED
-    """Whether features are decoupled (Table 1). A fused decoder has no use for the four relations below, a pooled one
-    for none of the fields from `iterations` to `refine_layers`."""
+    """Whether features are decoupled (Table 1). A fused decoder ignores the four relations below, and a pooled one all
+    fields from `iterations` to `refine_layers`."""
     iterations: int = 3
-    """T, decoder iterations (Table 3). Three use strides 16, 8, 4 after an initialisation at 32; two drop the
-    coarsest level, more repeat the finest one."""
+    """T, decoder iterations (Table 3). Three use strides 16, 8, 4 after an initialisation at 32; two drop the coarsest
+    level, and more repeat the finest one."""
     joint_joint: bool = True
     """J-J in every iteration (section 3.3.2; Table 1, row 3)."""
     refine: bool = True
     """SPR after the last iteration (section 3.3.2; Table 1, row 4)."""
     init_relation: Relation = Relation.APPEARANCE
-    """What the initialisation relates by (eq. 1; Table 2)."""
+    """Features of the initialisation's relation (eq. 1; Table 2)."""
     init_residual: bool = False
-    """Add the queries to what the initialisation gathers, as a transformer layer would. Eq. 2 as printed does not,
-    so that joints start nearly alike and learn slowly: see docs/decisions.md."""
+    """Add the queries to the features that the initialisation gathers, as a transformer layer would. Eq. 2 as printed
+    does not, so joints start out nearly identical and learn slowly: see docs/decisions.md."""
     joint_joint_relation: Relation = Relation.POSITION
-    """What J-J relates by (section 3.3.2; Table 2)."""
+    """Features of the J-J relation (section 3.3.2; Table 2)."""
     joint_image_relation: Relation = Relation.BOTH
-    """What J-I relates by (eq. 3; Table 2)."""
+    """Features of the J-I relation (eq. 3; Table 2)."""
     regress_from: Relation = Relation.POSITION
-    """Which joint features become the pose (section 3.3.3; Table 2)."""
+    """Joint features from which the pose is regressed (section 3.3.3; Table 2)."""
     depth_axis: DepthAxis = DepthAxis.CAMERA
-    """What its depths are measured along (section 3.1): the camera's axis, or (not in the paper) the line of sight
-    through the middle of the crop."""
+    """Axis of the depths (section 3.1): the camera's, or (not in the paper) the line of sight through the middle of the
+    crop."""
     heads: int = 1
-    """Relation matrices per joint: 1 is the paper's literal reading; more split both kinds of channels evenly."""
+    """Relation matrices per joint: 1 follows the paper literally; more split both kinds of channels evenly."""
     feedforward: int = 4
     """Hidden width of the feed-forward layers as a multiple of the channels."""
     refine_layers: int = 3
@@ -101,10 +103,10 @@ class ModelConfig:
     root_depth_head: bool = False
     """Predict the depth of the left wrist relative to the right one (not in the paper)."""
     confidence_head: bool = False
-    """Tell how far each joint can be trusted (not in the paper); `unclasp calibrate` adds it to a trained model."""
+    """Predict how far each joint can be trusted (not in the paper); `unclasp calibrate` adds it to a trained model."""
     confidence_context: bool = False
-    """That head reads the shape of the hand and the doubt about all of it, too. `unclasp calibrate` turns it on; only
-    heads that were fitted before it came do without."""
+    """The confidence head also reads the shape of the hand and the uncertainty of the whole hand. `unclasp calibrate`
+    turns it on; only heads fitted before the option existed lack it."""
 
     def __post_init__(self) -> None:
         _positive(
@@ -142,7 +144,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Section 3.4. Joint terms are in 256-unit space: crop pixels of a 256x256 crop, depth in 400/256 mm."""
+    """The losses of section 3.4. Joint terms use 256-unit space: pixels of a 256x256 crop, and depth in 400/256 mm."""
 
     steps_weight: float = 1.0
     """Weight of L_2D, the in-plane loss of the intermediate estimates (eq. 11)."""
@@ -155,7 +157,7 @@ class LossConfig:
     depth_weight: float = 1.0
     """beta of the final pose: weight of the depth (eq. 6)."""
     plane_threshold: float = 1.0
-    """tau_1, where the in-plane loss turns from square to linear (eq. 7)."""
+    """tau_1, the error at which the in-plane loss changes from quadratic to linear (eq. 7)."""
     depth_threshold: float = 3.0
     """tau_2, the same for the depth."""
     focal_gamma: float = 2.0
@@ -167,9 +169,9 @@ class LossConfig:
     relation_sigma: float = 6.0
     """Standard deviation of that Gaussian, in 256-unit space."""
     presence_weight: float = 1.0
-    """Weight of the presence head's binary cross-entropy, where the head is on."""
+    """Weight of the presence head's binary cross-entropy, if the head is enabled."""
     root_depth_weight: float = 1.0
-    """Weight of the relative wrist depth's loss, where the head is on."""
+    """Weight of the loss of the relative wrist depth, if the head is enabled."""
 
     def __post_init__(self) -> None:
         _positive(
@@ -187,26 +189,27 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Random changes of the training crops; the defaults are the published ones of the InterHand2.6M line."""
+    """Augmentation of the training crops; the defaults are those published in the InterHand2.6M line of work."""
 
     translation: float = 0.15
-    """Largest shift, as a share of the box's width and height."""
+    """Maximum shift, as a share of the box's width and height."""
     scale: float = 0.25
-    """Box size times 1 + scale * clip(N(0, 1), -1, 1)."""
+    """The box's size is multiplied by 1 + scale * clip(N(0, 1), -1, 1)."""
     rotation: float = 45.0
-    """Degrees times clip(N(0, 1), -2, 2)."""
+    """The angle is this many degrees times clip(N(0, 1), -2, 2)."""
     rotation_probability: float = 0.6
-    """How often a crop is rotated at all."""
+    """Probability that a crop is rotated."""
     flip_probability: float = 0.5
-    """How often a crop is mirrored, with the sides swapped."""
+    """Probability that a crop is mirrored, with the sides swapped."""
     colour: float = 0.2
-    """Each channel is multiplied by a uniform draw from 1 - colour to 1 + colour."""
+    """Each channel is multiplied by a uniform sample from 1 - colour to 1 + colour."""
     photographic: float = 0.0
-    """Strength of changes of exposure, contrast, colour, sharpness and noise, about 0 to 1 (`data.look`); 0 is none."""
+    """Strength of changes in exposure, contrast, colour, sharpness and noise (`data.photometric`), about 0 to 1; 0
+    turns them off."""
     texture: float = 0.0
-    """How often a crop is blended with what a random filter makes of it (`data.look`)."""
+    """Probability that a crop is blended with a randomly filtered copy of itself (`data.photometric`)."""
     style: float = 0.0
-    """How often, per batch and shallow layer, crops get the feature statistics of others (`model.style`)."""
+    """Probability, per batch and shallow layer, that crops get the feature statistics of others (`model.style`)."""
 
     def __post_init__(self) -> None:
         for name in ("rotation_probability", "flip_probability", "texture", "style"):
@@ -220,40 +223,37 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train (section 4.2)."""
+    """Training settings (section 4.2)."""
 
     epochs: int = 50
     """Passes over the training data."""
     batch_size: int = 64
-    """Samples per optimiser step, over all devices together."""
+    """Samples per optimiser step, summed over all devices."""
     learning_rate: float = 1e-4
     """Adam's step size."""
     backbone_rate: float = 1.0
-    """The backbone's learning rate as a multiple of `learning_rate`; 0 leaves it as it is, its statistics included."""
+    """The backbone's learning rate as a multiple of `learning_rate`; 0 freezes it, including its statistics."""
     frozen_stride: Stride = 0
-    """The backbone up to its map at this stride is left as it is, its statistics included; 0 leaves nothing.
+    """Freezes the backbone up to its map at this stride, including its statistics; 0 freezes nothing.
 
-    What the first layers know of real pictures is then kept, and a step takes less time.
+    This keeps what the first layers have learned from real pictures, and makes steps faster.
     """
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW); 0 is Adam."""
     schedule: Schedule = "step"
-    """step: divide at `decay_epochs`; cosine: down to zero at the end."""
+    """step: divide the learning rate at `decay_epochs`; cosine: decay it to zero."""
     decay_epochs: tuple[int, ...] = (24, 35)
-    """Epochs before which the learning rate drops (section 4.2)."""
+    """Epochs before which the learning rate is divided (section 4.2)."""
     decay_factor: float = 5.0
-    """What it is divided by: not in the paper; the closest peer's."""
+    """Divisor of the learning rate; not given in the paper, so taken from the closest comparable work."""
     warmup_steps: int = 0
-    """Steps over which the rate rises linearly from zero."""
+    """Steps over which the learning rate rises linearly from zero."""
     clip_norm: float = 0.0
-    """Largest gradient norm; 0 does not clip."""
+    """Maximum gradient norm; 0 turns clipping off."""
     ema_decay: float = 0.0
-    """Decay of the exponential moving average of the weights, which is then what is evaluated and shipped.
-
-    0 keeps none.
-    """
+    """Decay of the exponential moving average of the weights, which is then evaluated and shipped; 0 turns it off."""
     seed: int = 0
-    """Seeds the weights, the order of the samples and the augmentation."""
+    """Seed of the weights, the order of the samples and the augmentation."""
 
     def __post_init__(self) -> None:
         _positive(
@@ -272,16 +272,16 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One experiment, whole; it is stored in every checkpoint."""
+    """The complete configuration of an experiment; it is stored in every checkpoint."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """What it is trained to do."""
+    """The training losses."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """How training crops vary."""
+    """The augmentation of the training crops."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """How it is trained."""
+    """The training settings."""
 
 
 def paper() -> Config:
@@ -290,9 +290,10 @@ def paper() -> Config:
 
 
 def small() -> Config:
-    """The network of the shipped `small`: MediaPipe's hand landmark network with both optional heads, for CPUs.
+    """The architecture of the shipped model `small`, for CPUs, with both optional heads.
 
-    At 128x128, where training starts faster; the shipped model is of 192x192 (docs/model-card.md).
+    The backbone is MediaPipe's hand landmark network. The input is 128x128, at which training starts faster; the
+    shipped model uses 192x192 (docs/model-card.md).
     """
     return Config(
         model=ModelConfig(
@@ -300,11 +301,11 @@ def small() -> Config:
             position_channels=128, init_residual=True, feedforward=2, refine_layers=2, presence_head=True,
             root_depth_head=True, depth_axis=DepthAxis.CROP,
         ),
-        # In the published scale the joint terms drown the others early on: see docs/decisions.md.
+        # At the published scale the joint terms dominate the others early on: see docs/decisions.md.
         loss=LossConfig(
             steps_weight=1 / 40, pose_weight=3 / 40, relation_weight=0.6, presence_weight=0.3, root_depth_weight=1 / 40
         ),
-        # The forearm tells left from right, and a picture turned by more loses the side that it comes from.
+        # The forearm tells left from right; with larger rotations, the side from which it enters is lost.
         augment=AugmentConfig(rotation=15),
         train=TrainConfig(
             epochs=10, batch_size=32, learning_rate=1e-3, backbone_rate=0.5, weight_decay=1e-2, schedule="cosine",
@@ -314,7 +315,7 @@ def small() -> Config:
 
 
 def tiny() -> Config:
-    """Everything small enough for tests: a forward and backward pass takes milliseconds."""
+    """A model small enough for tests: a forward and backward pass takes milliseconds."""
     return Config(
         model=ModelConfig(
             backbone="tiny", image_size=64, fpn_channels=15, segmentation_channels=16, position_channels=16,
@@ -330,7 +331,7 @@ def with_model(config: Config, **changes: Any) -> Config:
 
 
 def _tables(base: Callable[[], Config]) -> dict[str, Callable[[], Config]]:
-    """The rows of Tables 1-3 as changes of `base`, by name."""
+    """Return the rows of Tables 1-3 as variants of `base`, by name."""
     fused: dict[str, Any] = {"decoder": Decoder.FUSED}
     rows: dict[str, dict[str, Any]] = {
         "table1-pooled": {"decoder": Decoder.POOLED, "joint_joint": False, "refine": False},
@@ -373,7 +374,7 @@ def preset(name: str) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Return `config` as nested dicts of plain values: what JSON gives back."""
+    """Return `config` as nested dicts of plain values, as after a round trip through JSON."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     return plain
 
@@ -382,14 +383,14 @@ def from_dict(values: dict[str, Any]) -> Config:
     """Rebuild a config from `to_dict`'s values.
 
     Raises:
-        UnclaspError: A field is unknown or of a wrong kind.
+        UnclaspError: A field is unknown, missing or invalid.
     """
     try:
         model = dict(values["model"])
         model["decoder"] = Decoder(model["decoder"])
         for name in ("init_relation", "joint_joint_relation", "joint_image_relation", "regress_from"):
             model[name] = Relation(model[name])
-        # Files that were written before there was a choice have the paper's.
+        # Files written before this option existed use the paper's axis.
         model["depth_axis"] = DepthAxis(model.get("depth_axis", DepthAxis.CAMERA))
         train = dict(values["train"])
         train["decay_epochs"] = tuple(train["decay_epochs"])

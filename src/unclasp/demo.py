@@ -6,13 +6,10 @@ pixels by the picture's header, waiting requests by their number. Pictures are p
 """
 
 import contextlib
-import ipaddress
 import json
 import logging
-import selectors
 import socket
 import socketserver
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +23,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from unclasp.errors import UnclaspError
 from unclasp.predictor import Predictor
 from unclasp.web.answer import answer_picture
+from unclasp.web.connections import is_closed, is_loopback, went_away
 from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 
 _LOG = logging.getLogger(__name__)
@@ -89,7 +87,7 @@ class DemoServer(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, predictor: Predictor, limits: Limits = Limits()) -> None:
         self.host, self.predictor, self.limits = host, predictor, limits
-        self.is_local = _is_loopback(host)
+        self.is_local = is_loopback(host)
         self.places = threading.BoundedSemaphore(limits.queue)
         self.worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="predict")
         self._connections = threading.BoundedSemaphore(limits.connections)
@@ -148,7 +146,7 @@ class DemoServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  the standard library's
         """Log what went wrong with a connection, unless its other side just went away."""
-        _LOG.log(logging.DEBUG if _went_away() else logging.ERROR, "a connection failed", exc_info=True)
+        _LOG.log(logging.DEBUG if went_away() else logging.ERROR, "a connection failed", exc_info=True)
 
 
 class _Refused(Exception):  # noqa: N818  an answer, not a failure
@@ -229,6 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         example = self.server.examples.get(path.removeprefix("/examples/"))
         if path.startswith("/examples/") and example is not None:
             return _JPEG, example
+        if path == "/predict":
+            raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, "pictures are sent here with POST")
         raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
 
     def _answer(self) -> bytes:
@@ -246,8 +246,10 @@ class _Handler(BaseHTTPRequestHandler):
             data = self._read_body(length)
             asked = parse_qs(address.query)
             name = Path(asked.get("name", [""])[-1][:200]).name or None
-            mirrored = asked.get("mirrored", ["0"])[-1] == "1"
-            return self._predict(data, name=name, mirrored=mirrored)
+            mirrored = asked.get("mirrored", ["0"])[-1]
+            if mirrored not in ("0", "1"):
+                raise _Refused(HTTPStatus.BAD_REQUEST, f"expected mirrored=0 or mirrored=1, got {mirrored[:20]!r}")
+            return self._predict(data, name=name, mirrored=mirrored == "1")
         finally:
             server.places.release()
 
@@ -257,14 +259,14 @@ class _Handler(BaseHTTPRequestHandler):
         closed = _Refused(HTTPStatus.BAD_REQUEST, "the connection was closed before the picture's turn came")
 
         def work() -> bytes:
-            if _is_closed(self.connection):
+            if is_closed(self.connection):
                 raise closed
             return answer_picture(server.predictor, data, name=name, mirrored=mirrored, max_pixels=server.limits.pixels)
 
         turn = server.worker.submit(work)
         turn.add_done_callback(lambda _: done.set())
         while not done.is_set():
-            if _is_closed(self.connection) and turn.cancel():
+            if is_closed(self.connection) and turn.cancel():
                 raise closed
             done.wait(_LOOK_SECONDS)
         return turn.result()
@@ -277,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
             foreign = origin is not None and urlsplit(origin).netloc != host
         except ValueError:
             return False
-        return not foreign and (host is None or not self.server.is_local or _is_loopback(named or ""))
+        return not foreign and (host is None or not self.server.is_local or is_loopback(named or ""))
 
     def _body_length(self) -> int:
         told, most = self.headers.get("Content-Length"), self.server.limits.upload_bytes
@@ -330,39 +332,21 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
         self.wfile.flush()
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Send an error that the standard library finds, such as a method that does not exist, as JSON, too."""
+        status = HTTPStatus(code)
+        self.close_connection = True
+        self._send(status, _JSON, json.dumps({"error": message or explain or status.phrase}).encode())
+
     def end_headers(self) -> None:
-        """Send `HEADERS` with every answer, those of the standard library's `send_error` among them."""
+        """Send `HEADERS` with every answer."""
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep no record of who asked for what."""
-
-
-def _is_loopback(host: str) -> bool:
-    """Tell whether a host is this computer's own address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_closed(connection: socket.socket) -> bool:
-    """Tell, at once and without taking what it has sent, whether the other side has closed a connection."""
-    with selectors.DefaultSelector() as selector:  # a socket with a timeout would wait, whatever the flags of recv
-        selector.register(connection, selectors.EVENT_READ)
-        if not selector.select(timeout=0):
-            return False
-    try:
-        return connection.recv(1, socket.MSG_PEEK) == b""
-    except ConnectionError:
-        return True
-
-
-def _went_away() -> bool:
-    """Tell whether the exception that is being handled is the other side's going away or falling silent."""
-    return isinstance(sys.exception(), ConnectionError | TimeoutError)

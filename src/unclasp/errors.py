@@ -1,6 +1,6 @@
-"""What users can get wrong, as one family of exceptions.
+"""The exceptions for errors that users can fix, and checks that raise them.
 
-The command line prints them as one line, without a traceback.
+The command line prints these exceptions as one line, without a traceback.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 
 class UnclaspError(ValueError):
-    """Something the caller can mend; the message says what was expected, what came and what to do."""
+    """An error that the caller can fix; the message says what was expected, what was given, and what to do."""
 
 
 class ImageError(UnclaspError):
@@ -20,7 +20,7 @@ class VideoError(UnclaspError):
 
 
 class BoxError(UnclaspError):
-    """A box that is malformed or does not meet the picture."""
+    """A box that is malformed or does not overlap the picture."""
 
 
 class DataError(UnclaspError):
@@ -28,7 +28,7 @@ class DataError(UnclaspError):
 
 
 class CheckpointError(UnclaspError):
-    """A weights or training-state file that is missing, damaged or of another model."""
+    """A weights or training-state file that is missing, damaged or belongs to another model."""
 
 
 class NonFiniteLossError(UnclaspError):
@@ -36,13 +36,21 @@ class NonFiniteLossError(UnclaspError):
 
 
 def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
-    """Raise an error that lists what there is to choose from, unless `value` is among it."""
+    """Raise an error that lists the allowed values, unless `value` is one of them.
+
+    Raises:
+        UnclaspError: `value` is not allowed.
+    """
     if value not in allowed:
         raise UnclaspError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 
 def check_at_least(least: float, **values: float | None) -> None:
-    """Raise an error that names the first value that is below a bound or not finite; None is none."""
+    """Raise an error that names the first value that is below a bound, infinite or NaN; None is always accepted.
+
+    Raises:
+        UnclaspError: A value is out of range.
+    """
     for name, value in values.items():
         if value is not None and not least <= value < math.inf:
             raise UnclaspError(f"{name} must be at least {least:g}, got {value}")

@@ -1,4 +1,4 @@
-"""A data set and a model, or somebody's predictions, in; a `Report` out (section 4.1)."""
+"""Scores a model, or stored predictions of any method, on a data set and returns a `Report` (section 4.1)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -44,11 +44,12 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
-"""Called with the samples done and the samples in all."""
+"""Called with the number of samples done and the total."""
 Model = Callable[[Tensor], Prediction]
-"""Crops (B, 3, S, S) uint8 RGB to a prediction: `DFL`, `MeanPose`, or anything that answers like them.
+"""Maps crops (B, 3, S, S) uint8 RGB to a prediction: `DFL`, `MeanPose`, or anything with the same interface.
 
-Its attribute `depth_axis` tells what depths are along; without it they are along the camera's axis, as in the paper.
+Its attribute `depth_axis` says which axis depths are measured along. Without the attribute, depths are along the
+camera's axis, as in the paper.
 """
 
 
@@ -60,20 +61,20 @@ def evaluate(  # noqa: PLR0913  # choices of their own, by keyword
     """Score a model on the samples of a data set.
 
     Args:
-        model: Takes crops to predictions; it has to be on `device`. A module is put into eval mode meanwhile.
+        model: Maps crops to predictions. It must be on `device`. A module is in eval mode during the evaluation.
         dataset: Samples; they are not changed.
-        image_size: Side of the crops in pixels that the model takes.
-        protocol: The choices behind the figures; InterHand2.6M's if not given.
+        image_size: Side of the model's input crops in pixels.
+        protocol: Evaluation protocol; InterHand2.6M's by default.
         batch_size: Crops per forward pass.
-        device: Where the crops go.
-        limit: Only the first so many samples.
-        workers: Loader processes.
-        progress: Told after every batch.
-        external: Boxes and depths, for protocols that take them from outside.
-        recorder: Keeps every prediction.
+        device: Device that the crops are moved to.
+        limit: Score only this many samples, from the first on.
+        workers: Number of loader processes.
+        progress: Called after every batch.
+        external: Boxes and depths, for protocols that take them from another program.
+        recorder: Stores every prediction.
 
     Raises:
-        UnclaspError: There are no samples, the protocol needs what is not there, or a prediction is not finite.
+        UnclaspError: There are no samples, something that the protocol needs is missing, or a prediction is not finite.
     """
     protocol = protocol or Protocol()
     count = sample_count(dataset, limit)
@@ -92,20 +93,20 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
     batch_size: int = 32, device: torch.device | str = "cpu", workers: int = 0, progress: Progress | None = None,
     external: External | None = None, recorder: Recorder | None = None,
 ) -> Scores:  # fmt: skip
-    """Score a model on some samples: a share of `evaluate` for one of several processes, which may be empty.
+    """Score a model on a subset of the samples, which may be empty: one process's share of `evaluate`.
 
-    The sum of the shares, whatever their sizes, makes the same `Report.from_scores` as a single process. The arguments
-    are those of `evaluate`, and `indices`, the samples of this share.
+    The sum of the scores of all shares, whatever their sizes, gives the same `Report.from_scores` as a single process.
+    The arguments are those of `evaluate` and `indices`, the samples of this share.
     """
     crops = _Crops(dataset, indices, image_size, protocol, external or External())
     loader: DataLoader[Any] = DataLoader(
         Guarded(crops), sampler=range(len(indices)), batch_size=batch_size, num_workers=workers,
         collate_fn=listed_or_error, worker_init_fn=start_worker,
     )  # fmt: skip
-    scored = getattr(model, "module", model)  # torch's wrappers for several devices do not pass attributes on
-    depth_axis: DepthAxis = getattr(scored, "depth_axis", DepthAxis.CAMERA)
+    unwrapped = getattr(model, "module", model)  # torch's multi-device wrappers do not forward attributes
+    depth_axis: DepthAxis = getattr(unwrapped, "depth_axis", DepthAxis.CAMERA)
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
-    done = iter(indices)
+    next_indices = iter(indices)
     try:
         for module, _ in modes:
             module.training = False
@@ -113,12 +114,12 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
             images = torch.from_numpy(np.stack([image for image, _ in items]).transpose(0, 3, 1, 2)).to(device)
             with torch.inference_mode():
                 prediction = model(images)
-            answers = _answers(prediction, image_size, depth_axis)
-            for answer, (_, truth) in zip(answers, items, strict=True):
-                scores.add(score(answer, truth, protocol, crops.external))
-                index = next(done)
+            predicted_samples = _split_batch(prediction, image_size, depth_axis)
+            for predicted, (_, truth) in zip(predicted_samples, items, strict=True):
+                scores.add(score(predicted, truth, protocol, crops.external))
+                index = next(next_indices)
                 if recorder is not None:
-                    recorder.add(index, truth.name, answer, with_parts=truth.parts is not None)
+                    recorder.add(index, truth.name, predicted, with_parts=truth.parts is not None)
             if progress is not None:
                 progress(int(scores.samples.sum()), len(indices))
     finally:
@@ -128,9 +129,10 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
 
 
 def share_of(count: int, batch_size: int, *, rank: int, world: int) -> list[int]:
-    """Return the samples of one of several processes: every `world`-th of the batches that a single one would make.
+    """Return the sample indices of one of several processes: every `world`-th batch of a single-process run.
 
-    Whole batches, because what a network says of a picture may differ in the last bit with those beside it.
+    Batches are never split, because a network's output for a picture can differ in the last bit with the rest of its
+    batch.
     """
     return [
         index
@@ -143,19 +145,20 @@ def score_predictions(
     predictions: PosePredictions, dataset: Dataset, *, protocol: Protocol | None = None, name: str = "predictions",
     external: External | None = None, limit: int | None = None, progress: Progress | None = None,
 ) -> Report:  # fmt: skip
-    """Score stored predictions, whoever made them, on the data set that they were made for.
+    """Score stored predictions of any method on the data set that they were made for.
 
     Args:
         predictions: One per sample of the data set.
         dataset: Samples; they are not changed. Pictures are decoded only to score part classes.
-        protocol: The choices behind the figures; InterHand2.6M's if not given. Its boxes are those of the crops.
-        name: Names the method in the report.
-        external: Boxes and depths, for protocols that take them from outside.
-        limit: Only the first so many samples.
-        progress: Told after every sample.
+        protocol: Evaluation protocol; InterHand2.6M's by default. Its boxes define the crops.
+        name: Name of the method in the report.
+        external: Boxes and depths, for protocols that take them from another program.
+        limit: Score only this many samples, from the first on.
+        progress: Called after every sample.
 
     Raises:
-        UnclaspError: The predictions are of other samples, or not finite, or the protocol needs what is not there.
+        UnclaspError: The predictions do not match the samples, a prediction is not finite, or something that the
+            protocol needs is missing.
     """
     protocol, external = protocol or Protocol(), external or External()
     count = sample_count(dataset, limit)
@@ -176,16 +179,17 @@ def predictions_of(
     predictor: Predictor, dataset: Dataset, *, boxed: bool = True, limit: int | None = None,
     progress: Progress | None = None,
 ) -> PosePredictions:  # fmt: skip
-    """Return what a predictor says of a data set's pictures, to be scored: all its looks, not one pass over one crop.
+    """Run a predictor on a data set's pictures and return its poses, ready for `score_predictions`.
 
-    It is told the camera, which the protocol takes from the data set, too.
+    This scores the whole pipeline that users call, where `evaluate` scores one forward pass per annotated crop. The
+    predictor gets the data set's camera intrinsics, which the protocol uses as well.
 
     Args:
-        predictor: What users call.
+        predictor: The predictor to run.
         dataset: Samples; they are not changed.
-        boxed: Give it the annotated boxes; otherwise it looks for the hands itself.
-        limit: Only the first so many samples.
-        progress: Told after every sample.
+        boxed: Pass the annotated boxes to the predictor; otherwise it detects the hands itself.
+        limit: Only this many samples, from the first on.
+        progress: Called after every sample.
     """
     count = sample_count(dataset, limit)
     poses, names = [], []
@@ -220,7 +224,11 @@ def _truths(
 
 
 def sample_count(dataset: Dataset, limit: int | None) -> int:
-    """Return how many samples there are to score: all, or the first `limit`."""
+    """Return the number of samples to score: that of the data set, but at most `limit`.
+
+    Raises:
+        UnclaspError: It is 0.
+    """
     count = len(dataset) if limit is None else min(limit, len(dataset))
     if count < 1:
         raise UnclaspError("there is nothing to evaluate: the data set is empty or the limit below 1")
@@ -228,7 +236,7 @@ def sample_count(dataset: Dataset, limit: int | None) -> int:
 
 
 class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
-    """The test crops of some samples, with what they are scored against."""
+    """The test crops and ground truth of some samples."""
 
     def __init__(
         self, dataset: Dataset, indices: Sequence[int], image_size: int, protocol: Protocol, external: External
@@ -246,7 +254,8 @@ class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
         return example.image, Truth.of(sample, geometry.crop_matrix(box, self.image_size), example.parts)
 
 
-def _answers(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> list[PredictedSample]:
+def _split_batch(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> list[PredictedSample]:
+    """Split a batch into one prediction per sample, with logits turned into probabilities and part classes."""
     middle = geometry.crop_middle(image_size) if depth_axis is DepthAxis.CROP else None
     poses = prediction.pose_2p5d.cpu().double().numpy()
     presence = None if prediction.presence is None else prediction.presence.cpu().double().sigmoid().numpy()

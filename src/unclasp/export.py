@@ -1,7 +1,7 @@
-"""Trained models as files for other engines: ONNX, and OpenVINO's format made from it.
+"""Export of trained models to ONNX, and from ONNX to OpenVINO's format.
 
-What is exported is the optimised network (`model.deploy`). No file is left behind whose answers for pictures that the
-model never saw differ from the plain network's.
+The optimised network (`model.deploy`) is exported. Its poses are compared with those of the plain network on pictures
+that the model was not trained on; if they differ by more than `BOUNDS`, no file is written.
 """
 
 import copy
@@ -45,41 +45,44 @@ CROP: Final = (
 
 
 class Bound(NamedTuple):
-    """Differences of u, v in px and depth in mm from the plain network's exact values that an export may have."""
+    """Largest permitted differences (u, v in px, depth in mm) of an export from the plain network's exact values."""
 
     mean: float
+    """Mean over all coordinates and pictures."""
     coordinate: float
-    """Of each of the 126 coordinates, the mean over the pictures."""
+    """Mean over the pictures, for each of the 126 coordinates."""
     largest: float
-    """Or twice that of the plain network's own rounding: there are pictures that enlarge every rounding."""
+    """Any single difference. If the plain network's own rounding error is large, twice that error is allowed instead:
+    some pictures amplify every rounding error."""
 
 
 BOUNDS: Final[dict[Precision, Bound]] = {
     "fp32": Bound(1e-3, 1e-3, 1e-3),
     "fp16": Bound(0.2, 0.5, 2.0),
-    # In a hard picture a rounding may send a joint elsewhere; what quantisation breaks is off in all pictures.
+    # In a difficult picture rounding alone can move a joint far; broken quantisation shows up in all pictures.
     "int8": Bound(1.5, 6.0, 128.0),
 }
-_BATCHES: Final = (1, 3, 16)
+_BATCH_SIZES: Final = (1, 3, 16)
+"""Batch sizes of the comparison; the last one repeats."""
 
 
 class ExportError(UnclaspError):
-    """An exported model that does not answer as the network does."""
+    """An exported model whose output differs from the network's."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an exported model's poses are from the plain network's exact values, those in double precision."""
+    """Differences between the poses of an exported model and of the plain network in double precision."""
 
     pictures: int
     mean: float
-    """px and mm, over all coordinates."""
+    """Mean difference over all coordinates, in px or mm."""
     largest: float
-    """The same for the worst one."""
+    """Largest single difference."""
     coordinate: float
-    """The mean over the pictures of the coordinate that differs most."""
+    """Mean difference over the pictures, of the coordinate for which it is largest."""
     rounding: float = 0.0
-    """The largest difference of the plain network in single precision."""
+    """Largest difference of the plain network in single precision from itself in double precision."""
 
     def __str__(self) -> str:
         return (
@@ -92,25 +95,29 @@ def export_onnx(
     model: DFL, config: Config, path: Path | str, *, name: str, precision: Precision, unseen: ByteArray,
     calibration: ByteArray | None = None, compact: bool = False,
 ) -> Parity:  # fmt: skip
-    """Write a model as ONNX: plain tensors in and out, any batch size, facts in the metadata.
+    """Export a model to ONNX, with plain tensors in and out, any batch size, and its description in the metadata.
 
     Args:
-        model: On the CPU.
-        config: Its whole config.
-        path: Ends in .onnx.
-        name: Of the weights.
-        precision: int8 quantises the convolutions; what joints do stays in float32.
-        unseen: Crops (N, 3, S, S) to compare on.
-        calibration: For int8, crops that tell the ranges of values.
-        compact: Store the same weights, for fp32, in some two thirds of the space (`exporting.compact`).
+        model: The model, on the CPU.
+        config: Its complete config.
+        path: Output file, ending in .onnx.
+        name: Name of the weights.
+        precision: With int8, the encoder's convolutions are quantised; the decoder stays in float32.
+        unseen: Crops (N, 3, S, S) that the model was not trained on, for the comparison.
+        calibration: For int8, crops from which the value ranges are estimated.
+        compact: For fp32, store the same weights in about two thirds of the space (`exporting.compact`).
+
+    Returns:
+        The differences from the plain network.
 
     Raises:
-        ExportError: The answers differ from the plain network's by more than `BOUNDS`; nothing is written.
-        UnclaspError: A package is missing, or an argument.
+        ExportError: The poses differ from the plain network's by more than `BOUNDS`; nothing is written.
+        UnclaspError: `compact` is combined with another precision than fp32, int8 lacks `calibration`,
+            or the graph has operators that are not ONNX's own.
     """
     if compact and precision != "fp32":
         raise UnclaspError(f"only fp32 can be stored compactly, {precision} is small already: leave out one of them")
-    lean = _Plain(optimise(model))
+    lean = _NamedOutputs(optimise(model))
     with whole(path) as temporary, tempfile.TemporaryDirectory() as folder:
         traced = Path(folder) / "traced.onnx"
         trace(lean, lean.names, config.model.image_size, traced)
@@ -135,23 +142,23 @@ def export_onnx(
 
 
 def check(parity: Parity, precision: Precision) -> None:
-    """Raise an error if a parity is outside of `BOUNDS`, or not a number."""
+    """Raise ExportError if a difference exceeds `BOUNDS` or is not a number."""
     bound = BOUNDS[precision]
     largest = max(bound.largest, 2 * parity.rounding)
     if not (parity.mean <= bound.mean and parity.coordinate <= bound.coordinate and parity.largest <= largest):
         raise ExportError(
-            f"the exported model is not the network: its {parity}; expected at most {bound.mean:g}, "
+            f"the exported model does not match the network: its {parity}; expected at most {bound.mean:g}, "
             f"{bound.coordinate:g} and {largest:g} for {precision}; nothing was written"
         )
 
 
 def compare(model: DFL, exported: ExportedModel, unseen: ByteArray) -> Parity:
-    """Compare poses on crops, in batches of 1, 3 and 16."""
+    """Compare the poses of an exported model with the network's on crops (N, 3, S, S), in batches of 1, 3 and 16."""
     exact = copy.deepcopy(model).double()
     differences: list[FloatArray] = []
     start, rounding = 0, 0.0
     while start < len(unseen):
-        size = _BATCHES[min(len(differences), len(_BATCHES) - 1)]
+        size = _BATCH_SIZES[min(len(differences), len(_BATCH_SIZES) - 1)]
         images = unseen[start : start + size]
         with torch.inference_mode():
             plain, expected = (
@@ -160,36 +167,42 @@ def compare(model: DFL, exported: ExportedModel, unseen: ByteArray) -> Parity:
         rounding = max(rounding, float(np.abs(plain - expected).max()))
         differences.append(np.abs(exported(images).pose_2p5d - expected).reshape(len(images), -1))
         start += size
-    every = np.concatenate(differences)
-    return Parity(len(every), float(every.mean()), float(every.max()), float(every.mean(axis=0).max()), rounding)
+    all_differences = np.concatenate(differences)
+    return Parity(
+        pictures=len(all_differences), mean=float(all_differences.mean()), largest=float(all_differences.max()),
+        coordinate=float(all_differences.mean(axis=0).max()), rounding=rounding,
+    )  # fmt: skip
 
 
 def export_openvino(model: DFL, source: Path, path: Path | str, *, precision: Precision, unseen: ByteArray) -> Parity:
-    """Write what `export_onnx` wrote in OpenVINO's format: PATH and, beside it, a .bin of the same name.
+    """Convert a file of `export_onnx` to OpenVINO's format: `path` and, beside it, a .bin file of the same name.
 
     Args:
-        model: To compare with.
+        model: The model to compare with.
         source: The ONNX file.
-        path: Ends in .xml.
-        precision: fp16 stores weights in half precision.
-        unseen: Crops (N, 3, S, S) to compare on.
+        path: Output file, ending in .xml.
+        precision: With fp16, weights are stored in half precision.
+        unseen: Crops (N, 3, S, S) that the model was not trained on, for the comparison.
+
+    Returns:
+        The differences from the plain network.
 
     Raises:
-        ExportError: As `export_onnx`.
-        UnclaspError: openvino is missing.
+        ExportError: The poses differ from the plain network's by more than `BOUNDS`; nothing is written.
+        UnclaspError: The package openvino is missing.
     """
     try:
         openvino = import_module("openvino")
     except ModuleNotFoundError as error:
         raise UnclaspError("OpenVINO's format needs openvino: pip install 'unclasp[openvino]'") from error
     path = Path(path)
-    read = openvino_core(openvino).read_model(str(source))
+    converted = openvino_core(openvino).read_model(str(source))
     for key, value in OnnxModel(source).facts.to_metadata().items():
-        read.set_rt_info(value, key)
+        converted.set_rt_info(value, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
         temporary = Path(folder) / path.name
-        openvino.save_model(read, str(temporary), compress_to_fp16=precision == "fp16")
+        openvino.save_model(converted, str(temporary), compress_to_fp16=precision == "fp16")
         parity = compare(model, OpenVinoModel(temporary), unseen)
         check(parity, precision)
         temporary.with_suffix(".bin").replace(path.with_suffix(".bin"))
@@ -197,8 +210,8 @@ def export_openvino(model: DFL, source: Path, path: Path | str, *, precision: Pr
     return parity
 
 
-class _Plain(nn.Module):
-    """Plain tensors out, under the names of `OUTPUTS`."""
+class _NamedOutputs(nn.Module):
+    """A network that returns those of `OUTPUTS` that it has, as a tuple of tensors in the order of `names`."""
 
     def __init__(self, model: DFL) -> None:
         super().__init__()
@@ -214,14 +227,20 @@ class _Plain(nn.Module):
 
 
 def trace(plain: nn.Module, names: Sequence[str], size: int, path: Path) -> None:
-    """Write a module that makes several named tensors of crops as ONNX, for any batch size.
+    """Export a module to ONNX, for any batch size.
 
-    This exporter takes seconds where `torch.export` takes a minute.
+    The TorchScript-based exporter takes seconds where `torch.export` takes a minute.
+
+    Args:
+        plain: Maps crops (B, 3, S, S) to one tensor per name.
+        names: Names of the outputs.
+        size: S, side of the crops in px.
+        path: Output file.
     """
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             plain, (torch.zeros(2, 3, size, size),), str(path), dynamo=False, opset_version=OPSET,
             input_names=[INPUT], output_names=list(names),
-            dynamic_axes={each: {0: "batch"} for each in (INPUT, *names)},
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)},
         )  # fmt: skip

@@ -24,14 +24,16 @@ def temporary_beside(path: Path) -> Path:
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path that takes the place of `path` when the block ends well, and vanishes when it does not.
+    """Yield a temporary path that replaces `path` if the block succeeds, and is removed if it does not.
 
-    The temporary file keeps the suffix, for writers that choose the format by it. Missing parent folders are made.
+    The temporary file keeps the suffix, for writers that choose the format by it. Missing parent folders are made. Of a
+    symbolic link, the file that it points to is replaced.
 
     Raises:
+        UnclaspError: It is a device, a pipe or a folder, which a file must not replace.
         OSError: It cannot be written; the error names `path`, not the temporary file.
     """
-    target = Path(path)
+    target = _replaceable(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(target)
     try:
@@ -47,16 +49,15 @@ def whole(path: Path | str) -> Iterator[Path]:
 
 
 def check_writable(path: Path | str) -> None:
-    """See that a file can be written, before the work that it is for is done; missing parent folders are made.
+    """Check that a file can be written, before the work that it is for is done; missing parent folders are made.
 
     Raises:
-        UnclaspError: It is a folder, or cannot be written.
+        UnclaspError: It is a folder, a device or a pipe, or cannot be written.
     """
-    target = Path(path)
-    temporary = temporary_beside(target)
+    target = temporary = Path(path)
     try:
-        if target.is_dir():
-            raise UnclaspError(f"{target}: is a folder; give the name of a file in it")
+        target = _replaceable(path)
+        temporary = temporary_beside(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         temporary.unlink()
@@ -64,6 +65,21 @@ def check_writable(path: Path | str) -> None:
         reason = error.strerror or type(error).__name__
         in_the_way = error.filename if error.filename not in (None, str(temporary)) else target
         raise UnclaspError(f"{in_the_way}: cannot be written ({reason}); choose another place") from None
+
+
+def _replaceable(path: Path | str) -> Path:
+    """Return the file that is replaced by writing to a path: what a symbolic link points to.
+
+    Raises:
+        UnclaspError: It is something else than a file.
+    """
+    target = Path(path)
+    target = target.resolve() if target.is_symlink() else target
+    if target.is_dir():
+        raise UnclaspError(f"{target}: is a folder; give the name of a file in it")
+    if target.exists() and not target.is_file():
+        raise UnclaspError(f"{target}: is a device or a pipe, which a file would replace; give the name of a file")
+    return target
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -1,6 +1,6 @@
-"""Cameras, 2.5D poses and crops as pure functions.
+"""Pure functions for cameras, 2.5D poses, boxes and crops.
 
-Conventions, for this whole package:
+Conventions of the whole package:
 
 - Camera frame: x right, y down, z forward, millimetres. The camera is a pinhole without distortion:
   u = fx * X / Z + cx, v = fy * Y / Z + cy.
@@ -8,10 +8,10 @@ Conventions, for this whole package:
   translation.
 - Pixel centres stand at integers: the top left pixel covers [-0.5, 0.5] in both directions.
 - A 2.5D pose (…, 42, 3) is u, v in crop pixels and the depth in mm relative to the wrist of the joint's own
-  hand (section 3.1). The depth is along the camera's axis, as in the paper, or along another line of sight
+  hand (section 3.1). The depth is measured along the camera's axis, as in the paper, or along another line of sight
   (`sight_through`, `config.DepthAxis`).
-- Transforms are named `destination_from_source` and act on column vectors: `crop_from_image` is 3x3 and takes
-  (u, v, 1) of the picture to the crop. Every 2D quantity goes through the one matrix of its crop.
+- Transforms are named `destination_from_source` and act on column vectors: `crop_from_image` is 3x3 and maps
+  (u, v, 1) from the picture to the crop. All 2D quantities of a crop are transformed by its one matrix.
 - Boxes are (x1, y1, x2, y2) in pixels; on disk InterHand2.6M stores (x, y, width, height).
 """
 
@@ -24,18 +24,18 @@ import numpy.typing as npt
 from unclasp.hands import JOINTS_PER_HAND, ROOT_OF_JOINT, ROOTS
 
 DEPTH_RANGE: Final = 400.0
-"""mm: relative depths from -200 to 200 are what the network spans and is trained on (protocol of the InterHand2.6M
-line)."""
+"""mm: range of the network's relative depths, from -200 to 200; training leaves out joints beyond it (protocol of the
+InterHand2.6M line)."""
 
 CAMERA_AXIS: Final = (0.0, 0.0, 1.0)
-"""The line of sight that depths are measured along, unless told otherwise."""
+"""Default line of sight along which depths are measured."""
 
 Array = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
 
 def camera_from_world(points: Array, rotation: Array, position: Array) -> Array:
-    """Move world points (…, 3) mm into the frame of a camera with a 3x3 rotation at a world position.
+    """Transform world points (…, 3) mm to the frame of a camera with a 3x3 rotation at a world position.
 
     >>> camera_from_world(np.array([1.0, 2.0, 3.0]), np.eye(3), np.array([1.0, 0.0, 0.0])).tolist()
     [0.0, 2.0, 3.0]
@@ -44,18 +44,18 @@ def camera_from_world(points: Array, rotation: Array, position: Array) -> Array:
 
 
 def project(points: Array, focal: Array, princpt: Array) -> Array:
-    """Project camera points (…, 3) mm to pixels (…, 2), in the order u, v."""
+    """Project camera points (…, 3) mm to pixels u, v (…, 2)."""
     return points[..., :2] / points[..., 2:] * focal + princpt
 
 
 def unproject(pixels: Array, depth: Array, focal: Array, princpt: Array) -> Array:
-    """Lift pixels (…, 2) with their depth (…) in mm back to camera points (…, 3) mm."""
+    """Back-project pixels (…, 2) with depths (…) in mm to camera points (…, 3) mm."""
     lateral = (pixels - princpt) / focal * depth[..., None]
     return np.concatenate([lateral, depth[..., None]], axis=-1)
 
 
 def relative_to_roots(joints: Array) -> Array:
-    """Subtract from each of the joints (…, 42, 3) the wrist of its own hand."""
+    """Return joints (…, 42, 3) relative to the wrist of their own hand."""
     return joints - joints[..., ROOT_OF_JOINT, :]
 
 
@@ -72,14 +72,14 @@ def sight_through(pixel: Array, focal: Array, princpt: Array) -> Array:
 def pose_2p5d_from_cam(
     joints_cam: Array, focal: Array, princpt: Array, crop_from_image: Array, sight: npt.ArrayLike = CAMERA_AXIS
 ) -> Array:
-    """Turn camera joints (42, 3) mm into the 2.5D pose of a crop: crop pixels and wrist-relative mm.
+    """Convert camera joints (42, 3) mm to the 2.5D pose of a crop: crop pixels and wrist-relative mm.
 
     Args:
         joints_cam: (42, 3) mm.
         focal: (2,) px of the picture.
         princpt: (2,) px of the picture.
         crop_from_image: 3x3.
-        sight: (3,) unit vector that depths are measured along.
+        sight: (3,) unit vector along which depths are measured.
     """
     in_plane = apply_affine(crop_from_image, project(joints_cam, focal, princpt))
     return np.concatenate([in_plane, (relative_to_roots(joints_cam) @ np.asarray(sight))[..., None]], axis=-1)
@@ -89,22 +89,22 @@ def cam_from_pose_2p5d(
     pose_2p5d: Array, root_depths: Array, *, focal: Array, princpt: Array, image_from_crop: Array,
     sights: npt.ArrayLike = CAMERA_AXIS,
 ) -> Array:  # fmt: skip
-    """Turn a 2.5D pose (42, 3) back into camera joints (42, 3) mm.
+    """Convert a 2.5D pose (42, 3) to camera joints (42, 3) mm.
 
     Args:
         pose_2p5d: (42, 3) crop pixels and wrist-relative mm.
-        root_depths: (2,) mm, absolute depth of the right and of the left wrist, along the camera's axis.
+        root_depths: (2,) mm, absolute depths of the right and the left wrist along the camera's axis.
         focal: (2,) px of the picture.
         princpt: (2,) px of the picture.
         image_from_crop: 3x3.
-        sights: (3,) or (2, 3), one for each hand: unit vectors that the depths of the pose are measured along.
+        sights: (3,), or (2, 3) with one per hand: unit vectors along which the pose's depths are measured.
     """
     pixels = apply_affine(image_from_crop, pose_2p5d[..., :2])
     return on_lines(joint_lines(pixels, pose_2p5d[..., 2], focal, princpt, sights), root_depths)
 
 
 class JointLines(NamedTuple):
-    """Where joints are for any depth Z of their wrist along the camera's axis: at Z a + b."""
+    """Joint positions as linear functions Z a + b of the depth Z of their wrist along the camera's axis."""
 
     per_mm: Array
     """(42, 3) a."""
@@ -115,35 +115,36 @@ class JointLines(NamedTuple):
 def joint_lines(
     pixels: Array, relative: Array, focal: Array, princpt: Array, sights: npt.ArrayLike = CAMERA_AXIS
 ) -> JointLines:
-    """Return where joints may be.
+    """Return the position of each joint as a linear function of its wrist's depth.
 
-    A joint lies on the ray through its pixel, where its depth along the sight is the wrist's plus its own.
+    A joint lies on the ray through its pixel, at the point whose depth along the line of sight is the wrist's plus the
+    joint's relative depth.
 
     Args:
         pixels: (42, 2) px of the picture.
-        relative: (42,) mm, depth relative to the joint's own wrist, along its hand's sight.
+        relative: (42,) mm, depths relative to the joint's own wrist, along its hand's line of sight.
         focal: (2,) px of the picture.
         princpt: (2,) px of the picture.
-        sights: (3,) or (2, 3), one for each hand, unit vectors.
+        sights: (3,), or (2, 3) with one per hand: unit vectors.
     """
     sight = np.repeat(np.broadcast_to(np.asarray(sights, dtype=np.float64), (2, 3)), JOINTS_PER_HAND, axis=0)
     rays = _rays(pixels, focal, princpt)
-    along = _along(rays, sight)
+    along = _lengths_along(rays, sight)
     return JointLines(rays * (along[ROOT_OF_JOINT] / along)[:, None], rays * (relative / along)[:, None])
 
 
 def on_lines(lines: JointLines, root_depths: Array) -> Array:
-    """Return the joints (42, 3) mm whose wrists have these depths (2,) mm, of the right and of the left one."""
+    """Return the joints (42, 3) mm for the depths (2,) mm of the right and the left wrist."""
     return np.repeat(root_depths, JOINTS_PER_HAND)[:, None] * lines.per_mm + lines.fixed
 
 
 def offset_along(
     wrists: Array, offset: float, focal: Array, princpt: Array, sight: npt.ArrayLike = CAMERA_AXIS
 ) -> tuple[float, float]:
-    """Return how the left wrist's depth follows from the right one's Z: it is scale Z + shift.
+    """Return the left wrist's depth as a linear function of the right wrist's depth Z: scale Z + shift.
 
     Args:
-        wrists: (2, 2) px of the picture, of the right and of the left wrist.
+        wrists: (2, 2) px of the picture, the right and the left wrist.
         offset: mm, depth of the left wrist minus that of the right wrist, along the sight.
         focal: (2,) px of the picture.
         princpt: (2,) px of the picture.
@@ -152,20 +153,20 @@ def offset_along(
     Returns:
         scale and shift in mm; depths are along the camera's axis.
     """
-    right, left = _along(_rays(wrists, focal, princpt), np.asarray(sight, dtype=np.float64))
+    right, left = _lengths_along(_rays(wrists, focal, princpt), np.asarray(sight, dtype=np.float64))
     return float(right / left), float(offset / left)
 
 
-def _along(rays: Array, sight: Array) -> Array:
-    """Return how far rays (N, 3) go along unit vectors (N, 3) or (3,).
+def _lengths_along(rays: Array, sight: Array) -> Array:
+    """Return the components (N,) of rays (N, 3) along unit vectors (N, 3) or (3,).
 
-    Rays more than 84 degrees off it are taken to be 84 degrees off: at 90 a joint would be anywhere.
+    The angle between the two is limited to 84 degrees: at 90 degrees a depth would not determine a joint's position.
     """
     return np.asarray(np.maximum((rays * sight).sum(axis=1), 0.1 * np.linalg.norm(rays, axis=1)))
 
 
 def _rays(pixels: Array, focal: Array, princpt: Array) -> Array:
-    """Return the points (…, 3) at depth 1 that pixels (…, 2) show."""
+    """Return the points (…, 3) at depth 1 on the rays through pixels (…, 2)."""
     return unproject(pixels, np.ones(pixels.shape[:-1]), focal, princpt)
 
 
@@ -175,36 +176,40 @@ def apply_affine(matrix: Array, points: Array) -> Array:
 
 
 def mask_without_root(valid: Bools) -> Bools:
-    """Invalidate the whole hand where its wrist is missing: (…, 42) to (…, 42), a new array."""
+    """Return a copy of `valid` (…, 42) in which a hand with a missing wrist is entirely invalid."""
     return valid & valid[..., ROOT_OF_JOINT]
 
 
 def tight_box(points: Array, valid: Bools) -> Array:
-    """Return the box (x1, y1, x2, y2) around the valid ones of the points (N, 2)."""
-    kept = points[valid]
-    if not len(kept):
+    """Return the tight box (x1, y1, x2, y2) around the valid points of `points` (N, 2).
+
+    Raises:
+        ValueError: No point is valid.
+    """
+    points = points[valid]
+    if not len(points):
         raise ValueError("a box needs at least one valid joint, got none")
-    return np.concatenate([kept.min(axis=0), kept.max(axis=0)])
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
 def mean_distance(first: Array, second: Array) -> float:
-    """Return the mean distance of points (N, 2) from others."""
+    """Return the mean distance between corresponding points (N, 2) and (N, 2)."""
     return float(np.linalg.norm(first - second, axis=1).mean())
 
 
 def extent(points: Array) -> float:
-    """Return the longer side of the box around points (N, 2), 1 px at least, so that it can be divided by."""
+    """Return the longer side of the tight box around points (N, 2), at least 1 px so that it can be a divisor."""
     return max(float(np.ptp(points, axis=0).max()), 1.0)
 
 
 def on_one_place(first: Array, second: Array, share: float) -> bool:
-    """Tell whether the middles of points (N, 2) and others are nearer than this share of the larger `extent`."""
-    apart = float(np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)))
-    return apart < share * max(extent(first), extent(second))
+    """Tell whether the mean points of two hands (N, 2) are closer than a share of the larger `extent`."""
+    distance = float(np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)))
+    return distance < share * max(extent(first), extent(second))
 
 
 TIGHT_TO_ANNOTATED: Final = 1.2
-"""InterHand2.6M's annotated boxes are this much larger than the tight ones; the crop rule starts from those."""
+"""Ratio of InterHand2.6M's annotated boxes, from which crops are made, to the tight boxes."""
 
 
 def expand_box(box: Array, factor: float) -> Array:
@@ -219,13 +224,13 @@ def expand_box(box: Array, factor: float) -> Array:
 
 
 CROP_EXPANSION: Final = 1.25
-"""A crop is as many times as wide as the annotated box."""
+"""Ratio of a crop's side to the longer side of the annotated box."""
 
 
 def square_box(box: Array, expansion: float = CROP_EXPANSION) -> Array:
-    """Grow the short side to the long one about the centre, then expand: InterHand2.6M's crop rule.
+    """Make a box square about its centre by extending its shorter side, then expand it: InterHand2.6M's crop rule.
 
-    The annotated box is 1.2 times the tight one, so the crop's side is 1.5 times the longest tight side.
+    The annotated box is 1.2 times the tight box, so the crop's side is 1.5 times the tight box's longer side.
     """
     x1, y1, x2, y2 = box.tolist()
     x, y, half = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2 * expansion
@@ -233,15 +238,15 @@ def square_box(box: Array, expansion: float = CROP_EXPANSION) -> Array:
 
 
 def crop_middle(size: int) -> Array:
-    """Return the middle (2,) u, v of a crop of size x size px, which mirror images share.
+    """Return the middle (2,) u, v of a crop of size x size px: the point that mirroring does not move.
 
-    It is half a pixel beside where `crop_matrix` puts the middle of the box.
+    `crop_matrix` puts the centre of the box half a pixel further right and down.
     """
     return np.full(2, (size - 1) / 2)
 
 
 def box_iou(first: Array, second: Array) -> float:
-    """Return the intersection over the union of two boxes x1, y1, x2, y2 that are not empty.
+    """Return the IoU of two boxes x1, y1, x2, y2 that are not empty.
 
     >>> box_iou(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2]))
     0.3333333333333333
@@ -252,7 +257,7 @@ def box_iou(first: Array, second: Array) -> float:
 
 
 def mirror_box(box: Array, width: int) -> Array:
-    """Mirror x1, y1, x2, y2 (..., 4) in a picture `width` pixels wide."""
+    """Mirror boxes x1, y1, x2, y2 (..., 4) in a picture that is `width` px wide."""
     last = width - 1
     return np.stack([last - box[..., 2], box[..., 1], last - box[..., 0], box[..., 3]], axis=-1)
 
@@ -260,13 +265,13 @@ def mirror_box(box: Array, width: int) -> Array:
 def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
     """Return `crop_from_image`, 3x3, for a square box and a crop of size x size pixels.
 
-    The published rule: the box's centre goes to (size / 2, size / 2) and the middle of its (rotated) right edge
-    to (size, size / 2).
+    By the published rule, the box's centre maps to (size / 2, size / 2), and the middle of its (rotated) right edge to
+    (size, size / 2).
 
     Args:
         box: (x1, y1, x2, y2) px, square.
         size: Side of the crop in px.
-        rotation: Degrees by which the box turns clockwise in the picture, y being down.
+        rotation: Degrees by which the box is rotated clockwise in the picture (y points down).
     """
     x1, y1, x2, y2 = box.tolist()
     x, y, angle = (x1 + x2) / 2, (y1 + y2) / 2, math.radians(rotation)
@@ -277,10 +282,10 @@ def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
 
 
 def turned_box(box: Array, size: int, rotation: float) -> Array:
-    """Return the box to give `crop_matrix` with a rotation that leaves the crop's own middle where it is.
+    """Return the box with which `crop_matrix`, given the rotation, rotates the crop about its middle.
 
-    The published rule turns a crop about its pixel (size / 2, size / 2), half a pixel beside its middle: crops of a
-    picture and of its mirror image, turned the other way, would not be mirror images of each other.
+    The published rule rotates a crop about its pixel (size / 2, size / 2), half a pixel off its middle. Crops of a
+    picture and of its mirror image, rotated in opposite directions, would then not be mirror images of each other.
     """
     angle = math.radians(rotation)
     cos, sin = math.cos(angle), math.sin(angle)
@@ -289,12 +294,12 @@ def turned_box(box: Array, size: int, rotation: float) -> Array:
 
 
 def flip_matrix(width: int) -> Array:
-    """Return the 3x3 mirror image of a picture: u becomes width - 1 - u."""
+    """Return the 3x3 matrix that mirrors a picture horizontally: u becomes width - 1 - u."""
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def turn_matrix(pivot: Array, degrees: float) -> Array:
-    """Return the 3x3 turn of a picture about a pixel (2,), clockwise, y being down."""
+    """Return the 3x3 matrix that rotates a picture about a pixel (2,), clockwise (y points down)."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = np.array([[cos, -sin], [sin, cos]])
     matrix = np.eye(3)

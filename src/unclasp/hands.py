@@ -1,8 +1,8 @@
-"""The vocabulary of hands: joints, bones, sides, part classes, orders of other libraries, colours.
+"""Definitions for hands: joints, bones, sides, part classes, joint orders of other libraries, and colours.
 
-Joints are in InterHand2.6M's order (skeleton.txt of the data set): right hand 0-20, left hand 21-41; within a
-hand thumb, index, middle, ring, pinky, each from the tip to the base, then the wrist. *Right* and *left* are
-the person's own. Wherever something comes once per side, the right one is first.
+Joints are in InterHand2.6M's order (skeleton.txt of the data set): right hand 0-20, left hand 21-41. Within a hand the
+order is thumb, index, middle, ring, pinky, each from the tip to the base, then the wrist. *Right* and *left* are the
+person's own. Wherever there is one value per side, the right one comes first.
 """
 
 from typing import Final, Literal
@@ -18,17 +18,17 @@ FINGERS: Final = ("thumb", "index", "middle", "ring", "pinky")
 JOINTS_PER_HAND: Final = 21
 NUM_JOINTS: Final = 2 * JOINTS_PER_HAND
 ROOTS: Final = (20, 41)
-"""Index of the right and of the left wrist among the 42 joints."""
+"""Indices of the right and the left wrist among the 42 joints."""
 HAND_SLICES: Final = (slice(0, 21), slice(21, 42))
 
 HAND_JOINT_NAMES: Final = (*(f"{finger}{number}" for finger in FINGERS for number in (4, 3, 2, 1)), "wrist")
-"""The 21 names of one hand; the suffix 4 is the finger tip, 1 the joint next to the palm."""
+"""Names of one hand's 21 joints; the suffix 4 is the fingertip, 1 the joint next to the palm."""
 JOINT_NAMES: Final = tuple(f"{side[0]}_{name}" for side in SIDES for name in HAND_JOINT_NAMES)
 
 HAND_PARENTS: Final = tuple(
     -1 if joint == 20 else 20 if joint % 4 == 3 else joint + 1 for joint in range(JOINTS_PER_HAND)
 )
-"""Parent of each of the 21 joints; -1 for the wrist."""
+"""Parent of each of a hand's 21 joints; -1 for the wrist."""
 PARENTS: Final = (*HAND_PARENTS, *(parent + 21 if parent >= 0 else -1 for parent in HAND_PARENTS))
 BONES: Final = tuple((joint, parent) for joint, parent in enumerate(PARENTS) if parent >= 0)
 """The 40 (joint, parent) pairs of both hands."""
@@ -36,7 +36,7 @@ BONES: Final = tuple((joint, parent) for joint, parent in enumerate(PARENTS) if 
 ROOT_OF_JOINT: Final[npt.NDArray[np.int64]] = np.repeat(np.array(ROOTS, dtype=np.int64), JOINTS_PER_HAND)
 """For each of the 42 joints, the wrist of its own hand."""
 FLIPPED_JOINTS: Final[npt.NDArray[np.int64]] = np.r_[21:42, 0:21].astype(np.int64)
-"""Where joint j of a mirrored picture comes from: the same joint of the other hand."""
+"""Permutation that swaps the hands, for mirrored pictures: joint j becomes the same joint of the other hand."""
 
 PARTS_PER_HAND: Final = 16
 NUM_PARTS: Final = 1 + 2 * PARTS_PER_HAND
@@ -44,19 +44,19 @@ HAND_PART_NAMES: Final = (
     "palm",
     *(f"{finger}_{bone}" for finger in FINGERS for bone in ("proximal", "middle", "distal")),
 )
-"""The 16 parts of a hand. The thumb's three are its metacarpal, proximal and distal bones."""
+"""Names of one hand's 16 parts. The thumb's three are its metacarpal, proximal and distal bones."""
 PART_NAMES: Final = ("background", *(f"{side[0]}_{name}" for side in SIDES for name in HAND_PART_NAMES))
 FLIPPED_PARTS: Final[npt.NDArray[np.uint8]] = np.r_[0, 17:33, 1:17].astype(np.uint8)
-"""Part class of a mirrored picture by the class in the picture: `FLIPPED_PARTS[parts]`."""
+"""Lookup table that swaps the hands' part classes, for mirrored pictures: `FLIPPED_PARTS[parts]`."""
 
 
 def how_sure(presence: float, confidence: float | None, *, doubted: bool) -> str:
-    """Return what legends say of a hand, in two words.
+    """Return the legend text for the certainty of a hand.
 
     Args:
-        presence: How likely it is there, 0 to 1.
-        confidence: How far its joints can be trusted on average, 0 to 1, or None where nobody says.
-        doubted: It is in doubt.
+        presence: Probability that the hand is there, 0 to 1.
+        confidence: Mean confidence of its joints, 0 to 1, or None if the network does not predict it.
+        doubted: The hand is in doubt.
 
     >>> how_sure(1.0, 0.634, doubted=False), how_sure(0.9, None, doubted=False), how_sure(1.0, 0.1, doubted=True)
     ('63% sure', '90% there', 'in doubt')
@@ -67,7 +67,7 @@ def how_sure(presence: float, confidence: float | None, *, doubted: bool) -> str
 
 
 def parts_at_joint(joint: int) -> tuple[int, ...]:
-    """Return the part classes that meet at a joint (0-41): where the joint is visible, its pixel shows one of them.
+    """Return the part classes that meet at a joint (0-41); the pixel of a visible joint shows one of them.
 
     >>> parts_at_joint(4), parts_at_joint(5), parts_at_joint(7), parts_at_joint(41)
     ((7,), (6, 7), (1, 5), (17, 0))
@@ -103,7 +103,7 @@ FINGER_COLOURS: Final[npt.NDArray[np.uint8]] = np.array(
      [[72, 190, 255], [64, 224, 208], [120, 230, 120], [90, 140, 255], [160, 190, 210]]],
     dtype=np.uint8,
 )  # fmt: skip
-"""(2 sides, 5 fingers, RGB): warm colours for the right hand, cold ones for the left."""
+"""(2 sides, 5 fingers, RGB): warm colours for the right hand, cool colours for the left."""
 
 
 def _part_colours() -> npt.NDArray[np.uint8]:
@@ -117,4 +117,4 @@ def _part_colours() -> npt.NDArray[np.uint8]:
 
 
 PART_COLOURS: Final = _part_colours()
-"""(33, RGB) colour of each part class; the background is black."""
+"""(33, RGB): colour of each part class; the background is black."""

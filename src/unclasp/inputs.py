@@ -1,5 +1,6 @@
-"""What callers give, checked: the picture, the box and the camera; and the way back from a mirror image."""
+"""Checks the caller's picture, box and camera, and maps poses back to a picture that was given as a mirror image."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,17 +17,17 @@ from unclasp.pose import Camera, HandPose
 
 Floats = npt.NDArray[np.floating]
 
-MAX_BOX: Final = 20.0
-"""Times the picture's longer side: a larger box shows nothing of the picture."""
-MIN_FOCAL: Final = 1.0
-"""px: no picture has a shorter focal length."""
+MAX_BOX_TO_PICTURE: Final = 20.0
+"""Largest side of a box, in multiples of the picture's longer side; in a larger box the picture is too small to see."""
+MIN_FOCAL_PX: Final = 1.0
+"""px: shortest focal length that is accepted."""
 MAX_PX: Final = 1e7
-"""px: no focal length is longer, and no principal point farther away."""
+"""px: longest focal length, and largest coordinate of a principal point, that is accepted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CheckedPicture:
-    """A picture as it is looked at: one in which the hands are as they are."""
+    """A picture as the networks see it: in which a right hand looks like a right hand, with its box and camera."""
 
     image: ByteArray
     """(H, W, 3) uint8 RGB."""
@@ -34,10 +35,10 @@ class CheckedPicture:
     """(4,) x1, y1, x2, y2 px."""
     camera: Camera
     mirror_image: ByteArray | None = None
-    """The picture that was given, where that is a mirror image."""
+    """The picture as given, if it is a mirror image; otherwise None."""
 
     def to_given(self, pose: HandPose) -> HandPose:
-        """Return a pose in the pixels of the picture that was given."""
+        """Return a pose of `image` in the pixels of the picture as given."""
         if self.mirror_image is None:
             return pose
         width = self.image.shape[1]
@@ -54,18 +55,18 @@ def check_picture(
     image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None = None,
     princpt: tuple[float, float] | None = None, mirrored: bool = False,
 ) -> CheckedPicture:  # fmt: skip
-    """Check what is given, and turn a mirror image into the picture that it is of.
+    """Check the caller's input, and flip a mirror image back.
 
     Args:
         image: (H, W, 3) uint8 RGB, or grey or RGBA.
         box: (4,) x1, y1, x2, y2 px.
-        focal: px.
-        princpt: px.
-        mirrored: The picture is a mirror image.
+        focal: Focal lengths fx, fy in px; assumed if None.
+        princpt: Principal point in px; assumed if None.
+        mirrored: The picture is a mirror image; `box` and `princpt` are in its pixels.
 
     Raises:
-        ImageError: The image is not a picture.
-        BoxError: The box is malformed, empty or outside of the picture.
+        ImageError: `image` is not a picture.
+        BoxError: The box is malformed, empty or outside the picture.
         UnclaspError: The camera is malformed.
     """
     image = check_image(image)
@@ -85,64 +86,82 @@ def check_picture(
 
 
 def camera_of(image: ByteArray, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:
-    """Return the camera of a picture (H, W, 3), with what of it had to be assumed.
+    """Return the camera of a picture (H, W, 3), filling in and naming what the caller does not give.
 
     Raises:
-        UnclaspError: What is given is not two numbers.
+        UnclaspError: `focal` or `princpt` is malformed or out of range (`pair`).
     """
     height, width = image.shape[:2]
-    told = []
+    assumptions = []
     if focal is None:
         focal = (assumed_focal(width, height),) * 2
-        told.append(f"a field of view of {FIELD_OF_VIEW:g} degrees across the longer side")
+        assumptions.append(f"a field of view of {FIELD_OF_VIEW:g} degrees across the longer side")
     if princpt is None:
         princpt = ((width - 1) / 2, (height - 1) / 2)
-        told.append("the principal point in the middle")
+        assumptions.append("the principal point in the middle")
     return Camera(
         focal=pair("focal", focal, positive=True),
         princpt=pair("princpt", princpt),
-        assumed=" and ".join(told) or None,
+        assumed=" and ".join(assumptions) or None,
     )
 
 
 def pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[float, float]:
-    """Return two numbers of px that a camera may have.
+    """Check a pair of camera parameters x, y in px and return it as floats.
+
+    Args:
+        name: Name of the parameter, for the error message.
+        values: The pair.
+        positive: The values must be at least `MIN_FOCAL_PX`, not only at least -`MAX_PX`.
 
     Raises:
-        UnclaspError: They are none, or not positive where they have to be.
+        UnclaspError: The values are not two numbers in that range, up to `MAX_PX`.
     """
     try:
         checked = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         checked = np.zeros(0)
-    least = MIN_FOCAL if positive else -MAX_PX
+    least = MIN_FOCAL_PX if positive else -MAX_PX
     if checked.shape != (2,) or not ((least <= checked) & (checked <= MAX_PX)).all():
         raise UnclaspError(f"{name} must be two numbers x, y in px, from {least:g} to {MAX_PX:g}, got {values!r}")
     return float(checked[0]), float(checked[1])
 
 
 def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
-    """Return a box as (4,) float px.
+    """Check a box against its picture and return it as (4,) float px.
 
     Raises:
-        BoxError: It is not four finite numbers, is empty, or does not meet the picture.
+        BoxError: The box is not four finite numbers, is empty, does not overlap the picture, or is far larger than it.
     """
     height, width = image.shape[:2]
     try:
         checked = np.asarray(box, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise BoxError(f"box must be four numbers x1, y1, x2, y2 in px, got {box!r}") from error
-    told = np.array2string(checked, separator=", ")
+    shown = np.array2string(checked, separator=", ")
     if checked.shape != (4,) or not np.isfinite(checked).all():
-        raise BoxError(f"box must be four finite numbers x1, y1, x2, y2 in px, got {told}")
+        raise BoxError(f"box must be four finite numbers x1, y1, x2, y2 in px, got {shown}")
     sides = checked[2:] - checked[:2]
     if sides.min() < 1:
         raise BoxError(
-            f"box must be x1, y1, x2, y2 with x2 and y2 at least 1 px larger than x1 and y1, got {told}; "
+            f"box must be x1, y1, x2, y2 with x2 and y2 at least 1 px larger than x1 and y1, got {shown}; "
             "is it x, y, width, height, or a share of the picture?"
         )
     if not meets(checked, image):
-        raise BoxError(f"box must meet the picture of {width} x {height} px, got {told}, which lies outside of it")
-    if sides.max() > MAX_BOX * max(width, height):
-        raise BoxError(f"box must fit the hands in the picture of {width} x {height} px, got {told}; is it in px?")
+        raise BoxError(f"box must meet the picture of {width} x {height} px, got {shown}, which lies outside of it")
+    if sides.max() > MAX_BOX_TO_PICTURE * max(width, height):
+        raise BoxError(f"box must fit the hands in the picture of {width} x {height} px, got {shown}; is it in px?")
     return checked
+
+
+def check_threads(threads: int | None) -> int | None:
+    """Return a number of threads that is no larger than that of the cores: more would only wait for each other.
+
+    Raises:
+        UnclaspError: It is not a whole number, or below 1.
+    """
+    if threads is None:
+        return None
+    if not isinstance(threads, int | np.integer) or threads < 1:
+        raise UnclaspError(f"threads must be a whole number of at least 1, got {threads!r}")
+    return min(int(threads), os.cpu_count() or 1)

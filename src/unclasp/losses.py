@@ -1,9 +1,9 @@
-"""The losses (section 3.4), as named terms and named weights.
+"""The training losses (section 3.4): named terms and their weights.
 
-Joint terms live in 256-unit space: u and v scaled to a crop of 256x256 pixels, depth in units of 400/256 mm. Every
-term is a mean over the batch in which samples without the needed annotation count as zero, so that the gradient of a
-batch is the mean of its samples' gradients, however it is spread over devices. Nothing here waits for the device:
-masks, no boolean indexing.
+Joint terms are computed in 256-unit space: u and v scaled to a crop of 256x256 pixels, depth in units of 400/256 mm.
+Every term is a mean over the whole batch, in which samples without the required annotation count as zero. The gradient
+of a batch is therefore the mean of its samples' gradients, however the batch is split over devices. Invalid entries are
+masked rather than indexed away, so that nothing here synchronises with the device.
 
 Letters: B batch, h and w size of the finest feature map, L pixels of a level.
 """
@@ -19,13 +19,13 @@ from unclasp.config import LossConfig
 from unclasp.geometry import DEPTH_RANGE
 
 SPACE: Final = 256.0
-"""Units along a crop's side and along the depth range."""
+"""Number of units along the side of a crop and along the depth range."""
 DEPTH_UNIT: Final = DEPTH_RANGE / SPACE
-"""mm."""
+"""mm per unit of depth."""
 
 
 def smooth_l1(x: Tensor, tau: float) -> Tensor:
-    """L_tau, element by element: x^2 / (2 tau) where |x| < tau, else |x| - tau / 2 (eq. 7).
+    """Return L_tau elementwise: x^2 / (2 tau) where |x| < tau, else |x| - tau / 2 (eq. 7).
 
     >>> smooth_l1(torch.tensor([0.5, -2.0, 5.0]), 3.0).tolist()
     [0.0416666679084301, 0.6666666865348816, 3.5]
@@ -43,18 +43,18 @@ def pose_loss(
     depth_weight: float,
     thresholds: tuple[float, float],
 ) -> Tensor:
-    """L_2.5D, literally eq. 6: a sum over coordinates and a mean over a sample's valid joints.
+    """Return L_2.5D as in eq. 6: the sum over coordinates, averaged over the valid joints of each sample.
 
     Args:
-        pose: (B, 42, 2 or 3) u, v and perhaps depth, in 256-unit space.
-        target: The same; whatever stands at invalid joints is ignored.
+        pose: (B, 42, 2 or 3) u, v and optionally depth, in 256-unit space.
+        target: Like `pose`; values at invalid joints are ignored.
         valid: (B, 42) bool.
-        plane_weight: alpha, of u and v.
-        depth_weight: beta, of the depth.
-        thresholds: tau_1 of u and v, tau_2 of the depth.
+        plane_weight: alpha, weight of u and v.
+        depth_weight: beta, weight of the depth.
+        thresholds: tau_1 for u and v, tau_2 for the depth.
 
     Returns:
-        Scalar, mean over the batch.
+        Scalar: the mean over the batch.
     """
     error = torch.where(valid.unsqueeze(-1), pose - target, 0.0)
     plane = smooth_l1(error[..., :2], thresholds[0]).sum(dim=-1)
@@ -63,16 +63,16 @@ def pose_loss(
 
 
 def focal_loss(logits: Tensor, parts: Tensor, valid: Tensor, *, gamma: float) -> Tensor:
-    """Focal loss of the part classes (eq. 8): mean over pixels of -(1 - p)^gamma log p, with p of the true class.
+    """Return the focal loss of the part classes (eq. 8): the pixel mean of -(1 - p)^gamma log p, p of the true class.
 
     Args:
         logits: (B, 33, h, w).
         parts: (B, h, w) int64 classes.
-        valid: (B,) bool, the sample has a mask.
+        valid: (B,) bool, whether the sample has a part mask.
         gamma: Focusing parameter; 0 gives cross-entropy.
 
     Returns:
-        Scalar, mean over the batch.
+        Scalar: the mean over the batch.
     """
     log_p = _full(logits).log_softmax(dim=1).gather(1, parts.unsqueeze(1)).squeeze(1)
     focus = (-torch.expm1(log_p)).clamp_min(1e-6) ** gamma
@@ -80,19 +80,19 @@ def focal_loss(logits: Tensor, parts: Tensor, valid: Tensor, *, gamma: float) ->
 
 
 def dice_loss(logits: Tensor, parts: Tensor, valid: Tensor, *, epsilon: float) -> Tensor:
-    """Soft Dice loss of the part classes (eq. 9), per image.
+    """Return the soft Dice loss of the part classes (eq. 9), computed per image.
 
-    With the true mask T and the probability p of a class, summed over pixels, it is 1 minus the mean over classes of
-    (2 sum T p + epsilon) / (sum T + sum p + epsilon).
+    With T the true mask and p the predicted probability of a class, and sums over pixels, the loss is 1 minus the mean
+    over classes of (2 sum T p + epsilon) / (sum T + sum p + epsilon).
 
     Args:
         logits: (B, 33, h, w).
         parts: (B, h, w) int64 classes.
-        valid: (B,) bool, the sample has a mask.
-        epsilon: Added above and below, in pixels.
+        valid: (B,) bool, whether the sample has a part mask.
+        epsilon: Added to numerator and denominator, in pixels.
 
     Returns:
-        Scalar, mean over the batch.
+        Scalar: the mean over the batch.
     """
     p = _full(logits).softmax(dim=1)
     classes = torch.arange(p.shape[1], device=p.device).view(1, -1, 1, 1)
@@ -104,22 +104,22 @@ def dice_loss(logits: Tensor, parts: Tensor, valid: Tensor, *, epsilon: float) -
 
 
 def relation_loss(logits: Tensor, plane: Tensor, valid: Tensor, *, sigma: float) -> Tensor:
-    """Cross-entropy between a normalised Gaussian around each true joint and the relation's rows (not in the paper).
+    """Return the cross-entropy of each relation row to a normalised Gaussian at the true joint (not in the paper).
 
     Args:
-        logits: (B, 42, L) of one relation, row-major over a square level.
-        plane: (B, 42, 2) true u, v in 256-unit space, where pixel 0 of the crop begins at 0.
+        logits: (B, 42, L) logits of one relation, row-major over the pixels of a square level.
+        plane: (B, 42, 2) true u, v in 256-unit space, in which the left edge of pixel 0 is at 0.
         valid: (B, 42) bool.
-        sigma: Standard deviation in 256-unit space.
+        sigma: Standard deviation of the Gaussian in 256-unit space.
 
     Returns:
-        Scalar: mean over a sample's valid joints, then over the batch.
+        Scalar: the mean over each sample's valid joints, then over the batch.
     """
     side = round(logits.shape[-1] ** 0.5)
     plane = torch.where(valid.unsqueeze(-1), plane, 0.0)
     centres = (torch.arange(side, device=plane.device, dtype=plane.dtype) + 0.5) * (SPACE / side)
     offsets = (plane.unsqueeze(-1) - centres) / sigma
-    # The Gaussian is separable: (B, 42, side) each.
+    # The Gaussian is separable; each factor is (B, 42, side).
     columns, rows = (-0.5 * offsets.square()).softmax(dim=-1).unbind(dim=2)
     truth = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).flatten(2)
     cross_entropy = -(truth * _full(logits).log_softmax(dim=-1)).sum(dim=-1)
@@ -127,30 +127,39 @@ def relation_loss(logits: Tensor, plane: Tensor, valid: Tensor, *, sigma: float)
 
 
 def presence_loss(logits: Tensor, hand_type: Tensor, valid: Tensor) -> Tensor:
-    """Binary cross-entropy of right and left hand being present: logits and hand_type (B, 2), valid (B,) bool."""
+    """Return the binary cross-entropy of hand presence.
+
+    Args:
+        logits: (B, 2) of the right and the left hand.
+        hand_type: (B, 2) bool, whether that hand is present.
+        valid: (B,) bool, whether the sample's label can be trusted.
+    """
     logits = _full(logits)
-    each = functional.binary_cross_entropy_with_logits(logits, hand_type.to(logits.dtype), reduction="none")
-    return _masked(each.mean(dim=1), valid).mean()
+    per_hand = functional.binary_cross_entropy_with_logits(logits, hand_type.to(logits.dtype), reduction="none")
+    return _masked(per_hand.mean(dim=1), valid).mean()
 
 
 def root_depth_loss(root_depth: Tensor, target: Tensor, valid: Tensor, *, threshold: float) -> Tensor:
-    """Smooth L1 of the relative wrist depth (B,) mm against its target; the threshold is in depth units."""
+    """Return the smooth L1 loss of the relative wrist depth (B,) in mm; the threshold is in units of `DEPTH_UNIT`."""
     error = torch.where(valid, _full(root_depth) - target, 0.0) / DEPTH_UNIT
     return smooth_l1(error, threshold).mean()
 
 
 def compute_losses(prediction: Prediction, batch: Batch, config: LossConfig, image_size: int) -> dict[str, Tensor]:
-    """Compute the unweighted terms that apply to a prediction.
+    """Compute the unweighted loss terms that apply to a prediction.
 
     Args:
-        prediction: What the network says.
+        prediction: Output of the network.
         batch: The targets.
-        config: Thresholds and parameters.
+        config: Thresholds and parameters of the losses.
         image_size: Side of the crop in pixels.
 
     Returns:
-        Scalars: pose, focal, dice; steps if there are intermediate estimates; relation if it has a weight; presence and
-        root_depth if the network has those heads.
+        Scalars: always pose, focal and dice; steps if there are intermediate estimates; relation if the network
+        returns relations and `relation_weight` is positive; presence and root_depth if the network has those heads.
+
+    Raises:
+        ValueError: The part masks do not have the size of the finest feature map.
     """
     if batch.parts.shape[1:] != prediction.part_logits.shape[2:]:
         raise ValueError(
@@ -170,7 +179,7 @@ def compute_losses(prediction: Prediction, batch: Batch, config: LossConfig, ima
 
 
 def _joint_losses(prediction: Prediction, batch: Batch, config: LossConfig, image_size: int) -> dict[str, Tensor]:
-    """Compute the terms of the joints; each iteration's estimate has the final pose's loss, in the plane alone."""
+    """Compute the joint terms. Each iteration's estimate gets the loss of the final pose, restricted to u and v."""
     target = to_space(batch.pose_2p5d, image_size)
     plane = target[..., :2]
     taus = (config.plane_threshold, config.depth_threshold)
@@ -192,7 +201,7 @@ def _joint_losses(prediction: Prediction, batch: Batch, config: LossConfig, imag
 
 
 def weights(config: LossConfig) -> dict[str, float]:
-    """Return the weight of every term (eq. 11)."""
+    """Return the weight of each loss term (eq. 11)."""
     return {
         "steps": config.steps_weight,
         "pose": config.pose_weight,
@@ -211,7 +220,7 @@ def total(losses: dict[str, Tensor], config: LossConfig) -> Tensor:
 
 
 def to_space(pose: Tensor, image_size: int) -> Tensor:
-    """Take (B, 42, 2 or 3) u, v in crop pixels and perhaps depth in mm to 256-unit space, where a crop begins at 0.
+    """Convert (B, 42, 2 or 3) u, v in crop pixels and optional depth in mm to 256-unit space; a crop starts at 0.
 
     >>> to_space(torch.tensor([[[-0.5, 63.5, 25.0]]]), 128).tolist()
     [[[0.0, 128.0, 16.0]]]
@@ -221,7 +230,7 @@ def to_space(pose: Tensor, image_size: int) -> Tensor:
 
 
 def _full(x: Tensor) -> Tensor:
-    """Return x in float32 at least: half precision cannot hold a loss."""
+    """Return x in at least float32; half precision is too coarse for a loss."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

@@ -1,9 +1,9 @@
-"""The measures of section 4.1 as pure functions: float64, mm unless said otherwise, no argument is ever changed.
+"""The metrics of section 4.1 as pure functions in float64; lengths are in mm unless stated otherwise.
 
-Letters: N samples, J joints, K thresholds. Joints are aligned per hand: the hand's own root joint, by default its
-wrist, is subtracted from its 21 joints, in the prediction and in the truth alike; nothing is rotated, and nothing is
-scaled unless asked for. Only valid joints count: those that are annotated, of a hand whose wrist is. A mean over
-nothing is NaN.
+Letters: N samples, J joints, K thresholds. Joints are aligned per hand: the root joint of each hand, by default its
+wrist, is subtracted from the hand's 21 joints, in the prediction and in the ground truth alike. Nothing is rotated, and
+nothing is scaled unless requested. Only valid joints count: annotated joints of a hand whose wrist is annotated. A mean
+over no values is NaN. Arguments are never modified.
 """
 
 from typing import Final, Literal
@@ -19,28 +19,28 @@ Bools = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 
 Average = Literal["joint", "sample"]
-"""joint: mean over the samples of each joint, then plain mean over the joints (InterHand2.6M's evaluator and its
-followers). sample: one mean over all valid joints of all samples at once (mmpose's evaluator)."""
+"""joint: the mean over the samples for each joint, then the unweighted mean over the joints (InterHand2.6M's evaluator
+and those derived from it). sample: a single mean over all valid joints of all samples (mmpose's evaluator)."""
 Root = Literal["wrist", "middle_mcp"]
-"""wrist: model-free practice. middle_mcp: IntagHand's evaluator."""
+"""wrist: common for model-free methods. middle_mcp: IntagHand's evaluator."""
 Scaling = Literal["none", "bone"]
-"""bone: each predicted hand times true over predicted length from wrist to middle MCP (IntagHand's and DIR's
-evaluators)."""
+"""bone: each predicted hand is scaled by the ratio of the true to the predicted distance from wrist to middle MCP
+(IntagHand's and DIR's evaluators)."""
 
 MIDDLE_MCPS: Final = (11, 32)
-"""Index of the right and of the left middle MCP among the 42 joints."""
+"""Indices of the right and the left middle MCP among the 42 joints."""
 ROOT_JOINTS: Final[dict[Root, tuple[int, int]]] = {"wrist": ROOTS, "middle_mcp": MIDDLE_MCPS}
-"""What each hand is aligned by, right and left."""
+"""Joint by which the right and the left hand are aligned."""
 PCK_THRESHOLDS: Final[Doubles] = np.linspace(0.0, 50.0, 101)
 """(101,) mm: 0, 0.5, … 50."""
 PRESENCE_THRESHOLD: Final = 0.5
-"""A hand is said to be there above, and not to be there below this probability."""
+"""A hand is predicted present above this probability, and absent below it."""
 PLANE_UNITS: Final = 256.0
-"""Side of the crop in which in-plane errors are measured, whatever the size of the network's input."""
+"""Side of the crop, in px, to which in-plane errors are normalised, whatever the size of the network's input."""
 WITHOUT_ROOTS: Final[dict[Root, Bools]] = {
     root: ~np.isin(np.arange(NUM_JOINTS), joints) for root, joints in ROOT_JOINTS.items()
 }
-"""(42,) true at the 40 joints that alignment by this root does not bring to zero."""
+"""(42,) true at the 40 joints whose error is not 0 merely by alignment to this root."""
 WITHOUT_WRISTS: Final[Bools] = WITHOUT_ROOTS["wrist"]
 """(42,) true at the 40 joints that are not wrists."""
 
@@ -51,12 +51,12 @@ def joint_errors(predicted: Floats, truth: Floats, *, root: Root = "wrist", scal
     Args:
         predicted: (…, 42, 3) mm, camera frame.
         truth: (…, 42, 3) mm, camera frame.
-        root: The joint that each hand is aligned by.
-        scaling: With "bone", aligned hands are brought to the true length from wrist to middle MCP.
+        root: The joint by which each hand is aligned.
+        scaling: With "bone", aligned hands are scaled to the true distance from wrist to middle MCP.
 
     Returns:
-        (…, 42) mm; both root joints are exactly 0. What stands at invalid joints is meaningless. NaN or infinite where
-        a hand is scaled whose predicted wrist and middle MCP coincide.
+        (…, 42) mm; both root joints are exactly 0. Values at invalid joints are meaningless. With "bone", values are
+        NaN or infinite for a hand whose predicted wrist and middle MCP coincide.
     """
     joints, true_joints = predicted.astype(np.float64), truth.astype(np.float64)
     aligned, true_aligned = _aligned(joints, root), _aligned(true_joints, root)
@@ -69,12 +69,12 @@ def joint_errors(predicted: Floats, truth: Floats, *, root: Root = "wrist", scal
 
 
 def usable_joints(valid: Bools, *, root: Root = "wrist", scaling: Scaling = "none") -> Bools:
-    """Invalidate hands that cannot be aligned: the root, or the middle MCP to scale by, is not annotated.
+    """Invalidate hands that cannot be aligned: the root, or with "bone" the middle MCP, is not annotated.
 
     Args:
         valid: (…, 42), already false for hands without a wrist.
-        root: The joint that each hand is aligned by.
-        scaling: With "bone" both ends of the bone are needed.
+        root: The joint by which each hand is aligned.
+        scaling: With "bone", the middle MCP must be annotated too; the wrist always is where `valid` is true.
 
     Returns:
         (…, 42), a new array.
@@ -88,12 +88,12 @@ def _aligned(joints: Doubles, root: Root) -> Doubles:
 
 
 def _palm_lengths(joints: Doubles) -> Doubles:
-    """Return the distance from wrist to middle MCP of the right and of the left hand, (…, 2) mm."""
+    """Return the distance from wrist to middle MCP of the right and the left hand, (…, 2) mm."""
     return np.asarray(np.linalg.norm(joints[..., list(MIDDLE_MCPS), :] - joints[..., list(ROOTS), :], axis=-1))
 
 
 def plane_errors(predicted: Floats, truth: Floats, crop_size: int) -> Doubles:
-    """Return each joint's distance in the picture plane, without any alignment.
+    """Return the in-plane error of each joint, without any alignment.
 
     Args:
         predicted: (…, 42, 2) u, v in crop pixels.
@@ -110,14 +110,14 @@ def plane_errors(predicted: Floats, truth: Floats, crop_size: int) -> Doubles:
 def mpjpe(errors: Floats, valid: Bools, *, average: Average = "joint") -> float:
     """Return the mean per-joint position error.
 
-    With `average="joint"`: for every joint the mean over the samples in which it is valid, then the mean over the
-    joints that are valid in any sample. With `average="sample"`: the mean over all valid (sample, joint) pairs. The
-    roots count as joints with error 0; leave their columns out for the mean over 40 joints.
+    With `average="joint"`, errors are averaged for each joint over the samples in which it is valid, then over the
+    joints that are valid in at least one sample. With `average="sample"`, the mean runs over all valid (sample, joint)
+    pairs. Root joints count with error 0; leave their columns out for the mean over 40 joints.
 
     Args:
         errors: (N, J) mm.
         valid: (N, J).
-        average: What is averaged first.
+        average: Order of averaging, see `Average`.
 
     >>> errors, valid = np.array([[2.0, 6.0], [4.0, 0.0]]), np.array([[True, True], [True, False]])
     >>> mpjpe(errors, valid), mpjpe(errors, valid, average="sample")
@@ -128,17 +128,17 @@ def mpjpe(errors: Floats, valid: Bools, *, average: Average = "joint") -> float:
 
 
 def mean_of_joints(total: Floats, count: Counts, average: Average) -> float:
-    """Return `mpjpe` from the sum of each joint's errors (J,) and the number of them (J,)."""
-    seen = count > 0
-    if not seen.any():
+    """Return `mpjpe` from the sum (J,) and the number (J,) of each joint's errors."""
+    occurs = count > 0
+    if not occurs.any():
         return float("nan")
     if average == "sample":
-        return float(total[seen].sum() / count.sum())
-    return float((total[seen] / count[seen]).mean())
+        return float(total[occurs].sum() / count.sum())
+    return float((total[occurs] / count[occurs]).mean())
 
 
 def wrist_offset_errors(predicted: Floats, truth: Floats) -> Doubles:
-    """Return the error of the vector from the right to the left wrist: what MRRPE averages.
+    """Return the error of the vector from the right to the left wrist, which MRRPE averages.
 
     Args:
         predicted: (…, 2, 3) mm, camera frame, right and left wrist.
@@ -158,20 +158,21 @@ def mrrpe(predicted: Floats, truth: Floats, valid: Bools) -> float:
     Args:
         predicted: (N, 2, 3) mm, camera frame, right and left wrist.
         truth: (N, 2, 3) mm, camera frame, right and left wrist.
-        valid: (N,) both hands are present and both wrists annotated.
+        valid: (N,) whether both hands are present and both wrists annotated.
     """
     errors = wrist_offset_errors(predicted, truth)[valid]
     return float(errors.mean()) if len(errors) else float("nan")
 
 
 def handedness_correct(presence: Floats, hand_type: Bools) -> Bools:
-    """Return whether the hands said to be in the picture are those that are.
+    """Return whether the hands predicted to be present are those that are present.
 
-    Both have to be told correctly: a present hand needs a probability above, an absent one below `PRESENCE_THRESHOLD`.
+    Both hands must be correct: `presence` must be above `PRESENCE_THRESHOLD` for a present hand and below it for an
+    absent one.
 
     Args:
-        presence: (…, 2) probability of the right and of the left hand.
-        hand_type: (…, 2) right and left hand present.
+        presence: (…, 2) predicted probability of the right and the left hand.
+        hand_type: (…, 2) whether the right and the left hand are present.
 
     Returns:
         (…).
@@ -181,19 +182,19 @@ def handedness_correct(presence: Floats, hand_type: Bools) -> Bools:
 
 
 def handedness_accuracy(presence: Floats, hand_type: Bools, valid: Bools) -> float:
-    """Return the share of samples with `handedness_correct`, among those whose label can be trusted.
+    """Return the share of samples for which `handedness_correct` holds, among those with a trusted label.
 
     Args:
-        presence: (N, 2) probability of the right and of the left hand.
-        hand_type: (N, 2) right and left hand present.
-        valid: (N,) the label can be trusted.
+        presence: (N, 2) predicted probability of the right and the left hand.
+        hand_type: (N, 2) whether the right and the left hand are present.
+        valid: (N,) whether the label can be trusted.
     """
     correct = handedness_correct(presence, hand_type)[valid]
     return float(correct.mean()) if len(correct) else float("nan")
 
 
 def pck_counts(errors: Floats, valid: Bools, thresholds: Doubles = PCK_THRESHOLDS) -> Counts:
-    """Count valid errors by the first threshold that they do not exceed.
+    """Count valid errors by the first threshold they do not exceed.
 
     Args:
         errors: (N, J) mm.
@@ -201,7 +202,7 @@ def pck_counts(errors: Floats, valid: Bools, thresholds: Doubles = PCK_THRESHOLD
         thresholds: (K,) mm, ascending.
 
     Returns:
-        (J, K + 1); the last column holds the errors above every threshold.
+        (J, K + 1) counts; the last column is for errors above every threshold.
     """
     counts = np.zeros((errors.shape[-1], len(thresholds) + 1), dtype=np.int64)
     _, joint = np.nonzero(valid)
@@ -210,7 +211,7 @@ def pck_counts(errors: Floats, valid: Bools, thresholds: Doubles = PCK_THRESHOLD
 
 
 def pck_from_counts(counts: Counts) -> Doubles:
-    """Return the PCK curve (K,) of `pck_counts` (J, K + 1), all joints pooled."""
+    """Return the PCK curve (K,) from `pck_counts` (J, K + 1), pooled over all joints."""
     total = counts.sum()
     if total == 0:
         return np.full(counts.shape[1] - 1, np.nan)
@@ -218,23 +219,23 @@ def pck_from_counts(counts: Counts) -> Doubles:
 
 
 def pck_curve(errors: Floats, valid: Bools, *, wrists: bool = False, thresholds: Doubles = PCK_THRESHOLDS) -> Doubles:
-    """Return the share of correct keypoints: of all valid (sample, joint) pairs, those with at most each error.
+    """Return the percentage of correct keypoints (PCK) as a share of all valid (sample, joint) pairs, per threshold.
 
     Args:
         errors: (N, 42) mm.
         valid: (N, 42).
-        wrists: Count the wrists, whose error is 0 by alignment and which lift the whole curve.
+        wrists: Include the wrists, whose error is 0 by alignment and which raise the whole curve.
         thresholds: (K,) mm, ascending.
 
     Returns:
-        (K,) in [0, 1], never falling.
+        (K,) in [0, 1], non-decreasing.
     """
-    kept = valid if wrists else valid & WITHOUT_WRISTS
-    return pck_from_counts(pck_counts(errors, kept, thresholds))
+    counted = valid if wrists else valid & WITHOUT_WRISTS
+    return pck_from_counts(pck_counts(errors, counted, thresholds))
 
 
 def auc(curve: Doubles, thresholds: Doubles = PCK_THRESHOLDS) -> float:
-    """Return the area under a PCK curve by the trapezoid rule, divided by the range of the thresholds: in [0, 1].
+    """Return the area under a PCK curve by the trapezoidal rule, divided by the range of the thresholds: in [0, 1].
 
     >>> auc(np.array([0.0, 0.5, 1.0]), np.array([0.0, 25.0, 50.0]))
     0.5
@@ -243,7 +244,7 @@ def auc(curve: Doubles, thresholds: Doubles = PCK_THRESHOLDS) -> float:
 
 
 def confusion_matrix(predicted: npt.NDArray[np.integer], truth: npt.NDArray[np.integer]) -> Counts:
-    """Count pixels by their true class (row) and predicted class (column): (33, 33).
+    """Return the (33, 33) confusion matrix: pixel counts by true class (row) and predicted class (column).
 
     Args:
         predicted: (…) part classes 0-32.
@@ -254,24 +255,24 @@ def confusion_matrix(predicted: npt.NDArray[np.integer], truth: npt.NDArray[np.i
 
 
 def pixel_accuracy(confusion: Counts) -> float:
-    """Return the share of all pixels with the right one of the 33 classes, background included."""
+    """Return the share of all pixels, background included, whose predicted class out of 33 is correct."""
     return _share(np.trace(confusion), confusion.sum())
 
 
 def hand_pixel_accuracy(confusion: Counts) -> float:
-    """Return the share with the right one of the 33 classes among the pixels that truly show a hand (classes 1-32)."""
+    """Return the share of the pixels whose true class is a hand part (1-32) that are classified correctly."""
     return _share(np.trace(confusion[1:, 1:]), confusion[1:].sum())
 
 
 def mean_iou(confusion: Counts) -> float:
-    """Return intersection over union, pixels of all samples pooled: mean over the classes that occur.
+    """Return the mean IoU over the classes that occur, with the pixels of all samples pooled.
 
-    Those are the classes with a pixel in truth or prediction; the background is one of them.
+    A class occurs if it has a pixel in the ground truth or the prediction; the background counts as a class.
     """
     shared = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - shared
-    seen = union > 0
-    return float((shared[seen] / union[seen]).mean()) if seen.any() else float("nan")
+    occurs = union > 0
+    return float((shared[occurs] / union[occurs]).mean()) if occurs.any() else float("nan")
 
 
 def _share(part: np.integer, whole: np.integer) -> float:

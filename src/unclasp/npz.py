@@ -1,4 +1,4 @@
-"""Files of NumPy arrays, read without pickles."""
+"""Reading of NumPy .npz files without unpickling."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an .npz by name.
+    """Return the arrays of an .npz file by name.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is damaged, or something else; the message tells why.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is damaged or not an .npz file; the message says which.
     """
     try:
         with path.open("rb") as file:
@@ -25,5 +25,5 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
-    except Exception as error:  # zipfile and numpy raise whatever the damage makes them
+    except Exception as error:  # zipfile and numpy raise many types, depending on the damage
         raise ValueError(str(error) or type(error).__name__) from error

@@ -1,4 +1,4 @@
-"""The overlay of a video: skeletons over each frame and one small 3D view in its corner, drawn in milliseconds."""
+"""Draws the overlay of a video: skeletons over each frame and a small 3D view in its corner, in milliseconds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from unclasp.canvas import Floats, Image
 from unclasp.visualize import HandView, draw_hands, turn_about_vertical
 
 VIEW_DEGREES: Final = 50.0
-"""The hands are seen in 3D after they have turned this far about the vertical."""
+"""Rotation of the hands about the vertical axis in the 3D view."""
 _VIEW_SHARE: Final = 0.32
 _SMALLEST_VIEW: Final = 64
 _PIXEL_SHARE_PER_MM: Final = 1 / 240
@@ -19,7 +19,7 @@ _CARD: Final = (253, 252, 250)
 
 
 def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
-    """Draw hands over a frame, and in 3D in its lower right corner; hands in doubt are faint.
+    """Draw hands over a frame, and in 3D in its lower right corner; hands in doubt are drawn faintly.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is not changed.
@@ -41,9 +41,11 @@ def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats |
 def _view(hands: Sequence[HandView], root_offset: Floats | None, side: int) -> Image:
     """Draw the hands in 3D on a square card."""
     shifts = [0.0 if root_offset is None or hand.side == "right" else root_offset for hand in hands]
-    worlds = [turn_about_vertical(hand.joints_3d + by, VIEW_DEGREES) for hand, by in zip(hands, shifts, strict=True)]
-    both = np.concatenate(worlds)[:, :2]
-    low, high = both.min(axis=0), both.max(axis=0)
+    worlds = [
+        turn_about_vertical(hand.joints_3d + shift, VIEW_DEGREES) for hand, shift in zip(hands, shifts, strict=True)
+    ]
+    points = np.concatenate(worlds)[:, :2]
+    low, high = points.min(axis=0), points.max(axis=0)
     scale = min(_PIXEL_SHARE_PER_MM * side, _INSET * side / max(float((high - low).max()), 1.0))
     placed = [
         replace(hand, joints_2d=(world[:, :2] - (low + high) / 2) * scale + side / 2, joints_3d=world)

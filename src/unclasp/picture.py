@@ -25,7 +25,7 @@ Picture = NDArray[np.uint8]
 MIN_SIDE = 16
 """Smallest width and height, in pixels."""
 MAX_PIXELS = 200_000_000
-"""Largest width × height that is decoded."""
+"""Largest width × height of a picture."""
 MAX_BYTES = 2**31 - 1
 """Largest file that is read: OpenCV's own buffers end here."""
 
@@ -143,6 +143,8 @@ def check_image(image: object) -> Picture:
         raise ImageError(f"image must be (H, W, 3) uint8 RGB, got {got}; {_array_hint(image)}")
     if min(image.shape[:2]) < MIN_SIDE:
         raise ImageError(f"image must be at least {MIN_SIDE} × {MIN_SIDE} pixels, got {image.shape}; use a larger one")
+    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+        raise ImageError(f"image must be of at most {MAX_PIXELS:,} pixels, got {image.shape}; shrink it first")
     return np.ascontiguousarray(_to_rgb(image))
 
 

@@ -1,6 +1,7 @@
-"""The result for one picture, and its JSON form (documented in docs/json-schema.md)."""
+"""`HandPose`, the result for one picture, and its JSON form (documented in docs/json-schema.md)."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,13 +23,13 @@ Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
 SCHEMA: Final = 1
-"""Version of the JSON form; it changes when a key changes its meaning or goes away."""
+"""Version of the JSON form; increased when a key changes its meaning or is removed."""
 MIN_PRESENCE: Final = 0.5
-"""The likelier of the hands counts as present from this probability on that there is any."""
+"""If the probability that at least one hand is visible reaches this value, the likelier hand counts as present."""
 MIN_PRESENCE_SECOND: Final = 0.7
-"""The less likely of two hands counts from here on: a lone hand is taken for two more easily than two for one."""
+"""Presence from which the less likely hand also counts: one hand is mistaken for two more easily than two for one."""
 MIN_CONFIDENCE: Final = 0.2
-"""Hands whose joints have a lower mean confidence than this are in doubt."""
+"""Hands whose joints have a mean confidence below this are in doubt (`HandPose.doubted`)."""
 _SHAPES: Final = {
     "joints_2d": (NUM_JOINTS, 2), "joints_3d": (NUM_JOINTS, 3), "joints_cam": (NUM_JOINTS, 3), "presence": (2,),
     "confidence": (NUM_JOINTS,), "box": (4,), "present": (2,),
@@ -36,10 +37,11 @@ _SHAPES: Final = {
 
 
 def present_hands(presence: Floats) -> Bools:
-    """Return (2,) which hands count as present.
+    """Return which hands count as present: (2,), right and left.
 
-    The likelier one does where there probably is a hand, whichever it is; the other from `SECOND` on. Of equals
-    both do, so that mirror images have mirrored answers.
+    The likelier hand does if the probability that any hand is visible reaches `MIN_PRESENCE`; the other hand from a
+    probability of `MIN_PRESENCE_SECOND` on. Hands with equal probabilities count as the likelier one, both of them, so
+    that mirror images get mirrored results.
 
     Args:
         presence: (2,) probability that the right and the left hand are in the picture.
@@ -54,66 +56,67 @@ def present_hands(presence: Floats) -> Bools:
 
 
 _PALE: Final = 0.6
-"""How visible the hands of other people are."""
+"""Opacity of other people's hands in `HandPose.plot`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """The pinhole that 3D coordinates refer to."""
+    """The pinhole camera that the 3D coordinates refer to."""
 
     focal: tuple[float, float]
-    """px of the picture."""
+    """Focal lengths fx, fy in px of the picture."""
     princpt: tuple[float, float]
-    """px of the picture; also of a mirrored one."""
+    """Principal point in px of the picture as given, also where that is mirrored."""
     assumed: str | None
-    """What was assumed about it, or None if the caller gave it."""
+    """What was assumed about the camera, or None if the caller gave all of it."""
 
 
 class HandJoints(NamedTuple):
-    """The 21 joints of one hand, in the order of some library."""
+    """The 21 joints of one hand, in a chosen library's joint order."""
 
     joints_2d: Floats
     """(21, 2) px of the picture."""
     joints_3d: Floats
     """(21, 3) mm relative to the wrist."""
     joints_cam: Floats
-    """(21, 3) mm in the camera's frame."""
+    """(21, 3) mm in the camera frame."""
     confidence: Floats | None
-    """(21,) 0 to 1, or None where the network does not say."""
+    """(21,) 0 to 1, or None if the network does not predict it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HandPose:
-    """Two hands in one picture; arrays are read-only, and the slots of absent hands hold what means nothing.
+    """The pose of two hands in one picture.
 
-    42 joints in InterHand2.6M's order, right hand first; sides are the person's own.
+    Holds 42 joints in InterHand2.6M's order, right hand first; sides are the person's own. Arrays are read-only. The
+    values of a hand that is not present are meaningless.
     """
 
     joints_2d: Floats
     """(42, 2) px of the picture, pixel centres at integers."""
     joints_3d: Floats
-    """(42, 3) mm relative to the wrist of the joint's own hand; x right, y down, z away from the camera. A hand beside
-    the middle of the picture is turned by as much as `camera` is wrong about the direction that it lies in."""
+    """(42, 3) mm relative to the wrist of the joint's own hand; x right, y down, z away from the camera. If `camera` is
+    wrong about the direction of a hand's line of sight, the hand is rotated by that angle."""
     joints_cam: Floats
-    """(42, 3) mm in the camera's frame; as exact as `camera` is known, and as what `depth_assumed` says."""
+    """(42, 3) mm in the camera frame; accurate as far as `camera` and the assumption in `depth_assumed` are."""
     presence: Floats
-    """(2,) how likely the right and the left hand are in the picture: what the pose network says, more where hands were
-    spotted by other means, and less where they were decided against. `present` says which count."""
+    """(2,) probability that the right and the left hand are in the picture: the pose network's, raised where another
+    detector found the hand, and lowered where it was rejected. `present` says which hands count."""
     confidence: Floats | None = None
-    """(42,) how far each joint can be trusted, 0 to 1, or None where the network does not say."""
-    present: Bools = None  # type: ignore[assignment]  # never None once made
-    """(2,) which hands count as present. If not given, as `present_hands` tells; what `dataclasses.replace` keeps of it
-    when `presence` is replaced is as it was, unless it gets `present=None`, too."""
+    """(42,) how far each joint can be trusted, 0 to 1, or None if the network does not predict it."""
+    present: Bools = None  # type: ignore[assignment]  # an array after __post_init__
+    """(2,) which hands count as present; computed by `present_hands` if not given. `dataclasses.replace(pose,
+    presence=...)` keeps the old value; pass `present=None` as well to recompute it."""
     box: Floats
-    """(4,) x1, y1, x2, y2 px: the square that the network saw."""
+    """(4,) x1, y1, x2, y2 px: the square that the network was run on."""
     other_regions: Floats | None = None
-    """(N, 4) x1, y1, x2, y2 px: where else hands were seen, for calls of their own with that `box`; the most
-    promising first; none of them where the finder was not asked. None where nothing was looked for: with a box, in
-    frames of a video in which hands are followed, and for the further people of `Predictor.everyone`."""
+    """(N, 4) x1, y1, x2, y2 px: other regions with hands, the most promising first, to be passed as `box` of further
+    calls; empty if the search proposes none. None where no other hands were searched for: with a box, in video frames
+    in which hands are tracked, and for the further people of `Predictor.everyone`."""
     camera: Camera
     """Focal length and principal point."""
     depth_assumed: str | None
-    """What the distance from the camera rests on, or None if it is known."""
+    """The assumption that the distance from the camera rests on, or None if the distance is known."""
     image_size: tuple[int, int]
     """Width and height in px."""
     mirrored: bool = False
@@ -122,30 +125,31 @@ class HandPose:
     model: str
     """Name of the weights."""
     source: str | None = None
-    """The picture's or video's file, where there is one."""
+    """File of the picture or video, if there is one."""
     frame: int | None = None
     """Number of the frame in a video, from 0."""
     time: float | None = None
     """Seconds from the start of the video."""
     image: npt.NDArray[np.uint8] | None = None
-    """(H, W, 3) RGB as predicted on: the caller's own memory, for `plot`. `dataclasses.replace(pose, image=None)` lets
-    go of it."""
+    """(H, W, 3) RGB, the picture for `plot`; it shares memory with the caller's array.
+    `dataclasses.replace(pose, image=None)` releases it."""
 
     def __post_init__(self) -> None:
         for name in (*_SHAPES, "other_regions"):
-            given = getattr(self, name)
-            if given is None and name == "present":
-                given = present_hands(self.presence)
-            if given is not None or name not in ("confidence", "other_regions"):
-                self._freeze(name, np.array(given, dtype=bool if name == "present" else np.float64))
+            value = getattr(self, name)
+            if value is None and name == "present":
+                value = present_hands(self.presence)
+            if value is not None or name not in ("confidence", "other_regions"):
+                self._freeze(name, np.array(value, dtype=bool if name == "present" else np.float64))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for name in (*_SHAPES, "other_regions"):  # copies, also those of `pickle`, can be written to
+        for name in (*_SHAPES, "other_regions"):  # arrays come out of `copy` and `pickle` writable
             if state.get(name) is not None:
                 state[name].setflags(write=False)
 
     def _freeze(self, name: str, array: npt.NDArray[Any]) -> None:
+        """Check the array's shape and store it read-only."""
         if name == "other_regions":
             array = array if array.size else array.reshape(0, 4)
             fits, expected = array.ndim == 2 and array.shape[1] == 4, "(N, 4)"
@@ -159,11 +163,11 @@ class HandPose:
     @cached_property
     def sides(self) -> tuple[Side, ...]:
         """The hands that are present."""
-        return tuple(side for side, there in zip(SIDES, self.present, strict=True) if there)
+        return tuple(side for side, is_present in zip(SIDES, self.present, strict=True) if is_present)
 
     @cached_property
     def doubted(self) -> tuple[Side, ...]:
-        """The hands that are present but in doubt (`MIN_CONFIDENCE`): they are wrong far more often than others."""
+        """The present hands with a mean confidence below `MIN_CONFIDENCE`, which are wrong far more often."""
         means = {side: self._mean_confidence(side) for side in self.sides}
         return tuple(side for side, mean in means.items() if mean is not None and mean < MIN_CONFIDENCE)
 
@@ -171,24 +175,24 @@ class HandPose:
         return None if self.confidence is None else float(self.confidence[HAND_SLICES[SIDES.index(side)]].mean())
 
     def hand(self, side: Side, *, order: Order = "interhand") -> tuple[Floats, Floats]:
-        """Return one hand's 21 joints, (21, 2) px and (21, 3) mm relative to its wrist, in the order of a library.
+        """Return one hand's 21 joints in a library's order: (21, 2) px, and (21, 3) mm relative to its wrist.
 
         Raises:
-            UnclaspError: No such side or order.
+            UnclaspError: The side or the order does not exist.
         """
         joints = self._joints(side, order)
         return joints.joints_2d, joints.joints_3d
 
     def to(self, order: Order) -> dict[Side, HandJoints]:
-        """Return the hands that are present with their joints in the order of a library.
+        """Return the present hands with their joints in a library's order.
 
-        Only the order changes: px stay px, mm stay mm, and the wrist stays the origin.
+        Only the order changes; units (px, mm) and the origin at the wrist stay the same.
 
         Args:
             order: mediapipe, openpose, mano, freihand or interhand.
 
         Raises:
-            UnclaspError: No such order.
+            UnclaspError: The order does not exist.
         """
         check_choice("order", order, HAND_ORDERS)
         return {side: self._joints(side, order) for side in self.sides}
@@ -196,20 +200,20 @@ class HandPose:
     def _joints(self, side: Side, order: Order) -> HandJoints:
         check_choice("side", side, SIDES)
         check_choice("order", order, HAND_ORDERS)
-        which = np.arange(NUM_JOINTS)[HAND_SLICES[SIDES.index(side)]][HAND_ORDERS[order]]
-        confidence = None if self.confidence is None else self.confidence[which]
-        return HandJoints(self.joints_2d[which], self.joints_3d[which], self.joints_cam[which], confidence)
+        indices = np.arange(NUM_JOINTS)[HAND_SLICES[SIDES.index(side)]][HAND_ORDERS[order]]
+        confidence = None if self.confidence is None else self.confidence[indices]
+        return HandJoints(self.joints_2d[indices], self.joints_3d[indices], self.joints_cam[indices], confidence)
 
     def __repr__(self) -> str:
         hands = ", ".join(f"{side} in doubt" if side in self.doubted else side for side in self.sides) or "no hand"
         width, height = self.image_size
-        of_frame = "" if self.frame is None else f", frame {self.frame}"
-        return f"HandPose({hands}; {self.source or 'an array'}{of_frame}, {width}x{height})"
+        frame = "" if self.frame is None else f", frame {self.frame}"
+        return f"HandPose({hands}; {self.source or 'an array'}{frame}, {width}x{height})"
 
     def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays by name, as the caller's own; confidence is NaN where the network does not say.
+        """Return writable copies of the arrays by name; confidence is NaN if the network does not predict it.
 
-        Frames stack: `np.stack([pose.to_numpy()["joints_cam"] for pose in poses])`.
+        The shapes are fixed, so frames can be stacked: `np.stack([pose.to_numpy()["joints_cam"] for pose in poses])`.
         """
         arrays = {name: np.array(getattr(self, name)) for name in _SHAPES if name != "confidence"}
         return arrays | {
@@ -223,14 +227,20 @@ class HandPose:
         return self.joints_cam[left] - self.joints_cam[right] if len(self.sides) == 2 else None
 
     def to_dict(self, *, others: "Sequence[HandPose] | None" = None) -> dict[str, Any]:
-        """Return the JSON form as plain values, with the hands of other people in the same picture if given."""
-        told = {} if others is None else {"others": [other._of_person() for other in others]}
+        """Return the JSON form as a dict of plain Python values.
+
+        Args:
+            others: Poses of other people in the same picture, to be added under the key `others`.
+        """
+        # A name that is not UTF-8 holds lone surrogates, which are no JSON.
+        source = None if self.source is None else os.fsencode(self.source).decode(errors="replace")
+        others_entry = {} if others is None else {"others": [other._person_to_dict() for other in others]}
         return {
             "schema": SCHEMA,
             "unclasp": metadata.version("unclasp"),
             "model": self.model,
             "image": {
-                "source": self.source, "frame": self.frame, "time": None if self.time is None else round(self.time, 4),
+                "source": source, "frame": self.frame, "time": None if self.time is None else round(self.time, 4),
                 "width": self.image_size[0], "height": self.image_size[1], "mirrored": self.mirrored,
             },
             "box": _rounded(self.box),
@@ -242,12 +252,12 @@ class HandPose:
             "presence": {side: round(float(p), 4) for side, p in zip(SIDES, self.presence, strict=True)},
             "joint_names": list(HAND_JOINT_NAMES),
             "hands": [self._hand_to_dict(side) for side in self.sides],
-        } | told  # fmt: skip
+        } | others_entry  # fmt: skip
 
-    def _of_person(self) -> dict[str, Any]:
-        """Return of the JSON form what differs from person to person."""
-        whole = self.to_dict()
-        return {key: whole[key] for key in ("box", "presence", "hands")}
+    def _person_to_dict(self) -> dict[str, Any]:
+        """Return the keys of the JSON form that differ between the people in a picture."""
+        result = self.to_dict()
+        return {key: result[key] for key in ("box", "presence", "hands")}
 
     def _hand_to_dict(self, side: Side) -> dict[str, Any]:
         joints = HAND_SLICES[SIDES.index(side)]
@@ -262,15 +272,15 @@ class HandPose:
         }
 
     def to_json(self, *, indent: int | None = 1, others: "Sequence[HandPose] | None" = None) -> str:
-        """Return the JSON form as text, `others` as of `to_dict`; without an indent it is one line."""
+        """Return the JSON form as text, on one line if `indent` is None; `others` as in `to_dict`."""
         return json.dumps(self.to_dict(others=others), indent=indent, allow_nan=False)
 
     def save_json(self, path: Path | str, *, others: "Sequence[HandPose] | None" = None) -> None:
-        """Write the JSON form whole, `others` as of `to_dict`."""
+        """Write the JSON form to a file atomically; `others` as in `to_dict`."""
         write_text(path, self.to_json(others=others))
 
     def save_html(self, path: Path | str) -> None:
-        """Write a page that shows the hands in 3D, to turn and to zoom; it needs nothing but a browser."""
+        """Write a self-contained HTML page with a 3D view of the hands that can be rotated and zoomed in a browser."""
         from unclasp.view3d import page
 
         write_text(path, page(self.to_dict()))
@@ -278,14 +288,17 @@ class HandPose:
     def plot(
         self, image: npt.NDArray[np.uint8] | None = None, *, others: "Sequence[HandPose]" = ()
     ) -> npt.NDArray[np.uint8]:
-        """Draw both hands over the picture, and in 3D beside it: (H', W', 3) uint8 RGB.
+        """Draw the hands over the picture, with 3D views beside it.
 
         Args:
-            image: (H, W, 3) uint8 RGB; the one that was predicted on if not given.
-            others: Of other people in the same picture, whose hands are drawn over it alone, and paler.
+            image: (H, W, 3) uint8 RGB; defaults to the pose's own picture.
+            others: Poses of other people in the same picture; their hands are drawn semi-transparently, and only in 2D.
+
+        Returns:
+            (H', W', 3) uint8 RGB.
 
         Raises:
-            UnclaspError: No picture is given, and the pose has let go of its own.
+            UnclaspError: No picture is given, and the pose does not hold one.
         """
         from unclasp.visualize import draw_faint, draw_pose
 
@@ -299,18 +312,23 @@ class HandPose:
         return draw_pose(image, views, root_offset=root_offset)
 
     def views(self) -> "tuple[list[HandView], Floats | None]":
-        """Return what `visualize` draws of the hands that are present, and `root_offset`, as the picture shows them."""
+        """Return the present hands as `visualize` draws them, and `root_offset`, both as the picture shows them.
+
+        For mirrored pictures the 3D joints are mirrored, too.
+        """
         from unclasp.visualize import HandView
 
-        seen = np.array([-1.0 if self.mirrored else 1.0, 1.0, 1.0])  # the 3D views match the picture beside them
-        probability = dict(zip(SIDES, map(float, self.presence), strict=True))
+        flip = np.array([-1.0 if self.mirrored else 1.0, 1.0, 1.0])  # the 3D views match the picture beside them
+        presence = dict(zip(SIDES, map(float, self.presence), strict=True))
         views = []
         for side in self.sides:
             in_plane, in_space = self.hand(side)
-            doubted, sure = side in self.doubted, self._mean_confidence(side)
-            hand = HandView(in_plane, in_space * seen, side, score=probability[side], confidence=sure, doubted=doubted)
+            hand = HandView(
+                in_plane, in_space * flip, side, score=presence[side],
+                confidence=self._mean_confidence(side), doubted=side in self.doubted,
+            )  # fmt: skip
             views.append(hand)
-        return views, None if self.root_offset is None else self.root_offset * seen
+        return views, None if self.root_offset is None else self.root_offset * flip
 
 
 def _rounded(array: Floats, digits: int = 2) -> list[Any]:

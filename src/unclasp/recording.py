@@ -1,4 +1,4 @@
-"""What is written of a video: an MP4 with the overlay, JSON lines, and a Rerun recording where it is asked for."""
+"""Writes the results of a video: an MP4 with the overlay, JSON lines, and optionally a Rerun recording."""
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
@@ -15,27 +15,29 @@ from unclasp.pose import HandPose
 from unclasp.rerun_log import RerunLog
 from unclasp.video import VideoWriter
 
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""What the system says where no more can be written."""
+_DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Error numbers of the operating system for a full disk, an exceeded quota or a file that is too large."""
 
 
 @dataclass
 class Recorded:
-    """What came of a video."""
+    """Summary of a recorded video."""
 
     frames: int = 0
-    """Frames that were written."""
+    """Number of frames written."""
     both: int = 0
-    """Frames with both hands."""
+    """Number of frames with both hands."""
     of_side: dict[Side, int] = field(default_factory=dict)
-    """In how many frames each hand was present that was in any, right first."""
+    """Number of frames with each hand, right first; hands that were in no frame are left out."""
     doubted: int = 0
-    """Frames with a hand in doubt."""
+    """Number of frames with a hand in doubt."""
     problem: UnclaspError | None = None
-    """Why the source ended early, if it did."""
+    """The error that ended the source early, if one did."""
+    interrupted: bool = False
+    """Ctrl-C ended it, which is how a camera ends."""
 
     def count(self, pose: HandPose) -> None:
-        """Add a frame."""
+        """Add a frame to the summary."""
         self.frames += 1
         self.both += len(pose.sides) == len(SIDES)
         self.doubted += bool(pose.doubted)
@@ -52,22 +54,25 @@ def record(
     rerun: bool = False,
     on_frame: Callable[[HandPose], None] | None = None,
 ) -> Recorded:
-    """Write STEM.mp4 and STEM.jsonl, and STEM.rrd if asked for, while poses come.
+    """Write poses to STEM.mp4 and STEM.jsonl, and optionally STEM.rrd, as they arrive.
 
-    Each is there whole or not at all; after Ctrl-C, whole up to there. A source that fails after its first frame ends
-    the recording, which is kept.
+    Each file is written completely or not at all; after Ctrl-C, it is complete up to that point. If the source fails
+    after its first frame, the recording ends there and is kept.
 
     Args:
-        poses: Poses that hold their pictures, such as `Predictor.stream` gives for a video.
-        stem: The files' path without a suffix.
+        poses: Poses that hold their pictures, such as those of `Predictor.stream` for a video.
+        stem: Path of the files, without a suffix.
         rate: Frames per second of the MP4.
-        live: They come from a camera, as fast as they are predicted: the MP4 repeats or leaves out frames to run at the
-            time's own pace, and Ctrl-C is the usual end.
-        rerun: Write a Rerun recording, too.
-        on_frame: Is told of each frame when it has been written.
+        live: The poses come from a camera, as fast as they are predicted. The MP4 then repeats or drops frames to play
+            in real time, and Ctrl-C is the usual way to end the recording.
+        rerun: Also write a Rerun recording.
+        on_frame: Called with each pose after its frame has been written.
+
+    Returns:
+        A summary of the recording.
 
     Raises:
-        UnclaspError: The source fails at once, the files cannot be written, or rerun-sdk is missing.
+        UnclaspError: The source fails before its first frame, the files cannot be written, or rerun-sdk is missing.
     """
     recorded = Recorded()
     with ExitStack() as stack:
@@ -87,13 +92,14 @@ def record(
                 if on_frame is not None:
                     on_frame(pose)
         except KeyboardInterrupt:
-            if not live or not recorded.frames:
+            if not recorded.frames:
                 raise
+            recorded.interrupted = True
     return recorded
 
 
 def _until_failure(poses: Iterable[HandPose], recorded: Recorded) -> Iterator[HandPose]:
-    """Yield poses until there are no more, or until the source fails after its first frame."""
+    """Yield poses up to the end or to an error, which is stored in `recorded`; raise it if no frame was written."""
     try:
         yield from poses
     except UnclaspError as error:
@@ -104,7 +110,7 @@ def _until_failure(poses: Iterable[HandPose], recorded: Recorded) -> Iterator[Ha
 
 @contextmanager
 def _lines(path: Path) -> Iterator[TextIO]:
-    """Yield a text file that takes its place when the block ends well or is interrupted, and vanishes otherwise."""
+    """Yield a temporary text file that is moved to `path` if the block succeeds or is interrupted, else deleted."""
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,11 +125,11 @@ def _lines(path: Path) -> Iterator[TextIO]:
             raise
         _place(file, temporary, path)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _DISK_FULL:
             raise
         raise VideoError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
     finally:
-        with suppress(OSError):  # of what could not be written before
+        with suppress(OSError):  # closing flushes, which fails again on a full disk
             file.close()
         temporary.unlink(missing_ok=True)
 

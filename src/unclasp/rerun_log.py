@@ -1,4 +1,4 @@
-"""Poses over time as a recording for the Rerun viewer: the frames, both hands in 2D and in 3D."""
+"""Writes poses over time as a recording for the Rerun viewer: the frames, and both hands in 2D and 3D."""
 
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +16,12 @@ _JPEG_QUALITY = 80
 
 
 class RerunLog:
-    """Writes a .rrd file that is there whole, or not at all; after Ctrl-C, whole up to there. A context manager.
+    """Writes a .rrd file, as a context manager.
+
+    The file is written completely or not at all; after Ctrl-C, it is complete up to that point.
 
     Args:
-        path: The .rrd file; `rerun FILE` shows it.
+        path: The .rrd file; `rerun FILE` opens it.
 
     Raises:
         UnclaspError: rerun-sdk is not installed, or the file cannot be written.
@@ -27,7 +29,7 @@ class RerunLog:
 
     def __init__(self, path: Path | str) -> None:
         try:
-            import rerun  # noqa: PLC0415  hundreds of MB that few need
+            import rerun  # noqa: PLC0415  optional, and hundreds of MB
         except ModuleNotFoundError as error:
             raise UnclaspError(
                 f"a Rerun recording needs rerun-sdk ({error.name} is missing): pip install 'unclasp[rerun]'"
@@ -49,7 +51,7 @@ class RerunLog:
         return self
 
     def write(self, pose: HandPose) -> None:
-        """Append a frame: the picture if the pose holds it, and what is known of each hand."""
+        """Append a frame: the picture, if the pose holds it, and both hands; an absent hand is cleared."""
         rerun, stream = self._rerun, self._stream
         stream.set_time("frame", sequence=self._frames if pose.frame is None else pose.frame)
         if pose.time is not None:

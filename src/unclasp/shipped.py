@@ -1,4 +1,4 @@
-"""Models in the package, and which of their files is meant: found without torch."""
+"""The models shipped in the package, and the files that names and paths refer to; does not need torch."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Final
 from unclasp.errors import CheckpointError
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
-"""The folder of all shipped networks."""
+"""Folder of all shipped networks."""
 
 
 def shipped_weights(name: str = "small") -> Path:
-    """Return the weights file of a model in the package.
+    """Return the weights file of a shipped model.
 
     Raises:
-        CheckpointError: There is no such model.
+        CheckpointError: No shipped model has that name.
     """
     path = WEIGHTS / f"{name}.safetensors"
     if not path.exists():
@@ -25,14 +25,14 @@ def shipped_weights(name: str = "small") -> Path:
 
 
 def shipped_names() -> list[str]:
-    """Return what the models in the package are called."""
+    """Return the names of the shipped models."""
     return sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
 
 
 def weights_file(weights: Path | str | None = None) -> Path:
-    """Return the file that is meant by a path, by a shipped model's name such as `small`, or by nothing: `small`.
+    """Return the file that a path or a shipped model's name such as `small` refers to; None means `small`.
 
-    A file of that name goes first. Whether a path leads anywhere is not looked at.
+    An existing file of that name takes precedence over the shipped model. Whether a path exists is not checked.
     """
     if weights is None:
         return shipped_weights()
@@ -42,10 +42,10 @@ def weights_file(weights: Path | str | None = None) -> Path:
 
 
 def exported_file(weights: Path | str | None = None) -> Path | None:
-    """Return the exported form of a shipped model that is meant by its name, or by nothing.
+    """Return the exported ONNX form of a shipped model, given its name, or None for the default one.
 
     Returns:
-        None for other files, and where ONNX Runtime, which runs it, is not installed.
+        The .onnx file, or None for other files, for models without one, and if ONNX Runtime is not installed.
     """
     path = weights_file(weights)
     if weights is not None and path == Path(weights):

@@ -18,6 +18,8 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", 
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv",
 })  # fmt: skip
+_UNREADABLE: Final = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".gif": "GIF", ".jxl": "JPEG XL"}
+"""Pictures that are not read, by their suffixes: those of a folder are counted."""
 _EXPECTED = "a picture, video, folder or pattern"
 PATIENCE: Final = 5.0
 """Seconds after which a search through a folder says that it goes on."""
@@ -146,6 +148,7 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
     """Yield the pictures under a folder, then its unreadable folders, or an error if there is neither."""
     problems: list[OSError] = []
     found: list[Path] = []
+    unreadable = Counter[str]()
     told = time.monotonic()
     for root, folders, files in os.walk(folder, onerror=problems.append):
         if time.monotonic() - told >= PATIENCE:
@@ -155,6 +158,10 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
             )
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
+        unreadable.update(kind for name in files if (kind := _UNREADABLE.get(Path(name).suffix.lower())))
+    if unreadable:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unreadable.items()))
+        _logger.warning("%s: pictures that cannot be read are left out: %s; convert them to JPEG", given, counts)
     yield from (Source(path, None, given) for path in sorted(found))
     for problem in problems:
         error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its rights"

@@ -1,4 +1,4 @@
-"""Poses of whatever can be named: pictures, arrays, folders, patterns, videos, cameras, and lists of them."""
+"""Predicts poses for sources of any kind: pictures, arrays, folders, glob patterns, videos, cameras, or lists."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -22,25 +22,26 @@ from unclasp.video import Video
 Floats = npt.NDArray[np.floating]
 SourceLike = str | Path | int | ByteArray
 Predict = Callable[[ByteArray, npt.ArrayLike | None, tuple[float, float] | None], HandPose]
-"""Picture, box (x1, y1, x2, y2 px, as annotated; None: look in the whole picture) and focal length (px, of the file, if
-it tells one) to pose."""
+"""Predicts the pose for a picture, a box (x1, y1, x2, y2 px, as annotated; None to search the whole picture) and the
+focal lengths that the picture file gives (px; None if it gives none)."""
 OnError = Callable[[UnclaspError], None]
+"""Called with the error of a source that fails."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StreamOptions:
-    """How sources are gone through."""
+    """Options for processing sources."""
 
     box: npt.ArrayLike | None = None
-    """(4,) x1, y1, x2, y2 px around the hands in every picture; looked for, and followed in videos, if not given."""
+    """(4,) x1, y1, x2, y2 px around the hands in every picture; None to search for them, and track them in videos."""
     smooth: bool = True
-    """Filter the joints of videos over time."""
+    """Smooth the joints of videos over time."""
     every: int = 1
-    """Of so many frames one is predicted."""
+    """Predict only every so-many-th frame of a video."""
     max_frames: int | None = None
-    """Stop a video after so many predicted frames."""
+    """Stop a video after this many predicted frames."""
 
     def __post_init__(self) -> None:
         for name, value in (("every", self.every), ("max_frames", self.max_frames)):
@@ -58,61 +59,74 @@ def stream(
     options: StreamOptions,
     on_error: OnError | None = None,
 ) -> Iterator[HandPose]:
-    """Yield the poses of sources, one at a time, as `Predictor.stream` tells it; `see_frame` is for videos."""
-    first, yielded = None, 0
-    for source in _sources(given):
+    """Yield the poses of one or more sources lazily; see `Predictor.stream`.
+
+    Args:
+        predict: Predicts the pose for a picture.
+        see_frame: Predicts the hands of a video frame.
+        given: One source or several.
+        options: The box, and how to process videos.
+        on_error: Called for each source that fails. Without it, errors are logged as warnings, and the first one is
+            raised at the end if no source yielded a pose.
+
+    Raises:
+        UnclaspError: No source could be used, and there is no `on_error`.
+    """
+    first_error, count = None, 0
+    for source in _find_all(given):
         try:
             for pose in _poses(predict, see_frame, source, options):
-                yielded += 1
+                count += 1
                 yield pose
         except UnclaspError as error:
-            first = first or error
+            first_error = first_error or error
             if on_error is None:
                 _logger.warning("%s", error)
             else:
                 on_error(error)
-    if first is not None and not yielded and on_error is None:
-        raise first
+    if first_error is not None and not count and on_error is None:
+        raise first_error
 
 
-def _sources(given: SourceLike | Iterable[SourceLike]) -> Iterator[Source | ByteArray]:
-    """Yield arrays and found sources, each to be predicted on its own."""
-    for each in given if _is_several(given) else [given]:
-        if isinstance(each, np.ndarray):
-            yield each
-        elif isinstance(each, str | Path | int | np.integer) and not isinstance(each, bool):
-            yield from find_sources(int(each) if isinstance(each, np.integer) else each)
+def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | ByteArray]:
+    """Yield arrays as they are, and the files and cameras that everything else names; wrong ones with their error."""
+    for source in sources if _is_several(sources) else [sources]:
+        if isinstance(source, np.ndarray):
+            yield source
+        elif isinstance(source, str | Path | int | np.integer) and not isinstance(source, bool):
+            yield from find_sources(int(source) if isinstance(source, np.integer) else source)
         else:
-            told = (
+            message = (
                 "a source is the path of a picture, video or folder, a pattern, the number of a camera, or an array "
-                f"(H, W, 3), got {type(each).__name__}"
+                f"(H, W, 3), got {type(source).__name__}"
             )
-            yield Source(None, told, given=repr(each))
+            yield Source(None, message, given=repr(source))
 
 
-def _is_several(given: object) -> TypeGuard[Iterable[SourceLike]]:
-    return isinstance(given, Iterable) and not isinstance(given, str | bytes | np.ndarray)
+def _is_several(sources: object) -> TypeGuard[Iterable[SourceLike]]:
+    return isinstance(sources, Iterable) and not isinstance(sources, str | bytes | np.ndarray)
 
 
 def _poses(
-    predict: Predict, see_frame: PredictFrame, source: Source | ByteArray, options: StreamOptions
+    predict: Predict, predict_frame: PredictFrame, source: Source | ByteArray, options: StreamOptions
 ) -> Iterator[HandPose]:
+    """Yield the pose of a picture, or of each frame of a video."""
     if not isinstance(source, Source):
         yield predict(source, options.box, None)
     elif source.error is not None:
         raise UnclaspError(source.error)
     elif source.is_video:
         with Video(source.file_or_camera, every=options.every, max_frames=options.max_frames) as video:
-            yield from video_poses(see_frame, video, options)
+            yield from video_poses(predict_frame, video, options)
     else:
         photo = read_photo(source.path)  # type: ignore[arg-type]
         yield replace(predict(photo.image, options.box, photo.focal), source=source.name)
 
 
 def video_poses(see: PredictFrame, video: Video, options: StreamOptions) -> Iterator[HandPose]:
-    """Yield the pose of each frame of an open video, tracked.
+    """Yield the pose of each frame of an open video, tracked and, with `options.smooth`, smoothed.
 
-    Poses of a file that are smoothed come some frames later than these were read (`smoothing.WINDOW`).
+    Smoothing a file needs the frames up to `smoothing.WINDOW_SECONDS` later, so poses are delayed by as many frames.
     """
     tracker = Tracker(see, box=options.box, smooth=options.smooth, live=video.live)
     poses = (

@@ -1,7 +1,8 @@
-"""Training: devices, precision, distribution and launch are Lightning Fabric's, the loop is ours (section 4.2).
+"""Training of the pose network (section 4.2).
 
-The order of the samples and every augmentation are functions of (seed, epoch, index), so a run that was cut off
-anywhere and resumed gives the same weights, bit for bit, as one that was not.
+Lightning Fabric provides devices, precision, distribution and launch; the training loop is our own. The order of the
+samples and every augmentation depend on (seed, epoch, index) alone, so a run that was interrupted anywhere and resumed
+gives bit for bit the same weights as an uninterrupted one.
 """
 
 import math
@@ -36,14 +37,14 @@ from unclasp.training.reporter import Reporter
 from unclasp.training.resuming import run_facts, state_to_resume
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
-"""Files of a run: all that `--resume` needs; the model to use; one line of JSON per report."""
+"""Files of a run: the state that `--resume` needs, the resulting model, and the log with one JSON object per line."""
 
-_UNFOLDING = 96
-"""Crops whose statistics a backbone with folded norms starts from."""
+_STATISTICS_CROPS = 96
+"""Crops from which the statistics of a backbone with folded batch norms are initialised."""
 
 
 class TrainingExamples(TorchDataset[Example]):
-    """Augmented crops; item (epoch, index) is a function of the seed, the epoch and the index alone."""
+    """Augmented training crops; item (epoch, index) depends on the seed, the epoch and the index alone."""
 
     def __init__(self, dataset: Dataset, config: Config) -> None:
         self.dataset, self.config = dataset, config
@@ -61,8 +62,8 @@ def batches_of(
 ) -> Iterator[list[tuple[int, int]]]:
     """Yield this rank's share of each step's (epoch, index) pairs.
 
-    Together the ranks see the batches of a single process. Each epoch is a permutation of its own; the samples
-    that do not fill a last batch wait for another epoch.
+    Together, the ranks get the batches that a single process would. Each epoch has its own permutation; samples that
+    do not fill a last batch are skipped in that epoch.
     """
     per_epoch = size // config.batch_size
     order, order_epoch = np.empty(0, dtype=np.int64), -1
@@ -76,10 +77,10 @@ def batches_of(
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """The batches of a run, each made when it is its turn: at the paper's size, a list of them takes gigabytes."""
+    """The batches of a run, generated on demand: at the paper's size, a list of them would take gigabytes."""
 
     size: int
-    """Samples of the data set."""
+    """Number of samples in the data set."""
     config: TrainConfig
     first_step: int
     last_step: int
@@ -97,7 +98,7 @@ class Batches:
 
 
 def learning_rate(step: int, config: TrainConfig, *, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step: the schedule times the linear warm-up."""
+    """Return the learning rate at a step: the schedule times the linear warm-up."""
     warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == "cosine":
         progress = step / (config.epochs * steps_per_epoch)
@@ -107,7 +108,7 @@ def learning_rate(step: int, config: TrainConfig, *, steps_per_epoch: int) -> fl
 
 
 class MovingAverage:
-    """Exponential moving average of a model's weights and running statistics; `decay` 0 follows the model itself."""
+    """Exponential moving average of a model's weights and running statistics; with `decay` 0 it equals the model."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -115,7 +116,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Move towards the model; early on by more, so that the random start is forgotten."""
+        """Update the average; early steps have a higher weight, so that the random initialisation is forgotten."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step)) if self.decay else 1.0
         current = model.state_dict()
         floats = [key for key, value in self.state.items() if value.is_floating_point()]
@@ -125,7 +126,7 @@ class MovingAverage:
 
 
 def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
-    """Return AdamW, which is the paper's Adam at weight decay 0; biases and norms do not decay."""
+    """Return AdamW, which at weight decay 0 is the paper's Adam; biases and norms have no weight decay."""
     groups = parameter_groups(
         model, model.encoder.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay
     )
@@ -135,10 +136,10 @@ def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
 def parameter_groups(
     model: nn.Module, backbone: nn.Module, *, backbone_rate: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Return what trains by its share of the learning rate, as `rate`, and by its weight decay."""
+    """Group the trainable parameters by weight decay and by `rate`, their factor of the learning rate."""
     of_backbone = {id(parameter) for parameter in backbone.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in filter(lambda each: each.requires_grad, model.parameters()):
+    for parameter in (p for p in model.parameters() if p.requires_grad):
         rate = backbone_rate if id(parameter) in of_backbone else 1.0
         decay = weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
@@ -146,19 +147,19 @@ def parameter_groups(
 
 
 def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
-    """Train a model and return the path of its weights; None on all processes but the first, which writes them.
+    """Train a model and return the path of its weights, or None on all processes but the first, which writes them.
 
     Args:
-        config: Model, losses, augmentation and recipe; a resumed run must have the config that it began with.
-        dataset: Where samples come from.
-        options: Where and on what to run.
+        config: Model, losses, augmentation and recipe; a resumed run must have the config it was started with.
+        dataset: The training samples.
+        options: Output folder, devices, precision and starting point.
 
     Raises:
         UnclaspError: The data set is smaller than a batch, the batch does not divide among the devices, or the config
-            has the confidence head, which is fitted afterwards.
-        CheckpointError: There is nothing to resume, or it is another run.
-        NonFiniteLossError: The loss or its gradient became infinite or not a number; the last checkpoint is left as it
-            was.
+            enables the confidence head, which is fitted after training.
+        CheckpointError: There is nothing to resume, the state belongs to another run, or a run that is not resumed
+            would overwrite a state.
+        NonFiniteLossError: The loss or its gradient became infinite or not a number; the last checkpoint is kept.
     """
     if len(dataset) < config.train.batch_size:
         raise UnclaspError(
@@ -181,17 +182,17 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     fabric.seed_everything(config.train.seed, verbose=False)
     per_epoch = len(dataset) // config.train.batch_size
     steps = per_epoch * config.train.epochs
-    last, done = min(steps, options.max_steps or steps), 0
+    last_step, done = min(steps, options.max_steps or steps), 0
     plain = _start(config, options, state, TrainingExamples(dataset, config))
     _freeze(plain.encoder.backbone, config)
     average = MovingAverage(plain, config.train.ema_decay)
     adam = optimiser(plain, config.train)
     styles = StyleMixing(plain.encoder.backbone, config.augment.style)
     model, adam = fabric.setup(plain, adam)
-    # By now the parameters are on their device, and the optimiser's state goes where they are.
+    # The parameters are on their device by now, and the optimiser's state is loaded onto the same device.
     if state is not None:
         adam.load_state_dict(state["optimiser"])
-        if state["precision"]:  # only 16-mixed has one
+        if state["precision"]:  # only 16-mixed has a state
             fabric.strategy.precision.load_state_dict(state["precision"])
         average.state, done = state["average"], state["step"]
     average.state = {key: value.to(fabric.device) for key, value in average.state.items()}
@@ -199,11 +200,11 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     def save() -> None:
         _save(fabric, options, plain, adam, average, config, step=done, samples=len(dataset))
 
-    if done >= last:  # the weights may have been lost since
+    if done >= last_step:  # the weights file may have been deleted since
         save()
-    loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last)
+    loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last_step)
     with Reporter(
-        options.out / LOG if fabric.is_global_zero else None, first_step=done, last_step=last,
+        options.out / LOG if fabric.is_global_zero else None, first_step=done, last_step=last_step,
         batch_size=config.train.batch_size, every=options.report_every,
     ) as reporter:  # fmt: skip
         for batch in raise_errors(loader):
@@ -214,7 +215,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
             average.update(plain, done)
             done += 1
             reporter.stepped(terms, rate)
-            if done % options.save_every == 0 or done == last:
+            if done % options.save_every == 0 or done == last_step:
                 save()
 
 
@@ -224,23 +225,23 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, ex
         load_strictly(model, state["model"], str(options.out / STATE))
         return model.train()
     if options.start_weights is not None:
-        fresh = ("confidence.",) if options.backbone_weights is None else ("confidence.", "encoder.backbone.")
+        skipped = ("confidence.",) if options.backbone_weights is None else ("confidence.", "encoder.backbone.")
         start = load_model(options.start_weights)[0].state_dict()
-        kept = {key: value for key, value in start.items() if not key.startswith(fresh)}
-        here = {key: value for key, value in model.state_dict().items() if key.startswith(fresh)}
-        load_strictly(model, here | kept, str(options.start_weights))
+        loaded = {key: value for key, value in start.items() if not key.startswith(skipped)}
+        initial = {key: value for key, value in model.state_dict().items() if key.startswith(skipped)}
+        load_strictly(model, initial | loaded, str(options.start_weights))
     if options.backbone_weights is not None:
         load_backbone(model, options.backbone_weights)
         if options.backbone_weights.suffix == TFLITE:
             count = len(examples.dataset)
-            rows = np.linspace(0, count - 1, min(count, _UNFOLDING), dtype=int)
+            rows = np.linspace(0, count - 1, min(count, _STATISTICS_CROPS), dtype=int)
             crops = collate([examples[0, int(row)] for row in rows]).image
             unfold_norms(model, model.encoder.backbone, crops)
     return model.train()
 
 
 def _freeze(backbone: Backbone, config: Config) -> None:
-    """Leave a backbone, or its first layers, as they are, the statistics of norms included; mixed styles still act."""
+    """Freeze a backbone or its first layers, including the running statistics of norms; style mixing stays active."""
     frozen: tuple[nn.Module, ...] = ()
     if not config.train.backbone_rate:
         frozen = (backbone,)
@@ -276,7 +277,7 @@ def _loader(
 def _step(
     fabric: Fabric, model: Any, adam: torch.optim.Optimizer, batch: Batch, config: Config, *, at: int, rate: float
 ) -> dict[str, Tensor]:
-    """Take one optimiser step and return the terms of the loss, with their sum as `total`."""
+    """Take one optimiser step and return the loss terms, with their weighted sum as `total`."""
     for group in adam.param_groups:
         group["lr"] = rate * group["rate"]
     prediction = model(batch.image)
@@ -285,8 +286,8 @@ def _step(
     _stop_if_not_finite(fabric, loss, terms, batch, at)
     adam.zero_grad(set_to_none=True)
     fabric.backward(loss)
-    longest = config.train.clip_norm or math.inf
-    norm: Any = fabric.clip_gradients(model, adam, max_norm=longest, error_if_nonfinite=False)
+    max_norm = config.train.clip_norm or math.inf
+    norm: Any = fabric.clip_gradients(model, adam, max_norm=max_norm, error_if_nonfinite=False)
     skipped_by_scaler = getattr(fabric.strategy.precision, "scaler", None) is not None  # with 16-mixed
     if not torch.isfinite(norm) and not skipped_by_scaler:
         raise NonFiniteLossError(f"the gradient is not finite at step {at}; the last checkpoint is unharmed")
@@ -296,12 +297,12 @@ def _step(
 
 def _stop_if_not_finite(fabric: Fabric, loss: Tensor, terms: dict[str, Tensor], batch: Batch, at: int) -> None:
     finite = torch.isfinite(loss.detach()).float()
-    everywhere: Any = fabric.all_reduce(finite, reduce_op="sum")
-    if float(everywhere) == fabric.world_size:
+    finite_ranks: Any = fabric.all_reduce(finite, reduce_op="sum")
+    if float(finite_ranks) == fabric.world_size:
         return
-    told = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
+    values = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
     where = f"on this device with {', '.join(batch.names)}" if not float(finite) else "on another device"
-    raise NonFiniteLossError(f"the loss is not finite at step {at} ({told}) {where}; the last checkpoint is unharmed")
+    raise NonFiniteLossError(f"the loss is not finite at step {at} ({values}) {where}; the last checkpoint is unharmed")
 
 
 def _save(

@@ -31,10 +31,12 @@ _LONGEST_GAP: Final = 10.0
 """Seconds for which a picture of a camera is repeated at most, where the machine slept, say."""
 _HIGHEST_RATE: Final = 990.0
 """Frames per second up to which a file is believed: some containers keep none, and OpenCV then tells their clock's."""
-_LOWEST_RATE: Final = 0.001
-"""Frames per second below which no MP4 is written: every 5000th frame of one a second, say, is shown faster."""
+_LOWEST_RATE: Final = 0.002
+"""Frames per second below which OpenCV writes no MP4; slower ones are played at this rate."""
 _WHOLE: Final = 0.95
-"""Share of the announced frames from which on a file counts as whole: some containers only estimate their number."""
+"""Share of the announced frames, or of the time that they take, from which on a file counts as whole.
+
+Matroska and WebM announce a duration alone, from which OpenCV estimates the number of frames by the rate."""
 
 
 class Frame(NamedTuple):
@@ -109,16 +111,18 @@ class Video:
     def __iter__(self) -> Iterator[Frame]:
         started = None
         given = number = 0
+        seconds = 0.0
         while self.max_frames is None or given < self.max_frames:
             if not self._capture.grab():
-                self._check_end(number, given)
+                self._check_end(number, given, seconds)
                 return
             if number % self.every == 0:
                 whole, image = self._capture.retrieve()
                 if whole and image is not None:
                     now = time.monotonic() if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                     started = now if started is None else started
-                    yield Frame(_rgb(np.asarray(image, dtype=np.uint8)), number, self._time(number, now - started))
+                    seconds = now - started
+                    yield Frame(_rgb(np.asarray(image, dtype=np.uint8)), number, self._time(number, seconds))
                     given += 1
             number += 1
 
@@ -126,12 +130,16 @@ class Video:
         """Return the source's own time, or one by the rate where it has none."""
         return seconds if math.isfinite(seconds) and (seconds > 0 or number == 0) else number / self.rate
 
-    def _check_end(self, frames: int, given: int) -> None:
+    def _check_end(self, frames: int, given: int, seconds: float) -> None:
         if self.live:
             raise VideoError(f"camera {self.source}: it stopped after {frames} frames; is it still connected?")
         if given == 0:
-            raise VideoError(f"{self.source}: expected a video, got one without a frame; copy or download it again")
-        if self._announced is not None and frames < _WHOLE * self._announced - 1:
+            raise VideoError(
+                f"{self.source}: expected a video, got one of which no frame can be decoded; convert it to MP4 "
+                "with H.264, or copy or download it again"
+            )
+        reached = max(frames, seconds * self.rate)
+        if self._announced is not None and reached < _WHOLE * self._announced - self.every:
             raise VideoError(
                 f"{self.source}: ends after {frames} of {self._announced} frames: it is truncated or damaged; "
                 "copy or download it again"

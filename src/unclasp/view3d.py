@@ -1,4 +1,4 @@
-"""Two hands as a page to turn and to zoom: one HTML file that needs no server, no network and nothing installed."""
+"""Writes an interactive 3D view of two hands as one self-contained HTML page, which works offline in any browser."""
 
 import html
 import json
@@ -32,7 +32,7 @@ const radius = Math.max(1, ...all.map(p => Math.hypot(...p.map((x, k) => x - mid
 let yaw, pitch, zoom, shown = [];
 const fingers = new Map();
 
-// Camera axes: x right, y down, z away. The eye looks along z from far away, with a little perspective.
+// Camera axes: x right, y down, z away. The viewer looks along z from far away, with slight perspective.
 function place(point) {
   const [x, y, z] = point.map((value, k) => value - middle[k]);
   const [sy, cy, sp, cp] = [Math.sin(yaw), Math.cos(yaw), Math.sin(pitch), Math.cos(pitch)];
@@ -124,24 +124,24 @@ canvas.onkeydown = event => {
 document.getElementById("front").onclick = canvas.ondblclick = reset;
 document.getElementById("side").onclick = () => { [yaw, pitch] = [1.22, 0]; draw(); };
 document.getElementById("top").onclick = () => { [yaw, pitch] = [0, -1.5]; draw(); };
-// Not when the window is: in a frame the canvas may have no size before the page around it is laid out.
+// Observe the canvas, not the window: inside a frame the canvas may have no size until the outer page is laid out.
 new ResizeObserver(draw).observe(canvas);
 reset();
 """
 
 
 def page(result: dict[str, Any]) -> str:
-    """Return the HTML page of a result.
+    """Return the HTML page for a result.
 
     Args:
-        result: `HandPose.to_dict()`, schema 1.
+        result: The output of `HandPose.to_dict()`, schema 1.
     """
-    name = re.split(r"[/\\]", result["image"]["source"] or "")[-1]  # folders are nobody's business
-    title = html.escape((name or "two hands").encode("utf-8", "replace").decode())  # names may be no text
+    name = re.split(r"[/\\]", result["image"]["source"] or "")[-1]  # do not disclose folder names
+    title = html.escape((name or "two hands").encode("utf-8", "replace").decode())  # file names may be invalid UTF-8
     data = json.dumps({"parents": HAND_PARENTS, "hands": [_hand(hand) for hand in result["hands"]]}, allow_nan=False)
-    assumed = [said for said in (result["camera"]["assumed"], result["depth_assumed"]) if said]
+    assumed = [text for text in (result["camera"]["assumed"], result["depth_assumed"]) if text]
     notes = ["mm; x right, y down, z away from the camera", "grid 50 mm"]
-    data = data.replace("<", r"\u003c")  # nothing in it can end the script element
+    data = data.replace("<", r"\u003c")  # so that no value can close the script element
     notes += [f"assumed: {html.escape('; '.join(assumed))}"] if assumed else []
     footer = "".join(
         f"<span>{note}</span>"
@@ -171,18 +171,18 @@ def page(result: dict[str, Any]) -> str:
 
 
 def _hand(hand: dict[str, Any]) -> dict[str, Any]:
-    """Return what the script draws of one hand: the joints in the camera's frame."""
+    """Return the data that the script needs for one hand; the joints are in the camera frame."""
     names = [f"{hand['side']} {name}" for name in HAND_JOINT_NAMES]
     return {"side": hand["side"], "names": names, "joints": hand["joints_cam"], "colours": _colours(hand["side"])}
 
 
 def _colours(side: str) -> list[str]:
-    red_green_blue = FINGER_COLOURS[[str(each) for each in SIDES].index(side)].tolist()
-    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in red_green_blue]
+    colours = FINGER_COLOURS[[str(name) for name in SIDES].index(side)].tolist()
+    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours]
 
 
 def _legend(hand: dict[str, Any]) -> str:
     dots = "".join(f'<i style="background:{colour}"></i>' for colour in _colours(hand["side"]))
     confidence = None if hand["confidence"] is None else sum(hand["confidence"]) / len(hand["confidence"])
-    told = how_sure(hand["presence"], confidence, doubted=hand["doubted"])
-    return f"<span>{dots} {hand['side']} hand, {told}</span>"
+    certainty = how_sure(hand["presence"], confidence, doubted=hand["doubted"])
+    return f"<span>{dots} {hand['side']} hand, {certainty}</span>"

@@ -1,7 +1,7 @@
-"""Pictures of poses: 2D skeletons over a picture, and beside it the 3D skeletons from the front and from the side.
+"""Draws poses: 2D skeletons over a picture, and beside it the 3D skeletons from the front and from the side.
 
-Everything is drawn on a canvas of several samples per pixel, at positions of a fraction of a pixel, and averaged down.
-Positions and sizes are pixels of the finished picture, pixel centres at integers; colours are RGB.
+Everything is drawn at sub-pixel positions on a supersampled canvas and averaged down. Positions and sizes are in pixels
+of the finished picture, with pixel centres at integers; colours are RGB.
 """
 
 import math
@@ -18,26 +18,26 @@ from unclasp.errors import ImageError
 from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side, how_sure
 
 SIDE_VIEW_DEGREES: Final = 70.0
-"""The side view is the front view after the hands have turned this far about the vertical."""
+"""The side view shows the hands rotated by this angle about the vertical axis."""
 
 _HEIGHT, _MAX_WIDTH = 640, 1140
 _MARGIN, _GUTTER, _LEGEND = 28, 18, 32
 _CARD_WIDTHS: Final = {1: 420, 2: 320}
-"""Width of a column of cards by the number of columns."""
+"""Card width in px by the number of columns."""
 _CARD_INSET: Final = (34, 38)
-"""Free space inside a card at the left and right, and above and below."""
+"""Horizontal and vertical padding inside a card, in px."""
 _GRID: Final = (239, 237, 232)
 _OUTLINE: Final = (24, 22, 28)
 _WHITE: Final = (255, 255, 255)
 _BONE_MM, _LEAST_DEPTH_MM, _MAX_PIXELS_PER_MM = 6.5, 60.0, 1.8
 _FAINT: Final = 0.35
-"""How visible hands in doubt are."""
+"""Opacity of hands in doubt."""
 _VIEWS: Final = {"front": 0.0, "side": SIDE_VIEW_DEGREES}
 
 
 @dataclass(frozen=True)
 class HandView:
-    """One hand as the drawings need it."""
+    """One hand to draw."""
 
     joints_2d: Floats
     """(21, 2) pixels of the picture."""
@@ -47,13 +47,13 @@ class HandView:
     score: float
     """Probability that the hand is there."""
     confidence: float | None = None
-    """How far its joints can be trusted on average, 0 to 1, or None where nobody says."""
+    """Mean confidence of its joints, 0 to 1, or None if the network does not predict it."""
     doubted: bool = False
-    """Its joints are in doubt: it is drawn faintly."""
+    """The hand is in doubt and is drawn faintly."""
 
     @property
     def told(self) -> str:
-        """What a legend says of it."""
+        """The legend text for its certainty."""
         return how_sure(self.score, self.confidence, doubted=self.doubted)
 
 
@@ -61,29 +61,30 @@ Columns = Sequence[Sequence[HandView]]
 
 
 class _Pen(NamedTuple):
-    """How bones look by their depth: from `near` to `far` they grow thinner and fade into the card."""
+    """Line style of bones by depth: from `near` to `far` they get thinner and fade into the card."""
 
     width: float
     darkness: float
-    """Of the outline: from 0, the bone's own colour, to 1, nearly black."""
+    """Darkness of the outline: from 0, the bone's own colour, to 1, nearly black."""
     near: float = 0.0
     far: float = math.inf
 
     def at(self, depth: float, colour: Colour) -> tuple[float, Colour, Colour]:
-        """Return width, fill and outline of a bone of a colour at a depth."""
-        away = min(max((depth - self.near) / (self.far - self.near), 0.0), 1.0)
-        width = self.width * (1.0 - 0.4 * away)
-        return width, mix(colour, CARD, 0.45 * away), mix(mix(colour, _OUTLINE, self.darkness), CARD, 0.55 * away)
+        """Return the width, fill colour and outline colour of a bone at a depth."""
+        distance = min(max((depth - self.near) / (self.far - self.near), 0.0), 1.0)
+        width = self.width * (1.0 - 0.4 * distance)
+        outline = mix(mix(colour, _OUTLINE, self.darkness), CARD, 0.55 * distance)
+        return width, mix(colour, CARD, 0.45 * distance), outline
 
 
 class _Bone(NamedTuple):
-    """A bone with its two joints, ready to draw."""
+    """A bone to draw, with its two joints."""
 
     depth: float
     ends: Floats
     """(2, 2) pixels: joint and parent."""
     colours: tuple[Colour, Colour]
-    """Of the bone with its joint, and of the parent."""
+    """Colour of the bone and its joint, and colour of the parent joint."""
     pen: _Pen
 
 
@@ -92,13 +93,14 @@ def draw_skeletons(
 ) -> Image:
     """Draw the 2D skeletons of hands over a picture.
 
-    Bones have their finger's colour (`hands.FINGER_COLOURS`); near ones lie over far ones.
+    Bones are drawn in their finger's colour (`hands.FINGER_COLOURS`), near ones over far ones.
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
-        hands: Any number of hands; those with a joint that is not finite are left out.
-        root_offset: (3,) mm, left wrist minus right wrist: tells which hand is in front.
-        samples: Along each side of a pixel: more are finer and slower; by the size of the picture if not given.
+        hands: Any number of hands; those with a non-finite joint are left out.
+        root_offset: (3,) mm, left wrist minus right wrist; decides which hand is in front.
+        samples: Samples per pixel in each direction: more look finer and take longer. Chosen by the size of the picture
+            if None.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -119,7 +121,7 @@ def draw_faint(
     image: Image, hands: Sequence[HandView], share: float, *, root_offset: Floats | None = None,
     samples: int | None = None,
 ) -> Image:  # fmt: skip
-    """Draw hands as `draw_skeletons` does, so that the picture shows through; `share` from 0, invisible, to 1."""
+    """Draw hands like `draw_skeletons`, but semi-transparently: `share` is the opacity, 0 to 1."""
     drawn = draw_skeletons(image, hands, root_offset=root_offset, samples=samples)
     return np.asarray(cv2.addWeighted(drawn, share, _as_rgb(image), 1 - share, 0), dtype=np.uint8)
 
@@ -127,7 +129,7 @@ def draw_faint(
 def draw_hands(
     image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None, samples: int | None = None
 ) -> Image:
-    """Draw hands as `draw_skeletons` does, those in doubt faintly and below the others."""
+    """Draw hands like `draw_skeletons`, with hands in doubt drawn faintly and below the others."""
     doubted = [hand for hand in hands if hand.doubted]
     if doubted:
         image = draw_faint(image, doubted, _FAINT, root_offset=root_offset, samples=samples)
@@ -136,17 +138,18 @@ def draw_hands(
 
 
 def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
-    """Draw the picture with its 2D skeletons and, at its right, the 3D skeletons from the front and from the side.
+    """Draw the picture with its 2D skeletons and, to its right, the 3D skeletons from the front and from the side.
 
-    Hands in doubt are faint; hands that are small in the picture are shown close up in one of its corners, too.
+    Hands in doubt are drawn faintly. Hands that are small in the picture also get a close-up in one of its corners.
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
-        hands: Any number of hands; those with a joint that is not finite are left out.
-        root_offset: (3,) mm, left wrist minus right wrist: both hands stand in one common view. None: each in its own.
+        hands: Any number of hands; those with a non-finite joint are left out.
+        root_offset: (3,) mm, left wrist minus right wrist, to show both hands in a common 3D view. None to give each
+            hand a view of its own.
 
     Returns:
-        (H', W', 3) uint8 RGB: a page of fixed height, as wide as the scaled picture needs.
+        (H', W', 3) uint8 RGB: a page of fixed height, whose width depends on the picture's aspect ratio.
     """
     image, hands = _as_rgb(image), _drawable(hands)
     picture, moved = _to_page(image, hands)
@@ -171,7 +174,7 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | 
 
 
 def turn_about_vertical(points: Floats, degrees: float) -> Floats:
-    """Turn camera points (…, 3) so that what was at the back (z) comes to the right (x).
+    """Rotate camera points (…, 3) about the vertical axis, the far side (z) towards the right (x).
 
     >>> turn_about_vertical(np.array([0.0, 5.0, 2.0]), 90.0).round(6).tolist()
     [2.0, 5.0, 0.0]
@@ -182,7 +185,7 @@ def turn_about_vertical(points: Floats, degrees: float) -> Floats:
 
 
 def _with_columns(page: Image, columns: Columns, *, left: int, card_width: int, root_offset: Floats | None) -> Image:
-    """Return the page with the legend, the front and the side view of each column of hands, all at one scale."""
+    """Return the page with each column's legend, front view and side view, all drawn at the same scale."""
     height = (_HEIGHT - _LEGEND - _GUTTER) // 2
     tops = _MARGIN + _LEGEND, _MARGIN + _HEIGHT - height
     lefts = [left + number * (card_width + _GUTTER) for number in range(len(columns))]
@@ -198,13 +201,14 @@ def _with_columns(page: Image, columns: Columns, *, left: int, card_width: int, 
     for column, pair, x, places in zip(columns, views, lefts, boxes, strict=True):
         _draw_legend(canvas, column, x, _MARGIN)
         for name, joints, box in zip(_VIEWS, pair, places, strict=True):
-            _draw_view(canvas, box, [(hand.side, of) for hand, of in zip(column, joints, strict=True)], name, scale)
+            sides = (hand.side for hand in column)
+            _draw_view(canvas, box, list(zip(sides, joints, strict=True)), name, scale)
     return canvas.finished()
 
 
 def _draw_view(canvas: Canvas, box: Box, hands: Sequence[tuple[Side, Floats]], name: str, scale: float) -> None:
-    """Draw joints (21, 3) in mm of hands, turned already, on a card: orthographically, at `scale` pixels per mm."""
-    joints = np.concatenate([of_hand for _, of_hand in hands])
+    """Draw hands, as rotated joints (21, 3) in mm, on a card: orthographically, at `scale` pixels per mm."""
+    joints = np.concatenate([hand_joints for _, hand_joints in hands])
     low, high = joints.min(axis=0), joints.max(axis=0)
     centre = np.array([box[0] + box[2], box[1] + box[3]]) / 2
     origin = centre - (low + high)[:2] / 2 * scale
@@ -214,12 +218,12 @@ def _draw_view(canvas: Canvas, box: Box, hands: Sequence[tuple[Side, Floats]], n
     _draw_axes(canvas, np.array([box[0] + 20.0, box[3] - 46.0]), _VIEWS[name])
     near, far = float(low[2]), float(max(high[2], low[2] + _LEAST_DEPTH_MM))
     pen = _Pen(min(max(_BONE_MM * scale, 3.0), 9.0), 0.5, near, far)
-    bones = [_bones(side, origin + of_hand[:, :2] * scale, of_hand[:, 2], pen) for side, of_hand in hands]
-    _draw_bones(canvas, [bone for of_hand in bones for bone in of_hand])
+    bones = [_bones(side, origin + points[:, :2] * scale, points[:, 2], pen) for side, points in hands]
+    _draw_bones(canvas, [bone for hand_bones in bones for bone in hand_bones])
 
 
 def _draw_grid(canvas: Canvas, box: Box, origin: Floats, scale: float) -> int:
-    """Draw grid lines through the origin (2,) px; return their distance in mm."""
+    """Draw grid lines through the origin (2,) px and return their spacing in mm."""
     step = next((mm for mm in (20, 50, 100, 200) if mm * scale >= 20), math.ceil(20 / scale))
     corners = np.array([[box[0] + 1.0, box[1] + 1.0], [box[2] - 2.0, box[3] - 2.0]])
     for axis in (0, 1):
@@ -232,7 +236,7 @@ def _draw_grid(canvas: Canvas, box: Box, origin: Floats, scale: float) -> int:
 
 
 def _draw_axes(canvas: Canvas, origin: Floats, degrees: float) -> None:
-    """Draw and name the camera's axes as they lie in the view, except the one that points nearly at the viewer."""
+    """Draw and label the camera axes as seen in the view, without an axis that points almost at the viewer."""
     for name, axis in zip("xyz", turn_about_vertical(np.eye(3), degrees)[:, :2] * 20.0, strict=True):
         if np.linalg.norm(axis) > 12:
             canvas.line(origin, origin + axis, 1.5, MUTED)
@@ -241,7 +245,7 @@ def _draw_axes(canvas: Canvas, origin: Floats, degrees: float) -> None:
 
 
 def _draw_legend(canvas: Canvas, hands: Sequence[HandView], x: float, y: float) -> None:
-    """Name the hands of a column, each behind the colours of its fingers from thumb to pinky."""
+    """Write the legend of a column: for each hand its finger colours from thumb to pinky, its side and certainty."""
     for hand in hands:
         for colour in _finger_colours(hand.side):
             canvas.disc(np.array([x + 5, y + 11]), 4.5, colour)
@@ -251,7 +255,7 @@ def _draw_legend(canvas: Canvas, hands: Sequence[HandView], x: float, y: float) 
 
 
 def _draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:
-    """Draw bones from far to near, each with its two joints, over a dark outline."""
+    """Draw bones from far to near, each with a dark outline and its two joints."""
     for bone in sorted(bones, key=lambda bone: -bone.depth):
         styles = [bone.pen.at(bone.depth, colour) for colour in bone.colours]
         width, fill, outline = styles[0]
@@ -265,7 +269,7 @@ def _draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:
 
 
 def _bones(side: Side, points: Floats, depths: Floats, pen: _Pen) -> list[_Bone]:
-    """Return the 20 bones of a hand with the joints (21, 2) px at the depths (21,)."""
+    """Return the 20 bones of a hand for joints (21, 2) px at depths (21,)."""
     fingers = _finger_colours(side)
     r, g, b = PART_COLOURS[1 + PARTS_PER_HAND * SIDES.index(side)].tolist()
     bones = []
@@ -280,7 +284,7 @@ def _finger_colours(side: Side) -> list[Colour]:
 
 
 def _palm_width(joints_2d: Floats) -> float:
-    """Guess the width of a palm in px from the knuckles, or from its length where it is seen from its edge."""
+    """Estimate the palm's width in px from the knuckles, or from the palm's length if it is seen edge-on."""
     across, along = joints_2d[7] - joints_2d[19], joints_2d[11] - joints_2d[20]
     return float(max(np.linalg.norm(across), 0.65 * np.linalg.norm(along)))
 
@@ -290,7 +294,7 @@ def _shift(hand: HandView, root_offset: Floats | None) -> Floats:
 
 
 def _to_page(image: Image, hands: Sequence[HandView]) -> tuple[Image, list[HandView]]:
-    """Scale a picture and what lies on it to the height of the page, or to its greatest width."""
+    """Scale a picture and its hands to the height of the page, or to the maximum width if that is smaller."""
     height, width = image.shape[:2]
     scale = min(_HEIGHT / height, _MAX_WIDTH / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))

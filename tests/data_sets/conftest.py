@@ -1,4 +1,4 @@
-"""A small set on disk, and a cache that is not the user's."""
+"""Fixtures: a small data set on disk, and a cache separate from the user's."""
 
 from pathlib import Path
 from typing import Any
@@ -16,5 +16,5 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def small(tmp_path: Path, make_sample: Any) -> Path:
-    """Three pictures in two captures: both hands, the right one, the left one; no part masks."""
+    """Return a set of three pictures in two captures: both hands, the right one, the left one; no part masks."""
     return make_small(tmp_path, make_sample)

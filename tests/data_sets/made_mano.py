@@ -1,4 +1,4 @@
-"""A hand of boxes in the file format of MANO: one box per joint, the palm's open at the wrist.
+"""A hand made of boxes in MANO's file format: one box per joint, the palm's open at the wrist.
 
 Written as the owners' files are, by Python 2's pickle with chumpy's and scipy's classes by name, or as plain arrays.
 """
@@ -23,7 +23,7 @@ Layout = Literal["chumpy 0", "chumpy 2", "plain 4", "plain 5"]
 
 
 def make_hand(side: str = "right", seed: int = 0) -> dict[str, Any]:
-    """Return the fields of a model: the left hand is the right one's mirror image, but for the first shape axis."""
+    """Return the fields of a model; the left hand mirrors the right one, except for the first shape axis."""
     rng = np.random.default_rng(seed)
     centres = np.zeros((16, 3))
     for finger, x in enumerate((-0.015, 0.005, 0.04, 0.02, -0.05)):  # index, middle, pinky, ring, thumb
@@ -61,7 +61,7 @@ def make_hand(side: str = "right", seed: int = 0) -> dict[str, Any]:
 
 
 def mirrored(pose: np.ndarray) -> np.ndarray:
-    """Return the rotation vectors of the mirror image in x."""
+    """Return the rotation vectors mirrored in x."""
     return (pose.reshape(-1, 3) * [1.0, -1.0, -1.0]).ravel()
 
 
@@ -77,7 +77,7 @@ def write_models(folder: Path, layout: Layout = "chumpy 2", **changes: Any) -> P
 
 
 def pickled(fields: dict[str, Any], layout: Layout) -> bytes:
-    """Return the file of a model's fields."""
+    """Return a model's fields as the content of a file."""
     kind, protocol = layout.split()
     if kind == "plain":
         return pickle.dumps(fields, protocol=int(protocol))
@@ -102,7 +102,7 @@ def pickled(fields: dict[str, Any], layout: Layout) -> bytes:
 
 @contextmanager
 def foreign_classes() -> Iterator[tuple[type, type, type]]:
-    """Yield classes that are called as chumpy's and scipy's are, which then vanish again."""
+    """Temporarily provide classes with the names of chumpy's and scipy's."""
 
     class Ch:
         def __init__(self, x: Any) -> None:
@@ -138,7 +138,7 @@ def foreign_classes() -> Iterator[tuple[type, type, type]]:
 
 
 class _Python2(pickle._Pickler):  # type: ignore[name-defined,misc]
-    """Writes bytes as Python 2 did, for which they were text."""
+    """Pickles bytes as Python 2 did, as text."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""`unclasp data check`, `unclasp data index` and `unclasp data show`, on sets whose facts are known."""
+"""Tests of `unclasp data check`, `unclasp data index` and `unclasp data show` on sets with known contents."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, st
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the small set be the published one: three pictures of train, of which one is of two hands."""
+    """Pretend that the small set is the published one: three train pictures, one of them of two hands."""
     counts = {("train", "all"): Counts(2, 1), ("train", "human"): Counts(1, 1), ("val", "all"): Counts(4, 5)}
     monkeypatch.setattr(module, "PUBLISHED", counts)
 
@@ -44,7 +44,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_published_counts_add_up() -> None:
-    """The totals that the papers state."""
+    """Compare with the totals stated in the papers."""
     totals = {key: count.total for key, count in PUBLISHED.items()}
     assert totals["train", "all"] == 1_361_062 and totals["test", "all"] == 849_160
     assert totals["train", "human"] == 528_482 and totals["test", "human"] == 121_573
@@ -83,7 +83,7 @@ def test_what_was_published_is_recognised(small: Path, published: None) -> None:
     ("frames", "fps"), [((0, 18, 36), 5), ((0, 6, 12), 5), ((0, 3, 18), 30), ((7, 8, 9), 30), ((4,), None)]
 )
 def test_the_frame_rate_is_told_by_the_steps(tmp_path: Path, make_sample: Any, frames: Any, fps: int | None) -> None:
-    """The two releases, each by a clock of 90 and of 30 ticks a second."""
+    """Tell the two releases apart, with frame clocks of 90 and of 30 ticks per second."""
     entries = [annotation_entries(make_sample(0), i, 0, f"Capture0/a/cam1/image{i}.jpg") for i in frames]
     set_annotations(tmp_path, entries)
     assert check(tmp_path).splits[0].fps == fps
@@ -159,7 +159,7 @@ def test_wrong_use_is_told(small: Path, capsys: pytest.CaptureFixture[str]) -> N
         (("check", small / "nowhere"), f"there is no folder {small / 'nowhere'}"),
         (("index", small, "--split", "val"), "val_data.json is missing"),
         (("show", small, "--count", "0"), "--count must be at least 1, got 0"),
-        (("show", small, "--out", small), f"{small} cannot be written"),
+        (("show", small, "--out", small), f"{small}: is a folder; give the name of a file in it"),
     ):
         code, out, errors = run(capsys, *words)
         assert code == 2 and not out and told in errors and errors.count("\n") == 1, errors

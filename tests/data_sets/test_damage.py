@@ -1,4 +1,4 @@
-"""Damage of every kind that a download, a disk or a hand can do: one clear line, and nothing is lost."""
+"""All kinds of damaged data sets: each gives one clear message, and no data is lost."""
 
 import json
 import logging
@@ -27,15 +27,15 @@ FITS = {
 
 
 class Damage(NamedTuple):
-    """What is done to a set of three pictures, and what comes of it."""
+    """A kind of damage to a set of three pictures, and the expected result."""
 
     inflict: Callable[[Path], Any]
     outcome: Literal["refused", "told", "noted", "picture"]
-    """Opening fails; opening warns; only `data check` tells; reading picture 1 fails."""
+    """Opening fails; opening warns; only `data check` reports it; reading picture 1 fails."""
     line: str
-    """Found in the one line that tells it."""
+    """Pattern in the message."""
     code: int
-    """Of `data check`."""
+    """Exit code of `data check`."""
 
 
 def edit(kind: str, what: Callable[[Any], Any]) -> Callable[[Path], None]:
@@ -79,13 +79,13 @@ def _other_version(root: Path) -> None:
 
 
 def _retell(root: Path) -> None:
-    """Write a source again, with the same content in another form."""
+    """Rewrite a source file with the same content in another form."""
     path = annotation_path(root, "train", "camera")
     path.write_text(json.dumps(json.loads(path.read_text()), indent=1))
 
 
 def refused(inflict: Callable[[Path], Any], line: str) -> Damage:
-    """Return a damage that no index is made of."""
+    """Return a damage that prevents an index."""
     return Damage(inflict, "refused", line, 2)
 
 

@@ -1,4 +1,4 @@
-"""What two published loaders and evaluators gave on the made-up set, through our own reader, crop and command."""
+"""Compares our reader, crop and command with the results of two published loaders and evaluators on a made-up set."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""HIC on a stand-in of the same format: hand-made meshes of 778 vertices, a made-up regressor, blank pictures."""
+"""Tests of HIC on synthetic files of the same format: meshes of 778 vertices, a made-up regressor, blank pictures."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ ALL = {"images": "all", "expect": None}
 
 
 def regressor(rows: int = 21) -> np.ndarray:
-    """Each joint is the mean of two vertices: 2 r and 2 r + 1."""
+    """Return a regressor that makes joint r the mean of vertices 2 r and 2 r + 1."""
     matrix = np.zeros((rows, 778))
     for row in range(rows):
         matrix[row, [2 * row, 2 * row + 1]] = 0.5
@@ -44,7 +44,7 @@ def save_ply(path: Path, vertices: np.ndarray) -> str:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Five pictures; the third one's left hand has no mesh."""
+    """Write five pictures; the third one's left hand has no mesh."""
     images, annotations = [], []
     for index, hand_type in enumerate(TYPES):
         name = f"{index:02}/rgb/000.png"

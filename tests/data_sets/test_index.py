@@ -1,4 +1,4 @@
-"""The index: made once, opened at once, shared, up to date, whole or not there."""
+"""Tests of the index: built once, opened instantly, shared, kept up to date, and written atomically."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ NAME = "InterHand2.6M_train.index"
 
 
 def made(root: Path) -> list[str]:
-    """Return what lies beside the annotations besides the annotations."""
+    """Return the names of the other files in the annotations' folder."""
     return sorted(path.name for path in (root / "annotations" / "train").iterdir() if path.suffix != ".json")
 
 
@@ -102,7 +102,7 @@ def test_it_is_made_anew_when_fits_come_along(small: Path) -> None:
 
 
 def test_a_change_right_after_it_was_made_is_seen(small: Path) -> None:
-    """Changes within one tick of the file system's clock bear the same time."""
+    """Changes within one tick of the file system's clock have the same modification time."""
     layout = find_layout(small, "train")
     path = layout.path("data")
     for turn in range(5):
@@ -130,7 +130,7 @@ def test_sources_that_change_meanwhile_are_told(small: Path, monkeypatch: pytest
 
 
 def refuse(folder: Path, error: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be written in a folder."""
+    """Make a folder read-only."""
     opened = Path.open
 
     def open_(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
@@ -170,7 +170,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_one(small: Path, monkeypatch: py
     change(small, "camera", lambda content: None)
 
     class Full:
-        """A file that takes its header and no more."""
+        """A file that accepts its header and nothing more."""
 
         def __init__(self, file: Any) -> None:
             self.file = file
@@ -311,7 +311,7 @@ def test_the_benchmark_runs_by_command(tmp_path: Path, capsys: pytest.CaptureFix
 def test_large_sets_are_announced(
     small: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(index, "LARGE", 10)
+    monkeypatch.setattr(index, "SLOW_FROM_BYTES", 10)
     with caplog.at_level(logging.WARNING):
         InterHand(small)
     (record,) = caplog.records

@@ -1,4 +1,4 @@
-"""InterHand2.6M's layout: what is written reads back the same, runs go on where they stopped, and damage is named."""
+"""InterHand2.6M's layout: a written set reads back unchanged, interrupted runs resume, and damage is reported."""
 
 import shutil
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_orientation_tags_do_not_turn_what_was_annotated(small: Path) -> None:
 
 
 def test_the_camera_turns_about_its_centre(small: Path) -> None:
-    """campos is where the camera stands, not a translation: worked for a quarter turn about y."""
+    """campos is the camera's position, not a translation: a worked example for a quarter turn about y."""
 
     def turned(cameras: Any) -> None:
         cameras["0"]["campos"]["000"] = [10.0, 20.0, 30.0]
@@ -248,7 +248,7 @@ def test_the_joints_of_real_frames_lie_in_their_boxes(real_frames: Path) -> None
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four pictures in two captures, which is what a run that was stopped in between would have left to do."""
+    """Write four pictures in two captures."""
     pytest.importorskip("numba")
     write = pytest.importorskip("unclasp.data.write")
     root = tmp_path_factory.mktemp("set")

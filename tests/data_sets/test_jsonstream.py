@@ -1,4 +1,4 @@
-"""Reading JSON piece by piece gives what reading it whole does, wherever the buffer ends."""
+"""Streaming JSON gives the same values as reading it whole, wherever the buffer ends."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ VALUES = st.recursive(
 
 
 def walk(path: Path) -> dict[str, Any]:
-    """Read an object of lists and of objects along its outline."""
+    """Read an object of lists and of objects by walking through its structure."""
     result: dict[str, Any] = {}
     with JsonStream(path) as stream:
         for key in stream.members():

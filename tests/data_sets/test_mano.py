@@ -1,4 +1,4 @@
-"""The hand model of a user's own files: every layout of them reads the same, and nothing in them is ever run."""
+"""MANO from a user's own files: every variant of the files reads the same, and nothing in them is executed."""
 
 import io
 import os
@@ -65,14 +65,14 @@ class Calls:
 
 
 class Outside(pickle.Pickler):
-    """Leaves calls to whoever reads."""
+    """Pickles calls as references to objects outside the file."""
 
     def persistent_id(self, thing: Any) -> str | None:
         return "outside" if isinstance(thing, Calls) else None
 
 
 def evil(path: Path) -> dict[str, tuple[bytes, str]]:
-    """Return pickles that would make a file if they were run, with what the refusal names."""
+    """Return pickles that would create a file if executed, with the name that the error message mentions."""
     command = f"touch {path}"
     persistent = io.BytesIO()
     Outside(persistent).dump({"f": Calls(print)})
@@ -106,7 +106,7 @@ def test_whatever_is_not_an_array_is_refused_by_name_and_not_run(tmp_path: Path,
 
 
 def test_the_shell_would_have_run(tmp_path: Path) -> None:
-    """The guard of the guard: the same bytes do harm in the standard unpickler."""
+    """Control: the standard unpickler does execute the same bytes."""
     pickle.loads(evil(tmp_path / "was_run")["a shell"][0])  # noqa: S301
     assert (tmp_path / "was_run").exists()
 
@@ -142,7 +142,7 @@ def test_a_chumpy_object_that_holds_itself_ends(tmp_path: Path) -> None:
 
 
 def slow_vertices(fields: dict[str, Any], pose: np.ndarray, shape: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Skin vertex by vertex, with 4 x 4 matrices; mm."""
+    """Reference implementation: skin vertex by vertex with 4 x 4 matrices; mm."""
     full = pose.copy()
     full[3:] += fields["hands_mean"]
     turns = [cv2.Rodrigues(full[3 * j : 3 * j + 3])[0] for j in range(16)]

@@ -1,4 +1,4 @@
-"""Part masks from MANO fits: where the hands are, who hides whom, and files that are whole or not there at all."""
+"""Part masks from MANO fits: position and occlusion of the hands, and files that are written atomically."""
 
 import errno
 import json
@@ -30,7 +30,7 @@ def mano(tmp_path: Path) -> Path:
 
 
 def hand_at(x: float, z: float, seed: int) -> dict[str, Any]:
-    """Return a fit of a hand that points up in the picture, at a place in metres."""
+    """Return a fit of a hand that points up in the picture, at a position in metres."""
     rng = np.random.default_rng(seed)
     pose = rng.normal(0, 0.2, 48)
     pose[:3] = [np.pi, 0.1, 0.05]
@@ -59,7 +59,7 @@ def meshes_of(models: Any, fits: dict[str, Any]) -> dict[Any, np.ndarray]:
 
 
 def slow_parts(models: Any, meshes: dict[Any, np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Cut every pixel's ray with every triangle of both hands, in float64, seen from either side."""
+    """Intersect every pixel's ray with every triangle of both hands, in float64, from either side."""
     width, height = size
     parts, nearest = np.zeros((height, width), int), np.full((height, width), np.inf)
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)

@@ -1,4 +1,4 @@
-"""The published part masks, as pictures and in LMDB, become ours; ours come first; what is missing is no mask."""
+"""Published part masks, as PNG files and in LMDB, are converted to our classes; our own files take precedence."""
 
 import multiprocessing
 import pickle

@@ -1,4 +1,4 @@
-"""Photographic changes of training crops: what each does to a picture, and that none is drawn unless asked for."""
+"""Photometric augmentation: the effect of each change, and that none is drawn unless configured."""
 
 import dataclasses
 

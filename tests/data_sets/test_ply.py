@@ -1,4 +1,4 @@
-"""PLY files as others write them: ASCII, both byte orders, with colours and faces around the vertices."""
+"""PLY files of other programs: ASCII, both byte orders, with colours and faces besides the vertices."""
 
 import struct
 from pathlib import Path

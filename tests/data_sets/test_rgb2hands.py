@@ -1,4 +1,4 @@
-"""RGB2Hands on a stand-in of the same format: a few dark pictures and 2.5D annotations."""
+"""Tests of RGB2Hands on synthetic files of the same format: a few dark pictures and 2.5D annotations."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def save_rows(folder: Path, number: str, rows: np.ndarray) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Three pictures in two sequences; the second one of the first has no annotation."""
+    """Write three pictures in two sequences; the second picture of the first sequence has no annotation."""
     (tmp_path / "color_intrinsics.txt").write_text(" ".join(map(str, CAMERA)) + "\n")
     for name, numbers in (("seq01_crossed", ("000", "001")), ("seq03_shuffle", ("000",))):
         (tmp_path / name / "color").mkdir(parents=True)

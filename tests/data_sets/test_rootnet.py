@@ -1,4 +1,4 @@
-"""RootNet's boxes and depths: found by annotation id, used as they are, and told where they are wrong."""
+"""RootNet's boxes and depths: looked up by annotation id, used unchanged, and checked."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_it_is_found_by_annotation_id(dataset: InterHand, tmp_path: Path) -> Non
 
 
 def test_boxes_are_not_expanded_again_and_depths_are_used(dataset: InterHand, tmp_path: Path) -> None:
-    """Poses that are right in RootNet's own boxes have no error there, at the true depths."""
+    """Poses that are correct in RootNet's boxes have no error, at the true depths."""
     boxes = [np.array([20.0 + index, 30.5, 200.0 + index, 210.5]) for index in range(len(dataset))]
     predictions = PosePredictions(pose_2p5d=true_poses(dataset, boxes), names=tuple(dataset.file_names))
     protocol = Protocol(box_source="rootnet", depth_source="rootnet")

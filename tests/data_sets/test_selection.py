@@ -1,4 +1,4 @@
-"""Which pictures a data set has: by hands, frames a second, subset, and the filtered two-hand set."""
+"""Selection of a data set's pictures: by hands, frame rate and subset, and the filtered two-hand set."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from unclasp.errors import DataError
 
 @pytest.fixture
 def six(tmp_path: Path, make_sample: Any) -> Path:
-    """Six pictures of one sequence and capture at 30 frames a second by a clock of 90, frames 9, 12 … 24."""
+    """Six pictures of one sequence at 30 frames per second with a clock of 90: frames 9, 12 … 24."""
     entries = []
     for i, hands in enumerate(("interacting", "right", "interacting", "left", "interacting", "interacting")):
         name = f"Capture0/both/cam400{i:03d}/image{9 + 3 * i}.jpg"
@@ -203,7 +203,7 @@ def test_brightness_that_cannot_be_kept_is_told(
 
 def test_an_interrupted_search_for_black_pictures_goes_on(six: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_mano(six, {"0": {str(frame): {"right": fit(), "left": fit()} for frame in (9, 15, 21, 24)}})
-    monkeypatch.setattr("unclasp.data.filtered._PIECE", 2)
+    monkeypatch.setattr("unclasp.data.filtered._CHUNK", 2)
     read: list[int] = []
 
     def looked_at(paths: Any) -> list[int]:

@@ -183,7 +183,7 @@ def test_collate_masks_what_is_missing(make_sample):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_a_loader_s_process_starts_although_its_parent_has_threads():
-    """Telling OpenCV to use one thread hangs after a fork, once the parent's threads have fallen asleep."""
+    """Setting OpenCV to one thread hangs after a fork, once the parent's threads are asleep."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(2)
     picture = np.zeros((1500, 1500, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""What files of MediaPipe's networks hold, made up."""
+"""Synthetic layers in the form in which MediaPipe's files contain them."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from unclasp.model.tflite import Layer
 
 
 def layers_of(module: nn.Module) -> list[Layer]:
-    """What a file of a network holds: other weights in its shapes."""
+    """Return the layers of a network's file, with the same shapes but other weights."""
     layers = []
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.PReLU):

@@ -1,4 +1,4 @@
-"""Backbones have the published names, shapes and paddings, and load ImageNet files strictly."""
+"""Backbones: published names, shapes and paddings, and strict loading of ImageNet files."""
 
 import sys
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_maps_have_the_promised_strides_and_channels(name: str) -> None:
 
 
 def torchvision_resnet50() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of torchvision's resnet50 without `fc`, by the rule that they follow."""
+    """Return names and shapes of torchvision's resnet50 without `fc`, generated from their naming scheme."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def conv_and_norm(conv: str, norm: str, outputs: int, inputs: int, kernel: int) -> None:
@@ -95,7 +95,7 @@ def test_same_padding_is_tensorflows(kernel: int, stride: int) -> None:
 
 
 def imagenet_like(backbone: nn.Module) -> dict[str, Tensor]:
-    """A state dict of other values, with a classifier."""
+    """Return a state dict with other values, including a classifier."""
     state = {name: torch.full_like(value, 2) for name, value in backbone.state_dict().items()}
     return state | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
 
@@ -181,8 +181,8 @@ def test_the_published_lite0_file_loads_and_its_statistics_fit_our_normalisation
     state = torch.load(path, weights_only=True)
     assert torch.equal(backbone.state_dict()["_blocks.15._bn2.bias"], state["_blocks.15._bn2.bias"])
 
-    # Neighbouring pixels are nearly equal, so that the stem's channels see about their summed weights times a colour:
-    # solve for the mean and the deviation of the colours that the stored statistics come from.
+    # Neighbouring pixels are nearly equal, so each channel of the stem is about its summed weights times the colour.
+    # Solve for the mean and the deviation of the colours from which the stored statistics come.
     stem = state["_conv_stem.weight"].double().sum(dim=(2, 3))
     mean = torch.linalg.lstsq(stem, state["_bn0.running_mean"].double()).solution
     imagenet_mean = torch.tensor([123.675, 116.28, 103.53], dtype=torch.float64)
@@ -205,7 +205,7 @@ def test_timm_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class FakeTimm(nn.Module):
-    """Looks like a timm model with maps at strides 2 to 32."""
+    """A stand-in for a timm model with maps at strides 2 to 32."""
 
     def __init__(self, reductions: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Section 3.3's flow of information, by autograd: what may depend on what, and what may not."""
+"""Information flow in the decoder (section 3.3), checked by autograd: which outputs depend on which inputs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,14 +37,14 @@ def random_levels(config: ModelConfig = PAPER) -> list[Features]:
 
 
 def gradients(output: Tensor, inputs: list[Tensor]) -> list[bool]:
-    """Whether each input has any gradient; an input that the output was not computed from has none."""
+    """Return for each input whether the output has a non-zero gradient with respect to it."""
     found = torch.autograd.grad(output.pow(3).sum(), inputs, allow_unused=True, retain_graph=True)
     return [gradient is not None and bool(gradient.any()) for gradient in found]
 
 
 @pytest.fixture
 def fixed_relations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut the one path that may join the kinds."""
+    """Cut the only path through which the kinds may interact."""
 
     def cut(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return lambda *args: function(*args).detach()

@@ -1,4 +1,4 @@
-"""The optimised network is the plain one: same outputs, fewer operations."""
+"""The optimised network has the same outputs as the plain one, with fewer operations."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -42,7 +42,7 @@ CONFIGS: dict[str, Config] = {
 
 
 def trained_like(model: nn.Module) -> None:
-    """Give norms statistics, and everything magnitudes as training does, so that no term is lost in another."""
+    """Set norm statistics and weight magnitudes as after training, so that no term is negligible against another."""
     generator = torch.Generator().manual_seed(1)
     for name, buffer in model.named_buffers():
         if name.endswith("running_mean"):
@@ -79,10 +79,10 @@ def tensors(prediction: Prediction) -> Iterator[tuple[str, Tensor]]:
 
 
 def assert_same(model: DFL, image: Tensor) -> None:
-    """In double precision the optimised network is the plain one; in single, both differ from it by rounding alone.
+    """Check that the networks agree in double precision and, in single precision, differ from it by rounding alone.
 
-    One part in 2^23 of the 400 mm that a depth spans is 5e-5 mm, so that 1e-4 is asked for where the plain network
-    keeps to half of that itself.
+    One part in 2^23 of the depth range of 400 mm is 5e-5 mm. The bound is therefore 1e-4 where the plain network's own
+    rounding error is at most half of that.
     """
     exact = deepcopy(model).double()
     lean, single = optimise(exact), optimise(model)
@@ -115,7 +115,7 @@ def test_the_shipped_model_is_the_same_for_every_batch_size(count: int) -> None:
 
 
 def test_poses_depend_on_what_is_compared() -> None:
-    """Or agreement would say nothing: pictures, relations and every parameter move the pose by more."""
+    """Otherwise agreement would prove nothing: pictures, relations and all parameters change the pose by more."""
     model = built(CONFIGS["linear head"])
     lean, generator = optimise(model), torch.Generator().manual_seed(3)
     with torch.inference_mode():
@@ -141,7 +141,7 @@ def test_the_plain_network_stays_as_it_is() -> None:
 
 
 def test_what_is_left() -> None:
-    """No batch normalisation, no network of positions; with a linear head, no smoothing at stride 4."""
+    """No batch normalisation and no position network remain, nor, with a linear head, smoothing at stride 4."""
     lean = optimise(built(CONFIGS["linear head"]))
     assert isinstance(lean.decoder, LeanDecoder)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in lean.modules())
@@ -179,8 +179,11 @@ def test_macs_are_counted_by_hand() -> None:
     ids=["paper", "paper, linear head", "small", "small, linear head"],
 )
 def test_macs(config: Config, most: float) -> None:
-    """On the meta device. The hidden convolution of the paper's default head alone takes 2.4 G, and keeps another 2.4 G
-    of smoothing from folding away."""
+    """MACs are counted on the meta device.
+
+    The hidden convolution of the paper's default head alone takes 2.4 G, and it prevents another 2.4 G of smoothing
+    from being merged.
+    """
     with torch.device("meta"):
         model = build(config.model).eval()
         plain, lean = (count_macs(each, config.model.image_size) for each in (model, optimise(model)))

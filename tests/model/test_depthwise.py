@@ -1,4 +1,4 @@
-"""The depthwise convolution's own gradients against PyTorch's."""
+"""Gradients of our depthwise convolution, compared with PyTorch's."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.nn import functional
 from unclasp.model.depthwise import depthwise_conv2d
 
 CASES = [(3, 1, 12), (3, 2, 13), (5, 1, 8), (5, 2, 11), (5, 1, 16), (5, 2, 25)]
-"""Kernel, stride, side: 5x5 kernels on both sides of the size where the way to the gradient changes."""
+"""Kernel, stride, side: 5x5 kernels with sizes below and above that at which the gradient's algorithm changes."""
 
 
 @pytest.mark.parametrize(("kernel", "stride", "side"), CASES)
@@ -43,7 +43,7 @@ def test_only_what_needs_a_gradient_gets_one() -> None:
 
 
 def test_the_weights_gradient_is_laid_out_as_the_weight() -> None:
-    """Distributed training would copy it otherwise, and warns."""
+    """Otherwise distributed training would warn and copy it."""
     weight = torch.randn(4, 1, 5, 5).to(memory_format=torch.channels_last).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         depthwise_conv2d(torch.randn(2, 4, 9, 9), weight, 1).sum().backward()

@@ -1,4 +1,4 @@
-"""The whole network: every preset builds, runs and trains all of its parameters; every field of its config matters."""
+"""The complete network: each preset builds, runs and trains all parameters; each field of the config has an effect."""
 
 from dataclasses import fields, replace
 
@@ -57,7 +57,7 @@ def test_every_parameter_of_every_tiny_preset_gets_a_gradient(name: str) -> None
 
 @pytest.mark.parametrize("name", LARGE)
 def test_every_parameter_of_the_large_presets_is_reached_by_the_losses(name: str) -> None:
-    """On the meta device, which computes shapes alone: a value that the code waited for would be an error there."""
+    """Run on the meta device, which computes shapes only: reading any value would be an error there."""
     config = preset(name)
     size = config.model.image_size
     with torch.device("meta"):
@@ -159,7 +159,7 @@ def test_two_iterations_drop_the_coarsest_level_and_more_repeat_the_finest() -> 
 
 
 def test_the_output_is_in_crop_pixels_and_millimetres() -> None:
-    """With no weights left, the readout's bias of one half stands for the crop's centre and the wrist's depth."""
+    """With all weights zero, the readout's bias of one half gives the centre of the crop and the wrist's depth."""
     model = build(tiny().model).eval()
     for parameter in (*model.decoder.to_pose.readout.parameters(), *model.decoder.to_steps[0].readout.parameters()):
         nn.init.constant_(parameter, 0.5 if parameter.ndim == 1 else 0.0)

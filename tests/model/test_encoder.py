@@ -1,4 +1,4 @@
-"""Section 3.2: the pyramid, the part probabilities inside the appearance, and positions that know only the grid."""
+"""The encoder (section 3.2): pyramid, part probabilities in the appearance, and positions that depend on the grid."""
 
 import itertools
 import math
@@ -34,7 +34,7 @@ def test_a_place_has_the_same_position_features_on_every_level() -> None:
     positions = PositionFeatures(8, (2, 6, 6))
     coarse, fine, again = positions()
     assert fine is again
-    # The centre of a pixel of a 2x2 map is the centre of the middle one of its 3x3 pixels on a 6x6 map.
+    # The centre of a pixel of a 2x2 map is that of the middle one of the 3x3 pixels that it covers on a 6x6 map.
     fine = fine.unflatten(1, (6, 6))[:, 1::3, 1::3].flatten(1, 2)
     torch.testing.assert_close(coarse, fine)
 

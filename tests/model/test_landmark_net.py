@@ -1,4 +1,4 @@
-"""The landmark network from MediaPipe's file to the one that is shipped."""
+"""The landmark network, from MediaPipe's file to the shipped one."""
 
 from pathlib import Path
 
@@ -14,8 +14,10 @@ from unclasp.model.tflite import Layer
 
 
 def layers() -> list[Layer]:
-    """What a file of the network holds, with random weights of about its scale; the world's joints, which are not used,
-    and the answers in an order of their own."""
+    """Return the layers of the network's file, with random weights of a similar scale.
+
+    World joints, which are not used, are included, and the output layers have an order of their own.
+    """
     convolutions = [part for part in LandmarkNet().body.modules() if isinstance(part, nn.Conv2d)][:-1]
     read = [Layer(part.weight.detach(), 0.1 * torch.randn(len(part.weight))) for part in convolutions]
     names = (("conv_handedness", 1), ("conv_handflag", 1), ("conv_landmarks", 63), ("conv_world_landmarks", 63))
@@ -56,7 +58,7 @@ def test_the_last_block_is_as_in_the_backbone() -> None:
 
 def test_other_answers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, [layer for layer in layers() if "handflag" not in layer.name])
-    with pytest.raises(CheckpointError, match=r"has other answers than MediaPipe's hand_landmark_full\.tflite"):
+    with pytest.raises(CheckpointError, match=r"has other output layers than MediaPipe's hand_landmark_full\.tflite"):
         load_landmarks(Path("a file"))
 
 
@@ -66,8 +68,8 @@ def test_the_export_is_the_network_or_is_not_written(monkeypatch: pytest.MonkeyP
     from unclasp.find.landmarks import SIZE, open_landmarks
 
     given(monkeypatch, layers())
-    monkeypatch.setattr(landmarks_export, "_WITHIN", (1e-9,) * 4)
-    with pytest.raises(UnclaspError, match="the exported landmark network is not the network"):
+    monkeypatch.setattr(landmarks_export, "_MAX_DIFFERENCES", (1e-9,) * 4)
+    with pytest.raises(UnclaspError, match="the exported landmark network does not match the network"):
         landmarks_export.export_landmarks(Path("a file"), tmp_path / "l.onnx")
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""The palm detector from MediaPipe's file to the one that is shipped."""
+"""The palm detector, from MediaPipe's file to the shipped one."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from unclasp.model.palms import PalmBackbone, load_palm_detector
 from unclasp.model.tflite import Layer
 
 ANSWERS = ((6, 256), (108, 256), (2, 128), (36, 128))
-"""Outputs and inputs of the file's last layers, in its order: coarser scores, coarser places, finer ones."""
+"""Output and input channels of the file's last layers, in its order: coarse scores, coarse places, fine ones."""
 
 
 def layers() -> list[Layer]:
-    """What a file of the network holds: weights of about its scale, depthwise convolutions without a bias."""
+    """Return the layers of the network's file: weights of a similar scale, depthwise convolutions without bias."""
     body = [
         Layer(weight / 2, torch.zeros_like(bias) if weight.ndim > 1 and weight.shape[1] == 1 else bias)
         for weight, bias, _ in layers_of(PalmBackbone())
@@ -44,7 +44,7 @@ def test_the_detector_s_own_answers_are_loaded_by_their_shapes(monkeypatch: pyte
 
 def test_other_answers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, layers()[:-1])
-    with pytest.raises(CheckpointError, match=r"has other answers than MediaPipe's palm_detection_full\.tflite"):
+    with pytest.raises(CheckpointError, match=r"has other output layers than MediaPipe's palm_detection_full\.tflite"):
         load_palm_detector(Path("a file"))
 
 
@@ -58,8 +58,8 @@ def test_the_export_is_the_network_at_all_sizes_or_is_not_written(
     torch.manual_seed(0)
     given(monkeypatch, held := layers())
     with monkeypatch.context() as here:
-        here.setattr(palms_export, "_WITHIN", (1e-9,) * 4)
-        with pytest.raises(UnclaspError, match="the exported palm detector is not the network"):
+        here.setattr(palms_export, "_MAX_DIFFERENCES", (1e-9,) * 4)
+        with pytest.raises(UnclaspError, match="the exported palm detector does not match the network"):
             palms_export.export_palms(Path("a file"), tmp_path / "p.onnx")
     assert not list(tmp_path.iterdir())
     palms_export.export_palms(Path("a file"), tmp_path / "p.onnx")

@@ -1,4 +1,4 @@
-"""SPR: the skeleton's graph, and that refinement passes between all joints."""
+"""SPR: the graph of the skeleton, and information flow between all joints."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Section 3.3's primitive: equal to attention on concatenated features, while nothing mixes the two kinds."""
+"""The relation layer (section 3.3): equal to attention on concatenated features, without mixing the two kinds."""
 
 import itertools
 import math
@@ -55,7 +55,7 @@ def test_aggregate_gathers_each_kind_by_the_same_relation() -> None:
 
 
 def concatenated_attention(module: RelationLayer, joints: Features, tokens: Features, heads: int) -> Tensor:
-    """Eq. 3 as printed: attention on concatenated features, with block-diagonal maps. Returns (B, N, A + S)."""
+    """Return (B, N, A + S) by eq. 3 as printed: attention on concatenated features, with block-diagonal maps."""
     queries = [module.similarity[kind].query(joints.of(kind)) for kind in BOTH]
     keys = [module.similarity[kind].key(tokens.of(kind)) for kind in BOTH]
     values = [module.update[kind].value(tokens.of(kind)) for kind in BOTH]

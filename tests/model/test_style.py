@@ -1,4 +1,4 @@
-"""Style mixing: whose statistics a map gets, that contents and gradients stay, and that nothing else is touched."""
+"""Style mixing: the resulting statistics, unchanged content and gradients, and no other effects."""
 
 import pytest
 import torch

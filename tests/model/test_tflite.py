@@ -1,4 +1,4 @@
-"""Networks as MediaPipe ships them: read in order, loaded strictly, their folded norms taken out again."""
+"""TensorFlow Lite files of MediaPipe: reading in order, strict loading, and unfolding of norms."""
 
 import copy
 from pathlib import Path
@@ -29,14 +29,14 @@ class Writer:
         self.operators: list[tuple[int, list[int], int]] = []
 
     def add(self, kind: int, *inputs: int) -> int:
-        """Add an operator and return the tensor that it makes."""
+        """Add an operator and return its output tensor."""
         self.kinds.append(kind)
         output = self.tensor((1,), tflite.TensorType.FLOAT32, 0)
         self.operators.append((len(self.kinds) - 1, list(inputs), output))
         return output
 
     def constant(self, values: np.ndarray) -> int:
-        """Add a tensor of these values, a DEQUANTIZE behind it if they are in half precision."""
+        """Add a tensor of these values, followed by DEQUANTIZE if they are in half precision."""
         self.buffers.append(self._buffer(values.tobytes()))
         half = values.dtype == np.float16
         kind = tflite.TensorType.FLOAT16 if half else tflite.TensorType.FLOAT32
@@ -97,7 +97,7 @@ class Writer:
 
 
 def one_convolution(path: Path, weight: np.ndarray, bias: np.ndarray) -> Path:
-    """Write a file of one convolution, weight (out, K, K, in) and bias (out,)."""
+    """Write a file with one convolution, of weight (out, K, K, in) and bias (out,)."""
     writer = Writer()
     picture = writer.tensor((1, 8, 8, weight.shape[3]), tflite.TensorType.FLOAT32, 0)
     writer.add(tflite.BuiltinOperator.CONV_2D, picture, writer.constant(weight), writer.constant(bias))

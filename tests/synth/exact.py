@@ -1,4 +1,4 @@
-"""How deep two meshes are in each other and how close they come, by winding numbers and closest points.
+"""Measures penetration depth and distance of two meshes exactly, by winding numbers and closest points.
 
 The slow and obvious way: every vertex against every triangle, in float64; numba only spares the wait.
 """
@@ -9,7 +9,7 @@ from numba import njit
 
 @njit(cache=True)
 def winding_number(points, vertices, faces):
-    """Van Oosterom and Strackee's solid angles, summed: 1 inside of a closed mesh, 0 outside."""
+    """Sum Van Oosterom and Strackee's solid angles: 1 inside a closed mesh, 0 outside."""
     winding = np.zeros(len(points))
     for i in range(len(points)):
         for a, b, c in faces:
@@ -42,7 +42,7 @@ def _to_triangle(point, a, b, c):
 
 @njit(cache=True)
 def distance_to_mesh(points, vertices, faces):
-    """Smallest distance of each point to any triangle; one is skipped if all of it is farther than the best so far."""
+    """Return each point's smallest distance to a triangle; triangles farther than the best one are skipped."""
     distance = np.full(len(points), np.inf)
     centres, reach = np.empty((len(faces), 3)), np.empty(len(faces))
     for f in range(len(faces)):
@@ -59,7 +59,7 @@ def distance_to_mesh(points, vertices, faces):
 
 
 def penetration_and_gap(vertices_a, faces_a, vertices_b, faces_b):
-    """Return the deepest that a vertex of one mesh lies inside of the other, and the smallest distance between them."""
+    """Return the maximum depth of a vertex of one mesh inside the other, and the smallest distance between them."""
     deepest, gap = 0.0, np.inf
     faces_a, faces_b = np.ascontiguousarray(faces_a), np.ascontiguousarray(faces_b)
     for points, vertices, faces in ((vertices_a, vertices_b, faces_b), (vertices_b, vertices_a, faces_a)):

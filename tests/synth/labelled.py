@@ -1,4 +1,4 @@
-"""Whether the labels of a picture fit its joints."""
+"""Checks the part labels of a picture against its joints."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Scenes of the engine, told apart by a digest, and the meshes of their hands."""
+"""Sampled scenes with digests, and the meshes of their hands."""
 
 import hashlib
 

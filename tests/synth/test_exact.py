@@ -1,4 +1,4 @@
-"""The measure that judges contact is itself checked on boxes, whose answers are known."""
+"""Checks the exact contact measure on boxes, whose depths and distances are known."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Samples are functions of (seed, index, options) alone."""
+"""Samples depend only on (seed, index, options)."""
 
 import hashlib
 import subprocess

@@ -1,4 +1,4 @@
-"""Gloves: over the hands alone, of all kinds, and as dark as they are."""
+"""Gloves cover only the hands, come in all kinds, and stay dark in the picture."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from unclasp.training.finder_config import IGNORED
 
 
 def test_gloves_change_the_hands_alone() -> None:
-    """Regions stay, pictures without hands stay, and no share leaves all as it is."""
+    """Regions and pictures without hands do not change, and a share of 0 changes nothing."""
     for index in range(12):
         bare, gloved = (generate_whole(9, index, size=160, gloved=share) for share in (0.0, 1.0))
         np.testing.assert_array_equal(bare.boxes, gloved.boxes)
@@ -48,7 +48,7 @@ def test_gloves_of_all_kinds_come() -> None:
 
 
 def test_dark_gloves_stay_dark() -> None:
-    """Cameras are not set to them."""
+    """Cameras do not expose for gloves."""
     dark, light = (np.full(3, value, np.float32) for value in (0.02, 0.7))
     shades = []
     for colour in (dark, light):

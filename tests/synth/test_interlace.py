@@ -18,7 +18,7 @@ def body():
 
 
 def comb(shift, *, down=False):
-    """Joints of a hand whose fingers are parallel and 20 mm apart, in a plane or, `down`, across it."""
+    """Return joints of a hand with parallel fingers 20 mm apart, in a plane or, if `down`, perpendicular to it."""
     joints = np.zeros((21, 3))
     for finger in range(1, 5):
         for k in range(4):
@@ -81,7 +81,7 @@ def test_a_hand_closes_around_a_bar_and_stops_at_it(body):
 
 
 def test_scenes_need_no_scipy():
-    """Numba's matrix product would: `unclasp[synth]` does not install SciPy."""
+    """Numba's matrix product needs SciPy, which `unclasp[synth]` does not install."""
     code = """
 import sys
 sys.modules["scipy"] = None

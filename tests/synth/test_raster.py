@@ -10,7 +10,7 @@ FOCAL, CENTRE = np.array([50.0, 52.0]), np.array([19.5, 15.5])
 
 
 def reference(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut each pixel's ray with the plane of each front face; return face and depth."""
+    """Intersect each pixel's ray with the plane of each front face; return face and depth."""
     pixels = snap(vertices[:, :2] / vertices[:, 2:] * FOCAL + CENTRE)
     face, depth = np.full((HEIGHT, WIDTH), -1), np.full((HEIGHT, WIDTH), np.inf)
     for row in range(HEIGHT):

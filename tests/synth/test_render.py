@@ -83,7 +83,7 @@ def test_pictures_are_neither_black_nor_burnt(samples: list[Generated]) -> None:
 
 
 def test_grey_pictures_are_grey() -> None:
-    """About one in ten, and those have three equal channels."""
+    """About one in ten is grey, with three equal channels."""
     rng = np.random.default_rng(0)
     hands = np.zeros((32, 32, 4), dtype=np.float32)
     hands[8:24, 8:24] = [0.4, 0.25, 0.15, 1.0]
@@ -119,7 +119,7 @@ def test_backgrounds_fit_and_differ() -> None:
 
 
 def test_skin_is_never_green_or_blue() -> None:
-    """Light and dark hands come; on all of them red is the strongest channel and blue the weakest (gloves apart)."""
+    """There are light and dark hands; except for gloves, red is always the strongest channel and blue the weakest."""
     lightness = []
     for seed in range(60):
         look = sample_skin(np.random.default_rng(seed))

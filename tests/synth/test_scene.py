@@ -109,7 +109,7 @@ def test_all_joints_are_in_the_picture_and_fill_it_as_told(view):
 
 
 def forearms(view, side, count=60):
-    """Directions in the picture from the wrist to the elbow of single hands."""
+    """Return directions in the picture from wrist to elbow of single hands."""
     directions = []
     for seed in range(count):
         item = scene([11, seed], kinds=(side,), views=(view,))

@@ -1,4 +1,4 @@
-"""What is around the hands: things held hide what is behind them and nothing else, people get arms that reach."""
+"""Surroundings: held objects hide only what is behind them, and people get arms that reach."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What the engine promises, on 300 samples at full size: minutes, so `make test-slow` runs it.
+"""The generator's guarantees on 300 samples at full size; takes minutes, so `make test-slow` runs it.
 
 Each test prints its figures; `make test-slow` shows them.
 """

@@ -1,4 +1,4 @@
-"""Whole scenes: a function of seed and index, hands where the boxes are, and nothing where there is nobody."""
+"""Whole pictures: deterministic, with hands where the boxes are, and none in pictures without people."""
 
 import numpy as np
 import pytest

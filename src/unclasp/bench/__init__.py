@@ -1,1 +1,1 @@
-"""How fast things are, beside something that everybody knows: a bare backbone, another engine, a fresh process."""
+"""Benchmarks, each relative to a known reference such as the bare backbone, another engine or a fresh process."""

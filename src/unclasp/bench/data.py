@@ -1,4 +1,4 @@
-"""How fast one loader process makes training crops, beside the bare decoding and warping, and what memory it needs."""
+"""Benchmark of the training data loader: speed, relative to bare decoding and warping, and memory."""
 
 import gc
 import os
@@ -24,17 +24,18 @@ from unclasp.errors import UnclaspError
 from unclasp.train import Batches, TrainingExamples
 
 SIZES: Final = ((512, 334), (334, 512))
-"""Width and height of the data set's pictures."""
+"""Width and height of the data set's pictures, in px."""
 POOL: Final = 64
-"""Different pictures; made-up annotations name far more, which are read from these in turn."""
-_QUALITY: Final = 95
-"""Of the JPEG files, whose size of about 25 kB is that of real frames."""
-_BATCH: Final = 64
-_PHOTOGRAPHIC: Final = 0.8
+"""Number of different pictures. The made-up annotations refer to many more, for which these are read in turn."""
+_JPEG_QUALITY: Final = 95
+"""Quality of the JPEG files; at about 25 kB they are as large as real frames."""
+_BATCH_SIZE: Final = 64
+_PHOTOGRAPHIC_STRENGTH: Final = 0.8
+"""Strength of the photometric augmentation in the third measurement."""
 
 
 class MadeUp:
-    """Made-up annotations of many pictures, with a few real files in place of them."""
+    """A data set of made-up annotations of many pictures, which are read from a few files."""
 
     def __init__(self, root: Path) -> None:
         self.dataset = InterHand(root, parts="none")
@@ -49,7 +50,7 @@ class MadeUp:
 
 @dataclass(frozen=True)
 class LoaderCost:
-    """Processor time per picture in ms, medians unless it says otherwise; memory of the loader's processes in bytes."""
+    """CPU time per picture in ms, as medians unless noted otherwise, and memory of the loader processes in bytes."""
 
     pictures: int
     bare_ms: float
@@ -57,15 +58,16 @@ class LoaderCost:
     loader_ms: float
     """Annotations, file, decoding, crop, augmentation, targets."""
     photographic_ms: float
-    """The same with --augment.photographic 0.8, on average: looks differ in what they cost."""
+    """The same with --augment.photographic 0.8, as a mean, because augmentations differ in cost."""
     ratio: float
-    """Of the bare sum to the loader, medians."""
+    """`bare_ms` divided by `loader_ms`."""
     calm_ratio: float
-    """The same of the twentieth of the turns that other processes disturbed least."""
+    """The same for 5% quantiles instead of medians, which other processes disturb least."""
     workers: int
     private_bytes: int
-    """The largest of the workers' own memory, while all of them load."""
+    """Largest private memory of a worker."""
     shared_bytes: int
+    """Median shared memory of the workers."""
 
     def __str__(self) -> str:
         lines = [
@@ -73,7 +75,7 @@ class LoaderCost:
             f"  bare imdecode + warpAffine   {self.bare_ms:6.2f} ms   {1000 / self.bare_ms:6.0f} images/s",
             f"  loader                       {self.loader_ms:6.2f} ms   {1000 / self.loader_ms:6.0f} images/s"
             f"   {self.ratio:.2f} of the bare sum, {self.calm_ratio:.2f} undisturbed",
-            f"  with photographic {_PHOTOGRAPHIC}        {self.photographic_ms:6.2f} ms"
+            f"  with photographic {_PHOTOGRAPHIC_STRENGTH}        {self.photographic_ms:6.2f} ms"
             f"   {1000 / self.photographic_ms:6.0f} images/s",
             f"  memory of each of {self.workers} workers: {self.private_bytes / 1e6:.0f} MB of its own, "
             f"{self.shared_bytes / 1e6:.0f} MB shared",
@@ -82,13 +84,13 @@ class LoaderCost:
 
 
 def loader_cost(count: int, *, repeats: int, workers: int, folder: Path | None = None) -> LoaderCost:
-    """Make up a data set of `count` images and measure the loader on it.
+    """Generate a data set of `count` images and measure the loader on it.
 
     Args:
-        count: Images that the annotations name.
-        repeats: Pictures that are measured; each way of making a crop of them takes its turn.
-        workers: Processes whose memory is measured, together.
-        folder: Where to write; the system's folder for temporary files if not given.
+        count: Number of images in the annotations.
+        repeats: Number of pictures to measure; for each, the crop is made in all three ways in turn.
+        workers: Number of loader processes whose memory is measured.
+        folder: Folder for the data set; by default the system's folder for temporary files.
     """
     with TemporaryDirectory(dir=folder) as root:
         write_made_up(Path(root), count)
@@ -106,7 +108,7 @@ def loader_cost(count: int, *, repeats: int, workers: int, folder: Path | None =
 
 
 def write_pictures(folder: Path, count: int = POOL) -> None:
-    """Write made-up pictures: something bright and rough on a dark, slightly noisy ground, as in a studio."""
+    """Write synthetic pictures: bright textured shapes on a dark, slightly noisy background, as in a studio."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for number in range(count):
@@ -118,32 +120,32 @@ def write_pictures(folder: Path, count: int = POOL) -> None:
             colour = rng.uniform(60, 220, 3).tolist()
             cv2.ellipse(image, centre.astype(int).tolist(), axes, rng.uniform(0, 180), 0, 360, colour, -1)
         image = cv2.GaussianBlur(image, (0, 0), 1.2) + rng.normal(0, 3.0, image.shape)
-        cv2.imwrite(
-            str(folder / f"{number:03d}.jpg"), image.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-        )
+        settings = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        cv2.imwrite(str(folder / f"{number:03d}.jpg"), image.clip(0, 255).astype(np.uint8), settings)
 
 
 def speeds(dataset: MadeUp, repeats: int) -> tuple[Any, Any, Any]:
-    """Return (repeats,) ms of this thread's processor time: bare, loader, loader with photographic augmentation.
+    """Return CPU times (repeats,) of this thread in ms: bare, loader, and loader with photometric augmentation.
 
-    All three make the same picture's crop in turn, so that a busy machine slows all of them alike.
+    All three process the same picture in turn, so that a busy machine slows them equally.
     """
     config = paper()
     plain = TrainingExamples(dataset, config)
-    strong = TrainingExamples(dataset, replace(config, augment=replace(config.augment, photographic=_PHOTOGRAPHIC)))
+    augment = replace(config.augment, photographic=_PHOTOGRAPHIC_STRENGTH)
+    strong = TrainingExamples(dataset, replace(config, augment=augment))
     times = np.zeros((3, repeats))
     threads = cv2.getNumThreads()
     start_worker(0)
     gc.disable()
     try:
-        for turn in range(-5, repeats):
-            index = turn % len(dataset)
-            ways: list[Callable[[], Any]] = [
+        for repeat in range(-5, repeats):  # the first few are warm-up
+            index = repeat % len(dataset)
+            calls: list[Callable[[], Any]] = [
                 bare_crop(dataset, index, config), lambda i=index: plain[0, i], lambda i=index: strong[0, i],  # type: ignore[misc]
             ]  # fmt: skip
-            spent = [_timed(way) for way in ways]
-            if turn >= 0:
-                times[:, turn] = spent
+            spent = [_timed(call) for call in calls]
+            if repeat >= 0:
+                times[:, repeat] = spent
     finally:
         gc.enable()
         cv2.setNumThreads(threads)
@@ -151,7 +153,7 @@ def speeds(dataset: MadeUp, repeats: int) -> tuple[Any, Any, Any]:
 
 
 def bare_crop(dataset: MadeUp, index: int, config: Config) -> Callable[[], ByteArray]:
-    """Return what decodes a picture from memory and warps it to the loader's view of it, and does nothing else."""
+    """Return a function that only decodes a picture from memory and warps it to the view that the loader uses."""
     sample = dataset[index]
     view = random_view(sample.box, config.augment, np.random.default_rng([config.train.seed, 0, index]))
     size = config.model.image_size
@@ -166,17 +168,22 @@ def bare_crop(dataset: MadeUp, index: int, config: Config) -> Callable[[], ByteA
     return run
 
 
-def _timed(way: Callable[[], Any]) -> float:
+def _timed(call: Callable[[], Any]) -> float:
+    """Return the CPU time of a call in ms."""
     start = time.thread_time()
-    way()
+    call()
     return (time.thread_time() - start) * 1000
 
 
 def worker_memory(dataset: MadeUp, workers: int, batches: int = 4) -> list[tuple[int, int]]:
-    """Return the private and shared memory of each process of a training's loader, after some batches of each."""
-    memory_of(os.getpid())  # says so where it cannot be measured
+    """Return the private and shared memory in bytes of each training loader process, after some batches.
+
+    Raises:
+        UnclaspError: There are too few images, or memory cannot be measured on this system.
+    """
+    memory_of(os.getpid())  # raises early if memory cannot be measured
     config = paper()
-    batch = min(_BATCH, len(dataset))
+    batch = min(_BATCH_SIZE, len(dataset))
     config = replace(config, train=replace(config.train, batch_size=batch))
     if len(dataset) < batch * workers:
         raise UnclaspError(f"{workers} workers need at least {batch * workers} images, got {len(dataset)}")

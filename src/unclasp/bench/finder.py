@@ -1,4 +1,4 @@
-"""How long the finder takes for a picture, in each engine."""
+"""Benchmark of the hand finder in each engine."""
 
 import time
 from collections.abc import Callable
@@ -14,16 +14,22 @@ from unclasp.find.finder_engine import SIZE, open_finder
 
 
 def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
-    """Time the square, the network and the whole search on noise of width x height px; a line per engine.
+    """Time letterboxing, the network and the whole search on a noise picture, and return a table of all engines.
 
-    ONNX Runtime is opened as beside an exported model (`spin=True`); beside a torch model, whose threads wait busily
-    themselves, predictions open it without and it takes longer.
+    ONNX Runtime is opened as it is for an exported model (`spin=True`). For a torch model, whose own threads spin,
+    predictions open it with `spin=False`, which is slower.
+
+    Args:
+        width: Width of the picture in px.
+        height: Height of the picture in px.
+        repeats: Number of calls to time.
+        threads: Number of cores to use.
     """
     if min(width, height, repeats, threads) < 1:
         raise UnclaspError("width, height, repeats and threads must be at least 1")
-    spots = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
-    picture = np.asarray(cv2.resize(spots, (width, height)), dtype=np.uint8)
-    before = cv2.getNumThreads()
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
+    picture = np.asarray(cv2.resize(noise, (width, height)), dtype=np.uint8)
+    previous_threads = cv2.getNumThreads()
     cv2.setNumThreads(threads)
     lines = [f"finder at {SIZE}x{SIZE} on a picture of {width}x{height}, {threads} threads, medians of {repeats}"]
     try:
@@ -32,17 +38,18 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
         for engine in ("any", "opencv") if find_spec("onnxruntime") else ("opencv",):
             finder = open_finder(engine=engine, threads=threads, spin=True)
             name = "OpenCV" if engine == "opencv" else "ONNX Runtime"
-            network, together = (
+            network, total = (
                 _milliseconds(lambda: finder.engine(square), repeats),  # noqa: B023  called at once
                 _milliseconds(lambda: finder(picture), repeats),  # noqa: B023
             )
-            lines.append(f"  {name:14}network {network:8.2f} ms   together {together:8.2f} ms")
+            lines.append(f"  {name:14}network {network:8.2f} ms   together {total:8.2f} ms")
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(previous_threads)
     return "\n".join(lines)
 
 
 def _milliseconds(call: Callable[[], object], repeats: int) -> float:
+    """Return the median duration of a call in ms."""
     times = []
     for repeat in range(-3, repeats):
         start = time.perf_counter()

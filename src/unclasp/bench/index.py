@@ -1,4 +1,4 @@
-"""How long an index takes to make and to open, and what memory it needs, on made-up annotations of the true size."""
+"""Benchmark of the annotation index: time to build and open it, and memory, on synthetic full-size annotations."""
 
 import json
 import multiprocessing
@@ -18,16 +18,16 @@ from unclasp.errors import UnclaspError
 from unclasp.files import whole
 
 CAMERAS: Final = 80
-"""Per capture, about as many as the data set has."""
+"""Cameras per capture, about as many as in the data set."""
 FRAMES_PER_SEQUENCE: Final = 24
 _SEQUENCES_PER_CAPTURE: Final = 27
 
 
 def write_made_up(root: Path, count: int, split: str = "train", seed: int = 0) -> int:
-    """Write annotations of `count` made-up images in the v1.0 layout, without pictures; return their size in bytes.
+    """Write synthetic annotations of `count` images in the v1.0 layout, without pictures; return their size in bytes.
 
-    The numbers are random but of the true kind, precision and number: what takes time and memory is what does in the
-    real files. The MANO fits have an entry for each frame, and null for every seventh hand.
+    Values are random, but their types, precision and number match the real files, so that the cost in time and memory
+    does too. The MANO fits have an entry for each frame, with null for every seventh hand.
     """
     rng = np.random.default_rng(seed)
     frames = -(-count // CAMERAS)
@@ -49,7 +49,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _write_members(path: Path, capture_of: list[int], make: Any) -> None:
-    """Write {capture: {frame: …}} without holding all of it."""
+    """Write {capture: {frame: …}} without holding all of it in memory."""
     with whole(path) as temporary, temporary.open("w") as file:
         for frame, capture in enumerate(capture_of):
             if not frame or capture_of[frame - 1] != capture:
@@ -61,7 +61,7 @@ def _write_members(path: Path, capture_of: list[int], make: Any) -> None:
 
 
 def _number(frame: int) -> int:
-    """Return the frame's number by the recording's clock, as published: every 18th at 5 frames a second."""
+    """Return the frame number in the original recording; the release has every 18th, at 5 frames per second."""
     return 1000 + 18 * frame
 
 
@@ -131,36 +131,36 @@ def _boxes(count: int, rng: np.random.Generator) -> Iterator[str]:
 
 
 def index_cost(root: Path, split: str = "train", workers: int = 8, records: int = 20_000) -> dict[str, Any]:
-    """Make the index of a split anew and open it; measure both, and the memory of processes that read it.
+    """Rebuild and open the index of a split, and measure the time of both and the memory of processes that read it.
 
-    Memory is measured in children: the one that makes the index, and `workers` that were forked from a process that
-    has opened the data set, as a loader's are, and that each read `records` random records at the same time.
+    Memory is measured in child processes: the one that builds the index, and `workers` processes that are forked after
+    the data set has been opened, like those of a loader, and read `records` random records each, at the same time.
 
     Returns:
-        Bytes of annotations and of the index; seconds by the clock and of the processor to make it, and the peak of
-        resident memory meanwhile; seconds to open it, the median of several times; medians over the workers of their
-        private and of their shared memory, and of the seconds for a record. All memory in bytes.
+        Sizes of the annotations and the index in bytes; wall-clock and CPU seconds of the build, and its peak resident
+        memory; seconds to open the index, as the median of several times; and medians over the workers of their private
+        and shared memory and of the seconds per record. Memory is in bytes.
     """
     layout = find_layout(root, split)
     start = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         processor, peak = pool.apply(_build, (root, split))
-    made = time.perf_counter() - start
-    opened = []
+    seconds = time.perf_counter() - start
+    open_seconds = []
     for _ in range(5):
         start = time.perf_counter()
         dataset = InterHand(root, split)
-        opened.append(time.perf_counter() - start)
+        open_seconds.append(time.perf_counter() - start)
     return {
         "images": len(dataset), "annotation_bytes": sum(p.stat().st_size for p in layout.sources if p.exists()),
-        "index_bytes": dataset.index.path.stat().st_size, "make_seconds": made, "make_processor_seconds": processor,
-        "make_peak_bytes": peak, "open_seconds": float(np.median(opened)), "workers": workers,
+        "index_bytes": dataset.index.path.stat().st_size, "make_seconds": seconds, "make_processor_seconds": processor,
+        "make_peak_bytes": peak, "open_seconds": float(np.median(open_seconds)), "workers": workers,
         **_workers(dataset, workers, records),
     }  # fmt: skip
 
 
 def told(cost: dict[str, Any]) -> str:
-    """Tell the figures of `index_cost` to people."""
+    """Return the results of `index_cost` as a readable table."""
     megabytes = {key.removesuffix("_bytes"): cost[key] / 1e6 for key in cost if key.endswith("_bytes")}
     minutes, processor = cost["make_seconds"] / 60, cost["make_processor_seconds"] / 60
     return "\n".join([
@@ -175,40 +175,45 @@ def told(cost: dict[str, Any]) -> str:
 
 
 def _build(root: Path, split: str) -> tuple[float, int]:
+    """Build the index, and return the CPU seconds and the peak memory in bytes of this process."""
     build_index(find_layout(root, split), anew=True)
-    spent = resource.getrusage(resource.RUSAGE_SELF)
-    return spent.ru_utime + spent.ru_stime, spent.ru_maxrss * 1024
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
 def _workers(dataset: InterHand, workers: int, records: int) -> dict[str, Any]:
-    """Let forked workers read at the same time; return what memory they have for themselves and together."""
-    memory_of(os.getpid())  # says so where it cannot be measured, before anybody waits for anybody
+    """Let forked workers read at the same time, and return their private and shared memory and the time per record."""
+    memory_of(os.getpid())  # raises if memory cannot be measured, before any process waits at the barrier
     context = multiprocessing.get_context("fork")
     choices = np.random.default_rng(0).integers(0, len(dataset), (workers, records)).tolist()
-    read, answers = context.Barrier(workers, timeout=600), context.SimpleQueue()
-    processes = [context.Process(target=_read_records, args=(dataset, rows, read, answers)) for rows in choices]
+    barrier, results = context.Barrier(workers, timeout=600), context.SimpleQueue()
+    processes = [context.Process(target=_read_records, args=(dataset, rows, barrier, results)) for rows in choices]
     for process in processes:
         process.start()
-    told = [answers.get() for _ in processes]
+    entries = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    private, shared, seconds = (float(np.median([entry[i] for entry in told])) for i in range(3))
+    private, shared, seconds = (float(np.median([entry[i] for entry in entries])) for i in range(3))
     return {"worker_private_bytes": private, "worker_shared_bytes": shared, "record_seconds": seconds}
 
 
-def _read_records(dataset: InterHand, rows: list[int], read: Any, answers: Any) -> None:
+def _read_records(dataset: InterHand, rows: list[int], barrier: Any, results: Any) -> None:
     start = time.perf_counter()
     for row in rows:
         dataset.record(row)
     seconds = (time.perf_counter() - start) / len(rows)
-    read.wait()  # all have their pages now, so that what is shared is seen to be
+    barrier.wait()  # every worker has touched its pages now, so shared pages are counted as shared
     private, shared = memory_of(os.getpid())
-    read.wait()
-    answers.put((private, shared, seconds))
+    barrier.wait()
+    results.put((private, shared, seconds))
 
 
 def memory_of(process: int) -> tuple[int, int]:
-    """Return the private and the shared resident memory of a process in bytes; Linux only."""
+    """Return the private and the shared resident memory of a process in bytes; Linux only.
+
+    Raises:
+        UnclaspError: The system does not provide these figures.
+    """
     path = Path(f"/proc/{process}/smaps_rollup")
     if not path.exists():
         raise UnclaspError("private memory is measured by /proc/PID/smaps_rollup, which only Linux has")

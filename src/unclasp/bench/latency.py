@@ -1,6 +1,7 @@
-"""How long the network takes in each engine, beside its own bare backbone in the same engine and the same run.
+"""Benchmark of the network in each engine, relative to its bare backbone in the same engine and run.
 
-Calls of all lines take turns, so that what else a machine does falls on all alike: ratios say more than times.
+Calls are interleaved, so that other load on the machine affects all of them equally. Ratios are therefore more reliable
+than times.
 """
 
 import resource
@@ -30,38 +31,38 @@ from unclasp.model.macs import count_macs
 Run = Callable[[], object]
 
 ENGINES: Final = ("plain", "eager", "eager-bf16", "compiled", "onnx", "openvino")
-"""plain is the network as it is trained; the others run the optimised one, in PyTorch channels_last."""
+"""plain is the network as trained; all others run the optimised network, in PyTorch with channels_last."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One engine's figures: medians over the repeats."""
+    """Results of one engine, as medians over the repeats."""
 
     engine: str
     model_ms: float
     backbone_ms: float
     ratio: float
-    """Median of the ratios of neighbouring calls."""
+    """Median of the ratios of consecutive calls."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """All engines' lines, and what was run."""
+    """Results of all engines and the settings of the run."""
 
     name: str
     batch: int
     threads: int
     repeats: int
     model_macs: int
-    """Of the optimised network, for one crop."""
+    """MACs of the optimised network for one crop."""
     plain_macs: int
     backbone_macs: int
     peak_mb: float
-    """Of the process, all engines together: run one engine alone for its own."""
+    """Peak memory of the process, over all engines; for that of one engine, run it alone."""
     lines: tuple[Line, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the results as plain values."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -71,19 +72,19 @@ class Latency:
             f"GMAC per crop: {macs[0]:.2f} plain, {macs[1]:.2f} optimised, {macs[2]:.2f} backbone; "
             f"peak memory {self.peak_mb:.0f} MB",
             f"{'':12}{'model ms':>10}{'backbone ms':>13}{'ratio':>8}",
-            *(f"{each.engine:12}{each.model_ms:10.2f}{each.backbone_ms:13.2f}{each.ratio:8.2f}" for each in self.lines),
+            *(f"{line.engine:12}{line.model_ms:10.2f}{line.backbone_ms:13.2f}{line.ratio:8.2f}" for line in self.lines),
         ])  # fmt: skip
 
 
 class BareBackbone(nn.Module):
-    """Crops to the coarsest map, with batch normalisation folded as in the optimised network."""
+    """Maps crops to the backbone's coarsest feature map, with the modules of the given network."""
 
     def __init__(self, model: DFL) -> None:
         super().__init__()
         self.normalise, self.backbone = model.normalise, model.encoder.backbone
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
-        """Return the map at stride 32."""
+        """Return the feature map at stride 32, in a tuple."""
         return (self.backbone(self.normalise(image))[-1],)
 
 
@@ -93,9 +94,9 @@ def measure(
     """Time a network and its backbone in several engines.
 
     Raises:
-        UnclaspError: There is no such engine, its package is missing, or it does not run on the device.
+        UnclaspError: An engine is unknown, not installed or not available on the device, or a number is below 1.
     """
-    unknown = [each for each in engines if each not in ENGINES]
+    unknown = [engine for engine in engines if engine not in ENGINES]
     if unknown or not engines:
         raise UnclaspError(f"engines are {', '.join(ENGINES)}, got {', '.join(unknown) or 'none'}")
     if device != "cpu" and {"onnx", "openvino"}.intersection(engines):
@@ -104,12 +105,12 @@ def measure(
         raise UnclaspError("batch, threads and repeats must be at least 1")
     check_device(device)
     torch.set_num_threads(threads)
-    engines = tuple(dict.fromkeys(engines))  # named twice, one is measured once
+    engines = tuple(dict.fromkeys(engines))  # without duplicates
     size = model.normalise.image_size
     crops = np.random.default_rng(0).integers(0, 256, (batch, 3, size, size)).astype(np.float32)
     lean = optimise(model)
     with tempfile.TemporaryDirectory() as folder:
-        runs = {each: _pair(each, model, lean, crops, threads, device, Path(folder)) for each in engines}
+        runs = {engine: _pair(engine, model, lean, crops, threads, device, Path(folder)) for engine in engines}
         times = interleaved([run for pair in runs.values() for run in pair], repeats)
     lines = []
     for engine, of_model, of_backbone in zip(engines, times[::2], times[1::2], strict=True):
@@ -122,19 +123,19 @@ def measure(
 
 
 def interleaved(runs: Sequence[Run], repeats: int, *, warm_up: int = 3) -> list[list[float]]:
-    """Return seconds per repeat for each of several calls, which take turns."""
+    """Return the seconds per repeat of several calls, which are run in turn."""
     times: list[list[float]] = [[] for _ in runs]
     for repeat in range(-warm_up, repeats):
-        for run, spent in zip(runs, times, strict=True):
+        for run, seconds in zip(runs, times, strict=True):
             start = time.perf_counter()
             run()
             if repeat >= 0:
-                spent.append(time.perf_counter() - start)
+                seconds.append(time.perf_counter() - start)
     return times
 
 
 def peak_memory(device: str) -> float:
-    """Return the largest memory use of this process so far, in MB."""
+    """Return the peak memory of this process so far, in MB; on CUDA, that of the device."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
@@ -144,16 +145,17 @@ def peak_memory(device: str) -> float:
 def _pair(
     engine: str, model: DFL, lean: DFL, crops: np.ndarray, threads: int, device: str, folder: Path
 ) -> tuple[Run, Run]:
+    """Return the calls of the network and of its backbone in an engine."""
     if engine == "plain":
         return _torch_run(model, crops, device), _torch_run(BareBackbone(model), crops, device)
     modules = (lean, BareBackbone(lean))
     if engine in ("onnx", "openvino"):
-        first, second = (_file_run(engine, each, crops, threads, folder) for each in modules)
+        first, second = (_file_run(engine, module, crops, threads, folder) for module in modules)
         return first, second
     dtype = torch.bfloat16 if engine == "eager-bf16" else torch.float32
     first, second = (
-        _torch_run(each, crops, device, dtype=dtype, channels_last=True, compiled=engine == "compiled")
-        for each in modules
+        _torch_run(module, crops, device, dtype=dtype, channels_last=True, compiled=engine == "compiled")
+        for module in modules
     )
     return first, second
 
@@ -182,7 +184,7 @@ def _torch_run(
 
 
 def _half_weights(module: nn.Module) -> nn.Module:
-    """Return a copy whose weights are what autocast would make of them anew in every call."""
+    """Return a copy with weights in bfloat16, so that autocast need not convert them in every call."""
     copied = deepcopy(module)
     for layer in copied.modules():
         if isinstance(layer, nn.Conv2d) or type(layer) is nn.Linear:
@@ -190,27 +192,31 @@ def _half_weights(module: nn.Module) -> nn.Module:
     return copied
 
 
-class _First(nn.Module):
-    """The tensors that an export has, of a network or a backbone."""
+class _ExportedTensors(nn.Module):
+    """Returns the tensors to export: those of the backbone, or the pose and the part logits of the network."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        made = self.module(image)
-        return tuple(made) if len(made) == 1 else (made.pose_2p5d, made.part_logits)
+        output = self.module(image)
+        return tuple(output) if len(output) == 1 else (output.pose_2p5d, output.part_logits)
 
 
 def write_bare(module: nn.Module, size: int, folder: Path) -> Path:
-    """Write a network, or its backbone, as ONNX for timing: the tensors that any model has, no facts."""
+    """Export a network or its `BareBackbone` to ONNX for timing, without optional outputs and without metadata.
+
+    Raises:
+        UnclaspError: A package is missing.
+    """
     try:
         export, graph = import_module("unclasp.export"), import_module("unclasp.exporting.graph")
     except ModuleNotFoundError as error:
         raise UnclaspError(f"ONNX needs {error.name}: pip install 'unclasp[export]'") from error
     names = ("map",) if isinstance(module, BareBackbone) else ("pose_2p5d", "part_logits")
     traced, path = folder / "traced.onnx", folder / f"{names[0]}.onnx"
-    export.trace(_First(module), names, size, traced)
+    export.trace(_ExportedTensors(module), names, size, traced)
     path.write_bytes(graph.simplified(traced, folder / "simple.onnx").SerializeToString())
     return path
 

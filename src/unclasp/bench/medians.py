@@ -1,4 +1,4 @@
-"""How fast things are, measured side by side. Times on shared machines are noisy: compare within one run."""
+"""Benchmark of the renderer. Times on shared machines are noisy: only compare values of one run."""
 
 import time
 from statistics import median
@@ -11,12 +11,12 @@ from unclasp.synth.scene import SceneMix, sample_scene
 
 
 def synth_speed(count: int, *, size: int, supersample: int) -> str:
-    """Render `count` pictures on one core and return a table of medians per stage."""
+    """Render `count` pictures of `size` x `size` px on one core and return a table of times per stage."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         posing, rendering = [], []
-        for index in range(-5, count):  # the first few compile and fill caches
+        for index in range(-5, count):  # the first few are warm-up: they compile code and fill caches
             rng = np.random.default_rng([0, index + 5])
             start = time.perf_counter()
             scene = sample_scene(rng, SceneMix(), size=size)

@@ -1,7 +1,7 @@
-"""Where a network's time goes: multiplications and milliseconds of each piece, in ONNX Runtime.
+"""Profile of a network by its parts: MACs and time in ONNX Runtime.
 
-Pieces are told by the names that tracing gives to nodes. Times are medians over calls of single nodes, so that what
-else a machine does hardly touches them; what passes between nodes is not in them.
+Parts are identified by the node names from tracing. Times are sums of medians over the calls of each node, so that
+other load on the machine hardly affects them; time spent between nodes is not included.
 """
 
 import json
@@ -34,14 +34,14 @@ PIECES: Final = {
     "encoder.segmentation": "part segmentation",
     "decoder": "decoder",
 }
-"""Modules of an optimised network; the first that a name begins with counts."""
+"""Modules of an optimised network, and their names in the table. For a node, the first match counts."""
 REST: Final = "the rest"
-"""Normalisation, softmax and averages of the parts, optional heads."""
+"""Everything else: input normalisation, softmax and pooling of the part probabilities, optional heads."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one piece costs."""
+    """Cost of one part."""
 
     name: str
     macs: int
@@ -49,10 +49,10 @@ class Piece:
 
 
 def pieces(model: DFL, *, threads: int, repeats: int) -> tuple[Piece, ...]:
-    """Measure the pieces of the optimised network on one crop.
+    """Measure the parts of the optimised network on one crop.
 
     Raises:
-        UnclaspError: onnx or onnxruntime is missing, or an argument is below 1.
+        UnclaspError: The packages for the export are missing, or an argument is below 1.
     """
     if min(threads, repeats) < 1:
         raise UnclaspError("threads and repeats must be at least 1")
@@ -62,33 +62,33 @@ def pieces(model: DFL, *, threads: int, repeats: int) -> tuple[Piece, ...]:
 
 
 def told(name: str, measured: Iterable[Piece], *, threads: int, repeats: int) -> str:
-    """Return a table of pieces, with what they are together."""
+    """Return a table of the parts and their total."""
     rows = list(measured)
-    rows.append(Piece("together", sum(each.macs for each in rows), sum(each.ms for each in rows)))
+    rows.append(Piece("together", sum(row.macs for row in rows), sum(row.ms for row in rows)))
     return "\n".join([
         f"{name}, batch 1, ONNX Runtime, {threads} threads, medians of {repeats} calls",
         f"{'':34}{'GMAC':>8}{'ms':>9}",
-        *(f"{each.name:34}{each.macs / 1e9:8.3f}{each.ms:9.2f}" for each in rows),
+        *(f"{row.name:34}{row.macs / 1e9:8.3f}{row.ms:9.2f}" for row in rows),
     ])  # fmt: skip
 
 
 def piece_macs(lean: nn.Module, size: int) -> dict[str, int]:
-    """Count the multiplications of each piece for one crop."""
+    """Count the MACs of each part for one crop."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         lean(torch.zeros(1, 3, size, size))
     counts = {module: sum(by.values()) // 2 for module, by in counter.get_flop_counts().items()}
-    root, found = type(lean).__name__, dict.fromkeys(PIECES.values(), 0)
+    root, macs = type(lean).__name__, dict.fromkeys(PIECES.values(), 0)
     for piece, name in PIECES.items():
-        found[name] = counts.get(f"{root}.{piece}", 0)
-    # Levels are called one by one, and their container never.
+        macs[name] = counts.get(f"{root}.{piece}", 0)
+    # The modules of single levels are called, but never their containers.
     for container in ("encoder.lateral", "encoder.output"):
-        inside = [count for module, count in counts.items() if _level_of(module, f"{root}.{container}.")]
-        found[PIECES[container]] = sum(inside)
-    found[PIECES["encoder.output"]] -= found[PIECES["encoder.output.4"]]
-    return {**found, REST: counts["Global"] - sum(found.values())}
+        of_levels = [count for module, count in counts.items() if _is_level(module, f"{root}.{container}.")]
+        macs[PIECES[container]] = sum(of_levels)
+    macs[PIECES["encoder.output"]] -= macs[PIECES["encoder.output.4"]]
+    return {**macs, REST: counts["Global"] - sum(macs.values())}
 
 
-def _level_of(module: str, container: str) -> bool:
+def _is_level(module: str, container: str) -> bool:
     return module.startswith(container) and module.removeprefix(container).isdigit()
 
 
@@ -106,19 +106,19 @@ def _times(lean: DFL, size: int, threads: int, repeats: int) -> dict[str, float]
 
 
 def piece_times(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Sum the medians of each node's calls by piece, in ms, from what ONNX Runtime's profiler wrote."""
+    """Sum the median times of the nodes of each part, in ms, from the events of ONNX Runtime's profiler."""
     calls: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             calls[event["name"].removesuffix("_kernel_time")].append(event["dur"] / 1e3)
     times: dict[str, float] = defaultdict(float)
-    for node, spent in calls.items():
-        times[_piece_of(node)] += median(spent)
+    for node, durations in calls.items():
+        times[_piece_of(node)] += median(durations)
     return dict(times)
 
 
 def _piece_of(node: str) -> str:
-    # The last convolution is called by its output, as it ends the graph.
+    # The last convolution is named after its output, because it ends the graph.
     dotted = "encoder.segmentation" if node.startswith("part_logits") else node.replace("/", ".")
     for piece, name in PIECES.items():
         if f".{piece}." in f".{dotted}." or f".{piece}." in dotted:

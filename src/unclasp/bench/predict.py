@@ -1,4 +1,4 @@
-"""How long one prediction takes, from file to overlay, and in which of its stages."""
+"""Benchmark of a prediction, from file to overlay, by stage."""
 
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ from unclasp.predictor import Predictor
 
 
 class _Timed:
-    """A network that remembers how long it took."""
+    """A network that accumulates the time of its calls in `spent`."""
 
     def __init__(self, network: Network) -> None:
         self.network, self.spent = network, 0.0
@@ -30,25 +30,25 @@ class _Timed:
 
     def __call__(self, crops: ByteArray, /) -> NetworkOutput:
         start = time.perf_counter()
-        answer = self.network(crops)
+        output = self.network(crops)
         self.spent += time.perf_counter() - start
-        return answer
+        return output
 
 
 class _TimedFinder(Finder):
-    """A finder that remembers how long it took."""
+    """A finder that accumulates the time of its calls in `spent`."""
 
     spent = 0.0
 
     def __call__(self, image: ByteArray) -> Regions:
         start = time.perf_counter()
-        found = super().__call__(image)
+        regions = super().__call__(image)
         self.spent += time.perf_counter() - start
-        return found
+        return regions
 
 
 class _TimedLandmarks(Landmarks):
-    """A landmark network that remembers how long it took."""
+    """A landmark network that accumulates the time of its calls in `spent`."""
 
     spent = 0.0
 
@@ -62,7 +62,7 @@ class _TimedLandmarks(Landmarks):
 
 
 class _TimedPalms(PalmFinder):
-    """A palm detector that remembers how long it took."""
+    """A palm detector that accumulates the time of its calls in `spent`."""
 
     spent = 0.0
 
@@ -77,14 +77,14 @@ def predict_speed(
     picture: Path, network: Network, *, repeats: int, box: tuple[float, float, float, float] | None,
     threads: int | None = None,
 ) -> str:  # fmt: skip
-    """Time a prediction from file to overlay, by stage.
+    """Time a prediction from file to overlay, and return a table of its stages.
 
     Args:
-        picture: File to read.
-        network: What answers for crops.
-        repeats: Predictions.
-        box: x1, y1, x2, y2 px; hands are looked for if not given.
-        threads: How many cores the finder and the landmark network may use; as many as there are if not given.
+        picture: The picture file.
+        network: The pose network.
+        repeats: Number of predictions to time.
+        box: Box of the hands, x1, y1, x2, y2 in px; if None, hands are detected.
+        threads: Number of cores that finder, landmark network and palm detector may use; by default all.
     """
     if repeats < 1:
         raise UnclaspError("repeats must be at least 1")
@@ -107,15 +107,15 @@ def predict_speed(
             read, predicted = np.diff(marks)
             spent = finder.spent, timed.spent, landmarks.spent, palms.spent
             rows.append((read, *spent, predicted - sum(spent), predicted))
-    drawn = []
-    for _ in range(repeats):  # apart, as it would drive the networks out of the caches
+    overlay_times = []
+    for _ in range(repeats):  # separately, because it would evict the networks from the caches
         start = time.perf_counter()
         pose.plot()
-        drawn.append(time.perf_counter() - start)
+        overlay_times.append(time.perf_counter() - start)
     stages = ("read", "finder", "network", "landmarks", "palms", "crop and lift", "picture to pose", "overlay")
     lines = [f"{picture.name}, {network.name}, {'given box' if box else 'box found'}, medians of {repeats}"]
     lines += [
         f"  {stage:16}{1e3 * median(times):9.2f} ms"
-        for stage, times in zip(stages, (*zip(*rows, strict=True), drawn), strict=True)
+        for stage, times in zip(stages, (*zip(*rows, strict=True), overlay_times), strict=True)
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How long a fresh process takes from its start to the first pose, and how much of it is the engine's own import."""
+"""Benchmark of a fresh process, from its start to the first pose, compared with importing the engine alone."""
 
 import json
 import subprocess
@@ -13,8 +13,8 @@ from unclasp.errors import UnclaspError
 from unclasp.shipped import exported_file
 
 STAGES: Final = ("interpreter", "import unclasp", "engine and weights", "first picture")
-_ENGINES: Final = {".onnx": "onnxruntime", ".xml": "openvino"}
-_PREDICT: Final = """
+_ENGINE_OF_SUFFIX: Final = {".onnx": "onnxruntime", ".xml": "openvino"}
+_PREDICT_CODE: Final = """
 import sys, time, json
 marks = [time.time()]
 from unclasp.picture import read_picture
@@ -29,7 +29,7 @@ marks.append(time.time())
 predictor(image, box)
 print(json.dumps([*marks, time.time()]))
 """
-_IMPORT: Final = """
+_IMPORT_CODE: Final = """
 import time, json
 start = time.time()
 import {engine}
@@ -40,25 +40,34 @@ print(json.dumps([start, time.time()]))
 def start_speed(
     picture: Path, weights: Path | None, *, repeats: int, box: tuple[float, float, float, float] | None
 ) -> str:
-    """Time fresh processes from their start to the first pose, in turn with ones that only import the engine.
+    """Time fresh processes from start to first pose, in turn with processes that only import the engine.
+
+    Args:
+        picture: The picture file.
+        weights: A weights file or exported model; None for the shipped model.
+        repeats: Number of processes to time.
+        box: Box of the hands, x1, y1, x2, y2 in px; if None, hands are detected.
+
+    Returns:
+        A table of the stages.
 
     Raises:
-        UnclaspError: A process failed; its message is that one's last line.
+        UnclaspError: A process failed; the message is the last line of its standard error.
     """
     if repeats < 1:
         raise UnclaspError("repeats must be at least 1")
-    runs = weights if weights is not None and weights.suffix in _ENGINES else exported_file(weights)
-    engine = "torch" if runs is None else _ENGINES[runs.suffix]
-    given = json.dumps([str(picture), None if weights is None else str(weights), box])
+    exported = weights if weights is not None and weights.suffix in _ENGINE_OF_SUFFIX else exported_file(weights)
+    engine = "torch" if exported is None else _ENGINE_OF_SUFFIX[exported.suffix]
+    arguments = json.dumps([str(picture), None if weights is None else str(weights), box])
     rows, imports = [], []
-    for repeat in range(-1, repeats):  # the first fills the system's cache of files
+    for repeat in range(-1, repeats):  # the first fills the system's file cache
         start = time.time()
-        marks = [start, *_run(_PREDICT, given)]
-        began, imported = _run(_IMPORT.format(engine=engine))
+        marks = [start, *_run(_PREDICT_CODE, arguments)]
+        import_start, import_end = _run(_IMPORT_CODE.format(engine=engine))
         if repeat >= 0:
             stages = [b - a for a, b in pairwise(marks)]
             rows.append((*stages[:4], marks[4] - start, stages[4]))
-            imports.append(imported - began)
+            imports.append(import_end - import_start)
     *stages, whole, second = (median(column) for column in zip(*rows, strict=True))
     name = "the shipped model" if weights is None else weights.name
     return "\n".join([
@@ -71,10 +80,11 @@ def start_speed(
 
 
 def _run(code: str, *arguments: str) -> list[float]:
-    done = subprocess.run(  # noqa: S603 (this interpreter, our own code)
+    """Run code in a fresh interpreter, and return the time stamps that it prints as JSON."""
+    process = subprocess.run(  # noqa: S603 (this interpreter, our own code)
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise UnclaspError((done.stderr.strip().splitlines() or ["a fresh process failed"])[-1])
-    marks: list[float] = json.loads(done.stdout)
+    if process.returncode:
+        raise UnclaspError((process.stderr.strip().splitlines() or ["a fresh process failed"])[-1])
+    marks: list[float] = json.loads(process.stdout)
     return marks

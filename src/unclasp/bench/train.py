@@ -1,4 +1,4 @@
-"""How long a training step takes, beside its backbone's own forward and backward pass."""
+"""Benchmark of a training step, relative to the forward and backward pass of its backbone."""
 
 from statistics import median
 
@@ -16,7 +16,10 @@ from unclasp.train import optimiser
 def train_speed(
     config: Config, *, name: str, batch: int, repeats: int, threads: int, device: str, half: bool, compiled: bool
 ) -> str:
-    """Time steps on one random batch: forward, losses, backward, optimiser; for the backbone, forward and backward."""
+    """Time training steps on one random batch, and return a table.
+
+    A step comprises forward pass, losses, backward pass and optimiser; for the backbone, forward and backward pass.
+    """
     if min(batch, repeats, threads) < 1:
         raise UnclaspError("batch, repeats and threads must be at least 1")
     torch.manual_seed(0)
@@ -38,21 +41,21 @@ def train_speed(
 
     backbone = torch.compile(model.encoder.backbone) if compiled else model.encoder.backbone
 
-    def bare() -> None:
+    def backbone_step() -> None:
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-            summed = backbone(model.normalise(data.image))[-1].float().square().mean()
-        summed.backward()
+            loss = backbone(model.normalise(data.image))[-1].float().square().mean()
+        loss.backward()
         model.zero_grad(set_to_none=True)
         _wait(kind)
 
-    whole, part = interleaved([step, bare], repeats, warm_up=2)
-    ratio = median(a / b for a, b in zip(whole, part, strict=True))
-    rate, bare_rate = batch / median(whole), batch / median(part)
+    step_times, backbone_times = interleaved([step, backbone_step], repeats, warm_up=2)
+    ratio = median(a / b for a, b in zip(step_times, backbone_times, strict=True))
+    rate, backbone_rate = batch / median(step_times), batch / median(backbone_times)
     return (
         f"{name}, batch {batch}, {'bf16' if half else 'fp32'}{', compiled' if compiled else ''}, {threads} threads, "
         f"medians of {repeats} interleaved steps\n"
-        f"  step          {1e3 * median(whole):9.1f} ms {rate:9.1f} images/s\n"
-        f"  backbone      {1e3 * median(part):9.1f} ms {bare_rate:9.1f} images/s, forward and backward\n"
+        f"  step          {1e3 * median(step_times):9.1f} ms {rate:9.1f} images/s\n"
+        f"  backbone      {1e3 * median(backbone_times):9.1f} ms {backbone_rate:9.1f} images/s, forward and backward\n"
         f"  ratio         {ratio:9.2f}   peak memory {peak_memory(device):.0f} MB"
     )
 
@@ -63,15 +66,15 @@ def _wait(kind: str) -> None:
 
 
 def random_batch(count: int, size: int) -> Batch:
-    """Return noise with targets in range, for timing."""
+    """Return a batch of noise with targets in the valid range, for timing."""
     generator = torch.Generator().manual_seed(0)
     pose = torch.rand(count, 42, 3, generator=generator) * torch.tensor([size, size, 200.0])
-    yes = torch.ones(count, dtype=torch.bool)
+    all_valid = torch.ones(count, dtype=torch.bool)
     return Batch(
         image=torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8),
         pose_2p5d=pose, valid=torch.ones(count, 42, dtype=torch.bool),
-        parts=torch.randint(0, 33, (count, size // 4, size // 4), generator=generator), parts_valid=yes,
-        hand_type=torch.ones(count, 2, dtype=torch.bool), hand_type_valid=yes,
-        root_depth=50 * torch.randn(count, generator=generator), root_depth_valid=yes,
+        parts=torch.randint(0, 33, (count, size // 4, size // 4), generator=generator), parts_valid=all_valid,
+        hand_type=torch.ones(count, 2, dtype=torch.bool), hand_type_valid=all_valid,
+        root_depth=50 * torch.randn(count, generator=generator), root_depth_valid=all_valid,
         names=tuple(f"noise {index}" for index in range(count)),
     )  # fmt: skip

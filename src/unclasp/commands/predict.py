@@ -5,24 +5,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from unclasp.commands.arguments import OptionalInt, OptionalPath, parse, with_numbers_last
+from unclasp.commands.progress import over_frames, over_sources
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable
 from unclasp.marks import is_marked, is_result, marked
@@ -31,6 +24,7 @@ if TYPE_CHECKING:
     from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
     from unclasp.sources import Source
+    from unclasp.streaming import StreamOptions
 
 _ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
@@ -118,7 +112,7 @@ def predict(words: list[str]) -> int:
     errors = Console(stderr=True)
     done: list[dict[str, Any]] = []
     try:
-        with _ended_like_by_ctrl_c(), closing(_with_bar(sources, errors)) as shown:  # ended before the list is printed
+        with _ended_like_by_ctrl_c(), closing(over_sources(sources, errors)) as shown:  # closed before the list
             for source in shown:
                 entry = _predict_source(predictor, source, stems, arguments, untouchable=untouchable)
                 done.append(entry)
@@ -126,6 +120,8 @@ def predict(words: list[str]) -> int:
                     errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
                 if "overlay" in entry and not arguments.json:
                     print(_told(entry))
+                if entry.get("interrupted"):
+                    raise KeyboardInterrupt
     finally:  # Ctrl-C, too: what was done is told
         if arguments.json:
             print(json.dumps(done, indent=1))
@@ -164,6 +160,10 @@ def _check(arguments: PredictArguments) -> None:
         raise UnclaspError("name at least one picture, video, folder, glob or camera number")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
+    above = next(path for path in (arguments.out, *arguments.out.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise UnclaspError(f"--out must be a folder, got one in the file {above}")
+    _stream_options(arguments)
     if arguments.out.exists():  # otherwise it is made once there is a result
         check_writable(arguments.out / "result")
     if arguments.everyone and arguments.box is not None:
@@ -183,26 +183,6 @@ def _tell_what_is_left_out(arguments: PredictArguments, usable: "list[Source]") 
     ):
         if given and usable and not suits:
             print(f"{option} is for {kind}, of which there are none here: it is left out", file=sys.stderr)
-
-
-def _with_bar(sources: "list[Source]", console: Console) -> "Generator[Source, None, None]":
-    """Yield the sources beside a bar of how many are done, for people who watch; a video has one of its own.
-
-    The bar takes the place of stdout only where that is a terminal, too: what goes to a file or a pipe goes there.
-    """
-    many = len(sources) > 1 and not any(source.is_video for source in sources)
-    columns = (TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns,
-        console=console,
-        redirect_stdout=_is_terminal(sys.stdout),
-        disable=not (many and _is_terminal(sys.stderr)),
-    ) as progress:
-        yield from progress.track(sources)
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()  # a process may have been started without it
 
 
 def _told(entry: dict[str, Any]) -> str:
@@ -288,22 +268,19 @@ def _record_one(
     import cv2
 
     from unclasp.recording import record
-    from unclasp.streaming import StreamOptions
     from unclasp.video import Video
 
     spoken = source.name if source.camera is None else f"camera {source.camera}"
-    options = StreamOptions(
-        box=arguments.box, smooth=arguments.smooth, every=arguments.every, max_frames=arguments.max_frames
-    )
+    options = _stream_options(arguments)
     try:
         results = {"overlay": ".mp4", "json": ".jsonl"} | ({"rerun": ".rrd"} if arguments.rerun else {})
         told = {name: str(_result(stem, suffix, untouchable)) for name, suffix in results.items()}
         opened = source.file_or_camera
-        with Video(opened, every=options.every, max_frames=options.max_frames) as video, _bar(video.expected) as bar:
+        with Video(opened, every=options.every, max_frames=options.max_frames) as video, over_frames(video) as on_frame:
             poses = predictor.video(video, options, focal=arguments.focal, mirrored=arguments.mirrored)
             started = time.monotonic()
             recorded = record(
-                poses, stem, rate=video.rate / options.every, live=video.live, rerun=arguments.rerun, on_frame=bar
+                poses, stem, rate=video.rate / options.every, live=video.live, rerun=arguments.rerun, on_frame=on_frame
             )
             seconds = time.monotonic() - started
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
@@ -313,7 +290,17 @@ def _record_one(
         "of_side": recorded.of_side, "in_doubt": recorded.doubted,
         "frames_per_second": round(recorded.frames / max(seconds, 1e-3), 1), **told,
     }  # fmt: skip
+    if recorded.interrupted and source.camera is None:
+        entry["interrupted"] = True
     return entry | ({"error": _reason(recorded.problem, spoken)} if recorded.problem else {})
+
+
+def _stream_options(arguments: PredictArguments) -> "StreamOptions":
+    from unclasp.streaming import StreamOptions
+
+    return StreamOptions(
+        box=arguments.box, smooth=arguments.smooth, every=arguments.every, max_frames=arguments.max_frames
+    )
 
 
 def _result(stem: Path, suffix: str, untouchable: set[Path]) -> Path:
@@ -330,22 +317,3 @@ def _reason(error: BaseException, source: str) -> str:
     """Return an error as one line that names its source."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return reason if source in reason else f"{source}: {reason}"
-
-
-@contextmanager
-def _bar(expected: int | None) -> Iterator[Callable[[Any], None]]:
-    """Yield what is told of each frame, and show how many there were, how fast, and how long it will take."""
-    columns = (
-        TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]} frames/s"),
-        TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(
-        *columns, console=Console(stderr=True), disable=not _is_terminal(sys.stderr), transient=True
-    ) as progress:
-        task = progress.add_task("predict", total=expected, rate="–")
-
-        def advance(_: Any) -> None:
-            speed = progress.tasks[task].speed
-            progress.update(task, advance=1, rate="–" if speed is None else f"{speed:.1f}")
-
-        yield advance

@@ -19,17 +19,17 @@ class Dataset(Protocol):
 
 
 def open_dataset(name: str) -> Dataset:
-    """Open a data set by the name that the command line uses.
+    """Open a data set by its command-line name.
 
     Args:
-        name: `synthetic:SPLIT` (train, val or test; rendered as it is read), or `interhand:ROOT[:SPLIT]` for a
-            folder in InterHand2.6M's layout, the real one or one of `unclasp synth write`; if no split is given,
-            train, or the only one that there is. The options of `InterHand` may follow:
+        name: `synthetic:SPLIT` (train, val or test; rendered on the fly), or `interhand:ROOT[:SPLIT]` for a folder in
+            InterHand2.6M's layout: the original, or the output of `unclasp synth write`. Without a split, train is
+            opened, or the only split that exists. Options of `InterHand` may follow:
             interhand:ROOT:test,subset=human,hands=interacting,fps=5,filtered,parts=none. `hic:ROOT` and
-            `rgb2hands:ROOT` are for evaluation, with the options of `HIC` and `RGB2Hands`.
+            `rgb2hands:ROOT` are for evaluation and take the options of `HIC` and `RGB2Hands`.
 
     Raises:
-        DataError: The name is not of this form, or what it names is not there.
+        DataError: The name does not have this form, or the data set does not exist.
     """
     kind, _, rest = name.partition(":")
     if kind == "synthetic":
@@ -57,7 +57,7 @@ def open_dataset(name: str) -> Dataset:
 
 
 def _split_of(root: Path) -> str:
-    """Return train, or the only split that a folder has."""
+    """Return the only split of a folder; train if it has several or none."""
     from unclasp.data.layout import splits_in
 
     splits = splits_in(root)
@@ -68,7 +68,7 @@ def _split_of(root: Path) -> str:
 
 
 def _options(name: str) -> tuple[str, dict[str, Any]]:
-    """Split the options of `InterHand` off the end of a name; a folder may have commas of its own."""
+    """Split the options of `InterHand` off the end of a name; the folder itself may contain commas."""
     options: dict[str, Any] = {}
     while True:
         rest, comma, option = name.rpartition(",")
@@ -79,7 +79,7 @@ def _options(name: str) -> tuple[str, dict[str, Any]]:
             raise DataError(f"the option {key} of the data set comes twice")
         options[key] = _option(key, value if equals else "true")
         name = rest
-    folder = name if ":" not in option else name.rpartition(":")[0]  # what is left may still name the split
+    folder = name if ":" not in option else name.rpartition(":")[0]  # the remaining name may still end with the split
     if comma and equals and not Path(folder).is_dir():
         raise DataError(f"the option {key} of the data set is unknown; there are {', '.join(_OPTIONS)}")
     return name, options

@@ -1,7 +1,7 @@
-"""One pass over the annotation files of a split, into arrays with one row per image, camera and frame.
+"""Reads the annotation files of a split in one pass, into arrays with one row per image, camera and frame.
 
-Nothing is refused here but files that are not JSON or have another outline: what is wrong with single entries is
-counted in `Problems`, and the images concerned are marked as not usable.
+Only files that are not JSON or have a different structure are rejected. Faulty entries are counted in `Problems`, and
+their images are marked as unusable.
 """
 
 from collections.abc import Iterable
@@ -23,12 +23,12 @@ TYPE_VALID, USABLE, HUMAN, MACHINE = 1, 2, 4, 8
 """Bits of the column `flags`."""
 _TYPE_BITS: Final = {name: right + 2 * left for name, (right, left) in HAND_TYPES.items()}
 _ROWS: Final = 4096
-"""Entries of a file that are turned into arrays at a time."""
+"""Number of entries that are converted to arrays at a time."""
 
 
 @dataclass
 class Annotations:
-    """What the annotation files of a split hold.
+    """The contents of a split's annotation files.
 
     Columns with one row per image, in the file's order: `id`, `annotation_id`, `capture`, `frame_idx`, `sequence` (row
     of `sequences`), `camera` and `frame` (rows of the tables, -1 if missing), `size` (width, height), `box` (x1, y1,
@@ -43,18 +43,18 @@ class Annotations:
     problems: Problems
     has_mano: bool
     lists: list[Subset]
-    """The subsets whose lists of ids were there."""
+    """The subsets whose lists of annotation ids exist."""
 
 
 def read_annotations(layout: Layout, progress: Progress | None = None) -> Annotations:
     """Read the annotations of a split; memory grows with the number of images and frames, not with the files.
 
     Args:
-        layout: Where they are.
-        progress: Called with the characters of each reading.
+        layout: Locates the files.
+        progress: Called with the number of characters of each read.
 
     Raises:
-        DataError: A file is missing, is not whole JSON, has another outline, or names no image.
+        DataError: A file is missing, is not complete JSON, has a different structure, or lists no image.
     """
     problems = Problems()
     camera_rows, columns = read_cameras(layout.path("camera"), progress)
@@ -71,20 +71,20 @@ def read_annotations(layout: Layout, progress: Progress | None = None) -> Annota
 
 
 def _read_data(path: Path, images: "_Images", boxes: "_Boxes", progress: Progress | None) -> None:
-    seen = []
+    found = []
     with JsonStream(path, progress) as stream:
         for key in stream.members():
             if key in ("images", "annotations"):
-                take: _Images | _Boxes = images if key == "images" else boxes
+                table: _Images | _Boxes = images if key == "images" else boxes
                 for entry in stream.values():
-                    take.add(entry)
-                take.flush()
-                seen.append(key)
+                    table.add(entry)
+                table.flush()
+                found.append(key)
             else:
                 stream.value()
         stream.end()
     for key in ("images", "annotations"):
-        if key not in seen:
+        if key not in found:
             raise misfit(path, f"there is no list '{key}'")
     if not images.count:
         raise DataError(f"{path} names no image; fetch it again")
@@ -93,7 +93,7 @@ def _read_data(path: Path, images: "_Images", boxes: "_Boxes", progress: Progres
 
 
 class _Table:
-    """Columns that grow by chunks."""
+    """Columns that grow in chunks."""
 
     def __init__(self, problems: Problems) -> None:
         self.problems, self.count = problems, 0
@@ -104,7 +104,7 @@ class _Table:
             self._chunks.setdefault(name, []).append(values)
 
     def columns(self) -> Columns:
-        """Return the columns, and let go of what they were made of."""
+        """Return the joined columns and free the chunks."""
         joined = {}
         for name in list(self._chunks):
             joined[name] = np.concatenate(self._chunks.pop(name))
@@ -148,7 +148,7 @@ class _Images(_Table):
         return -1
 
     def flush(self) -> None:
-        """Turn what has gathered into arrays."""
+        """Convert the collected entries to arrays."""
         if not self._names:
             return
         numbers = np.array(self._numbers, dtype=np.int64)
@@ -198,7 +198,7 @@ class _Boxes(_Table):
             self.flush()
 
     def flush(self) -> None:
-        """Turn what has gathered into arrays."""
+        """Convert the collected entries to arrays."""
         if not self._numbers:
             return
         try:
@@ -216,7 +216,7 @@ class _Boxes(_Table):
         self._numbers, self._boxes, self._valid = [], [], []
 
     def _flush_one_by_one(self) -> None:
-        """Find the entry of a chunk that is not made of numbers."""
+        """Convert a chunk entry by entry, and report those that are not numeric."""
         entries = list(zip(self._numbers, self._boxes, self._valid, strict=True))
         for numbers, box, valid in entries:
             self._numbers, self._boxes, self._valid = [numbers], [box], [valid]
@@ -231,50 +231,50 @@ class _Boxes(_Table):
 
 
 def _join(images: Columns, annotations: Columns, finite: Array, problems: Problems) -> None:
-    """Give each image the columns of its annotation, found by `image_id`, and mark the images that can be used."""
+    """Join each image with its annotation by `image_id`, and mark the usable images."""
     ids, wanted = images["id"], annotations.get("image_id", np.zeros(0, np.int64))
     order = np.argsort(ids, kind="stable")
-    _twice(ids[order], "image twice", problems)
-    place = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
-    known = ids[order][place] == wanted
-    _several(wanted[~known], "orphan", problems, "of image {}")
-    _twice(np.sort(wanted[known]), "annotation twice", problems)
+    _report_duplicates(ids[order], "image twice", problems)
+    position = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
+    known = ids[order][position] == wanted
+    _report(wanted[~known], "orphan", problems, "of image {}")
+    _report_duplicates(np.sort(wanted[known]), "annotation twice", problems)
     row = np.full(len(ids), -1, dtype=np.int64)
-    row[order[place[known]]] = np.flatnonzero(known)
-    _several(ids[row < 0], "unannotated", problems, "image {}")
-    _several(wanted[wanted != annotations["annotation_id"]] if len(wanted) else wanted, "id", problems, "of image {}")
+    row[order[position[known]]] = np.flatnonzero(known)
+    _report(ids[row < 0], "unannotated", problems, "image {}")
+    _report(wanted[wanted != annotations["annotation_id"]] if len(wanted) else wanted, "id", problems, "of image {}")
     if len(wanted) == len(ids) and (moved := np.flatnonzero(wanted != ids)).size:
         problems.add("order", f"from number {moved[0] + 1} on", len(moved))
-    there = row >= 0
+    annotated = row >= 0
     for name, empty in (("annotation_id", -1), ("box", 0), ("valid", 0), ("kind", 0)):
         source = annotations.get(name, np.zeros((0, *{"box": (4,), "valid": (6,)}.get(name, ())), np.int64))
         images[name] = np.full((len(ids), *source.shape[1:]), empty, dtype=source.dtype)
-        images[name][there] = source[row[there]]
+        images[name][annotated] = source[row[annotated]]
     kind = images.pop("kind")
     with np.errstate(invalid="ignore"):
         boxed = np.isfinite(images["box"]).all(axis=1) & (images["box"][:, 2:] > images["box"][:, :2]).all(axis=1)
-    _several(ids[there & ~boxed], "box", problems, "image {}")
+    _report(ids[annotated & ~boxed], "box", problems, "image {}")
     if len(finite) and not finite.all():
         images["valid"] &= np.packbits(finite, axis=1)[images["frame"]]
-    usable = there & boxed & (images["camera"] >= 0) & (images["frame"] >= 0)
+    usable = annotated & boxed & (images["camera"] >= 0) & (images["frame"] >= 0)
     images["hand_type"] = (kind & 3).astype(np.uint8)
     images["flags"] = np.where(kind & 4, TYPE_VALID, 0).astype(np.uint8) | np.where(usable, USABLE, 0).astype(np.uint8)
-    _name_twice(images, problems)
+    _report_duplicate_names(images, problems)
 
 
-def _twice(ordered: Array, kind: str, problems: Problems) -> None:
-    _several(ordered[1:][ordered[1:] == ordered[:-1]], kind, problems, "{}")
+def _report_duplicates(ordered: Array, kind: str, problems: Problems) -> None:
+    _report(ordered[1:][ordered[1:] == ordered[:-1]], kind, problems, "{}")
 
 
-def _several(ids: Array, kind: str, problems: Problems, text: str) -> None:
+def _report(ids: Array, kind: str, problems: Problems, text: str) -> None:
     for value in ids[:3]:
         problems.add(kind, text.format(value))
     if len(ids) > 3:
         problems.add(kind, "", len(ids) - 3)
 
 
-def _name_twice(images: Columns, problems: Problems) -> None:
-    """Find file names that stand for two images; names are compared by their hash first, which is smaller."""
+def _report_duplicate_names(images: Columns, problems: Problems) -> None:
+    """Report file names that two images share; comparing hashes first saves memory."""
     data, starts = images["names"].tobytes(), images["name_starts"].tolist()
     hashes = np.array([hash(data[starts[i] : starts[i + 1]]) for i in range(len(starts) - 1)], dtype=np.int64)
     suspects = np.isin(hashes, _repeated(hashes))
@@ -292,7 +292,7 @@ def _repeated(values: Array) -> Array:
 
 
 def _mark_subsets(layout: Layout, images: Columns, problems: Problems) -> list[Subset]:
-    """Set the bits of the subsets by the lists of ids; in the older layout the file itself is the subset."""
+    """Set the subset bits from the lists of annotation ids; in the older layout, a file holds just one subset."""
     if layout.release == "older":
         return []
     found: list[Subset] = []
@@ -302,7 +302,7 @@ def _mark_subsets(layout: Layout, images: Columns, problems: Problems) -> list[S
         if path.exists():
             listed = _read_ids(path)
             images["flags"][np.isin(images["annotation_id"], listed)] |= bit
-            _several(np.setdiff1d(listed, images["annotation_id"]), "listed", problems, f"{path.name}: {{}}")
+            _report(np.setdiff1d(listed, images["annotation_id"]), "listed", problems, f"{path.name}: {{}}")
             found.append(subset)
     return found
 

@@ -1,4 +1,4 @@
-"""What is there of an InterHand2.6M folder, against what its annotations name and what its owners state."""
+"""Checks an InterHand2.6M folder against its annotations and against the counts that its owners publish."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,29 +18,29 @@ from unclasp.data.tables import MANO_KEY, Columns
 from unclasp.errors import DataError
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is in all."""
+"""Called with the name of the step, the amount done and the total."""
 
 
 def check(root: Path | str, *, opened: int | None = 500, progress: Progress | None = None) -> Check:
-    """Look at everything below a folder.
+    """Check all splits of a folder.
 
     Args:
         root: Folder with `annotations` and `images`.
-        opened: How many pictures of each split are decoded, to find black and unreadable ones; None for all.
-        progress: Told now and then.
+        opened: Number of pictures per split to decode, to find black and unreadable ones; None for all.
+        progress: Called from time to time.
 
     Raises:
         DataError: There are no annotations at all.
     """
     root = Path(root)
-    tell = progress or (lambda *_: None)
+    report_progress = progress or (lambda *_: None)
     layouts = layouts_in(root)
     if not layouts:
-        find_layout(root, "train")  # says what is wrong
+        find_layout(root, "train")  # raises an error that explains what is missing
     result = Check(str(root), "older" if any(layout.release == "older" for layout in layouts) else "v1.0")
     for layout in layouts:
         try:
-            result.splits.append(_check_split(layout, opened, tell))
+            result.splits.append(_check_split(layout, opened, report_progress))
         except DataError as error:
             result.errors.append(str(error))
             result.fetch.append(f"{layout.split}: the annotations in {layout.folder}, again")
@@ -48,7 +48,7 @@ def check(root: Path | str, *, opened: int | None = 500, progress: Progress | No
     return result
 
 
-def _check_split(layout: Layout, opened: int | None, tell: Progress) -> SplitCheck:
+def _check_split(layout: Layout, opened: int | None, report_progress: Progress) -> SplitCheck:
     index = fresh_index(layout)
     if index is not None:
         columns, problems, has_mano, lists = index.columns, index.problems, index.has_mano, index.lists
@@ -59,7 +59,7 @@ def _check_split(layout: Layout, opened: int | None, tell: Progress) -> SplitChe
         def step(read: int) -> None:
             nonlocal done
             done += read
-            tell(f"{layout.split}: annotations", min(done, total), total)
+            report_progress(f"{layout.split}: annotations", min(done, total), total)
 
         read = read_annotations(layout, step)
         columns, problems, has_mano, lists = read.columns, read.problems, read.has_mano, read.lists
@@ -75,7 +75,7 @@ def _check_split(layout: Layout, opened: int | None, tell: Progress) -> SplitChe
         published={name: PUBLISHED[layout.split, name] for name in SUBSETS if (layout.split, name) in PUBLISHED},
         problems=problems.lines(),
         damaged=bool(problems.fatal),
-        pictures=_check_pictures(layout, columns, opened, tell),
+        pictures=_check_pictures(layout, columns, opened, report_progress),
         mano=_check_mano(columns) if has_mano else None,
         index=None if index is None else str(index.path),
     )
@@ -126,7 +126,7 @@ def _check_mano(columns: Columns) -> Mano:
     )
 
 
-def _check_pictures(layout: Layout, columns: Columns, opened: int | None, tell: Progress) -> Pictures:
+def _check_pictures(layout: Layout, columns: Columns, opened: int | None, report_progress: Progress) -> Pictures:
     names = sorted(_names(columns))
     present: list[str] = []
     missing: Counter[str] = Counter()
@@ -143,12 +143,12 @@ def _check_pictures(layout: Layout, columns: Columns, opened: int | None, tell: 
         if len(found) < len(wanted):
             missing[folder.split("/")[0]] += len(wanted) - len(found)
         done += len(wanted)
-        tell(f"{layout.split}: pictures", done, len(names))
+        report_progress(f"{layout.split}: pictures", done, len(names))
     chosen = _spread(present, opened)
     states: list[int] = []
     for start in range(0, len(chosen), 256):
         states += brightness(layout.images / name for name in chosen[start : start + 256])
-        tell(f"{layout.split}: decoding", len(states), len(chosen))
+        report_progress(f"{layout.split}: decoding", len(states), len(chosen))
     found_states = list(zip(chosen, states, strict=True))
     return Pictures(
         present=len(present), missing=len(names) - len(present),

@@ -1,4 +1,4 @@
-"""Examples to a batch of tensors: the step from numpy to torch, kept apart so that cutting crops needs no torch."""
+"""Collates numpy examples into a batch of tensors; a module of its own, so that cutting crops does not need torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -13,18 +13,18 @@ from unclasp.data.transforms import PART_STRIDE, Example
 from unclasp.errors import UnclaspError
 
 _Item = TypeVar("_Item")
-_Made_co = TypeVar("_Made_co", covariant=True)
+_Value_co = TypeVar("_Value_co", covariant=True)
 
 
-class _Indexed(Protocol[_Made_co]):
-    def __getitem__(self, key: Any, /) -> _Made_co: ...
+class _Indexed(Protocol[_Value_co]):
+    def __getitem__(self, key: Any, /) -> _Value_co: ...
 
 
 class Guarded(TorchDataset[_Item | UnclaspError]):
-    """The items of `inner`, or in an item's place the error that kept it from being made.
+    """Returns the items of `inner`, or the `UnclaspError` raised while an item was made.
 
-    An error that leaves a loader's process is told with that process's whole traceback; as a value, it is told by
-    itself where `raise_errors` meets it.
+    An error raised in a loader process would be reported with that process's whole traceback. Returned as a value, it
+    is raised by `raise_errors` with just its message.
     """
 
     def __init__(self, inner: _Indexed[_Item]) -> None:
@@ -38,7 +38,7 @@ class Guarded(TorchDataset[_Item | UnclaspError]):
 
 
 def raise_errors(batches: Iterable[_Item | UnclaspError]) -> Iterator[_Item]:
-    """Yield what a loader of `Guarded` items gives, and raise the first error in it."""
+    """Yield the batches of a loader of `Guarded` items; raise the first error among them."""
     for batch in batches:
         if isinstance(batch, UnclaspError):
             raise batch
@@ -52,7 +52,7 @@ def collate_or_error(examples: Sequence[Example | UnclaspError]) -> Batch | Uncl
 
 
 def listed_or_error(items: Sequence[_Item | UnclaspError]) -> list[_Item] | UnclaspError:
-    """Return items as they are, or the first error among them."""
+    """Return the items as a list, or the first error among them."""
     for item in items:
         if isinstance(item, UnclaspError):
             return item
@@ -60,8 +60,8 @@ def listed_or_error(items: Sequence[_Item | UnclaspError]) -> list[_Item] | Uncl
 
 
 def start_worker(_: int) -> None:
-    """Keep a loader's process to one thread: it is the processes that share the work."""
-    cv2.setNumThreads(0)  # 1 would wait for ever for the parent's threads to end, which a forked process lacks
+    """Limit a loader process to one thread, because the work is already spread over the processes."""
+    cv2.setNumThreads(0)  # 1 would wait for ever for the parent's threads, which do not exist in a forked process
 
 
 def collate(examples: Sequence[Example]) -> Batch:

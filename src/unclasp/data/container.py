@@ -1,4 +1,4 @@
-"""Named arrays and a JSON note in one file that is mapped into memory: opened at once, its pages shared by all readers.
+"""Named arrays and a JSON note in one memory-mapped file: it opens instantly, and all readers share its pages.
 
 16 bytes  magic · 8 bytes  length of the header · header (JSON: note, arrays, size) · arrays, each at a multiple of 64
 """
@@ -23,16 +23,16 @@ _ALIGNMENT: Final = 64
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array], note: dict[str, Any]) -> None:
-    """Write arrays and a note, whole or not at all.
+    """Write arrays and a note atomically.
 
     Raises:
         OSError: The file cannot be written.
     """
-    places, offset = {}, 0
+    entries, offset = {}, 0
     for name, values in arrays.items():
-        places[name] = {"dtype": values.dtype.str, "shape": values.shape, "offset": offset}
+        entries[name] = {"dtype": values.dtype.str, "shape": values.shape, "offset": offset}
         offset += -(-values.nbytes // _ALIGNMENT) * _ALIGNMENT
-    header = json.dumps({"note": note, "arrays": places, "size": offset}).encode()
+    header = json.dumps({"note": note, "arrays": entries, "size": offset}).encode()
     header += b" " * (-(len(_MAGIC) + 8 + len(header)) % _ALIGNMENT)
     with whole(path) as temporary, temporary.open("wb") as file:
         file.write(_MAGIC + len(header).to_bytes(8, "little") + header)
@@ -42,10 +42,10 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], note: dict[str, Any]) 
 
 
 def open_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Map a file of `write_arrays`: read-only arrays, and the note.
+    """Map a file written by `write_arrays`; return its read-only arrays and its note.
 
     Raises:
-        DataError: It is missing, cut short, or something else.
+        DataError: The file is missing, truncated, damaged, or of another kind.
     """
     try:
         with path.open("rb") as file:
@@ -59,9 +59,9 @@ def open_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             raise DataError(f"{path} is cut short; delete it")
         arrays = {
             name: np.frombuffer(
-                mapping, dtype=place["dtype"], count=math.prod(place["shape"]), offset=base + place["offset"]
-            ).reshape(place["shape"])
-            for name, place in header["arrays"].items()
+                mapping, dtype=entry["dtype"], count=math.prod(entry["shape"]), offset=base + entry["offset"]
+            ).reshape(entry["shape"])
+            for name, entry in header["arrays"].items()
         }
         return arrays, header["note"]
     except OSError as error:

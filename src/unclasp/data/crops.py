@@ -1,4 +1,4 @@
-"""Crops of synthetic pictures, as the network takes them: to compare, to calibrate and to fit with."""
+"""Crops of synthetic pictures in the network's input format, for comparisons, calibration and fitting."""
 
 from typing import Literal
 
@@ -11,10 +11,10 @@ from unclasp.errors import UnclaspError
 
 
 def synthetic_crops(split: Literal["val", "test"], count: int, image_size: int) -> ByteArray:
-    """Return the first crops (count, 3, S, S) of a synthetic split; the model was trained on neither.
+    """Return the first crops (count, 3, S, S) of a synthetic split that the model was not trained on.
 
     Raises:
-        UnclaspError: The split has fewer.
+        UnclaspError: `count` is below 1 or above the size of the split.
     """
     if not 1 <= count <= SIZES[split]:
         raise UnclaspError(
@@ -22,6 +22,5 @@ def synthetic_crops(split: Literal["val", "test"], count: int, image_size: int) 
         )
     dataset = Synthetic(SEEDS[split], SIZES[split])
     samples = (dataset[index] for index in range(count))
-    return np.stack([make_example(each, plain_view(each.box), image_size).image for each in samples]).transpose(
-        0, 3, 1, 2
-    )
+    crops = np.stack([make_example(sample, plain_view(sample.box), image_size).image for sample in samples])
+    return crops.transpose(0, 3, 1, 2)

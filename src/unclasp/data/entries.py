@@ -1,4 +1,4 @@
-"""What the annotation files say about one picture, for sets in InterHand2.6M's layout that we write."""
+"""Annotation entries in InterHand2.6M's format, for the data sets that we write."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from unclasp.data.annotations import HAND_TYPES
 
 
 def annotation_entries(sample: Sample, index: int, capture: int, file_name: str) -> dict[str, Any]:
-    """Return one picture's entries for the annotation files; the world frame is that of its own camera."""
+    """Return one picture's entries for the annotation files; the world frame equals its camera's frame."""
     camera, frame = file_name.split("/cam")[1].split("/", maxsplit=1)[0], str(index)
     height, width = sample.image.shape[:2]
     x1, y1, x2, y2 = (float(value) for value in sample.box)

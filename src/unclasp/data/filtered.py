@@ -1,10 +1,10 @@
 """The filtered two-hand set that IntagHand introduced and DIR evaluates on.
 
-Its rule: `hand_type` is interacting, `hand_type_valid`, a MANO fit for both hands, and the mean over all pixels and
+Rule: `hand_type` is interacting, `hand_type_valid` is set, both hands have a MANO fit, and the mean over all pixels and
 channels of the whole picture is at least 10. Their code also compares the hands' distance with a threshold, which is
-too large to leave anything out.
+too large to exclude anything.
 
-The mean needs every picture to be decoded once, so what was found is kept in SPLIT.brightness beside the index.
+The mean requires decoding every picture once, so the results are stored in SPLIT.brightness beside the index.
 """
 
 import logging
@@ -23,11 +23,12 @@ from unclasp.data.layout import Layout
 from unclasp.data.pictures import read_rgb
 from unclasp.errors import DataError
 
-DARKEST: Final = 10.0
-"""Pictures with a smaller mean pixel (0-255) are black."""
+MIN_MEAN_PIXEL: Final = 10.0
+"""Pictures whose mean pixel value (0-255) is below this count as black."""
 UNKNOWN, BRIGHT, DARK, UNREADABLE = range(4)
-"""What is known about a picture."""
-_PIECE: Final = 1024
+"""Brightness state of a picture."""
+_CHUNK: Final = 1024
+"""Number of pictures decoded between two progress calls."""
 _log = logging.getLogger(__name__)
 
 States = npt.NDArray[np.uint8]
@@ -35,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 
 def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None) -> npt.NDArray[np.bool_]:
-    """Tell which images of an index are in the filtered set; pictures that cannot be read are not.
+    """Return which images of an index are in the filtered set; unreadable pictures are left out.
 
     Raises:
         DataError: There are no MANO fits, or not a single picture can be read.
@@ -43,18 +44,18 @@ def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None
     candidates = filtered_candidates(index, layout)
     path = index.path.with_suffix(".brightness")
     states = _known_states(path, index)
-    open_ones = np.flatnonzero(candidates & ((states == UNKNOWN) | (states == UNREADABLE)))
-    if len(open_ones):
-        if progress is None and len(open_ones) > 10 * _PIECE:
-            _log.warning("looking for black pictures among %d, once", len(open_ones))
+    undecided = np.flatnonzero(candidates & ((states == UNKNOWN) | (states == UNREADABLE)))
+    if len(undecided):
+        if progress is None and len(undecided) > 10 * _CHUNK:
+            _log.warning("looking for black pictures among %d, once", len(undecided))
         try:
-            for start in range(0, len(open_ones), _PIECE):
-                rows = open_ones[start : start + _PIECE]
+            for start in range(0, len(undecided), _CHUNK):
+                rows = undecided[start : start + _CHUNK]
                 states[rows] = brightness(layout.images / index.file_name(row) for row in rows)
                 if progress is not None:
-                    progress(start + len(rows), len(open_ones))
-        finally:  # an interrupted search goes on where it stopped
-            _keep(path, states, index)
+                    progress(start + len(rows), len(undecided))
+        finally:  # so that an interrupted run resumes where it stopped
+            _store(path, states, index)
     unreadable = int((candidates & (states == UNREADABLE)).sum())
     if unreadable:
         if unreadable == candidates.sum():
@@ -64,34 +65,38 @@ def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None
 
 
 def filtered_candidates(index: Index, layout: Layout) -> npt.NDArray[np.bool_]:
-    """Tell which images fulfil what the annotations alone decide."""
+    """Return which images meet the conditions on the annotations: all of the rule but the brightness.
+
+    Raises:
+        DataError: There are no MANO fits.
+    """
     if not index.has_mano:
         raise DataError(
             f"{layout.mano} is missing; the filtered set is made of the pictures with MANO fits of both hands"
         )
     columns = index.columns
     wanted = TYPE_VALID | USABLE
-    # An image without a frame is not usable, so that its row -1 does not count.
+    # Images without a frame (row -1) are not usable, so the fits looked up for them do not matter.
     both_fits = (columns["frame_mano"][columns["frame"]] & 3) == 3
     certain = (columns["flags"] & wanted) == wanted
     return np.asarray((columns["hand_type"] == 3) & certain & both_fits)
 
 
 def brightness(paths: Iterable[Path]) -> list[int]:
-    """Return for each picture whether it is BRIGHT, DARK or UNREADABLE; decodes on several cores."""
+    """Return BRIGHT, DARK or UNREADABLE for each picture; decodes in several threads."""
     with ThreadPoolExecutor() as pool:
         return list(pool.map(_brightness, paths))
 
 
 def _brightness(path: Path) -> int:
     try:
-        return BRIGHT if read_rgb(path).mean() >= DARKEST else DARK
+        return BRIGHT if read_rgb(path).mean() >= MIN_MEAN_PIXEL else DARK
     except DataError:
         return UNREADABLE
 
 
 def _known_states(path: Path, index: Index) -> States:
-    """Return what an earlier run has found out about the images of this very index."""
+    """Return the states stored by an earlier run on the same index; UNKNOWN for all images if there are none."""
     try:
         arrays, note = open_arrays(path)
     except DataError:
@@ -101,7 +106,7 @@ def _known_states(path: Path, index: Index) -> States:
     return states.copy() if known.get("sources") == index.sources else np.zeros(len(index), dtype=np.uint8)
 
 
-def _keep(path: Path, states: States, index: Index) -> None:
+def _store(path: Path, states: States, index: Index) -> None:
     try:
         write_arrays(path, {"states": states}, {"sources": index.sources})
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What `check` finds, as data, as JSON and as text for people."""
+"""The findings of `check`, as data classes, JSON and text."""
 
 import json
 from collections.abc import Iterator
@@ -21,18 +21,19 @@ _IMAGES: Final = "the image archives of InterHand2.6M (44 parts at 5 fps, with C
 
 @dataclass(frozen=True)
 class Pictures:
-    """The picture files of a split against its annotations."""
+    """The picture files of a split, compared with its annotations."""
 
     present: int
     missing: int
     missing_by_capture: dict[str, int]
     missing_folders: int
-    """Camera folders of which not a single picture is there."""
+    """Number of camera folders without a single picture."""
     opened: int
-    """How many of those present were decoded, evenly spread."""
+    """Number of present pictures that were decoded, evenly spaced over the sorted names."""
     black: list[str]
-    """With a mean pixel below 10."""
+    """Decoded pictures with a mean pixel value below 10."""
     unreadable: list[str]
+    """Pictures that could not be decoded."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Mano:
     """The MANO fits of a split, per time step."""
 
     frames: int
-    """Time steps that have an entry."""
+    """Time steps with an entry in the MANO file."""
     without_entry: int
-    """Time steps of joint_3d.json that have none."""
+    """Time steps of joint_3d.json without one."""
     one_hand: int
     no_hand: int
     images_with_fit: int
@@ -56,22 +57,25 @@ class SplitCheck:
     subset: Subset
     version: str
     fps: int | None
-    """By the steps between frame numbers; None where no sequence has two frames."""
+    """Frame rate according to the steps between frame numbers; None if no sequence of the first capture has two
+    frames."""
     counts: dict[str, Counts]
-    """Pictures per subset that can be told."""
+    """Pictures per subset, for the subsets that can be told apart."""
     published: dict[str, Counts]
+    """The owners' counts per subset."""
     problems: list[str]
     damaged: bool
-    """No index can be made."""
+    """Whether the annotations have faults that prevent an index."""
     pictures: Pictures
     mano: Mano | None
+    """None without a MANO file."""
     index: str | None
-    """The index that is up to date."""
+    """Path of the up-to-date index; None if there is none."""
 
 
 @dataclass
 class Check:
-    """The outcome of `check`."""
+    """The result of `check`."""
 
     root: str
     release: str
@@ -79,11 +83,11 @@ class Check:
     errors: list[str] = field(default_factory=list)
     """Annotation files that cannot be read."""
     fetch: list[str] = field(default_factory=list)
-    """What is missing, and what to do about it."""
+    """What is missing or damaged and has to be downloaded."""
 
     @property
     def verdict(self) -> Verdict:
-        """`unusable`: not one split can be trained on. `partial`: something that is named is not there."""
+        """`unusable`: no split can be trained on; `partial`: something is missing; `whole`: everything is there."""
         if not any(split.pictures.present and not split.damaged for split in self.splits):
             return "unusable"
         return "partial" if self.fetch else "whole"
@@ -101,7 +105,7 @@ class Check:
 
 
 def to_fetch(result: Check) -> list[str]:
-    """Tell what has to be fetched for the splits to be whole."""
+    """List what has to be downloaded to complete the splits."""
     fetch = [item for split in result.splits for item in _to_fetch_of(split)]
     if any(split.version.startswith("v1.0") for split in result.splits):
         there = {split.split for split in result.splits}
@@ -144,10 +148,10 @@ def _lines(result: Check) -> Iterator[str]:
             version = split.version + (
                 f", frame numbers of {split.fps} fps" if split.fps and "fps" not in split.version else ""
             )
-            told = version if name == split.subset else ""
+            shown_version = version if name == split.subset else ""
             yield (
                 f"  {split.split:<6} {name:<8} {count.single:>8,} {count.interacting:>8,} {count.total:>10,}   "
-                f"{stated}  {told}".rstrip()
+                f"{stated}  {shown_version}".rstrip()
             )
     for split in result.splits:
         yield from _split_lines(split)

@@ -1,12 +1,12 @@
-"""HIC, Hands in Action (Tzionas 2016), as annotated by InterWild: what Table 5 of the paper evaluates on.
+"""HIC, Hands in Action (Tzionas 2016), as annotated by InterWild: the test set of the paper's Table 5.
 
     ROOT/HIC.json            COCO style: images (id, file_name, width, height); annotations (id, image_id, hand_type,
                              right_mano_path, left_mano_path), paths relative to ROOT, null where there is no hand
     ROOT/….ply               778 MANO vertices per hand, metres, camera frame
     ROOT/J_regressor_mano_ih26m.npy   21 x 778, from InterHand2.6M's repository; not ours to ship
 
-The paper reports one MPJPE for "732 images" and says neither which ones, nor how joints, boxes and depths came about.
-Each of these is an option here, named in every report; the defaults are our reading.
+The paper reports one MPJPE for "732 images" and specifies neither which ones, nor how joints, boxes and depths were
+obtained. The images, joints and boxes are options here, named in every report; the defaults are our interpretation.
 """
 
 import json
@@ -31,14 +31,14 @@ Array = npt.NDArray[np.float64]
 
 FOCAL: Final = (525.0, 525.0)
 PRINCPT: Final = (319.5, 239.5)
-"""px, of all pictures, which are 640 x 480."""
+"""Intrinsics in px of all pictures, which are 640 x 480."""
 PAPER_COUNT: Final = 732
-"""How many pictures Table 5 is over."""
+"""Number of pictures in Table 5."""
 REGRESSOR: Final = "J_regressor_mano_ih26m.npy"
 _VERTICES: Final = 778
 _MANO_JOINTS: Final = 16
 _TIPS: Final = (745, 317, 444, 556, 673)
-"""Vertices that stand for the tips, thumb to pinky, where MANO's own regressor has none."""
+"""Vertices used as fingertips, thumb to pinky, because MANO's own regressor has none."""
 _HAND_TYPES: Final = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
 _IMAGES: Final = {
     "interacting": "annotated as interacting", "both": "with a mesh of both hands", "all": "all that are annotated",
@@ -51,18 +51,18 @@ _OPTIONS: Final = ("images", "regressor", "box", "expect")
 
 
 class HIC:
-    """The annotated pictures.
+    """The annotated pictures of HIC.
 
     Args:
         root: Folder with `HIC.json`.
-        images: Which pictures: annotated as interacting, with a mesh of both hands, or all.
-        regressor: Matrix that makes joints of vertices, .npy: 21 x 778 in InterHand2.6M's joint order, or MANO's own
-            16 x 778, to which tips are added as vertices. ROOT/J_regressor_mano_ih26m.npy if not given.
-        box: What the annotated box is around; the protocol makes it square and expands it.
-        expect: How many pictures there must be, so that figures are comparable; None does not care.
+        images: Pictures to use: those annotated as interacting, those with a mesh of both hands, or all.
+        regressor: Joint regressor, a .npy matrix: 21 x 778 in InterHand2.6M's joint order, or MANO's own 16 x 778, to
+            which the tips are added as vertices. ROOT/J_regressor_mano_ih26m.npy by default.
+        box: What the annotated box encloses; the protocol makes it square and expands it.
+        expect: Required number of pictures, so that figures are comparable; None for any number.
 
     Raises:
-        DataError: Something is missing or damaged, or the number of pictures is not the expected one.
+        DataError: A file is missing or damaged, or the number of pictures is not the expected one.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class HIC:
         self.regressor_path = self.root / REGRESSOR if regressor is None else Path(regressor)
         self._regressor = _read_regressor(self.regressor_path)
         everything = _read_annotations(self.root / "HIC.json")
-        kept = {name: [entry for entry in everything if _wanted(entry, name)] for name in _IMAGES}
-        self._entries = kept[images]
+        selections = {name: [entry for entry in everything if _is_selected(entry, name)] for name in _IMAGES}
+        self._entries = selections[images]
         if expect is not None and len(self._entries) != expect:
-            told = ", ".join(f"{name} {len(entries)}" for name, entries in kept.items())
+            sizes = ", ".join(f"{name} {len(entries)}" for name, entries in selections.items())
             raise DataError(
-                f"{self.root / 'HIC.json'} gives {len(self._entries)} pictures, not {expect} ({told}); choose others "
+                f"{self.root / 'HIC.json'} gives {len(self._entries)} pictures, not {expect} ({sizes}); choose others "
                 "with images=, or add expect=any to evaluate on what is there"
             )
         missing = [path for entry in self._entries for path in self._files(entry) if not path.exists()]
@@ -123,7 +123,7 @@ class HIC:
 
     @property
     def notes(self) -> dict[str, str]:
-        """How the set was read, for reports."""
+        """How the data set was read, for reports."""
         definition = "MANO, tips as vertices" if len(self._regressor) == _MANO_JOINTS else "InterHand2.6M"
         count = "as many as the paper's Table 5 is over" if len(self) == PAPER_COUNT else f"the paper has {PAPER_COUNT}"
         return {
@@ -159,7 +159,7 @@ class HIC:
         vertices = read_vertices(path)
         if vertices.shape != (_VERTICES, 3):
             raise DataError(f"{path} must have the {_VERTICES} vertices of a MANO hand, got {len(vertices)}")
-        if not ((vertices[:, 2] > 0) & (vertices[:, 2] < 10)).all():  # also where it is not a number
+        if not ((vertices[:, 2] > 0) & (vertices[:, 2] < 10)).all():  # catches NaN, too
             raise DataError(f"{path} must lie in front of the camera, in metres, not at z = {vertices[:, 2].mean():g}")
         return vertices * 1000.0
 
@@ -178,14 +178,14 @@ class HIC:
         return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED).astype(np.float32)
 
 
-def _wanted(entry: Mapping[str, Any], images: str) -> bool:
+def _is_selected(entry: Mapping[str, Any], images: str) -> bool:
     if images == "both":
         return all(entry[f"{side}_mano_path"] is not None for side in SIDES)
     return images == "all" or entry["hand_type"] == "interacting"
 
 
 def _read_annotations(path: Path) -> list[dict[str, Any]]:
-    """Return each annotation with what is known of its picture, in the file's order."""
+    """Return each annotation merged with the entry of its picture, in the file's order."""
     try:
         content = json.loads(path.read_bytes())
         images = {image["id"]: image for image in content["images"]}
@@ -193,14 +193,14 @@ def _read_annotations(path: Path) -> list[dict[str, Any]]:
             {"right_mano_path": None, "left_mano_path": None, **images[annotation["image_id"]], **annotation}
             for annotation in content["annotations"]
         ]
-        strange = {str(entry["hand_type"]) for entry in entries} - set(_HAND_TYPES)
+        unknown = {str(entry["hand_type"]) for entry in entries} - set(_HAND_TYPES)
         incomplete = [key for entry in entries for key in ("file_name", "width", "height") if key not in entry]
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: InterWild's authors distribute it apart from HIC's pictures") from error
     except (KeyError, OSError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not InterWild's HIC.json ({type(error).__name__}: {error})") from error
-    if strange or incomplete:
-        what = f"the hand types {', '.join(sorted(strange))}" if strange else f"pictures without {incomplete[0]}"
+    if unknown or incomplete:
+        what = f"the hand types {', '.join(sorted(unknown))}" if unknown else f"pictures without {incomplete[0]}"
         raise DataError(f"{path} is not InterWild's HIC.json: it has {what}")
     return entries
 

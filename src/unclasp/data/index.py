@@ -1,8 +1,7 @@
-"""The index of a split: its annotations as a file of arrays that is made once and mapped by every process.
+"""The index of a split: its annotations as a file of arrays, built once and memory-mapped by every process.
 
-It lies beside the annotations, or in the user's cache where that folder cannot be written
-($XDG_CACHE_HOME/unclasp, ~/.cache/unclasp), and is made anew when a source's size or time of change is another one,
-or the format's version is.
+It is stored beside the annotations, or in the user's cache ($XDG_CACHE_HOME/unclasp, ~/.cache/unclasp) if their folder
+is not writable. It is rebuilt when the size or modification time of a source changes, or the format's version.
 """
 
 import errno
@@ -23,28 +22,28 @@ from unclasp.errors import DataError
 
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows: two processes may index at once, and the later one's whole file stays
+except ModuleNotFoundError:  # Windows: two processes may build it at once, and the last one's complete file wins
     fcntl = None  # type: ignore[assignment]
 
 VERSION: Final = 1
-"""Of what the arrays mean; an index of another version is made anew."""
-LARGE: Final = 100_000_000
-"""Bytes of annotations from which on indexing takes long enough to be told."""
-_CLOCK: Final = 0.02
-"""Seconds within which two changes of a file may bear the same time."""
-_ABANDONED: Final = 3600.0
-"""Seconds without a change after which an unfinished file is nobody's any more."""
+"""Version of the arrays' meaning; an index of another version is rebuilt."""
+SLOW_FROM_BYTES: Final = 100_000_000
+"""Above this total size of the annotations, building an index is announced in the log."""
+_CLOCK_SECONDS: Final = 0.02
+"""Two changes of a file within this time may have the same modification time."""
+_ABANDONED_SECONDS: Final = 3600.0
+"""An unfinished file that has not changed for this long is removed as abandoned."""
 _READ_ONLY: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes read and the bytes in all."""
+"""Called with the number of bytes read and the total."""
 _log = logging.getLogger(__name__)
 
 
 class Index:
-    """The mapped columns of `annotations.Annotations`, and what was noticed when they were read.
+    """The memory-mapped columns of `annotations.Annotations`, and the problems found when they were read.
 
-    A copy that is sent to another process maps the same file there instead of carrying the arrays along.
+    Pickling stores the path only: a copy in another process maps the same file instead of copying the arrays.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,23 +69,23 @@ class Index:
             raise DataError(f"{self.path} was made anew while it was in use; start again")
 
     def file_name(self, row: int) -> str:
-        """Return the name of an image's file, relative to images/SPLIT."""
+        """Return an image's file name, relative to images/SPLIT."""
         start, end = self.columns["name_starts"][row : row + 2]
         return self.columns["names"][start:end].tobytes().decode()
 
 
 def open_index(layout: Layout, progress: Progress | None = None) -> Index:
-    """Open the index of a split, and make it first where there is none that is up to date.
+    """Open the index of a split; build it first if there is no up-to-date one.
 
     Raises:
-        DataError: The annotations are missing or damaged, or the index can be written nowhere.
+        DataError: The annotations are missing or damaged, or the index cannot be written anywhere.
     """
     found = fresh_index(layout)
     return found if found is not None else build_index(layout, progress)
 
 
 def fresh_index(layout: Layout) -> Index | None:
-    """Return the index of a split if there is one that is up to date."""
+    """Return the up-to-date index of a split, or None if there is none."""
     for path in index_paths(layout):
         try:
             index = Index(path)
@@ -98,32 +97,31 @@ def fresh_index(layout: Layout) -> Index | None:
 
 
 def build_index(layout: Layout, progress: Progress | None = None, *, anew: bool = False) -> Index:
-    """Read the annotations and write the index; `anew`, also where there is one that is up to date.
+    """Read the annotations and write the index; with `anew`, even if there is an up-to-date one.
 
-    Of several processes that want to do this at the same time, the first one does, and the others wait and take what
-    it has written.
+    If several processes do this at the same time, the first one builds the index; the others wait and open it.
 
     Raises:
-        DataError: The annotations are damaged, or the index can be written nowhere.
+        DataError: The annotations are damaged, or the index cannot be written anywhere.
     """
-    refused = []
+    not_writable = []
     for path in index_paths(layout):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(path) as waited:
+            with _locked(path) as waited:
                 found = None if anew and not waited else fresh_index(layout)
                 return found if found is not None else _build(layout, path, progress)
         except OSError as error:
             if error.errno not in _READ_ONLY:
-                raise _unwritten(path, error) from error
-            refused.append(f"{path.parent} ({error.strerror})")
+                raise _write_error(path, error) from error
+            not_writable.append(f"{path.parent} ({error.strerror})")
     raise DataError(
-        f"the index cannot be written to {' or '.join(refused)}; make one of them writable, or set XDG_CACHE_HOME"
+        f"the index cannot be written to {' or '.join(not_writable)}; make one of them writable, or set XDG_CACHE_HOME"
     )
 
 
 def index_paths(layout: Layout) -> list[Path]:
-    """Return where an index of a split may lie: beside the annotations, or in the user's cache."""
+    """Return the possible paths of a split's index: beside the annotations, and in the user's cache."""
     name = f"InterHand2.6M_{layout.split}.index"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unclasp"
     key = hashlib.sha256(str(layout.folder.resolve()).encode()).hexdigest()[:16]
@@ -131,22 +129,22 @@ def index_paths(layout: Layout) -> list[Path]:
 
 
 def source_state(layout: Layout) -> dict[str, list[int] | None]:
-    """Return size and time of change of each file that an index is made of; None for those that are not there."""
+    """Return the size and modification time (ns) of each source file of an index; None for missing files."""
     state: dict[str, list[int] | None] = {}
     for path in layout.sources:
         try:
-            told = path.stat()
+            status = path.stat()
         except OSError:
             state[path.name] = None
         else:
-            state[path.name] = [told.st_size, told.st_mtime_ns]
+            state[path.name] = [status.st_size, status.st_mtime_ns]
     return state
 
 
 def _build(layout: Layout, path: Path, progress: Progress | None) -> Index:
     state = _settled_state(layout)
     total = sum(entry[0] for entry in state.values() if entry)
-    if total > LARGE and progress is None:
+    if total > SLOW_FROM_BYTES and progress is None:
         _log.warning("indexing %s once: %.1f GB of annotations, some minutes", layout.folder, total / 1e9)
     done = 0
 
@@ -170,32 +168,32 @@ def _build(layout: Layout, path: Path, progress: Progress | None) -> Index:
         "version": VERSION, "sources": state, "sequences": annotations.sequences, "lists": annotations.lists,
         "has_mano": annotations.has_mano, "problems": problems.to_json(),
     }  # fmt: skip
-    _sweep(path)
+    _remove_abandoned(path)
     write_arrays(path, annotations.columns, note)
     return Index(path)
 
 
-def _sweep(path: Path) -> None:
-    """Remove what a process left behind that was killed while it wrote; what is younger may be one that still does."""
+def _remove_abandoned(path: Path) -> None:
+    """Remove the partial files of killed processes; younger ones may still be in use."""
     for partial in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
         try:
-            if time.time() - partial.stat().st_mtime > _ABANDONED:
+            if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
                 partial.unlink()
-        except FileNotFoundError:  # another process was quicker
+        except FileNotFoundError:  # another process removed it first
             continue
 
 
 def _settled_state(layout: Layout) -> dict[str, list[int] | None]:
-    """Return the sources' state once a later change is sure to bear a later time."""
+    """Return the sources' state, once any later change is certain to get a later modification time."""
     newest = max((entry[1] for entry in source_state(layout).values() if entry), default=0)
-    if 0 <= time.time_ns() - newest < _CLOCK * 1e9:
-        time.sleep(_CLOCK)
+    if 0 <= time.time_ns() - newest < _CLOCK_SECONDS * 1e9:
+        time.sleep(_CLOCK_SECONDS)
     return source_state(layout)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Hold the lock beside a file; yield whether another process held it until now."""
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold the lock beside a file; yield whether another process had to be waited for."""
     if fcntl is None:
         yield False
         return
@@ -207,16 +205,16 @@ def _alone(path: Path) -> Iterator[bool]:
         except BlockingIOError:
             waited = True
             fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks: each process does the work, the last one's whole file stays
+        except OSError:  # no locks on this file system: each process builds it, and the last one's complete file wins
             pass
         try:
             yield waited
         finally:
-            # Whoever waits on the removed file finds the finished index.
+            # A process that waits on the removed file finds the finished index.
             lock.unlink(missing_ok=True)
 
 
-def _unwritten(path: Path, error: OSError) -> DataError:
+def _write_error(path: Path, error: OSError) -> DataError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DataError(f"the disk is full: {path} could not be written, and nothing of it is left; make room for it")
     return DataError(f"{path} cannot be written ({error.strerror or error})")

@@ -1,8 +1,9 @@
-"""Reading the arrays of a pickle without running anything that it names.
+"""Reads the arrays of a pickle without executing any code that it names.
 
-A pickle is a program: it may call whatever it can name. Here names lead to stand-ins only, which keep what they are
-given as data: for numpy arrays, scipy's sparse matrices and chumpy's objects, which is all that the files of MANO are
-made of, whether they were written by Python 2 or 3. Every other name is refused before anything is done with it.
+A pickle is a program that may call anything it can name. Here, every name is resolved to a stand-in class that only
+stores its arguments and state. There are stand-ins for numpy arrays, scipy's sparse matrices and chumpy's objects,
+which is all that MANO's files contain, whether they were written by Python 2 or 3. Every other name is rejected before
+anything is done with it.
 """
 
 import pickle
@@ -19,22 +20,22 @@ from unclasp.errors import DataError
 Array = npt.NDArray[Any]
 
 MAX_BYTES: Final = 200_000_000
-"""Larger files are not opened; those of MANO have 4 MB."""
-MAX_SIZE: Final = 20_000_000
-"""Largest number of elements of an array that is made out of something smaller."""
-_DEPTH: Final = 8
-"""How deep chumpy's expressions may be nested."""
+"""Larger files are rejected; MANO's have 4 MB."""
+MAX_ELEMENTS: Final = 20_000_000
+"""Maximum number of elements of a sparse matrix when made dense."""
+_MAX_DEPTH: Final = 8
+"""Maximum nesting of chumpy's expressions."""
 _NUMBERS: Final = re.compile(r"[<>|=]?[biuf][1248]")
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """Return the arrays of a pickled dictionary by their names; what is not an array is left out.
+    """Return the arrays of a pickled dictionary by name; other values are left out.
 
     Args:
         path: A pickle of any protocol, of Python 2 or 3. Sparse matrices become dense, chumpy's objects their values.
 
     Raises:
-        DataError: It is missing, damaged, holds something else, or names anything but arrays.
+        DataError: The file is missing, damaged, does not hold a dictionary, or names anything but arrays.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -46,8 +47,8 @@ def read_arrays(path: Path) -> dict[str, Array]:
     except DataError:
         raise
     except Exception as error:  # a damaged pickle may fail in any way
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} is not a whole pickle of arrays ({told}); copy it again") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} is not a whole pickle of arrays ({reason}); copy it again") from error
     if not isinstance(content, Mapping):
         raise DataError(f"{path} holds {type(content).__name__.strip('_').lower()}, expected a dictionary of arrays")
     arrays = {}
@@ -62,14 +63,14 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler whose names lead to stand-ins."""
+    """An unpickler that resolves every name to a stand-in."""
 
     def __init__(self, file: Any, path: Path) -> None:
         super().__init__(file, encoding="latin1")  # Python 2 wrote the bytes of arrays as text
         self._path = path
 
     def find_class(self, module: str, name: str, /) -> type:
-        """Return the stand-in of a name; no module is ever imported."""
+        """Return the stand-in for a name; never imports a module."""
         stand_in = _STAND_INS.get((module.replace("numpy._core", "numpy.core"), name))
         if stand_in is not None:
             return stand_in
@@ -83,17 +84,17 @@ class _Reader(pickle.Unpickler):
         )
 
     def persistent_load(self, _: Any, /) -> Any:
-        """Refuse what stands outside of the file."""
+        """Reject references to objects outside the file."""
         raise DataError(f"{self._path} refers to something outside of the file; fetch it again")
 
 
-class _Kept:
-    """Keeps its arguments and its state, and does nothing with either."""
+class _StandIn:
+    """Stores its arguments and its state, and does nothing with either."""
 
     def __new__(cls, *arguments: Any) -> Any:
-        made = super().__new__(cls)
-        made.arguments, made.state = arguments, {}
-        return made
+        instance = super().__new__(cls)
+        instance.arguments, instance.state = arguments, {}
+        return instance
 
     arguments: tuple[Any, ...]
     state: Any
@@ -102,7 +103,7 @@ class _Kept:
         self.state = state
 
 
-class _Array(_Kept):
+class _Array(_StandIn):
     """`ndarray`: the state is (version, shape, dtype, Fortran order, bytes)."""
 
     def value(self) -> Array:
@@ -110,17 +111,17 @@ class _Array(_Kept):
         return _from_bytes(raw, dtype, shape, "F" if fortran else "C")
 
 
-class _FromBuffer(_Kept):
+class _FromBuffer(_StandIn):
     """`numpy.core.numeric._frombuffer`, of protocol 5: (bytes, dtype, shape, order)."""
 
     def value(self) -> Array:
         raw, dtype, shape, order, *axes = self.arguments
         if any(axis is not None for axis in axes):
-            raise ValueError("an array of an order of axes that is not known here")
+            raise ValueError("an array with an unknown order of axes")
         return _from_bytes(raw, dtype, shape, order)
 
 
-class _Scalar(_Kept):
+class _Scalar(_StandIn):
     """`numpy.core.multiarray.scalar`: (dtype, bytes)."""
 
     def value(self) -> Array:
@@ -128,8 +129,8 @@ class _Scalar(_Kept):
         return _from_bytes(raw, dtype, (), "C")
 
 
-class _Dtype(_Kept):
-    """`dtype`: the arguments begin with its name, the second of the state is the order of bytes."""
+class _Dtype(_StandIn):
+    """`dtype`: the first argument is its name, the second element of the state is the byte order."""
 
     def dtype(self) -> np.dtype[Any]:
         name, order = str(self.arguments[0]), str(self.state[1]) if self.state else "|"
@@ -138,29 +139,29 @@ class _Dtype(_Kept):
         return np.dtype(order + name)
 
 
-class _Reconstruct(_Kept):
-    """`numpy.core.multiarray._reconstruct`, which makes an empty array whose state follows."""
+class _Reconstruct(_StandIn):
+    """`numpy.core.multiarray._reconstruct`, which creates an empty array; its state is set afterwards."""
 
     def __new__(cls, *arguments: Any) -> Any:
         return _Array(*arguments)
 
 
-class _Instance(_Kept):
+class _Instance(_StandIn):
     """`copy_reg._reconstructor`: (class, base, state of the base), of protocols 0 and 1."""
 
     def __new__(cls, *arguments: Any) -> Any:
-        made, base, state = arguments
-        if not (isinstance(made, type) and issubclass(made, _Kept) and base is _Object and state is None):
+        stand_in, base, state = arguments
+        if not (isinstance(stand_in, type) and issubclass(stand_in, _StandIn) and base is _Object and state is None):
             raise ValueError("an object of an unknown kind")
-        return made()
+        return stand_in()
 
 
-class _Object(_Kept):
+class _Object(_StandIn):
     """`object`."""
 
 
-class _Bytes(_Kept):
-    """`_codecs.encode`, which writes bytes as text for Python 2's protocols: (text, latin1)."""
+class _Bytes(_StandIn):
+    """`_codecs.encode`, which represents bytes as text in Python 2's protocols: (text, latin1)."""
 
     def __new__(cls, *arguments: Any) -> Any:
         text, encoding = arguments
@@ -169,16 +170,16 @@ class _Bytes(_Kept):
         return str(text).encode("latin1")
 
 
-class _Set(_Kept):
-    """`set`, which chumpy keeps for itself."""
+class _Set(_StandIn):
+    """`set`, which chumpy uses internally."""
 
 
-class _Sparse(_Kept):
-    """A sparse matrix: the state has its parts by name."""
+class _Sparse(_StandIn):
+    """A sparse matrix; the state holds its parts by name."""
 
     def value(self) -> Array:
         shape = tuple(int(side) for side in self.state["_shape"])
-        if len(shape) != 2 or min(shape) < 0 or shape[0] * shape[1] > MAX_SIZE:
+        if len(shape) != 2 or min(shape) < 0 or shape[0] * shape[1] > MAX_ELEMENTS:
             raise ValueError(f"a sparse matrix of shape {shape}")
         kind, data = type(self).__name__[:3], self._part("data")
         if kind == "coo":
@@ -209,11 +210,11 @@ class _Sparse(_Kept):
         return rows, columns
 
 
-class _Chumpy(_Kept):
-    """An object of chumpy: `Ch` holds an array x, `Select` some elements of another one, `Reshape` all of them."""
+class _Chumpy(_StandIn):
+    """An object of chumpy: `Ch` holds an array, `Select` some elements of another object, `Reshape` all of them."""
 
     def value(self, depth: int = 0) -> Array:
-        if depth > _DEPTH:
+        if depth > _MAX_DEPTH:
             raise ValueError("an expression that is nested too deeply")
         kind, state = type(self).__name__, self.state
         if kind == "Ch":
@@ -223,7 +224,7 @@ class _Chumpy(_Kept):
             return chosen.reshape(_shape(state["preferred_shape"])) if "preferred_shape" in state else chosen
         if kind == "Reshape":
             return _needed(state["a"], depth).reshape(_shape(state["newshape"]))
-        raise ValueError(f"chumpy's {kind}, which is not known here")
+        raise ValueError(f"chumpy's {kind}, which is not supported")
 
 
 def _needed(value: Any, depth: int) -> Array:
@@ -239,7 +240,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _value(value: Any) -> Array | None:
-    """Return the array that a stand-in is for; None for what is no array."""
+    """Return the array that a stand-in represents; None for anything that is not an array."""
     return value.value() if isinstance(value, _Array | _FromBuffer | _Scalar | _Sparse | _Chumpy) else None
 
 

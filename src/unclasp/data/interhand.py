@@ -1,7 +1,7 @@
-"""InterHand2.6M as samples, in the layouts of `layout` and through the mapped index of `index`.
+"""InterHand2.6M as a data set, in the layouts of `layout`, read through the memory-mapped index of `index`.
 
-Joints are world coordinates in mm, cameras are `rotation @ (world - position)`, boxes are (x, y, width,
-height), and joints that were not annotated hold the placeholder (1, 1, 1).
+In the files, joints are world coordinates in mm, cameras are `rotation @ (world - position)`, boxes are (x, y, width,
+height), and joints that are not annotated hold the placeholder (1, 1, 1).
 """
 
 import logging
@@ -27,36 +27,36 @@ Hands = Literal["all", "single", "interacting"]
 Rows = npt.NDArray[np.int64]
 
 _BOTH: Final = 3
-"""Column `hand_type` of pictures of two hands."""
+"""Value of the column `hand_type` for pictures of two hands."""
 _THINNING: Final = 6
-"""From 30 frames a second to 5."""
+"""Ratio of the releases' frame rates, 30 and 5 frames per second."""
 _log = logging.getLogger(__name__)
 
 
 class InterHand:
     """The pictures of one split, in the order of the annotation file.
 
-    Images without a usable box are left out, which is told when the data set is opened. The index is made at the
-    first opening (`unclasp data index` shows how far it is); all processes share its pages.
+    Images without a usable box are left out, with a warning when the data set is opened. The index is built when the
+    split is first opened (`unclasp data index` shows the progress); all processes share its memory pages.
 
     Args:
         root: Folder with `annotations` and `images`.
         split: train, val or test.
         subset: `human` (the publication's H) or `machine` (M): in v1.0 by the lists of annotation ids
             aid_human_annot_SPLIT.txt and aid_machine_annot_SPLIT.txt, in the older layout by its folders. All of val
-            is M. Nothing else tells them apart, least of all the captures, and as H and M overlap, M is not what H
-            leaves.
-        hands: Only pictures of one hand, or of two, by the annotated `hand_type`.
-        fps: Thin a 30 frames a second release to 5: of each sequence, the frames whose number is a multiple of six
-            steps away from the first one's. A step is the smallest one within the capture (1 or 3, by the recording's
-            own clock; 6 or 18 at 5 frames a second). None: all frames there are.
-        filtered: The set that IntagHand introduced and DIR and the dagger rows of the paper's tables use: two hands,
-            `hand_type_valid`, a MANO fit for both, and a mean pixel of at least 10. The pictures have to be read for
-            that; the outcome is kept beside the index.
-        parts: Where the part masks are: see `part_masks.open_part_masks`.
+            is M. Nothing else tells the subsets apart, in particular not the captures. H and M overlap, so M is not
+            the complement of H.
+        hands: Only pictures of one hand, or only of two, by the annotated `hand_type`.
+        fps: 5 thins the 30 frames per second release: of each sequence, it selects the frames whose numbers differ
+            from the first one's by a multiple of six steps. A step is the smallest one within the capture (1 or 3, by
+            the recording's own clock; 6 or 18 at 5 frames per second). None selects all frames.
+        filtered: Use the set that IntagHand introduced, and that DIR and the dagger rows of the paper's tables use: two
+            hands, `hand_type_valid`, a MANO fit for both, and a mean pixel of at least 10. This requires decoding the
+            pictures; the result is stored beside the index.
+        parts: Source of the part masks, see `part_masks.open_part_masks`.
 
     Raises:
-        DataError: A file is missing or damaged, or does not have what is asked for.
+        DataError: A file is missing or damaged, or does not contain what the options require.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class InterHand:
         self.layout = find_layout(self.root, split, subset)
         self.index = open_index(self.layout)
         usable = (self._column("flags") & USABLE) > 0
-        _tell_left_out(self.index, self.layout.folder)
+        _warn_about_faults(self.index, self.layout.folder)
         chosen = usable & self._of_subset(subset) & self._of_hands(hands)
         if fps is not None:
             chosen &= thinned(self.index, fps)
@@ -94,12 +94,12 @@ class InterHand:
 
     @property
     def annotation_ids(self) -> Rows:
-        """(N,) the annotations' ids, by which other files refer to the pictures."""
+        """(N,) the annotation ids, by which other files refer to the pictures."""
         return self._column("annotation_id")[self.rows]
 
     @property
     def rows(self) -> Rows:
-        """(N,) the rows of the index."""
+        """(N,) the samples' rows in the index."""
         return np.arange(len(self.index)) if self._rows is None else self._rows
 
     def record(self, index: int) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class InterHand:
         }
 
     def _has_mask(self, row: int) -> bool:
-        """Tell whether the mask of a picture, if there is one, is to be used."""
+        """Return whether a picture's mask may be used: published ones require fits of exactly the picture's hands."""
         if self._parts is None or not (self._parts.published and self.index.has_mano):
             return self._parts is not None
         fits = self._column("frame_mano")[self._column("frame")[row]] & _BOTH
@@ -157,7 +157,7 @@ class InterHand:
 
 
 class FileNames(Sequence[str]):
-    """The names of a data set's pictures, made when they are asked for."""
+    """The names of a data set's pictures, as a lazy sequence."""
 
     def __init__(self, dataset: InterHand) -> None:
         self._dataset = dataset
@@ -176,35 +176,40 @@ class FileNames(Sequence[str]):
 
 
 def thinned(index: Index, fps: int) -> npt.NDArray[np.bool_]:
-    """Tell which images of an index belong to its thinning to `fps` frames a second (rule: see `InterHand`)."""
+    """Return which images of an index are selected at `fps` frames per second; `InterHand` states the rule.
+
+    Raises:
+        DataError: `fps` is neither 5 nor 30, or is 30 for a release of 5 frames per second.
+    """
     if fps not in (5, 30):
         raise DataError(f"fps must be 5 or 30, the releases that there are, got {fps}")
     frames, captures, sequences = (index.columns[name] for name in ("frame_idx", "capture", "sequence"))
     chosen = np.zeros(len(index), dtype=bool)
     for capture in np.unique(captures):
-        of_capture = captures == capture
-        step = frame_step(frames[of_capture], sequences[of_capture])
+        in_capture = captures == capture
+        step = frame_step(frames[in_capture], sequences[in_capture])
         if step >= _THINNING and fps == 30:
             raise DataError(
                 f"capture {capture} has every {step}th frame, which is the 5 frames a second release; fps=30 needs "
                 "the other one"
             )
-        every = step * _THINNING if step < _THINNING and fps == 5 else 1
+        period = step * _THINNING if step < _THINNING and fps == 5 else 1
         first = np.full(int(sequences.max()) + 1, np.iinfo(np.int64).max)
-        np.minimum.at(first, sequences[of_capture], frames[of_capture])
-        chosen[of_capture] = (frames[of_capture] - first[sequences[of_capture]]) % every == 0
+        np.minimum.at(first, sequences[in_capture], frames[in_capture])
+        chosen[in_capture] = (frames[in_capture] - first[sequences[in_capture]]) % period == 0
     return chosen
 
 
 def frame_step(frames: npt.NDArray[np.int64], sequences: npt.NDArray[np.integer]) -> int:
-    """Return the smallest step between the frames of any one sequence; 6 where no sequence has two frames."""
+    """Return the smallest step between frame numbers within a sequence; 6 if no sequence has two frames."""
     order = np.lexsort((frames, sequences))
     steps, same = np.diff(frames[order]), np.diff(sequences[order]) == 0
     steps = steps[same & (steps > 0)]
     return int(steps.min()) if len(steps) else _THINNING
 
 
-def _tell_left_out(index: Index, folder: Path) -> None:
+def _warn_about_faults(index: Index, folder: Path) -> None:
+    """Log images without a box and frames with joints that are not finite."""
     for kind in ("box", "joints"):
         if kind in index.problems.counts:
             _log.warning("%s: %s", folder, index.problems.line(kind))

@@ -1,10 +1,10 @@
-"""Reading JSON files that are larger than what one wants in memory: piece by piece, in one pass.
+"""A streaming JSON reader for files that are too large for memory; it reads a file in one pass, piece by piece.
 
-The caller knows the file's outline and walks along it; only what it asks for with `value` or `values` is decoded, and
-the buffer holds little more than one such piece:
+The caller knows the file's structure and walks through it. Each call of `value`, and each step of `values`, decodes one
+value, and the buffer holds little more than that:
 
     with JsonStream(path) as stream:
-        for key in stream.members():          # of the object at hand
+        for key in stream.members():          # of the current object
             for item in stream.values():      # of the list that is this member's value
                 …
 """
@@ -19,23 +19,24 @@ from typing import Any, Final, Self
 from unclasp.errors import DataError
 
 _CHUNK: Final = 1 << 20
-"""Characters per reading."""
-_CUT: Final = 16
-"""How far before the end of the buffer an error may be due to that end: longer than any number's or word's tail."""
+"""Characters per read."""
+_TAIL: Final = 16
+"""An error this close to the end of the buffer may be due to a cut token; longer than the tail of any number or
+literal."""
 _SPACE: Final = " \t\r\n"
 _NAMES: Final = {"{": "an object", "[": "a list", '"': "a string", "n": "null", "t": "true", "f": "false"}
 
 
 class JsonStream:
-    """One file of JSON, read once from its start to its end.
+    """A JSON file, read once from start to end.
 
     Args:
-        path: The file; UTF-8.
-        progress: Called with the number of characters of each reading.
+        path: The file, in UTF-8.
+        progress: Called with the number of characters of each read.
 
     Raises:
-        DataError: The file is missing or is not whole JSON (also from every method), or has another outline than the
-            caller walks along.
+        DataError: The file is missing or is not complete JSON (every method may raise this, too), or has another
+            structure than the caller expects.
     """
 
     def __init__(self, path: Path, progress: Callable[[int], None] | None = None) -> None:
@@ -58,7 +59,7 @@ class JsonStream:
         self._file.close()
 
     def members(self) -> Iterator[str]:
-        """Walk through the object at hand; the caller takes each member's value before it asks for the next key."""
+        """Yield the keys of the current object; the caller must read each member's value before the next key."""
         for _ in self._entries("{", "}", "an object"):
             key = self.value()
             if not isinstance(key, str) or self._peek() != ":":
@@ -67,36 +68,40 @@ class JsonStream:
             yield key
 
     def values(self) -> Iterator[Any]:
-        """Walk through the list at hand and decode each of its elements."""
+        """Yield the decoded elements of the current list."""
         for _ in self._entries("[", "]", "a list"):
             yield self.value()
 
     def value(self) -> Any:
-        """Decode whatever is at hand, whole."""
+        """Decode and return the current value."""
         while True:
             self._peek()
             try:
                 value, end = self._decode(self._text, self._at)
             except JSONDecodeError as error:
-                cut = error.pos + _CUT >= len(self._text) or error.msg.startswith("Unterminated string")
+                cut = error.pos + _TAIL >= len(self._text) or error.msg.startswith("Unterminated string")
                 if self._ended or not cut:
                     raise self._broken(error.msg) from error
             except RecursionError as error:
                 raise self._broken("it is nested too deeply") from error
             else:
-                goes_on = isinstance(value, int | float) and end + _CUT > len(self._text)  # 1 of 1e+16
-                if self._ended or not goes_on:
+                may_continue = isinstance(value, int | float) and end + _TAIL > len(self._text)  # 1 of 1e+16
+                if self._ended or not may_continue:
                     self._at = end
                     return value
             self._read()
 
     def end(self) -> None:
-        """Make sure that nothing follows."""
+        """Check that nothing but white space follows.
+
+        Raises:
+            DataError: Something follows.
+        """
         if self._peek():
             raise self._broken("something follows its end")
 
     def _entries(self, opening: str, closing: str, name: str) -> Iterator[None]:
-        """Walk through what `opening` and `closing` hold, standing before each entry in turn."""
+        """Iterate over the entries between `opening` and `closing`, with the position before each entry in turn."""
         first = self._peek()
         if not first:
             raise self._broken("it ends too early")
@@ -112,15 +117,15 @@ class JsonStream:
             return
         while True:
             yield
-            mark = self._peek()
-            if mark not in (",", closing) or not mark:
+            separator = self._peek()
+            if separator not in (",", closing) or not separator:
                 raise self._broken(f"',' or '{closing}' is expected")
             self._at += 1
-            if mark == closing:
+            if separator == closing:
                 return
 
     def _peek(self) -> str:
-        """Return the next character that is no white space, and stand before it; nothing at the end of the file."""
+        """Skip white space and return the next character without consuming it; "" at the end of the file."""
         while True:
             text, at = self._text, self._at
             while at < len(text) and text[at] in _SPACE:
@@ -133,16 +138,16 @@ class JsonStream:
             self._read()
 
     def _read(self) -> None:
-        """Take more of the file into the buffer, ever more of it for the sake of large pieces."""
-        rest = self._text[self._at :]
+        """Append a chunk of the file to the unread buffer; chunks grow with the buffer, for large values."""
+        unread = self._text[self._at :]
         try:
-            more = self._file.read(max(_CHUNK, len(rest)))
+            chunk = self._file.read(max(_CHUNK, len(unread)))
         except OSError as error:
             raise DataError(f"{self.path} cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise self._broken(str(error)) from error
-        self._text, self._at, self._ended = rest + more, 0, not more
-        self._progress(len(more))
+        self._text, self._at, self._ended = unread + chunk, 0, not chunk
+        self._progress(len(chunk))
 
     def _broken(self, what: str) -> DataError:
         return DataError(f"{self.path} is not whole JSON ({what}); fetch it again")

@@ -1,12 +1,13 @@
-"""Where InterHand2.6M's files lie, in both layouts that its owners have released, and how many pictures they name.
+"""The folder layouts of InterHand2.6M, both that its owners have released, and the published counts of pictures.
 
     v1.0    ROOT/annotations/SPLIT/InterHand2.6M_SPLIT_{data,camera,joint_3d,MANO_NeuralAnnot}.json
     older   ROOT/annotations/{all,human_annot,machine_annot}/InterHand2.6M_SPLIT_{data,camera,joint_3d,MANO}.json
     both    ROOT/images/SPLIT/CaptureC/SEQUENCE/camCAMERA/imageFRAME.jpg
     ours    ROOT/parts/SPLIT/…/imageFRAME.png     8-bit part classes 0-32; optional
 
-v1.0 has the human and the machine annotations in one file; which are human is told by lists of annotation ids,
-aid_human_annot_SPLIT.txt, that are downloaded apart and looked for beside the annotations and in ROOT.
+v1.0 has the human and the machine annotations in one file. Lists of annotation ids (aid_human_annot_SPLIT.txt,
+aid_machine_annot_SPLIT.txt), which are separate downloads, say which is which. They are searched for beside the
+annotations, in ROOT/annotations and in ROOT.
 """
 
 from dataclasses import dataclass
@@ -16,24 +17,24 @@ from typing import Final, Literal, NamedTuple, get_args
 from unclasp.errors import DataError
 
 Subset = Literal["all", "human", "machine"]
-"""Everything, or what people (the publication's H) or machines (M) annotated; H and M overlap."""
+"""All pictures, or those annotated by people (the publication's H) or by machines (M); H and M overlap."""
 SUBSETS: Final[tuple[Subset, ...]] = get_args(Subset)
 SPLITS: Final = ("train", "val", "test")
 FILES: Final = ("data", "camera", "joint_3d")
-"""The files that have to be there; the MANO fits are optional."""
+"""The kinds of required files; the MANO fits are optional."""
 _OLDER_FOLDERS: Final[dict[Subset, str]] = {"all": "all", "human": "human_annot", "machine": "machine_annot"}
 _MANO_KINDS: Final = ("MANO_NeuralAnnot", "MANO")
 
 
 class Counts(NamedTuple):
-    """Numbers of pictures."""
+    """Numbers of pictures of one hand and of two."""
 
     single: int
     interacting: int
 
     @property
     def total(self) -> int:
-        """Pictures in all."""
+        """Number of all pictures."""
         return self.single + self.interacting
 
 
@@ -47,20 +48,20 @@ PUBLISHED: Final[dict[tuple[str, Subset], Counts]] = {
     ("test", "machine"): Counts(455_303, 272_284),
     ("test", "all"): Counts(488_968, 360_192),
 }
-"""What the owners state for v1.0 at 5 frames a second."""
+"""The owners' counts for v1.0 at 5 frames per second."""
 PUBLISHED_V0: Final = {"train": 738_602, "val": 184_287, "test": 352_897}
-"""Pictures of each split in v0.0, which nobody reports on any more."""
+"""Pictures per split in v0.0, which is no longer reported on."""
 PUBLISHED_MANO_FRAMES: Final = {"train": 18_718, "val": 2_736, "test": 6_890}
-"""Time steps with a MANO fit in v1.0 at 5 frames a second, as counted by its users."""
+"""Time steps with a MANO fit in v1.0 at 5 frames per second, as counted by its users."""
 
 
 def annotation_path(root: Path, split: str, kind: str) -> Path:
-    """Return where v1.0 has the annotations of a kind (`data`, `camera`, `joint_3d`) of a split."""
+    """Return the path of a split's annotations of a kind (`data`, `camera`, `joint_3d`) in v1.0."""
     return root / "annotations" / split / f"InterHand2.6M_{split}_{kind}.json"
 
 
 def parts_path(root: Path, split: str, file_name: str) -> Path:
-    """Return where the part mask of a picture lies."""
+    """Return the path of a picture's part mask."""
     return (root / "parts" / split / file_name).with_suffix(".png")
 
 
@@ -74,41 +75,41 @@ class Layout:
     """The folder of the JSON files."""
     release: Literal["v1.0", "older"]
     subset: Subset
-    """What the files hold; `all` in v1.0."""
+    """The subset in the files; `all` in v1.0."""
 
     def path(self, kind: str) -> Path:
-        """Return where a kind of file lies or should lie."""
+        """Return the path of a kind of file, whether it exists or not."""
         return self.folder / f"InterHand2.6M_{self.split}_{kind}.json"
 
     @property
     def mano(self) -> Path:
-        """The MANO fits: the file that is there, else the one that should be."""
+        """Path of the MANO fits: the file that exists, else the expected one."""
         paths = [self.path(kind) for kind in _MANO_KINDS]
         return next((path for path in paths if path.exists()), paths[0])
 
     @property
     def images(self) -> Path:
-        """The folder that the pictures' names start from."""
+        """The folder that the pictures' names are relative to."""
         return self.root / "images" / self.split
 
     def id_list(self, subset: Subset) -> Path:
-        """The list of annotation ids of a subset: the file that is there, else the one that should be."""
+        """Return the path of a subset's list of annotation ids: the file that exists, else the expected one."""
         name = f"aid_{_OLDER_FOLDERS[subset]}_{self.split}.txt"
         paths = [folder / name for folder in (self.folder, self.root / "annotations", self.root)]
         return next((path for path in paths if path.exists()), paths[0])
 
     @property
     def sources(self) -> list[Path]:
-        """Every file that an index is made of, whether it is there or not."""
+        """All source files of an index, whether they exist or not."""
         lists = [self.id_list("human"), self.id_list("machine")] if self.release == "v1.0" else []
         return [*(self.path(kind) for kind in FILES), self.mano, *lists]
 
 
 def find_layout(root: Path, split: str, subset: Subset = "all") -> Layout:
-    """Tell which layout a folder has.
+    """Return the layout of a folder.
 
     Raises:
-        DataError: There are no annotations of the split, or of the subset in the older layout.
+        DataError: A required file of the split (in the older layout, of the subset) is missing, or `subset` is unknown.
     """
     if subset not in SUBSETS:
         raise DataError(f"subset must be one of {', '.join(SUBSETS)}, got {subset!r}")
@@ -125,12 +126,12 @@ def find_layout(root: Path, split: str, subset: Subset = "all") -> Layout:
 
 
 def layouts_in(root: Path) -> list[Layout]:
-    """Return all that has a data file below a folder: one entry per split, or in the older layout per subset of it."""
+    """Return the layouts with a data file below a folder: one per split, or in the older layout one per subset."""
     found = []
     for split in splits_in(root):
         v1, older = _candidates(root, split)
-        named = [layout for layout in older.values() if layout.path("data").exists()]
-        found += [v1] if v1.path("data").exists() else named
+        older_found = [layout for layout in older.values() if layout.path("data").exists()]
+        found += [v1] if v1.path("data").exists() else older_found
     return found
 
 
@@ -149,12 +150,12 @@ def _candidates(root: Path, split: str) -> tuple[Layout, dict[Subset, Layout]]:
 
 
 def _hint(root: Path, split: str) -> str:
-    """Guess from what is there what was meant."""
+    """Suggest the folder or split that was probably meant."""
     if not root.is_dir():
         return f"; there is no folder {root}"
-    there = splits_in(root)
-    if there:
-        return f" (the splits there are {', '.join(there)})" if split not in there else ""
+    splits = splits_in(root)
+    if splits:
+        return f" (the splits there are {', '.join(splits)})" if split not in splits else ""
     for near in (root.parent, root.parent.parent, *sorted(path for path in root.iterdir() if path.is_dir())):
         if (near / "annotations").is_dir() and splits_in(near):
             return f"; did you mean {near}?"

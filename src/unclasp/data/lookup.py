@@ -1,8 +1,8 @@
-"""What a data set can tell of its samples from its annotations: few or no pictures are decoded for it.
+"""Access to names, ids and annotations of a data set's samples, without decoding pictures where possible.
 
-A data set may have, beside what `Dataset` asks for: `file_names`, the names of its samples in their order;
-`annotation_ids`, the integers by which its annotation files number them; `record(index)`, the fields of a `Sample` but
-for `image` and `parts`; `notes`, how it was read, for reports. All of them are optional.
+Beyond `Dataset`, a data set may have: `file_names`, the names of its samples in order; `annotation_ids`, the integer
+ids of its annotations; `record(index)`, the fields of a `Sample` except `image` and `parts`; `notes`, how it was read,
+for reports. All of them are optional.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from unclasp.data import Dataset
 
 
 def names_of(dataset: Dataset) -> Sequence[str]:
-    """Return the name of every sample, in the data set's order; without `file_names`, every sample is read for it."""
+    """Return the names of all samples in order; if the data set has no `file_names`, this reads every sample."""
     names = getattr(dataset, "file_names", None)
     if names is not None:
         return [str(name) for name in names]
@@ -23,13 +23,13 @@ def names_of(dataset: Dataset) -> Sequence[str]:
 
 
 def annotation_ids_of(dataset: Dataset) -> npt.NDArray[np.int64] | None:
-    """Return the number of every sample's annotation (N,), or None if the data set does not number them."""
+    """Return the annotation id of every sample (N,), or None if the data set has no ids."""
     ids = getattr(dataset, "annotation_ids", None)
     return None if ids is None else np.asarray(ids, dtype=np.int64)
 
 
 def annotated(dataset: Dataset, index: int) -> Sample:
-    """Return a sample for its annotations; its picture may be a single blank pixel."""
+    """Return a sample for its annotations only; its picture may be a single blank pixel, without parts."""
     record = getattr(dataset, "record", None)
     if record is None:
         return dataset[index]
@@ -37,6 +37,6 @@ def annotated(dataset: Dataset, index: int) -> Sample:
 
 
 def notes_of(dataset: Dataset) -> dict[str, str]:
-    """Return how the data set was read, in words, for the report."""
+    """Return the data set's notes on how it was read, for the report."""
     notes: Mapping[str, str] = getattr(dataset, "notes", None) or {}
     return dict(notes)

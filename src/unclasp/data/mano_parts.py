@@ -1,8 +1,8 @@
-"""Part masks of InterHand2.6M, drawn from its MANO fits: both hands in one buffer, so that they hide each other.
+"""Renders part masks of InterHand2.6M from its MANO fits, with both hands in one depth buffer to occlude each other.
 
-A picture has a mask where there are fits of exactly the hands that it is said to show; the published masks were used by
-the same rule. Masks lie where `InterHand` looks for them, in ROOT/parts/SPLIT, with the classes of `hands.PART_NAMES`.
-Each is written whole, and what is there is left as it is, so that an interrupted run goes on where it stopped.
+A picture gets a mask if there are fits of exactly its annotated hands; the published masks follow the same rule. Masks
+are written to ROOT/parts/SPLIT, where `InterHand` finds them, with the classes of `hands.PART_NAMES`. Each file is
+written atomically and existing ones are kept, so an interrupted run resumes where it stopped.
 """
 
 import errno
@@ -31,32 +31,32 @@ from unclasp.synth.raster import project_to_grid, rasterize
 from unclasp.synth.shade import View, label_parts
 
 VERSION: Final = 1
-"""Of how masks are drawn; those of another version are not added to."""
-_FRAMES: Final = 8
-"""Time steps of a piece of work: all their pictures share the meshes."""
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Version of the rendering; masks of another version are not added to."""
+_TASK_FRAMES: Final = 8
+"""Time steps per task; the pictures of a time step share its meshes."""
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 Progress = Callable[[int, int], None]
-"""Called with the pictures done and the pictures in all."""
+"""Called with the number of pictures done and the total."""
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `write_parts` did, in numbers of pictures."""
+    """The result of `write_parts`, in numbers of pictures."""
 
     written: int
     there: int
-    """Had a mask of an earlier run."""
+    """Pictures that already had a mask."""
     without: int
-    """Have no fits of exactly their hands."""
+    """Pictures without fits of exactly their hands."""
 
 
 class PartsRenderer:
-    """Draws part masks of the two hands' meshes.
+    """Renders part masks from the meshes of the hands.
 
     Args:
-        models: Both hands.
+        models: The models of both hands.
     """
 
     def __init__(self, models: dict[Side, ManoModel]) -> None:
@@ -69,7 +69,7 @@ class PartsRenderer:
         """Return the (H, W) part classes.
 
         Args:
-            meshes: For each hand that is there (V + 1, 3) mm in the camera's frame, ordered as `ManoModel.vertices`.
+            meshes: For each hand that is present, (V + 1, 3) mm in the camera frame, ordered as `ManoModel.vertices`.
             focal: (2,) px.
             princpt: (2,) px.
             size: Width and height in px.
@@ -84,25 +84,25 @@ class PartsRenderer:
         left = np.concatenate([np.full(len(f), side == "left") for side, f in zip(meshes, faces, strict=True)])
         shares = np.ascontiguousarray(np.concatenate([self._probabilities[side] for side in meshes]))
         screen = project_to_grid(np.concatenate(list(meshes.values())), focal, princpt)
-        seen = rasterize(screen, corners, width=width, height=height)
+        visible = rasterize(screen, corners, width=width, height=height)
         rows = np.arange(len(shares), dtype=np.int32)
-        view = View(screen.points, screen.keys, seen.face, seen.key)
+        view = View(screen.points, screen.keys, visible.face, visible.key)
         label_parts(view, corners, left, rows, shares, shares.argmax(axis=1).astype(np.uint8), parts)
         return parts
 
 
 def write_parts(layout: Layout, mano: Path | str, *, processes: int = 1, progress: Progress | None = None) -> Outcome:
-    """Draw and write the masks of a split.
+    """Render and write the masks of a split.
 
     Args:
         layout: The split's annotations, with MANO fits.
         mano: Folder of the owners' MANO_RIGHT.pkl and MANO_LEFT.pkl.
-        processes: How many draw at the same time.
-        progress: Told after each piece.
+        processes: Number of parallel processes.
+        progress: Called after each task of a few time steps.
 
     Raises:
-        DataError: Model or fits are missing or damaged, the masks that are there were not made of them, or a mask
-            cannot be written.
+        DataError: Models or fits are missing or damaged, existing masks were made from other ones, or a mask cannot be
+            written.
     """
     models = read_mano(mano)
     index = open_index(layout)
@@ -112,10 +112,10 @@ def write_parts(layout: Layout, mano: Path | str, *, processes: int = 1, progres
     without = int(((index.columns["flags"] & USABLE) > 0).sum()) - len(rows)
     if (index.columns["size"][rows] <= 0).any():
         raise DataError(f"{layout.path('data')} does not tell the width and height of every image; fetch it again")
-    _settle_note(layout, mano_key(mano))
+    _check_provenance(layout, mano_key(mano))
     fits = read_fits(layout, index)
     written = done = 0
-    for count, new in _drawn(layout, models, _pieces(index, rows, fits), processes):
+    for count, new in _run_tasks(layout, models, _tasks(index, rows, fits), processes):
         done, written = done + count, written + new
         if progress is not None:
             progress(done, len(rows))
@@ -123,15 +123,15 @@ def write_parts(layout: Layout, mano: Path | str, *, processes: int = 1, progres
 
 
 def rows_with_fits(index: Index) -> Rows:
-    """Return the rows of an index that can be read and have fits of exactly their hands."""
+    """Return the rows of an index that are usable and have fits of exactly their hands."""
     columns = index.columns
     fits = columns["frame_mano"][columns["frame"]] & 3
-    usable = (columns["flags"] & USABLE) > 0  # without a frame, the row -1 does not count
+    usable = (columns["flags"] & USABLE) > 0  # excludes images without a frame, whose row is -1
     return np.flatnonzero(usable & (fits == columns["hand_type"]))
 
 
 def read_fits(layout: Layout, index: Index) -> Doubles:
-    """Return (frames, 2, 61) pose, shape and place of both hands in each of the index's frames; NaN without a fit."""
+    """Return the fits (frames, 2, 61) of both hands: pose, shape and translation; NaN without a fit."""
     columns = index.columns
     frames, first = np.unique(columns["frame"], return_index=True)
     keys = {
@@ -155,71 +155,71 @@ def read_fits(layout: Layout, index: Index) -> Doubles:
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Some time steps' pictures."""
+class _Task:
+    """The pictures of a few time steps."""
 
     rows: Rows
     frames: Rows
-    """Of the rows."""
+    """The frame of each row."""
     fits: dict[int, Doubles]
     """(2, 61) by frame."""
 
 
-def _pieces(index: Index, rows: Rows, fits: Doubles) -> Iterator[_Piece]:
+def _tasks(index: Index, rows: Rows, fits: Doubles) -> Iterator[_Task]:
     frames = index.columns["frame"][rows]
     order = np.argsort(frames, kind="stable")
     rows, frames = rows[order], frames[order]
-    named, starts = np.unique(frames, return_index=True)
-    for first in range(0, len(named), _FRAMES):
-        some = named[first : first + _FRAMES].tolist()
-        end = starts[first + _FRAMES] if first + _FRAMES < len(named) else len(rows)
-        here = slice(int(starts[first]), int(end))
-        yield _Piece(rows[here], frames[here], {frame: fits[frame] for frame in some})
+    unique_frames, starts = np.unique(frames, return_index=True)
+    for first in range(0, len(unique_frames), _TASK_FRAMES):
+        task_frames = unique_frames[first : first + _TASK_FRAMES].tolist()
+        end = starts[first + _TASK_FRAMES] if first + _TASK_FRAMES < len(unique_frames) else len(rows)
+        span = slice(int(starts[first]), int(end))
+        yield _Task(rows[span], frames[span], {frame: fits[frame] for frame in task_frames})
 
 
-def _drawn(
-    layout: Layout, models: dict[Side, ManoModel], pieces: Iterator[_Piece], processes: int
+def _run_tasks(
+    layout: Layout, models: dict[Side, ManoModel], tasks: Iterator[_Task], processes: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield for each piece its pictures, and how many masks were written."""
+    """Yield, for each task, its number of pictures and how many masks were written."""
     if processes <= 1:
-        _start(layout, models)
-        yield from map(_draw, pieces)
+        _start_process(layout, models)
+        yield from map(_render_task, tasks)
         return
-    with multiprocessing.get_context("spawn").Pool(processes, _start, (layout, models)) as pool:
-        yield from pool.imap_unordered(_draw, pieces)
+    with multiprocessing.get_context("spawn").Pool(processes, _start_process, (layout, models)) as pool:
+        yield from pool.imap_unordered(_render_task, tasks)
 
 
 _shared: dict[str, Any] = {}
-"""What each drawing process has once."""
+"""Layout, index and renderer of each rendering process."""
 
 
-def _start(layout: Layout, models: dict[Side, ManoModel]) -> None:
+def _start_process(layout: Layout, models: dict[Side, ManoModel]) -> None:
     _shared.update(layout=layout, index=open_index(layout), renderer=PartsRenderer(models))
 
 
-def _draw(piece: _Piece) -> tuple[int, int]:
+def _render_task(task: _Task) -> tuple[int, int]:
     layout, index, renderer = _shared["layout"], _shared["index"], _shared["renderer"]
     columns, meshes, written = index.columns, {}, 0
-    for row, frame in zip(piece.rows, piece.frames, strict=True):
+    for row, frame in zip(task.rows, task.frames, strict=True):
         path = parts_path(layout.root, layout.split, index.file_name(row))
         if path.exists():
             continue
         if frame not in meshes:
-            meshes = {frame: _meshes(renderer.models, piece.fits[int(frame)])}
+            meshes = {frame: _meshes(renderer.models, task.fits[int(frame)])}
         camera = columns["camera"][row]
-        seen = {
+        in_camera = {
             side: geometry.camera_from_world(mesh, columns["camrot"][camera], columns["campos"][camera])
             for side, mesh in meshes[frame].items()
         }
         width, height = columns["size"][row].tolist()
-        parts = renderer(seen, columns["focal"][camera], columns["princpt"][camera], size=(width, height))
+        parts = renderer(in_camera, columns["focal"][camera], columns["princpt"][camera], size=(width, height))
         _write(path, cv2.imencode(".png", parts)[1].tobytes())
         written += 1
-    return len(piece.rows), written
+    return len(task.rows), written
 
 
 def _meshes(models: dict[Side, ManoModel], fits: Doubles) -> dict[Side, Doubles]:
-    """Return the vertices, in mm of the world, of each hand that has a fit."""
+    """Return the vertices of each hand that has a fit, in mm in the world frame."""
     return {
         side: models[side].vertices(fit[:48], fit[48:58], fit[58:])
         for side, fit in zip(SIDES, fits, strict=True)
@@ -227,8 +227,12 @@ def _meshes(models: dict[Side, ManoModel], fits: Doubles) -> dict[Side, Doubles]
     }
 
 
-def _settle_note(layout: Layout, mano: str) -> None:
-    """Make sure that the masks that are there were made of the same, and note what those to come are made of."""
+def _check_provenance(layout: Layout, mano: str) -> None:
+    """Check that existing masks were made from the same models and fits, and record those of the new masks.
+
+    Raises:
+        DataError: The existing masks were made from others, or their origin is unknown.
+    """
     folder = layout.root / "parts" / layout.split
     note = folder.with_name(f"{layout.split}.made.json")
     source, size = layout.mano.parent.name, layout.mano.stat().st_size  # in the older layout, each subset has its fits
@@ -253,6 +257,6 @@ def _write(path: Path, data: bytes) -> None:
     try:
         write_bytes(path, data)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _DISK_FULL:
             raise DataError(f"the disk is full: {path} could not be written; make room, and run it again") from error
         raise DataError(f"{path} cannot be written ({error.strerror or error})") from error

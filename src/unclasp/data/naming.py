@@ -1,4 +1,4 @@
-"""Options behind the name of a data set: `hic:ROOT,images=all,box=mesh`."""
+"""Parses the options in the name of a data set, such as `hic:ROOT,images=all,box=mesh`."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -7,10 +7,10 @@ from unclasp.errors import DataError
 
 
 def split_options(name: str, allowed: Collection[str]) -> tuple[str, dict[str, str]]:
-    """Split `FOLDER,key=value,key=value` into the folder, which may have commas of its own, and the options.
+    """Split `FOLDER,key=value,key=value` into the folder, which may contain commas, and the options.
 
     Raises:
-        DataError: An option is unknown or comes twice.
+        DataError: An option is unknown or given twice.
 
     >>> split_options("/data/a,b,images=all", ("images", "box"))
     ('/data/a,b', {'images': 'all'})
@@ -29,7 +29,7 @@ def one_of(options: Mapping[str, str], key: str, allowed: tuple[str, ...], defau
     """Return an option's value, or its default.
 
     Raises:
-        DataError: The value is none of those allowed.
+        DataError: The value is not allowed.
     """
     value = options.get(key, default)
     if value not in allowed:

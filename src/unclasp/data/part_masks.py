@@ -1,11 +1,12 @@
-"""Where part masks come from: our own files, or the published ones as pictures or in LMDB.
+"""Sources of part masks: our own files, or the published masks as PNG files or in LMDB.
 
     ours        ROOT/parts/SPLIT/….png    of `unclasp data parts` and `unclasp synth write`, as in `hands.PART_NAMES`
     published   ROOT/segm_32.lmdb         a database; the keys are SPLIT/CaptureC/SEQUENCE/camCAMERA/imageFRAME.png
                 ROOT/segms/SPLIT/….png    the same as files, as DIGIT's renderer writes them
 
-The published masks count the parts in another order, which has no names; `PUBLISHED_PARTS` is found by the bone that is
-nearest to each part of the mesh. They were used only for pictures with fits of exactly their hands.
+The published masks number the parts in another order, which is not documented by name; `PUBLISHED_PARTS` was derived
+from the bone nearest to each part of the mesh. Where there are MANO fits, the published masks are used only for
+pictures with fits of exactly the annotated hands.
 """
 
 import os
@@ -24,20 +25,20 @@ PUBLISHED_ORDER: Final = (
     "pinky_distal", "thumb_proximal", "palm", "thumb_middle", "index_proximal", "index_distal", "thumb_distal",
     "pinky_middle", "middle_middle", "ring_middle",
 )  # fmt: skip
-"""The published order of a hand's 16 parts, in our names."""
+"""The published order of a hand's 16 parts, by our names."""
 _OURS: Final = np.array([HAND_PART_NAMES.index(name) for name in PUBLISHED_ORDER])
 PUBLISHED_PARTS: Final = np.zeros(256, dtype=np.uint8)
-"""Our class of each published one; classes that there are not stay what they are, to be noticed."""
+"""Maps published classes to ours; unknown values stay as they are, so that they are noticed."""
 PUBLISHED_PARTS[:] = np.arange(256)
 PUBLISHED_PARTS[1 : 1 + 2 * PARTS_PER_HAND] = np.concatenate([1 + _OURS, 1 + PARTS_PER_HAND + _OURS])
 _DATABASE: Final = "segm_32.lmdb"
 
 
 class PartMasks(Protocol):
-    """Gives the part classes of a picture."""
+    """Returns the part classes of a picture."""
 
     published: bool
-    """Whether they are the published masks, which are to be used by the fits."""
+    """Whether these are the published masks, whose use depends on the MANO fits."""
 
     def __call__(self, name: str, image: ByteArray) -> ByteArray | None:
         """Return the (H, W) part classes of the picture `name`, relative to images/SPLIT; None if it has none."""
@@ -49,11 +50,11 @@ def open_part_masks(root: Path, split: str, source: str | None = None) -> PartMa
     Args:
         root: Folder of the data set.
         split: Which split.
-        source: A database or a folder of published masks (with a folder for each split); `none` for no masks. If not
-            given, the first that is there of ROOT/parts/SPLIT, ROOT/segm_32.lmdb and ROOT/segms/SPLIT.
+        source: A database or a folder of published masks (with a folder for each split); `none` for no masks. By
+            default, the first that exists of ROOT/parts/SPLIT, ROOT/segm_32.lmdb and ROOT/segms/SPLIT.
 
     Raises:
-        DataError: What is named is not there, or a database cannot be opened.
+        DataError: The source does not exist, or a database cannot be opened.
     """
     if source == "none":
         return None
@@ -74,7 +75,7 @@ def _is_database(path: Path) -> bool:
 
 
 class Files:
-    """Masks as pictures, one per picture and by its name."""
+    """Masks as PNG files, one per picture, with the picture's name."""
 
     def __init__(self, folder: Path, *, published: bool) -> None:
         if not folder.is_dir():
@@ -112,7 +113,7 @@ class Database:
 
 
 _handles: dict[Path, tuple[int, Any]] = {}
-"""The process that opened each database, and its handle: a process may have one of each, and none of its parent's."""
+"""Per database, the process that opened it and its handle: LMDB allows one handle per process, not its parent's."""
 
 
 def _handle(path: Path) -> Any:
@@ -120,12 +121,12 @@ def _handle(path: Path) -> Any:
     if handle is None or opened_by != os.getpid():
         if handle is not None:
             handle.close()
-        handle = _opened(path)
+        handle = _open(path)
         _handles[path] = (os.getpid(), handle)
     return handle
 
 
-def _opened(path: Path) -> Any:
+def _open(path: Path) -> Any:
     try:
         import lmdb
     except ModuleNotFoundError as error:

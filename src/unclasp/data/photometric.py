@@ -1,7 +1,7 @@
-"""Photographic changes of a training crop: another exposure, other colours or surfaces, a softer or noisier camera.
+"""Photometric augmentation of training crops: exposure, colour, texture, sharpness and noise.
 
-Not in the paper. Rendered pictures are more alike than photographs are; what a model learns from them carries over
-better when it cannot rely on their colours and on their sharpness.
+Not in the paper. Rendered pictures vary less than photographs; a model trained on them generalises better when it
+cannot rely on their colours and their sharpness.
 """
 
 from dataclasses import dataclass
@@ -14,33 +14,33 @@ from unclasp.batch import ByteArray
 
 @dataclass(frozen=True)
 class PhotometricChange:
-    """One draw of the photographic changes; the defaults change nothing."""
+    """The parameters of one augmentation; the defaults change nothing."""
 
     gamma: float = 1.0
     """Exponent of the brightness: below 1 lifts the shadows."""
     contrast: float = 1.0
-    """Factor of the distance from the mean brightness."""
+    """Factor on the difference from the mean brightness."""
     saturation: float = 1.0
-    """0 is grey."""
+    """From 0, grey, to 1, unchanged."""
     shrink: float = 1.0
-    """The crop is made smaller by this and enlarged again."""
+    """Factor by which the crop is downscaled, and then upscaled again."""
     blur: float = 0.0
     """Standard deviation of a Gaussian blur in px."""
     noise: float = 0.0
-    """Standard deviation of the sensor's noise in grey levels."""
+    """Standard deviation of the sensor noise in grey levels."""
     texture: float = 0.0
-    """Share of the crop that is replaced by what a random filter of all channels makes of it."""
+    """Weight of a randomly filtered version of the crop in a blend with the original."""
     seed: int = 0
-    """Of the noise and the filter."""
+    """Seed of the noise and the filter."""
 
 
 def random_photometric(strength: float, rng: np.random.Generator, *, texture: float = 0.0) -> PhotometricChange:
-    """Draw each change by itself, a third of the time; at strength 1 the strongest is plain to see.
+    """Draw the changes; each one independently occurs with a probability of 1/3.
 
     Args:
-        strength: Of all changes but the texture's.
-        rng: Source of randomness.
-        texture: How often the texture changes.
+        strength: Strength of all changes except the texture's; at 1, the strongest ones are obvious to the eye.
+        rng: Random generator.
+        texture: Probability of a change of texture.
     """
     chosen = rng.random(6) < 1 / 3
     exponent, factor = np.exp(strength * rng.uniform(-0.7, 0.7, 2))
@@ -59,7 +59,7 @@ def random_photometric(strength: float, rng: np.random.Generator, *, texture: fl
 
 
 def apply_photometric(image: ByteArray, look: PhotometricChange) -> ByteArray:
-    """Return the (H, W, 3) RGB crop as it looks with the changes, in the order in which a camera makes them."""
+    """Apply the changes to a crop (H, W, 3) RGB, optics first and tone curve last."""
     if look.blur > 0.2:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), look.blur), dtype=np.uint8)
     if look.shrink > 1:
@@ -83,10 +83,10 @@ def apply_photometric(image: ByteArray, look: PhotometricChange) -> ByteArray:
 
 
 def _retexture(image: ByteArray, share: float, rng: np.random.Generator) -> ByteArray:
-    """Blend a crop with a random mixture of its channels, each then filtered at random; its contrast stays about.
+    """Blend a crop with a random mixture of its channels, each randomly filtered, at roughly the same contrast.
 
-    Shapes survive a random filter and colours and textures do not (random convolutions, Xu et al. 2021, arXiv
-    2007.13003, there with one filter for each pair of channels).
+    A random filter preserves shapes and destroys colours and textures (random convolutions, Xu et al. 2021, arXiv
+    2007.13003, which use one filter for each pair of channels).
     """
     size = int(rng.choice([1, 3, 5]))
     centred = image.astype(np.float32) - np.float32(127)
@@ -94,8 +94,8 @@ def _retexture(image: ByteArray, share: float, rng: np.random.Generator) -> Byte
     if size > 1:
         filters = rng.standard_normal((3, size, size), dtype=np.float32)
         channels = [
-            cv2.filter2D(channel, -1, each, borderType=cv2.BORDER_REFLECT)
-            for channel, each in zip(cv2.split(mixed), filters, strict=True)
+            cv2.filter2D(channel, -1, kernel, borderType=cv2.BORDER_REFLECT)
+            for channel, kernel in zip(cv2.split(mixed), filters, strict=True)
         ]
         mixed = np.asarray(cv2.merge(channels))
     gain = rng.uniform(0.6, 1.2) * float(centred.std()) / (float(mixed.std()) + 1e-3)

@@ -1,4 +1,4 @@
-"""Reading the pictures of data sets, as stored."""
+"""Reads the pictures and part masks of data sets."""
 
 from pathlib import Path
 from typing import Final
@@ -11,14 +11,14 @@ from unclasp.errors import DataError
 from unclasp.hands import NUM_PARTS
 
 _DECODES_TO_RGB: Final = getattr(cv2, "IMREAD_COLOR_RGB", None)
-"""Since OpenCV 4.11; before, the channels are put in order afterwards."""
+"""Exists since OpenCV 4.11; with older versions, the channels are reordered after decoding."""
 
 
 def read_rgb(path: Path) -> ByteArray:
-    """Decode a picture; orientation tags are ignored, as the annotations are for the pixels as stored.
+    """Decode a picture as RGB, ignoring orientation tags, because annotations refer to the stored pixels.
 
     Raises:
-        DataError: It is missing or cannot be decoded.
+        DataError: The file is missing or cannot be decoded.
     """
     flags = cv2.IMREAD_COLOR if _DECODES_TO_RGB is None else _DECODES_TO_RGB
     image = _decode(_read(path), str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -28,10 +28,10 @@ def read_rgb(path: Path) -> ByteArray:
 
 
 def read_parts(path: Path, image: ByteArray, *, table: ByteArray | None = None) -> ByteArray | None:
-    """Read the part mask of a picture, if there is one.
+    """Read the part mask of a picture; None if there is none. `table` is that of `decode_parts`.
 
     Raises:
-        DataError: It is damaged, or not of this picture's size.
+        DataError: The mask is damaged or not of the picture's size.
     """
     try:
         data = path.read_bytes()
@@ -43,16 +43,16 @@ def read_parts(path: Path, image: ByteArray, *, table: ByteArray | None = None) 
 
 
 def decode_parts(data: bytes, name: str, image: ByteArray, *, table: ByteArray | None = None) -> ByteArray:
-    """Decode a part mask, whose channels are equal if it has several.
+    """Decode a part mask (H, W); of several channels, the first one is used.
 
     Args:
-        data: A PNG file.
-        name: For messages.
-        image: The picture that it belongs to.
-        table: (256,) class of each value, if the values are not the classes.
+        data: Content of a PNG file.
+        name: Name for error messages.
+        image: The picture that the mask belongs to.
+        table: (256,) class of each pixel value, if the values are not our classes.
 
     Raises:
-        DataError: It is damaged, or not of this picture's size.
+        DataError: The mask is damaged or not of the picture's size.
     """
     parts = _decode(data, name, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if parts.ndim == 3:
@@ -74,7 +74,7 @@ def _read(path: Path) -> bytes:
 
 def _decode(data: bytes, name: str, flags: int) -> ByteArray:
     if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < 0:
-        # OpenCV would make up the rest of a JPEG without an end.
+        # OpenCV would fill in the missing part of a truncated JPEG.
         raise DataError(f"{name} is not a picture that can be decoded: it is cut short; fetch it again")
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags) if data else None

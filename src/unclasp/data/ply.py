@@ -1,4 +1,4 @@
-"""Vertices of PLY files, ASCII or binary, as other programs write them."""
+"""Reads the vertices of PLY files, ASCII or binary."""
 
 from pathlib import Path
 from typing import Final
@@ -14,20 +14,20 @@ _TYPES: Final = {
     "double": "f8", "float64": "f8",
 }  # fmt: skip
 _BYTE_ORDERS: Final = {"binary_little_endian": "<", "binary_big_endian": ">"}
-_LONGEST_HEADER: Final = 65536
+_MAX_HEADER_BYTES: Final = 65536
 
 
 def read_vertices(path: Path) -> npt.NDArray[np.float64]:
     """Return the x, y, z of a PLY file's vertices (N, 3), in the file's unit.
 
     Raises:
-        DataError: The file is missing, is no PLY file, ends too early or does not begin with vertices.
+        DataError: The file is missing, is not a PLY file, is truncated or does not start with vertices.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); is the download complete?") from error
-    start = content.find(b"end_header", 0, _LONGEST_HEADER)
+    start = content.find(b"end_header", 0, _MAX_HEADER_BYTES)
     line_end = content.find(b"\n", start)
     if not content.startswith(b"ply") or start < 0 or line_end < 0:
         raise DataError(f"{path} is not a PLY file, or its header is cut off; fetch it again")
@@ -48,10 +48,10 @@ def read_vertices(path: Path) -> npt.NDArray[np.float64]:
 
 
 def _header(path: Path, lines: list[str]) -> tuple[str, int, list[tuple[str, str]]]:
-    """Return the format, the number of vertices, and their properties with types."""
+    """Return the format, the number of vertices, and their properties as (name, type)."""
     form, element, count, properties = "", "", -1, []
-    for words in (line.split() for line in lines):
-        match words:
+    for tokens in (line.split() for line in lines):
+        match tokens:
             case ["format", name, *_]:
                 form = name
             case ["element", name, number]:
@@ -62,8 +62,8 @@ def _header(path: Path, lines: list[str]) -> tuple[str, int, list[tuple[str, str
                 element = name
             case ["property", kind, name] if element == "vertex" and kind in _TYPES:
                 properties.append((name, _TYPES[kind]))
-            case ["property", *told] if element == "vertex":
-                raise DataError(f"{path}: a vertex has a property that is not supported: {' '.join(told)}")
+            case ["property", *definition] if element == "vertex":
+                raise DataError(f"{path}: a vertex has a property that is not supported: {' '.join(definition)}")
     if form not in ("ascii", *_BYTE_ORDERS) or count < 0:
         raise DataError(f"{path}: its header must give a format and a number of vertices; fetch it again")
     return form, count, properties
@@ -71,7 +71,7 @@ def _header(path: Path, lines: list[str]) -> tuple[str, int, list[tuple[str, str
 
 def _ascii(path: Path, body: bytes, count: int, names: list[str]) -> npt.NDArray[np.float64]:
     try:
-        rows = [[float(word) for word in line.split()[: len(names)]] for line in body.split(b"\n")[:count]]
+        rows = [[float(token) for token in line.split()[: len(names)]] for line in body.split(b"\n")[:count]]
         table = np.array(rows, dtype=np.float64).reshape(count, len(names))
     except ValueError as error:
         raise DataError(f"{path} must have {count} lines of {len(names)} numbers ({error}); fetch it again") from error

@@ -1,9 +1,9 @@
-"""What can be wrong with a set of annotations: counted, with the first few examples, and told in one line."""
+"""Counts the faults in a set of annotations, with a few examples of each kind."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-_EXAMPLES: Final = 3
+_MAX_EXAMPLES: Final = 3
 
 FATAL: Final = {
     "image": "entries of 'images' that are damaged",
@@ -15,7 +15,7 @@ FATAL: Final = {
     "camera": "images whose camera is missing or damaged in camera.json",
     "frame": "images whose frame is missing or damaged in joint_3d.json",
 }
-"""An index is not made of annotations with these: they are not what their makers wrote."""
+"""Faults that prevent an index: such files are not what the owners distribute."""
 NOTED: Final = {
     "box": "images without a box of positive size, which are left out",
     "joints": "frames with joints that are not finite, which count as not annotated",
@@ -26,45 +26,45 @@ NOTED: Final = {
     "mano frame": "MANO fits of frames that joint_3d.json lacks",
     "listed": "ids in the lists of human or machine annotations that no annotation has",
 }
-"""An index is made in spite of these, and they are told."""
+"""Faults that are reported but do not prevent an index."""
 
 
 @dataclass
 class Problems:
-    """How often each kind of problem was met."""
+    """The number of problems of each kind found, with examples."""
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, example: str, count: int = 1) -> None:
-        """Count a problem; the first few examples of a kind are kept."""
+        """Count a problem; only the first few examples of each kind are kept."""
         self.counts[kind] = self.counts.get(kind, 0) + count
         shown = self.examples.setdefault(kind, [])
-        if len(shown) < _EXAMPLES:
+        if len(shown) < _MAX_EXAMPLES:
             shown.append(example)
 
     @property
     def fatal(self) -> list[str]:
-        """The kinds, of those met, that no index is made of."""
+        """The kinds found that prevent an index."""
         return [kind for kind in FATAL if kind in self.counts]
 
     def line(self, kind: str) -> str:
-        """Tell one kind: how many, of what, and the first examples."""
+        """Describe one kind: the number, the kind, and the first examples."""
         shown = self.examples[kind]
         more = ", …" if self.counts[kind] > len(shown) else ""
         return f"{self.counts[kind]} {(FATAL | NOTED)[kind]} ({', '.join(shown)}{more})"
 
     def lines(self) -> list[str]:
-        """Tell every kind that was met, the worst first."""
+        """Describe every kind found, fatal ones first."""
         return [self.line(kind) for kind in FATAL | NOTED if kind in self.counts]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` takes."""
+        """Return the problems as JSON content."""
         return {kind: {"count": count, "examples": self.examples[kind]} for kind, count in self.counts.items()}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Problems":
-        """Undo `to_json`."""
+        """Restore problems from the output of `to_json`."""
         return cls(
             {kind: int(entry["count"]) for kind, entry in content.items()},
             {kind: list(entry["examples"]) for kind, entry in content.items()},

@@ -1,13 +1,13 @@
-"""The RGB2Hands benchmark (Wang 2020): four sequences of two hands, on which figure 5 of the paper draws poses.
+"""The RGB2Hands benchmark (Wang 2020): four sequences of two hands, shown in the paper's figure 5.
 
     ROOT/color_intrinsics.txt                                   fx fy cx cy, in px
     ROOT/seq01_crossed/color/000_color.png
     ROOT/seq01_crossed/annotation/annot2D_color/000_color2.5D.txt   one joint a line: u v in px, depth, a fourth number
 
-ROOT may also be the folder above, with all of this in `data`. Joints that were not annotated are 0 or negative. What
-the rows and the third column mean is documented nowhere that we know of, and the paper only shows pictures. So by
-default the annotation gives the crops alone and no joint is scored; `order` says which joint is which row, and takes
-the third column for the depth in mm.
+ROOT may also be the parent folder, with all of this in `data`. Joints that are not annotated are 0 or negative. We know
+of no documentation of the rows and the third column, and the paper only shows pictures. So by default, the annotations
+only define the crops, and no joint is scored. `order` assigns joints to the rows and takes the third column as the
+depth in mm.
 """
 
 from pathlib import Path
@@ -32,16 +32,16 @@ _FRAMES: Final = {"annotated": "with annotated points", "all": "all, the whole p
 
 
 class RGB2Hands:
-    """The pictures of all sequences that are there, in the order of their names.
+    """The pictures of all sequences found, sorted by name.
 
     Args:
         root: Folder with the sequences.
-        frames: Only pictures with annotated points, or all of them.
-        order: In which order the 42 rows of an annotation are, per hand; None: they only make the boxes.
-        first_hand: Whose 21 rows come first.
+        frames: Only pictures with annotated points, or all.
+        order: Joint order of the 21 rows of each hand in an annotation; None: the rows only define the boxes.
+        first_hand: The hand whose 21 rows come first.
 
     Raises:
-        DataError: Something is missing or damaged.
+        DataError: A file is missing or damaged.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RGB2Hands:
 
     @property
     def notes(self) -> dict[str, str]:
-        """How the set was read, for reports."""
+        """How the data set was read, for reports."""
         joints = "not scored: the rows only make the boxes; order=… says which joint is which"
         if self.order is not None:
             joints = f"rows in {self.order} order, {self.first_hand} hand first; third column taken for the depth in mm"
@@ -106,16 +106,16 @@ class RGB2Hands:
         }  # fmt: skip
 
     def _box(self, index: int) -> npt.NDArray[np.floating]:
-        kept = _annotated(self._points[index])
-        if not len(kept):
+        points = _annotated(self._points[index])
+        if not len(points):
             height, width = read_rgb(self.root / self.file_names[index]).shape[:2]
             return np.array([0.0, 0.0, width, height])
         return geometry.expand_box(
-            geometry.tight_box(kept, np.ones(len(kept), dtype=np.bool_)), geometry.TIGHT_TO_ANNOTATED
+            geometry.tight_box(points, np.ones(len(points), dtype=np.bool_)), geometry.TIGHT_TO_ANNOTATED
         )
 
     def _joints(self, points: Doubles) -> tuple[Doubles, npt.NDArray[np.bool_]]:
-        """Return joints (42, 3) mm in the camera frame, and which of them are known."""
+        """Return the joints (42, 3) mm in the camera frame, and which of them are valid."""
         if self.order is None or not len(points):
             return np.ones((NUM_JOINTS, 3)), np.zeros(NUM_JOINTS, dtype=np.bool_)
         hands = points.reshape(2, JOINTS_PER_HAND, -1)
@@ -136,7 +136,7 @@ class RGB2Hands:
         return numbers
 
     def _annotation(self, picture: Path) -> Doubles:
-        """Return the rows of a picture's annotation; none if there is no file."""
+        """Return the rows of a picture's annotation; no rows if there is no file."""
         number = picture.name.removesuffix("_color.png")
         path = picture.parents[1] / "annotation" / "annot2D_color" / f"{number}_color2.5D.txt"
         if not path.exists():
@@ -150,16 +150,16 @@ class RGB2Hands:
 
 
 def _annotated(points: Doubles) -> Doubles:
-    """Return u, v of the points that were annotated (N, 2); none where all are one point, which makes no box."""
+    """Return u, v of the annotated points (N, 2); empty if they all coincide, because they have no box then."""
     pixels = points[:, :2]
-    kept = np.asarray(pixels[(pixels > 0).all(axis=1)])
-    return kept if len(kept) and np.ptp(kept, axis=0).any() else kept[:0]
+    annotated = np.asarray(pixels[(pixels > 0).all(axis=1)])
+    return annotated if len(annotated) and np.ptp(annotated, axis=0).any() else annotated[:0]
 
 
 def _numbers(path: Path) -> Doubles:
-    """Return the numbers of a text file, one row a line."""
+    """Return the numbers of a text file, one row per line."""
     try:
-        rows = [[float(word) for word in line.split()] for line in path.read_text().splitlines() if line.strip()]
+        rows = [[float(token) for token in line.split()] for line in path.read_text().splitlines() if line.strip()]
         numbers = np.array(rows, dtype=np.float64)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as rows of numbers ({error}); fetch it again") from error

@@ -1,7 +1,7 @@
 """RootNet's boxes and wrist depths, as InterHand2.6M's authors distribute them for its val and test sets.
 
-A JSON list with one entry per annotation: `annot_id`, `bbox` (x, y, width, height) px, `abs_depth` (right, left) mm.
-The boxes are square and expanded already and must not be expanded again.
+The file is a JSON list with one entry per annotation: `annot_id`, `bbox` (x, y, width, height) px, `abs_depth` (right,
+left) mm. The boxes are already square and expanded and must not be expanded again.
 """
 
 import json
@@ -20,7 +20,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 class Rows(Mapping[str, Doubles]):
-    """Rows of an array by name: a dict of small arrays at a fraction of its memory."""
+    """Rows of an array by name, at a fraction of the memory of a dict of small arrays."""
 
     def __init__(self, rows: Mapping[str, int], values: Doubles) -> None:
         self.rows, self.values_ = rows, values
@@ -37,7 +37,7 @@ class Rows(Mapping[str, Doubles]):
 
 @dataclass(frozen=True, kw_only=True)
 class RootNet:
-    """What the file says, by the names of a data set's samples."""
+    """The contents of the file, by the names of a data set's samples."""
 
     boxes: Rows
     """(4,) x1, y1, x2, y2 px, already expanded."""
@@ -50,10 +50,11 @@ def read_rootnet(path: Path | str, dataset: Dataset) -> RootNet:
 
     Args:
         path: `rootnet_interhand2.6m_output_SPLIT.json`, or the older `…_all_test.json`.
-        dataset: Numbers its annotations.
+        dataset: A data set with annotation ids.
 
     Raises:
-        DataError: The file is missing or damaged, is of other data, or the data set does not number its annotations.
+        DataError: The file is missing or damaged, lacks annotations of the data set, or the data set has no annotation
+            ids.
     """
     ids = annotation_ids_of(dataset)
     if ids is None:
@@ -65,10 +66,10 @@ def read_rootnet(path: Path | str, dataset: Dataset) -> RootNet:
         raise DataError(f"{path} has annotation {repeated[0][repeated[1] > 1][0]} more than once; fetch it again")
     missing = [int(number) for number in ids if int(number) not in row_of_id]
     if missing:
-        told = ", ".join(str(number) for number in missing[:5])
+        examples = ", ".join(str(number) for number in missing[:5])
         raise DataError(
-            f"{path} lacks {len(missing)} of the {len(ids)} annotations of this data set, the first ones {told}; take "
-            "the file of the same split and release"
+            f"{path} lacks {len(missing)} of the {len(ids)} annotations of this data set, the first ones {examples}; "
+            "take the file of the same split and release"
         )
     rows = {name: row_of_id[int(number)] for name, number in zip(names_of(dataset), ids, strict=True)}
     return RootNet(boxes=Rows(rows, boxes), root_depths=Rows(rows, depths))
@@ -92,9 +93,9 @@ def _read(path: Path) -> tuple[npt.NDArray[np.int64], Doubles, Doubles]:
             f"{path} must be a list of annot_id, bbox (4 numbers) and abs_depth (2 numbers) "
             f"({type(error).__name__}: {error}); fetch it again"
         ) from error
-    wrong = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(depths).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1))
-    if len(ids) != len(boxes) or len(ids) != len(depths) or wrong.any():
-        where = f"annotation {ids[wrong][0]}" if wrong.any() else "some entries"
+    malformed = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(depths).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1))
+    if len(ids) != len(boxes) or len(ids) != len(depths) or malformed.any():
+        where = f"annotation {ids[malformed][0]}" if malformed.any() else "some entries"
         raise DataError(
             f"{path}: {where} must have a box of 4 numbers with an area and 2 finite depths; fetch it again"
         )

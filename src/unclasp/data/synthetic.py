@@ -1,4 +1,4 @@
-"""Rendered hands as a data set: picture i is a function of (seed, i) alone, so nothing needs to be stored."""
+"""Rendered hands as a data set; picture i depends only on (seed, i), so nothing needs to be stored."""
 
 from unclasp import geometry
 from unclasp.batch import Sample
@@ -6,18 +6,18 @@ from unclasp.synth.generate import Generated, generate
 from unclasp.synth.scene import SceneMix
 
 SEEDS = {"train": 1, "val": 2, "test": 3}
-"""The seed of each split; nothing is ever trained on those of val and test."""
+"""The seed of each split; val and test are never trained on."""
 SIZES = {"train": 1_000_000, "val": 2_000, "test": 2_000}
-"""Pictures of each split."""
+"""Number of pictures in each split."""
 
 
 class Synthetic:
-    """`size` pictures of synthetic hands, each a function of (seed, index) and of the options alone.
+    """`size` pictures of synthetic hands, each of which depends only on (seed, index) and the options.
 
     Args:
-        seed: Any integer of at least 0.
-        size: How many pictures the data set has.
-        mix: How often each kind of scene and view comes up.
+        seed: Any integer from 0 on.
+        size: Number of pictures.
+        mix: Probabilities of the kinds of scenes and views.
         image_size: Side of the square pictures in px.
     """
 
@@ -29,7 +29,7 @@ class Synthetic:
 
     @property
     def file_names(self) -> list[str]:
-        """The samples' names, without rendering them."""
+        """The names of the samples, which are not rendered for this."""
         return [self._name(index) for index in range(self.size)]
 
     def __getitem__(self, index: int) -> Sample:
@@ -43,7 +43,7 @@ class Synthetic:
 
 
 def sample_from_generated(generated: Generated, name: str) -> Sample:
-    """Return a rendered picture as a `Sample`, with the box as InterHand2.6M annotates it."""
+    """Convert a rendered picture to a `Sample`, with a box as in InterHand2.6M's annotations."""
     valid = generated.valid
     pixels = geometry.project(generated.joints_cam[valid], generated.focal, generated.princpt)
     box = geometry.expand_box(geometry.tight_box(pixels, valid[valid]), geometry.TIGHT_TO_ANNOTATED)

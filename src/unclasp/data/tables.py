@@ -1,4 +1,4 @@
-"""The tables of cameras, frames and MANO fits, each read in one pass."""
+"""Reads the tables of cameras, frames and MANO fits, each in one pass."""
 
 from array import array
 from collections.abc import Callable
@@ -18,13 +18,18 @@ Columns = dict[str, Array]
 Progress = Callable[[int], None]
 
 MANO_KEY: Final = 4
-"""Bit of `frame_mano` beside those of the sides (1 right, 2 left): the fits have an entry for the frame."""
+"""Bit of `frame_mano`: the MANO file has an entry for the frame. The other bits are 1 for a right and 2 for a left
+hand's fit."""
 _CAMERA_SHAPES: Final = {"camrot": (3, 3), "campos": (3,), "focal": (2,), "princpt": (2,)}
 _MANO_SHAPES: Final = {"pose": 48, "shape": 10, "trans": 3}
 
 
 def read_cameras(path: Path, progress: Progress | None) -> tuple[dict[str, int | str], Columns]:
-    """Return the row, or what is wrong, of each CAPTURE/CAMERA, and the table of cameras."""
+    """Read camera.json.
+
+    Returns:
+        The table row, or a description of the fault, of each CAPTURE/CAMERA; and the table.
+    """
     rows: dict[str, int | str] = {}
     table: dict[str, list[Array]] = {key: [] for key in _CAMERA_SHAPES}
     with JsonStream(path, progress) as stream:
@@ -63,7 +68,12 @@ def _numbers(table: dict[str, Any], key: str, name: str) -> Array:
 def read_frames(
     path: Path, problems: Problems, progress: Progress | None
 ) -> tuple[dict[str, int | str], Columns, Array]:
-    """Return the row, or what is wrong, of each CAPTURE/FRAME, the table of frames, and which joints are finite."""
+    """Read joint_3d.json.
+
+    Returns:
+        The table row, or a description of the fault, of each CAPTURE/FRAME; the table; and which joints are finite,
+        (frames, 42).
+    """
     rows: dict[str, int | str] = {}
     worlds = array("d")
     with JsonStream(path, progress) as stream:
@@ -85,14 +95,14 @@ def read_frames(
         stream.end()
     table = np.array(worlds, dtype=np.float64).reshape(-1, NUM_JOINTS, 3)
     finite = np.asarray(np.isfinite(table).all(axis=2))
-    # The placeholder of joints that were not annotated, so that nothing that is not finite gets into a sum.
+    # Joints that are not finite get the placeholder of joints without annotation, so that they cannot spoil a sum.
     return rows, {"world": table if finite.all() else np.where(finite[..., None], table, 1.0)}, finite
 
 
 def read_mano(
     path: Path, rows: dict[str, int | str], count: int, problems: Problems, progress: Progress | None
 ) -> Array:
-    """Return for each frame which hands have a fit."""
+    """Return the column `frame_mano`: for each frame, the bits of the hands that have a fit, and `MANO_KEY`."""
     flags = np.zeros(count, dtype=np.uint8)
     if not path.exists():
         return flags
@@ -115,7 +125,7 @@ def read_mano(
 
 
 def fit_of(hand: Any) -> Array | None:
-    """Return pose, shape and place of a MANO fit, (61,); None if it is missing or damaged."""
+    """Return the pose, shape and translation of a MANO fit as (61,); None if it is missing or damaged."""
     try:
         arrays = [np.asarray(hand[key], dtype=np.float64).ravel() for key in _MANO_SHAPES]
     except (KeyError, TypeError, ValueError):
@@ -127,5 +137,5 @@ def fit_of(hand: Any) -> Array | None:
 
 
 def misfit(path: Path, what: str) -> DataError:
-    """Return the error of annotations that have another outline than InterHand2.6M's."""
+    """Return the error for annotations whose structure differs from InterHand2.6M's."""
     return DataError(f"{path.parent}: the annotations do not fit together: {path.name}: {what}; fetch it again")

@@ -1,9 +1,9 @@
-"""The one crop: training, evaluation and prediction all cut pictures here.
+"""Cropping of pictures, shared by training, evaluation and prediction.
 
-The rules are those of sections 4.1-4.2 and of the InterHand2.6M line's published code.
+The rules are those of sections 4.1-4.2 and of the published code of InterNet and its successors.
 
-Everything a crop does (box, rotation, mirror image) is one 3x3 matrix `crop_from_image`; pixels, joints and
-part masks go through the same matrix, and its inverse leads back to the picture.
+One 3x3 matrix `crop_from_image` combines box, rotation and mirroring. Pixels, joints and part masks are transformed by
+the same matrix, and its inverse maps back to the picture.
 """
 
 from dataclasses import dataclass
@@ -19,40 +19,40 @@ from unclasp.data.photometric import PhotometricChange, apply_photometric, rando
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
 
 PART_STRIDE = 4
-"""Part masks are compared on the finest feature map, whose stride this is (section 3.4.2)."""
+"""Stride of the finest feature map, at whose resolution part masks are compared (section 3.4.2)."""
 
 Matrix = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A square cut from a picture, and the way there."""
+    """A square crop of a picture, with its matrix."""
 
     image: ByteArray
     """(S, S, 3) RGB."""
     crop_from_image: Matrix
-    """3x3, picture pixels to crop pixels."""
+    """3x3, from picture pixels to crop pixels."""
 
     @property
     def image_from_crop(self) -> Matrix:
-        """3x3, crop pixels to picture pixels."""
+        """3x3, from crop pixels to picture pixels."""
         return np.linalg.inv(self.crop_from_image)
 
     @property
     def middle(self) -> Matrix:
-        """(2,) px of the picture, of the crop."""
+        """(2,) middle of the crop, in px of the picture."""
         return geometry.apply_affine(self.image_from_crop, geometry.crop_middle(len(self.image)))
 
 
 def crop_image(image: ByteArray, box: Matrix, size: int, *, rotation: float = 0.0, flip: bool = False) -> Crop:
-    """Cut a square box out of a picture; what lies outside of the picture is black.
+    """Crop a square box from a picture; pixels outside the picture are black.
 
     Args:
         image: (H, W, 3) RGB.
         box: (x1, y1, x2, y2) px of the picture, square and already expanded (`geometry.square_box`).
         size: Side of the crop in px.
-        rotation: Degrees by which the box turns clockwise.
-        flip: Mirror the picture first; `box` is still given in the picture as it is.
+        rotation: Clockwise rotation of the box in degrees.
+        flip: Mirror the picture first; `box` still refers to the original picture.
     """
     crop_from_image = view_matrix(box, size, width=image.shape[1], rotation=rotation, flip=flip)
     return Crop(_warp(image, crop_from_image, size, cv2.INTER_LINEAR), crop_from_image)
@@ -72,33 +72,33 @@ def _warp(image: ByteArray, matrix: Matrix, size: int, interpolation: int) -> By
 
 @dataclass(frozen=True)
 class View:
-    """How one picture is looked at: the draw of the augmentation, or the plain test view."""
+    """The crop and augmentation parameters of one picture."""
 
     box: Matrix
     """(4,) square x1, y1, x2, y2 px in the picture."""
     rotation: float = 0.0
     """Degrees clockwise."""
     flip: bool = False
-    """Mirror image, with the sides swapped."""
+    """Whether to mirror the picture, which swaps the hands' sides."""
     gain: FloatArray | None = None
     """(3,) factor per colour channel, or None."""
     look: PhotometricChange | None = None
-    """Photographic changes, or None."""
+    """Photometric changes, or None."""
 
 
 def plain_view(box: Matrix) -> View:
-    """Return the test view: the annotated box made square and expanded, nothing random."""
+    """Return the test view: the annotated box made square and expanded, without augmentation."""
     return View(geometry.square_box(box))
 
 
 def random_view(box: Matrix, config: AugmentConfig, rng: np.random.Generator) -> View:
-    """Draw an augmented view, with the published ranges and clipping."""
+    """Draw a random augmented view, with the published ranges and clipping."""
     square = geometry.square_box(box)
     side = square[2] - square[0]
     shift = rng.uniform(-config.translation, config.translation, 2) * side
-    scale = 1 + config.scale * _within(rng.standard_normal(), 1)
+    scale = 1 + config.scale * _clip(rng.standard_normal(), 1)
     turned = rng.random() < config.rotation_probability
-    rotation = config.rotation * _within(rng.standard_normal(), 2) if turned else 0.0
+    rotation = config.rotation * _clip(rng.standard_normal(), 2) if turned else 0.0
     flip = bool(rng.random() < config.flip_probability)
     gain = rng.uniform(1 - config.colour, 1 + config.colour, 3).astype(np.float32)
     changes = config.photographic or config.texture
@@ -106,13 +106,13 @@ def random_view(box: Matrix, config: AugmentConfig, rng: np.random.Generator) ->
     return View(geometry.expand_box(square + np.concatenate([shift, shift]), scale), rotation, flip, gain, look)
 
 
-def _within(value: float, limit: float) -> float:
+def _clip(value: float, limit: float) -> float:
     return min(max(value, -limit), limit)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One crop with its targets; the fields are those of `Batch` for a single picture."""
+    """One crop with its targets: the fields of `Batch` for a single picture."""
 
     image: ByteArray
     pose_2p5d: FloatArray
@@ -126,14 +126,24 @@ class Example:
 
 
 def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis = DepthAxis.CAMERA) -> Example:
-    """Cut the view out of a sample and carry every annotation along; depths are along `depth_axis`.
+    """Crop a sample to a view and transform all its annotations.
 
-    Mirroring swaps the blocks of joints, their validity, the hand types and the part classes. Rotation acts on
-    pixels alone: the relative depth stays (the weak-perspective assumption of 2.5D poses).
+    Mirroring swaps the hands' joints, their validity, the hand types and the part classes. Rotation only affects
+    pixels and not the relative depths (the weak-perspective assumption of 2.5D poses).
+
+    Args:
+        sample: Picture and annotations.
+        view: Crop and augmentation.
+        size: Side of the crop in px.
+        depth_axis: Axis along which depths are measured.
+
+    Returns:
+        The crop and its targets. Joints outside the crop or the depth range, and all joints of a black crop, are
+        invalid.
     """
     crop = crop_image(sample.image, view.box, size, rotation=view.rotation, flip=view.flip)
     image = crop.image
-    seen = cv2.hasNonZero(image.reshape(size, -1))  # a black crop trains nothing; asked before noise is drawn on it
+    not_black = cv2.hasNonZero(image.reshape(size, -1))  # black crops are not trained on; checked before noise is added
     if view.gain is not None:
         image = _multiply(image, view.gain)
     if view.look is not None:
@@ -146,7 +156,7 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
     roots_known = bool(sample.valid[list(ROOTS)].all()) and sample.interacting
     depth = geometry.root_depth(safe, sight) * (-1 if view.flip else 1)
     inside = ((pose[:, :2] >= 0) & (pose[:, :2] < size)).all(axis=1)
-    trainable = valid & inside & (np.abs(pose[:, 2]) < geometry.DEPTH_RANGE / 2) & seen
+    trainable = valid & inside & (np.abs(pose[:, 2]) < geometry.DEPTH_RANGE / 2) & not_black
     return Example(
         image=image,
         pose_2p5d=np.where(valid[:, None], pose, 0.0).astype(np.float32),
@@ -161,13 +171,13 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
 
 
 def sight_of(middle: Matrix, focal: Matrix, princpt: Matrix, depth_axis: DepthAxis) -> Matrix:
-    """Return the unit vector (3,), in the camera frame, that the depths of a crop are measured along.
+    """Return the unit vector (3,), in the camera frame, along which the depths of a crop are measured.
 
     Args:
-        middle: (2,) px of the picture, of the crop.
+        middle: (2,) middle of the crop, in px of the picture.
         focal: (2,) px of the picture.
         princpt: (2,) px of the picture.
-        depth_axis: The camera's axis or the line of sight through the middle.
+        depth_axis: The camera's axis, or the line of sight through the crop's middle.
     """
     if depth_axis is DepthAxis.CAMERA:
         return np.array(geometry.CAMERA_AXIS)
@@ -175,7 +185,7 @@ def sight_of(middle: Matrix, focal: Matrix, princpt: Matrix, depth_axis: DepthAx
 
 
 def _multiply(image: ByteArray, gain: FloatArray) -> ByteArray:
-    """Multiply each channel by its factor; a matrix of the channels takes a sixth of a table's time."""
+    """Multiply each channel by its factor; a channel matrix takes a sixth of the time of a lookup table."""
     return np.asarray(cv2.transform(image, np.diag(gain)), dtype=np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Random square views of whole pictures, and what the finder of hands should answer for them."""
+"""Random square views of whole pictures, and the training targets of the hand finder for them."""
 
 from typing import Final, NamedTuple
 
@@ -11,34 +11,34 @@ from unclasp.training.finder_config import IGNORED
 
 Matrix = npt.NDArray[np.floating]
 
-_WHOLE: Final = 0.4
-"""How often a view is of the whole picture."""
-_LEAST_SEEN: Final = 0.35
-"""A region of which a view shows less than this share is neither asked for nor denied."""
-_LEAST_PIXELS: Final = 8.0
-"""The same for one of fewer pixels in the view."""
-_ON_REGION: Final = 0.3
-"""Cells of a region's bump that are higher than this learn its box."""
+_WHOLE_PROBABILITY: Final = 0.4
+"""Probability that a view shows the whole picture."""
+_MIN_VISIBLE_SHARE: Final = 0.35
+"""Regions of which a view shows a smaller share are ignored by the loss."""
+_MIN_VISIBLE_PX: Final = 8.0
+"""Regions with fewer pixels in the view are ignored by the loss."""
+_MIN_BUMP: Final = 0.3
+"""Cells where a region's bump is higher than this learn its box with full weight."""
 
 
 class Labels(NamedTuple):
-    """What the finder should answer for one view of S px, on maps of M = S / stride cells."""
+    """The finder's targets for one view of S px, on maps of M = S / stride cells."""
 
     middle: FloatArray
-    """(M, M) a bump of height 1 in the middle of each region."""
+    """(M, M) heat map with a Gaussian bump of height 1 in the middle of each region."""
     hand: FloatArray
-    """(M, M) share of each cell that shows a hand."""
+    """(M, M) share of each cell's pixels that show a hand."""
     boxes: FloatArray
     """(4, M, M) x1, y1, x2, y2 px of the view: the box of the region that a cell learns."""
     weight: FloatArray
-    """(M, M) how much a cell's box counts; those of a region sum to one."""
+    """(M, M) weight of a cell's box in the loss; the weights of a region sum to one, before overlaps."""
     asked: FloatArray
-    """(M, M) 1 where `middle` and `hand` count, 0 on hands that are too hidden to be asked for."""
+    """(M, M) 1 where `middle` and `hand` count in the loss, 0 on hands that are ignored."""
 
 
 def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:
-    """Draw a part of a picture as x1, y1, x2, y2 px between pixels; often it is the whole picture."""
-    if rng.random() < _WHOLE:
+    """Draw a random window of a picture as x1, y1, x2, y2, in px measured from its corner; often the whole picture."""
+    if rng.random() < _WHOLE_PROBABILITY:
         return np.array([0.0, 0.0, width, height])
     side = np.array([width, height]) * rng.uniform(0.45, 1.0) * rng.uniform(0.8, 1.0, 2)
     low = rng.uniform(0, 1, 2) * (np.array([width, height]) - side)
@@ -46,10 +46,10 @@ def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:
 
 
 def cut(image: ByteArray, window: Matrix, size: int, *, flip: bool, nearest: bool = False) -> tuple[ByteArray, Matrix]:
-    """Put a window of a picture into the middle of a square, as `finder.letterbox` does.
+    """Letterbox a window of a picture into a square, as `finder.letterbox` does.
 
     Returns:
-        (S, S, ...) the square, and the 2x3 matrix that takes the picture's px to the square's.
+        The square (S, S, ...), and the 2x3 matrix from the picture's px to the square's.
     """
     extent = window[2:] - window[:2]
     scale = size / extent.max()
@@ -57,8 +57,8 @@ def cut(image: ByteArray, window: Matrix, size: int, *, flip: bool, nearest: boo
     matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
     if flip:
         matrix[0] = [-scale, 0, size - 1 - offset[0]]
-    way = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    square = np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=way), dtype=np.uint8)
+    interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    square = np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=interpolation), dtype=np.uint8)
     low, high = (np.rint((size + sign * scale * extent) / 2).astype(int) for sign in (-1, 1))
     inside = np.zeros_like(square)
     inside[low[1] : high[1], low[0] : high[0]] = square[low[1] : high[1], low[0] : high[0]]
@@ -66,11 +66,11 @@ def cut(image: ByteArray, window: Matrix, size: int, *, flip: bool, nearest: boo
 
 
 def labels(mask: ByteArray, cut_mask: ByteArray, boxes: FloatArray, matrix: Matrix, stride: int) -> Labels:
-    """Make the labels of a view.
+    """Return the training targets of a view.
 
     Args:
-        mask: (H, W) of the whole picture: r + 1 on region r, IGNORED, 0 elsewhere.
-        cut_mask: (S, S) the same of the view.
+        mask: (H, W) of the whole picture: r + 1 on region r, IGNORED where nothing is learnt, 0 elsewhere.
+        cut_mask: (S, S) the same for the view.
         boxes: (R, 4) x1, y1, x2, y2 px of the whole picture.
         matrix: 2x3 from `cut`.
         stride: px of the view per cell.
@@ -83,11 +83,11 @@ def labels(mask: ByteArray, cut_mask: ByteArray, boxes: FloatArray, matrix: Matr
     view_low, view_high = _bounds(matrix, mask.shape, len(cut_mask))
     cut_mask = cut_mask.copy()
     middle, weight = np.zeros((2, cells, cells), dtype=np.float32)
-    at = np.zeros((4, cells, cells), dtype=np.float32)
+    cell_boxes = np.zeros((4, cells, cells), dtype=np.float32)
     centres = (np.arange(cells) + 0.5) * stride - 0.5
     for region, (first, last) in enumerate(zip(low, high, strict=True), start=1):
-        seen = after[region] / max(before[region] * scale**2, 1e-6)
-        if seen < _LEAST_SEEN or after[region] < _LEAST_PIXELS:
+        visible = after[region] / max(before[region] * scale**2, 1e-6)
+        if visible < _MIN_VISIBLE_SHARE or after[region] < _MIN_VISIBLE_PX:
             cut_mask[cut_mask == region] = IGNORED
             continue
         box = np.concatenate([np.clip(first, view_low, view_high), np.clip(last, view_low, view_high)])
@@ -96,17 +96,18 @@ def labels(mask: ByteArray, cut_mask: ByteArray, boxes: FloatArray, matrix: Matr
         bump = y[:, None] * x[None]
         bump = bump / bump.max()
         middle = np.maximum(middle, bump).astype(np.float32)
-        of_region = (bump > _ON_REGION) + 0.5 * _shares(cut_mask == region, stride)
-        of_region = of_region / of_region.sum()
-        stronger = of_region > weight
-        weight[stronger] = of_region[stronger]
-        at[:, stronger] = box[:, None]
+        region_weight = (bump > _MIN_BUMP) + 0.5 * _shares(cut_mask == region, stride)
+        region_weight = region_weight / region_weight.sum()
+        stronger = region_weight > weight
+        weight[stronger] = region_weight[stronger]
+        cell_boxes[:, stronger] = box[:, None]
     asked = 1.0 - (_shares(cut_mask == IGNORED, stride) > 0.1)
-    return Labels(middle, _shares((cut_mask > 0) & (cut_mask != IGNORED), stride), at, weight, asked.astype(np.float32))
+    hand = _shares((cut_mask > 0) & (cut_mask != IGNORED), stride)
+    return Labels(middle, hand, cell_boxes, weight, asked.astype(np.float32))
 
 
 def _bounds(matrix: Matrix, shape: tuple[int, ...], size: int) -> tuple[Matrix, Matrix]:
-    """Return the corners of what the view shows of the picture."""
+    """Return the corners, in px of the view, of the part of the picture that the view shows."""
     ends = np.array([[-0.5, -0.5], [shape[1] - 0.5, shape[0] - 0.5]]) @ matrix[:, :2].T + matrix[:, 2]
     low, high = np.sort(ends, axis=0)
     return np.maximum(low, -0.5), np.minimum(high, size - 0.5)

@@ -1,4 +1,4 @@
-"""Whole pictures with regions of hands on disk: what the finder is trained on."""
+"""Whole pictures with masks and boxes of hand regions on disk: the finder's training data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,23 +13,23 @@ from unclasp.errors import DataError
 from unclasp.training.finder_config import IGNORED
 
 SHARD: Final = 250
-"""Pictures in a file; the unit that an interrupted run repeats."""
-MOST: Final = 6
-"""Regions that a file has room for in each picture; further ones are IGNORED in its mask."""
+"""Pictures per file; an interrupted run repeats the unfinished file."""
+MAX_REGIONS: Final = 6
+"""Maximum number of regions stored per picture; further ones are IGNORED in its mask."""
 _PATTERN: Final = "wholes-*.arrays"
 
 
 def write_wholes(folder: Path, count: int, *, seed: int, size: int, gloved: float = 0.0) -> Iterator[int]:
-    """Render pictures 0 to count - 1 of a seed; iterate over the result to do the work.
+    """Render pictures 0 to count - 1 of a seed; a generator, so iterate over the result to do the work.
 
-    A run that was interrupted goes on where it stopped, and one with a larger `count` adds to what is there.
-    `gloved` is the share of the people who wear gloves.
+    An interrupted run resumes where it stopped, and one with a larger `count` adds to the existing pictures. `gloved`
+    is the share of people who wear gloves.
 
     Yields:
-        How many pictures are done, after each file.
+        The number of pictures done, after each file.
 
     Raises:
-        DataError: `count` is not positive, or the folder holds pictures of other options.
+        DataError: `count` is not positive, or the folder holds pictures made with other options.
     """
     if count < 1:
         raise DataError(f"count must be at least 1, got {count}")
@@ -53,7 +53,7 @@ def _render(seed: int, indices: range, size: int, gloved: float) -> dict[str, By
 
     count = len(indices)
     images, masks = np.zeros((count, size, size, 3), dtype=np.uint8), np.zeros((count, size, size), dtype=np.uint8)
-    sizes, boxes = np.zeros((count, 2), dtype=np.float32), np.full((count, MOST, 4), np.nan, dtype=np.float32)
+    sizes, boxes = np.zeros((count, 2), dtype=np.float32), np.full((count, MAX_REGIONS, 4), np.nan, dtype=np.float32)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -61,21 +61,21 @@ def _render(seed: int, indices: range, size: int, gloved: float) -> dict[str, By
             whole = generate_whole(seed, index, size=size, gloved=gloved)
             height, width = whole.mask.shape
             images[row, :height, :width], sizes[row] = whole.image, (width, height)
-            masks[row, :height, :width] = np.where(whole.mask > MOST, IGNORED, whole.mask)
-            boxes[row, : len(whole.boxes)] = whole.boxes[:MOST]
+            masks[row, :height, :width] = np.where(whole.mask > MAX_REGIONS, IGNORED, whole.mask)
+            boxes[row, : len(whole.boxes)] = whole.boxes[:MAX_REGIONS]
     finally:
         cv2.setNumThreads(threads)
     return {"image": images, "mask": masks, "size": sizes, "boxes": boxes}
 
 
 class Wholes:
-    """Pictures of `write_wholes`: item i is image (H, W, 3), mask (H, W) and boxes (R, 4).
+    """The pictures of `write_wholes`; an item is an image (H, W, 3), a mask (H, W) and boxes (R, 4).
 
     Args:
-        folder: Where they are.
+        folder: Folder of the files.
 
     Raises:
-        DataError: There are none, or a file is damaged.
+        DataError: There are no files, or one is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,9 +91,9 @@ class Wholes:
     def __getitem__(self, index: int) -> tuple[ByteArray, ByteArray, FloatArray]:
         if not 0 <= index < len(self):
             raise IndexError(f"index must lie in [0, {len(self)}), got {index}")
-        which = int(np.searchsorted(self._starts, index, side="right")) - 1
-        shard, row = self._shards[which], index - int(self._starts[which])
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        shard, row = self._shards[number], index - int(self._starts[number])
         width, height = shard["size"][row].astype(int)
         boxes = shard["boxes"][row]
-        kept = np.isfinite(boxes[:, 0])
-        return shard["image"][row, :height, :width], shard["mask"][row, :height, :width], boxes[kept]
+        used = np.isfinite(boxes[:, 0])
+        return shard["image"][row, :height, :width], shard["mask"][row, :height, :width], boxes[used]

@@ -1,4 +1,4 @@
-"""Rendering a data set to disk in InterHand2.6M's layout, with part masks, over several processes."""
+"""Renders a data set to disk in InterHand2.6M's layout, with part masks, in several processes."""
 
 import json
 import multiprocessing
@@ -20,7 +20,8 @@ from unclasp.hands import JOINT_NAMES, PARENTS
 from unclasp.synth.scene import SceneMix
 
 CAPTURE_SIZE = 500
-"""Pictures per `Capture` folder; one is rendered by one process, and is the unit that an interrupted run repeats."""
+"""Pictures per `Capture` folder. Each capture is rendered by one process; an interrupted run repeats unfinished ones.
+"""
 JPEG_QUALITY = 95
 
 
@@ -43,33 +44,33 @@ def write_dataset(
     root: Path, count: int, *, seed: int, split: str = "train", image_size: int = 256, mix: SceneMix | None = None,
     processes: int = 1,
 ) -> Iterator[int]:  # fmt: skip
-    """Render pictures 0 to count - 1 of a seed; iterate over the result to do the work.
+    """Render pictures 0 to count - 1 of a seed; a generator, so iterate over the result to do the work.
 
-    A run that was interrupted goes on where it stopped, and one with a larger `count` adds to what is there:
-    each finished capture leaves its annotations under annotations/SPLIT/captures, and the three annotation
-    files are written at the end.
+    An interrupted run resumes where it stopped, and one with a larger `count` adds to the existing pictures: each
+    finished capture stores its annotations under annotations/SPLIT/captures, and the three annotation files are
+    written at the end.
 
     Args:
         root: Folder of the data set.
-        count: How many pictures.
-        seed: Seed of the pictures, as of `Synthetic`.
+        count: Number of pictures.
+        seed: Seed of the pictures, as for `Synthetic`.
         split: Name of the split on disk.
         image_size: Side of the pictures in px.
-        mix: How often each kind of scene and view comes up.
-        processes: How many captures are rendered at the same time.
+        mix: Probabilities of the kinds of scenes and views.
+        processes: Number of captures that are rendered in parallel.
 
     Yields:
-        How many pictures are done, after each capture.
+        The number of pictures done, after each capture.
 
     Raises:
-        DataError: The folder holds pictures of other options, or `count` or `seed` is too small.
+        DataError: The folder holds pictures made with other options, or `count` or `seed` is too small.
     """
     if count < 1 or seed < 0:
         raise DataError(f"count must be at least 1 and seed at least 0, got {count} and {seed}")
     mix = mix or SceneMix()
-    # Folders that were begun before there was `other_side` have none in theirs.
-    told = repr(mix).replace(", other_side=0.0", "")
-    _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": told})
+    # Folders written before `other_side` existed do not have it in their stored options.
+    mix_text = repr(mix).replace(", other_side=0.0", "")
+    _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": mix_text})
     jobs = [
         _Job(root, split, seed, image_size, mix, start // CAPTURE_SIZE, range(start, min(start + CAPTURE_SIZE, count)))
         for start in range(0, count, CAPTURE_SIZE)
@@ -139,7 +140,7 @@ def _write_annotations(root: Path, split: str, jobs: list[_Job]) -> None:
 
 
 def _read_json(path: Path) -> Any:
-    """Read what an earlier run left."""
+    """Read a JSON file of an earlier run."""
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:

@@ -1,5 +1,5 @@
-"""What runs networks; `opening` says which one when.
+"""Inference engines; `opening` chooses among them.
 
-ONNX Runtime runs the shipped model and exported ones, OpenVINO its own format, torch weights files and whatever is on a
-GPU; OpenCV stands in for ONNX Runtime where small networks have to do without.
+ONNX Runtime runs the shipped model and exported ONNX models, OpenVINO runs its own format, and torch runs weights files
+and everything on a GPU. For the small auxiliary networks, OpenCV replaces ONNX Runtime where that is not installed.
 """

@@ -1,4 +1,4 @@
-"""What a prediction asks of a network, whichever engine runs it: crops in, numpy arrays out."""
+"""The interface between predictions and networks, independent of the engine: crops in, NumPy arrays out."""
 
 from typing import Final, NamedTuple, Protocol
 
@@ -13,41 +13,41 @@ Floats = npt.NDArray[np.floating]
 
 
 CLEAREST_SHARE: Final = 0.02
-"""Without a presence head a hand is as certain as this share of the pixels, those that show it most clearly."""
+"""Without a presence head, the presence of a hand is its mean probability over the top share of pixels given here."""
 
 
 class NetworkOutput(NamedTuple):
-    """What a network says of N crops of S x S px."""
+    """Output of a network for N crops of S x S px."""
 
     pose_2p5d: Floats
-    """(N, 42, 3) crop px and wrist-relative mm, along `depth_axis`."""
+    """(N, 42, 3) u, v in crop px and wrist-relative depth in mm along `depth_axis`."""
     presence: Floats
-    """(N, 2) probabilities."""
+    """(N, 2) probability that the right and the left hand is present."""
     root_depth: Floats | None
-    """(N,) mm, left minus right, along `depth_axis`."""
+    """(N,) mm, depth of the left wrist minus that of the right one, along `depth_axis`; None without that head."""
     hand_probability: Floats
-    """(N, h, w) how likely each pixel of the finest map shows a hand."""
+    """(N, h, w) probability that each pixel of the finest map shows a hand."""
     confidence: Floats | None = None
-    """(N, 42) how far each joint can be trusted, 0 to 1, or None where the network does not say."""
+    """(N, 42) confidence in each joint, 0 to 1; None without a confidence head."""
     depth_axis: DepthAxis = DepthAxis.CAMERA
-    """What depths are measured along."""
+    """Axis along which depths are measured."""
 
 
 class Network(Protocol):
-    """Any engine that answers for crops: `Predictor(network)` works with whatever has these three."""
+    """A network in any engine: `Predictor(network)` works with every object that has these three members."""
 
     name: str
-    """Names the weights in results."""
+    """Name of the weights, as given in results."""
     image_size: int
-    """S px."""
+    """S, side of the crops in px."""
 
     def __call__(self, crops: ByteArray, /) -> NetworkOutput:
-        """Answer for (N, S, S, 3) RGB crops."""
+        """Predict from (N, S, S, 3) RGB crops."""
         ...
 
 
 def mirror_output(answer: NetworkOutput, size: int) -> NetworkOutput:
-    """Return the answer for crops of size x size px from that for their mirror images."""
+    """Convert the output for mirrored crops of size x size px to the output for the crops themselves."""
     pose = answer.pose_2p5d[:, FLIPPED_JOINTS]
     pose[..., 0] = size - 1 - pose[..., 0]
     return answer._replace(
@@ -59,7 +59,12 @@ def mirror_output(answer: NetworkOutput, size: int) -> NetworkOutput:
 
 
 def average_flip_test(both: NetworkOutput, size: int) -> NetworkOutput:
-    """Average the answers for a crop and for its mirror image; sides and u are mirrored back."""
+    """Average the outputs for a crop and for its mirror image; sides and u of the latter are mirrored back first.
+
+    Args:
+        both: Output for a batch of two: the crop and its mirror image.
+        size: Side of the crop in px.
+    """
     back = mirror_output(both, size)
     mean = both._replace(
         pose_2p5d=_mean(both.pose_2p5d, back.pose_2p5d), presence=_mean(both.presence, back.presence),

@@ -1,4 +1,4 @@
-"""Small shipped networks at work: an ONNX file, run by ONNX Runtime where that is installed, else by OpenCV."""
+"""Inference of the small shipped networks from ONNX files, with ONNX Runtime if installed and OpenCV otherwise."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,62 +15,62 @@ from unclasp.errors import CheckpointError
 from unclasp.shipped import WEIGHTS
 
 Engine = Literal["any", "opencv"]
-"""The faster one that is installed, or OpenCV even where ONNX Runtime is."""
+"""any: ONNX Runtime if it is installed, else OpenCV. opencv: always OpenCV, which is slower."""
 INPUT: Final = "image"
-"""(1, 3, S, S) float32 RGB 0 to 255: the one input of such a file."""
+"""Name of the only input of these files: (1, 3, S, S) float32 RGB, 0 to 255."""
 
 
 class Runner(Protocol):
-    """Any engine that holds a network for one square picture."""
+    """A network in any engine that takes one square picture."""
 
     def __call__(self, image: ByteArray, /) -> list[FloatArray]:
-        """Answer for one (S, S, 3) RGB picture."""
+        """Return the outputs for one (S, S, 3) RGB picture."""
         ...
 
 
 class NetworkSpec(NamedTuple):
-    """What a shipped network is, and how to do without."""
+    """Description of a shipped network."""
 
     what: str
-    """Its name in errors."""
+    """Name of the network in error messages."""
     shipped: str
-    """Its file's name."""
+    """Name of the shipped file."""
     size: int
-    """S px."""
+    """S, side of the input in px."""
     outputs: tuple[str, ...]
-    """Their names, in the order of the answers."""
+    """Names of the outputs, in the order in which a runner returns them."""
     shapes: tuple[tuple[int, ...], ...]
-    """Of the answers."""
+    """Shapes of the outputs for an input of `size`."""
     without: str
-    """What to do where it is missing."""
+    """What to do if the file is missing, for the error message."""
 
 
 class RunnerOptions(TypedDict, total=False):
-    """Options of `open_runner` that the networks' own functions pass on."""
+    """Options of `open_runner` that the functions opening particular networks pass on."""
 
     engine: Engine
-    """OpenCV even where ONNX Runtime is installed."""
+    """See `Engine`."""
     threads: int | None
-    """How many cores ONNX Runtime may use."""
+    """Number of cores that ONNX Runtime may use."""
     spin: bool
-    """Whether threads wait busily within a call."""
+    """Whether threads spin while they wait within a call."""
 
 
 def open_runner(
     kind: NetworkSpec, weights: Path | str | None = None, *, engine: Engine = "any", threads: int | None = None,
     spin: bool = False,
 ) -> Runner:  # fmt: skip
-    """Open a network, and see that it answers as expected for a black picture.
+    """Open a network, and check the shapes of its outputs on a black picture.
 
     Args:
-        kind: What it has to be.
-        weights: Ends in .onnx; the shipped file if not given.
-        engine: OpenCV even where ONNX Runtime, which is faster, is installed.
-        threads: How many cores ONNX Runtime may use; as many as there are if not given. OpenCV has its own setting.
+        kind: The network that the file must contain.
+        weights: A file ending in .onnx; by default the shipped file.
+        engine: "opencv" uses OpenCV even if ONNX Runtime, which is faster, is installed.
+        threads: Number of cores that ONNX Runtime may use, by default all. OpenCV has a setting of its own.
         spin: See `onnx_session.open_session`.
 
     Raises:
-        CheckpointError: The file is missing, damaged or another network.
+        CheckpointError: The file is missing, damaged or contains another network.
     """
     path = Path(weights) if weights is not None else WEIGHTS / kind.shipped
     if not path.is_file():
@@ -86,40 +86,40 @@ def open_runner(
             runner = OpenCvRunner(path, kind.outputs)
         else:
             runner = OnnxRuntimeRunner(path, kind.outputs, runtime, threads=threads, spin=spin)
-        answers = runner(np.zeros((kind.size, kind.size, 3), dtype=np.uint8))
-    except Exception as error:  # the engines' exceptions have no other base
+        outputs = runner(np.zeros((kind.size, kind.size, 3), dtype=np.uint8))
+    except Exception as error:  # the engines' exceptions have no more specific base
         reason = getattr(error, "err", None) or str(error) or type(error).__name__
         raise CheckpointError(f"{path} is no {kind.what} that {name} can read ({reason.splitlines()[0]})") from error
-    check_outputs(answers, kind, path)
+    check_outputs(outputs, kind, path)
     return runner
 
 
 class OpenCvRunner:
-    """A network in OpenCV's engine, which is always there."""
+    """A network run by OpenCV, which is always installed."""
 
     def __init__(self, path: Path, outputs: Sequence[str]) -> None:
-        self._turn = Lock()  # a net holds the input of one call
+        self._lock = Lock()  # a net holds the input of a single call
         self._outputs = list(outputs)
         self._net = cv2.dnn.readNetFromONNX(str(path))
 
     def __call__(self, image: ByteArray, /) -> list[FloatArray]:
-        """Answer for one (S, S, 3) RGB picture."""
-        with self._turn:
+        """Return the outputs for one (S, S, 3) RGB picture."""
+        with self._lock:
             self._net.setInput(_as_input(image), INPUT)
-            return [np.array(answer, dtype=np.float32) for answer in self._net.forward(self._outputs)]
+            return [np.array(output, dtype=np.float32) for output in self._net.forward(self._outputs)]
 
 
 class OnnxRuntimeRunner:
-    """A network in ONNX Runtime."""
+    """A network run by ONNX Runtime."""
 
     def __init__(self, path: Path, outputs: Sequence[str], runtime: Any, *, threads: int | None, spin: bool) -> None:
         self._outputs = list(outputs)
         self._session = open_session(runtime, path, threads=threads, spin=spin)
 
     def __call__(self, image: ByteArray, /) -> list[FloatArray]:
-        """Answer for one (S, S, 3) RGB picture."""
-        answers: list[FloatArray] = self._session.run(self._outputs, {INPUT: _as_input(image)})
-        return answers
+        """Return the outputs for one (S, S, 3) RGB picture."""
+        outputs: list[FloatArray] = self._session.run(self._outputs, {INPUT: _as_input(image)})
+        return outputs
 
 
 def _as_input(image: ByteArray) -> FloatArray:
@@ -127,7 +127,7 @@ def _as_input(image: ByteArray) -> FloatArray:
 
 
 def check_outputs(answers: Sequence[FloatArray], kind: NetworkSpec, path: Path) -> None:
-    """Raise CheckpointError unless these are finite answers of its shapes."""
+    """Raise CheckpointError unless the outputs are finite and have the shapes that `kind` demands."""
     got = [answer.shape for answer in answers]
     if got != list(kind.shapes) or not all(np.isfinite(answer).all() for answer in answers):
-        raise CheckpointError(f"{path} is no {kind.what}: expected finite answers of {list(kind.shapes)}, got {got}")
+        raise CheckpointError(f"{path} is no {kind.what}: expected finite outputs of {list(kind.shapes)}, got {got}")

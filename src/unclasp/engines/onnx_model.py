@@ -1,6 +1,7 @@
-"""Exported models at work: numpy and onnxruntime (or OpenVINO) alone, no torch.
+"""Inference with exported models; needs NumPy and onnxruntime (or OpenVINO), but not torch.
 
-The file tells all that is needed to use it: `ModelMetadata` are in its metadata, names and units in its documentation.
+A file contains everything that is needed to use it: its metadata hold `ModelMetadata`, and the documentation of its
+inputs and outputs gives names and units.
 """
 
 import json
@@ -23,7 +24,7 @@ from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 
 EXPORTED: Final = (".onnx", ".xml")
-"""Suffixes of the files that `unclasp export` writes; OpenVINO runs the second."""
+"""Suffixes of the files that `unclasp export` writes; .xml files are run by OpenVINO."""
 FORMAT: Final = "1"
 """Version of the metadata and of the names, shapes and units below."""
 INPUT: Final = "image"
@@ -39,49 +40,49 @@ OUTPUTS: Final = {
     "root_depth": "(batch,) float32 mm, depth of the left wrist minus that of the right wrist, along the same",
     "confidence": "(batch, 42) float32 logits of how far each joint can be trusted",
 }
-"""What a model may have beside the first two, which all have."""
+"""Outputs and their descriptions. Every model has the first two; the others are optional."""
 
 _PREFIX: Final = "unclasp."
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """What a file says about itself."""
+    """Description of a model, stored in its file."""
 
     name: str
-    """Of the weights or the preset."""
+    """Name of the weights or the preset."""
     version: str
-    """Of unclasp, when it was written."""
+    """Version of unclasp that wrote the file."""
     image_size: int
     """S, side of the square crops in px."""
     precision: str
-    """fp32, fp16 or int8; inputs and outputs are float32 all the same."""
+    """fp32, fp16 or int8; inputs and outputs are always float32."""
     crop: str
-    """How to cut the crops."""
+    """How crops are cut."""
     joints: tuple[str, ...]
     """42 names: right hand, left hand; r_ and l_ are the person's own right and left."""
     parts: tuple[str, ...]
-    """33 names of part classes."""
+    """Names of the 33 part classes."""
     config: dict[str, Any]
     """How the model was built and trained (`unclasp.config`)."""
     format: str = FORMAT
 
     @property
     def depth_axis(self) -> DepthAxis:
-        """What depths are measured along."""
-        # Files that were written before there was a choice have the paper's.
+        """Axis along which depths are measured."""
+        # Files from before this setting existed use the paper's axis.
         return DepthAxis(self.config["model"].get("depth_axis", DepthAxis.CAMERA))
 
     def to_metadata(self) -> dict[str, str]:
-        """Return key and JSON value of every fact."""
+        """Return the metadata: a key and a JSON value for each field."""
         return {_PREFIX + key: json.dumps(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str], source: str) -> Self:
-        """Read what `to_metadata` gave.
+        """Parse the metadata that `to_metadata` returned.
 
         Raises:
-            CheckpointError: The file is not of `unclasp export`, or of another format.
+            CheckpointError: The file was not written by `unclasp export`, or has another format version.
         """
         try:
             values = {
@@ -92,7 +93,7 @@ class ModelMetadata:
             if values.get("format") != FORMAT:
                 raise ValueError(f"format {values.get('format', 'none')}")
             facts = cls(**{**values, "joints": tuple(values["joints"]), "parts": tuple(values["parts"])})
-            _ = facts.depth_axis  # a damaged one is told here
+            _ = facts.depth_axis  # raises here if it is damaged
             return facts
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(
@@ -101,7 +102,7 @@ class ModelMetadata:
 
 
 class ExportedOutput(NamedTuple):
-    """What a model says of B crops; `OUTPUTS` tells shapes and units."""
+    """Outputs of a model for B crops; `OUTPUTS` describes shapes and units."""
 
     pose_2p5d: FloatArray
     part_logits: FloatArray
@@ -111,7 +112,7 @@ class ExportedOutput(NamedTuple):
 
 
 class ExportedModel(ABC):
-    """What engines share: facts, and crops in, `ExportedOutput` out."""
+    """Base of the exported models in each engine: maps crops to `ExportedOutput`."""
 
     def __init__(self, facts: ModelMetadata) -> None:
         self.facts = facts
@@ -119,10 +120,10 @@ class ExportedModel(ABC):
         self.depth_axis = facts.depth_axis
 
     def __call__(self, images: ByteArray | FloatArray) -> ExportedOutput:
-        """Answer for crops (B, 3, S, S) RGB, uint8 or float in 0..255.
+        """Predict from RGB crops (B, 3, S, S), uint8 or float in 0..255.
 
         Raises:
-            UnclaspError: They have another shape.
+            UnclaspError: The crops have another shape.
         """
         expected = (3, self.image_size, self.image_size)
         if images.ndim != 4 or images.shape[1:] != expected:
@@ -131,30 +132,30 @@ class ExportedModel(ABC):
 
     @abstractmethod
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
-        """Return each output by its name."""
+        """Return the outputs by name."""
 
 
 class OnnxModel(ExportedModel):
-    """A model of `unclasp export` in ONNX Runtime.
+    """An exported model run by ONNX Runtime.
 
     >>> model = OnnxModel("model.onnx")  # doctest: +SKIP
     >>> model(crops).pose_2p5d.shape  # doctest: +SKIP
     (8, 42, 3)
 
     Args:
-        path: Ends in .onnx.
-        threads: How many cores one call may use; as many as there are if not given.
+        path: A file of `unclasp export`, ending in .onnx.
+        threads: Number of cores that one call may use; by default all.
 
     Raises:
-        CheckpointError: The file is missing, damaged or not of `unclasp export`.
+        CheckpointError: The file is missing, damaged or was not written by `unclasp export`.
         UnclaspError: The package onnxruntime is missing.
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
-        onnxruntime = _engine("onnxruntime", Path(path))
+        onnxruntime = _import_engine("onnxruntime", Path(path))
         try:
             self._session = open_session(onnxruntime, Path(path), threads=threads)
-        except Exception as error:  # the engine's exceptions have no other base
+        except Exception as error:  # the engine's exceptions have no more specific base
             raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({_first_line(error)})") from error
         super().__init__(ModelMetadata.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path)))
         self._outputs = [output.name for output in self._session.get_outputs()]
@@ -164,48 +165,51 @@ class OnnxModel(ExportedModel):
 
 
 class OpenVinoModel(ExportedModel):
-    """A model of `unclasp export` in OpenVINO.
+    """An exported model run by OpenVINO.
 
     Args:
-        path: Ends in .xml, with its .bin beside it, or in .onnx.
-        threads: How many cores one call may use; as many as there are if not given.
+        path: A file of `unclasp export`, ending in .xml, with its .bin beside it, or in .onnx.
+        threads: Number of cores that one call may use; by default all.
 
     Raises:
-        CheckpointError: The file is missing, damaged or not of `unclasp export`.
+        CheckpointError: The file is missing, damaged or was not written by `unclasp export`.
         UnclaspError: The package openvino is missing.
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
-        openvino, self._turn = _engine("openvino", Path(path)), Lock()  # a compiled model's call has one request
+        openvino = _import_engine("openvino", Path(path))
+        self._lock = Lock()  # calls of a compiled model share one inference request
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         try:
             core = openvino_core(openvino)
             model = core.read_model(str(path))
-            more = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
-            self._compiled = core.compile_model(model, "CPU", {**options, **more})
+            thread_options = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
+            self._compiled = core.compile_model(model, "CPU", {**options, **thread_options})
         except RuntimeError as error:
             raise CheckpointError(f"{path} is not a model that OpenVINO can read ({_first_line(error)})") from error
-        super().__init__(ModelMetadata.from_metadata(_info(model), str(path)))
-        # An output may have more names, of the nodes behind it.
+        super().__init__(ModelMetadata.from_metadata(_metadata_of(model), str(path)))
+        # An output may have further names, those of the nodes that compute it.
         self._outputs = [next(name for name in OUTPUTS if name in output.names) for output in self._compiled.outputs]
 
     def _run(self, images: FloatArray) -> dict[str, FloatArray]:
-        with self._turn:
-            answers = self._compiled([images])
-            return {name: np.array(answers[index]) for index, name in enumerate(self._outputs)}
+        with self._lock:
+            outputs = self._compiled([images])
+            return {name: np.array(outputs[index]) for index, name in enumerate(self._outputs)}
 
 
 @cache
 def openvino_core(openvino: Any) -> Any:
-    """Return the process's one core.
+    """Return the single OpenVINO core of this process.
 
-    Each brings its own stack for signal handlers and puts back the one before when it goes. Of two whose lives overlap,
-    the second puts back the freed stack of the first, and the next signal, a loader worker's end, say, is fatal.
+    Each core installs its own alternate stack for signal handlers and restores the previous one when it is destroyed.
+    If the lifetimes of two cores overlap, the second restores the freed stack of the first, and the next signal, such
+    as the exit of a loader worker, crashes the process.
     """
     return openvino.Core()
 
 
-def _engine(name: str, path: Path) -> Any:
+def _import_engine(name: str, path: Path) -> Any:
+    """Import an engine's package, after checking that the model file exists."""
     if not path.is_file():
         raise CheckpointError(f"there is no model file {path}")
     try:
@@ -214,23 +218,23 @@ def _engine(name: str, path: Path) -> Any:
         raise UnclaspError(f"{path} needs the package {name}: pip install {name}") from error
 
 
-def _info(model: Any) -> dict[str, str]:
-    """Return the metadata of a model that OpenVINO read from its own format or from ONNX."""
-    for place in ([], ["framework"]):
-        if model.has_rt_info([*place, _PREFIX + "format"]):
+def _metadata_of(model: Any) -> dict[str, str]:
+    """Return the metadata of a model that OpenVINO read from its own format or from ONNX, or {} if there is none."""
+    for prefix in ([], ["framework"]):
+        if model.has_rt_info([*prefix, _PREFIX + "format"]):
             return {
-                _PREFIX + each.name: str(model.get_rt_info([*place, _PREFIX + each.name]).value)
-                for each in fields(ModelMetadata)
+                _PREFIX + field.name: str(model.get_rt_info([*prefix, _PREFIX + field.name]).value)
+                for field in fields(ModelMetadata)
             }
     return {}
 
 
 class OnnxNetwork:
-    """An exported model as the network behind a prediction (`network.Network`).
+    """An exported model as a `network.Network`.
 
     Args:
-        path: A file of `unclasp export`, .onnx or .xml; OpenVINO runs the latter.
-        threads: How many cores one call may use; as many as there are if not given.
+        path: A file of `unclasp export`: .onnx, run by ONNX Runtime, or .xml, run by OpenVINO.
+        threads: Number of cores that one call may use; by default all.
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
@@ -239,12 +243,12 @@ class OnnxNetwork:
         self.name, self.image_size = self.model.name, self.model.image_size
 
     def __call__(self, crops: ByteArray, /) -> NetworkOutput:
-        """Answer for (N, S, S, 3) RGB crops."""
+        """Predict from (N, S, S, 3) RGB crops."""
         arrays = self.model(crops.transpose(0, 3, 1, 2))
         probabilities = _softmax(arrays.part_logits)
         return NetworkOutput(
             pose_2p5d=arrays.pose_2p5d.astype(np.float64),
-            presence=_clearest(probabilities) if arrays.presence is None else _sigmoid(arrays.presence),
+            presence=_presence_from_parts(probabilities) if arrays.presence is None else _sigmoid(arrays.presence),
             root_depth=None if arrays.root_depth is None else arrays.root_depth.astype(np.float64),
             hand_probability=1 - probabilities[:, 0].astype(np.float64),
             confidence=None if arrays.confidence is None else _sigmoid(arrays.confidence),
@@ -253,7 +257,7 @@ class OnnxNetwork:
 
 
 def in_onnx_runtime(network: Network) -> bool:
-    """Return whether ONNX Runtime runs a network."""
+    """Return whether a network is run by ONNX Runtime."""
     return isinstance(network, OnnxNetwork) and isinstance(network.model, OnnxModel)
 
 
@@ -267,8 +271,8 @@ def _sigmoid(logits: FloatArray) -> npt.NDArray[np.float64]:
     return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
 
 
-def _clearest(probabilities: FloatArray) -> npt.NDArray[np.float64]:
-    """Return how certain the pixels are that show each side most clearly, (N, 2)."""
+def _presence_from_parts(probabilities: FloatArray) -> npt.NDArray[np.float64]:
+    """Return (N, 2): the mean probability of each hand over the `CLEAREST_SHARE` of pixels where it is highest."""
     sides = probabilities[:, 1:].reshape(len(probabilities), 2, PARTS_PER_HAND, -1).sum(axis=2)
     count = max(1, round(CLEAREST_SHARE * sides.shape[2]))
     return np.asarray(np.sort(sides, axis=2)[..., -count:].mean(axis=2, dtype=np.float64))

@@ -1,28 +1,28 @@
-"""Sessions of ONNX Runtime that leave the cores to others between calls."""
+"""ONNX Runtime sessions whose threads do not occupy the cores between calls."""
 
 from pathlib import Path
 from typing import Any
 
 
 def open_session(runtime: Any, path: Path, *, threads: int | None = None, spin: bool = True, **options: Any) -> Any:
-    """Open a model on the CPU.
+    """Open an ONNX model for inference on the CPU.
 
     Args:
         runtime: The package onnxruntime.
-        path: Ends in .onnx.
-        threads: How many cores one call may use; as many as there are if not given.
-        spin: Within a call, let threads wait busily for their next piece of it. Faster by a third, unless another
-            engine's threads do so between its own calls, as torch's do. Between calls no thread of the session does.
-        options: Attributes of `SessionOptions`.
+        path: The model file, ending in .onnx.
+        threads: Number of cores that one call may use; by default all.
+        spin: Let threads spin while they wait for work within a call. This is a third faster, unless threads of another
+            engine spin between its calls, as torch's do. Between calls, threads of this session never spin.
+        options: Further attributes to set on `SessionOptions`.
     """
-    chosen = runtime.SessionOptions()
-    chosen.intra_op_num_threads = threads or 0
-    chosen.log_severity_level = 3
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = threads or 0
+    settings.log_severity_level = 3
     for name, value in options.items():
-        setattr(chosen, name, value)
+        setattr(settings, name, value)
     if spin:
-        # Two sessions that take turns would otherwise take the cores from each other: half of the speed of both.
-        chosen.add_session_config_entry("session.force_spinning_stop", "1")
+        # Otherwise two sessions that run in turn would take the cores from each other, at half the speed of both.
+        settings.add_session_config_entry("session.force_spinning_stop", "1")
     else:
-        chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return runtime.InferenceSession(str(path), chosen, providers=["CPUExecutionProvider"])
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return runtime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])

@@ -1,7 +1,7 @@
-"""Which engine runs a model: torch for a weights file, ONNX Runtime or OpenVINO for an exported one.
+"""Choice of the engine for a model: torch for weights files, ONNX Runtime or OpenVINO for exported models.
 
-A shipped model has both forms; on the CPU ONNX Runtime, which is there sooner and takes half the time, runs it. torch
-is imported where a weights file or another device asks for it and nowhere else on the way from a picture to a pose.
+Shipped models exist in both forms; on the CPU they are run by ONNX Runtime, which loads sooner and takes half the time.
+On the way from a picture to a pose, torch is only imported if a weights file or another device requires it.
 """
 
 from contextlib import suppress
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 def open_network(
     weights: Path | str | None = None, *, device: "torch.device | str" = "cpu", threads: int | None = None
 ) -> Network:
-    """Open a shipped model, a weights file of `unclasp train`, or an .onnx or .xml of `unclasp export`.
+    """Open a shipped model, a weights file of `unclasp train`, or an .onnx or .xml file of `unclasp export`.
 
     Args:
-        weights: The file, or the shipped model's name (`shipped.weights_file`); `small` if not given.
-        device: Where torch runs it; on the CPU it does so for weights files, and for shipped models where ONNX Runtime
-            is missing.
-        threads: How many cores one call may use; as many as there are if not given. With torch this holds for all
-            that the process does.
+        weights: The file, or the name of a shipped model (`shipped.weights_file`); by default `small`.
+        device: The device. Torch runs the network on all devices but the CPU; on the CPU it runs weights files, and
+            shipped models if ONNX Runtime is not installed.
+        threads: Number of cores that one call may use; by default all. With torch, the setting is process-wide.
 
     Raises:
-        CheckpointError: The file is missing, damaged or not ours.
-        UnclaspError: The device is not there, or is not the CPU for an exported model, or an engine is missing.
+        CheckpointError: The file is missing, damaged or was not written by unclasp.
+        UnclaspError: The device is not available, an exported model is requested on another device than the CPU, or
+            the engine's package is missing.
     """
     if weights is not None and Path(weights).suffix in EXPORTED:
         if not is_cpu(device):
             raise UnclaspError(f"exported models run on the cpu, got device {str(device)!r}")
         return OnnxNetwork(weights, threads=threads)
     if is_cpu(device) and (exported := exported_file(weights)):
-        with suppress(ImportError):  # it is there, but cannot be loaded on this machine
+        with suppress(ImportError):  # installed, but it cannot be loaded on this machine
             return OnnxNetwork(exported, threads=threads)
     try:
-        from unclasp.engines.torch_network import load_network  # noqa: PLC0415 (see above)
+        from unclasp.engines.torch_network import load_network  # noqa: PLC0415 (see the module docstring)
     except ModuleNotFoundError as error:
         raise UnclaspError(
             f"{weights or 'the shipped model'} needs the package {error.name}: pip install {error.name}, or give an "
@@ -51,5 +51,5 @@ def open_network(
 
 
 def is_cpu(device: "torch.device | str") -> bool:
-    """Tell whether a device is the CPU, which torch also calls cpu:0."""
+    """Return whether a device is the CPU, which torch also calls cpu:0."""
     return str(device).partition(":")[0] == "cpu"

@@ -1,4 +1,4 @@
-"""The torch engine behind a prediction."""
+"""The torch engine."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.floating]
 
 
 class TorchNetwork:
-    """A `DFL` on a device."""
+    """A `DFL` on a device as a `network.Network`."""
 
     def __init__(self, model: DFL, *, name: str, image_size: int, device: torch.device | str = "cpu") -> None:
         self.name, self.image_size, self.device = name, image_size, torch.device(device)
@@ -28,14 +28,14 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def __call__(self, crops: ByteArray, /) -> NetworkOutput:
-        """Answer for (N, S, S, 3) RGB crops."""
+        """Predict from (N, S, S, 3) RGB crops."""
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
         prediction = self._model(images)
         probabilities = prediction.part_logits.float().softmax(dim=1)
         if prediction.presence is not None:
             presence = prediction.presence.float().sigmoid()
         else:
-            # Without the head: how certain the pixels are that show the side most clearly.
+            # Without a presence head: the mean probability of the hand over the pixels where it is highest.
             sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2).flatten(2)
             presence = sides.topk(max(1, round(CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
         return NetworkOutput(
@@ -51,11 +51,13 @@ class TorchNetwork:
 def load_network(
     weights: Path | str | None = None, *, device: torch.device | str = "cpu", threads: int | None = None
 ) -> TorchNetwork:
-    """Open a weights file, as `engines.opening.open_network` has it; what runs is the optimised network.
+    """Open a weights file or a shipped model for inference, as the optimised network.
+
+    For the arguments, see `engines.opening.open_network`.
 
     Raises:
-        CheckpointError: The file is missing, damaged or not ours.
-        UnclaspError: The device is not there.
+        CheckpointError: The file is missing, damaged or was not written by unclasp.
+        UnclaspError: The device is not available.
     """
     check_device(device)
     if threads is not None:
@@ -66,14 +68,14 @@ def load_network(
 
 
 def check_device(device: torch.device | str) -> None:
-    """Put a number on a device and fetch it back.
+    """Check that a device works, by copying a tensor to it and back.
 
     Raises:
-        UnclaspError: The device is not there, or torch was built without it.
+        UnclaspError: The device is not available, or torch was built without support for it.
     """
     try:
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, ImportError) as error:  # what torch raises for a device that is not there
+    except (RuntimeError, AssertionError, ImportError) as error:  # what torch raises for an unavailable device
         reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
         raise UnclaspError(f"device {str(device)!r} cannot be used: {reason}") from error
 

@@ -1,1 +1,1 @@
-"""Around `evaluate`: protocols, scores and reports, what is scored, and how models are measured on real pictures."""
+"""The parts of `evaluate` (protocols, predictions, scores, reports) and measurements of models on real pictures."""

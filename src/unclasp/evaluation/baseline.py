@@ -1,4 +1,4 @@
-"""The baseline that does not look at the picture."""
+"""The mean-pose baseline, which ignores the picture."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from unclasp.hands import NUM_JOINTS, NUM_PARTS
 
 
 class MeanPose(nn.Module):
-    """The baseline that does not look: one and the same pose for every crop, with the interface of `DFL`.
+    """Predicts the same pose for every crop, with the interface of `DFL`.
 
     Args:
         pose_2p5d: (42, 3) u, v in crop pixels, depth in mm relative to the joint's own wrist.
@@ -36,7 +36,7 @@ class MeanPose(nn.Module):
         self.register_buffer("root_depth", torch.tensor(root_depth))
 
     def forward(self, image: Tensor) -> Prediction:
-        """Answer crops (B, 3, S, S) with the mean pose, and with background everywhere."""
+        """Predict the mean pose, and background at every pixel, for crops (B, 3, S, S)."""
         count, side = len(image), self.image_size // PART_STRIDE
         pose = self.get_buffer("pose_2p5d").expand(count, -1, -1)
         logits = pose.new_zeros(count, NUM_PARTS, side, side)
@@ -55,33 +55,36 @@ def mean_pose(
     dataset: Dataset, *, image_size: int, protocol: Protocol | None = None, limit: int | None = None,
     external: External | None = None,
 ) -> MeanPose:  # fmt: skip
-    """Return the mean 2.5D pose of a data set's own test crops.
+    """Return the mean 2.5D pose over a data set's test crops.
 
-    It is each joint's mean over the samples in which the joint is valid; one that never is stands at the centre of the
-    crop. The relative depth of the wrists and the presence of the hands are means too.
+    Each joint is averaged over the samples in which it is valid; a joint that is never valid is placed at the centre
+    of the crop. The relative depth of the wrists and the presence of the hands are averaged as well.
 
     Args:
-        dataset: Samples; training data for an honest baseline, or the data to be scored on for the best constant pose.
+        dataset: Samples: the training data for a fair baseline, or the test data for the best constant pose.
         image_size: Side of the crops in pixels.
-        protocol: Its boxes make the crops.
-        limit: Only the first so many samples.
-        external: Boxes, for protocols that take them from outside.
+        protocol: Its boxes define the crops.
+        limit: Only this many samples, from the first on.
+        external: Boxes, for protocols that take them from another program.
+
+    Raises:
+        UnclaspError: There are no samples, or a box is missing.
     """
     protocol, external = protocol or Protocol(), external or External()
-    total, seen = np.zeros((NUM_JOINTS, 3)), np.zeros((NUM_JOINTS, 1), dtype=np.int64)
+    total, counts = np.zeros((NUM_JOINTS, 3)), np.zeros((NUM_JOINTS, 1), dtype=np.int64)
     hand_types, root_depths = [], []
     for index in range(len(dataset) if limit is None else min(limit, len(dataset))):
         sample = annotated(dataset, index)
         truth = Truth.of(sample, geometry.crop_matrix(crop_box(sample, protocol, external), image_size))
         total += np.where(truth.valid[:, None], truth.pose_2p5d, 0.0)
-        seen += truth.valid[:, None]
+        counts += truth.valid[:, None]
         hand_types.append(sample.hand_type)
         if truth.wrists_known:
             root_depths.append(geometry.root_depth(truth.joints_cam))
     if not hand_types:
         raise UnclaspError("a mean pose needs at least one sample; the data set is empty or the limit is 0")
     centre = np.array([image_size / 2, image_size / 2, 0.0])
-    pose = np.where(seen > 0, total / np.maximum(seen, 1), centre)
+    pose = np.where(counts > 0, total / np.maximum(counts, 1), centre)
     return MeanPose(
         torch.from_numpy(pose.astype(np.float32)),
         image_size,

@@ -1,4 +1,4 @@
-"""Exported models where a torch one is expected: `unclasp evaluate` scores what 8 bits cost."""
+"""Lets `evaluate` score exported models, for example to measure the accuracy that 8-bit quantization costs."""
 
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from unclasp.engines.onnx_model import OnnxNetwork
 
 
 class ExportedScored:
-    """An .onnx or .xml as `evaluate.Model`: what is scored is in its predictions, steps and relations are not.
+    """An .onnx or .xml file as an `evaluate.Model`.
+
+    Its predictions hold everything that is scored; `steps` and `relations` are empty.
 
     Args:
-        path: A file of `unclasp export`.
+        path: A file written by `unclasp export`.
     """
 
     def __init__(self, path: Path | str) -> None:

@@ -1,4 +1,4 @@
-"""A sheet of a model's results beside the truth, on pictures that were drawn at random and not chosen."""
+"""Draws a sheet of a model's predictions beside the ground truth, for pictures drawn at random."""
 
 from typing import Final
 
@@ -19,37 +19,39 @@ from unclasp.pose import present_hands
 from unclasp.visualize import HandView, draw_skeletons
 
 _CELL: Final = 280
-"""Side of each of the two pictures of a result in px."""
+"""Side of each of the two pictures of a sample in px."""
 _CAPTION: Final = 26
+"""Height of the caption in px."""
 _GAP: Final = 6
+"""Space around each picture in px."""
 
 
 def draw_gallery(
     model: Model, dataset: Dataset, *, image_size: int, count: int = 12, seed: int = 0, columns: int = 3
 ) -> ByteArray:
-    """Draw random samples: each crop with the predicted skeletons at the left and the true ones at the right.
+    """Draw random samples, each as a pair of crops: the predicted skeletons on the left, the true ones on the right.
 
-    Below them are the mean error over the valid joints, each hand aligned by its wrist, and the sample's name.
+    The caption shows the mean error over the valid joints, with each hand aligned by its wrist, and the sample's name.
 
     Args:
-        model: Takes crops to predictions, as for `evaluate`.
+        model: Maps crops to predictions, as for `evaluate`.
         dataset: Samples.
-        image_size: Side of the crops in pixels that the model takes.
-        count: How many samples.
-        seed: Of the draw.
-        columns: Results in a row.
+        image_size: Side of the model's input crops in pixels.
+        count: Number of samples.
+        seed: Seed of the random selection.
+        columns: Samples per row.
 
     Returns:
         (H, W, 3) RGB.
 
     Raises:
-        UnclaspError: The data set has fewer samples.
+        UnclaspError: `count` is below 1 or above the size of the data set, or the model predicts no 2.5D poses.
     """
     if not 1 <= count <= len(dataset):
         raise UnclaspError(f"a gallery shows from 1 to all {len(dataset)} pictures of the data set, got {count}")
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
     cells: list[ByteArray] = []
-    for start in range(0, count, WORST_KEPT):  # a report tells the errors of so many samples
+    for start in range(0, count, WORST_KEPT):  # a report lists the errors of at most this many samples
         samples = [dataset[index] for index in chosen[start : start + WORST_KEPT]]
         cells += _cells(model, samples, image_size)
     columns = min(columns, len(cells))
@@ -59,16 +61,16 @@ def draw_gallery(
 
 
 def _cells(model: Model, samples: list[Sample], image_size: int) -> list[ByteArray]:
-    """Draw up to `WORST_KEPT` samples, in their order."""
+    """Draw up to `WORST_KEPT` samples, in the given order."""
     recorder = Recorder()
     errors = dict(evaluate(model, samples, image_size=image_size, recorder=recorder).worst)
     cells = []
-    for index, name, answer in sorted(recorder.entries, key=lambda entry: entry[0]):
-        if answer.pose_2p5d is None:
+    for index, name, predicted in sorted(recorder.entries, key=lambda entry: entry[0]):
+        if predicted.pose_2p5d is None:
             raise UnclaspError("this model gives no 2.5D poses to draw")
-        presence = answer.presence
+        presence = predicted.presence
         present = np.array([True, True]) if presence is None else present_hands(np.asarray(presence))
-        cells.append(_cell(samples[index], answer.pose_2p5d, present, image_size, errors.get(name)))
+        cells.append(_cell(samples[index], predicted.pose_2p5d, present, image_size, errors.get(name)))
     return cells
 
 
@@ -77,28 +79,28 @@ def _cell(
 ) -> ByteArray:
     view = plain_view(sample.box)
     crop = crop_image(sample.image, view.box, _CELL)
-    # All of it, where the example of this view would leave out joints that the crop cuts off.
+    # `make_example` would drop the joints that the crop cuts off; here all annotated joints are drawn.
     true_pose = geometry.pose_2p5d_from_cam(
         np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt, crop.crop_from_image
     )
     predicted = pose_2p5d.astype(np.float64).copy()
-    answered_in = view_matrix(view.box, image_size, width=sample.image.shape[1])
-    cell_from_answer = crop.crop_from_image @ np.linalg.inv(answered_in)
-    predicted[:, :2] = geometry.apply_affine(cell_from_answer, predicted[:, :2])
-    seen = np.array([sample.valid[part].any() for part in HAND_SLICES])
-    whole = np.where(sample.valid[:, None], true_pose, np.nan)
+    model_crop_from_image = view_matrix(view.box, image_size, width=sample.image.shape[1])
+    cell_from_model_crop = crop.crop_from_image @ np.linalg.inv(model_crop_from_image)
+    predicted[:, :2] = geometry.apply_affine(cell_from_model_crop, predicted[:, :2])
+    has_joints = np.array([sample.valid[part].any() for part in HAND_SLICES])
+    true_pose = np.where(sample.valid[:, None], true_pose, np.nan)
     cell = np.full((_CELL + _CAPTION + _GAP, 2 * _CELL + 3 * _GAP, 3), PAPER, dtype=np.uint8)
-    for column, (pose, shown) in enumerate(((predicted, present), (whole, seen & sample.hand_type))):
+    for column, (pose, shown) in enumerate(((predicted, present), (true_pose, has_joints & sample.hand_type))):
         left = _GAP + column * (_CELL + _GAP)
         cell[_GAP : _GAP + _CELL, left : left + _CELL] = draw_skeletons(crop.image, _hands(pose, shown))
-    told = f"{sample.name}" if error is None else f"{error:.0f} mm   {sample.name}"
-    place = (_GAP + 2, _CELL + _GAP + 18)
-    cv2.putText(cell, told, place, cv2.FONT_HERSHEY_DUPLEX, 0.45, INK, 1, cv2.LINE_AA)
+    caption = f"{sample.name}" if error is None else f"{error:.0f} mm   {sample.name}"
+    position = (_GAP + 2, _CELL + _GAP + 18)
+    cv2.putText(cell, caption, position, cv2.FONT_HERSHEY_DUPLEX, 0.45, INK, 1, cv2.LINE_AA)
     return cell
 
 
 def _hands(pose: npt.NDArray[np.floating], shown: BoolArray) -> list[HandView]:
-    """Return the hands of a 2.5D pose (42, 3) that are to be drawn; only their order in depth is taken from 3D."""
+    """Return the shown hands of a 2.5D pose (42, 3); the depths only decide the drawing order."""
     if pose.shape != (NUM_JOINTS, 3):
         raise UnclaspError(f"expected a pose of shape ({NUM_JOINTS}, 3), got {pose.shape}")
     return [

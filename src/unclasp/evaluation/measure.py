@@ -1,7 +1,7 @@
-"""How good a model is on everything at once: rendered pictures, annotated real frames, and photos without truth.
+"""Measures a model on rendered pictures, annotated real frames, and photos without ground truth.
 
-Photos are compared with another detector's 2D joints, where that one found a hand: a distance, not an error. One column
-per model, so that training runs can be laid side by side.
+Photos are compared with the 2D joints of another detector, where it found a hand: a distance to a reference, not an
+error. `as_markdown` prints one column per model, so that training runs can be compared side by side.
 """
 
 import csv
@@ -29,39 +29,40 @@ from unclasp.sources import PICTURE_SUFFIXES
 
 Floats = npt.NDArray[np.floating]
 
-FOUND: Final = 0.5
-"""A hand counts as found whose joints are this close to the reference on average, as a share of its box."""
+MAX_FOUND_DISTANCE: Final = 0.5
+"""A hand counts as found if its mean joint distance to the reference is at most this share of the reference's
+extent."""
 
 
 @dataclass(frozen=True)
 class ReferenceHand:
-    """One hand as another detector sees it."""
+    """One hand as found by another detector."""
 
     side: Side
-    """The person's own."""
+    """The person's own side."""
     joints_2d: Floats
     """(21, 2) px, in InterHand2.6M's order."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture with a reference."""
+    """A picture with reference hands."""
 
     path: Path
     hands: tuple[ReferenceHand, ...]
-    """What the other detector found; often not all that is there."""
+    """The hands that the other detector found; often not all hands in the picture."""
     in_view: int | None
-    """How many hands the picture shows, 1 or 2, if a person counted them."""
+    """Number of hands in the picture, as counted by a person; None if not counted."""
 
 
 def read_photos(folder: Path | str, references: Path | str) -> list[Photo]:
     """Read a folder of pictures with reference joints.
 
     Args:
-        folder: Pictures. A `manifest.csv` beside the folder with the columns `file` and `hands` may say how many hands
-            each one shows.
-        references: For each picture `NAME.json` with MediaPipe's hands: {"hands": [{"handedness_raw": "Left",
-            "keypoints_2d_px": 21 pairs in MediaPipe's order}]}; its side is taken as the person's own.
+        folder: Folder of pictures. A `manifest.csv` beside this folder, with the columns `file` and `hands`, may give
+            the number of hands in each picture.
+        references: Folder with a `NAME.json` of MediaPipe's hands for each picture: {"hands": [{"handedness_raw":
+            "Left", "keypoints_2d_px": 21 pairs in MediaPipe's order}]}. The side is taken as the person's own.
 
     Raises:
         DataError: There are no pictures, or a file is malformed.
@@ -109,21 +110,21 @@ def _hand(hand: dict[str, Any]) -> ReferenceHand:
 
 @dataclass(frozen=True)
 class PhotoScore:
-    """One prediction beside its reference."""
+    """A prediction for one photo, compared with its reference."""
 
     distances: tuple[float, ...]
-    """Per reference hand the mean distance of the joints of the predicted hand that it goes with, as a share of the
-    reference's extent; infinite where none is left for it."""
+    """Per reference hand, the mean joint distance to its matched predicted hand as a share of the reference's extent;
+    infinite if it is unmatched."""
     sides_right: tuple[bool, ...]
-    """Whether that hand has the reference's side."""
+    """Per reference hand, whether the matched hand has the same side."""
     hands: int
-    """How many hands were predicted."""
+    """Number of predicted hands."""
     in_view: int | None
-    """How many there are."""
+    """Number of hands in the picture; None if unknown."""
 
 
 def score_photo(pose: HandPose, photo: Photo) -> PhotoScore:
-    """Pair predicted with reference hands, the closest first, and measure each pair."""
+    """Match predicted with reference hands greedily, the closest pair first, and measure each pair."""
     predicted = {
         side: pose.joints_2d[slot] for side, slot in zip(SIDES, HAND_SLICES, strict=True) if side in pose.sides
     }
@@ -150,18 +151,19 @@ class Figure:
     group: str
     name: str
     value: float | None
-    """None where nothing tells it, or where it is not finite."""
+    """None if it could not be measured or is not finite."""
     digits: int = 1
+    """Decimal places."""
 
     def __str__(self) -> str:
         return "-" if self.value is None else f"{self.value:.{self.digits}f}"
 
 
 def summarise_photos(scores: Sequence[PhotoScore], *, of: str = "photos") -> list[Figure]:
-    """Turn the scores of photos, or of what else they are of, into figures."""
+    """Summarise scores as figures; `of` names what was scored in the group's title."""
     distances = np.array([distance for score in scores for distance in score.distances])
     right = np.array([ok for score in scores for ok in score.sides_right], dtype=bool)
-    found = distances <= FOUND
+    found = distances <= MAX_FOUND_DISTANCE
     median = float(np.median(distances)) if len(distances) else math.nan
     two = [score for score in scores if score.in_view == 2]
     one = [score for score in scores if score.in_view == 1]
@@ -191,22 +193,23 @@ def measure(
     second_opinions: bool = True,
     changed: bool = False,
 ) -> list[Figure]:
-    """Measure one model on whatever is given.
+    """Measure one model on each of the given sets of pictures.
 
     Args:
-        weights: A weights file; the shipped model, in the form that `Predictor.load` opens, if None.
+        weights: A weights file; None for the shipped model, in the form that `Predictor.load` opens.
         rendered: Synthetic pictures, scored with InterHand2.6M's protocol.
-        limit: Only the first so many of these.
-        frames: Annotated real pictures, scored likewise, and as `Predictor` sees them whole, without a box.
-        photos: Pictures that `Predictor` gets whole, without a box.
-        flip_test: Average whole pictures with their mirror images.
-        landmarks: Let the landmark network touch up whole pictures. It is MediaPipe's, as the joints are that photos
-            are compared with, so that their distance says nothing then.
-        second_opinions: Look at whole pictures that are in doubt in other ways, too.
-        changed: Measure on versions of the photos, too (`photo_versions`).
+        limit: Score only this many rendered pictures, from the first on.
+        frames: Annotated real pictures, scored with the same protocol: once from annotated crops, once with
+            `Predictor` on whole pictures without boxes.
+        photos: Pictures for `Predictor`, whole and without boxes.
+        flip_test: Average the predictions for whole pictures with those for their mirror images.
+        landmarks: Use the landmark network on whole pictures. It is MediaPipe's, like the reference joints of the
+            photos, so the distance to them is meaningless then.
+        second_opinions: Run doubtful whole pictures again in other ways (test-time augmentation).
+        changed: Also measure on versions of the photos (`photo_versions`).
 
     Raises:
-        UnclaspError: Nothing is given, or something cannot be read.
+        UnclaspError: No pictures are given, or a file cannot be read.
     """
     if rendered is None and frames is None and not photos:
         raise UnclaspError("there is nothing to measure on: give rendered pictures, frames or photos")
@@ -239,7 +242,7 @@ def measure(
 
 
 def in_version(photo: Photo, version: Version) -> Photo:
-    """Return the photo with its reference in the pixels of a version: in a mirror image right hands are left ones."""
+    """Return the photo with its reference in the pixels of a version; mirroring swaps the hands' sides."""
     mirrored = np.linalg.det(version.version_from_photo) < 0
     other: dict[Side, Side] = {"right": "left", "left": "right"}
     hands = (
@@ -269,7 +272,11 @@ def _percent(value: float | None) -> float | None:
 
 
 def as_markdown(columns: Sequence[tuple[str, Sequence[Figure]]]) -> str:
-    """Return a table with a line per figure and a column per model."""
+    """Return a Markdown table with a row per figure and a column per model.
+
+    Args:
+        columns: (model's name, its figures); all models have the same figures in the same order.
+    """
     lines = [f"| on | figure | {' | '.join(name for name, _ in columns)} |", "|---" * (len(columns) + 2) + "|"]
     lines += [
         f"| {figures[0].group} | {figures[0].name} | {' | '.join(map(str, figures))} |"

@@ -1,6 +1,6 @@
-"""Predictions on disk, npz or JSON with the same fields: what `unclasp evaluate --predictions` reads.
+"""Reads and writes the prediction files of `unclasp evaluate --predictions`: npz, or JSON with the same fields.
 
-docs/evaluation.md describes the format. Nothing in a file is executed: arrays of objects are refused.
+docs/evaluation.md describes the format. Nothing in a file is ever executed: object arrays are rejected.
 """
 
 import json
@@ -28,17 +28,17 @@ _FIELDS: Final = {
 
 
 def read_predictions(path: Path | str) -> PosePredictions:
-    """Read predictions, in whatever units, space and joint order they are.
+    """Read predictions and convert them to mm and InterHand2.6M's joint order, right hand first.
 
     Raises:
-        DataError: The file cannot be read, a field is missing, unknown, of another shape or not finite.
+        DataError: The file cannot be read, or a field is missing, unknown, of a wrong shape or not finite.
     """
     path = Path(path)
     fields = _fields(path)
     unknown, missing = sorted(fields.keys() - _FIELDS), sorted({"format", "joints", "space"} - fields.keys())
     if unknown or missing:
-        told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
-        raise DataError(f"{path} {' and '.join(told)}; the fields are {', '.join(sorted(_FIELDS))}")
+        faults = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
+        raise DataError(f"{path} {' and '.join(faults)}; the fields are {', '.join(sorted(_FIELDS))}")
     choose = _chooser(path, fields)
     choose("format", (FORMAT,), None)
     space, unit = choose("space", SPACES, None), choose("unit", tuple(UNITS), "mm")
@@ -53,11 +53,11 @@ def read_predictions(path: Path | str) -> PosePredictions:
         for name, shape in shapes.items()
     }
     _finite(path, joints, "joints", label)
-    joints = _in_our_order(joints, order, first)
+    joints = _in_interhand_order(joints, order, first)
     if optional["confidence"] is not None:
         if not ((optional["confidence"] >= 0) & (optional["confidence"] <= 1)).all():
             raise DataError(f"{path}: confidence must lie between 0 and 1")
-        optional["confidence"] = _in_our_order(optional["confidence"], order, first)
+        optional["confidence"] = _in_interhand_order(optional["confidence"], order, first)
     scale = UNITS[unit]
     if optional["root_depth"] is not None:
         optional["root_depth"] = optional["root_depth"] * scale
@@ -84,7 +84,7 @@ def read_predictions(path: Path | str) -> PosePredictions:
 
 
 def write_predictions(path: Path | str, predictions: PosePredictions) -> None:
-    """Write predictions whole or not at all: npz, or JSON if the name ends so. Reading gives the same numbers."""
+    """Write predictions atomically to .npz or .json, whichever the suffix says; reading gives the same numbers."""
     path = Path(path)
     joints, space = predictions.joints_cam, "root_relative" if predictions.relative else "camera"
     if joints is None:
@@ -107,7 +107,7 @@ def write_predictions(path: Path | str, predictions: PosePredictions) -> None:
 
 
 def _smallest(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the array in single precision if that loses nothing."""
+    """Return the array in single precision if that is lossless."""
     if array.dtype == np.float64 and (array == (single := array.astype(np.float32))).all():
         return single
     return array
@@ -125,7 +125,7 @@ def _fields(path: Path) -> dict[str, Any]:
         raise DataError(f"there is no file of predictions {path}") from error
     except DataError:
         raise
-    except Exception as error:  # json raises whatever the damage makes it
+    except Exception as error:  # damaged files can raise almost anything
         raise DataError(
             f"{path} is not a file of predictions, .npz or .json ({type(error).__name__}: {error})"
         ) from error
@@ -149,8 +149,8 @@ def _numbers(
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: {name} must be numbers of one shape ({error})") from error
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
-        told = ", ".join("N" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "")
-        raise DataError(f"{path}: {name} must have shape ({told}), got {array.shape}")
+        wanted = ", ".join("N" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "")
+        raise DataError(f"{path}: {name} must have shape ({wanted}), got {array.shape}")
     if label is not None:
         _finite(path, array, name, label)
     return array
@@ -205,9 +205,9 @@ def _parts(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.uint8] | None:
     return parts.astype(np.uint8)
 
 
-def _in_our_order(joints: npt.NDArray[np.float64], order: str, first: str) -> npt.NDArray[np.float64]:
+def _in_interhand_order(joints: npt.NDArray[np.float64], order: str, first: str) -> npt.NDArray[np.float64]:
     hands = joints.reshape(-1, 2, JOINTS_PER_HAND, *joints.shape[2:])
     if first == "left":
         hands = hands[:, ::-1]
-    ours = np.argsort(next(indices for name, indices in HAND_ORDERS.items() if name == order))
-    return np.ascontiguousarray(hands[:, :, ours].reshape(-1, NUM_JOINTS, *joints.shape[2:]))
+    to_interhand = np.argsort(next(indices for name, indices in HAND_ORDERS.items() if name == order))
+    return np.ascontiguousarray(hands[:, :, to_interhand].reshape(-1, NUM_JOINTS, *joints.shape[2:]))

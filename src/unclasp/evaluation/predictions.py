@@ -1,7 +1,7 @@
-"""Predictions of any method for a data set: what they may say, and which of them is for which sample.
+"""Predictions of any method for a data set, and how they are matched to its samples.
 
-In memory everything is in InterHand2.6M's joint order, right hand first, and in mm; `prediction_file` reads and
-writes them.
+In memory, joints are in InterHand2.6M's order, right hand first, and lengths are in mm. `prediction_file` reads and
+writes predictions.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ _CROP_UNITS: Final = 256
 
 @dataclass(frozen=True, kw_only=True)
 class PosePredictions:
-    """The predictions of any method for a whole data set: 2.5D poses, or joints in mm.
+    """The predictions of any method for a whole data set: either 2.5D poses or 3D joints in mm.
 
-    Samples are found by name or by annotation id; without either they are in the data set's order.
+    Predictions are matched to samples by name or by annotation id; without either, they are in the data set's order.
     """
 
     pose_2p5d: Array | None = None
@@ -35,27 +35,28 @@ class PosePredictions:
     pixels: Pixels = "crop"
     """Whether u, v are pixels of the crop or of the whole picture."""
     image_size: int = _CROP_UNITS
-    """Side of the crops in pixels; the crops are the protocol's, or those of `boxes`."""
+    """Side of the crops in pixels. The crops are the protocol's, or those of `boxes`."""
     boxes: Array | None = None
-    """(N, 4) x1, y1, x2, y2 px in the picture: the crops, where they are not those of the protocol."""
+    """(N, 4) x1, y1, x2, y2 px in the picture: the method's own crops, if it did not use the protocol's."""
     joints_cam: Array | None = None
     """(N, 42, 3) mm, in the camera frame."""
     relative: bool = False
-    """Each hand's `joints_cam` are relative to a point of its own, so they have no place in the camera frame."""
+    """Whether each hand's `joints_cam` are relative to an origin of its own, not in the camera frame."""
     depth_axis: DepthAxis = DepthAxis.CAMERA
-    """What the depths of `pose_2p5d` and `root_depth` are measured along; the crops are the protocol's, or `boxes`."""
+    """Axis along which the depths of `pose_2p5d` and `root_depth` are measured; CROP refers to the crops of
+    `image_size`."""
     root_depth: Array | None = None
     """(N,) mm, depth of the left wrist minus that of the right wrist."""
     presence: Array | None = None
     """(N, 2) probability of the right and of the left hand."""
     confidence: Array | None = None
-    """(N, 42) 0 to 1, how sure the method is of each joint."""
+    """(N, 42) 0 to 1, the method's confidence in each joint."""
     parts: npt.NDArray[np.uint8] | None = None
-    """(N, h, w) part classes of the protocol's crops; of samples without true ones they do not count."""
+    """(N, h, w) part classes of the protocol's crops; ignored for samples without ground-truth parts."""
     names: tuple[str, ...] | None = None
     """Names of the samples."""
     annotation_ids: npt.NDArray[np.int64] | None = None
-    """(N,) the annotations' numbers in the data set's files."""
+    """(N,) ids of the annotations in the data set's files."""
 
     def __post_init__(self) -> None:
         check_choice("pixels", self.pixels, get_args(Pixels))
@@ -86,14 +87,14 @@ class PosePredictions:
         cls, joints: Array, *, size: int, image_size: int = _CROP_UNITS, depth_range: float = geometry.DEPTH_RANGE,
         root_depth: Array | None = None, presence: Array | None = None, names: tuple[str, ...] | None = None,
     ) -> Self:  # fmt: skip
-        """Convert from the heat-map units of the InterHand2.6M line.
+        """Convert from the heat-map units of InterNet and the methods that follow it.
 
         Args:
-            joints: (N, 42, 3) in a volume of size x size x size, whose depth spans `depth_range` about the wrist.
+            joints: (N, 42, 3) in a volume of size x size x size, whose depth spans `depth_range`, centred on the wrist.
             size: 64 for InterNet and DIGIT, 256 for A2J-Transformer.
             image_size: Side of the crops in pixels.
             depth_range: mm.
-            root_depth: (N,) in 64 bins over `depth_range`, as InterNet gives it, whatever `size` is.
+            root_depth: (N,) in 64 bins over `depth_range`, as InterNet outputs it, independent of `size`.
             presence: (N, 2) probability of the right and of the left hand.
             names: Names of the samples.
         """
@@ -109,10 +110,11 @@ class PosePredictions:
         return 0 if joints is None else len(joints)
 
     def rows(self, dataset: Dataset, count: int) -> npt.NDArray[np.int64]:
-        """Return which prediction is for each of the first `count` samples, (count,).
+        """Return the row of the prediction for each of the first `count` samples, (count,).
 
         Raises:
-            UnclaspError: A sample has no prediction or several, or a prediction is for no sample of the data set.
+            UnclaspError: A sample has no prediction or several, a prediction matches no sample of the data set, or the
+                data set has no annotation ids.
         """
         keys: Sequence[str] | Sequence[int]
         wanted: Sequence[str] | Sequence[int]
@@ -132,18 +134,18 @@ class PosePredictions:
             repeated = next(key for row, key in enumerate(keys) if row_of_key[key] != row)
             raise UnclaspError(f"{what} {repeated} is predicted more than once")
         known = set(wanted)
-        _complain([key for key in row_of_key if key not in known], f"predictions are of no {what} of the data set")
-        _complain(
+        _raise_if_any([key for key in row_of_key if key not in known], f"predictions are of no {what} of the data set")
+        _raise_if_any(
             [key for key in wanted[:count] if key not in row_of_key], f"{what}s of the data set have no prediction"
         )
         return np.array([row_of_key[key] for key in wanted[:count]], dtype=np.int64)
 
     def answer(self, row: int, crop_from_image: Array) -> PredictedSample:
-        """Return one prediction as it is scored: 2.5D poses in the protocol's crop.
+        """Return one prediction in the form that is scored; a 2.5D pose is converted to the protocol's crop.
 
         Args:
-            row: Which prediction.
-            crop_from_image: 3x3, of the protocol's crop, which has `image_size` pixels.
+            row: Row of the prediction.
+            crop_from_image: 3x3, from picture pixels to the protocol's crop, whose side is `image_size` pixels.
         """
         common = PredictedSample(
             image_size=self.image_size,
@@ -160,14 +162,15 @@ class PosePredictions:
         if self.pixels == "image":
             pose[:, :2] = geometry.apply_affine(crop_from_image, pose[:, :2])
         elif self.boxes is not None:
-            own = geometry.crop_matrix(geometry.square_box(self.boxes[row].astype(np.float64), 1.0), self.image_size)
-            from_own = crop_from_image @ np.linalg.inv(own)
-            pose[:, :2] = geometry.apply_affine(from_own, pose[:, :2])
-            sight = None if sight is None else geometry.apply_affine(from_own, sight)
+            box = geometry.square_box(self.boxes[row].astype(np.float64), 1.0)
+            own_crop_from_image = geometry.crop_matrix(box, self.image_size)
+            crop_from_own_crop = crop_from_image @ np.linalg.inv(own_crop_from_image)
+            pose[:, :2] = geometry.apply_affine(crop_from_own_crop, pose[:, :2])
+            sight = None if sight is None else geometry.apply_affine(crop_from_own_crop, sight)
         return replace(common, pose_2p5d=pose, sight_pixel=sight)
 
     def notes(self) -> dict[str, str]:
-        """Return in words what the predictions are, for the report."""
+        """Describe the form of the predictions in words, for the report."""
         if self.joints_cam is not None and self.relative:
             form = "3D joints in mm relative to each hand's own root: no depth is taken from anywhere; no MRRPE, no 2D"
         elif self.joints_cam is not None:
@@ -177,66 +180,70 @@ class PosePredictions:
         else:
             along = ", depths along the line of sight through their middles" * (self.depth_axis is DepthAxis.CROP)
             if self.boxes is not None:
-                own = f"2.5D poses in {self.image_size} px crops of their own boxes{along}"
-                form = f"{own}; the crop above is only the unit of 2D"
+                poses = f"2.5D poses in {self.image_size} px crops of their own boxes{along}"
+                form = f"{poses}; the crop above is only the unit of 2D"
             else:
                 form = f"2.5D poses in {self.image_size} px crops as above{along}"
         return {"predictions": form}
 
 
 class Recorder:
-    """Keeps what a model answers, to be written to a file; those of several processes are joined by `join`."""
+    """Stores a model's predictions, to be written to a file; `join` merges the recorders of several processes."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[int, str, PredictedSample]] = []
 
     def add(self, index: int, name: str, answer: PredictedSample, *, with_parts: bool) -> None:
-        """Keep the 2.5D answer for sample `index`; part classes only where they can be scored."""
+        """Store the prediction for sample `index`, with its part classes only if they can be scored."""
         parts = answer.parts.astype(np.uint8) if with_parts and answer.parts is not None else None
         pose = answer.pose_2p5d
         if pose is not None and ((single := pose.astype(np.float32)) == pose).all():
-            pose = single  # half the memory, nothing lost
+            pose = single  # half the memory, lossless
         self.entries.append((index, name, replace(answer, pose_2p5d=pose, parts=parts)))
 
     def join(self, other: "Recorder") -> None:
-        """Take over what another one has kept."""
+        """Append the entries of another recorder."""
         self.entries.extend(other.entries)
 
     def predictions(self, image_size: int) -> PosePredictions:
-        """Return what was kept, in the data set's order."""
+        """Return the stored predictions in the data set's order.
+
+        Raises:
+            UnclaspError: The depths of some predictions are along the camera's axis, those of others are not.
+        """
         self.entries.sort(key=lambda entry: entry[0])
-        answers = [answer for _, _, answer in self.entries]
-        along = {answer.sight_pixel is not None for answer in answers}
-        if len(along) > 1:
+        predicted = [sample for _, _, sample in self.entries]
+        along_sight = {sample.sight_pixel is not None for sample in predicted}
+        if len(along_sight) > 1:
             raise UnclaspError("some of these predictions have depths along the camera's axis, others not")
-        depth_axis = DepthAxis.CROP if True in along else DepthAxis.CAMERA
+        depth_axis = DepthAxis.CROP if True in along_sight else DepthAxis.CAMERA
         return PosePredictions(
-            pose_2p5d=np.stack([answer.pose_2p5d for answer in answers if answer.pose_2p5d is not None]),
+            pose_2p5d=np.stack([sample.pose_2p5d for sample in predicted if sample.pose_2p5d is not None]),
             image_size=image_size,
             depth_axis=depth_axis,
-            root_depth=column([answer.root_depth for answer in answers]),
-            presence=column([answer.presence for answer in answers]),
-            confidence=column([answer.confidence for answer in answers]),
-            parts=_parts([answer.parts for answer in answers]),
+            root_depth=column([sample.root_depth for sample in predicted]),
+            presence=column([sample.presence for sample in predicted]),
+            confidence=column([sample.confidence for sample in predicted]),
+            parts=_parts([sample.parts for sample in predicted]),
             names=tuple(name for _, name, _ in self.entries),
         )
 
 
 def column(values: Sequence[Any]) -> Any:
-    """Return values as an array, or None unless every sample has one."""
+    """Stack one value per sample into an array; None if any sample has none."""
     return None if any(value is None for value in values) else np.stack([np.asarray(value) for value in values])
 
 
 def _parts(maps: Sequence[npt.NDArray[np.integer] | None]) -> npt.NDArray[np.uint8] | None:
-    """Return maps as an array, empty ones for samples without, which have nothing to be scored against."""
-    kept = [each for each in maps if each is not None]
-    if not kept:
+    """Stack part maps, with zeros for samples without one: these have no ground truth to be scored against."""
+    present = [part_map for part_map in maps if part_map is not None]
+    if not present:
         return None
-    nothing = np.zeros_like(kept[0])
-    return np.stack([nothing if each is None else each for each in maps]).astype(np.uint8)
+    blank = np.zeros_like(present[0])
+    return np.stack([blank if part_map is None else part_map for part_map in maps]).astype(np.uint8)
 
 
-def _complain(keys: Sequence[object], what: str) -> None:
+def _raise_if_any(keys: Sequence[object], what: str) -> None:
     if keys:
-        told = ", ".join(str(key) for key in keys[:3]) + (" and so on" if len(keys) > 3 else "")
-        raise UnclaspError(f"{len(keys)} {what}: {told}")
+        examples = ", ".join(str(key) for key in keys[:3]) + (" and so on" if len(keys) > 3 else "")
+        raise UnclaspError(f"{len(keys)} {what}: {examples}")

@@ -1,7 +1,7 @@
-"""Everything by which figures of one and the same model can differ, as named choices that every report prints.
+"""The evaluation protocol: every choice that changes the figures of a model, named, and printed in every report.
 
-`Protocol` is also what `unclasp evaluate` takes as flags. The defaults are those of section 4.1 as A2J-Transformer's
-code has them: true depths and boxes, 42 joints, wrists as roots, no scaling.
+The fields of `Protocol` are also flags of `unclasp evaluate`. The defaults are those of section 4.1, as implemented in
+A2J-Transformer's code: ground-truth depths and boxes, 42 joints, wrists as roots, no scaling.
 """
 
 from dataclasses import dataclass
@@ -38,26 +38,27 @@ _SCALINGS: Final[dict[Scaling, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Everything by which figures for the same model can differ; the defaults are those of section 4.1."""
+    """The choices that change the figures of a model; the defaults are those of section 4.1."""
 
     depth_source: DepthSource = "gt"
-    """Where the absolute wrist depths come from that lift 2.5D poses to camera space. gt (A2J-Transformer, mmpose) is
-    worth some 2.5 mm against rootnet (InterNet, DIGIT, Keypoint Transformer) on InterHand2.6M."""
+    """Source of the absolute wrist depths that lift 2.5D poses to camera space. On InterHand2.6M, errors with gt
+    (A2J-Transformer, mmpose) are about 2.5 mm lower than with rootnet (InterNet, DIGIT, Keypoint Transformer)."""
     box_source: BoxSource = "annotated"
-    """Where the crops come from. RootNet's boxes are not expanded again."""
+    """Source of the boxes that define the crops. RootNet's boxes are not expanded again."""
     box_expansion: float = 1.25
-    """Factor on annotated boxes after they were made square."""
+    """Factor by which annotated boxes are expanded after they are made square."""
     average: Average = "joint"
-    """What MPJPE and the 2D error average first: joint (InterHand2.6M's evaluator) or sample (mmpose's)."""
+    """How MPJPE and the 2D error are averaged: joint (InterHand2.6M's evaluator) takes each joint's mean over its valid
+    samples first, sample (mmpose's) pools all valid pairs of sample and joint."""
     joints: Literal[42, 40] = 42
-    """42 counts the two joints that hands are aligned by, whose error is 0, in MPJPE and in the 2D error; 40 does
-    not."""
+    """42 includes the two joints that hands are aligned by, whose error is 0 in MPJPE; 40 leaves them out of MPJPE and
+    of the 2D error."""
     root: Root = "wrist"
-    """What each hand is aligned by: wrist (model-free methods) or middle_mcp (IntagHand)."""
+    """Joint that each hand is aligned by: wrist (model-free methods) or middle_mcp (IntagHand)."""
     scaling: Scaling = "none"
     """Whether predicted hands are scaled to the true size: none, or bone (IntagHand's and DIR's evaluators)."""
     pck_wrists: bool = False
-    """Whether PCK and AUC count the wrists, or what else hands are aligned by; they lift the whole curve."""
+    """Whether PCK and AUC include the joints of alignment, the wrists by default; these raise the whole curve."""
 
     def __post_init__(self) -> None:
         choices = {
@@ -66,23 +67,24 @@ class Protocol:
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                told = ", ".join(str(choice) for choice in allowed)
-                raise UnclaspError(f"{name} must be one of: {told}; got {getattr(self, name)!r}")
+                listed = ", ".join(str(choice) for choice in allowed)
+                raise UnclaspError(f"{name} must be one of: {listed}; got {getattr(self, name)!r}")
         if not self.box_expansion > 0:
             raise UnclaspError(f"box_expansion must be greater than 0, got {self.box_expansion}")
 
     @property
     def needs_rootnet(self) -> bool:
-        """Whether RootNet's file is needed."""
+        """Whether the protocol needs RootNet's file."""
         return "rootnet" in (self.depth_source, self.box_source)
 
     def describe(self) -> dict[str, str]:
-        """Return the whole protocol in words, the fixed rules included."""
-        needed = "" if (self.root, self.scaling) == ("wrist", "none") else "; hands without a middle MCP do not count"
+        """Describe the whole protocol in words, including the rules that are not options."""
+        needs_mcp = (self.root, self.scaling) != ("wrist", "none")
+        excluded = "; hands without a middle MCP do not count" if needs_mcp else ""
         return {
             "depth": _DEPTHS[self.depth_source],
             "crop": _BOXES[self.box_source].format(expansion=self.box_expansion),
-            "alignment": f"each hand's own {_ROOTS[self.root]} subtracted; {_SCALINGS[self.scaling]}{needed}",
+            "alignment": f"each hand's own {_ROOTS[self.root]} subtracted; {_SCALINGS[self.scaling]}{excluded}",
             "MPJPE": _AVERAGES[self.average].format(joints=self.joints),
             "buckets": "Single: one hand; Two: both hands, however many joints are valid; All: both pooled",
             "valid": "annotated joints of hands whose wrist is annotated, inside the crop or not",

@@ -1,6 +1,6 @@
-"""Evaluation over several processes or machines: the figures are those of a single process, bit for bit.
+"""Distributed evaluation, over several processes or machines; the figures equal those of a single process bit for bit.
 
-Every process scores whole batches of the one order (`evaluate.share_of`), and what they gathered is summed exactly.
+Every process scores whole batches of the single-process order (`evaluate.share_of`), and the scores are summed exactly.
 """
 
 import os
@@ -27,14 +27,14 @@ def under_torchrun() -> bool:
 
 
 def launch(device: str, devices: int) -> Fabric:
-    """Start one process per device, or join those that torchrun has started, and return what connects them.
+    """Start one process per device, or join the processes that torchrun has started, and return their `Fabric`.
 
     Args:
         device: cpu, cuda or mps.
-        devices: Processes on this machine.
+        devices: Number of processes on this machine.
 
     Raises:
-        UnclaspError: The device is not there, or torchrun has started another number of processes.
+        UnclaspError: The device is not available, or torchrun has started another number of processes.
     """
     world, local = (int(os.environ.get(name, devices)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if under_torchrun() and local != devices:
@@ -50,13 +50,13 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
     limit: int | None = None, workers: int = 0, progress: Progress | None = None, external: External | None = None,
     recorder: Recorder | None = None,
 ) -> Report | None:  # fmt: skip
-    """Score a model with all processes of `fabric`; the first one returns the report, the others None.
+    """Score a model with all processes of `fabric`; the first process returns the report, the others None.
 
-    The arguments are those of `evaluate.evaluate`; `recorder` has everything in the first process alone.
+    The arguments are those of `evaluate.evaluate`; only the first process's `recorder` holds all predictions.
 
     Raises:
-        UnclaspError: What `evaluate` raises, of whichever process; it is raised in the first one. Other errors are
-            raised in the process that they happen in, too.
+        UnclaspError: Any process failed; raised in the first process. An error other than an `UnclaspError` is also
+            raised as it is in the process where it occurred.
     """
     indices = share_of(sample_count(dataset, limit), batch_size, rank=fabric.global_rank, world=fabric.world_size)
     outcome: tuple[Scores, Recorder | None] | UnclaspError
@@ -69,7 +69,7 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
         )  # fmt: skip
         outcome = scores, recorder
     except UnclaspError as error:
-        outcome = error  # raised below, so that the other processes do not wait for this one for ever
+        outcome = error  # raised after the gather, so that the other processes do not wait for this one for ever
     except Exception as error:
         failure, outcome = error, UnclaspError(f"process {fabric.global_rank} failed: {error!r}")
     outcomes = _gather(fabric, outcome)
@@ -81,10 +81,10 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
     for rank, gathered in enumerate(outcomes):
         if isinstance(gathered, UnclaspError):
             raise gathered
-        share, kept = gathered
-        total = total + share
-        if recorder is not None and kept is not None and rank != fabric.global_rank:
-            recorder.join(kept)
+        rank_scores, rank_recorder = gathered
+        total = total + rank_scores
+        if recorder is not None and rank_recorder is not None and rank != fabric.global_rank:
+            recorder.join(rank_recorder)
     return Report.from_scores(
         total, model=type(model).__name__, dataset=type(dataset).__name__, image_size=image_size, protocol=protocol,
         notes=notes_of(dataset),
@@ -92,10 +92,10 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
 
 
 def _gather(fabric: Fabric, value: Any) -> list[Any]:
-    """Return the value of every process, in the order of ranks; an empty list but in the first process."""
+    """Return the values of all processes, in the order of their ranks; an empty list except in the first process."""
     if fabric.world_size == 1:
         return [value]
-    group = distributed.new_group(backend="gloo")  # pickled objects travel through main memory
+    group = distributed.new_group(backend="gloo")  # pickled objects are sent through main memory
     gathered: list[Any] | None = [None] * fabric.world_size if fabric.is_global_zero else None
     with torch.inference_mode(mode=False):
         distributed.gather_object(value, gathered, dst=0, group=group)

@@ -1,4 +1,4 @@
-"""What an evaluation found, with every choice that shaped the figures: a table for people, JSON for machines."""
+"""The results of an evaluation with the choices behind them, as a table for people and as JSON for machines."""
 
 import json
 import math
@@ -25,36 +25,36 @@ class Report:
     """The figures of one model on one data set. A figure that could not be measured is None."""
 
     model: str
-    """What was evaluated."""
+    """Name of the model."""
     dataset: str
-    """On what."""
+    """Name of the data set."""
     image_size: int
     """Side of the crops in pixels."""
     protocol: Protocol
-    """How."""
+    """The evaluation protocol."""
     samples: Mapping[Bucket, int]
-    """Pictures per bucket."""
+    """Number of pictures per bucket."""
     figures: Mapping[str, float | None]
     """Per bucket `mpjpe_BUCKET_mm`, the same with the other average (`mpjpe_BUCKET_sample_average_mm`), `auc_BUCKET`,
     `plane_BUCKET_px`; then `mrrpe_mm`, `handedness_accuracy`, `pixel_accuracy`, `hand_pixel_accuracy`, `mean_iou`,
     `confident_half_mm`, `doubtful_half_mm`."""
     joint_errors: Mapping[str, float | None]
-    """Mean error of each of the 42 joints in mm over both buckets, by the joint's name."""
+    """Mean error in mm of each of the 42 joints over all samples, by the joint's name."""
     pck: Mapping[Bucket, tuple[float, ...] | None]
     """PCK at `metrics.PCK_THRESHOLDS` per bucket."""
     worst: tuple[tuple[str, float], ...]
     """(name, mean error over the valid joints in mm), the worst first."""
     version: str
-    """Of unclasp."""
+    """Version of unclasp."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """Choices outside of the protocol: how a data set was read, what form the predictions had."""
+    """Choices that are not part of the protocol: how a data set was read, the form of the predictions."""
 
     @classmethod
     def from_scores(
         cls, scores: Scores, *, model: str, dataset: str, image_size: int, protocol: Protocol,
         notes: Mapping[str, str] | None = None,
     ) -> Self:  # fmt: skip
-        """Turn what an evaluation, or the sum of several, has gathered into figures."""
+        """Build a report from the scores of an evaluation, or from the sum of several."""
         means = scores.joint_errors("all")
         curves = {
             bucket: scores.pck_curve(bucket, wrists=protocol.pck_wrists, root=protocol.root).tolist()
@@ -70,15 +70,15 @@ class Report:
         )  # fmt: skip
 
     def named(self, *, model: str | None = None, dataset: str | None = None) -> Self:
-        """Return the report under other names."""
+        """Return the report with the names of the model or the data set replaced."""
         return replace(self, model=model or self.model, dataset=dataset or self.dataset)
 
     def noting(self, notes: Mapping[str, str]) -> Self:
-        """Return the report with more notes."""
+        """Return the report with notes added."""
         return replace(self, notes={**self.notes, **notes})
 
     def table(self) -> Table:
-        """Return the figures as a table for `rich`; the protocol stands below it."""
+        """Return the figures as a `rich` table, with the protocol as its caption."""
         table = Table(title=self._title(), caption=self._footer(), caption_justify="left", title_justify="left")
         for number, heading in enumerate(("", "Single", "Two", "All")):
             table.add_column(heading, justify="left" if number == 0 else "right")
@@ -93,7 +93,7 @@ class Report:
         return "\n".join([self._title(), "", *(line.rstrip() for line in lines), "", self._footer()])
 
     def worst_lines(self, count: int) -> str:
-        """Return the so many worst samples by name, one a line: mean error over the valid joints, then the name."""
+        """List the `count` worst samples, one per line: mean error over the valid joints, then the name."""
         return "\n".join(f"{error:10.2f} mm  {name}" for name, error in self.worst[:count])
 
     def to_json(self) -> str:
@@ -105,10 +105,10 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read back what `to_json` gave.
+        """Parse the output of `to_json`.
 
         Raises:
-            DataError: It is not a report of this version.
+            DataError: `text` is not a report of this version.
         """
         try:
             content: dict[str, Any] = json.loads(text)
@@ -123,7 +123,7 @@ class Report:
             raise DataError(f"not a report of this version of unclasp: {error}") from error
 
     def save(self, path: Path | str) -> None:
-        """Write `to_json` to a file, whole or not at all."""
+        """Write `to_json` to a file atomically."""
         write_text(path, self.to_json() + "\n")
 
     def _title(self) -> str:

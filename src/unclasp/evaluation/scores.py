@@ -1,4 +1,4 @@
-"""The accumulator behind every report: samples go in one by one, and two accumulators add up to what one pass gives."""
+"""The accumulator behind every report: it adds up the errors of samples, and accumulators themselves can be summed."""
 
 import heapq
 import math
@@ -15,39 +15,42 @@ from unclasp.metrics import Average, Bools, Counts, Doubles, Root
 
 Bucket = Literal["single", "two", "all"]
 BUCKETS: Final[tuple[Bucket, ...]] = ("single", "two", "all")
-"""One hand present; both present (however many joints are valid); both pooled, which is not the mean of the two."""
+"""single: one hand is present; two: both are, however many joints are valid; all: both buckets pooled, which is not
+the mean of the two."""
 WORST_KEPT: Final = 100
-"""How many of the worst samples an accumulator remembers."""
+"""Number of worst samples that an accumulator keeps."""
 _CONFIDENCE_BINS: Final = 1000
 
 _FRACTION_BITS: Final = 40
-_LARGEST: Final = 2.0**900
+"""Sums are kept as integer multiples of 2^-40."""
+_MAX_ERROR: Final = 2.0**900
+"""Errors must be smaller than this, so that they stay finite as multiples of 2^-40."""
 _Integers = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleScore:
-    """How one sample was predicted. What a model or a data set does not tell is None."""
+    """The errors of one sample. Fields that the model or the data set does not provide are None."""
 
     name: str
-    """Names the picture."""
+    """Name of the sample."""
     interacting: bool
-    """Both hands are present."""
+    """Whether both hands are present."""
     errors: Doubles
     """(42,) mm, `metrics.joint_errors`."""
     plane_errors: Doubles | None
-    """(42,) pixels of a 256 x 256 crop, `metrics.plane_errors`; None for predictions without a place in the picture,
-    NaN for single joints without one."""
+    """(42,) pixels of a 256 x 256 crop, `metrics.plane_errors`; None for predictions that have no position in the
+    picture, NaN for single joints without one."""
     valid: Bools
-    """(42,) joint counts."""
+    """(42,) whether each joint is scored."""
     wrist_offset_error: float | None = None
-    """mm, `metrics.wrist_offset_errors`; only where both hands are present and both wrists annotated."""
+    """mm, `metrics.wrist_offset_errors`; only if both hands are present and both wrists annotated."""
     handedness_correct: bool | None = None
-    """Only where the label can be trusted."""
+    """Only if the hand type is marked as valid."""
     confusion: Counts | None = None
     """(33, 33) pixels by true and by predicted part class, `metrics.confusion_matrix`."""
     confidence: Doubles | None = None
-    """(42,) 0 to 1, how sure the model is of each joint."""
+    """(42,) 0 to 1, the model's confidence in each joint."""
 
     @property
     def mean_error(self) -> float:
@@ -56,7 +59,7 @@ class SampleScore:
 
 
 def _exact(values: Doubles) -> _Integers:
-    """Turn numbers into integer multiples of 2^-40, so that sums depend neither on order nor on grouping."""
+    """Round numbers to integer multiples of 2^-40, so that sums depend on neither order nor grouping."""
     scaled = np.rint(np.ldexp(values, _FRACTION_BITS))
     return np.array([int(value) for value in scaled.tolist()], dtype=object)
 
@@ -71,9 +74,9 @@ def _integers(*shape: int) -> _Integers:
 
 @dataclass(kw_only=True, eq=False)
 class Scores:
-    """Sums over samples. `a + b` holds both; it equals, bit for bit, the accumulator that saw all samples in any order.
+    """Sums over samples; `a + b` is, bit for bit, the accumulator of the samples of both, in any order.
 
-    The state is small and does not grow with the samples. Rows are (single, two).
+    The state has a small, fixed size. The first axis of the per-bucket sums is (single, two).
     """
 
     samples: Counts = field(default_factory=lambda: np.zeros(2, dtype=np.int64))
@@ -90,24 +93,25 @@ class Scores:
     handedness_seen: int = 0
     confusion: Counts = field(default_factory=lambda: np.zeros((NUM_PARTS, NUM_PARTS), dtype=np.int64))
     confident_joints: Counts = field(default_factory=lambda: np.zeros((_CONFIDENCE_BINS, NUM_JOINTS), dtype=np.int64))
-    """By confidence, in steps of a thousandth."""
+    """Number of valid joints per confidence bin (bins of 0.001) and joint."""
     confident_sums: _Integers = field(default_factory=lambda: _integers(_CONFIDENCE_BINS, NUM_JOINTS))
+    """Sum of the errors per confidence bin and joint."""
     worst: tuple[tuple[str, float], ...] = ()
     """Up to `WORST_KEPT` (name, mean error in mm), the worst first."""
 
     def add(self, score: SampleScore) -> None:
-        """Count one sample.
+        """Add one sample.
 
         Raises:
-            UnclaspError: An error of a valid joint is not a finite number.
+            UnclaspError: The error of a valid joint, or the wrist offset's, is not a finite number.
         """
         valid, bucket = score.valid, int(score.interacting)
         errors = np.where(valid, score.errors, 0.0)
-        shown = np.full(NUM_JOINTS, np.nan) if score.plane_errors is None else score.plane_errors
-        in_plane = valid & ~np.isnan(shown)
-        plane = np.where(in_plane, shown, 0.0)
+        plane_errors = np.full(NUM_JOINTS, np.nan) if score.plane_errors is None else score.plane_errors
+        in_plane = valid & ~np.isnan(plane_errors)
+        plane = np.where(in_plane, plane_errors, 0.0)
         offset = score.wrist_offset_error
-        if not all(np.all(np.abs(value) < _LARGEST) for value in (errors, plane, offset or 0.0)):
+        if not all(np.all(np.abs(value) < _MAX_ERROR) for value in (errors, plane, offset or 0.0)):
             raise UnclaspError(f"the prediction for {score.name} is not finite; are the weights damaged?")
         self.samples[bucket] += 1
         self.error_sums[bucket] += _exact(errors)
@@ -124,9 +128,9 @@ class Scores:
         if score.confusion is not None:
             self.confusion += score.confusion
         if score.confidence is not None:
-            steps = np.clip(score.confidence[valid] * _CONFIDENCE_BINS, 0, _CONFIDENCE_BINS - 1).astype(np.int64)
-            np.add.at(self.confident_joints, (steps, valid.nonzero()[0]), 1)
-            np.add.at(self.confident_sums, (steps, valid.nonzero()[0]), _exact(errors[valid]))
+            bins = np.clip(score.confidence[valid] * _CONFIDENCE_BINS, 0, _CONFIDENCE_BINS - 1).astype(np.int64)
+            np.add.at(self.confident_joints, (bins, valid.nonzero()[0]), 1)
+            np.add.at(self.confident_sums, (bins, valid.nonzero()[0]), _exact(errors[valid]))
         if valid.any() and (len(self.worst) < WORST_KEPT or score.mean_error >= self.worst[-1][1]):
             self.worst = _worst((*self.worst, (score.name, score.mean_error)))
 
@@ -150,16 +154,16 @@ class Scores:
         )
 
     def sample_count(self, bucket: Bucket) -> int:
-        """Return how many samples the bucket holds, whether or not any of their joints is valid."""
+        """Return the number of samples in the bucket, with or without valid joints."""
         return int(self.samples[_rows(bucket)].sum())
 
     def joint_errors(self, bucket: Bucket) -> Doubles:
-        """Return each joint's mean error (42,) in mm; NaN where the joint was never valid."""
+        """Return each joint's mean error (42,) in mm; NaN for joints that were never valid."""
         rows = _rows(bucket)
         return _means(_pooled(self.error_sums, rows), self.joints[rows].sum(axis=0))
 
     def mpjpe(self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True, root: Root = "wrist") -> float:
-        """Return `metrics.mpjpe` in mm over the 42 joints, or without the two that hands were aligned by."""
+        """Return `metrics.mpjpe` in mm over all 42 joints, or without the two joints of alignment."""
         rows, kept = _rows(bucket), _kept(wrists, root)
         return metrics.mean_of_joints(
             _pooled(self.error_sums, rows)[kept], self.joints[rows].sum(axis=0)[kept], average
@@ -179,10 +183,10 @@ class Scores:
         return metrics.pck_from_counts(self.pck[_rows(bucket)].sum(axis=0)[_kept(wrists, root)])
 
     def halves_by_confidence(self, *, root: Root = "wrist") -> tuple[float, float]:
-        """Return the mean error in mm of the more confident half of the joints and that of the rest; NaN if not told.
+        """Return the mean errors in mm of the more and the less confident half of the joints; NaN without confidences.
 
-        The joints that hands were aligned by, whose error is 0, are left out. Where the half falls within a step of
-        confidence, joints of that step go to either side with the step's mean error.
+        The joints of alignment, whose error is 0, are left out. If the middle falls within a confidence bin, the joints
+        of that bin are split between the halves, with the bin's mean error on both sides.
         """
         kept = metrics.WITHOUT_ROOTS[root]
         joints = self.confident_joints[::-1, kept].sum(axis=1)
@@ -195,11 +199,11 @@ class Scores:
         return float(means[0]), float(means[1])
 
     def mrrpe(self) -> float:
-        """Return `metrics.mrrpe` in mm; NaN if no sample told it."""
+        """Return `metrics.mrrpe` in mm; NaN if no sample has a wrist offset error."""
         return float(_means(_inexact(self.wrist_offset_sum), np.array([self.wrist_offsets]))[0])
 
     def handedness_accuracy(self) -> float:
-        """Return `metrics.handedness_accuracy`; NaN if no sample told it."""
+        """Return `metrics.handedness_accuracy`; NaN if no sample was scored for it."""
         return self.handedness_correct / self.handedness_seen if self.handedness_seen else math.nan
 
 

@@ -1,8 +1,8 @@
-"""One predicted sample against its annotation.
+"""Scores one predicted sample against its annotation.
 
-The way of a 2.5D prediction: pose in the crop, back through the crop's matrix to the picture, absolute depth from the
-protocol's source, un-projection of every joint with its own depth, and then the measures. A prediction in mm goes to
-the measures as it is. Only stored annotations are scored against: a joint that falls outside the crop still counts.
+A 2.5D pose is mapped from the crop back to the picture by the inverse of the crop's matrix; the wrists get absolute
+depths from the protocol's source, and every joint is unprojected with its own depth. 3D joints in mm are scored as they
+are. The ground truth is the stored annotation: a joint that falls outside the crop still counts.
 """
 
 from collections.abc import Mapping
@@ -34,11 +34,11 @@ class External:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What a sample is scored against: a `Sample` without its picture."""
+    """The ground truth of a sample: a `Sample` without its picture, with the matrix of its crop."""
 
     name: str
     joints_cam: Array
-    """(42, 3) mm; 1 where invalid, so that nothing divides by a placeholder of 0."""
+    """(42, 3) mm; 1 where invalid, to avoid divisions by 0."""
     valid: BoolArray
     focal: Array
     princpt: Array
@@ -50,7 +50,7 @@ class Truth:
 
     @classmethod
     def of(cls, sample: Sample, crop_from_image: Array, parts: npt.NDArray[np.int64] | None = None) -> Self:
-        """Take over what a sample says, masked where it says nothing."""
+        """Build the ground truth from a sample; joints of hands without an annotated wrist become invalid."""
         valid = geometry.mask_without_root(sample.valid)
         return cls(
             name=sample.name,
@@ -66,30 +66,30 @@ class Truth:
 
     @property
     def pose_2p5d(self) -> Array:
-        """(42, 3) crop pixels and wrist-relative mm; meaningless where invalid."""
+        """(42, 3) u, v in crop pixels, depth in mm relative to the wrist; meaningless where invalid."""
         return geometry.pose_2p5d_from_cam(self.joints_cam, self.focal, self.princpt, self.crop_from_image)
 
     @property
     def wrists_known(self) -> bool:
-        """Both hands are present and both wrists are annotated."""
+        """Whether both hands are present and both wrists annotated."""
         return bool(self.hand_type.all() and self.valid[list(ROOTS)].all())
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedSample:
-    """What was predicted for one sample: a 2.5D pose, or joints in mm."""
+    """The prediction for one sample: a 2.5D pose, or 3D joints in mm."""
 
     image_size: int
     """Side of the protocol's crop in pixels."""
     pose_2p5d: Array | None = None
     """(42, 3) u, v in pixels of the protocol's crop, depth in mm relative to the joint's own wrist."""
     sight_pixel: Array | None = None
-    """(2,) u, v in pixels of the protocol's crop: the depths of `pose_2p5d` and `root_depth` are along the line of
-    sight through it, or, if not given, along the camera's axis."""
+    """(2,) u, v in pixels of the protocol's crop. The depths of `pose_2p5d` and `root_depth` are along the line of
+    sight through this pixel; if None, along the camera's axis."""
     joints_cam: Array | None = None
-    """(42, 3) mm, in the camera frame, or from a point of each hand's own if `relative`."""
+    """(42, 3) mm, in the camera frame, or relative to an origin of each hand's own if `relative`."""
     relative: bool = False
-    """`joints_cam` has no place in the camera frame, nor do the hands have one to each other."""
+    """Whether the positions of the hands in `joints_cam`, in the camera frame and to each other, are unknown."""
     presence: Array | None = None
     """(2,) probability of the right and of the left hand."""
     root_depth: float | None = None
@@ -97,7 +97,7 @@ class PredictedSample:
     parts: npt.NDArray[np.integer] | None = None
     """(h, w) part classes."""
     confidence: Array | None = None
-    """(42,) 0 to 1, how sure the model is of each joint."""
+    """(42,) 0 to 1, the model's confidence in each joint."""
 
 
 def crop_box(sample: Sample, protocol: Protocol, external: External) -> Array:
@@ -120,11 +120,11 @@ def _given(values: Mapping[str, Array], name: str, shape: tuple[int, ...], what:
 
 
 def score(answer: PredictedSample, truth: Truth, protocol: Protocol, external: External) -> SampleScore:
-    """Measure one answer.
+    """Score one prediction (`answer`) against its ground truth.
 
     Raises:
-        UnclaspError: The protocol needs what is not there, a predicted hand cannot be scaled, or the part classes have
-            another size than the true ones.
+        UnclaspError: Something that the protocol needs is missing, a predicted hand cannot be scaled, or the size of
+            the predicted part map differs from the true one's.
     """
     joints, wrists = _joints_and_wrists(answer, truth, protocol, external)
     valid = metrics.usable_joints(truth.valid, root=protocol.root, scaling=protocol.scaling)
@@ -150,11 +150,11 @@ def score(answer: PredictedSample, truth: Truth, protocol: Protocol, external: E
 def _joints_and_wrists(
     answer: PredictedSample, truth: Truth, protocol: Protocol, external: External
 ) -> tuple[Array, Array | None]:
-    """Return the joints (42, 3) mm, and both wrists (2, 3) mm as MRRPE compares them, if the answer tells them."""
+    """Return the joints (42, 3) mm, and the wrists (2, 3) mm that MRRPE compares, if the prediction has both."""
     roots = list(ROOTS)
     if answer.joints_cam is not None:
-        given = answer.joints_cam.astype(np.float64)
-        return given, None if answer.relative else given[roots]
+        joints_cam = answer.joints_cam.astype(np.float64)
+        return joints_cam, None if answer.relative else joints_cam[roots]
     if answer.pose_2p5d is None:
         raise UnclaspError(f"nothing is predicted for {truth.name}: give pose_2p5d or joints_cam")
     placed = _Placed.of(answer.pose_2p5d.astype(np.float64), answer, truth)
@@ -166,26 +166,27 @@ def _joints_and_wrists(
 
 
 class _Placed(NamedTuple):
-    """A 2.5D pose in the camera frame, but for the depths of the wrists."""
+    """A 2.5D pose in the camera frame, still without the absolute depths of the wrists."""
 
     lines: geometry.JointLines
     left_from_right: tuple[float, float] | None
+    """(scale, shift): the left wrist's depth as a linear function of the right one's; None without `root_depth`."""
 
     @classmethod
     def of(cls, pose: Array, answer: PredictedSample, truth: Truth) -> Self:
-        """Place the answer's pose (42, 3)."""
+        """Place the predicted pose (42, 3)."""
         image_from_crop = np.linalg.inv(truth.crop_from_image)
         pixels, sight = geometry.apply_affine(image_from_crop, pose[:, :2]), np.array(geometry.CAMERA_AXIS)
         camera = truth.focal, truth.princpt
         if answer.sight_pixel is not None:
             sight = geometry.sight_through(geometry.apply_affine(image_from_crop, answer.sight_pixel), *camera)
-        linked = None
+        left_from_right = None
         if answer.root_depth is not None:
-            linked = geometry.offset_along(pixels[list(ROOTS)], answer.root_depth, *camera, sight)
-        return cls(geometry.joint_lines(pixels, pose[:, 2], *camera, sight), linked)
+            left_from_right = geometry.offset_along(pixels[list(ROOTS)], answer.root_depth, *camera, sight)
+        return cls(geometry.joint_lines(pixels, pose[:, 2], *camera, sight), left_from_right)
 
     def left_from(self, right: float) -> float:
-        """Return the left wrist's depth, mm, that the answer's offset gives with the right one's."""
+        """Return the left wrist's depth in mm, from the right one's and the predicted offset."""
         if self.left_from_right is None:
             raise UnclaspError(
                 'depth_source="relative" needs a model that predicts the wrist offset: use "gt", or turn on '
@@ -203,7 +204,7 @@ def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: Ex
     if protocol.depth_source in ("given", "rootnet"):
         return _given(external.root_depths, truth.name, (2,), "pair of wrist depths", protocol.depth_source)
     left = placed.left_from(true_depths[0])
-    # Without a right wrist only the left one matters.
+    # Without a right wrist, the left one takes its own true depth.
     return np.array([true_depths[0], left]) if truth.valid[ROOTS[0]] else true_depths
 
 
@@ -214,12 +215,12 @@ def _plane_errors(answer: PredictedSample, truth: Truth) -> npt.NDArray[np.float
     elif answer.relative:
         in_plane = None
     else:
-        # What stands at joints that are not annotated is not looked at, and may lie in the camera's own plane.
+        # Predictions for joints without annotation are ignored; their depth may be 0, which must not be divided by.
         safe = np.where(truth.valid[:, None], answer.joints_cam.astype(np.float64), 1.0)
-        # Nor has what is not in front of the camera a place in the picture.
-        seen = (safe[:, 2:] > 0) | ~np.isfinite(safe[:, 2:])
-        pixels = geometry.project(np.where(seen, safe, 1.0), truth.focal, truth.princpt)
-        in_plane = np.where(seen, geometry.apply_affine(truth.crop_from_image, pixels), np.nan)
+        # Joints behind the camera have no position in the picture. Non-finite ones pass, to be reported by `Scores`.
+        in_front = (safe[:, 2:] > 0) | ~np.isfinite(safe[:, 2:])
+        pixels = geometry.project(np.where(in_front, safe, 1.0), truth.focal, truth.princpt)
+        in_plane = np.where(in_front, geometry.apply_affine(truth.crop_from_image, pixels), np.nan)
     if in_plane is None:
         return None
     return metrics.plane_errors(in_plane, truth.pose_2p5d[:, :2], answer.image_size)

@@ -1,1 +1,1 @@
-"""How networks become ONNX files: what is done to graphs, and the networks of others that are shipped as such."""
+"""Export to ONNX: processing of graphs, and export of the auxiliary networks, including those of others."""

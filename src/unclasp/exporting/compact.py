@@ -1,8 +1,8 @@
-"""ONNX files that take two thirds of the space and have the same weights to the bit.
+"""Compact ONNX files: two thirds of the size, with bit-identical weights.
 
-Weights files keep parameters in half precision, but an exported network has batch normalisation in its convolutions, so
-that its weights are numbers in half precision times one number for each output channel, rounded once. That is how they
-are stored here; engines multiply when they open the file.
+Weights files store parameters in half precision. In an exported network, batch normalisation is folded into the
+convolutions, so each weight is a half-precision value times one gain per output channel, rounded once. This module
+stores the two factors; engines multiply them when they open the file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,39 +20,42 @@ Doubles = npt.NDArray[np.float64]
 
 
 class Rows(NamedTuple):
-    """Weights as products."""
+    """Weights factored into half-precision values and one gain per row."""
 
     half: Half
-    """(rows, ...) in half precision."""
+    """(rows, ...) values in half precision."""
     gains: Doubles
-    """(rows, 1, ...) what each row is multiplied by."""
+    """(rows, 1, ...) factor of each row."""
 
     @property
     def product(self) -> FloatArray:
-        """(rows, ...) the weights."""
+        """(rows, ...) weights in single precision."""
         return (self.half.astype(np.float64) * self.gains).astype(np.float32)
 
 
 def compacted(model: onnx.ModelProto, parameters: Iterable[FloatArray]) -> onnx.ModelProto:
-    """Store each weight of a graph, in place, as shortly as loses nothing.
+    """Store each weight of a graph, in place, in the smallest lossless form.
 
     Args:
-        model: In single precision.
-        parameters: What the weights file holds; some of it is in the graph, as it is or multiplied by rows.
+        model: The graph, in single precision.
+        parameters: Parameters of the weights file; the graph contains some of them, unchanged or scaled by row.
+
+    Returns:
+        `model` itself.
     """
     candidates: dict[tuple[int, ...], list[Half]] = {}
     for values in parameters:
-        half = _in_half(values)
+        half = _exact_half(values)
         if half is not None and values.ndim > 1:
             candidates.setdefault(values.shape, []).append(half)
     tensors: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = []
     for tensor in model.graph.initializer:
-        kept, made = [tensor], list[onnx.NodeProto]()
+        stored, decoding = [tensor], list[onnx.NodeProto]()
         if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims:
-            kept, made = _stored(tensor, candidates)
-        tensors += kept
-        nodes += made
+            stored, decoding = _compact_tensor(tensor, candidates)
+        tensors += stored
+        nodes += decoding
     nodes += model.graph.node
     del model.graph.initializer[:], model.graph.node[:]
     model.graph.initializer.extend(tensors)
@@ -60,12 +63,12 @@ def compacted(model: onnx.ModelProto, parameters: Iterable[FloatArray]) -> onnx.
     return model
 
 
-def _stored(
+def _compact_tensor(
     tensor: onnx.TensorProto, candidates: dict[tuple[int, ...], list[Half]]
 ) -> tuple[list[onnx.TensorProto], list[onnx.NodeProto]]:
-    """Return what to keep of a tensor, and what makes it of that."""
+    """Return the tensors to store in place of one, and the nodes that compute it from them."""
     name, values = tensor.name, numpy_helper.to_array(tensor)
-    half = _in_half(values)
+    half = _exact_half(values)
     make, single, double = onnx.helper.make_node, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
     if half is not None:
         return [numpy_helper.from_array(half, f"{name}_half")], [make("Cast", [f"{name}_half"], [name], to=single)]
@@ -79,20 +82,21 @@ def _stored(
     ]
 
 
-def _in_half(values: FloatArray) -> Half | None:
-    """Return values in half precision if that loses nothing."""
+def _exact_half(values: FloatArray) -> Half | None:
+    """Return values in half precision if that is lossless, else None."""
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     return half if half.astype(np.float32).tobytes() == values.tobytes() else None
 
 
 def as_rows(values: FloatArray, candidates: Sequence[Half]) -> Rows | None:
-    """Return weights (rows, ...) as the rows of one of some tensors times a number each, if that gives every bit.
+    """Factor weights (rows, ...) into one of the candidates times a gain per row, or return None if none is exact.
 
-    A product that is rounded to a weight lies between the middles to the numbers beside it, which bounds the row's
-    number from both sides, as tightly as 24 bits of many weights do.
+    A product that rounds to a given weight lies between the midpoints to the neighbouring floats. Each weight of a row
+    thus bounds the row's gain from both sides, and together they leave a narrow interval, from which the middle is
+    taken. The result is accepted only if it reproduces every bit.
     """
-    low, high = (_middle_towards(values, end) for end in (-np.inf, np.inf))
+    low, high = (_midpoint_towards(values, end) for end in (-np.inf, np.inf))
     axes = tuple(range(1, values.ndim))
     for half in candidates:
         wide = half.astype(np.float64)
@@ -107,7 +111,7 @@ def as_rows(values: FloatArray, candidates: Sequence[Half]) -> Rows | None:
     return None
 
 
-def _middle_towards(values: FloatArray, end: float) -> Doubles:
-    """Return the middle between each value and the next one in single precision."""
-    beside = np.nextafter(values, np.float32(end))
-    return (values.astype(np.float64) + beside.astype(np.float64)) / 2
+def _midpoint_towards(values: FloatArray, end: float) -> Doubles:
+    """Return the midpoint between each value and the next single-precision float in the direction of `end`."""
+    neighbour = np.nextafter(values, np.float32(end))
+    return (values.astype(np.float64) + neighbour.astype(np.float64)) / 2

@@ -1,4 +1,4 @@
-"""A trained finder as ONNX: what is shipped, and run without torch."""
+"""Export of a trained hand finder to ONNX, the form that is shipped and run without torch."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -14,29 +14,29 @@ from unclasp.model.finder import FinderNet, boxes_of
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.palms import make_lean
 
-_LARGEST: Final = 1e-2
-"""px and probability: how far OpenCV's answers may be from torch's."""
+_MAX_DIFFERENCE: Final = 1e-2
+"""Largest permitted difference of OpenCV's outputs from torch's, in px and probability."""
 
 
-class _Plain(nn.Module):
-    """Probabilities and edges as plain tensors."""
+class _TensorOutputs(nn.Module):
+    """A finder that returns probabilities and edges as plain tensors."""
 
     def __init__(self, net: FinderNet) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        found = self.net(image)
-        return found.middle.sigmoid(), found.edges
+        maps = self.net(image)
+        return maps.middle.sigmoid(), maps.edges
 
 
 def export_finder(net: FinderNet, path: Path | str) -> None:
-    """Write a finder as ONNX, whole, and only if OpenCV answers as torch does.
+    """Export a finder to ONNX, atomically, provided that OpenCV's outputs match torch's.
 
     Raises:
-        UnclaspError: It does not.
+        UnclaspError: The outputs differ; nothing is written.
     """
-    plain = _Plain(deepcopy(net).eval())
+    plain = _TensorOutputs(deepcopy(net).eval())
     fold_batch_norms(plain)
     make_lean(plain)
     plain.float()
@@ -44,9 +44,9 @@ def export_finder(net: FinderNet, path: Path | str) -> None:
     with torch.inference_mode():
         middle, edges = plain(image)
 
-    def apart(traced: Path) -> float:
-        answer = open_finder(traced, engine="opencv").engine(picture)
-        pairs = zip(answer, (middle, boxes_of(edges)), strict=True)
-        return max(float(np.abs(mine - theirs[0].numpy()).max()) for mine, theirs in pairs)
+    def difference(traced: Path) -> float:
+        outputs = open_finder(traced, engine="opencv").engine(picture)
+        pairs = zip(outputs, (middle, boxes_of(edges)), strict=True)
+        return max(float(np.abs(output - expected[0].numpy()).max()) for output, expected in pairs)
 
-    export(plain, image, OUTPUTS, path, what="finder", largest=_LARGEST, apart=apart)
+    export(plain, image, OUTPUTS, path, what="finder", largest=_MAX_DIFFERENCE, apart=difference)

@@ -1,4 +1,4 @@
-"""What happens to an ONNX graph between tracing and writing: simpler, narrower, documented."""
+"""Processing of an ONNX graph between tracing and writing: simplification, reduced precision, documentation."""
 
 import contextlib
 import io
@@ -18,15 +18,27 @@ from unclasp.engines.onnx_model import INPUT, INPUT_DESCRIPTION, OUTPUTS, ModelM
 from unclasp.errors import UnclaspError
 
 OPSET: Final = 18
-"""The first with Col2Im, which the folded convolution at stride 4 uses."""
-_FIRST: Final = tuple(f"/encoder/backbone/{name}" for name in ("_conv_stem/", "Clip", "_blocks.0/_depthwise_conv/"))
-"""What stays in single precision: the stem of the EfficientNets, and the convolution that its output goes to."""
-_KEPT_PERCENT: Final = 99.999
-_QUANTISED: Final = ("/encoder/backbone/", "/encoder/lateral", "/encoder/output", "/encoder/segmentation")
+"""The first opset with Col2Im, which the folded convolution at stride 4 uses."""
+_UNQUANTISED: Final = tuple(
+    f"/encoder/backbone/{name}" for name in ("_conv_stem/", "Clip", "_blocks.0/_depthwise_conv/")
+)
+"""Nodes that are not quantised: the stem of the EfficientNets, and the convolution that reads its output."""
+_CALIBRATION_PERCENTILE: Final = 99.999
+"""Percentile of the activations that the quantised range covers."""
+_QUANTISED_SCOPES: Final = ("/encoder/backbone/", "/encoder/lateral", "/encoder/output", "/encoder/segmentation")
+"""Parts of the names of the nodes that are quantised."""
 
 
 def simplified(path: Path, target: Path) -> onnx.ModelProto:
-    """Fold constants and drop what does nothing, with ONNX's own operators alone."""
+    """Fold constants and remove redundant nodes, using ONNX's own operators only.
+
+    Args:
+        path: The graph as traced.
+        target: File for the simplified graph, which ONNX Runtime writes.
+
+    Raises:
+        UnclaspError: The graph has operators that are not ONNX's own.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
@@ -42,17 +54,17 @@ def simplified(path: Path, target: Path) -> onnx.ModelProto:
 
 
 def halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return it in half precision, but for what sums many values and for what goes in and out."""
-    halved: onnx.ModelProto = convert_float_to_float16(
+    """Return a graph in half precision, except for operators that sum many values and for inputs and outputs."""
+    converted: onnx.ModelProto = convert_float_to_float16(
         model, keep_io_types=True, op_block_list=["Softmax", "LayerNormalization", "ReduceSum", "ReduceMean"]
     )
-    _sort(halved.graph)
-    return halved
+    _sort(converted.graph)
+    return converted
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Put nodes after those that they read from, as ONNX demands and the converter forgets."""
-    known = {"", *(each.name for each in graph.input), *(each.name for each in graph.initializer)}
+    """Sort nodes topologically, as ONNX requires; the converter does not."""
+    known = {"", *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
     ordered: list[onnx.NodeProto] = []
     waiting = list(graph.node)
     while waiting:
@@ -66,8 +78,8 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(ordered)
 
 
-class _Reader:
-    """Crops as the quantiser asks for them."""
+class _CalibrationReader:
+    """Calibration crops in the form that the quantiser expects."""
 
     def __init__(self, images: ByteArray) -> None:
         self._images: Iterator[ByteArray] = iter(images)
@@ -78,41 +90,47 @@ class _Reader:
 
 
 def quantised(model: onnx.ModelProto, folder: Path, calibration: ByteArray) -> onnx.ModelProto:
-    """Return it with convolutions in 8 bits, their ranges from crops (N, 3, S, S); `folder` is for files between."""
+    """Return a graph with 8-bit convolutions.
+
+    Args:
+        model: The graph, in single precision.
+        folder: Folder for intermediate files.
+        calibration: Crops (N, 3, S, S) from which the value ranges are estimated.
+    """
     path, target = folder / "float.onnx", folder / "int8.onnx"
     path.write_bytes(model.SerializeToString())
     with _silenced():
         quantization.quantize_static(
-            str(path), str(target), _Reader(calibration), quant_format=quantization.QuantFormat.QDQ,
+            str(path), str(target), _CalibrationReader(calibration), quant_format=quantization.QuantFormat.QDQ,
             nodes_to_quantize=_to_quantise(model), per_channel=True,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
-            # The widest of all values would widen the steps of the others: 0.3 mm lost, more with more crops.
+            # A range up to the largest value would coarsen the steps of all others: 0.3 mm worse, more with more crops.
             calibrate_method=quantization.CalibrationMethod.Percentile,
-            extra_options={"ActivationSymmetric": False, "CalibPercentile": _KEPT_PERCENT},
+            extra_options={"ActivationSymmetric": False, "CalibPercentile": _CALIBRATION_PERCENTILE},
         )  # fmt: skip
     return onnx.load(target)
 
 
 def _to_quantise(model: onnx.ModelProto) -> list[str]:
-    """Return the convolutions and what stands between them, but for the stem and the parts' logits at the end.
+    """Return the encoder's convolutions and the nodes between them, except for the stem and the final part logits.
 
-    The stem sees the picture itself; quantising it, too, more than doubles what the shipped model is off.
+    The stem reads the picture itself; quantising it as well more than doubles the error of the shipped model.
     """
     kinds = {"Conv", "Add", "Relu", "Clip", "MaxPool", "Resize"}
     nodes = [
         node
         for node in model.graph.node
         if node.op_type in kinds
-        and any(scope in node.name for scope in _QUANTISED)
-        and not any(scope in node.name for scope in _FIRST)
+        and any(scope in node.name for scope in _QUANTISED_SCOPES)
+        and not any(scope in node.name for scope in _UNQUANTISED)
     ]
-    made = {output.name for output in model.graph.output}
-    return [node.name for node in nodes if not made.intersection(node.output)]
+    graph_outputs = {output.name for output in model.graph.output}
+    return [node.name for node in nodes if not graph_outputs.intersection(node.output)]
 
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep the quantiser's progress to itself, which it logs and prints."""
+    """Suppress the progress that the quantiser logs and prints."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
@@ -123,7 +141,7 @@ def _silenced() -> Iterator[None]:
 
 
 def document(model: onnx.ModelProto, facts: ModelMetadata) -> None:
-    """Write facts, names and units into a graph, and check it."""
+    """Store a model's metadata and the descriptions of its inputs and outputs in its graph, and check the graph."""
     model.producer_name, model.producer_version = "unclasp", facts.version
     model.doc_string = "2.5D pose of two interacting hands from crops."
     onnx.helper.set_model_props(model, facts.to_metadata())

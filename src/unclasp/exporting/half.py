@@ -1,4 +1,7 @@
-"""Networks of others as ONNX, their weights in half precision as in their files: what is shipped, run without torch."""
+"""Export of third-party networks to ONNX, with weights in half precision as in their original files.
+
+These files are shipped and run without torch.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,36 +19,39 @@ def export_in_half(
     net: nn.Module, path: Path | str, kind: NetworkSpec, *, lean: Callable[[nn.Module], None], within: Sequence[float],
     any_size: bool = False,
 ) -> None:  # fmt: skip
-    """Write a network, whole, and only if OpenCV answers as torch does.
+    """Export a network to ONNX, atomically, provided that OpenCV's outputs match torch's.
 
     Args:
-        net: Answers for (1, 3, S, S) RGB pictures, 0 to 255; it is changed.
-        path: Ends in .onnx.
-        kind: What the file is.
-        lean: Changes the network, in place, to what is faster and answers the same.
-        within: How far each of OpenCV's answers may be from torch's.
-        any_size: It takes pictures of other sizes, too.
+        net: Takes (1, 3, S, S) RGB pictures, 0 to 255; it is modified.
+        path: Output file, ending in .onnx.
+        kind: Description of the network.
+        lean: Rewrites the network in place into a faster one with the same outputs.
+        within: Largest permitted difference of OpenCV's from torch's values, for each output.
+        any_size: Whether the exported network accepts pictures of other sizes.
 
     Raises:
-        UnclaspError: OpenCV answers otherwise.
+        UnclaspError: The outputs differ; nothing is written.
     """
     picture, image = spots(kind.size)
     with torch.inference_mode():
-        expected = [answer.numpy() for answer in net(image)]
+        expected = [output.numpy() for output in net(image)]
     lean(net)
     net.float()
 
-    def apart(traced: Path) -> float:
+    def relative_difference(traced: Path) -> float:
         onnx.save(stored_in_half(onnx.load(traced)), traced)
-        answers = open_runner(kind, traced, engine="opencv")(picture)
-        distances = (float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, expected, strict=True))
-        return max(distance / allowed for distance, allowed in zip(distances, within, strict=True))
+        outputs = open_runner(kind, traced, engine="opencv")(picture)
+        differences = (float(np.abs(output - truth).max()) for output, truth in zip(outputs, expected, strict=True))
+        return max(difference / limit for difference, limit in zip(differences, within, strict=True))
 
-    export(net, image, kind.outputs, path, what=kind.what, largest=1.0, apart=apart, any_size=any_size)
+    export(net, image, kind.outputs, path, what=kind.what, largest=1.0, apart=relative_difference, any_size=any_size)
 
 
 def stored_in_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model that keeps its weights in half precision and computes in single: engines widen them once."""
+    """Store weights in half precision, in place, and return the model.
+
+    Inference stays in single precision: engines convert the weights once, when they open the file.
+    """
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT or not tensor.dims:

@@ -1,4 +1,4 @@
-"""MediaPipe's hand landmark network as ONNX."""
+"""Export of MediaPipe's hand landmark network to ONNX."""
 
 from pathlib import Path
 from typing import Final
@@ -8,19 +8,19 @@ from unclasp.find.landmarks import LANDMARKS
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.landmarks import load_landmarks
 
-_WITHIN: Final = (0.02, 0.02, 0.02, 0.02)
-"""px, probabilities and features: how far OpenCV's answers may be from torch's."""
+_MAX_DIFFERENCES: Final = (0.02, 0.02, 0.02, 0.02)
+"""Largest permitted difference of OpenCV's outputs from torch's: joints in px, two probabilities, features."""
 
 
 def export_landmarks(weights: Path, path: Path | str) -> None:
-    """Write the network of a .tflite file as ONNX (`half.export_in_half`).
+    """Convert the network of a .tflite file to ONNX (`half.export_in_half`).
 
     Args:
         weights: hand_landmark_full.tflite of the package mediapipe.
-        path: Ends in .onnx.
+        path: Output file, ending in .onnx.
 
     Raises:
-        CheckpointError: The file cannot be read, or is of another network.
-        UnclaspError: OpenCV answers otherwise.
+        CheckpointError: The file cannot be read, or contains another network.
+        UnclaspError: OpenCV's outputs differ from torch's; nothing is written.
     """
-    export_in_half(load_landmarks(weights), path, LANDMARKS, lean=fold_batch_norms, within=_WITHIN)
+    export_in_half(load_landmarks(weights), path, LANDMARKS, lean=fold_batch_norms, within=_MAX_DIFFERENCES)

@@ -1,4 +1,4 @@
-"""MediaPipe's palm detector as ONNX, for squares of any size."""
+"""Export of MediaPipe's palm detector to ONNX, for pictures of any size."""
 
 from pathlib import Path
 from typing import Final
@@ -7,19 +7,19 @@ from unclasp.exporting.half import export_in_half
 from unclasp.find.palms import PALMS
 from unclasp.model.palms import load_palm_detector, make_lean
 
-_WITHIN: Final = (0.02, 0.5, 0.02, 0.5)
-"""Probabilities and px in turn: how far OpenCV's answers may be from torch's."""
+_MAX_DIFFERENCES: Final = (0.02, 0.5, 0.02, 0.5)
+"""Largest permitted difference of OpenCV's outputs from torch's: probabilities and px in turn."""
 
 
 def export_palms(weights: Path, path: Path | str) -> None:
-    """Write the network of a .tflite file as ONNX (`half.export_in_half`).
+    """Convert the network of a .tflite file to ONNX (`half.export_in_half`).
 
     Args:
         weights: palm_detection_full.tflite of the package mediapipe.
-        path: Ends in .onnx.
+        path: Output file, ending in .onnx.
 
     Raises:
-        CheckpointError: The file cannot be read, or is of another network.
-        UnclaspError: OpenCV answers otherwise.
+        CheckpointError: The file cannot be read, or contains another network.
+        UnclaspError: OpenCV's outputs differ from torch's; nothing is written.
     """
-    export_in_half(load_palm_detector(weights), path, PALMS, lean=make_lean, within=_WITHIN, any_size=True)
+    export_in_half(load_palm_detector(weights), path, PALMS, lean=make_lean, within=_MAX_DIFFERENCES, any_size=True)

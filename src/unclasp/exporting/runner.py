@@ -1,4 +1,4 @@
-"""Small networks as ONNX, as `onnx_engine` runs them: traced, compared, and written whole or not at all."""
+"""Export of the small networks that `onnx_engine` runs: traced, compared, and written atomically."""
 
 import tempfile
 import warnings
@@ -20,7 +20,7 @@ _OPSET: Final = 17
 
 
 def spots(size: int) -> tuple[ByteArray, Tensor]:
-    """Return a picture to compare on: (S, S, 3), and (1, 3, S, S) of the same values in float32."""
+    """Return a picture for comparisons, as (S, S, 3) uint8 and as (1, 3, S, S) float32 with the same values."""
     coarse = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
     picture = np.asarray(cv2.resize(coarse, (size, size)), dtype=np.uint8)
     return picture, torch.from_numpy(picture).permute(2, 0, 1)[None].float()
@@ -30,20 +30,20 @@ def export(
     net: nn.Module, image: Tensor, outputs: Sequence[str], path: Path | str, *, what: str, largest: float,
     apart: Callable[[Path], float], any_size: bool = False,
 ) -> None:  # fmt: skip
-    """Trace a network and write it.
+    """Trace a network and write it to an ONNX file, provided that its outputs match.
 
     Args:
-        net: Takes (1, 3, S, S) RGB, 0 to 255.
+        net: Takes (1, 3, S, S) RGB pictures, 0 to 255.
         image: Such a picture.
-        outputs: Names of its answers.
-        path: Ends in .onnx.
-        what: Its name in errors.
-        largest: How far the traced file's answers may be from the network's.
-        apart: Tells how far those of a file are; it may change the file before.
-        any_size: The network takes pictures of other sizes, too.
+        outputs: Names of the outputs.
+        path: Output file, ending in .onnx.
+        what: Name of the network in error messages.
+        largest: Largest permitted difference of the traced file's outputs from the network's.
+        apart: Returns the difference for a traced file; it may modify the file first.
+        any_size: Whether the exported network accepts pictures of other sizes.
 
     Raises:
-        UnclaspError: They are further.
+        UnclaspError: The difference is larger than `largest`; nothing is written.
     """
     with whole(path) as temporary, tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         traced = Path(folder) / "traced.onnx"
@@ -53,12 +53,14 @@ def export(
                 net, (image,), str(traced), dynamo=False, opset_version=_OPSET, input_names=[INPUT],
                 output_names=list(outputs), dynamic_axes=_any_size(outputs) if any_size else None,
             )  # fmt: skip
-        distance = apart(traced)
-        if not distance <= largest:
-            raise UnclaspError(f"the exported {what} is not the network: answers differ by {distance:.3g}; not written")
+        difference = apart(traced)
+        if not difference <= largest:
+            raise UnclaspError(
+                f"the exported {what} does not match the network: outputs differ by {difference:.3g}; not written"
+            )
         temporary.write_bytes(traced.read_bytes())
 
 
 def _any_size(outputs: Sequence[str]) -> dict[str, dict[int, str]]:
-    """Return the names of the sizes that are left open in the input and in each output, all of them maps."""
-    return {INPUT: {2: "height", 3: "width"}} | {each: {2: f"{each}_height", 3: f"{each}_width"} for each in outputs}
+    """Return the dynamic axes: height and width of the input and of each output, all of which are maps."""
+    return {INPUT: {2: "height", 3: "width"}} | {name: {2: f"{name}_height", 3: f"{name}_width"} for name in outputs}

@@ -1,6 +1,6 @@
-"""Looks at a picture: which crops the pose network sees, one after the other, and which of its answers counts.
+"""Runs the pose network on crops of a picture: chooses the crops, one after the other, and which results count.
 
-Their order is that of docs/how-it-predicts.md, "Step by step"; what each is worth: docs/decisions.md.
+The order of the steps is that of docs/how-it-predicts.md, "Step by step"; docs/decisions.md has what each step gains.
 """
 
 from collections.abc import Iterator
@@ -23,48 +23,59 @@ from unclasp.pose import MIN_PRESENCE
 Floats = npt.NDArray[np.floating]
 
 SAME_CROP_IOU: Final = 0.85
-"""IoU of a crop with that around the joints seen in it, above which there is no other look."""
+"""If the IoU of a crop with the one around the joints found in it is above this, no closer crop follows."""
 
 MIN_CONFIDENCE: Final = 0.2
-"""Mean confidence of the joints from which on a region shows a hand: of 16 regions in rendered pictures, 0.19 and more
-in eight of the nine that did, 0.15 and less in the seven that did not."""
+"""A region shows a hand if the mean confidence of its joints is at least this. Of 16 regions in rendered pictures,
+eight of the nine with a hand had 0.19 and more, the seven without one 0.15 and less."""
 
 MIN_CONFIDENCE_GAIN: Final = 0.1
-"""What is seen elsewhere counts where that confidence is higher by this: of two doubtful looks the first is better."""
+"""The result of another region replaces the first one if its mean confidence is higher by more than this: of two
+doubtful results the first one is usually better."""
 
 MIN_CONFIDENCE_RATIO: Final = 0.5
-"""A closer look that is less sure of the wider one's hands than this share of how sure that was does not count."""
+"""A closer crop does not count if its mean confidence in the wider crop's hands is below this share of the wider
+crop's."""
 
 MAX_OTHER_REGIONS: Final = 2
-"""So many other regions are looked at, for a person's other hand or for a surer one: a crowd has many."""
+"""At most this many other regions are tried, for a person's other hand or for a more confident one: a crowd has
+many."""
 
 WIDER_CROP: Final = 2.0
-"""Where one hand was found, the other one is looked for in a crop this many times as wide."""
+"""Where one hand was found, the other one is searched for in a crop this many times as wide."""
 
 MAX_SIZE_RATIO: Final = 3.0
-"""A person's hands in two regions are at most this many times as large as each other in the picture."""
+"""Hands in two regions are not taken for one person's if one is more than this many times as large as the other."""
 
 WIDER_CROP_SHARE: Final = 0.2
-"""Share of the wider crop in the joints of a closer one. The closer one shows more, but a crop a pixel beside it gives
-joints some millimetres elsewhere, and two crops agree on less of that."""
+"""Weight of the wider crop's joints in the average with a closer one's, in photos. The closer crop shows more detail,
+but a shift of it by one pixel moves its joints by some millimetres; the average of two crops varies less. Videos are
+smoothed over frames instead."""
 
 MIN_TILT: Final = 30.0
-"""Degrees from pointing up in the picture from which on hands are looked at upright, too."""
+"""Hands that are turned by at least so many degrees from pointing up are also predicted in an upright crop."""
 
 
 class CropPredictor:
-    """Looks at pictures, before any touch-up.
+    """Runs the pose network on crops of pictures, before any touch-up.
 
     Args:
-        network: What answers for crops.
+        network: The pose network.
         flip_test: Average over the crop and its mirror image, at twice the cost.
+        wider_crop_share: Weight of a wider crop's joints in the average with a closer one's, 0 to 1.
     """
 
-    def __init__(self, network: Network, *, flip_test: bool = False) -> None:
-        self.network, self.flip_test = network, flip_test
+    def __init__(
+        self, network: Network, *, flip_test: bool = False, wider_crop_share: float = WIDER_CROP_SHARE
+    ) -> None:
+        self.network, self.flip_test, self.wider_crop_share = network, flip_test, wider_crop_share
+
+    def without_average(self) -> "CropPredictor":
+        """Return a predictor with the same network that takes the closer crop's joints as they are: for videos."""
+        return CropPredictor(self.network, flip_test=self.flip_test, wider_crop_share=0.0)
 
     def hands_in(self, image: ByteArray, square: Floats) -> CropResult:
-        """Return what the network sees in a crop, and in closer ones of hands that are apart.
+        """Return the result in a crop, with hands that are apart predicted again in crops of their own.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -72,45 +83,48 @@ class CropPredictor:
         """
         return self._hands_one_by_one(image, self.one_crop(image, square))
 
-    def search_from(self, image: ByteArray, where: Proposal) -> tuple[CropResult, Floats]:
-        """Return what the network sees where a search says, and elsewhere where that asks for it.
+    def predict_proposal(self, image: ByteArray, proposal: Proposal) -> tuple[CropResult, Floats]:
+        """Return the result where a search proposes hands, and elsewhere where that one is doubtful.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            where: Where to look first, and next.
+            proposal: Where to predict first, and next.
 
         Returns:
-            The look, and boxes (N, 4) around other hands.
+            The result, and boxes (N, 4) around other hands.
         """
-        view, others, given_up = self._find(image, where)
-        view, others = self._with_other_hand(image, view, others) or (view, others)
-        return view, np.concatenate([others, given_up])
+        result, others, replaced = self._find(image, proposal)
+        result, others = self._with_other_hand(image, result, others) or (result, others)
+        return result, np.concatenate([others, replaced])
 
-    def _find(self, image: ByteArray, where: Proposal) -> tuple[CropResult, Floats, Floats]:
-        """Predict where the search says, and elsewhere, too, if the joints found there are doubtful.
+    def _find(self, image: ByteArray, proposal: Proposal) -> tuple[CropResult, Floats, Floats]:
+        """Predict where the search proposes, and elsewhere, too, if the joints found there are doubtful.
 
         Doubtful means a mean confidence below `MIN_CONFIDENCE`. Elsewhere are the next regions and the network's own
         search. Another result replaces the first one if it has no fewer hands and its mean confidence is higher by more
         than `MIN_CONFIDENCE_GAIN`.
 
         Returns:
-            The look, boxes (N, 4) around other hands, and that (1, 4) of the first look where another one counts.
+            The result, boxes (N, 4) around other hands, and the box (1, 4) of the proposal if another result replaced
+                its.
         """
-        view, others = self._zoom_in_on_each(image, where.square), where.others
-        given_up: Floats = np.zeros((0, 4))
-        if view.output.confidence is None or view.mean_confidence >= MIN_CONFIDENCE or where.fallback is None:
-            return view, others, given_up
+        result, others = self._zoom_in_on_each(image, proposal.square), proposal.others
+        replaced: Floats = np.zeros((0, 4))
+        if result.output.confidence is None or result.mean_confidence >= MIN_CONFIDENCE or proposal.fallback is None:
+            return result, others, replaced
         squares = [geometry.square_box(other) for other in others[:MAX_OTHER_REGIONS]]
-        asked = view.mean_confidence + MIN_CONFIDENCE_GAIN
-        for index, square in enumerate((*squares, where.fallback())):
-            look = self._zoom_in_on_each(image, square)
-            if look.present.sum() >= view.present.sum() and look.mean_confidence > max(asked, view.mean_confidence):
-                view, others = look, np.delete(where.others, [index] if index < len(squares) else [], axis=0)
-                given_up = geometry.expand_box(where.square, 1 / geometry.CROP_EXPANSION)[None]
-        return view, others, given_up
+        min_confidence = result.mean_confidence + MIN_CONFIDENCE_GAIN
+        for index, square in enumerate((*squares, proposal.fallback())):
+            other = self._zoom_in_on_each(image, square)
+            if other.present.sum() >= result.present.sum() and other.mean_confidence > max(
+                min_confidence, result.mean_confidence
+            ):
+                result, others = other, np.delete(proposal.others, [index] if index < len(squares) else [], axis=0)
+                replaced = geometry.expand_box(proposal.square, 1 / geometry.CROP_EXPANSION)[None]
+        return result, others, replaced
 
     def _zoom_in_on_each(self, image: ByteArray, square: Floats) -> CropResult:
-        """Look closer, and at each of two hands that are apart by itself."""
+        """Predict in a crop and closer ones, and each of two hands that are apart by itself."""
         return self._hands_one_by_one(image, self._zoom_in(image, square))
 
     def _zoom_in(self, image: ByteArray, square: Floats) -> CropResult:
@@ -118,128 +132,134 @@ class CropPredictor:
 
         A closer crop counts unless its result is far less confident (`MIN_CONFIDENCE_RATIO`); the last one must have as
         many hands, too. A hand whose presence was below `crop_result.DENIED_PRESENCE` in the first, widest crop cannot
-        appear in a closer one that shows another hand. Joints are averaged with those of the wider crop
-        (`WIDER_CROP_SHARE`).
+        appear in a closer one that shows another hand. Joints are averaged with those of the wider crop.
         """
-        first = wider = view = self.one_crop(image, square)
+        first = wider = result = self.one_crop(image, square)
         for is_last in (False, True):
-            box = box_around(view.joints_2d, view.present, image)
+            box = box_around(result.joints_2d, result.present, image)
             if box is None:
                 break
             square = geometry.square_box(box)
-            if is_last and geometry.box_iou(square, view.square) > SAME_CROP_IOU:
+            if is_last and geometry.box_iou(square, result.square) > SAME_CROP_IOU:
                 break
             closer = self.one_crop(image, square).without_hands_missing_in(first)
-            if is_last and closer.present.sum() < view.present.sum():
+            if is_last and closer.present.sum() < result.present.sum():
                 break
-            again = closer.mean_confidence_of(view.present_slots)
-            if closer.present.any() and again < MIN_CONFIDENCE_RATIO * view.mean_confidence:
+            confidence = closer.mean_confidence_of(result.present_slots)
+            if closer.present.any() and confidence < MIN_CONFIDENCE_RATIO * result.mean_confidence:
                 break
-            wider, view = view, closer
-        return view.averaged(wider, WIDER_CROP_SHARE)
+            wider, result = result, closer
+        return result.averaged(wider, self.wider_crop_share) if self.wider_crop_share else result
 
-    def _with_other_hand(self, image: ByteArray, view: CropResult, others: Floats) -> tuple[CropResult, Floats] | None:
-        """Look for the other hand where only one was found: arms may be far apart, or the finder may miss one.
+    def _with_other_hand(
+        self, image: ByteArray, result: CropResult, others: Floats
+    ) -> tuple[CropResult, Floats] | None:
+        """Search for the other hand where only one was found: arms may be far apart, or the finder may miss one.
 
-        A place shows it if its joints are sure, which a network without confidence cannot tell, and a look at both sees
-        two hands.
+        A region shows it if its joints there are confident, which a network without confidence cannot tell, and a crop
+        around both shows two hands.
 
         Returns:
-            The look at both, with the joints of each as the closer looks have them, and the regions that are left; None
+            The result for both, with the joints of each hand from the closer crops, and the remaining regions; None
             without another hand.
         """
-        own = box_around(view.joints_2d, view.present, image)
-        if own is None or view.present.all() or view.output.confidence is None:
+        box = box_around(result.joints_2d, result.present, image)
+        if box is None or result.present.all() or result.output.confidence is None:
             return None
-        slot = view.slot
-        for other, remaining in self._elsewhere(image, view, own, others):
-            extents = np.max(own[2:] - own[:2]), np.max(other[2:] - other[:2])
+        slot = result.slot
+        for other_box, remaining in self._elsewhere(image, result, box, others):
+            extents = np.max(box[2:] - box[:2]), np.max(other_box[2:] - other_box[:2])
             if max(extents) > MAX_SIZE_RATIO * min(extents):
                 continue
-            look = self._upright(image, self._zoom_in(image, geometry.square_box(other)), alone=True)
-            if look.output.presence[0, 1 - slot] < MIN_PRESENCE or look.confidence(1 - slot) < MIN_CONFIDENCE:
+            other = self._upright(image, self._zoom_in(image, geometry.square_box(other_box)), alone=True)
+            if other.output.presence[0, 1 - slot] < MIN_PRESENCE or other.confidence(1 - slot) < MIN_CONFIDENCE:
                 continue
-            around = np.concatenate([np.minimum(own[:2], other[:2]), np.maximum(own[2:], other[2:])])
+            around = np.concatenate([np.minimum(box[:2], other_box[:2]), np.maximum(box[2:], other_box[2:])])
             both = self.one_crop(image, geometry.square_box(around))
             if both.present.all():
-                return both.with_hands({slot: view, 1 - slot: look}), remaining
+                return both.with_hands({slot: result, 1 - slot: other}), remaining
         return None
 
     def _elsewhere(
-        self, image: ByteArray, view: CropResult, own: Floats, others: Floats
+        self, image: ByteArray, result: CropResult, box: Floats, others: Floats
     ) -> Iterator[tuple[Floats, Floats]]:
-        """Yield boxes (4,) where the other hand may be, and the regions that are left then.
+        """Yield boxes (4,) that may show the other hand, and the regions that remain then.
 
-        These are the next regions and, where a wider look is sure of a hand beside the one that was found, its place.
+        These are the next regions, and the other hand's box in a wider crop, if the network is confident of a second
+        hand there and it lies beside the first one.
         """
-        for index, other in enumerate(others[:MAX_OTHER_REGIONS]):
-            yield other, np.delete(others, index, axis=0)
-        wide = self.one_crop(image, geometry.expand_box(geometry.square_box(own), WIDER_CROP))
-        other_slot = 1 - view.slot
-        box = box_around(wide.joints_2d, np.arange(2) == other_slot, image)
-        if box is None or not wide.present.all() or wide.confidence(other_slot) < MIN_CONFIDENCE:
+        for index, region in enumerate(others[:MAX_OTHER_REGIONS]):
+            yield region, np.delete(others, index, axis=0)
+        wide = self.one_crop(image, geometry.expand_box(geometry.square_box(box), WIDER_CROP))
+        other_slot = 1 - result.slot
+        other_box = box_around(wide.joints_2d, np.arange(2) == other_slot, image)
+        if other_box is None or not wide.present.all() or wide.confidence(other_slot) < MIN_CONFIDENCE:
             return
-        middle = (box[:2] + box[2:]) / 2
-        if ((middle < own[:2]) | (middle > own[2:])).any():
-            yield box, others
+        middle = (other_box[:2] + other_box[2:]) / 2
+        if ((middle < box[:2]) | (middle > box[2:])).any():
+            yield other_box, others
 
-    def _hands_one_by_one(self, image: ByteArray, view: CropResult) -> CropResult:
-        """Look at each of two hands that are apart by itself: in a crop around both, each is small.
+    def _hands_one_by_one(self, image: ByteArray, result: CropResult) -> CropResult:
+        """Predict each of two hands that are apart in a crop of its own: in a crop around both, each is small.
 
-        Nothing changes where one of these looks does not see its hand. Hands that touch, and single ones, are looked at
-        upright.
+        Nothing changes where one of these crops does not show its hand. Hands that touch, and single ones, are
+        predicted upright.
         """
-        if not view.present.any():
-            return view
-        if not view.present.all():
-            upright = self._upright(image, view, alone=True)
-            return view if upright is view else upright.with_one_hand()
-        squares = squares_of_two(view.output.hand_probability[0], self.network.image_size)
+        if not result.present.any():
+            return result
+        if not result.present.all():
+            upright = self._upright(image, result, alone=True)
+            return result if upright is result else upright.with_one_hand()
+        squares = squares_of_two(result.output.hand_probability[0], self.network.image_size)
         if squares is None:
-            return self._upright(image, view, alone=False)
-        corners = geometry.apply_affine(view.image_from_crop, squares.reshape(2, 2, 2))
-        looks = [self._upright(image, self.one_crop(image, each), alone=True) for each in corners.reshape(2, 4)]
-        presence = np.stack([look.output.presence[0] for look in looks])
-        slots = slots_of_two(presence, corners.mean(axis=1), view.joints_2d)
+            return self._upright(image, result, alone=False)
+        corners = geometry.apply_affine(result.image_from_crop, squares.reshape(2, 2, 2))
+        results = [self._upright(image, self.one_crop(image, square), alone=True) for square in corners.reshape(2, 4)]
+        presence = np.stack([each.output.presence[0] for each in results])
+        slots = slots_of_two(presence, corners.mean(axis=1), result.joints_2d)
         if min(presence[[0, 1], slots]) < MIN_PRESENCE:
-            return view
-        return view.with_hands(dict(zip(slots, looks, strict=True)))
+            return result
+        return result.with_hands(dict(zip(slots, results, strict=True)))
 
-    def _upright(self, image: ByteArray, view: CropResult, *, alone: bool) -> CropResult:
-        """Look at tilted hands in a crop that is turned so that they point up, as most do; the surer look counts.
+    def _upright(self, image: ByteArray, result: CropResult, *, alone: bool) -> CropResult:
+        """Predict tilted hands again in a crop turned so that they point up, and keep the more confident result.
 
-        The network tells the side by which way the forearm comes in, too, and wrongly where people are not as it
-        expects. With `alone` the crop shows one hand, so only the likelier one has to stay visible in the turned crop;
-        otherwise both have to.
+        Most hands point up. The network also tells left from right by the direction in which the forearm enters the
+        crop, and is wrong where people are not as it expects. With `alone` the crop shows one hand, so only one has to
+        be present in the turned crop; otherwise both have to.
         """
-        tilt = view.tilt(alone=alone)
+        tilt = result.tilt(alone=alone)
         if abs(tilt) < MIN_TILT:
-            return view
-        turned = geometry.turned_box(view.square, self.network.image_size, tilt)
-        upright = self.one_crop(image, turned, rotation=tilt)._replace(square=view.square)
+            return result
+        turned = geometry.turned_box(result.square, self.network.image_size, tilt)
+        upright = self.one_crop(image, turned, rotation=tilt)._replace(square=result.square)
         if not (upright.present.any() if alone else upright.present.all()):
-            return view
+            return result
         return (
-            upright if upright.confidence_or_presence(alone=alone) > view.confidence_or_presence(alone=alone) else view
+            upright
+            if upright.confidence_or_presence(alone=alone) > result.confidence_or_presence(alone=alone)
+            else result
         )
 
     def one_crop(self, image: ByteArray, square: Floats, *, rotation: float = 0.0) -> CropResult:
-        """Return what the network sees in a crop.
+        """Return the result of the pose network for a single crop.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             square: (4,) x1, y1, x2, y2 px.
             rotation: Degrees clockwise by which the crop is turned.
+
+        Raises:
+            UnclaspError: The network's output is not finite.
         """
         size = self.network.image_size
         crop = crop_image(image, square, size, rotation=rotation)
         if self.flip_test:
             both = self.network(np.stack([crop.image, crop.image[:, ::-1]]))
-            answer = average_flip_test(both, size)
+            output = average_flip_test(both, size)
         else:
-            answer = self.network(crop.image[None])
-        optional = (numbers for numbers in (answer.root_depth, answer.confidence) if numbers is not None)
-        numbers = (answer.pose_2p5d, answer.presence, *optional)
-        if not all(np.isfinite(values).all() for values in numbers):
-            raise UnclaspError(f"the answer of {self.network.name} is not finite; are its weights damaged?")
-        return CropResult(answer, crop.image_from_crop, square)
+            output = self.network(crop.image[None])
+        optional = (values for values in (output.root_depth, output.confidence) if values is not None)
+        if not all(np.isfinite(values).all() for values in (output.pose_2p5d, output.presence, *optional)):
+            raise UnclaspError(f"the output of {self.network.name} is not finite; are its weights damaged?")
+        return CropResult(output, crop.image_from_crop, square)

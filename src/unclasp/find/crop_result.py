@@ -1,4 +1,4 @@
-"""What the network saw in one crop, in the picture's pixels."""
+"""The result of the pose network for one crop, in pixels of the picture, and the rules that judge it."""
 
 from typing import Final, NamedTuple
 
@@ -13,59 +13,63 @@ from unclasp.pose import present_hands
 Floats = npt.NDArray[np.floating]
 
 DENIED_PRESENCE: Final = 0.25
-"""A hand less likely than this in the first look, which sees the most around it, is not accepted from a closer one."""
+"""If the presence of a hand in the first crop, which shows the most context, is below this, closer crops cannot add
+it."""
 
 LIKELY_PRESENCE: Final = 0.25
-"""Hands from this presence on are touched up: a video keeps hands that single frames doubt, and joints must not jump
-then."""
+"""Hands with at least this presence are touched up. It is below the presence at which a hand counts, because a video
+keeps hands that single frames doubt, and their joints must not jump then."""
 
 MIN_DETECTION_SCORE: Final = 0.3
-"""Hands are believed to be there if they are worth (`CropResult.detection_score`) at least this much."""
+"""A result is credible if its `CropResult.detection_score` is at least this."""
 
 MIN_CONFIDENCE_UNSEEN: Final = 0.5
-"""Hands are also believed if the mean confidence of one is at least this, seen or not: it may hide behind the other."""
+"""A result is also credible if the mean confidence of one hand is at least this, whatever the landmark network says:
+the hand may be hidden behind the other one."""
 
 MIN_IN_TRACK: Final = (0.15, 0.5)
-"""Where the last frame of a video had hands, they are believed if one has at least this mean confidence, or is seen at
-least this likely by the landmark network."""
+"""Where the last frame of a video had hands, a result is credible if one hand has at least this mean confidence, or at
+least this hand score."""
 
 GHOST_MAX_CONFIDENCE: Final = 0.1
 """Only a second hand with a mean confidence below this can be a ghost."""
 
 GHOST_SCORES_BESIDE: Final = (0.1, 0.5)
-"""It is one beside a hand that is seen: the landmark network sees it less likely than the first of these, and the other
-one at least as likely as the second."""
+"""A second hand is a ghost anywhere if its hand score is below the first value and that of the other hand is at least
+the second one."""
 
 GHOST_SCORES_SAME_PLACE: Final = (0.5, 0.9)
-"""It is one on a hand that is surely seen: it lies on the place of that (`SAME_PLACE`), the landmark network's score of
-it is below the first of these, and that of the other one at least the second."""
+"""A second hand at the place of the other one (`SAME_PLACE`) is a ghost if its hand score is below the first value and
+that of the other hand is at least the second one."""
 
 SAME_PLACE: Final = 0.25
-"""Two hands lie on one place if their middles are nearer than this share of the larger one's size."""
+"""Two hands are at one place if the distance of their middles is below this share of the larger one's size."""
 
 UNSURE_HAND_SCORE: Final = 0.5
-"""What a hand that the landmark network sees is worth, if the pose network is not sure of it at all."""
+"""Weight of a hand score in `CropResult.detection_score` where the pose network's confidence is 0."""
 
 MIN_SCORE_GAIN: Final = 0.1
-"""What is seen elsewhere, by another search, counts where it is worth (`CropResult.detection_score`) more by this."""
+"""The result of another search replaces the present one if its `CropResult.detection_score` is higher by more than
+this."""
 
 MIN_MEAN_DIRECTION: Final = 0.5
-"""Two hands point the same way if the mean of their unit vectors is longer than this: each within 60 degrees of it."""
+"""Two hands point the same way if the mean of their unit vectors is longer than this: each is within 60 degrees of
+it."""
 
 
 class CropResult(NamedTuple):
-    """What the network saw in one crop."""
+    """The result of the pose network for one crop."""
 
     output: NetworkOutput
     image_from_crop: Floats
     square: Floats
     """(4,) x1, y1, x2, y2 px."""
     middles: Floats | None = None
-    """(2, 2) px of the picture: the middles of the crops in which the right and the left hand were seen. If not given,
-    both were seen in this one."""
+    """(2, 2) px of the picture: the middles of the crops that the right and the left hand come from. None if both come
+    from this crop."""
     hand_scores: Floats | None = None
-    """(2,) how likely it is to the landmark network that there is a right hand where the right one is, and a left hand
-    where the left one is; 0 where it was not asked. None where it does not take part."""
+    """(2,) probability, by the landmark network, that there is a right hand at the joints of the right one, and a left
+    hand at those of the left one; 0 where it was not run. None without the landmark network."""
 
     @property
     def joints_2d(self) -> Floats:
@@ -74,47 +78,47 @@ class CropResult(NamedTuple):
 
     @property
     def middle(self) -> Floats:
-        """(2,) px of the picture: that of the crop (`geometry.crop_middle`), half its pixel beside the square's."""
+        """(2,) px of the picture: the crop's middle (`geometry.crop_middle`), half a crop pixel off the square's."""
         return np.asarray((self.square[:2] + self.square[2:] - self._crop_pixel) / 2)
 
     @property
     def _crop_pixel(self) -> float:
-        """The side of a pixel of the crop, in px of the picture."""
+        """Side of a pixel of the crop, in px of the picture."""
         return float(np.sqrt(np.abs(np.linalg.det(self.image_from_crop[:2, :2]))))
 
     @property
     def middles_of_hands(self) -> Floats:
-        """(2, 2) px of the picture: the middles of the crops in which the right and the left hand were seen."""
+        """(2, 2) px of the picture: the middles of the crops that the right and the left hand come from."""
         return np.stack([self.middle, self.middle]) if self.middles is None else self.middles
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
-        """(2,) which hands count."""
+        """(2,) whether the right and the left hand count as present."""
         return present_hands(self.output.presence[0])
 
     @property
     def present_slots(self) -> list[int]:
-        """The hands that count, 0 right and 1 left."""
+        """The slots of the hands that count as present, 0 right and 1 left."""
         return [int(slot) for slot in np.flatnonzero(self.present)]
 
     def confidence(self, slot: int) -> float:
-        """Return the mean confidence of a hand's joints; 0 where the network tells none: it is not sure then."""
+        """Return the mean confidence of a hand's joints; 0 where the network predicts none."""
         return 0.0 if self.output.confidence is None else float(self.output.confidence[0, HAND_SLICES[slot]].mean())
 
     @property
     def mean_confidence(self) -> float:
-        """That of the joints of all hands that count; 0 without any."""
+        """Mean confidence of the joints of all present hands; 0 without any."""
         return self.mean_confidence_of(self.present_slots)
 
     @property
     def slot(self) -> int:
-        """The likelier hand, 0 right and 1 left."""
+        """Slot of the hand with the higher presence, 0 right and 1 left."""
         return int(self.output.presence[0].argmax())
 
     def tilt(self, *, alone: bool) -> float:
-        """Return how far the hands are turned from pointing up in the picture: degrees, clockwise; 0 if they disagree.
+        """Return the rotation of the hands from pointing up in the picture: degrees, clockwise; 0 if they disagree.
 
-        With `alone` only the likelier hand counts.
+        With `alone` only the hand with the higher presence counts.
         """
         hands = np.stack([self.joints_2d[HAND_SLICES[slot]] for slot in self._slots(alone=alone)])
         pointing = hands[:, :-1].mean(axis=1) - hands[:, -1]
@@ -122,40 +126,46 @@ class CropResult(NamedTuple):
         return float(np.rad2deg(np.arctan2(x, -y))) if np.hypot(x, y) > MIN_MEAN_DIRECTION else 0.0
 
     def confidence_or_presence(self, *, alone: bool) -> float:
-        """Return the mean confidence of these hands, or how likely they are where the network tells no confidence."""
+        """Return the mean confidence of the hands, or their mean presence where the network predicts no confidence.
+
+        With `alone` only the hand with the higher presence counts.
+        """
         slots = self._slots(alone=alone)
         if self.output.confidence is None:
             return float(self.output.presence[0, slots].mean())
         return self.mean_confidence_of(slots)
 
     def mean_confidence_of(self, slots: list[int]) -> float:
-        """Return that of the joints of some hands, 0 right and 1 left; 0 without any."""
+        """Return the mean confidence of the joints of some hands, 0 right and 1 left; 0 without any."""
         return sum(map(self.confidence, slots)) / max(1, len(slots))
 
     @property
     def max_confidence(self) -> float:
-        """The mean confidence of the surest hand that counts; 0 without any."""
+        """The highest mean confidence of a present hand; 0 without any."""
         return max(map(self.confidence, self.present_slots), default=0.0)
 
     @property
     def are_at_one_place(self) -> bool:
-        """Whether the middles of both hands are nearer than the larger one's size times `SAME_PLACE`."""
+        """Whether the middles of both hands are nearer than `SAME_PLACE` times the size of the larger one."""
         right, left = (self.joints_2d[joints] for joints in HAND_SLICES)
         return geometry.on_one_place(right, left, SAME_PLACE)
 
     @property
     def total_hand_score(self) -> float:
-        """How many of the hands that count the landmark network sees, 0 to 2; 0 where it does not take part."""
+        """Sum of the hand scores of the present hands, 0 to 2; 0 without the landmark network."""
         return 0.0 if self.hand_scores is None else float(self.hand_scores[self.present_slots].sum())
 
     @property
     def max_hand_score(self) -> float:
-        """How likely the landmark network sees the likeliest of the hands that count; 0 where it does not take part."""
+        """The highest hand score of a present hand; 0 without the landmark network."""
         return 0.0 if self.hand_scores is None else float(self.hand_scores[self.present_slots].max(initial=0.0))
 
     @property
     def detection_score(self) -> float:
-        """How much speaks for the hands that count: how likely each is seen, and more so the surer it is; 0 to 3."""
+        """Evidence for the present hands, 0 to 3; 0 without the landmark network.
+
+        Each hand contributes its hand score, weighted by `UNSURE_HAND_SCORE` plus its mean confidence.
+        """
         if self.hand_scores is None:
             return 0.0
         return sum(
@@ -164,7 +174,7 @@ class CropResult(NamedTuple):
 
     @property
     def hand_evidence(self) -> Floats | None:
-        """(2,) what speaks for each hand: that it is seen, or that the pose network is sure; None where none tells."""
+        """(2,) the higher of hand score and mean confidence of each hand; None where either is missing."""
         if self.output.confidence is None or self.hand_scores is None:
             return None
         return np.maximum(self.hand_scores, [self.confidence(slot) for slot in (0, 1)])
@@ -173,8 +183,8 @@ class CropResult(NamedTuple):
     def is_credible(self) -> bool:
         """Whether there are hands at all.
 
-        The pose network has learned from pictures with hands alone, and points at some in any picture. Networks that
-        tell no confidence are always believed.
+        The pose network is trained only on pictures that show hands, and predicts some in any picture. Results without
+        confidence or hand scores are always credible.
         """
         if self.output.confidence is None or self.hand_scores is None:
             return True
@@ -182,27 +192,27 @@ class CropResult(NamedTuple):
 
     @property
     def is_credible_in_track(self) -> bool:
-        """The same where the last frame of a video had hands."""
+        """Whether there are hands, by the lower thresholds for frames after one that had hands (`MIN_IN_TRACK`)."""
         if self.output.confidence is None or self.hand_scores is None:
             return True
-        sure, likely = MIN_IN_TRACK
-        return self.max_confidence >= sure or self.max_hand_score >= likely
+        min_confidence, min_hand_score = MIN_IN_TRACK
+        return self.max_confidence >= min_confidence or self.max_hand_score >= min_hand_score
 
     def _slots(self, *, alone: bool) -> list[int]:
         return [self.slot] if alone else [0, 1]
 
     def without_hand(self, slot: int) -> "CropResult":
-        """Return the look with a hand denied, 0 right and 1 left."""
+        """Return the result with the presence of a hand, 0 right and 1 left, lowered so that it does not count."""
         presence = self.output.presence.copy()
         presence[0, slot] = min(presence[0, slot], DENIED_PRESENCE)
         return self._replace(output=self.output._replace(presence=presence))
 
     def with_one_hand(self) -> "CropResult":
-        """Return the look with the less likely hand denied."""
+        """Return the result with only the hand of the higher presence."""
         return self.without_hand(1 - self.slot)
 
     def without_confidence_in(self, slot: int) -> "CropResult":
-        """Return the look without confidence in the joints of a hand, 0 right and 1 left."""
+        """Return the result with zero confidence in the joints of a hand, 0 right and 1 left."""
         if self.output.confidence is None:
             return self
         confidence = self.output.confidence.copy()
@@ -210,61 +220,65 @@ class CropResult(NamedTuple):
         return self._replace(output=self.output._replace(confidence=confidence))
 
     def without_ghost(self) -> "CropResult":
-        """Return the look without a second hand that neither network is sure of, beside or on one that is seen.
+        """Return the result without a ghost: a second hand that neither network supports, beside or on a certain one.
 
-        The pose network has learned from more pictures of two hands than of one. For whole photos, and for frames of
-        videos before which there were no hands; otherwise the frames before tell, and with a box the user does.
+        The pose network is trained on more pictures of two hands than of one. This is for whole photos, and for frames
+        of videos that follow a frame without hands; otherwise the frames before decide, and with a box the user does.
         """
         if self.hand_scores is None or self.output.confidence is None or len(self.present_slots) < 2:
             return self
         ghost = int(self.hand_scores.argmin())
-        own, other = self.hand_scores[ghost], self.hand_scores[1 - ghost]
-        (beside, seen_beside), (alike, seen_alike) = GHOST_SCORES_BESIDE, GHOST_SCORES_SAME_PLACE
-        is_beside = own < beside and other >= seen_beside
-        is_alike = own < alike and other >= seen_alike and self.are_at_one_place
-        is_ghost = self.confidence(ghost) < GHOST_MAX_CONFIDENCE and (is_beside or is_alike)
+        score, other_score = self.hand_scores[ghost], self.hand_scores[1 - ghost]
+        (max_beside, min_other_beside), (max_on, min_other_on) = GHOST_SCORES_BESIDE, GHOST_SCORES_SAME_PLACE
+        is_beside = score < max_beside and other_score >= min_other_beside
+        is_on_other = score < max_on and other_score >= min_other_on and self.are_at_one_place
+        is_ghost = self.confidence(ghost) < GHOST_MAX_CONFIDENCE and (is_beside or is_on_other)
         return self.without_hand(ghost) if is_ghost else self
 
     def without_hands(self, hands: npt.NDArray[np.bool_]) -> "CropResult":
-        """Return the look without some hands: (2,) which."""
-        view = self
+        """Return the result without the hands that are marked in `hands` (2,)."""
+        result = self
         for slot in np.flatnonzero(hands & self.present).tolist():
-            view = view.without_hand(slot)
-        return view
+            result = result.without_hand(slot)
+        return result
 
     def without_hands_missing_in(self, first: "CropResult") -> "CropResult":
-        """Return the look with hands that the first look denied no likelier than there, unless no hand were left."""
-        seen, before = self.output.presence, first.output.presence
-        presence = np.where(before < DENIED_PRESENCE, np.minimum(before, seen), seen)
+        """Return the result without the hands that were missing in the first, widest crop.
+
+        A hand whose presence was below `DENIED_PRESENCE` there gets no higher presence here. Nothing changes if no hand
+        would be left.
+        """
+        presence, first_presence = self.output.presence, first.output.presence
+        presence = np.where(first_presence < DENIED_PRESENCE, np.minimum(first_presence, presence), presence)
         if not present_hands(presence[0]).any():
             return self
         return self._replace(output=self.output._replace(presence=presence))
 
     def mapped(self, other_from_this: Floats) -> "CropResult":
-        """Return the look in another picture, of which this one is mirrored, turned or cut out.
+        """Return the result in another picture, of which this one is a mirrored, turned or cut-out copy.
 
         Args:
             other_from_this: 3x3, pixels of this picture to those of the other one; it keeps sizes.
         """
         half = (self.square[2] - self.square[0]) / 2
         middle = geometry.apply_affine(other_from_this, self.middle) + self._crop_pixel / 2
-        there = self._replace(
+        mapped = self._replace(
             image_from_crop=other_from_this @ self.image_from_crop,
             square=np.concatenate([middle - half, middle + half]),
             middles=None if self.middles is None else geometry.apply_affine(other_from_this, self.middles),
         )
         if np.linalg.det(other_from_this) > 0:
-            return there
+            return mapped
         size = round(2 * half / self._crop_pixel)
-        return there._replace(
+        return mapped._replace(
             output=mirror_output(self.output, size),
-            image_from_crop=there.image_from_crop @ geometry.flip_matrix(size),
-            middles=None if there.middles is None else there.middles[::-1],
-            hand_scores=None if there.hand_scores is None else there.hand_scores[::-1],
+            image_from_crop=mapped.image_from_crop @ geometry.flip_matrix(size),
+            middles=None if mapped.middles is None else mapped.middles[::-1],
+            hand_scores=None if mapped.hand_scores is None else mapped.hand_scores[::-1],
         )
 
     def with_joints_2d(self, joints_2d: dict[int, Floats]) -> "CropResult":
-        """Return the look with a hand's joints, 0 right and 1 left, at other places (21, 2) px of the picture."""
+        """Return the result with other joints (21, 2), px of the picture, for some hands, 0 right and 1 left."""
         pose = self.output.pose_2p5d.copy()
         crop_from_image = np.linalg.inv(self.image_from_crop)
         for slot, joints in joints_2d.items():
@@ -272,17 +286,18 @@ class CropResult(NamedTuple):
         return self._replace(output=self.output._replace(pose_2p5d=pose))
 
     def with_depths(self, depths: dict[int, Floats]) -> "CropResult":
-        """Return the look with a hand's depths, 0 right and 1 left, as these (21,) mm relative to its wrist."""
+        """Return the result with other depths (21,), mm relative to the wrist, for some hands, 0 right and 1 left."""
         pose = self.output.pose_2p5d.copy()
-        for slot, relative in depths.items():
-            pose[0, HAND_SLICES[slot], 2] = relative
+        for slot, hand_depths in depths.items():
+            pose[0, HAND_SLICES[slot], 2] = hand_depths
         return self._replace(output=self.output._replace(pose_2p5d=pose))
 
     def averaged(self, other: "CropResult", share: float) -> "CropResult":
-        """Return the result with the joints' pixels averaged with another's.
+        """Return the result with its joints averaged with those of another one, in pixels of the picture.
 
-        Nothing changes unless both have the same hands, nor for a hand that the other one has elsewhere
-        (`SAME_PLACE`). Depths stay: each crop has a line of sight of its own.
+        Nothing changes unless both have the same hands present, nor for a hand that the other result has elsewhere
+        (mean joint distance of `SAME_PLACE` times its size or more). Depths stay: each crop has a line of sight of its
+        own.
 
         Args:
             other: A result in the same picture.
@@ -293,23 +308,24 @@ class CropResult(NamedTuple):
         pairs = {slot: (self.joints_2d[HAND_SLICES[slot]], other.joints_2d[HAND_SLICES[slot]]) for slot in (0, 1)}
         return self.with_joints_2d(
             {
-                slot: (1 - share) * own + share * theirs
-                for slot, (own, theirs) in pairs.items()
-                if self.present[slot] and geometry.mean_distance(own, theirs) < SAME_PLACE * geometry.extent(own)
+                slot: (1 - share) * joints + share * other_joints
+                for slot, (joints, other_joints) in pairs.items()
+                if self.present[slot]
+                and geometry.mean_distance(joints, other_joints) < SAME_PLACE * geometry.extent(joints)
             }
         )
 
-    def with_hands(self, looks: dict[int, "CropResult"]) -> "CropResult":
-        """Return the look with the joints of a hand, 0 right and 1 left, as another look has them."""
-        moved = self.with_joints_2d({slot: look.joints_2d[HAND_SLICES[slot]] for slot, look in looks.items()})
+    def with_hands(self, results: dict[int, "CropResult"]) -> "CropResult":
+        """Return the result with the joints, depths and confidences of some hands, 0 right and 1 left, from others."""
+        moved = self.with_joints_2d({slot: result.joints_2d[HAND_SLICES[slot]] for slot, result in results.items()})
         moved = moved.with_depths(
-            {slot: look.output.pose_2p5d[0, HAND_SLICES[slot], 2] for slot, look in looks.items()}
+            {slot: result.output.pose_2p5d[0, HAND_SLICES[slot], 2] for slot, result in results.items()}
         )
         confidence = None if self.output.confidence is None else self.output.confidence.copy()
         middles = self.middles_of_hands.copy()
-        for slot, look in looks.items():
+        for slot, result in results.items():
             joints = HAND_SLICES[slot]
-            middles[slot] = look.middles_of_hands[slot]
-            if confidence is not None and look.output.confidence is not None:
-                confidence[0, joints] = look.output.confidence[0, joints]
+            middles[slot] = result.middles_of_hands[slot]
+            if confidence is not None and result.output.confidence is not None:
+                confidence[0, joints] = result.output.confidence[0, joints]
         return moved._replace(output=moved.output._replace(confidence=confidence), middles=middles)

@@ -1,7 +1,7 @@
-"""Where hands are in a whole picture: regions, each around the hands of one person that are near each other.
+"""Finds where hands are in a whole picture: regions, each around the hands of one person that are near each other.
 
-The engine behind it answers for one small square (`FinderEngine`); this module makes the square, reads the answer and
-returns to the picture's pixels. numpy in, numpy out.
+The engine behind it runs on one small square (`FinderEngine`); this module makes the square, decodes the output and
+maps it to the picture's pixels. numpy in, numpy out.
 """
 
 from typing import Final, NamedTuple, Protocol
@@ -15,39 +15,40 @@ from unclasp.batch import ByteArray
 Floats = npt.NDArray[np.floating]
 
 MIN_SCORE: Final = 0.25
-"""What is less certain is no region."""
+"""Peaks below this probability are no regions."""
 _MAX_PEAKS: Final = 24
-"""Peaks that are looked at, the most certain first."""
+"""At most this many peaks are decoded, by descending probability."""
 _NMS_IOU: Final = 0.4
-"""IoU with a surer box from which on a box is the same region."""
+"""If the IoU of a box with one of a higher score is above this, both are the same region."""
 _NMS_OVERLAP: Final = 0.65
 """The same for the share of the smaller box that both cover."""
 _MAX_SIZE_RATIO: Final = 3.0
-"""Regions are joined only if the larger hand is less than this many times as large as the smaller one."""
+"""Regions are merged only if the larger hand is less than this many times as large as the smaller one."""
 _EQUAL_SIZE_RATIO: Final = 1.5
-"""Hands of a smaller ratio count as equally large."""
+"""Hands with a smaller size ratio count as equally large."""
 _MIN_SCORE_RATIO: Final = 0.5
-"""A region that is less certain than this share of another's certainty is not joined to it."""
+"""Regions are not merged if the lower score is below this share of the higher one."""
 _MAX_GAP: Final = 0.8
-"""Regions with a larger gap, in sides of the larger hand, are not joined (docs/decisions.md, Finding hands)."""
+"""Regions are merged only if the gap between them is below this, in sides of the larger hand (docs/decisions.md,
+Finding hands)."""
 _MAX_GAP_EQUAL_SIZE: Final = 1.5
 """The same where the hands are about equally large (`_EQUAL_SIZE_RATIO`)."""
 _MAX_WIDTH: Final = 3.8
-"""Regions are not joined either where the joined one would be wider than this, in the same unit."""
+"""Regions are merged only if the longer side of the merged one is below this, in the same unit."""
 
 
 class Letterbox(NamedTuple):
-    """A picture shrunk into the middle of a square, black beside it, and the way there."""
+    """A picture scaled into the middle of a black square, and the mapping back."""
 
     image: ByteArray
     """(S, S, 3) RGB."""
     scale: Floats
-    """(2,) px of the square per px of the picture, x and y: alike but for the rounding to whole pixels."""
+    """(2,) px of the square per px of the picture, x and y: equal except for the rounding to whole pixels."""
     offset: Floats
     """(2,) `square = scale * (picture + 0.5) - 0.5 + offset`, x and y, pixel centres at integers."""
 
     def to_picture(self, points: Floats) -> Floats:
-        """Take points (..., 2) of the square to the picture."""
+        """Map points (..., 2) of the square to the picture."""
         return np.asarray((points - self.offset + 0.5) / self.scale - 0.5)
 
 
@@ -58,31 +59,31 @@ def letterbox(image: ByteArray, size: int) -> Letterbox:
     columns, rows = (max(1, round(side * size / longer)) for side in (width, height))
     left, top = (size - columns) // 2, (size - rows) // 2
     square = np.zeros((size, size, 3), dtype=np.uint8)
-    if size < 0.5 * longer:  # four samples for each pixel are enough to average over, whatever the picture's size
+    if size < 0.5 * longer:  # averaging four samples per pixel is enough, and fast for any picture size
         image = np.asarray(cv2.resize(image, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    way = cv2.INTER_AREA if size < longer else cv2.INTER_LINEAR
-    square[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=way)
+    interpolation = cv2.INTER_AREA if size < longer else cv2.INTER_LINEAR
+    square[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=interpolation)
     scale = np.array([columns / width, rows / height])
     return Letterbox(square, scale, np.array([left, top], dtype=np.float64))
 
 
 class FinderOutput(NamedTuple):
-    """What an engine says of a square picture of S px, on maps of M = S / 4 cells."""
+    """The output of an engine for a square picture of S px, on maps of M = S / 4 cells."""
 
     middle: Floats
-    """(M, M) how likely a region's middle is in the cell, 0 to 1."""
+    """(M, M) probability that a region's middle is in the cell, 0 to 1."""
     boxes: Floats
-    """(4, M, M) x1, y1, x2, y2 px of the square: the box of the region that has its middle there."""
+    """(4, M, M) x1, y1, x2, y2 px of the square: the box of the region whose middle is in the cell."""
 
 
 class FinderEngine(Protocol):
-    """Any engine that finds regions in squares."""
+    """Any engine that runs the finder's network on squares."""
 
     image_size: int
     """S px."""
 
     def __call__(self, square: ByteArray, /) -> FinderOutput:
-        """Answer for one (S, S, 3) RGB picture."""
+        """Run on one (S, S, 3) RGB picture."""
         ...
 
 
@@ -92,102 +93,102 @@ class Regions(NamedTuple):
     boxes: Floats
     """(N, 4) x1, y1, x2, y2 px, tight around the joints."""
     scores: Floats
-    """(N,) how certain each is, 0 to 1."""
+    """(N,) probability of each, 0 to 1."""
 
 
 class Finder:
     """Finds the regions of hands in whole pictures.
 
     Args:
-        engine: What answers for squares.
+        engine: Runs the network on squares.
     """
 
     def __init__(self, engine: FinderEngine) -> None:
         self.engine = engine
 
     def __call__(self, image: ByteArray) -> Regions:
-        """Find the regions in an (H, W, 3) RGB picture; there may be none."""
+        """Return the regions in an (H, W, 3) RGB picture; there may be none."""
         square = letterbox(image, self.engine.image_size)
-        found = merge_nearby(decode_regions(self.engine(square.image)))
+        regions = merge_nearby(decode_regions(self.engine(square.image)))
         height, width = image.shape[:2]
-        corners = square.to_picture(found.boxes.reshape(-1, 2, 2))
-        return Regions(np.clip(corners, -0.5, np.array([width, height]) - 0.5).reshape(-1, 4), found.scores)
+        corners = square.to_picture(regions.boxes.reshape(-1, 2, 2))
+        return Regions(np.clip(corners, -0.5, np.array([width, height]) - 0.5).reshape(-1, 4), regions.scores)
 
 
-def decode_regions(answer: FinderOutput) -> Regions:
-    """Return the distinct regions of an answer in px of the square, the most certain first."""
-    middle = answer.middle.astype(np.float32)
+def decode_regions(output: FinderOutput) -> Regions:
+    """Return the distinct regions of an output in px of the square, by descending score."""
+    middle = output.middle.astype(np.float32)
     around = cv2.dilate(middle, np.ones((3, 3), dtype=np.uint8))
     rows, columns = np.nonzero((middle >= around) & (middle >= MIN_SCORE))
     order = np.argsort(-middle[rows, columns], kind="stable")[:_MAX_PEAKS]
     rows, columns = rows[order], columns[order]
-    boxes, scores = _boxes_at(answer, rows, columns), middle[rows, columns].astype(np.float64)
+    boxes, scores = _boxes_at(output, rows, columns), middle[rows, columns].astype(np.float64)
     kept: list[int] = []
     for index, box in enumerate(boxes):
         others = boxes[kept]
-        shared = _intersection(box, others)
+        overlap = _intersection(box, others)
         area, areas = _area(box[None])[0], _area(others)
         if not (
-            (shared > _NMS_IOU * (area + areas - shared)) | (shared > _NMS_OVERLAP * np.minimum(area, areas))
+            (overlap > _NMS_IOU * (area + areas - overlap)) | (overlap > _NMS_OVERLAP * np.minimum(area, areas))
         ).any():
             kept.append(index)
     return Regions(boxes[kept], scores[kept])
 
 
-def _boxes_at(answer: FinderOutput, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
-    """Return (N, 4) the boxes of cells: means over their neighbours, weighted by the squares of the likelihoods."""
-    weight = np.asarray(answer.middle, dtype=np.float32) ** 2
-    stacked = np.concatenate([answer.boxes * weight, weight[None]]).transpose(1, 2, 0)
+def _boxes_at(output: FinderOutput, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
+    """Return (N, 4) the boxes of cells: means over 3 x 3 neighbours, weighted by the squared probabilities."""
+    weight = np.asarray(output.middle, dtype=np.float32) ** 2
+    stacked = np.concatenate([output.boxes * weight, weight[None]]).transpose(1, 2, 0)
     summed = cv2.boxFilter(stacked, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)[rows, columns]
     return np.asarray(summed[:, :4] / summed[:, 4:], dtype=np.float64)
 
 
-def merge_nearby(found: Regions) -> Regions:
-    """Join regions that one crop should hold: of a like size, and no farther apart than a pair of hands is wide.
+def merge_nearby(regions: Regions) -> Regions:
+    """Merge regions that one crop should hold: of similar size, and no farther apart than a pair of hands is wide.
 
-    The order is that of promise: certainty times the side of the largest region that was joined.
+    The result is in descending order of the score times the side of the largest region that was merged.
     """
-    boxes, scores, hands = list(found.boxes), list(found.scores), list(_sides(found.boxes))
+    boxes, scores, hands = list(regions.boxes), list(regions.scores), list(_sides(regions.boxes))
     while True:
         pair = _closest(boxes, scores, hands)
         if pair is None:
             break
         first, second = pair
-        joined = _union(boxes[first], boxes[second])
+        merged = _union(boxes[first], boxes[second])
         score, hand = max(scores[first], scores[second]), max(hands[first], hands[second])
         for index in (second, first):
             del boxes[index], scores[index], hands[index]
-        boxes.append(joined)
+        boxes.append(merged)
         scores.append(score)
         hands.append(hand)
     if not boxes:
         return Regions(np.zeros((0, 4)), np.zeros(0))
-    stacked, certain = np.stack(boxes), np.array(scores)
-    order = np.argsort(-certain * np.array(hands), kind="stable")
-    return Regions(stacked[order], certain[order])
+    merged_boxes, merged_scores = np.stack(boxes), np.array(scores)
+    order = np.argsort(-merged_scores * np.array(hands), kind="stable")
+    return Regions(merged_boxes[order], merged_scores[order])
 
 
 def _closest(boxes: list[Floats], scores: list[float], hands: list[float]) -> tuple[int, int] | None:
-    """Return the indices of the two regions that belong together most clearly, or None.
+    """Return the indices of the two regions to merge next, those with the smallest gap, or None.
 
     Args:
         boxes: (4,) px each.
-        scores: How certain each is.
-        hands: Side in px of the largest of the regions that each was joined from.
+        scores: The probability of each.
+        hands: Side in px of the largest of the regions that each was merged from.
     """
-    best, found = np.inf, None
+    smallest, pair = np.inf, None
     for second in range(1, len(boxes)):
         for first in range(second):
-            doubt, certainty = sorted((scores[first], scores[second]))
-            if doubt < _MIN_SCORE_RATIO * certainty:
+            low, high = sorted((scores[first], scores[second]))
+            if low < _MIN_SCORE_RATIO * high:
                 continue
             small, large = sorted((hands[first], hands[second]))
-            wide = float(_sides(_union(boxes[first], boxes[second])[None])[0] / large)
+            width = float(_sides(_union(boxes[first], boxes[second])[None])[0] / large)
             gap = _gap(boxes[first], boxes[second]) / large
-            near = _MAX_GAP_EQUAL_SIZE if large < _EQUAL_SIZE_RATIO * small else _MAX_GAP
-            if large < _MAX_SIZE_RATIO * small and gap < near and wide < _MAX_WIDTH and gap < best:
-                best, found = gap, (first, second)
-    return found
+            max_gap = _MAX_GAP_EQUAL_SIZE if large < _EQUAL_SIZE_RATIO * small else _MAX_GAP
+            if large < _MAX_SIZE_RATIO * small and gap < max_gap and width < _MAX_WIDTH and gap < smallest:
+                smallest, pair = gap, (first, second)
+    return pair
 
 
 def _union(first: Floats, second: Floats) -> Floats:
@@ -195,9 +196,9 @@ def _union(first: Floats, second: Floats) -> Floats:
 
 
 def _gap(first: Floats, second: Floats) -> float:
-    """Return the distance between two boxes, 0 where they meet."""
-    apart = np.maximum(np.maximum(first[:2] - second[2:], second[:2] - first[2:]), 0)
-    return float(np.hypot(*apart))
+    """Return the distance between two boxes, 0 where they overlap."""
+    gaps = np.maximum(np.maximum(first[:2] - second[2:], second[:2] - first[2:]), 0)
+    return float(np.hypot(*gaps))
 
 
 def _sides(boxes: Floats) -> Floats:

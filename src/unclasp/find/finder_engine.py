@@ -1,4 +1,4 @@
-"""The finder's network at work."""
+"""Runs the hand finder's network."""
 
 from pathlib import Path
 from typing import Final, Unpack
@@ -10,19 +10,19 @@ from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open
 from unclasp.find.finder import Finder, FinderOutput
 
 SIZE: Final = 192
-"""px: side of the square that a finder sees."""
+"""Side of the square that the network takes, px."""
 CELLS: Final = SIZE // 4
-"""Cells along a side of its maps."""
+"""Cells along a side of its output maps."""
 OUTPUTS: Final = ("middle", "edges")
 """(1, M, M) probabilities and (1, 4, M, M) as of `model.finder.Found`."""
 FINDER: Final = NetworkSpec(
     "hand finder", "finder.onnx", SIZE, OUTPUTS, ((1, CELLS, CELLS), (1, 4, CELLS, CELLS)),
-    "give a box, or look at the whole picture: --detector none",
+    "give a box, or use the whole picture: --detector none",
 )  # fmt: skip
 
 
 def open_finder(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Finder:
-    """Open a finder that `unclasp finder train` wrote, or the shipped one.
+    """Open a finder written by `unclasp finder train`, or the shipped one.
 
     Args:
         weights: Ends in .onnx.
@@ -35,7 +35,7 @@ def open_finder(weights: Path | str | None = None, **options: Unpack[RunnerOptio
 
 
 class FinderEngine:
-    """A finder's network in any engine."""
+    """The finder's network, run by any engine."""
 
     image_size = SIZE
 
@@ -43,7 +43,7 @@ class FinderEngine:
         self.run = run
 
     def __call__(self, square: ByteArray, /) -> FinderOutput:
-        """Answer for one (S, S, 3) RGB picture."""
+        """Run on one (S, S, 3) RGB picture."""
         middle, edges = self.run(square)
         return FinderOutput(middle[0], boxes_of(edges[0]))
 

@@ -1,9 +1,9 @@
-"""What two networks say of a hand, made one: late fusion by a small network that has learned whom to trust when.
+"""Late fusion of the pose network's and the landmark network's joints of a hand, by a small network.
 
-The pose network tells hands apart and how deep their joints lie, and has learned that from rendered hands. The landmark
-network has seen real ones, one at a time; its depths are not ours, but tell of ours how wrong they are. A joint's place
-in the picture lies between where both have it, never beyond: what rendered hands teach of how far MediaPipe's joints
-are off does not hold for real ones.
+The pose network tells hands apart and predicts how deep their joints lie, but is trained on rendered hands. The
+landmark network is trained on real ones, one at a time; its depths are not as good as the pose network's, but show how
+wrong those are. A joint's place in the picture is always a weighted mean of both, never beyond: the error of
+MediaPipe's joints that can be learned from rendered hands does not hold for real ones.
 """
 
 from pathlib import Path
@@ -25,41 +25,41 @@ from unclasp.shipped import WEIGHTS
 Floats = npt.NDArray[np.floating]
 
 FORMAT: Final = "fusion 1"
-"""Version of the file: names and shapes of its tensors, and the order of the numbers in `FusionInput`."""
+"""Version of the file: names and shapes of its tensors, and the order of the values in `FusionInput`."""
 NUMBERS: Final = 278
-"""How many numbers there are beside the landmark network's features."""
+"""Number of input values other than the landmark network's features."""
 BLOCKS: Final = 2
-"""How many residual blocks the network has."""
+"""Number of residual blocks."""
 UNIT_MM: Final = 100.0
-"""Depths are in units of so many mm."""
+"""Unit of depths in the network, mm."""
 HINTS: Final = 128
-"""How many numbers it makes of the landmark network's features."""
+"""Number of values to which the landmark network's features are reduced."""
 DEPTH_CORRECTION_SHARE: Final = 0.7
-"""This share of what depths are told to lack is believed: it was learned from rendered hands."""
+"""Share of the predicted depth correction that is applied: it was learned from rendered hands."""
 LARGEST: Final = 6.0
-"""Standard deviations from the mean at which its inputs are clipped."""
+"""The inputs are clipped at this many standard deviations from the mean."""
 
-_FARTHEST: Final = 3.0
-"""Sides of the crop at which the other hand's joints are clipped."""
-_DEEPEST: Final = 4.0
-"""The same for its depths, in units of `UNIT_MM`."""
-_SUREST: Final = 8.0
-"""Logit at which the landmark network's two answers are clipped."""
+_MAX_OFFSET: Final = 3.0
+"""The other hand's joints are clipped at this many sides of the crop from its middle."""
+_MAX_DEPTH: Final = 4.0
+"""The other hand's depths are clipped at this, in units of `UNIT_MM`."""
+_MAX_LOGIT: Final = 8.0
+"""The logits of the landmark network's two probabilities are clipped at this."""
 
 
 class FusionInput(NamedTuple):
-    """What both networks say of a hand, in the landmark network's crop: a right hand that points up."""
+    """The outputs of both networks for a hand, in the landmark network's crop: a right hand that points up."""
 
     numbers: Floats
-    """(NUMBERS + FEATURES,) what the fusion network sees."""
+    """(NUMBERS + FEATURES,) the fusion network's input."""
     own: Floats
-    """(21, 3) where the pose network has the joints: sides of the crop from its middle, depths in `UNIT_MM`."""
+    """(21, 3) the pose network's joints: sides of the crop from its middle, depths in `UNIT_MM`."""
     read: Floats
-    """(21, 2) where the landmark network has them."""
+    """(21, 2) the landmark network's joints, in sides of the crop from its middle."""
 
 
 class Fusion:
-    """The network, in NumPy: a hand takes 1.4 million multiplications.
+    """The fusion network, in NumPy: 1.4 million multiplications for a hand.
 
     Args:
         tensors: As of `fusion_net.FusionNet`.
@@ -68,31 +68,32 @@ class Fusion:
     def __init__(self, tensors: dict[str, Floats]) -> None:
         self._tensors = {name: np.asarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}
 
-    def __call__(self, view: CropResult, slot: int, reading: LandmarkReading) -> tuple[Floats, Floats]:
+    def __call__(self, result: CropResult, slot: int, reading: LandmarkReading) -> tuple[Floats, Floats]:
         """Return a hand's joints (21, 2) px of the picture, and their depths (21,) mm relative to the wrist.
 
         Args:
-            view: What the pose network saw, with a confidence.
+            result: The result of the pose network, with confidences.
             slot: The hand, 0 right and 1 left.
-            reading: What the landmark network read around it.
+            reading: The landmark network's reading of it.
         """
-        evidence = fusion_input(view, slot, reading)
-        share, deeper = self.forward(evidence.numbers)
-        joints = share[:, None] * evidence.own[:, :2] + (1 - share[:, None]) * evidence.read
-        depths = UNIT_MM * (evidence.own[:, 2] + DEPTH_CORRECTION_SHARE * deeper)
-        depths[-1] = 0.0  # the wrist, from which they are measured
+        inputs = fusion_input(result, slot, reading)
+        share, correction = self.forward(inputs.numbers)
+        joints = share[:, None] * inputs.own[:, :2] + (1 - share[:, None]) * inputs.read
+        depths = UNIT_MM * (inputs.own[:, 2] + DEPTH_CORRECTION_SHARE * correction)
+        depths[-1] = 0.0  # depths are relative to the wrist
         return geometry.apply_affine(np.linalg.inv(reading.crop_from_image), (joints + 0.5) * SIZE), depths
 
     def forward(self, numbers: Floats) -> tuple[Floats, Floats]:
-        """Return the pose network's share (21,) of each joint's place, and what its depths lack (21,), but the wrist's.
+        """Run the network.
 
         Args:
             numbers: (NUMBERS + FEATURES,) of `FusionInput`.
 
         Returns:
-            0 to 1, and in units of `UNIT_MM`.
+            The pose network's weight (21,) in each joint's place, 0 to 1, and the correction (21,) of each joint's
+            depth in units of `UNIT_MM`; the wrist's is meaningless.
         """
-        single: Floats = np.asarray(numbers, dtype=np.float32)  # or all the weights would be widened
+        single: Floats = np.asarray(numbers, dtype=np.float32)  # float64 inputs would convert all weights to float64
         x = np.clip((single - self._tensors["mean"]) / self._tensors["deviation"], -LARGEST, LARGEST)
         x = np.concatenate([x[:NUMBERS], np.maximum(self._linear("features", x[NUMBERS:]), 0)])
         x = self._linear("enter", x)
@@ -100,58 +101,59 @@ class Fusion:
             normed = x - x.mean()
             normed = normed / np.sqrt(np.square(normed).mean() + 1e-5)
             x = x + self._linear(f"narrow.{block}", np.maximum(self._linear(f"widen.{block}", normed), 0))
-        share, deeper = self._linear("answer", x).reshape(JOINTS_PER_HAND, 2).T.astype(np.float64)
-        return 1 / (1 + np.exp(-share)), deeper
+        share, correction = self._linear("answer", x).reshape(JOINTS_PER_HAND, 2).T.astype(np.float64)
+        return 1 / (1 + np.exp(-share)), correction
 
     def _linear(self, name: str, x: Floats) -> Floats:
         return np.asarray(self._tensors[f"{name}.weight"] @ x + self._tensors[f"{name}.bias"])
 
 
-def can_fuse(view: CropResult) -> bool:
-    """Tell whether the pose network says what is asked of it.
+def can_fuse(result: CropResult) -> bool:
+    """Tell whether the fusion network can be used with a result of the pose network.
 
-    That is a confidence in each joint, the distance of the wrists in depth, and depths along the crop's line of sight.
+    It needs a confidence in each joint, the distance of the wrists in depth, and depths along the crop's line of sight.
     """
-    answer = view.output
-    return answer.confidence is not None and answer.root_depth is not None and answer.depth_axis is DepthAxis.CROP
+    output = result.output
+    return output.confidence is not None and output.root_depth is not None and output.depth_axis is DepthAxis.CROP
 
 
-def fusion_input(view: CropResult, slot: int, reading: LandmarkReading) -> FusionInput:
-    """Gather what both networks say of a hand.
+def fusion_input(result: CropResult, slot: int, reading: LandmarkReading) -> FusionInput:
+    """Return the outputs of both networks for a hand as the fusion network's input.
 
     Args:
-        view: What the pose network saw, with a confidence.
+        result: The result of the pose network, with confidences.
         slot: The hand, 0 right and 1 left.
-        reading: What the landmark network read around it.
+        reading: The landmark network's reading of it.
     """
-    answer, (own, other) = view.output, (HAND_SLICES[slot], HAND_SLICES[1 - slot])
-    assert answer.confidence is not None and answer.root_depth is not None  # noqa: S101  `can_fuse`
-    pixels, confidence, depths = view.joints_2d, answer.confidence[0], answer.pose_2p5d[0, :, 2]
+    output, (hand, other) = result.output, (HAND_SLICES[slot], HAND_SLICES[1 - slot])
+    assert output.confidence is not None and output.root_depth is not None  # noqa: S101  `can_fuse`
+    pixels, confidence, depths = result.joints_2d, output.confidence[0], output.pose_2p5d[0, :, 2]
     joints = in_crop(reading, pixels)
     read = reading.joints / SIZE - [0.5, 0.5, 0]
-    there = float(answer.presence[0, 1 - slot] >= LIKELY_PRESENCE)
-    behind = float(answer.root_depth[0]) * (1 if slot == 0 else -1)
-    chances = np.clip([reading.hand_score, reading.side_score], 1e-6, 1 - 1e-6)
-    logits = np.clip(np.log(chances / (1 - chances)), -_SUREST, _SUREST)
+    has_other = float(output.presence[0, 1 - slot] >= LIKELY_PRESENCE)
+    other_depth = float(output.root_depth[0]) * (1 if slot == 0 else -1)
+    probabilities = np.clip([reading.hand_score, reading.side_score], 1e-6, 1 - 1e-6)
+    logits = np.clip(np.log(probabilities / (1 - probabilities)), -_MAX_LOGIT, _MAX_LOGIT)
     side = SIZE / np.sqrt(np.abs(np.linalg.det(reading.crop_from_image[:2, :2])))
     numbers = np.concatenate([
-        joints[own].ravel(), depths[own] / UNIT_MM, confidence[own], answer.presence[0, [slot]],
-        read.ravel(), (read[:, :2] - joints[own]).ravel(), logits,
-        [np.log(side * mm_per_px(pixels[own], depths[own]) / UNIT_MM)],
-        there * np.clip(joints[other], -_FARTHEST, _FARTHEST).ravel(),
-        there * np.clip((depths[other] + behind) / UNIT_MM, -_DEEPEST, _DEEPEST), there * confidence[other], [there],
+        joints[hand].ravel(), depths[hand] / UNIT_MM, confidence[hand], output.presence[0, [slot]],
+        read.ravel(), (read[:, :2] - joints[hand]).ravel(), logits,
+        [np.log(side * mm_per_px(pixels[hand], depths[hand]) / UNIT_MM)],
+        has_other * np.clip(joints[other], -_MAX_OFFSET, _MAX_OFFSET).ravel(),
+        has_other * np.clip((depths[other] + other_depth) / UNIT_MM, -_MAX_DEPTH, _MAX_DEPTH),
+        has_other * confidence[other], [has_other],
         np.log1p(reading.features),
     ])  # fmt: skip
-    return FusionInput(numbers, np.column_stack([joints[own], depths[own] / UNIT_MM]), read[:, :2])
+    return FusionInput(numbers, np.column_stack([joints[hand], depths[hand] / UNIT_MM]), read[:, :2])
 
 
 def in_crop(reading: LandmarkReading, pixels: Floats) -> Floats:
-    """Return where pixels (N, 2) of the picture are in the reading's crop: sides of it, from its middle."""
+    """Map pixels (N, 2) of the picture to the reading's crop: sides of it, from its middle."""
     return geometry.apply_affine(reading.crop_from_image, pixels) / SIZE - 0.5
 
 
 def open_fusion(weights: Path | str | None = None) -> Fusion:
-    """Open a file of `unclasp fusion train`, or the shipped one.
+    """Open a file written by `unclasp fusion train`, or the shipped one.
 
     Args:
         weights: Ends in .npz.
@@ -161,16 +163,16 @@ def open_fusion(weights: Path | str | None = None) -> Fusion:
     """
     path = Path(weights) if weights is not None else WEIGHTS / "fusion.npz"
     if not path.is_file():
-        without = "--no-landmarks, landmarks=False" if weights is None else "the shipped one is used then"
-        raise CheckpointError(f"there is no fusion network {path}; leave it out: {without}")
+        advice = "--no-landmarks, landmarks=False" if weights is None else "the shipped one is used then"
+        raise CheckpointError(f"there is no fusion network {path}; leave it out: {advice}")
     try:
         tensors = read_arrays(path)
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be read as npz ({error})") from error
     kind = str(tensors.pop("format", "none"))
     shapes = shapes_of(tensors["enter.bias"].size if "enter.bias" in tensors else 0)
-    fits = kind == FORMAT and {name: tensor.shape for name, tensor in tensors.items()} == shapes
-    if not (fits and all(tensor.dtype.kind == "f" and np.isfinite(tensor).all() for tensor in tensors.values())):
+    is_valid = kind == FORMAT and {name: tensor.shape for name, tensor in tensors.items()} == shapes
+    if not (is_valid and all(tensor.dtype.kind == "f" and np.isfinite(tensor).all() for tensor in tensors.values())):
         raise CheckpointError(
             f"{path} is no fusion network of format {FORMAT!r}; was it written by unclasp fusion train?"
         )
@@ -181,7 +183,7 @@ def shapes_of(width: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the network's tensors.
 
     Args:
-        width: Numbers between its blocks.
+        width: Number of values between its blocks.
     """
     layers = {"features": (HINTS, FEATURES), "enter": (width, NUMBERS + HINTS), "answer": (2 * JOINTS_PER_HAND, width)}
     layers |= {f"{name}.{block}": (width, width) for block in range(BLOCKS) for name in ("widen", "narrow")}

@@ -1,7 +1,8 @@
-"""Hands that MediaPipe's two networks see in a whole picture: one says where a palm is, the other whether it is a hand.
+"""Detects hands in whole pictures with MediaPipe's two networks: the palm detector and the landmark network.
 
-Both have learned from real pictures, in which they tell hands from feet, faces and leaves where the finder, which has
-learned from rendered ones, does not. They miss hands that hide each other, which the finder and the pose network know.
+The palm detector finds palms, the landmark network decides whether each belongs to a hand. Both are trained on real
+pictures, and tell hands from feet, faces and leaves where the finder, which is trained on rendered ones, does not. They
+miss hands that hide each other, which the finder and the pose network know.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,30 +28,30 @@ from unclasp.pose import MIN_PRESENCE_SECOND
 Floats = npt.NDArray[np.floating]
 
 PALM_SIZES: Final = (128, 192, 320, 512)
-"""px: squares that palms are looked for in; larger ones show smaller hands (docs/decisions.md)."""
+"""px: sides of the squares on which the palm detector runs; larger ones show smaller hands (docs/decisions.md)."""
 PALM_SIZES_IN_VIDEOS: Final = (192, 320)
-"""The same for frames, which have to be fast, and of which there are more."""
+"""The same for frames of videos: fewer, as frames have to be fast and there are more of them."""
 MAX_OTHER_SIDE_SCORE: Final = 0.1
-"""A hand that the landmark network sees less likely than this may be one of the other side."""
+"""A hand of the result with a hand score of at most this may really be the detected hand of the other side."""
 MIN_FIRST_HAND_SCORE: Final = 0.1
-"""What the landmark network takes for a hand less than this is not read again."""
+"""Palms whose first hand score is below this are dropped."""
 MIN_DETECTED_SCORE: Final = 0.3
-"""What it takes for a hand of a side at least so likely is looked at by the pose network."""
+"""A hand is detected if its score after the second reading is above this."""
 CERTAIN_SCORE: Final = 0.9
-"""Where it sees a hand as likely as this, no palm is read again."""
+"""Palms at a detected hand with a score above this are not read again."""
 MAX_PALMS: Final = 16
-"""Palms that are read at each size, the surest first: a crowd has many."""
+"""At most this many palms are read at each size, in the order of their scores: a crowd has many."""
 _SAME_PLACE: Final = 0.35
-"""Hands whose middles are nearer than this share of the larger one's extent are the same."""
+"""Two hands are the same if the distance of their middles is below this share of the larger one's extent."""
 
 
 def are_at_one_place(first: Floats, second: Floats) -> bool:
-    """Tell whether two hands, by their joints (21, 2) px, are the same one."""
+    """Tell whether two hands are the same one, by their joints (21, 2) px."""
     return geometry.on_one_place(first, second, _SAME_PLACE)
 
 
 class DetectedHand(NamedTuple):
-    """A hand in a picture."""
+    """A hand in a picture, found by the hand detector."""
 
     side: Side
     reading: LandmarkReading
@@ -67,7 +68,7 @@ class DetectedHand(NamedTuple):
 
     @property
     def score(self) -> float:
-        """How likely there is a hand, and one of its side, 0 to 1."""
+        """Probability that there is a hand and that it is of its side, 0 to 1."""
         return self.reading.hand_score * self.reading.side_score
 
     @property
@@ -76,16 +77,16 @@ class DetectedHand(NamedTuple):
         return np.concatenate([self.joints_2d.min(axis=0), self.joints_2d.max(axis=0)])
 
     def box_in(self, width: int, height: int) -> Floats:
-        """Return what of its box (4,) lies in a picture."""
+        """Return its box (4,), clipped to a picture of this size."""
         return np.clip(self.box, -0.5, np.array([width, height] * 2) - 0.5)
 
     @property
     def extent(self) -> float:
-        """px: the longer side of its box."""
+        """Longer side of its box, px."""
         return geometry.extent(self.joints_2d)
 
     def contains(self, point: Floats) -> bool:
-        """Tell whether a point (2,) px is near the hand's middle."""
+        """Tell whether a point (2,) px is near the hand's middle, relative to its extent."""
         return bool(np.linalg.norm(point - self.middle) < _SAME_PLACE * self.extent)
 
     @property
@@ -96,11 +97,11 @@ class DetectedHand(NamedTuple):
 
     @property
     def middle(self) -> Floats:
-        """(2,) px."""
+        """(2,) px: the mean of its joints."""
         return np.asarray(self.joints_2d.mean(axis=0))
 
     def distance_to(self, other: "DetectedHand") -> float:
-        """Return how far another hand's middle is away, px."""
+        """Return the distance to another hand's middle, px."""
         return float(np.linalg.norm(self.middle - other.middle))
 
     def is_at(self, joints_2d: Floats) -> bool:
@@ -108,24 +109,24 @@ class DetectedHand(NamedTuple):
         return are_at_one_place(self.joints_2d, joints_2d)
 
 
-class Detected(NamedTuple):
-    """What the pose network sees where hands were spotted."""
+class DetectionCandidate(NamedTuple):
+    """The result of the pose network at detected hands: a candidate to replace the result of the search."""
 
-    look: CropResult
+    result: CropResult
     others: Floats
     """(N, 4) px: boxes around other hands."""
     hands: list[DetectedHand]
-    """All over the picture, the likeliest first."""
+    """All hands detected in the picture, by descending score."""
     square: Floats
-    """(4,) px, around those of one person."""
+    """(4,) px, around the hands of one person."""
 
-    def with_detected(self, view: CropResult) -> CropResult:
-        """Return the touched-up look with hands that it lacks, or has elsewhere, and that are seen for sure."""
-        return with_detected(view, self.hands, self.square)
+    def with_detected(self, result: CropResult) -> CropResult:
+        """Return the touched-up result with the detected hands of this person added (`with_detected`)."""
+        return with_detected(result, self.hands, self.square)
 
 
 class HandDetector:
-    """Spots hands in whole pictures.
+    """Detects hands in whole pictures.
 
     Args:
         palms: The palm detector.
@@ -136,28 +137,32 @@ class HandDetector:
         self.palms, self.landmarks = palms, landmarks
 
     def __call__(self, image: ByteArray, sizes: Sequence[int] = PALM_SIZES) -> list[DetectedHand]:
-        """Return the hands that are seen in a picture, the likeliest first.
+        """Return the hands detected in a picture, by descending score.
 
         Args:
             image: (H, W, 3) RGB.
-            sizes: px: squares that palms are looked for in.
+            sizes: px: sides of the squares on which the palm detector runs.
         """
         height, width = image.shape[:2]
-        read: list[DetectedHand] = []
+        readings: list[DetectedHand] = []
         for size in sizes:
             for palm in self.palms(image, size)[:MAX_PALMS]:
-                if not any(hand.score > CERTAIN_SCORE and hand.contains(palm.middle) for hand in read):
-                    read.extend(self._read(image, palm))
-        kept: list[DetectedHand] = []
-        for hand in sorted(read, key=lambda hand: -hand.score):
-            inside = hand.box_in(width, height)
-            is_new = not any(hand.is_at(other.joints_2d) for other in kept)
-            if is_new and meets(hand.box, image) and max(inside[2:] - inside[:2]) >= SMALLEST_CROP:
-                kept.append(hand)
-        return kept
+                if not any(hand.score > CERTAIN_SCORE and hand.contains(palm.middle) for hand in readings):
+                    readings.extend(self._read(image, palm))
+        distinct: list[DetectedHand] = []
+        for hand in sorted(readings, key=lambda hand: -hand.score):
+            visible = hand.box_in(width, height)
+            is_new = not any(hand.is_at(other.joints_2d) for other in distinct)
+            if is_new and meets(hand.box, image) and max(visible[2:] - visible[:2]) >= SMALLEST_CROP:
+                distinct.append(hand)
+        return distinct
 
     def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:
-        """Yield the hand around a palm, if the landmark network sees it once its crop is laid around its joints."""
+        """Yield the hand at a palm, if there is one.
+
+        The landmark network has to confirm it in a second crop, which is laid around the joints that it finds in the
+        first.
+        """
         first = self.landmarks.read(image, *palm.around_hand())
         if not first.finite or first.hand_score < MIN_FIRST_HAND_SCORE:
             return
@@ -170,82 +175,88 @@ class HandDetector:
 
 
 def pair_of(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
-    """Return the likeliest of the large hands and the nearest one of the other side, if there is any."""
-    first = max(hands, key=_conspicuous)
+    """Return the hand with the best score and size, and the nearest one of the other side, if there is any."""
+    first = max(hands, key=_prominence)
     nearest = min((hand for hand in hands if hand.side != first.side), key=first.distance_to, default=None)
     return [first] if nearest is None else [first, nearest]
 
 
-def _conspicuous(hand: DetectedHand) -> float:
+def _prominence(hand: DetectedHand) -> float:
+    """Return the weight by which hands are ordered: large ones first, if their score is good."""
     return hand.score**2 * hand.extent
 
 
 def proposal_of_hands(hands: Sequence[DetectedHand], image: ByteArray) -> Proposal:
-    """Return where to look for some hands: what to look at first, and the others.
+    """Return where to predict detected hands: the first region, and the others.
 
-    First comes the likeliest of the large ones, with the nearest one of the other side where one crop should hold both.
+    The first region holds the hand with the best score and size, and the nearest one of the other side if one crop
+    should hold both (`finder.merge_nearby`).
     """
     height, width = image.shape[:2]
     pair = pair_of(hands)
     boxes = np.array([hand.box_in(width, height) for hand in pair])
-    near = merge_nearby(Regions(boxes, np.array([hand.score for hand in pair]))).boxes
-    left = [hand for hand in hands if not any(hand is each for each in pair)]
-    rest = [hand.box_in(width, height) for hand in sorted(left, key=_conspicuous, reverse=True)]
-    return proposal_of(np.concatenate([near, np.reshape(rest, (-1, 4))]))
+    merged = merge_nearby(Regions(boxes, np.array([hand.score for hand in pair]))).boxes
+    others = [hand for hand in hands if not any(hand is each for each in pair)]
+    other_boxes = [hand.box_in(width, height) for hand in sorted(others, key=_prominence, reverse=True)]
+    return proposal_of(np.concatenate([merged, np.reshape(other_boxes, (-1, 4))]))
 
 
-def with_detected(view: CropResult, hands: Sequence[DetectedHand], square: Floats) -> CropResult:
-    """Return a touched-up look with the hands that it lacks, or has elsewhere, and that are seen for sure.
+def with_detected(result: CropResult, hands: Sequence[DetectedHand], square: Floats) -> CropResult:
+    """Return a touched-up result with detected hands that it lacks, or has elsewhere.
+
+    Only hands with a score above `MIN_HAND_SCORE` are added, of each side the one with the highest score.
 
     Args:
-        view: A look whose hands the landmark network has judged.
-        hands: Seen by it all over the picture, the likeliest first.
-        square: (4,) px: those outside are not the same person's.
+        result: A touched-up result, with hand scores.
+        hands: The hands detected in the whole picture, by descending score.
+        square: (4,) px: hands whose middles are outside do not belong to the same person.
     """
-    likeliest: dict[int, DetectedHand] = {}
+    best_of_side: dict[int, DetectedHand] = {}
     for hand in hands:
         x, y = hand.middle
         if hand.score > MIN_HAND_SCORE and square[0] < x < square[2] and square[1] < y < square[3]:
-            likeliest.setdefault(hand.slot, hand)
-    for slot, hand in likeliest.items():
-        view = _with_hand(view, hand, alone=1 - slot not in likeliest)
-    return view
+            best_of_side.setdefault(hand.slot, hand)
+    for slot, hand in best_of_side.items():
+        result = _with_hand(result, hand, alone=1 - slot not in best_of_side)
+    return result
 
 
-def _with_hand(view: CropResult, hand: DetectedHand, *, alone: bool) -> CropResult:
-    """Return the look with a hand; with `alone` no hand of the other side was seen, so that it may be that one."""
-    slot, other = hand.slot, 1 - hand.slot
-    seen, present = np.zeros(2) if view.hand_scores is None else view.hand_scores, view.present
-    own, others = (view.joints_2d[HAND_SLICES[each]] for each in (slot, other))
-    if present[slot] and seen[slot] > MIN_HAND_SCORE:
-        return view
-    if present[slot] and view.confidence(slot) >= DOUBTFUL_CONFIDENCE and not hand.is_at(own):
-        return view  # it hides behind the other one
-    if alone and present[other] and hand.is_at(others):
-        if seen[other] > MAX_OTHER_SIDE_SCORE:
-            return view
-        view = view.without_hand(other)  # it was taken for one of the other side
-    presence = view.output.presence.copy()
-    presence[0, slot] = max(
-        presence[0, slot], hand.score, MIN_PRESENCE_SECOND
-    )  # it counts, whatever the pose network says
-    view = view._replace(output=view.output._replace(presence=presence))
-    if seen[slot] > MIN_HAND_SCORE and hand.is_at(own):
-        return view
-    view = view._replace(hand_scores=np.where(np.arange(2) == slot, hand.score, seen))
-    if geometry.mean_distance(hand.joints_2d, own) < SAME_HAND_DISTANCE * hand.extent:
-        return view
-    return view.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).without_confidence_in(slot)
+def _with_hand(result: CropResult, hand: DetectedHand, *, alone: bool) -> CropResult:
+    """Return the result with a detected hand.
 
-
-def is_certain(view: CropResult) -> bool:
-    """Tell whether a look shows two hands that both networks are sure of, so that no others are looked for.
-
-    Never without the landmark network, always where the pose network tells no confidence.
+    With `alone` no hand of the other side was detected, so that a hand of that side in the result may really be this
+    one.
     """
-    if view.output.confidence is None:
+    slot, other = hand.slot, 1 - hand.slot
+    scores, present = np.zeros(2) if result.hand_scores is None else result.hand_scores, result.present
+    joints, other_joints = (result.joints_2d[HAND_SLICES[each]] for each in (slot, other))
+    if present[slot] and scores[slot] > MIN_HAND_SCORE:
+        return result
+    if present[slot] and result.confidence(slot) >= DOUBTFUL_CONFIDENCE and not hand.is_at(joints):
+        return result  # it may be hidden behind the other one
+    if alone and present[other] and hand.is_at(other_joints):
+        if scores[other] > MAX_OTHER_SIDE_SCORE:
+            return result
+        result = result.without_hand(other)  # the pose network took this hand for one of the other side
+    presence = result.output.presence.copy()
+    presence[0, slot] = max(presence[0, slot], hand.score, MIN_PRESENCE_SECOND)  # at least enough to count as present
+    result = result._replace(output=result.output._replace(presence=presence))
+    if scores[slot] > MIN_HAND_SCORE and hand.is_at(joints):
+        return result
+    result = result._replace(hand_scores=np.where(np.arange(2) == slot, hand.score, scores))
+    if geometry.mean_distance(hand.joints_2d, joints) < SAME_HAND_DISTANCE * hand.extent:
+        return result
+    return result.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).without_confidence_in(slot)
+
+
+def is_certain(result: CropResult) -> bool:
+    """Tell whether a result shows two hands that both networks are certain of, so that no others are searched for.
+
+    False without the landmark network, True where the pose network predicts no confidence.
+    """
+    if result.output.confidence is None:
         return True
-    seen = np.zeros(2) if view.hand_scores is None else view.hand_scores
-    return len(view.present_slots) == 2 and all(
-        view.confidence(slot) >= MIN_CONFIDENCE and seen[slot] > MIN_HAND_SCORE for slot in view.present_slots
+    scores = np.zeros(2) if result.hand_scores is None else result.hand_scores
+    return len(result.present_slots) == 2 and all(
+        result.confidence(slot) >= MIN_CONFIDENCE and scores[slot] > MIN_HAND_SCORE for slot in result.present_slots
     )

@@ -1,7 +1,7 @@
-"""MediaPipe's palm detector, which has learned from real hands: where it sees palms in a whole picture.
+"""MediaPipe's palm detector, which is trained on real hands: finds palms in a whole picture.
 
-It answers for squares of any size: at its own, 192 px, it sees hands that fill much of the picture, at larger ones the
-smaller hands. Two hands that clasp each other it mostly misses, which is what the finder is for.
+It runs on squares of any size: at its own, 192 px, it finds hands that fill much of the picture, at larger ones smaller
+hands. It mostly misses two hands that clasp each other, which the finder is for.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from unclasp.find.finder import letterbox
 Floats = npt.NDArray[np.floating]
 
 SIZE: Final = 192
-"""px: side of the squares that it has learned from."""
+"""Side of the squares that it is trained on, px."""
 OUTPUTS: Final = ("fine_scores", "fine_places", "coarse_scores", "coarse_places")
 """As of `model.palms.PalmAnswer`."""
 PALMS: Final = NetworkSpec(
@@ -28,117 +28,121 @@ PALMS: Final = NetworkSpec(
 )  # fmt: skip
 
 MIN_SCORE: Final = 0.3
-"""What is less certain is no palm; MediaPipe asks for 0.5, but has no second network look at each before it counts."""
+"""Palms whose score is below this are dropped; MediaPipe uses 0.5, but without a second network that checks each
+palm."""
 _NMS_IOU: Final = 0.3
-"""IoU with a surer box from which on a box is the same palm."""
-_NUMBERS: Final = 18
+"""If the IoU of a box with one of a higher score is above this, both are the same palm."""
+_VALUES_PER_PALM: Final = 18
 _MIDDLE, _EXTENT, _KEYPOINTS = slice(0, 2), slice(2, 4), slice(4, 18)
-"""Where the box's and the keypoints' numbers stand in a place."""
-_POINTS: Final = [0, 1, 4, 5, 8, 9]
-"""Those of the middle, the wrist, which is the first keypoint, and the middle finger's knuckle, which is the third."""
-_WIDER: Final = 2.6
+"""Columns of the box's middle, the box's size and the seven keypoints in the values of a palm."""
+_PALM_POINTS: Final = [0, 1, 4, 5, 8, 9]
+"""Columns of the box's middle, of the wrist, which is the first keypoint, and of the middle finger's knuckle, which is
+the third."""
+_HAND_SCALE: Final = 2.6
 """Side of the square around a hand over that of its palm's box (MediaPipe's palm_detection_detection_to_roi.pbtxt)."""
-_AHEAD: Final = 0.5
-"""How far that square is ahead of the palm, towards the fingers, in sides of the palm's box (the same file)."""
+_HAND_SHIFT: Final = 0.5
+"""Shift of that square from the palm towards the fingers, in sides of the palm's box (the same file)."""
 
 
 class Palm(NamedTuple):
     """A palm in a picture."""
 
     score: float
-    """How certain it is, 0 to 1."""
+    """Probability that it is a palm, 0 to 1."""
     middle: Floats
-    """(2,) px, of its box."""
+    """(2,) px: the middle of its box."""
     wrist: Floats
     """(2,) px."""
     knuckle: Floats
     """(2,) px: the middle finger's."""
     side: float
-    """px, of its box."""
+    """px: the longer side of its box."""
 
     def around_hand(self) -> tuple[Floats, float]:
         """Return the square (4,) px around the hand, and the degrees clockwise by which the hand is turned in it."""
         x, y = self.knuckle - self.wrist
         angle = np.arctan2(x, -y)
-        middle = self.middle + _AHEAD * self.side * np.array([np.sin(angle), -np.cos(angle)])
-        half = _WIDER * self.side / 2
+        middle = self.middle + _HAND_SHIFT * self.side * np.array([np.sin(angle), -np.cos(angle)])
+        half = _HAND_SCALE * self.side / 2
         return np.concatenate([middle - half, middle + half]), float(np.rad2deg(angle))
 
 
 class PalmFinder:
-    """Finds palms in whole pictures.
+    """Finds palms in whole pictures with the palm detector.
 
     Args:
-        run: The network.
+        run: Runs the network.
     """
 
     def __init__(self, run: Runner) -> None:
         self.run = run
 
     def __call__(self, image: ByteArray, size: int = SIZE) -> list[Palm]:
-        """Find the palms in an (H, W, 3) RGB picture, the surest first; there may be none.
+        """Return the palms in a picture, by descending score; there may be none.
 
         Args:
-            image: The picture.
-            size: px: the side of the square that it is shrunk into, a multiple of 32.
+            image: (H, W, 3) RGB.
+            size: Side of the square that it is letterboxed into, px; a multiple of 32.
         """
         square = letterbox(image, size)
         fine_scores, fine_places, coarse_scores, coarse_places = self.run(square.image)
-        likely = [
+        decoded = [
             _decode_map(fine_scores[0], fine_places[0], size),
             _decode_map(coarse_scores[0], coarse_places[0], size),
         ]
-        scores, places = (np.concatenate(each) for each in zip(*likely, strict=True))
-        kept = _weighted_nms(scores, places)
-        points = square.to_picture(np.array([place[_POINTS] for _, place in kept]).reshape(-1, 3, 2))
+        scores, values = (np.concatenate(each) for each in zip(*decoded, strict=True))
+        distinct = _weighted_nms(scores, values)
+        points = square.to_picture(np.array([palm[_PALM_POINTS] for _, palm in distinct]).reshape(-1, 3, 2))
         return [
-            Palm(score, middle, wrist, knuckle, float((place[_EXTENT] / square.scale).max()))
-            for (score, place), (middle, wrist, knuckle) in zip(kept, points, strict=True)
+            Palm(score, middle, wrist, knuckle, float((palm[_EXTENT] / square.scale).max()))
+            for (score, palm), (middle, wrist, knuckle) in zip(distinct, points, strict=True)
         ]
 
 
-def _decode_map(scores: FloatArray, places: FloatArray, size: int) -> tuple[Floats, Floats]:
-    """Return what is likely enough on a map: (N,) scores and (N, 18) places, in px of the square.
+def _decode_map(scores: FloatArray, values: FloatArray, size: int) -> tuple[Floats, Floats]:
+    """Return the palms on a map whose score is at least `MIN_SCORE`: (N,) scores and (N, 18) values, px of the square.
 
     Args:
-        scores: (A, M, M).
-        places: (A * 18, M, M), from the cells' middles.
-        size: px, of the square.
+        scores: (A, M, M), of A anchors in each cell.
+        values: (A * 18, M, M), relative to the cells' middles.
+        size: Side of the square, px.
     """
     anchors, rows, columns = np.nonzero(scores >= MIN_SCORE)
-    likely = places.reshape(len(scores), _NUMBERS, *places.shape[1:])[anchors, :, rows, columns].astype(np.float64)
+    decoded = values.reshape(len(scores), _VALUES_PER_PALM, *values.shape[1:])[anchors, :, rows, columns].astype(
+        np.float64
+    )
     middles = (np.column_stack([columns, rows]) + 0.5) * (size / scores.shape[-1]) - 0.5
-    likely[:, _MIDDLE] += middles
-    likely[:, _KEYPOINTS] += np.tile(middles, _NUMBERS // 2 - 2)
-    usable = np.isfinite(likely).all(axis=1) & (likely[:, _EXTENT] > 0).all(axis=1)
-    return scores[anchors, rows, columns].astype(np.float64)[usable], likely[usable]
+    decoded[:, _MIDDLE] += middles
+    decoded[:, _KEYPOINTS] += np.tile(middles, _VALUES_PER_PALM // 2 - 2)
+    usable = np.isfinite(decoded).all(axis=1) & (decoded[:, _EXTENT] > 0).all(axis=1)
+    return scores[anchors, rows, columns].astype(np.float64)[usable], decoded[usable]
 
 
-def _weighted_nms(scores: Floats, places: Floats) -> list[tuple[float, Floats]]:
-    """Join what answers for the same palm: the surest score, and the mean place, weighted by the scores.
+def _weighted_nms(scores: Floats, values: Floats) -> list[tuple[float, Floats]]:
+    """Merge detections of the same palm: the highest score, and the mean of the values, weighted by the scores.
 
     Args:
         scores: (N,).
-        places: (N, 18).
+        values: (N, 18).
     """
-    half = places[:, _EXTENT] / 2
-    low, high, area = places[:, _MIDDLE] - half, places[:, _MIDDLE] + half, places[:, _EXTENT].prod(axis=1)
-    left = np.argsort(-scores, kind="stable")
+    half = values[:, _EXTENT] / 2
+    low, high, area = values[:, _MIDDLE] - half, values[:, _MIDDLE] + half, values[:, _EXTENT].prod(axis=1)
+    remaining = np.argsort(-scores, kind="stable")
     distinct = []
-    while len(left):
-        surest = left[0]
-        sides = np.minimum(high[left], high[surest]) - np.maximum(low[left], low[surest])
-        shared = np.maximum(sides, 0).prod(axis=1)
-        is_same = shared > _NMS_IOU * (area[left] + area[surest] - shared)
+    while len(remaining):
+        best = remaining[0]
+        sides = np.minimum(high[remaining], high[best]) - np.maximum(low[remaining], low[best])
+        overlap = np.maximum(sides, 0).prod(axis=1)
+        is_same = overlap > _NMS_IOU * (area[remaining] + area[best] - overlap)
         is_same[0] = True
-        same = left[is_same]
-        distinct.append((float(scores[surest]), np.average(places[same], axis=0, weights=scores[same])))
-        left = left[~is_same]
+        same = remaining[is_same]
+        distinct.append((float(scores[best]), np.average(values[same], axis=0, weights=scores[same])))
+        remaining = remaining[~is_same]
     return distinct
 
 
 def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> PalmFinder:
-    """Open a file of `unclasp palms`, or the shipped one.
+    """Open a file written by `unclasp palms`, or the shipped one.
 
     Args:
         weights: Ends in .onnx.

@@ -1,4 +1,4 @@
-"""Where in a whole picture the hands are, by the pose network's own part segmentation."""
+"""Finds the region of the hands in a whole picture by the pose network's own part segmentation."""
 
 import math
 from typing import Final
@@ -16,17 +16,17 @@ from unclasp.hands import NUM_JOINTS
 Floats = npt.NDArray[np.floating]
 
 SMALLEST_CROP: Final = 16.0
-"""px: a network that puts all joints in one place must not lead to an empty crop."""
-_MASS_SIZE: Final = 192
-"""Cells along the side of the map on which the windows' answers are joined."""
-_MASS_LEVEL: Final = 0.5
-"""Probability from which on a cell shows a hand."""
-_SMALL_SHARE: Final = 0.2
-"""Regions with less than this share of the largest one's cells are left out."""
+"""Minimum side of a crop, px: joints that are all in one place must not lead to an empty crop."""
+_MAP_SIZE: Final = 192
+"""Cells along the side of the map on which the windows' segmentations are merged."""
+_MIN_PROBABILITY: Final = 0.5
+"""A cell shows a hand if its probability is above this."""
+_MIN_AREA_SHARE: Final = 0.2
+"""Regions with less than this share of the largest one's cells are dropped."""
 
 
 def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArray) -> Floats | None:
-    """Return the box around joints that were found, as an annotator would have drawn it.
+    """Return the box around the joints of the present hands, as an annotator would draw it.
 
     Args:
         joints_2d: (42, 2) px.
@@ -34,7 +34,7 @@ def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArr
         image: (H, W, 3).
 
     Returns:
-        (4,) x1, y1, x2, y2 px, or None where no hand is present, the joints are all in one place, or outside.
+        (4,) x1, y1, x2, y2 px; None where no hand is present, the joints are all in one place, or outside the picture.
     """
     if not present.any():
         return None
@@ -45,14 +45,14 @@ def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArr
 
 
 def pooled(boxes: Floats, more: Floats) -> Floats:
-    """Return boxes (N, 4), and behind them those of `more` (M, 4) whose middles lie in none of them."""
+    """Return boxes (N, 4), followed by those of `more` (M, 4) whose middles lie in none of them."""
     middles = (more[:, None, :2] + more[:, None, 2:]) / 2
     inside = ((middles >= boxes[:, :2]) & (middles <= boxes[:, 2:])).all(axis=2)
     return np.concatenate([boxes, more[~np.any(inside, axis=1)]])
 
 
 def meets(box: Floats, image: ByteArray) -> bool:
-    """Tell whether a box (x1, y1, x2, y2) has a pixel of the picture in it."""
+    """Tell whether a box (x1, y1, x2, y2) contains a pixel of the picture."""
     height, width = image.shape[:2]
     return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)
 
@@ -64,10 +64,10 @@ def whole_square(image: ByteArray) -> Floats:
 
 
 def find_region(network: Network, image: ByteArray) -> Floats:
-    """Find the square around the hands in a whole picture, by the network's own part segmentation.
+    """Return the square around the hands in a whole picture, by the network's own part segmentation.
 
-    The network looks at the whole picture and at up to nine overlapping windows of half its size; where it sees hands,
-    the largest regions decide. Where it sees none, the whole picture is returned.
+    The network runs on the whole picture and on up to nine overlapping windows of half its size. The square holds the
+    largest regions that show hands, or the whole picture where there are none.
 
     Returns:
         (4,) square x1, y1, x2, y2 px.
@@ -77,15 +77,15 @@ def find_region(network: Network, image: ByteArray) -> Floats:
     windows = [whole, *_half_windows(width, height)]
     size = network.image_size
     crops = [crop_image(image, window, size) for window in windows]
-    answer = network(np.stack([crop.image for crop in crops]))
-    scale = _MASS_SIZE / (whole[2] - whole[0])
-    mass = np.zeros((_MASS_SIZE, _MASS_SIZE), dtype=np.float32)
-    for window, probability in zip(windows, answer.hand_probability, strict=True):
-        mass = np.maximum(mass, _pasted(probability, window, whole, scale))
-    found = _largest_regions(mass > _MASS_LEVEL)
-    if found is None:
+    output = network(np.stack([crop.image for crop in crops]))
+    scale = _MAP_SIZE / (whole[2] - whole[0])
+    merged = np.zeros((_MAP_SIZE, _MAP_SIZE), dtype=np.float32)
+    for window, probability in zip(windows, output.hand_probability, strict=True):
+        merged = np.maximum(merged, _pasted(probability, window, whole, scale))
+    cells = _largest_regions(merged > _MIN_PROBABILITY)
+    if cells is None:
         return whole
-    box = found / scale + np.tile(whole[:2], 2)
+    box = cells / scale + np.tile(whole[:2], 2)
     return geometry.square_box(geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED))
 
 
@@ -106,12 +106,12 @@ def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) ->
     stride = (window[2] - window[0]) * scale / probability.shape[1]
     offset = (window[:2] - whole[:2]) * scale + stride / 2 - 0.5
     matrix = np.array([[stride, 0, offset[0]], [0, stride, offset[1]]])
-    pasted = cv2.warpAffine(probability.astype(np.float32), matrix, (_MASS_SIZE, _MASS_SIZE), flags=cv2.INTER_LINEAR)
+    pasted = cv2.warpAffine(probability.astype(np.float32), matrix, (_MAP_SIZE, _MAP_SIZE), flags=cv2.INTER_LINEAR)
     return np.asarray(pasted, dtype=np.float32)
 
 
 def _largest_regions(mask: npt.NDArray[np.bool_]) -> Floats | None:
-    """Return the box around the largest connected region and all that are not much smaller, or None.
+    """Return the box around the largest connected region and all that are not much smaller, or None without any.
 
     Its coordinates are those of the cells' edges: the first cell lies between 0 and 1.
     """
@@ -119,7 +119,7 @@ def _largest_regions(mask: npt.NDArray[np.bool_]) -> Floats | None:
     if count < 2:
         return None
     areas = stats[1:, cv2.CC_STAT_AREA]
-    kept = stats[1:][areas >= _SMALL_SHARE * areas.max()]
+    kept = stats[1:][areas >= _MIN_AREA_SHARE * areas.max()]
     low = kept[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
     high = low + kept[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
     return np.concatenate([low.min(axis=0), high.max(axis=0)]).astype(np.float64)

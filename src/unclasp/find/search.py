@@ -1,4 +1,4 @@
-"""Where to look for hands in a picture without a box: where the finder or the pose network says, or everywhere."""
+"""Proposes where to predict in a picture without a box: by the finder, by the pose network, or everywhere."""
 
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, get_args
@@ -17,27 +17,28 @@ from unclasp.find.regions import find_region, whole_square
 
 Floats = npt.NDArray[np.floating]
 Detector = Literal["finder", "network", "none"]
-"""The shipped finder; the pose network's own search by its part segmentation; or the whole picture."""
+"""`finder`: the shipped finder. `network`: the pose network's own search by its part segmentation. `none`: the whole
+picture."""
 
 FIRST_CROP_ROOM: Final = 1.2
-"""The first crop is this much larger than that of what the finder found; the next ones go around the joints in it."""
+"""Scale of the first crop over that of the proposed region; the next crops are laid around the joints in it."""
 
 
 class Proposal(NamedTuple):
-    """Where to look."""
+    """Where to predict in a picture."""
 
     square: Floats
     """(4,) x1, y1, x2, y2 px."""
     others: Floats
     """(N, 4) px: boxes, as annotated, around other hands; the most promising first."""
     fallback: Callable[[], Floats] | None = None
-    """Searches otherwise, for when what is in the square is in doubt: the square to look at then."""
+    """A second search, for when the result in the square is doubtful: returns another square."""
     hands_given: bool = False
-    """Whether nothing was searched, as the picture is said to be a crop around hands."""
+    """Whether there was no search, because the picture is given as a crop around hands."""
 
 
 Search = Callable[[ByteArray], Proposal]
-"""Takes an (H, W, 3) RGB picture: the one that is predicted, or a variant of it (`second_opinions`)."""
+"""Takes an (H, W, 3) RGB picture: the one to predict, or a variant of it (`second_opinions`)."""
 
 
 def search_with(detector: Detector, network: Network, *, threads: int | None = None) -> Search:
@@ -45,8 +46,8 @@ def search_with(detector: Detector, network: Network, *, threads: int | None = N
 
     Args:
         detector: Its name.
-        network: The pose network, which searches itself, or where the finder sees nothing.
-        threads: How many cores the finder may use; as many as there are if not given.
+        network: The pose network, which runs the search itself, or where the finder finds nothing.
+        threads: The number of cores that the finder may use; all if not given.
 
     Raises:
         CheckpointError: The shipped finder is missing or damaged.
@@ -61,7 +62,7 @@ def search_with(detector: Detector, network: Network, *, threads: int | None = N
 
 
 def everywhere(image: ByteArray) -> Proposal:
-    """Look at the whole picture."""
+    """Propose the whole picture."""
     return Proposal(whole_square(image), np.zeros((0, 4)), hands_given=True)
 
 
@@ -71,20 +72,20 @@ def by_network(network: Network) -> Search:
 
 
 def by_finder(finder: Finder, network: Network) -> Search:
-    """Return the search by a finder, and by the network where the finder sees nothing."""
-    own = by_network(network)
+    """Return the search by a finder, or by the network where the finder finds nothing."""
+    network_search = by_network(network)
 
     def search(image: ByteArray) -> Proposal:
-        found = finder(image)
-        if not len(found.boxes):
-            return own(image)
-        return proposal_of(found.boxes)._replace(fallback=lambda: find_region(network, image))
+        regions = finder(image)
+        if not len(regions.boxes):
+            return network_search(image)
+        return proposal_of(regions.boxes)._replace(fallback=lambda: find_region(network, image))
 
     return search
 
 
 def proposal_of(boxes: Floats) -> Proposal:
-    """Return that there are hands in these boxes (N, 4) px, tight around the joints, the most promising first."""
+    """Return the proposal for boxes (N, 4) px, tight around the joints, the most promising first."""
     annotated = np.stack([geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED) for box in boxes])
     square = geometry.square_box(geometry.expand_box(annotated[0], FIRST_CROP_ROOM))
     return Proposal(square, annotated[1:])

@@ -1,10 +1,10 @@
-"""Second opinions: a picture in doubt is looked at in other ways, and the answer that has most for it counts.
+"""Second opinions: predicts doubtful pictures mirrored and turned, too, and takes the result with the most support.
 
-A network that is sure answers alike for a picture, its mirror image, and the picture turned; where it is not, each of
-them may bring something else out, and the right answer comes more often than any wrong one. This is augmentation at
-test time; but whole answers are compared and one of them is taken, as a mean of exchanged hands would be neither. For
-an answer speak the others that agree with it, and the landmark network, which has learned from real hands and tells
-left from right by a hand's shape alone.
+Where the network is certain it predicts the same for a picture, its mirror image, and the picture turned; where it is
+not, each variant may bring out something else, and the right result comes more often than any wrong one. This is
+test-time augmentation, but whole results are compared and one of them is taken: if hands are exchanged, the mean of two
+results is neither. A result is supported by the others that agree with it, and by the landmark network, which is
+trained on real hands and tells left from right by a hand's shape alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,114 +22,118 @@ from unclasp.pose import MIN_CONFIDENCE
 
 Floats = npt.NDArray[np.floating]
 TURN: Final = 20.0
-"""Degrees by which the picture is turned, either way."""
+"""Degrees by which the picture is turned, clockwise and counterclockwise."""
 
 MAX_JOINT_DISTANCE: Final = 0.3
-"""Mean distance of the joints of two looks, as a share of the smaller one's extent, from which on they do not agree at
-all."""
+"""The agreement of two results on a hand is 0 if the mean distance of its joints is at least this share of the smaller
+extent."""
 
 MIN_HAND_SCORE: Final = 0.5
-"""A hand that the landmark network does not see as likely as this, and as one of its side, puts a picture in doubt."""
+"""A picture is doubtful if a hand's score by the landmark network is below this."""
 
 ABSENT_IN_BOTH: Final = 0.5
-"""A hand that two looks agree is not there counts so much of one that they agree on: hands are denied more easily."""
+"""Agreement of two results on a hand that is absent in both; at most 1 for one that is present in both. The network
+misses hands more easily than it makes them up."""
 
 
 class Variant(NamedTuple):
-    """A picture as it is looked at."""
+    """A mirrored or turned copy of a picture."""
 
     image: ByteArray
     """(H, W, 3) RGB."""
     original_from_image: Floats
     """3x3, pixels of this picture to those of the original one."""
 
-    def of(self, view: CropResult) -> CropResult:
-        """Return a look at the original picture as one at this picture."""
-        return view.mapped(np.linalg.inv(self.original_from_image))
+    def of(self, result: CropResult) -> CropResult:
+        """Map a result in the original picture to this one."""
+        return result.mapped(np.linalg.inv(self.original_from_image))
 
 
 PredictVariant = Callable[[Variant], CropResult]
-"""Looks for hands in one of the ways; the look is at that way's picture."""
+"""Predicts the hands in a variant; the result is in the variant's pixels."""
 
 
-def is_doubtful(view: CropResult) -> bool:
-    """Tell whether a picture should be looked at in other ways: a hand is in doubt, or there may be another one.
+def is_doubtful(result: CropResult) -> bool:
+    """Tell whether the variants of a picture should be predicted: a hand is doubtful, or there may be another one.
 
-    In doubt is a hand of which the pose network is not sure, or that the landmark network does not see. Never where the
-    pose network tells no confidence. A single hand that is surer upright denies the other one (`CropResult`).
+    A hand is doubtful if the pose network's mean confidence in it is below `MIN_CONFIDENCE`, or its hand score below
+    `MIN_HAND_SCORE`. There may be another one if the second hand of a single one's result has a presence above
+    `DENIED_PRESENCE`; a single hand that is more confident upright excludes it (`CropResult.with_one_hand`). Never
+    where the pose network predicts no confidence.
     """
-    if view.output.confidence is None:
+    if result.output.confidence is None:
         return False
-    unsure = min(map(view.confidence, view.present_slots), default=1.0) < MIN_CONFIDENCE
-    unseen = view.hand_scores is not None and view.hand_scores[view.present_slots].min(initial=1.0) < MIN_HAND_SCORE
+    is_unsure = min(map(result.confidence, result.present_slots), default=1.0) < MIN_CONFIDENCE
+    is_unseen = (
+        result.hand_scores is not None and result.hand_scores[result.present_slots].min(initial=1.0) < MIN_HAND_SCORE
+    )
     return (
-        unsure
-        or bool(unseen)
-        or (len(view.present_slots) == 1 and bool(view.output.presence[0].min() > DENIED_PRESENCE))
+        is_unsure
+        or bool(is_unseen)
+        or (len(result.present_slots) == 1 and bool(result.output.presence[0].min() > DENIED_PRESENCE))
     )
 
 
 def best_of_variants(
-    see: PredictVariant, image: ByteArray, firsts: Sequence[CropResult], *, mirrored: bool = True
+    predict: PredictVariant, image: ByteArray, firsts: Sequence[CropResult], *, mirrored: bool = True
 ) -> CropResult:
-    """Look at a picture in other ways, too, and return the answer that has most for it.
+    """Predict the variants of a picture, too, and return the result with the most support.
 
-    That is how far the others agree with it on average, and how likely its hands are to the landmark network, both from
-    0 to 2; without that one, how far they agree.
+    The support is the mean agreement of the others with it, plus its total hand score, both from 0 to 2; without the
+    landmark network the agreement alone.
 
     Args:
-        see: Looks at a picture in one of the ways.
+        predict: Predicts the hands in a variant.
         image: (H, W, 3) RGB.
-        firsts: What was seen in the picture as it is; of equals the first counts.
-        mirrored: Look at mirror images; a flip test sees the same in them.
+        firsts: Results in the picture as it is; of equals the first counts.
+        mirrored: Use mirror images; with a flip test they show nothing new.
     """
-    views = list(firsts)
-    views.extend(
-        see(way).mapped(way.original_from_image)
-        for way in variants(image, views[0])
-        if mirrored or np.linalg.det(way.original_from_image) > 0
+    results = list(firsts)
+    results.extend(
+        predict(variant).mapped(variant.original_from_image)
+        for variant in variants(image, results[0])
+        if mirrored or np.linalg.det(variant.original_from_image) > 0
     )
-    return max(views, key=lambda view: _mean_agreement(view, views) + view.total_hand_score)
+    return max(results, key=lambda result: _mean_agreement(result, results) + result.total_hand_score)
 
 
-def variants(image: ByteArray, view: CropResult) -> Iterator[Variant]:
+def variants(image: ByteArray, result: CropResult) -> Iterator[Variant]:
     """Yield the mirror image of a picture, and the picture turned either way, each also mirrored.
 
     All have as many pixels as the picture.
 
     Args:
         image: (H, W, 3) RGB.
-        view: What was seen in it: it is turned about the middle of that crop.
+        result: A result in it; the picture is turned about the middle of its crop.
     """
-    for way in (Variant(image, np.eye(3)), _turned(image, view, -TURN), _turned(image, view, TURN)):
-        if way.image is not image:
-            yield way
-        flip = geometry.flip_matrix(way.image.shape[1])
-        yield Variant(np.asarray(cv2.flip(way.image, 1), dtype=np.uint8), way.original_from_image @ flip)
+    for variant in (Variant(image, np.eye(3)), _turned(image, result, -TURN), _turned(image, result, TURN)):
+        if variant.image is not image:
+            yield variant
+        flip = geometry.flip_matrix(variant.image.shape[1])
+        yield Variant(np.asarray(cv2.flip(variant.image, 1), dtype=np.uint8), variant.original_from_image @ flip)
 
 
-def _turned(image: ByteArray, view: CropResult, degrees: float) -> Variant:
-    """Turn a picture clockwise about the middle of what was seen; what leaves it is not seen in this way."""
+def _turned(image: ByteArray, result: CropResult, degrees: float) -> Variant:
+    """Turn a picture clockwise about the middle of the result's crop; what leaves the frame is cut off."""
     height, width = image.shape[:2]
-    image_from_original = geometry.turn_matrix(view.middle, degrees)
+    image_from_original = geometry.turn_matrix(result.middle, degrees)
     turned = cv2.warpAffine(image, image_from_original[:2], (width, height), flags=cv2.INTER_LINEAR)
     return Variant(np.asarray(turned, dtype=np.uint8), np.linalg.inv(image_from_original))
 
 
-def _mean_agreement(view: CropResult, views: Sequence[CropResult]) -> float:
-    others = [other for other in views if other is not view]
-    return sum(_agreement(view, other) for other in others) / max(1, len(others))
+def _mean_agreement(result: CropResult, results: Sequence[CropResult]) -> float:
+    others = [other for other in results if other is not result]
+    return sum(_agreement(result, other) for other in others) / max(1, len(others))
 
 
-def _agreement(view: CropResult, other: CropResult) -> float:
-    """Return how far another look agrees with a look, 0 to 1 for each hand, be it there or not."""
+def _agreement(result: CropResult, other: CropResult) -> float:
+    """Return the agreement of two results, present or absent hands alike: 0 to 1 for each hand."""
     total = 0.0
-    for slot, own in enumerate(HAND_SLICES):
-        here, there = view.present[slot], other.present[slot]
-        if here and there:
-            joints, others = view.joints_2d[own], other.joints_2d[own]
-            extent = min(geometry.extent(joints), geometry.extent(others))
-            total += max(0.0, 1 - geometry.mean_distance(joints, others) / (MAX_JOINT_DISTANCE * extent))
-        elif here == there:
+    for slot, hand in enumerate(HAND_SLICES):
+        if result.present[slot] and other.present[slot]:
+            joints, other_joints = result.joints_2d[hand], other.joints_2d[hand]
+            extent = min(geometry.extent(joints), geometry.extent(other_joints))
+            total += max(0.0, 1 - geometry.mean_distance(joints, other_joints) / (MAX_JOINT_DISTANCE * extent))
+        elif result.present[slot] == other.present[slot]:
             total += ABSENT_IN_BOTH
     return total

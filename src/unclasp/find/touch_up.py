@@ -1,7 +1,7 @@
-"""Joints of a look, mended by what the landmark network sees: the last step of a prediction.
+"""Corrects the joints of a result with the landmark network: the last step of a prediction.
 
-The pose network tells two hands that touch apart, which is which, and how deep, and has learned that from rendered
-hands; the landmark network has seen real ones, but knows of one hand at a time.
+The pose network tells two hands that touch apart, which is which, and how deep their joints are, but is trained on
+rendered hands; the landmark network is trained on real ones, but knows only one hand at a time.
 """
 
 from collections.abc import Callable
@@ -20,150 +20,153 @@ from unclasp.hands import HAND_SLICES, SIDES, Side
 Floats = npt.NDArray[np.floating]
 
 MIN_HAND_SCORE: Final = 0.5
-"""How likely the landmark network has to find a hand, and one of the same side, to be followed or to count by the rule.
-
-The fusion network has learned what to make of the others."""
+"""The rule-based touch-up uses a reading only if its hand score and its side score are above this; so does the search
+for hands farther off. The fusion network decides by itself how to use the others."""
 
 SAME_HAND_DISTANCE: Final = 0.2
-"""Mean distance of its joints from ours, as a share of the hand's extent, from which on it may see the other hand."""
+"""The landmark network may be reading the other hand if the mean distance of its joints from the pose network's is at
+least this share of the hand's extent."""
 
 DOUBTFUL_CONFIDENCE: Final = 0.3
-"""A hand whose joints have a lower mean confidence than this may be elsewhere: the landmark network, whose crop moves
-to what it sees, is followed there."""
+"""A hand with a mean confidence below this may be elsewhere: the crop of the landmark network, which moves to the hand
+it reads, is followed there."""
 
 MAX_READS: Final = 3
-"""The landmark network reads such a hand at most so many times more."""
+"""The landmark network reads a doubtful hand at most this many times more."""
 
 CONVERGED_DISTANCE: Final = 0.1
-"""Mean distance of the joints of two readings, as a share of the hand's extent, below which it has arrived."""
+"""The crop has converged if the mean distance of the joints of two readings is below this share of the hand's
+extent."""
 
 MAX_MOVE: Final = 0.8
-"""Mean distance from our joints, as a share of the hand's extent, up to which it may be that hand."""
+"""A hand is moved only if the mean distance of its joints to the new ones is below this share of its extent."""
 
 OWN_SHARE: Final = 0.8
-"""This share of a joint's place is the look's own where that is sure of it, less by as much as it is less sure."""
+"""Weight of the pose network's place of a joint at confidence 1; it is proportional to the confidence."""
 
 OWN_SHARE_NO_CONFIDENCE: Final = 0.5
-"""The same where the network tells no confidence."""
+"""The same weight where the network predicts no confidence."""
 
 
-def touch_up(view: CropResult, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None = None) -> CropResult:
-    """Put the joints of each hand between where the look and where the landmark network has them.
+def touch_up(result: CropResult, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None = None) -> CropResult:
+    """Correct the joints of each hand with the landmark network.
 
-    How near to which, and what the depths lack, the fusion network tells. Without it, and for pose networks that it
-    does not know (`fusion.can_fuse`): the less the look is sure of a joint, the nearer it goes to the landmark
-    network's; hands that that one does not see, sees elsewhere, or takes for one of the other side stay as they are, as
-    do all depths, since the landmark network's are worse. Where the look is not sure of a hand at all, it may be seen
-    farther off.
+    The fusion network decides how near each joint goes to the landmark network's, and corrects the depths. Without it,
+    and for pose networks that it does not support (`fusion.can_fuse`), a rule does: the lower the confidence in a
+    joint, the nearer it goes to the landmark network's. By the rule, hands that the landmark network does not find,
+    finds elsewhere or takes for the other side stay as they are, and so do all depths, since the landmark network's are
+    worse. Hands whose confidence is below `DOUBTFUL_CONFIDENCE` are also searched for farther off.
 
     Args:
-        view: What the pose network saw.
+        result: The result of the pose network.
         image: (H, W, 3) RGB.
         landmarks: The landmark network.
         fusion: The fusion network.
     """
-    readings = _readings(view, image, landmarks)
-    return _mended(view, readings, _found_elsewhere(view, readings, image, landmarks), fusion)
+    readings = _read_hands(result, image, landmarks)
+    return _corrected(result, readings, _find_elsewhere(result, readings, image, landmarks), fusion)
 
 
-class TwoTouchUps(NamedTuple):
-    """What was seen in a frame of a video, touched up in two ways."""
+class VideoTouchUp(NamedTuple):
+    """The result for a frame of a video, touched up in two ways."""
 
     tracked: CropResult
-    """By the rule: for the tracker, whose thresholds were chosen with it."""
+    """By the rule: for the tracker, whose thresholds were tuned on it."""
     reported: CropResult
-    """As the fusion network says, where it can: for the result. Otherwise the same look."""
+    """By the fusion network where it can be used: for the output. Otherwise the same object as `tracked`."""
 
-    def map(self, change: Callable[[CropResult], CropResult]) -> "TwoTouchUps":
-        """Return both changed; it is done once where they are the same."""
-        followed = change(self.tracked)
-        return TwoTouchUps(followed, followed if self.reported is self.tracked else change(self.reported))
+    def map(self, change: Callable[[CropResult], CropResult]) -> "VideoTouchUp":
+        """Return both results changed; `change` is called once where they are the same object."""
+        tracked = change(self.tracked)
+        return VideoTouchUp(tracked, tracked if self.reported is self.tracked else change(self.reported))
 
 
 def touch_up_for_video(
-    view: CropResult, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None
-) -> TwoTouchUps:
+    result: CropResult, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None
+) -> VideoTouchUp:
     """Touch up in both ways from one reading of each hand.
 
-    None is looked for farther off: they would jump, and other frames tell more.
+    No hand is searched for farther off: it would jump, and the other frames are the better evidence.
     """
-    readings = _readings(view, image, landmarks)
-    followed = _mended(view, readings, {}, None)
-    fuses = fusion is not None and can_fuse(view)
-    return TwoTouchUps(followed, _mended(view, readings, {}, fusion) if fuses else followed)
+    readings = _read_hands(result, image, landmarks)
+    tracked = _corrected(result, readings, {}, None)
+    is_fused = fusion is not None and can_fuse(result)
+    return VideoTouchUp(tracked, _corrected(result, readings, {}, fusion) if is_fused else tracked)
 
 
-def _readings(view: CropResult, image: ByteArray, landmarks: Landmarks) -> dict[int, LandmarkReading]:
-    """Read the hands that may be there."""
-    slots = np.flatnonzero(view.output.presence[0] >= LIKELY_PRESENCE).tolist()
-    return {slot: landmarks(image, view.joints_2d[HAND_SLICES[slot]], SIDES[slot]) for slot in slots}
+def _read_hands(result: CropResult, image: ByteArray, landmarks: Landmarks) -> dict[int, LandmarkReading]:
+    """Read the hands with a presence of at least `LIKELY_PRESENCE`."""
+    slots = np.flatnonzero(result.output.presence[0] >= LIKELY_PRESENCE).tolist()
+    return {slot: landmarks(image, result.joints_2d[HAND_SLICES[slot]], SIDES[slot]) for slot in slots}
 
 
-def _mended(
-    view: CropResult, readings: dict[int, LandmarkReading], found: dict[int, LandmarkReading], fusion: Fusion | None
+def _corrected(
+    result: CropResult, readings: dict[int, LandmarkReading], found: dict[int, LandmarkReading], fusion: Fusion | None
 ) -> CropResult:
-    """Return the look with the hands of `readings` mended, but those of `found`, which go as a whole to what is there.
+    """Return the result with the hands of `readings` corrected.
 
-    Without a fusion network that knows the look's network, by the rule.
+    Those in `found` move as a whole to the hand found there. Without a fusion network, or if it does not support the
+    pose network, the rule is used.
     """
     moved: dict[int, Floats] = {}
     depths: dict[int, Floats] = {}
-    confidence = view.output.confidence
-    fuses = fusion if fusion is not None and can_fuse(view) else None
+    confidence = result.output.confidence
+    fusion = fusion if fusion is not None and can_fuse(result) else None
     for slot, reading in readings.items():
-        own = HAND_SLICES[slot]
-        joints = view.joints_2d[own]
+        joints = result.joints_2d[HAND_SLICES[slot]]
         if slot in found:
-            share = OWN_SHARE * view.confidence(slot)  # one for all joints: a hand that goes far must not be torn apart
+            share = OWN_SHARE * result.confidence(slot)  # one for all joints: a large move must not distort the hand
             moved[slot] = share * joints + (1 - share) * found[slot].joints_2d
-        elif fuses is not None and reading.finite:
-            moved[slot], depths[slot] = fuses(view, slot, reading)
+        elif fusion is not None and reading.finite:
+            moved[slot], depths[slot] = fusion(result, slot, reading)
         elif _agrees(reading, joints):
-            kept = OWN_SHARE_NO_CONFIDENCE if confidence is None else OWN_SHARE * confidence[0, own, None]
-            moved[slot] = kept * joints + (1 - kept) * reading.joints_2d
-    hands = readings | found
-    seen = np.array([hands[slot].hand_score * hands[slot].side_score if slot in hands else 0.0 for slot in (0, 1)])
-    return view.with_joints_2d(moved).with_depths(depths)._replace(hand_scores=seen)
+            hand = HAND_SLICES[slot]
+            shares = OWN_SHARE_NO_CONFIDENCE if confidence is None else OWN_SHARE * confidence[0, hand, None]
+            moved[slot] = shares * joints + (1 - shares) * reading.joints_2d
+    used = readings | found
+    scores = np.array([used[slot].hand_score * used[slot].side_score if slot in used else 0.0 for slot in (0, 1)])
+    return result.with_joints_2d(moved).with_depths(depths)._replace(hand_scores=scores)
 
 
-def _found_elsewhere(
-    view: CropResult, readings: dict[int, LandmarkReading], image: ByteArray, landmarks: Landmarks
+def _find_elsewhere(
+    result: CropResult, readings: dict[int, LandmarkReading], image: ByteArray, landmarks: Landmarks
 ) -> dict[int, LandmarkReading]:
-    """Return what the landmark network sees of the hands in doubt farther off, where that can be them."""
+    """Return the readings of doubtful hands farther off, where they can be of the same hand."""
     found = {}
     for slot, reading in readings.items():
-        joints = view.joints_2d[HAND_SLICES[slot]]
-        doubted = view.output.confidence is not None and view.confidence(slot) < DOUBTFUL_CONFIDENCE
-        if not doubted or _agrees(reading, joints):
+        joints = result.joints_2d[HAND_SLICES[slot]]
+        is_doubtful = result.output.confidence is not None and result.confidence(slot) < DOUBTFUL_CONFIDENCE
+        if not is_doubtful or _agrees(reading, joints):
             continue
-        seen = _followed(reading, image, SIDES[slot], landmarks)
-        taken = view.joints_2d[HAND_SLICES[1 - slot]] if 1 - slot in readings else None
-        if seen is not None and _may_be(seen.joints_2d, joints, taken):
-            found[slot] = seen
+        reached = _follow(reading, image, SIDES[slot], landmarks)
+        other = result.joints_2d[HAND_SLICES[1 - slot]] if 1 - slot in readings else None
+        if reached is not None and _can_be_same_hand(reached.joints_2d, joints, other):
+            found[slot] = reached
     return found
 
 
 def _agrees(reading: LandmarkReading, joints_2d: Floats) -> bool:
-    near = geometry.mean_distance(reading.joints_2d, joints_2d) < SAME_HAND_DISTANCE * geometry.extent(joints_2d)
-    return _sees(reading) and near
+    is_near = geometry.mean_distance(reading.joints_2d, joints_2d) < SAME_HAND_DISTANCE * geometry.extent(joints_2d)
+    return _is_hand_of_side(reading) and is_near
 
 
-def _followed(reading: LandmarkReading, image: ByteArray, side: Side, landmarks: Landmarks) -> LandmarkReading | None:
-    """Read around what was read, until that stays; None where no hand of the side is seen there."""
+def _follow(reading: LandmarkReading, image: ByteArray, side: Side, landmarks: Landmarks) -> LandmarkReading | None:
+    """Read again around the last reading until it converges; None if that fails or no hand of the side is there."""
     for _ in range(MAX_READS):
         if not reading.hand_score > MIN_HAND_SCORE:
             return None
         before, reading = reading.joints_2d, landmarks(image, reading.joints_2d, side)
         if geometry.mean_distance(reading.joints_2d, before) < CONVERGED_DISTANCE * geometry.extent(before):
-            return reading if _sees(reading) else None
+            return reading if _is_hand_of_side(reading) else None
     return None
 
 
-def _may_be(seen: Floats, joints_2d: Floats, taken: Floats | None) -> bool:
-    """Tell whether what is seen elsewhere can be that hand, and not the one whose joints are at `taken`."""
-    far = geometry.mean_distance(seen, joints_2d)
-    return far < MAX_MOVE * geometry.extent(joints_2d) and (taken is None or far < geometry.mean_distance(seen, taken))
+def _can_be_same_hand(found: Floats, joints_2d: Floats, other: Floats | None) -> bool:
+    """Tell whether the joints found elsewhere can be that hand's, and not the other one's, whose joints are `other`."""
+    move = geometry.mean_distance(found, joints_2d)
+    is_nearest = other is None or move < geometry.mean_distance(found, other)
+    return move < MAX_MOVE * geometry.extent(joints_2d) and is_nearest
 
 
-def _sees(reading: LandmarkReading) -> bool:
+def _is_hand_of_side(reading: LandmarkReading) -> bool:
     return reading.hand_score > MIN_HAND_SCORE and reading.side_score > MIN_HAND_SCORE

@@ -1,1 +1,1 @@
-"""The same hands from frame to frame: `tracking` decides which is which and where to look next, `smoothing` calms."""
+"""Hands over video frames: `tracking` assigns identities and chooses the next crop, `smoothing` removes jitter."""

@@ -1,4 +1,4 @@
-"""What is seen in one frame of a video, for the tracker."""
+"""The hands predicted in one video frame, as the tracker needs them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,48 +15,50 @@ Floats = npt.NDArray[np.floating]
 
 
 class FrameResult(NamedTuple):
-    """The hands of one frame, twice: both poses are of the same hands in the same slots."""
+    """The hands of one frame, in two versions: both poses have the same hands in the same slots."""
 
     tracked: HandPose
-    """What all decisions rest on: where to look next, which hand is which, whether it is there."""
+    """The pose for the tracker's decisions: where the next crop is, which hand is which, and whether it is present."""
     reported: HandPose
-    """What comes out, which may be nearer to the truth, but not what the thresholds of `tracking` were chosen with."""
+    """The pose to return to the caller: possibly more accurate, but not the one that the thresholds of `tracking` were
+    tuned on."""
     is_known: bool = True
-    """Whether the frame, taken as a photo, would be said to show hands (`CropResult.is_credible`)."""
+    """Whether the frame, as a photo, would count as showing hands (`CropResult.is_credible`)."""
     detection_score: float = 0.0
-    """How much speaks for all of its hands (`CropResult.detection_score`)."""
+    """Detection score of all its hands together (`CropResult.detection_score`)."""
     hand_evidence: Floats | None = None
-    """(2,) how much speaks for each, 0 to 1 (`Look.evidence`); None where nothing tells, or nothing has to."""
+    """(2,) evidence for each hand, 0 to 1 (`CropResult.hand_evidence`); None if the networks predict none, or if the
+    hands are given."""
 
     def map(self, change: Callable[[HandPose], HandPose]) -> "FrameResult":
-        """Return both poses changed; it is done once where they are the same."""
-        followed = change(self.tracked)
+        """Apply a change to both poses; only once if they are the same object."""
+        tracked = change(self.tracked)
         return self._replace(
-            tracked=followed, reported=followed if self.reported is self.tracked else change(self.reported)
+            tracked=tracked, reported=tracked if self.reported is self.tracked else change(self.reported)
         )
 
     def exchanged(self) -> "FrameResult":
-        """Return the hands in each other's slots."""
+        """Return the result with the hands in each other's slots."""
         evidence = None if self.hand_evidence is None else self.hand_evidence[::-1]
         return self.map(exchanged)._replace(hand_evidence=evidence)
 
 
 class PredictFrame(Protocol):
-    """Sees the hands of a frame."""
+    """Predicts the hands of a video frame."""
 
     def __call__(self, image: ByteArray, box: npt.ArrayLike | None, /, *, fresh: bool) -> FrameResult:
-        """Return what is seen.
+        """Predict the hands of a frame.
 
         Args:
             image: (H, W, 3) RGB.
-            box: (4,) x1, y1, x2, y2 px, as annotated; None: look in the whole picture.
-            fresh: Nothing is known of where the hands are, so that it is worth looking harder.
+            box: (4,) x1, y1, x2, y2 px, as annotated; None to search the whole frame.
+            fresh: No hands are tracked yet, or another one is looked for, so a more thorough search pays off.
         """
         ...
 
 
 def exchanged(pose: HandPose) -> HandPose:
-    """Return the pose with the hands in each other's slots: nothing moves, sides change."""
+    """Return the pose with the hands in each other's slots: the joints stay in place and the sides are swapped."""
     return replace(
         pose,
         joints_2d=pose.joints_2d[FLIPPED_JOINTS],

@@ -1,4 +1,4 @@
-"""Hands over frames: where to look next, which hand is which, and whether it is still there."""
+"""Tracks hands over video frames: where the next crop is, which hand is which, and whether each is still present."""
 
 from dataclasses import replace
 from typing import Final
@@ -18,63 +18,65 @@ from unclasp.pose import HandPose, present_hands
 Floats = npt.NDArray[np.floating]
 
 MIN_PRESENCE_TO_STAY: Final = 0.25
-"""A hand that is present stays so until its probability, averaged over frames, falls below this."""
+"""A hand stays present until its presence, averaged over frames, falls below this."""
 PRESENCE_DECAY: Final = 0.5
-"""Share of the last frames' average in the average of probabilities."""
+"""Weight of the old value in the moving average of the presence."""
 SEARCH_EVERY_DOUBTFUL: Final = 15
-"""Frames after which the whole picture is searched again where one of two hands is doubtful."""
+"""Frames between two searches of the whole frame while one of two hands is doubtful."""
 SEARCH_EVERY_ONE_HAND: Final = 8
-"""The same where one hand is known: the other one may be there, too."""
+"""The same while one hand is tracked, because the other one may have appeared."""
 SEARCH_EVERY_NO_HAND: Final = 3
-"""The same where none is known, or `IN_VAIN` searches brought nothing: a search takes as long as ten looks."""
+"""The same while no hand is tracked, or after `MAX_VAIN_SEARCHES` searches without success: a search takes as long as
+ten predictions on a crop."""
 MAX_VAIN_SEARCHES: Final = 4
-"""Searches in a row whose answers did not count, after which there is some time before the next one: not where the
-hands have left the crop, which only a search can mend."""
+"""Searches in a row without success after which the next one waits (`SEARCH_EVERY_NO_HAND`), unless the hands have left
+the crop, where only a search can find them again."""
 MAX_FRAMES_NOT_CREDIBLE: Final = 10
-"""Hands that would not have been told in a photo for so many frames in a row are lost."""
+"""Tracked hands are dropped after this many frames in a row that, as photos, would not count as showing hands."""
 EVIDENCE_DECAY: Final = 0.9
-"""Share of the last frames' average in that of what speaks for a hand (`Look.evidence`)."""
+"""Weight of the old value in the moving average of a hand's evidence (`CropResult.hand_evidence`)."""
 FIRST_EVIDENCE: Final = 0.5
-"""What is taken to speak for a hand of which no frame has told yet."""
+"""Evidence for a hand before any frame has given some."""
 GHOST_EVIDENCE: Final = (0.15, 0.3)
-"""A second hand for which less than the first of these speaks goes; it comes back with more than the second."""
+"""Evidence below which a ghost (a spurious second hand) is dropped, and from which a dropped hand may return."""
 MIN_EVIDENCE_BESIDE: Final = 0.5
-"""A hand can be such a ghost only beside one for which at least this much speaks."""
+"""A hand can be a ghost only beside a hand with at least this much evidence."""
 CERTAIN_EVIDENCE: Final = 0.9
-"""A hand for which so much speaks in one frame is there at once."""
+"""A hand that has this much evidence in a single frame is present at once."""
 DOUBTFUL_CONFIDENCE: Final = 0.1
-"""Mean confidence of a hand's joints below which the crop may be off."""
+"""Mean confidence of a hand's joints below which the crop may be misplaced."""
 CONFIDENCE_PER_SIZE_MOVED: Final = 0.4
-"""The mean confidence that the joints of a hand need for each hand size that it moved within one frame."""
+"""Mean confidence that a hand needs per hand size that it has moved within one frame."""
 MAX_HELD_FRAMES: Final = 8
-"""Frames for which a hand that is not believed is taken to be where it was."""
+"""Frames for which a hand whose new position is rejected is held at its last one."""
 SIDE_CHANGE_FRAMES: Final = 120
-"""The network has to insist for this many frames before hands that had their sides for long change them."""
+"""Frames for which the network has to disagree before hands that have had their sides for long swap them."""
 FIRST_SIDE_CHANGE_FRAMES: Final = 10
-"""The same where the sides are new: the first frames may have been wrong."""
+"""The same for hands that have just appeared, because the first frames may have been wrong."""
 _NEW_HAND_DISTANCE: Final = 1.5
-"""Hand sizes that a hand is taken to have moved at most; one that was not there is taken to have moved as far."""
+"""Upper limit of a hand's move in hand sizes; also the move assumed for a hand that was not present before."""
 _MIN_SIDE_MARGIN: Final = 0.15
-"""Hands that are nearer to where they were by this many hand sizes are those that were there."""
+"""Hand sizes by which the swapped assignment must be nearer to the last frame to be preferred."""
 _CLEAR_SIDE_MARGIN: Final = 0.5
-"""The same for the network's sides to count as agreement or as disagreement."""
+"""The same, either way, for the network's sides to count as agreement or disagreement."""
 
 
 class Tracker:
-    """Poses of successive frames as those of the same hands.
+    """Tracks two hands over successive frames.
 
-    The crop of a frame is around the joints of the last one. The whole picture is searched at first, when all hands are
-    lost or one of two is, where both are put on one place, and now and then while there is only one or one is doubtful:
-    joints that are off lead the next crop astray. Hands that would not be told in a photo are lost after a while, and a
-    second hand that nothing speaks for is not told. A hand keeps its slot: what is where the right hand was is the
-    right hand, until the network says otherwise for more frames than it agreed, at most `PATIENCE`.
+    Each frame is cropped around the joints of the last one. The whole frame is searched at the start, when a tracked
+    hand is lost, when both hands are predicted in the same place, when a hand lies outside the crop, and regularly
+    while only one hand is present or one is doubtful, because wrong joints lead to a wrong next crop. Hands that would
+    not count in a photo are dropped after a while, and so is a second hand without evidence. Each hand keeps its slot:
+    the hand nearest to where the right hand was is the right hand, until the network has disagreed in more frames than
+    it has agreed, counted up to `SIDE_CHANGE_FRAMES`.
 
     Args:
-        see: Frame and box to what is seen there.
-        box: (4,) x1, y1, x2, y2 px around the hands in every frame: nothing is searched or followed then.
-        smooth: Filter the joints over time.
-        live: There are no later frames to smooth what is told by. Where there are, `smoothing.steadied` does that, and
-            `smooth` is about what is followed alone.
+        see: Predicts the hands of a frame.
+        box: (4,) x1, y1, x2, y2 px around the hands in every frame; nothing is searched or cropped by tracking then.
+        smooth: Smooth the joints over time.
+        live: There are no later frames, so the reported poses are smoothed here. Otherwise `smoothing.smoothed` does
+            that, and `smooth` applies only to the poses that are tracked.
     """
 
     def __init__(
@@ -82,199 +84,207 @@ class Tracker:
     ) -> None:
         self._see, self._box = see, box
         self._filter = PoseFilter() if smooth else None
-        self._filter_of_told = PoseFilter() if smooth and live else None
+        self._reported_filter = PoseFilter() if smooth and live else None
         self.changes = 0
-        """How often the hands have changed sides, or others may have taken their place."""
+        """How often the hands have swapped sides, or may have been replaced by other hands."""
         self._last: FrameResult | None = None
         self._presence: Floats = np.zeros(2)
         self._evidence: Floats = np.full(2, FIRST_EVIDENCE)
-        self._unsearched = 0
-        self._in_vain = 0
+        self._frames_since_search = 0
+        self._vain_searches = 0
         self._held = np.zeros(2, int)
-        self._unknown = 0
-        self._agreed = FIRST_SIDE_CHANGE_FRAMES
+        self._frames_not_credible = 0
+        self._side_agreement = FIRST_SIDE_CHANGE_FRAMES
 
     def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
-        """Return the pose of the next frame, `time` seconds from the start."""
-        if self._unknown >= MAX_FRAMES_NOT_CREDIBLE:
+        """Return the pose of the next frame, which is `time` seconds from the start."""
+        if self._frames_not_credible >= MAX_FRAMES_NOT_CREDIBLE:
             self._forget()
-        seen = self._find(image)
-        self._unknown = 0 if seen.is_known else self._unknown + 1
+        result = self._predict(image)
+        self._frames_not_credible = 0 if result.is_known else self._frames_not_credible + 1
         if self._last is not None:
-            seen = self._with_last_sides(seen, self._last)
-            seen = self._with_held_hands(seen, self._last)  # the sides of the last frame may have been exchanged
-        present = self._presence_now(seen)
+            result = self._with_last_sides(result, self._last)
+            result = self._with_held_hands(result, self._last)  # _with_last_sides may have replaced self._last
+        present = self._update_presence(result)
         if not present.any():
-            self._unknown = 0
-        seen = seen.map(lambda pose: replace(pose, present=present, time=time))
-        self._last = self._smoothed(seen)
+            self._frames_not_credible = 0
+        result = result.map(lambda pose: replace(pose, present=present, time=time))
+        self._last = self._smoothed(result)
         return self._last.reported
 
     def _forget(self) -> None:
-        """Take what is seen next for other hands."""
+        """Reset everything known about the hands, so that the next ones count as other hands."""
         self.changes += 1
-        for smooth in self._filters:
-            smooth.forget()
+        for pose_filter in self._filters:
+            pose_filter.forget()
         self._last = None
         self._presence, self._evidence, self._held = np.zeros(2), np.full(2, FIRST_EVIDENCE), np.zeros(2, int)
-        self._unknown, self._in_vain, self._agreed = 0, 0, FIRST_SIDE_CHANGE_FRAMES
+        self._frames_not_credible, self._vain_searches, self._side_agreement = 0, 0, FIRST_SIDE_CHANGE_FRAMES
 
-    def _smoothed(self, seen: FrameResult) -> FrameResult:
-        followed, told = seen.tracked, seen.reported
-        seconds = seconds_between(None if self._last is None else self._last.tracked, followed)
+    def _smoothed(self, result: FrameResult) -> FrameResult:
+        tracked, reported = result.tracked, result.reported
+        seconds = seconds_between(None if self._last is None else self._last.tracked, tracked)
         if self._filter is not None:
-            followed = self._filter(followed, seconds)
-        if self._filter_of_told is not None:
-            told = self._filter_of_told(told, seconds)
-        return seen._replace(tracked=followed, reported=told)
+            tracked = self._filter(tracked, seconds)
+        if self._reported_filter is not None:
+            reported = self._reported_filter(reported, seconds)
+        return result._replace(tracked=tracked, reported=reported)
 
-    def _find(self, image: ByteArray) -> FrameResult:
+    def _predict(self, image: ByteArray) -> FrameResult:
+        """Predict the hands in the given box, near their last position, or in the whole frame."""
         if self._box is not None:
             return self._see(image, self._box, fresh=False)
-        self._unsearched += 1
+        self._frames_since_search += 1
         if self._last is None:
             return self._search(image, fresh=True)
         last = self._last.tracked
         box = box_around(last.joints_2d, last.present, image)
         if box is not None:
             return self._follow(image, last, box)
-        if self._unsearched >= SEARCH_EVERY_NO_HAND:
+        if self._frames_since_search >= SEARCH_EVERY_NO_HAND:
             return self._search(image, fresh=True)
         return self._see(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), fresh=True)
 
     def _follow(self, image: ByteArray, last: HandPose, box: Floats) -> FrameResult:
-        """Look where the hands of the last frame were, and all over the picture if that is in doubt."""
-        seen, expected = self._see(image, box, fresh=False), int(last.present.sum())
-        pose, are_two = seen.tracked, expected > 1
+        """Predict in the box around the hands of the last frame, or in the whole frame if the result is doubtful."""
+        result, expected = self._see(image, box, fresh=False), int(last.present.sum())
+        pose, are_two = result.tracked, expected > 1
         if _outside_crop(pose):
             return self._search(image, fresh=not are_two)
-        if self._in_vain >= MAX_VAIN_SEARCHES and self._unsearched < SEARCH_EVERY_NO_HAND:
-            return seen
-        are_lost = int((_likely(pose) >= MIN_PRESENCE_TO_STAY).sum()) < expected
-        doubted = are_two and _least_confidence(pose) < DOUBTFUL_CONFIDENCE
-        is_due = (doubted and self._unsearched >= SEARCH_EVERY_DOUBTFUL) or (
-            not are_two and self._unsearched >= SEARCH_EVERY_ONE_HAND
+        if self._vain_searches >= MAX_VAIN_SEARCHES and self._frames_since_search < SEARCH_EVERY_NO_HAND:
+            return result
+        are_lost = int((_credible_presence(pose) >= MIN_PRESENCE_TO_STAY).sum()) < expected
+        is_doubtful = are_two and _min_confidence(pose) < DOUBTFUL_CONFIDENCE
+        is_due = (is_doubtful and self._frames_since_search >= SEARCH_EVERY_DOUBTFUL) or (
+            not are_two and self._frames_since_search >= SEARCH_EVERY_ONE_HAND
         )
-        if not (are_lost or is_due or (are_two and _on_one_place(pose))):
-            self._in_vain = 0
-            return seen
+        if not (are_lost or is_due or (are_two and _in_same_place(pose))):
+            self._vain_searches = 0
+            return result
         found = self._search(image, fresh=not are_two)
-        counts = _shows_more(found, seen) if are_two else _is_better(found, seen)
-        self._in_vain = 0 if counts else self._in_vain + 1
-        if counts and not are_two and _is_elsewhere(found.tracked, last):
+        is_accepted = _shows_more(found, result) if are_two else _is_better(found, result)
+        self._vain_searches = 0 if is_accepted else self._vain_searches + 1
+        if is_accepted and not are_two and _is_elsewhere(found.tracked, last):
             self._forget()
-        return found if counts else seen
+        return found if is_accepted else result
 
     def _search(self, image: ByteArray, *, fresh: bool = False) -> FrameResult:
-        self._unsearched = 0
+        self._frames_since_search = 0
         return self._see(image, None, fresh=fresh)
 
-    def _with_last_sides(self, seen: FrameResult, last: FrameResult) -> FrameResult:
-        swapped = exchanged(seen.tracked)
-        trust = 1 - self._held / MAX_HELD_FRAMES  # where a hand was held, it may not have been for long
+    def _with_last_sides(self, result: FrameResult, last: FrameResult) -> FrameResult:
+        """Assign the hands to the slots of the tracked ones, or swap those if the network has disagreed for long."""
+        swapped = exchanged(result.tracked)
+        trust = 1 - self._held / MAX_HELD_FRAMES  # a hand that has been held may have moved on
         before = last.tracked
-        nearer = _distance_to_track(seen.tracked, before, trust) - _distance_to_track(swapped, before, trust)
-        if abs(nearer) > _CLEAR_SIDE_MARGIN:
-            self._agreed = min(self._agreed + (1 if nearer < 0 else -1), SIDE_CHANGE_FRAMES)
-        if nearer <= _MIN_SIDE_MARGIN:
-            return seen
-        if self._agreed >= 0:
-            return seen.exchanged()
+        margin = _distance_to_track(result.tracked, before, trust) - _distance_to_track(swapped, before, trust)
+        if abs(margin) > _CLEAR_SIDE_MARGIN:
+            self._side_agreement = min(self._side_agreement + (1 if margin < 0 else -1), SIDE_CHANGE_FRAMES)
+        if margin <= _MIN_SIDE_MARGIN:
+            return result
+        if self._side_agreement >= 0:
+            return result.exchanged()
         self._exchange_slots(last)
-        return seen
+        return result
 
     @property
     def _filters(self) -> list[PoseFilter]:
-        return [smooth for smooth in (self._filter, self._filter_of_told) if smooth is not None]
+        return [pose_filter for pose_filter in (self._filter, self._reported_filter) if pose_filter is not None]
 
     def _exchange_slots(self, last: FrameResult) -> None:
-        """Take the network's word for it that the sides were wrong: all that is known of a hand changes its slot."""
-        self._agreed, self._last = FIRST_SIDE_CHANGE_FRAMES, last.exchanged()
+        """Accept the network's sides: swap all tracking state between the slots."""
+        self._side_agreement, self._last = FIRST_SIDE_CHANGE_FRAMES, last.exchanged()
         self._presence, self._held = self._presence[::-1], self._held[::-1]
         self._evidence = self._evidence[::-1]
         self.changes += 1
-        for smooth in self._filters:
-            smooth.exchange()
+        for pose_filter in self._filters:
+            pose_filter.exchange()
 
-    def _with_held_hands(self, seen: FrameResult, last: FrameResult) -> FrameResult:
-        """Return what is seen with hands that are not to be believed as they were, for `HELD` frames at most."""
-        away = last.tracked.present & _is_disbelieved(seen.tracked)
-        held = (_jumped(seen.tracked, last.tracked) | away) & (self._held < MAX_HELD_FRAMES)
+    def _with_held_hands(self, result: FrameResult, last: FrameResult) -> FrameResult:
+        """Return the result with implausible hands held at their last position, for up to `MAX_HELD_FRAMES` frames."""
+        rejected = last.tracked.present & _is_not_credible(result.tracked)
+        held = (_jumped(result.tracked, last.tracked) | rejected) & (self._held < MAX_HELD_FRAMES)
         self._held = np.where(held, self._held + 1, 0)
         for slot in np.flatnonzero(held).tolist():
-            seen = seen._replace(
-                tracked=_with_hand(seen.tracked, last.tracked, slot),
-                reported=_with_hand(seen.reported, last.reported, slot),
+            result = result._replace(
+                tracked=_with_hand(result.tracked, last.tracked, slot),
+                reported=_with_hand(result.reported, last.reported, slot),
             )
-        return seen
+        return result
 
-    def _presence_now(self, seen: FrameResult) -> npt.NDArray[np.bool_]:
-        """Return (2,) which hands are there, by the average of their probabilities over frames."""
-        likely = _likely(seen.tracked)
+    def _update_presence(self, result: FrameResult) -> npt.NDArray[np.bool_]:
+        """Update the averages of presence and evidence, and return which hands are present by them: (2,)."""
+        presence = _credible_presence(result.tracked)
         if self._last is None:
-            self._presence, self._evidence = likely, np.full(2, FIRST_EVIDENCE)
-            return seen.tracked.present
-        self._presence = PRESENCE_DECAY * self._presence + (1 - PRESENCE_DECAY) * likely
-        before, (least, enough) = self._last.tracked.present, GHOST_EVIDENCE
+            self._presence, self._evidence = presence, np.full(2, FIRST_EVIDENCE)
+            return result.tracked.present
+        self._presence = PRESENCE_DECAY * self._presence + (1 - PRESENCE_DECAY) * presence
+        before, (min_to_stay, min_to_return) = self._last.tracked.present, GHOST_EVIDENCE
         if not before.any():
             self._evidence = np.full(2, FIRST_EVIDENCE)
         certain = np.zeros(2, dtype=np.bool_)
-        if seen.hand_evidence is not None:
-            self._evidence = EVIDENCE_DECAY * self._evidence + (1 - EVIDENCE_DECAY) * seen.hand_evidence
-            certain = present_hands(likely) & (seen.hand_evidence >= CERTAIN_EVIDENCE)
+        if result.hand_evidence is not None:
+            self._evidence = EVIDENCE_DECAY * self._evidence + (1 - EVIDENCE_DECAY) * result.hand_evidence
+            certain = present_hands(presence) & (result.hand_evidence >= CERTAIN_EVIDENCE)
         may_be_ghost = (present_hands(self._presence) & (self._evidence >= MIN_EVIDENCE_BESIDE))[::-1]
-        stays = (self._presence >= MIN_PRESENCE_TO_STAY) & ~(may_be_ghost & (self._evidence < least))
-        comes = certain | (present_hands(self._presence) & ~(may_be_ghost & (self._evidence < enough)))
+        stays = (self._presence >= MIN_PRESENCE_TO_STAY) & ~(may_be_ghost & (self._evidence < min_to_stay))
+        appears = certain | (present_hands(self._presence) & ~(may_be_ghost & (self._evidence < min_to_return)))
         self._evidence = np.where(certain & ~before, FIRST_EVIDENCE, self._evidence)
-        return np.where(before, stays, comes)
+        return np.where(before, stays, appears)
 
 
-def _is_disbelieved(pose: HandPose) -> bool:
-    """Tell whether a frame has no hands although the network points at some (`CropResult.is_credible`)."""
+def _is_not_credible(pose: HandPose) -> bool:
+    """Tell whether the network predicts hands that were all rejected (`CropResult.is_credible`)."""
     return bool(present_hands(pose.presence).any()) and not pose.present.any()
 
 
-def _likely(pose: HandPose) -> Floats:
-    """Return (2,) how likely each hand is there: not at all where the network is not believed."""
-    return np.zeros(2) if _is_disbelieved(pose) else pose.presence
+def _credible_presence(pose: HandPose) -> Floats:
+    """Return the presence of each hand, or zeros if the hands were rejected: (2,)."""
+    return np.zeros(2) if _is_not_credible(pose) else pose.presence
 
 
 def _jumped(pose: HandPose, last: HandPose) -> npt.NDArray[np.bool_]:
-    """Tell for each hand whether it is suddenly somewhere without being sure, or where the other one is: (2,)."""
-    far, sizes = _moved(pose, last)
-    moved = far / np.maximum(sizes, 1.0)
-    astray = np.array([_confidence(pose, slot) for slot in (0, 1)]) < CONFIDENCE_PER_SIZE_MOVED * moved
-    if _on_one_place(pose) and last.present.all() and not _on_one_place(last):
-        astray |= moved > max(SAME_PLACE / 2, moved.min())
-    return np.asarray(astray & pose.present & last.present)
+    """Tell which hands have moved implausibly: (2,).
+
+    A hand has if its confidence is too low for the distance, or if it has moved onto the other hand.
+    """
+    distances, sizes = _moved(pose, last)
+    moved = distances / np.maximum(sizes, 1.0)
+    jumped = np.array([_confidence(pose, slot) for slot in (0, 1)]) < CONFIDENCE_PER_SIZE_MOVED * moved
+    if _in_same_place(pose) and last.present.all() and not _in_same_place(last):
+        jumped |= moved > max(SAME_PLACE / 2, moved.min())
+    return np.asarray(jumped & pose.present & last.present)
 
 
 def _with_hand(pose: HandPose, other: HandPose, slot: int) -> HandPose:
-    """Return the pose with the hand in `slot` as another pose has it, and no confidence in its joints."""
-    theirs = np.zeros(NUM_JOINTS, dtype=np.bool_)
-    theirs[HAND_SLICES[slot]] = True
+    """Return the pose with one hand's joints taken from another pose, with zero confidence."""
+    is_replaced = np.zeros(NUM_JOINTS, dtype=np.bool_)
+    is_replaced[HAND_SLICES[slot]] = True
     return replace(
         pose,
-        joints_2d=np.where(theirs[:, None], other.joints_2d, pose.joints_2d),
-        joints_3d=np.where(theirs[:, None], other.joints_3d, pose.joints_3d),
-        joints_cam=np.where(theirs[:, None], other.joints_cam, pose.joints_cam),
-        confidence=None if pose.confidence is None else np.where(theirs, 0.0, pose.confidence),
+        joints_2d=np.where(is_replaced[:, None], other.joints_2d, pose.joints_2d),
+        joints_3d=np.where(is_replaced[:, None], other.joints_3d, pose.joints_3d),
+        joints_cam=np.where(is_replaced[:, None], other.joints_cam, pose.joints_cam),
+        confidence=None if pose.confidence is None else np.where(is_replaced, 0.0, pose.confidence),
     )
 
 
 def _distance_to_track(pose: HandPose, last: HandPose, trust: Floats) -> float:
-    """Return how far the hands that are present are from where the last frame had them, in sizes of the larger one.
+    """Return the summed distances of the present hands from their last positions, in sizes of the larger hand.
 
-    `trust` (2,) in the last frame's hands, from 0 to 1, is what they weigh.
+    Args:
+        pose: The new pose.
+        last: The last frame's pose.
+        trust: (2,) weight of each of the last frame's hands, 0 to 1.
     """
     moved, sizes = _moved(pose, last)
-    far = moved / max(float(sizes[pose.present].max(initial=0.0)), 1.0)
-    known = np.where(last.present, trust * np.minimum(far, _NEW_HAND_DISTANCE), _NEW_HAND_DISTANCE)
-    return float(known[pose.present].sum())
+    relative = moved / max(float(sizes[pose.present].max(initial=0.0)), 1.0)
+    distances = np.where(last.present, trust * np.minimum(relative, _NEW_HAND_DISTANCE), _NEW_HAND_DISTANCE)
+    return float(distances[pose.present].sum())
 
 
 def _moved(pose: HandPose, last: HandPose) -> tuple[Floats, Floats]:
-    """Return how far the hands' middles are from where the last frame had them, and the hands' sizes: (2,) px each."""
+    """Return the distance of each hand's middle from its last position, and each hand's size: (2,) px each."""
     return np.linalg.norm(_middles(pose) - _middles(last), axis=1), _sizes(pose)
 
 
@@ -287,43 +297,44 @@ def _sizes(pose: HandPose) -> Floats:
 
 
 def _outside_crop(pose: HandPose) -> bool:
-    """Tell whether a hand's middle lies outside of the crop: the network points at what it does not see."""
+    """Tell whether a present hand's middle lies outside the crop, where the network cannot see it."""
     middles = _middles(pose)[pose.present]
     return bool(((middles < pose.box[:2]) | (middles > pose.box[2:])).any())
 
 
-def _on_one_place(pose: HandPose) -> bool:
+def _in_same_place(pose: HandPose) -> bool:
     right, left = (pose.joints_2d[joints] for joints in HAND_SLICES)
     return bool(pose.present.all()) and geometry.on_one_place(right, left, SAME_PLACE)
 
 
-def _hands(pose: HandPose) -> tuple[int, bool, float, float]:
-    return int(pose.present.sum()), not _on_one_place(pose), _least_confidence(pose), float(pose.presence.sum())
+def _rank(pose: HandPose) -> tuple[int, bool, float, float]:
+    """Return what poses of one frame are compared by, the most important criterion first."""
+    return int(pose.present.sum()), not _in_same_place(pose), _min_confidence(pose), float(pose.presence.sum())
 
 
 def _is_elsewhere(pose: HandPose, last: HandPose) -> bool:
-    """Tell whether no hand of those that are there is where one was."""
+    """Tell whether all present hands are far from all hands of the last frame."""
     between = _middles(last)[last.present][:, None] - _middles(pose)[pose.present]
     return bool((np.linalg.norm(between, axis=2) > _sizes(last).max()).all())
 
 
-def _shows_more(found: FrameResult, seen: FrameResult) -> bool:
-    return _hands(found.tracked) > _hands(seen.tracked)
+def _shows_more(found: FrameResult, other: FrameResult) -> bool:
+    return _rank(found.tracked) > _rank(other.tracked)
 
 
-def _is_better(found: FrameResult, seen: FrameResult) -> bool:
-    """Tell whether there are hands with more that speaks for them, or more hands and not less that does."""
-    more = found.detection_score - seen.detection_score
+def _is_better(found: FrameResult, other: FrameResult) -> bool:
+    """Tell whether the found hands have a clearly higher detection score, or a similar one and the higher rank."""
+    gain = found.detection_score - other.detection_score
     if not found.tracked.present.any():
         return False
-    return more > MIN_SCORE_GAIN or (more > -MIN_SCORE_GAIN and _shows_more(found, seen))
+    return gain > MIN_SCORE_GAIN or (gain > -MIN_SCORE_GAIN and _shows_more(found, other))
 
 
-def _least_confidence(pose: HandPose) -> float:
-    """Return the mean confidence of the less certain hand's joints; 1 where the network tells none."""
+def _min_confidence(pose: HandPose) -> float:
+    """Return the mean confidence of the less confident present hand; 1 without hands or predicted confidence."""
     return min((_confidence(pose, int(slot)) for slot in np.flatnonzero(pose.present)), default=1.0)
 
 
 def _confidence(pose: HandPose, slot: int) -> float:
-    """Return the mean confidence of a hand's joints; 1 where the network tells none: no hand is ever doubted then."""
+    """Return the mean confidence of a hand's joints; 1 if the network predicts none: no hand is doubtful then."""
     return 1.0 if pose.confidence is None else float(pose.confidence[HAND_SLICES[slot]].mean())

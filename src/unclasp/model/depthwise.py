@@ -1,8 +1,9 @@
-"""Depthwise convolution with a backward pass that suits a CPU.
+"""Depthwise convolution with a fast backward pass on CPUs.
 
-Under bfloat16 autocast, PyTorch's CPU gradients of depthwise convolutions leave the fast kernels: with a stride the
-input's gradient, and with 5x5 taps the weight's, took over half of a training step of EfficientNet-Lite0 at 128x128.
-The same sums in float32, or as one product per tap where maps are small, are up to 25 times faster.
+Under bfloat16 autocast, PyTorch does not use its fast CPU kernels for some gradients of depthwise convolutions: that of
+the input with a stride, and that of the weight with 5x5 kernels. Together they took over half of a training step of
+EfficientNet-Lite0 at 128x128. Computed in float32, or as one product per tap on small maps, they are up to 25 times
+faster.
 """
 
 from typing import Any, Final
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SMALL_MAP: Final = 8
-"""Side up to which a product per tap is the faster way to a 5x5 weight's gradient."""
+"""Largest side of a map, in px, for which the gradient of a 5x5 weight is computed by one product per tap."""
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -33,7 +34,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 
 class _HalfDepthwise(torch.autograd.Function):
-    """Forward as autocast has it; the slow gradients in float32."""
+    """Forward pass as under autocast; gradients that are slow in half precision are computed in float32."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -58,7 +59,7 @@ class _HalfDepthwise(torch.autograd.Function):
             else:
                 kind = x.dtype if kernel <= 3 else torch.float32
                 of_weight = _native(gradient.to(kind), x.to(kind), weight.to(kind), ctx.stride, of_input=False)
-            of_weight = torch.empty_like(weight).copy_(of_weight)  # laid out as DDP's buckets expect
+            of_weight = torch.empty_like(weight).copy_(of_weight)  # with the strides that DDP's buckets expect
         return of_x, of_weight, None
 
 
@@ -72,7 +73,7 @@ def _native(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, *, of_inpu
 
 
 def _per_tap(gradient: Tensor, x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Return the weight's gradient (C, 1, K, K): per tap, the shifted input times the output's gradient, summed."""
+    """Return the weight's gradient (C, 1, K, K): for each tap, the sum of the shifted input times the gradient."""
     gradient = gradient.permute(0, 2, 3, 1).float().contiguous()
     x = x.permute(0, 2, 3, 1).float()
     height, width = (stride * (side - 1) + 1 for side in gradient.shape[1:3])

@@ -1,4 +1,4 @@
-"""The network as a whole (figure 2), and the one place where its sizes are decided: `build`.
+"""The complete network (figure 2), and `build`, which alone decides the sizes of its modules.
 
 Letters: B batch, S side of the square crop in pixels.
 """
@@ -32,9 +32,9 @@ from unclasp.model.relation import KINDS, Kind, Readout, RelationLayer, Widths
 
 
 class Normalise(nn.Module):
-    """RGB values in 0..255 to what the backbone's ImageNet weights were trained on.
+    """Normalises RGB values in 0..255 as the backbone's pretrained weights expect.
 
-    The published peers only divide by 255; we start from ImageNet files and do as those expect.
+    Comparable published methods only divide by 255; we start from ImageNet weights and use their normalisation.
     """
 
     mean: Tensor
@@ -47,7 +47,11 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map (B, 3, S, S) RGB, uint8 or float in 0..255, to floats of mean 0 and deviation 1, about."""
+        """Map (B, 3, S, S) RGB, uint8 or float in 0..255, to floats of about zero mean and unit variance.
+
+        Raises:
+            UnclaspError: The image has another shape.
+        """
         expected = (3, self.image_size, self.image_size)
         if image.shape[1:] != expected:
             raise UnclaspError(f"image must be (B, {', '.join(map(str, expected))}), got {tuple(image.shape)}")
@@ -55,7 +59,7 @@ class Normalise(nn.Module):
 
 
 class RootDepth(nn.Module):
-    """Depth of the left wrist relative to the right one, from the whole crop and the mean features of each hand."""
+    """Head for the depth of the left wrist relative to the right one, from the crop's and both hands' mean features."""
 
     def __init__(self, overview_channels: int, joint_channels: int, hidden: int) -> None:
         super().__init__()
@@ -64,14 +68,14 @@ class RootDepth(nn.Module):
         )
 
     def forward(self, overview: Tensor, joints: Tensor) -> Tensor:
-        """Return (B,) mm of an overview (B, A) and joint features (B, 42, C)."""
+        """Map crop features (B, A) and joint features (B, 42, C) to the relative depth (B,) in mm."""
         hands = [joints[:, hand].mean(dim=1) for hand in HAND_SLICES]
         depth: Tensor = self.network(torch.cat((overview, *hands), dim=-1))
         return DEPTH_RANGE / 2 * depth.squeeze(-1)
 
 
 class DFL(nn.Module):
-    """Crops of two interacting hands to their 2.5D pose."""
+    """The pose network: predicts the 2.5D pose of two interacting hands from crops."""
 
     def __init__(
         self, normalise: Normalise, encoder: Encoder, decoder: nn.Module, *,
@@ -81,14 +85,14 @@ class DFL(nn.Module):
         """Assemble the network.
 
         Args:
-            normalise: RGB crops (B, 3, S, S) to the backbone's input.
-            encoder: Normalised crops to `encoder.Encoded`.
-            decoder: `Encoded.levels` to `decoder.Decoded`.
-            presence: Mean appearance of the coarsest level (B, A) to logits (B, 2) of right and left hand.
-            root_depth: The same mean and `Decoded.joints` (B, 42, C) to the depth (B,) mm of the left wrist minus that
-                of the right one.
-            confidence: `confidence.evidence` (B, 42, F) to logits (B, 42).
-            depth_axis: Tells users what depths are measured along; what is computed does not depend on it.
+            normalise: Maps RGB crops (B, 3, S, S) to the backbone's input.
+            encoder: Maps normalised crops to `encoder.Encoded`.
+            decoder: Maps `Encoded.levels` to `decoder.Decoded`.
+            presence: Maps the mean appearance of the coarsest level (B, A) to logits (B, 2) of the right and left hand.
+            root_depth: Maps the same mean and `Decoded.joints` (B, 42, C) to the depth of the left wrist minus that of
+                the right one, (B,) mm.
+            confidence: Maps `confidence.evidence` (B, 42, F) to logits (B, 42).
+            depth_axis: Axis along which depths are measured; it is only reported and does not affect the computation.
         """
         super().__init__()
         self.normalise = normalise
@@ -120,7 +124,7 @@ class DFL(nn.Module):
         )
 
     def _to_pixels(self, plane: Tensor) -> Tensor:
-        """Map 0..1 to the crop's extent, from the near edge of the first pixel, -0.5, to the far edge of the last."""
+        """Map 0..1 to the crop's extent in px, from -0.5, the first pixel's near edge, to the last one's far edge."""
         return plane * self.normalise.image_size - 0.5
 
 
@@ -128,8 +132,8 @@ def _to_depth(depth: Tensor) -> Tensor:
     return (depth - 0.5) * DEPTH_RANGE
 
 
-class _Parts(NamedTuple):
-    """A decoder, and what it asks of the encoder."""
+class _DecoderParts(NamedTuple):
+    """A decoder and its requirements on the encoder."""
 
     decoder: nn.Module
     joint_channels: int
@@ -138,7 +142,7 @@ class _Parts(NamedTuple):
     reads_position: bool
 
 
-def _decoupled(config: ModelConfig) -> _Parts:
+def _decoupled(config: ModelConfig) -> _DecoderParts:
     widths = Widths(config.appearance_channels, config.position_channels)
     hidden = Widths(*(config.feedforward * width for width in widths))
     choices = [config.init_relation, config.joint_image_relation, config.regress_from]
@@ -153,7 +157,7 @@ def _decoupled(config: ModelConfig) -> _Parts:
         needed.initial.union(KINDS[config.init_relation]),
         *(kinds.union(KINDS[config.joint_image_relation]) for kinds in needed.joint_image),
     ]
-    return _Parts(
+    return _DecoderParts(
         _assemble(config, widths, hidden),
         joint_channels=sum(widths),
         strides=config.strides,
@@ -164,14 +168,14 @@ def _decoupled(config: ModelConfig) -> _Parts:
     )
 
 
-def _fused(config: ModelConfig) -> _Parts:
+def _fused(config: ModelConfig) -> _DecoderParts:
     by = Relation.POSITION
     alone = replace(config, init_relation=by, joint_joint_relation=by, joint_image_relation=by, regress_from=by)
     appearance, position = config.appearance_channels, config.position_channels
-    # As many hidden channels as the decoupled decoder's two kinds have together, for about as many parameters.
+    # As many hidden channels as both kinds of the decoupled decoder have together, for a similar number of parameters.
     hidden = Widths(0, config.feedforward * (appearance + position))
     decoder = _assemble(replace(alone, root_depth_head=False), Widths(0, position), hidden)
-    return _Parts(
+    return _DecoderParts(
         FusedDecoder(nn.Linear(appearance, position), decoder),
         joint_channels=position,
         strides=config.strides,
@@ -180,13 +184,13 @@ def _fused(config: ModelConfig) -> _Parts:
     )
 
 
-def _pooled(config: ModelConfig) -> _Parts:
+def _pooled(config: ModelConfig) -> _DecoderParts:
     channels = config.appearance_channels
     strides = config.strides[:1]
-    return _Parts(PooledDecoder(channels), channels, strides, frozenset(strides), reads_position=False)
+    return _DecoderParts(PooledDecoder(channels), channels, strides, frozenset(strides), reads_position=False)
 
 
-_DECODERS: Final[dict[Decoder, Callable[[ModelConfig], _Parts]]] = {
+_DECODERS: Final[dict[Decoder, Callable[[ModelConfig], _DecoderParts]]] = {
     Decoder.DECOUPLED: _decoupled, Decoder.FUSED: _fused, Decoder.POOLED: _pooled,
 }  # fmt: skip
 
@@ -217,14 +221,14 @@ def _assemble(config: ModelConfig, widths: Widths, hidden: Widths) -> DecoupledD
 
 
 def build(config: ModelConfig) -> DFL:
-    """Build the network of a config, with random weights.
+    """Build the network that a config describes, with random weights.
 
     Raises:
-        UnclaspError: The backbone is unknown, or the relations leave the pose without any view of the picture.
+        UnclaspError: The backbone is unknown, or with these relations the pose cannot depend on the picture.
     """
     parts = _DECODERS[config.decoder](config)
-    heads = config.presence_head or config.root_depth_head
-    appearance_strides = parts.appearance_strides.union(parts.strides[:1] if heads else ())
+    reads_mean = config.presence_head or config.root_depth_head
+    appearance_strides = parts.appearance_strides.union(parts.strides[:1] if reads_mean else ())
     backbone = build_backbone(config.backbone)
     encoder = Encoder(
         backbone,

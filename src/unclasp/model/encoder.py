@@ -16,15 +16,15 @@ from unclasp.model.backbone import STRIDES, Backbone
 from unclasp.model.relation import Features
 
 FREQUENCIES: Final = 16
-"""Sine waves per axis of the position code, from 2 down to 1/16 of the crop long: 2 pixels of a 32 pixel wide map."""
+"""Sine waves per axis of the position code, with wavelengths from 2 to 1/16 crop sides (2 px of a 32 px wide map)."""
 
 
 class Pyramid(nn.Module):
-    """Feature pyramid network (Lin et al. 2017): every level sees what the coarser ones know.
+    """Feature pyramid network (Lin et al. 2017), which adds the coarser levels' features to each level.
 
-    Output layers exist for `strides` only; the top-down path always starts at stride 32. Batch normalisation
-    after every convolution (ours) gives all levels and backbones features of one magnitude: EfficientNet-Lite's
-    grow from level to level, and would saturate the first relations.
+    Output layers exist for `strides` only; the top-down path always starts at stride 32. Batch normalisation after
+    every convolution is our addition: it gives the features of all levels and backbones a similar magnitude. Those of
+    EfficientNet-Lite grow from level to level and would saturate the first relations.
     """
 
     def __init__(self, inputs: dict[int, int], channels: int, strides: Sequence[int]) -> None:
@@ -33,7 +33,7 @@ class Pyramid(nn.Module):
         self.output = nn.ModuleDict({str(stride): _conv(channels, channels, 3) for stride in strides})
 
     def forward(self, maps: list[Tensor]) -> dict[int, Tensor]:
-        """Return the map (B, channels, H / stride, W / stride) of each stride from the backbone's four maps."""
+        """Map the backbone's four maps to one map (B, channels, H / stride, W / stride) for each of the strides."""
         outputs = {}
         down: Tensor | None = None
         for stride, features in zip(reversed(STRIDES), reversed(maps), strict=True):
@@ -51,14 +51,14 @@ def _conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 
 def part_segmentation(channels: int, hidden: int) -> nn.Sequential:
-    """Build the head that gives the 33 part classes' logits on the finest map; without hidden channels it is linear."""
+    """Build the head for the logits of the 33 part classes on the finest map; with `hidden` 0 it is linear."""
     if hidden == 0:
         return nn.Sequential(nn.Conv2d(channels, NUM_PARTS, 1))
     return nn.Sequential(_conv(channels, hidden, 3), nn.ReLU(inplace=True), nn.Conv2d(hidden, NUM_PARTS, 1))
 
 
 def pixel_centres(size: int) -> Tensor:
-    """Return the centres (size * size, 2) of a square map's pixels as x, y in units of the crop's side, row by row.
+    """Return the pixel centres (size * size, 2) of a square map, row-major, as x, y in units of the crop's side.
 
     >>> pixel_centres(2).tolist()
     [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
@@ -69,16 +69,16 @@ def pixel_centres(size: int) -> Tensor:
 
 
 def sine_code(points: Tensor) -> Tensor:
-    """Return sines and cosines (..., 64) of points (..., 2) in [0, 1], so that levels agree on the code of a place."""
+    """Return the sine-cosine code (..., 64) of points (..., 2) in [0, 1]; a point has the same code on every level."""
     exponents = torch.linspace(0, 5, FREQUENCIES, dtype=points.dtype, device=points.device)
     phases = points.unsqueeze(-1) * (pi * 2**exponents)  # (..., 2, 16)
     return torch.cat((phases.sin(), phases.cos()), dim=-1).flatten(-2)
 
 
 class PositionFeatures(nn.Module):
-    """Position features F^p of every level: a sine code of its pixel centres, mapped by one small shared network.
+    """Position features F^p of each level: a sine code of the pixel centres, mapped by a small shared network.
 
-    They depend on the grid alone, never on the image.
+    They depend on the grid alone, not on the image.
     """
 
     def __init__(self, channels: int, sizes: Sequence[int]) -> None:
@@ -97,16 +97,16 @@ class PositionFeatures(nn.Module):
 
 
 class Encoded(NamedTuple):
-    """What the encoder makes of an image."""
+    """Output of the encoder."""
 
     levels: tuple[Features, ...]
-    """F^a (B, L, A) and F^p (1, L, S) of each level that the decoder reads, row-major over its pixels."""
+    """F^a (B, L, A) and F^p (1, L, S) of each level that the decoder reads, row-major over pixels."""
     part_logits: Tensor
     """(B, 33, H / 4, W / 4)."""
 
 
 class Encoder(nn.Module):
-    """Image to appearance features F^a = concat(F, S) and position features F^p at every level."""
+    """Maps an image to appearance features F^a = concat(F, S) and position features F^p at each level."""
 
     def __init__(
         self, backbone: Backbone, pyramid: Pyramid, segmentation: nn.Module, positions: PositionFeatures | None,
@@ -115,12 +115,12 @@ class Encoder(nn.Module):
         """Assemble the encoder.
 
         Args:
-            backbone: Image to maps.
-            pyramid: Maps to maps of equal channels, at least at stride 4 and where appearance is read.
-            segmentation: The finest map to part logits.
-            positions: The levels' position features, or None if the decoder reads none.
+            backbone: Maps images to feature maps.
+            pyramid: Maps these to maps of equal channels, at least at stride 4 and where appearance is read.
+            segmentation: Maps the finest map to part logits.
+            positions: Returns the levels' position features; None if the decoder reads none.
             strides: Stride of each level, coarsest first.
-            appearance_strides: Where appearance is read; elsewhere it has no channels.
+            appearance_strides: Strides at which appearance is read; elsewhere it has no channels.
         """
         super().__init__()
         self.backbone = backbone
@@ -139,16 +139,16 @@ class Encoder(nn.Module):
             stride: _tokens(maps[stride], functional.avg_pool2d(parts, stride // STRIDES[0]))
             for stride in self.appearance_strides
         }
-        nothing = part_logits.new_zeros(image.shape[0], 1, 0)
+        no_appearance = part_logits.new_zeros(image.shape[0], 1, 0)
         positions = self._no_positions(image) if self.positions is None else self.positions()
         levels = (
-            Features(appearances.get(stride, nothing), position)
+            Features(appearances.get(stride, no_appearance), position)
             for stride, position in zip(self.strides, positions, strict=True)
         )
         return Encoded(tuple(levels), part_logits)
 
     def _no_positions(self, image: Tensor) -> list[Tensor]:
-        """Return position features without channels, for decoders that read none: (1, L, 0) of each level."""
+        """Return position features without channels, (1, L, 0) for each level, for decoders that read none."""
         height, width = image.shape[-2:]
         return [image.new_zeros(1, (height // stride) * (width // stride), 0) for stride in self.strides]
 

@@ -1,4 +1,4 @@
-"""Neighbouring linear maps as one: batch normalisation into convolutions, convolutions into one another."""
+"""Folding of adjacent linear maps: batch normalisation into convolutions, and convolutions into one another."""
 
 from itertools import pairwise
 
@@ -11,13 +11,13 @@ _PAIRS = (
     ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("_conv_stem", "_bn0"), ("_expand_conv", "_bn0"),
     ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"),
 )  # fmt: skip
-"""Attributes of the blocks in `backbone` that follow one another."""
+"""Attribute names of convolutions and the norms that follow them, in the blocks of `backbone`."""
 
 
 def fold_batch_norms(root: nn.Module) -> None:
-    """Make every batch normalisation that follows a convolution part of it, in place, by its running statistics.
+    """Fold every batch normalisation into the convolution before it, in place, using its running statistics.
 
-    Pairs are found in `Sequential`s and in the blocks of our own backbones. What else there is stays as it is.
+    Pairs are recognised in `Sequential`s and in the blocks of our own backbones; all other modules are left unchanged.
     """
     for module in list(root.modules()):
         children = dict(module.named_children())
@@ -46,7 +46,7 @@ def _with_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
 
 
 def convolution(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0, groups: int = 1) -> nn.Conv2d:
-    """Return a convolution with these values."""
+    """Return a convolution with the given weight and bias, which are not trainable."""
     outputs, inputs, kernel, _ = weight.shape
     with torch.device("meta"):
         conv = nn.Conv2d(inputs * groups, outputs, kernel, stride, padding, groups=groups)
@@ -55,7 +55,7 @@ def convolution(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0,
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """Return a linear layer with these values."""
+    """Return a linear layer with the given weight and bias, which are not trainable."""
     with torch.device("meta"):
         layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight, layer.bias = _constant(weight), _constant(bias)
@@ -63,7 +63,7 @@ def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 
 def then_pointwise(conv: nn.Conv2d, pointwise: nn.Conv2d) -> nn.Conv2d:
-    """Return a convolution followed by a 1x1 convolution, both with bias, as one."""
+    """Merge a convolution and the 1x1 convolution that follows it into one with bias."""
     mix = pointwise.weight.double().flatten(1)
     weight = torch.einsum("oc,cikl->oikl", mix, conv.weight.double())
     bias = mix @ bias_of(conv) + bias_of(pointwise)
@@ -71,7 +71,7 @@ def then_pointwise(conv: nn.Conv2d, pointwise: nn.Conv2d) -> nn.Conv2d:
 
 
 def bias_of(layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """Return a layer's bias in double precision; 0 for one without."""
+    """Return a layer's bias in double precision, or zeros if it has none."""
     return layer.weight.new_zeros(layer.weight.shape[0]).double() if layer.bias is None else layer.bias.double()
 
 

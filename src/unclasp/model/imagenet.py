@@ -1,4 +1,4 @@
-"""Loading a backbone's published weights from a file, strictly."""
+"""Strict loading of published backbone weights."""
 
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from unclasp.model.tflite import TFLITE, load_folded
 
 
 def load_backbone(model: nn.Module, path: str | Path) -> None:
-    """Load an ImageNet file into a backbone, or into the backbone of a whole network.
+    """Load published weights into a backbone, or into the backbone of a whole network.
 
-    The file must hold exactly the backbone's parameters and, if any, the classifier's, which are dropped. Only the
-    counters `num_batches_tracked` may be missing, as older files do not have them.
+    The file must contain exactly the parameters of the backbone and optionally those of the classifier, which are
+    dropped. Only the counters `num_batches_tracked` may be missing, as older files do not have them.
 
     Args:
         model: A `Backbone`, or a module that contains one.
-        path: A `.safetensors` file, a state dict saved by PyTorch (read without unpickling objects), or for the hand
-            landmark network MediaPipe's `.tflite` file, whose norms are folded (`tflite.unfold_norms`).
+        path: A `.safetensors` file, a state dict saved by PyTorch (read without unpickling objects), or, for the hand
+            landmark backbone, MediaPipe's `.tflite` file, whose norms are folded (`tflite.unfold_norms`).
 
     Raises:
-        CheckpointError: The file cannot be read, or is of another network; the message lists the differences.
+        CheckpointError: The file cannot be read, or contains another network; the message lists the differences.
     """
     backbone = next((module for module in model.modules() if isinstance(module, Backbone)), None)
     if backbone is None:

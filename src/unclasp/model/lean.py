@@ -1,4 +1,4 @@
-"""The decoder's layers as `deploy` rewrites them: one head, bare features, and constants where the picture has no say.
+"""The decoder layers of the optimised network (`deploy`): single-head, on bare features, with precomputed constants.
 
 Letters: B batch, N joints (42), L pixels of a level, h and w its size, C channels of the pyramid, A appearance and S
 position channels.
@@ -21,45 +21,45 @@ _TAPS = 9
 
 
 class Level(NamedTuple):
-    """What joints read of the picture on one level; positions are constants of the readers."""
+    """What joints read of the picture on one level; its positions are constants of the layers that read it."""
 
     features: Tensor
-    """(B, C, h, w), before smoothing where the reader does that itself."""
+    """(B, C, h, w) pyramid features, before smoothing if the layer that reads them accounts for it."""
     parts: Tensor
     """(B, 33, L) probabilities."""
 
     @property
     def appearance(self) -> Tensor:
-        """(B, L, A), as `Features` has it."""
+        """(B, L, A), like `Features.appearance`."""
         return torch.cat((pixels(self.features), self.parts), dim=1).transpose(-1, -2)
 
 
 def pixels(maps: Tensor) -> Tensor:
-    """Return maps (B, channels, h, w) as (B, channels, L), with numbers for shapes: only B varies in a traced graph."""
+    """Flatten maps (B, channels, h, w) to (B, channels, L), with constant shapes: only B varies in a traced graph."""
     channels, height, width = map(int, maps.shape[1:])
     return maps.reshape(-1, channels, height * width)
 
 
 def _query(similarity: Similarity, scale: float) -> nn.Linear:
-    """Return query and key as one map; its product with bare features is the logits."""
+    """Merge query and key into one map, whose product with bare features gives the logits."""
     key = scale * similarity.key.weight.double().T
     return linear(key @ similarity.query.weight.double(), key @ bias_of(similarity.query))
 
 
 def _value(update: Update) -> nn.Linear:
-    """Return value and output as one map of bare gathered features."""
+    """Merge value and output into one map of bare gathered features."""
     return linear(update.output.weight.double() @ update.value.weight.double(), bias_of(update.output))
 
 
 class Tail(nn.Module):
-    """What follows the gathering in a transformer layer: residual, norm, feed-forward part, norm."""
+    """The part of a transformer layer after attention: residual, norm, feed-forward network, norm."""
 
     def __init__(self, update: Update) -> None:
         super().__init__()
         self.norm, self.feedforward, self.last_norm = update.norm, update.feedforward, update.feedforward_norm
 
     def forward(self, joints: Tensor, gathered: Tensor) -> Tensor:
-        """Return joints (B, N, channels) updated by what they gathered."""
+        """Return joints (B, N, channels) updated with the gathered features."""
         joints = self.norm(joints + gathered)
         updated: Tensor = self.last_norm(joints + self.feedforward(joints))
         return updated
@@ -72,15 +72,15 @@ class AmongJoints(nn.Module):
         super().__init__()
         similarities = {kind: cast(Similarity, layer.similarity[kind]) for kind in layer.kinds_related}
         updates = {kind: cast(Update, layer.update[kind]) for kind in layer.kinds_updated}
-        self.query = nn.ModuleDict({kind: _query(each, layer.scale) for kind, each in similarities.items()})
-        self.value = nn.ModuleDict({kind: _value(each) for kind, each in updates.items()})
-        self.tail = nn.ModuleDict({kind: Tail(each) for kind, each in updates.items()})
+        self.query = nn.ModuleDict({kind: _query(similarity, layer.scale) for kind, similarity in similarities.items()})
+        self.value = nn.ModuleDict({kind: _value(update) for kind, update in updates.items()})
+        self.tail = nn.ModuleDict({kind: Tail(update) for kind, update in updates.items()})
         self.related, self.updated = layer.kinds_related, layer.kinds_updated
 
     def forward(self, joints: Features) -> Features:
-        """Return the updated joints."""
+        """Return the updated joint features."""
         terms = [self.query[kind](joints.of(kind)) @ joints.of(kind).transpose(-1, -2) for kind in self.related]
-        relation = _added(terms).softmax(dim=-1)
+        relation = _sum(terms).softmax(dim=-1)
         return joints._replace(**{kind: self._update(kind, joints.of(kind), relation) for kind in self.updated})
 
     def _update(self, kind: Kind, joints: Tensor, relation: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class AmongJoints(nn.Module):
 
 
 class Refine(nn.Module):
-    """A block of SPR."""
+    """The optimised `RefineBlock` of SPR."""
 
     adjacency: Tensor
 
@@ -101,7 +101,7 @@ class Refine(nn.Module):
         self.tail = Tail(block.update)
 
     def forward(self, joints: Tensor) -> Tensor:
-        """Map (B, N, channels) to the same."""
+        """Map joint features (B, N, channels) to refined ones of the same shape."""
         joints = self.norm(joints + torch.relu(self.adjacency @ self.graph(joints)))
         relation = (self.query(joints) @ joints.transpose(-1, -2)).softmax(dim=-1)
         refined: Tensor = self.tail(joints, self.value(relation @ joints))
@@ -109,7 +109,7 @@ class Refine(nn.Module):
 
 
 class ReadSmoothed(nn.Module):
-    """Appearance logits on a smoothed level."""
+    """Appearance logits of a smoothed level."""
 
     def __init__(self, similarity: Similarity, scale: float) -> None:
         super().__init__()
@@ -117,23 +117,23 @@ class ReadSmoothed(nn.Module):
 
     def forward(self, joints: Tensor, level: Level) -> Tensor:
         """Return logits (B, N, L) of joints (B, N, A)."""
-        return _products(self.query(joints), level)
+        return _appearance_logits(self.query(joints), level)
 
 
-def _products(queries: Tensor, level: Level) -> Tensor:
+def _appearance_logits(queries: Tensor, level: Level) -> Tensor:
     of_features, of_parts = queries[..., :-NUM_PARTS], queries[..., -NUM_PARTS:]
     return of_features @ pixels(level.features) + of_parts @ level.parts
 
 
 class ReadRaw(nn.Module):
-    """Appearance logits on a level before smoothing: each joint makes a 3x3 kernel of its own."""
+    """Appearance logits of a level before smoothing: a 3x3 kernel is computed for each joint."""
 
     def __init__(self, similarity: Similarity, scale: float, smoothing: nn.Conv2d) -> None:
         super().__init__()
         query = _query(similarity, scale)
         weight, bias = query.weight.double(), bias_of(query)
         self.channels = channels = smoothing.in_channels
-        # `fold` scatters where a convolution gathers, so that the taps are turned round.
+        # `fold` scatters where a convolution gathers, so the taps are flipped.
         taps = smoothing.weight.double().flip(2, 3).permute(2, 3, 1, 0).flatten(0, 2)  # (9 C, C)
         smooth = torch.cat((taps, bias_of(smoothing)[None]))
         self.kernel = linear(
@@ -152,19 +152,19 @@ class ReadRaw(nn.Module):
 
 
 class JointImage(nn.Module):
-    """J-I with one level, of whose positions only constants are left."""
+    """J-I with one level, with everything that depends on its positions precomputed."""
 
     keys: Tensor
     key_bias: Tensor
     values: Tensor
 
     def __init__(self, layer: RelationLayer, positions: Tensor, smoothing: nn.Conv2d | None) -> None:
-        """Prepare a layer.
+        """Precompute the constants of a layer.
 
         Args:
-            layer: With one head.
-            positions: (L, S) in double precision.
-            smoothing: The convolution that the level comes without, or None.
+            layer: The J-I layer, with a single head.
+            positions: Position features (L, S) of the level, in double precision.
+            smoothing: The smoothing convolution, if the level is passed unsmoothed, else None.
         """
         super().__init__()
         self.related, self.updated = layer.kinds_related, layer.kinds_updated
@@ -182,15 +182,15 @@ class JointImage(nn.Module):
             self.value = _value(cast(Update, layer.update["appearance"]))
         if "position" in self.updated:
             value = _value(cast(Update, layer.update["position"]))
-            # The rows of a relation sum to 1, so that the bias can be part of every value.
+            # The rows of a relation sum to 1, so the bias can be added to every value.
             self.register_buffer("values", positions @ value.weight.T + bias_of(value))
 
     def forward(self, joints: Features, level: Level) -> tuple[Features, Tensor]:
-        """Return the updated joints and the logits (B, N, L)."""
+        """Return the updated joint features and the logits (B, N, L)."""
         terms = [self.read(joints.appearance, level)] if "appearance" in self.related else []
         if "position" in self.related:
             terms.append(joints.position @ self.keys + self.key_bias)
-        logits = _added(terms)
+        logits = _sum(terms)
         relation = logits.softmax(dim=-1)
         updated: dict[str, Tensor] = {}
         if "appearance" in self.updated:
@@ -206,12 +206,12 @@ def _gather(relation: Tensor, level: Level) -> Tensor:
     )
 
 
-def _added(terms: Sequence[Tensor]) -> Tensor:
+def _sum(terms: Sequence[Tensor]) -> Tensor:
     return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
 
 class Start(nn.Module):
-    """The initialisation, with constant queries and constant logits of positions."""
+    """The optimised `Initialisation`, with precomputed position logits."""
 
     positions: Tensor
     logits: Tensor
@@ -227,10 +227,10 @@ class Start(nn.Module):
         self.register_buffer("logits", by_position[None])
 
     def forward(self, level: Level) -> tuple[Features, Tensor]:
-        """Return the joints and the logits (B, N, L)."""
+        """Return the initial joint features and the logits (B, N, L)."""
         logits = self.logits
         if self.reads_appearance:
-            logits = logits + _products(self.scale * self.appearance, level)
+            logits = logits + _appearance_logits(self.scale * self.appearance, level)
         else:
             logits = logits.expand(level.parts.shape[0], -1, -1)
         relation = logits.softmax(dim=-1)

@@ -1,17 +1,22 @@
-"""Loading tensors into a module: all of them, or none."""
+"""Strict loading of tensors into a module."""
 
 from torch import Tensor, nn
 
 from unclasp.errors import CheckpointError
 
-_MOST_LINES = 20
+_MAX_LINES = 20
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Load `tensors` into `module`; every name and shape must agree, or nothing is loaded.
+    """Load `tensors` into `module`; unless all names and shapes match, nothing is loaded.
+
+    Args:
+        module: The module to load into.
+        tensors: Parameters and buffers by name.
+        source: Where the tensors come from, for the error message.
 
     Raises:
-        CheckpointError: Names the tensors that are missing, unexpected or of another shape.
+        CheckpointError: Tensors are missing, unexpected or of another shape; the message lists them.
     """
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     lines = [f"missing: {name}" for name in expected if name not in tensors]
@@ -22,6 +27,7 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: str) ->
         if name in expected and expected[name] != tuple(value.shape)
     ]
     if lines:
-        shown = "; ".join(lines[:_MOST_LINES] + [f"and {len(lines) - _MOST_LINES} more"] * (len(lines) > _MOST_LINES))
-        raise CheckpointError(f"{source} does not fit the {type(module).__name__} ({shown})")
+        more = [f"and {len(lines) - _MAX_LINES} more"] if len(lines) > _MAX_LINES else []
+        differences = "; ".join(lines[:_MAX_LINES] + more)
+        raise CheckpointError(f"{source} does not fit the {type(module).__name__} ({differences})")
     module.load_state_dict(tensors)

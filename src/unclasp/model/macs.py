@@ -1,4 +1,4 @@
-"""How much a network computes."""
+"""Computational cost of a network."""
 
 import torch
 from torch import nn
@@ -6,10 +6,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_macs(module: nn.Module, image_size: int) -> int:
-    """Count the multiplications with addition that convolutions and matrix products do for one crop.
+    """Count the multiply-accumulate operations (MACs) of convolutions and matrix products for one crop.
 
     Args:
-        module: Takes crops; on the meta device, nothing is computed.
+        module: A network that takes crops; it may be on the meta device, where nothing is computed.
         image_size: Side of the crop in px.
     """
     device = next(module.parameters()).device

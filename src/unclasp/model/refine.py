@@ -1,7 +1,8 @@
-"""Spatial position refinement, SPR (section 3.3.2): joints agree along the skeleton and with all others.
+"""Spatial position refinement, SPR (section 3.3.2): joints exchange information along the skeleton and globally.
 
-The paper names a light graph convolution (local) and an attention module (global), after a reference whose entry is
-lost; the sizes and the order are ours. The two hands' trees are joined by an edge between the wrists.
+The paper mentions a light graph convolution (local) and an attention module (global), after a reference that is missing
+from its bibliography; their sizes and order are ours. The skeletons of both hands are joined by an edge between the
+wrists.
 """
 
 import torch
@@ -20,7 +21,7 @@ def skeleton_adjacency() -> Tensor:
 
 
 class RefineBlock(nn.Module):
-    """Graph convolution, then self-attention and feed-forward part, each with residual and norm."""
+    """Graph convolution, self-attention and feed-forward network, each with residual connection and norm."""
 
     adjacency: Tensor
 
@@ -35,7 +36,7 @@ class RefineBlock(nn.Module):
         nn.init.xavier_uniform_(self.graph.weight)
 
     def forward(self, joints: Tensor) -> Tensor:
-        """Map (B, 42, C) to the same."""
+        """Map joint features (B, 42, C) to refined ones of the same shape."""
         joints = self.norm(joints + torch.relu(self.adjacency @ self.graph(joints)))
         relation = (self.scale * self.similarity(joints, joints)).softmax(dim=-1)
         refined: Tensor = self.update(joints, relation, joints)
@@ -43,5 +44,5 @@ class RefineBlock(nn.Module):
 
 
 def spatial_refinement(channels: int, *, layers: int, heads: int, feedforward: int) -> nn.Sequential:
-    """Build SPR: (B, 42, C) to the same."""
+    """Build SPR, which maps joint features (B, 42, C) to refined ones of the same shape."""
     return nn.Sequential(*(RefineBlock(channels, heads=heads, feedforward=feedforward) for _ in range(layers)))

@@ -1,8 +1,8 @@
-"""The two kinds of features, and the relations that are all that may pass between them (section 3.3).
+"""The two kinds of features, and the relations through which alone they interact (section 3.3).
 
-A relation is a similarity matrix between joints and something else. It is computed from features of one kind, or of
-both with the logits added, and then gathers *each* kind apart. Every learned map below works on one kind, so that
-nothing else can mix them.
+A relation is a similarity matrix between joints and tokens (pixels or joints). It is computed from features of one
+kind, or of both with their logits added, and then gathers *each* kind separately. Every learned map below works on a
+single kind, so that nothing else mixes them.
 
 Letters: B batch, N joints (42), L tokens related to (pixels of a level, or the joints), H heads, A appearance channels,
 S position channels, C channels of one kind.
@@ -23,16 +23,16 @@ KINDS: Final[dict[Relation, tuple[Kind, ...]]] = {
     Relation.POSITION: ("position",),
     Relation.BOTH: ("appearance", "position"),
 }
-"""The kinds of features that a choice in the config stands for."""
+"""The kinds of features that each choice in the config stands for."""
 
 
 class Features(NamedTuple):
-    """Features of joints or of the pixels of one level. A kind that nobody reads may have no channels."""
+    """Features of the joints or of the pixels of one level. A kind that is never read may have no channels."""
 
     appearance: Tensor
-    """(B, L, A) from RGB values."""
+    """(B, L, A) features computed from RGB values."""
     position: Tensor
-    """(B or 1, L, S) from coordinates."""
+    """(B or 1, L, S) features computed from coordinates."""
 
     def of(self, kind: Kind) -> Tensor:
         """Return the features of one kind."""
@@ -40,27 +40,27 @@ class Features(NamedTuple):
 
 
 class Widths(NamedTuple):
-    """Channels of each kind of features."""
+    """Number of channels of each kind of features."""
 
     appearance: int
     position: int
 
     def of(self, kind: Kind) -> int:
-        """Return the channels of one kind."""
+        """Return the number of channels of one kind."""
         return self.appearance if kind == "appearance" else self.position
 
     def total(self, kinds: Collection[Kind]) -> int:
-        """Return the channels of several kinds together."""
+        """Return the total number of channels of several kinds."""
         return sum(self.of(kind) for kind in kinds)
 
 
 def relate(queries: Features, keys: Features, by: Relation) -> Tensor:
-    """Relate without any learned map: the logits of eq. 1, scaled by the channels that take part.
+    """Return the logits of eq. 1, without learned maps, scaled by the number of channels of the kinds used.
 
     Args:
-        queries: N tokens.
-        keys: L tokens.
-        by: The kinds that take part.
+        queries: Features of N tokens.
+        keys: Features of L tokens.
+        by: The kinds of features to use.
 
     Returns:
         (B, N, L) logits; their softmax over the last axis is the relation.
@@ -90,7 +90,7 @@ class Similarity(nn.Module):
         self.heads = heads
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels, bias=False)
-        """Without bias: that would add the same to a whole row, which the softmax takes away again."""
+        """No bias: it would add a constant to each row, which the softmax cancels."""
         for layer in (self.query, self.key):
             nn.init.xavier_uniform_(layer.weight)
 
@@ -98,19 +98,19 @@ class Similarity(nn.Module):
         """Return the unscaled logits (B, H, N, L) of queries (B, N, C) and keys (B or 1, L, C)."""
         query: Tensor = self.query(queries)
         per_head = query.view(*query.shape[:2], self.heads, -1).transpose(1, 2)  # (B, H, N, C/H)
-        # q (W k) = (q W) k: mapping the few joints instead of the many pixels gives the same at a fraction of the cost.
+        # q (W k) = (q W) k: mapping the few joints instead of the many pixels costs a fraction for the same result.
         mapped = per_head @ _by_head(self.key, self.heads)  # (B, H, N, C)
         return mapped @ keys.unsqueeze(1).transpose(-1, -2)
 
 
 class Update(nn.Module):
-    """Gather values of one kind by a relation into the joints; then the feed-forward part of a transformer layer."""
+    """Gathers values of one kind into the joints by a relation, followed by the rest of a transformer layer."""
 
     def __init__(self, channels: int, hidden: int, heads: int = 1) -> None:
         super().__init__()
         self.heads = heads
         self.value = nn.Linear(channels, channels, bias=False)
-        """Without bias: rows sum to 1, so that it would only add to the bias of `output`."""
+        """No bias: the rows of a relation sum to 1, so it would only add to the bias of `output`."""
         self.output = nn.Linear(channels, channels)
         self.norm = nn.LayerNorm(channels)
         widen, narrow = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
@@ -134,10 +134,10 @@ def _by_head(layer: nn.Linear, heads: int) -> Tensor:
 
 
 class RelationLayer(nn.Module):
-    """Relate joints to tokens by some kinds of features, and update some kinds by that one relation (eq. 3 and 4).
+    """Relates joints to tokens by some kinds of features, and updates some kinds using this one relation (eq. 3 and 4).
 
-    Equal to attention on the concatenated features, split afterwards, with every learned map block-diagonal in the two
-    kinds: a full one would mix them.
+    Equivalent to attention on concatenated features, which are split afterwards, with every learned map block-diagonal
+    in the two kinds; a full map would mix them.
     """
 
     def __init__(self, widths: Widths, by: Relation, *, updates: Collection[Kind], heads: int, hidden: Widths) -> None:
@@ -146,9 +146,9 @@ class RelationLayer(nn.Module):
         Args:
             widths: Channels of joints and tokens.
             by: The kinds that the relation is computed from.
-            updates: The kinds that something downstream reads; the others pass unchanged.
-            heads: Relation matrices; the channels of every kind are split evenly among them.
-            hidden: Channels inside the feed-forward parts.
+            updates: The kinds that are read downstream; the others are passed through unchanged.
+            heads: Number of relation matrices, among which the channels of each kind are split evenly.
+            hidden: Channels of the hidden layer in the feed-forward networks.
         """
         super().__init__()
         self.scale = (widths.total(KINDS[by]) / heads) ** -0.5
@@ -158,13 +158,13 @@ class RelationLayer(nn.Module):
         self.kinds_updated: tuple[Kind, ...] = tuple(sorted(updates))
 
     def logits(self, joints: Features, tokens: Features) -> Tensor:
-        """Return the relation's logits (B, H, N, L): the kinds' terms added, so that one softmax covers them."""
+        """Return the relation's logits (B, H, N, L), summed over the kinds, so that a single softmax covers both."""
         terms: list[Tensor] = [self.similarity[kind](joints.of(kind), tokens.of(kind)) for kind in self.kinds_related]
         logits: Tensor = self.scale * sum(terms[1:], start=terms[0])
         return logits
 
     def forward(self, joints: Features, tokens: Features) -> tuple[Features, Tensor]:
-        """Return the updated joints and the relation's logits (B, H, N, L)."""
+        """Return the updated joint features and the relation's logits (B, H, N, L)."""
         logits = self.logits(joints, tokens)
         relation = logits.softmax(dim=-1)
         updated = {kind: self.update[kind](joints.of(kind), relation, tokens.of(kind)) for kind in self.kinds_updated}
@@ -172,7 +172,7 @@ class RelationLayer(nn.Module):
 
 
 class Readout(nn.Linear):
-    """A small linear layer that stays in float32 under autocast: bfloat16 would round coordinates to half pixels."""
+    """A small linear layer that stays in float32 under autocast; bfloat16 would round coordinates to half pixels."""
 
     def __init__(self, channels: int, outputs: int, *, bias: float) -> None:
         super().__init__(channels, outputs)
@@ -180,6 +180,6 @@ class Readout(nn.Linear):
         nn.init.constant_(self.bias, bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return (..., outputs) of features (..., channels)."""
+        """Map features (..., channels) to (..., outputs)."""
         features = features.to(torch.promote_types(features.dtype, self.weight.dtype))
         return (features.unsqueeze(-2) * self.weight).sum(dim=-1) + self.bias

@@ -1,7 +1,8 @@
-"""Style mixing: in training, crops borrow the feature statistics of other crops of the batch.
+"""Style mixing: during training, crops take on feature statistics of other crops in the batch (not in the paper).
 
-Not in the paper. Means and deviations of shallow feature maps carry the look of a picture: light, colours, sharpness. A
-model that has seen every scene in the look of others relies less on it (MixStyle, Zhou et al. 2021, arXiv 2104.02008).
+Means and standard deviations of shallow feature maps carry the style of a picture, such as lighting, colours and
+sharpness. A model that is trained on scenes in the style of others relies less on it (MixStyle, Zhou et al. 2021, arXiv
+2104.02008).
 """
 
 from typing import Any, Final
@@ -14,17 +15,21 @@ from unclasp.errors import UnclaspError
 from unclasp.model.backbone import Backbone
 
 _BETA: Final = 0.2
-"""Of the shares: mostly one style or the other, seldom halves."""
+"""Both parameters of the beta distribution of the shares: mostly one style or the other, rarely an even mix."""
 
 
 class StyleMixing:
-    """Hooks on a backbone's shallow layers that mix styles while it trains."""
+    """Hooks on the shallow layers of a backbone that mix styles in training mode."""
 
     def __init__(self, backbone: Backbone, probability: float) -> None:
-        """Attach the hooks; none at probability 0.
+        """Attach the hooks.
+
+        Args:
+            backbone: The backbone.
+            probability: Probability of mixing at each layer, for a batch; at 0 no hooks are attached.
 
         Raises:
-            UnclaspError: The backbone does not say which of its layers are shallow.
+            UnclaspError: The backbone does not specify which of its layers are shallow.
         """
         self.probability = probability
         self.rng = np.random.default_rng(0)
@@ -40,7 +45,7 @@ class StyleMixing:
             layer.register_forward_hook(self._mix)
 
     def start(self, *seed: int) -> None:
-        """Make what is drawn from here on a function of the seed, so that a resumed run goes on as it would have."""
+        """Reseed the random generator, so that a resumed run continues as an uninterrupted one would."""
         self.rng = np.random.default_rng(seed)
 
     def _mix(self, layer: nn.Module, _inputs: Any, features: Tensor) -> Tensor | None:
@@ -52,12 +57,17 @@ class StyleMixing:
 
 
 def mixed(features: Tensor, partner: Tensor, share: Tensor) -> Tensor:
-    """Return (B, C, H, W) maps with means and deviations between their own and their partner's.
+    """Interpolate the channel means and deviations of feature maps with those of partners in the batch.
+
+    No gradient flows through the statistics.
 
     Args:
         features: (B, C, H, W).
-        partner: (B,) whose statistics each borrows.
-        share: (B, 1, 1, 1) how much of its own each keeps; no gradient flows through the statistics.
+        partner: (B,) index of each sample's partner.
+        share: (B, 1, 1, 1) weight of each sample's own statistics.
+
+    Returns:
+        (B, C, H, W).
     """
     partner, share = partner.to(features.device), share.to(features.device, torch.float32)
     with torch.no_grad():

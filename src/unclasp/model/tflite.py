@@ -1,7 +1,7 @@
-"""Reading the convolutions of a TensorFlow Lite file into a backbone: what MediaPipe ships its networks as.
+"""Loading of MediaPipe's networks, which come as TensorFlow Lite files.
 
-Such files have their batch normalisations folded into the convolutions before them. `unfold_norms` takes them out
-again, by the statistics of pictures, as training normalises by those of its batches.
+In these files, batch normalisation is folded into the preceding convolutions. `unfold_norms` separates the two again,
+with the statistics of given pictures, because training normalises by the statistics of its batches.
 """
 
 import struct
@@ -20,32 +20,33 @@ from unclasp.model.backbone import HandLandmarks
 
 TFLITE: Final = ".tflite"
 _IDENTIFIER: Final = b"TFL3"
-_HALF: Final = 1
-"""float16 among the format's types of tensors."""
+_FLOAT16: Final = 1
+"""The format's tensor type float16."""
 
 
 class Layer(NamedTuple):
-    """A layer of a file."""
+    """A layer of a TensorFlow Lite file."""
 
     weight: Tensor
-    """(out, in / groups, K, K) of a convolution, (C,) slopes below zero, (out, in) of a fully connected layer."""
+    """(out, in / groups, K, K) of a convolution, (C,) slopes of a PReLU, or (out, in) of a fully connected layer."""
     bias: Tensor
-    """(out,), empty for slopes."""
+    """(out,); empty for a PReLU."""
     name: str = ""
-    """Of the weight of a fully connected layer."""
+    """Name of the weight, for a fully connected layer."""
 
 
 def load_folded(backbone: HandLandmarks, path: Path) -> None:
-    """Load the convolutions of a TensorFlow Lite file, in their order, into a backbone.
+    """Load the convolutions of a TensorFlow Lite file, in order, into a backbone.
 
-    The norm behind each becomes its bias. The projection of the last block is left as it was: the file has none.
+    The norm after each convolution is set to add the convolution's bias only. The projection of the last block, which
+    the file does not have, keeps its values.
 
     Args:
-        backbone: What to load into.
+        backbone: The backbone to load into.
         path: hand_landmark_full.tflite of the package mediapipe.
 
     Raises:
-        CheckpointError: The file cannot be read, or is of another network.
+        CheckpointError: The file cannot be read, or contains another network.
     """
     stored = [layer for layer in read_layers(path) if layer.weight.ndim == 4]
     pairs = _with_norms(backbone)[:-1]
@@ -67,15 +68,15 @@ def load_folded(backbone: HandLandmarks, path: Path) -> None:
 
 @torch.no_grad()
 def unfold_norms(model: nn.Module, backbone: nn.Module, pictures: Tensor) -> None:
-    """Give each norm of the backbone the statistics of what reaches it; what it answers stays the same.
+    """Set the running statistics of each norm in the backbone to those of its input, without changing its output.
 
     Args:
-        model: Takes the pictures, and asks the backbone.
-        backbone: Whose norms are meant.
-        pictures: (B, ...) whatever the model takes.
+        model: A network that contains the backbone.
+        backbone: The backbone whose norms are adjusted, in place.
+        pictures: (B, ...) a batch of inputs of the model.
     """
 
-    def settle(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+    def set_statistics(norm: nn.Module, inputs: tuple[Tensor]) -> None:
         assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None  # noqa: S101
         var, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
         gain = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -84,7 +85,7 @@ def unfold_norms(model: nn.Module, backbone: nn.Module, pictures: Tensor) -> Non
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(var)
 
-    hooks = [m.register_forward_pre_hook(settle) for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    hooks = [m.register_forward_pre_hook(set_statistics) for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     training = model.training
     try:
         model.eval()(pictures)
@@ -95,13 +96,13 @@ def unfold_norms(model: nn.Module, backbone: nn.Module, pictures: Tensor) -> Non
 
 
 def _with_norms(backbone: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Return each convolution with the norm behind it, in the order in which pictures pass them."""
+    """Return each convolution with the norm after it, in the order of the forward pass."""
     layers = [m for m in backbone.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
     return [(a, b) for a, b in pairwise(layers) if isinstance(a, nn.Conv2d) and isinstance(b, nn.BatchNorm2d)]
 
 
 def read_layers(path: Path) -> list[Layer]:
-    """Return the convolutions, learnt slopes and fully connected layers of a TensorFlow Lite file, in their order.
+    """Return the convolutions, PReLUs and fully connected layers of a TensorFlow Lite file, in order.
 
     Raises:
         CheckpointError: The file is missing or cannot be read.
@@ -126,7 +127,7 @@ def _layers(model: Any, kinds: Any) -> Iterator[Layer]:
     graph = model.Subgraphs(0)
     operators = [graph.Operators(index) for index in range(graph.OperatorsLength())]
     kind_of = [_kind(model.OperatorCodes(operator.OpcodeIndex())) for operator in operators]
-    half = {  # a tensor in single precision, to the one in half precision that it is made of
+    half = {  # single-precision tensor: the half-precision tensor that it is dequantised from
         operator.Outputs(0): operator.Inputs(0)
         for operator, kind in zip(operators, kind_of, strict=True)
         if kind == kinds.DEQUANTIZE
@@ -136,7 +137,7 @@ def _layers(model: Any, kinds: Any) -> Iterator[Layer]:
         index = half.get(index, index)
         tensor = graph.Tensors(index)
         raw = model.Buffers(tensor.Buffer()).DataAsNumpy().tobytes()
-        stored = np.frombuffer(raw, dtype="<f2" if tensor.Type() == _HALF else "<f4")
+        stored = np.frombuffer(raw, dtype="<f2" if tensor.Type() == _FLOAT16 else "<f4")
         return torch.from_numpy(stored.astype(np.float32)).reshape(tuple(tensor.ShapeAsNumpy()))
 
     for operator, kind in zip(operators, kind_of, strict=True):
@@ -153,5 +154,5 @@ def _layers(model: Any, kinds: Any) -> Iterator[Layer]:
 
 
 def _kind(code: Any) -> int:
-    """Return an operator's number; old files have it in another field, new ones in both if it is small."""
+    """Return an operator's code; old files have it in the deprecated field, new ones in both if it is small."""
     return max(int(code.BuiltinCode()), int(code.DeprecatedBuiltinCode()))

@@ -1,7 +1,6 @@
-"""What stands behind the hands: walls, rooms, desks, foliage, dark studios, people; a few strokes, then blur.
+"""Paints backgrounds: walls, rooms, desks, foliage, dark studios and people, from a few strokes and blur.
 
-Nothing here is a photograph. Pictures are drawn as 8-bit sRGB, mostly with muted colours, and returned as linear
-RGB.
+No photographs are used. Backgrounds are drawn as 8-bit sRGB, mostly in muted colours, and returned as linear RGB.
 """
 
 from collections.abc import Callable
@@ -18,12 +17,12 @@ from unclasp.synth.raster import Floats
 from unclasp.synth.scene import Scene
 from unclasp.synth.strokes import CLOUDS, GRAIN, WOOD, Colour, Strokes
 
-_SHARES: Final[dict[str, dict[str, float]]] = {
+_KIND_PROBABILITIES: Final[dict[str, dict[str, float]]] = {
     "level": {"plain": 0.14, "person": 0.44, "clutter": 0.27, "outdoor": 0.10, "desk": 0.05},
     "down": {"plain": 0.10, "person": 0.08, "clutter": 0.22, "outdoor": 0.05, "desk": 0.55},
     "any": {"plain": 0.16, "person": 0.22, "clutter": 0.32, "outdoor": 0.10, "desk": 0.20},
 }
-_LEVEL: Final = {
+_CAMERA_OF_VIEW: Final = {
     "frontal": "level", "lowered": "level", "selfie": "level", "reaching": "level", "egocentric": "down",
     "above": "down",
 }  # fmt: skip
@@ -31,7 +30,7 @@ _LEVEL: Final = {
 
 @lru_cache(maxsize=1)
 def _linear_from_srgb() -> Floats:
-    """Make the (256,) table from 8-bit sRGB to linear light."""
+    """Return the (256,) lookup table from 8-bit sRGB to linear light."""
     value = np.arange(256) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
@@ -44,7 +43,7 @@ def srgb_from_linear(linear: npt.NDArray[np.floating]) -> Colour:
 
 
 class Subject(NamedTuple):
-    """Who the hands belong to, and where they are in the picture."""
+    """The person behind the hands, and the position of the hands in the picture."""
 
     middle: Colour
     """(2,) middle of the joints, pixels."""
@@ -56,11 +55,11 @@ class Subject(NamedTuple):
 
 
 def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Floats, cloth: Floats) -> Floats:
-    """Draw the background of a scene: (H, W, 3) linear RGB under the light of the scene.
+    """Draw the background of a scene, (H, W, 3) linear RGB, under the scene's light.
 
     Args:
-        rng: Source of randomness.
-        scene: Its size, view and where the hands are.
+        rng: Random generator.
+        scene: Gives the picture's size, the view and the position of the hands.
         setting: The kind of light.
         skin: (3,) linear RGB of the person's skin.
         cloth: (3,) linear RGB of the person's clothes.
@@ -72,7 +71,7 @@ def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Flo
     subject = Subject(pixels.mean(axis=0), scale, srgb_from_linear(skin), srgb_from_linear(cloth))
     kind = "studio"
     if setting != "studio":
-        shares = _SHARES[_LEVEL.get(scene.view, "any")]
+        shares = _KIND_PROBABILITIES[_CAMERA_OF_VIEW.get(scene.view, "any")]
         kind = list(shares)[rng.choice(len(shares), p=list(shares.values()))]
     _KINDS[kind](strokes, subject)
     focus = rng.random()
@@ -84,7 +83,7 @@ def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Flo
 
 
 def draw_place(strokes: Strokes, kind: str) -> None:
-    """Draw a place without anybody in it: plain, clutter, outdoor, desk or studio."""
+    """Draw a place without people: `kind` is plain, clutter, outdoor, desk or studio."""
     nobody = Subject(np.zeros(2), 1.0, np.zeros(3), np.zeros(3))
     if kind == "studio":
         draw_dark(strokes)
@@ -98,7 +97,7 @@ def linear_from_srgb(canvas: npt.NDArray[np.uint8]) -> Floats:
 
 
 def _brightness(strokes: Strokes, setting: Setting) -> float:
-    """Draw how much light falls on the background, relative to the hands."""
+    """Draw the brightness of the background's light relative to the hands'."""
     if setting == "backlit":
         return strokes.uniform(1.5, 4.0)
     if setting in ("studio", "evening"):
@@ -107,7 +106,7 @@ def _brightness(strokes: Strokes, setting: Setting) -> float:
 
 
 def _plain(strokes: Strokes, _subject: Subject) -> None:
-    """A wall or a paper backdrop."""
+    """Draw a wall or a paper backdrop."""
     colour = strokes.colour(light=(20, 250))
     strokes.gradient(colour, np.clip(colour * strokes.uniform(0.6, 1.15), 0, 255))
     strokes.texture(CLOUDS, strokes.uniform(0.0, 0.06), zoom=strokes.uniform(0.6, 3))
@@ -115,7 +114,7 @@ def _plain(strokes: Strokes, _subject: Subject) -> None:
 
 
 def _room(strokes: Strokes) -> None:
-    """A wall with furniture-like blocks, window and door edges, things on shelves."""
+    """Draw a wall with furniture-like blocks, window and door edges, and small objects."""
     wall = strokes.colour(light=(60, 250), vivid=0.15)
     strokes.gradient(wall, wall * strokes.uniform(0.6, 1.0))
     for _ in range(int(strokes.rng.integers(1, 6))):
@@ -134,7 +133,7 @@ def _room(strokes: Strokes) -> None:
 
 
 def _clutter(strokes: Strokes, _subject: Subject) -> None:
-    """A room, sometimes with textile-like stripes or tiles."""
+    """Draw a room, sometimes with textile-like stripes or tiles and with bokeh."""
     _room(strokes)
     if strokes.rng.random() < 0.3:
         strokes.stripes()
@@ -144,7 +143,7 @@ def _clutter(strokes: Strokes, _subject: Subject) -> None:
 
 
 def _outdoor(strokes: Strokes, _subject: Subject) -> None:
-    """Sky, ground and leaves."""
+    """Draw sky, ground and leaves."""
     sky = np.array([strokes.uniform(150, 230), strokes.uniform(180, 235), strokes.uniform(200, 250)])
     ground = np.array([1.0, strokes.uniform(0.9, 1.15), strokes.uniform(0.55, 0.9)]) * strokes.uniform(40, 150)
     strokes.gradient(sky, ground, angle=np.pi / 2 + strokes.rng.normal(0, 0.1))
@@ -167,7 +166,7 @@ def _outdoor(strokes: Strokes, _subject: Subject) -> None:
 
 
 def _desk(strokes: Strokes, _subject: Subject) -> None:
-    """A table or a floor seen from above, with paper, cups and keys on it."""
+    """Draw a table or a floor seen from above, with paper, cups and keyboards on it."""
     top = strokes.colour(light=(25, 245), vivid=0.2)
     if strokes.rng.random() < 0.45:
         top = np.array([1.0, strokes.uniform(0.68, 0.85), strokes.uniform(0.4, 0.7)]) * strokes.uniform(60, 220)
@@ -201,7 +200,7 @@ def _desk(strokes: Strokes, _subject: Subject) -> None:
 
 
 def _keyboard(strokes: Strokes, turn: float) -> None:
-    """A block of small keys."""
+    """Draw a keyboard: a block of small keys."""
     centre, key = strokes.anywhere(), strokes.uniform(0.025, 0.06) * strokes.side
     columns, rows = int(strokes.rng.integers(4, 12)), int(strokes.rng.integers(3, 6))
     body, cap = strokes.colour(vivid=0.08), strokes.colour(vivid=0.08)
@@ -216,7 +215,7 @@ def _keyboard(strokes: Strokes, turn: float) -> None:
 
 
 def _studio(strokes: Strokes, subject: Subject) -> None:
-    """A dark room as of a capture dome: nearly black, at times with lamps in view or a person's dark torso."""
+    """Draw a dark room like a capture dome: nearly black, sometimes with lamps in view or a person's dark torso."""
     draw_dark(strokes)
     if strokes.rng.random() < 0.45:
         dimmed = strokes.uniform(0.25, 0.8)
@@ -224,7 +223,7 @@ def _studio(strokes: Strokes, subject: Subject) -> None:
 
 
 def draw_dark(strokes: Strokes) -> None:
-    """A dark room, at times with lamps in view."""
+    """Draw a dark room, sometimes with lamps in view."""
     dark = strokes.uniform(2, 34)
     strokes.gradient(
         dark * (1 + strokes.rng.normal(0, 0.1, 3)), strokes.uniform(1, 30) * (1 + strokes.rng.normal(0, 0.1, 3))
@@ -235,7 +234,7 @@ def draw_dark(strokes: Strokes) -> None:
 
 
 def _lamps(strokes: Strokes) -> None:
-    """A loose grid of point lights with small flares."""
+    """Draw a loose grid of point lights with small flares."""
     pitch, turn = strokes.uniform(0.12, 0.4) * strokes.side, strokes.uniform(-0.4, 0.4)
     cosine, sine = np.cos(turn), np.sin(turn)
     glow = strokes.colour(light=(170, 255), vivid=0.1)
@@ -257,7 +256,7 @@ def _lamps(strokes: Strokes) -> None:
 
 
 def _person(strokes: Strokes, subject: Subject) -> None:
-    """Somebody who faces the camera, in a room or before a wall."""
+    """Draw a person who faces the camera, in a room or before a wall."""
     if strokes.rng.random() < 0.6:
         _room(strokes)
     else:
@@ -267,7 +266,7 @@ def _person(strokes: Strokes, subject: Subject) -> None:
 
 
 def _figure(strokes: Strokes, subject: Subject) -> None:
-    """A person about as far away as the hands, mostly with the head above them."""
+    """Draw a person at about the distance of the hands, mostly with the head above them."""
     head = 230 * subject.pixels_per_mm * strokes.uniform(0.7, 1.1)
     chin = subject.middle + np.array([strokes.rng.normal(0, 0.5), strokes.rng.normal(-0.35, 0.8)]) * head
     cloth = subject.cloth if strokes.rng.random() < 0.8 else strokes.colour()

@@ -1,4 +1,4 @@
-"""What is worn on the forearm: sleeves and straps, as tubes around the axis from the wrist to the elbow."""
+"""Clothes of the forearm: sleeves and straps, as tubes around the axis from the wrist to the elbow."""
 
 from typing import Final, NamedTuple
 
@@ -15,18 +15,18 @@ _REACH_MM: Final = 520.0
 
 
 class Wardrobe(NamedTuple):
-    """The clothes of one picture, before they meet an arm. Colours are linear RGB."""
+    """The clothes of one picture, not yet fitted to an arm. Colours are linear RGB."""
 
     sleeve_start: float | None
     """Distance from the wrist to the cuff in mm; None for bare arms."""
     looseness: float
-    """How far the cloth stands off the arm, mm."""
+    """Gap between the cloth and the arm, mm."""
     cuff: float
     """Length of the cuff, mm; 0 for none."""
     folds: float
     """Height of the folds, mm."""
     colours: Floats
-    """(2, 3) of the sleeve."""
+    """(2, 3) colours of the sleeve."""
     pattern: Floats
     """(5,) see `material.Surface`."""
     strap_start: float | None
@@ -34,13 +34,13 @@ class Wardrobe(NamedTuple):
     strap_width: float
     """mm."""
     strap_hand: int
-    """Which hand wears it: 0 the first drawn, 1 the second."""
+    """The hand that wears it: 0 the first hand of the scene, 1 the second."""
     dial: bool
     """Whether the strap carries a watch."""
     band: Floats
     """(2, 3) colours of strap and dial."""
     phase: float
-    """Where the folds lie, radians."""
+    """Phase of the folds, radians."""
 
 
 class Tube(NamedTuple):
@@ -51,7 +51,7 @@ class Tube(NamedTuple):
     normals: Floats
     """(V, 3)."""
     texture: Floats
-    """(V, 3) mm: around, along and the phase of the folds; where patterns and noise live."""
+    """(V, 3) mm: texture coordinates around and along the arm, and the phase of the folds, for patterns and noise."""
     mark: Floats
     """(V,) 1 on the dial of a watch."""
     faces: Ints
@@ -61,7 +61,7 @@ class Tube(NamedTuple):
 
 
 def cloth_colour(rng: np.random.Generator) -> Floats:
-    """Draw the linear RGB of a textile: black, grey, white, blue and muted colours are common."""
+    """Draw the linear RGB of a textile; black, grey, white, blue and muted colours are common."""
     kind = rng.random()
     if kind < 0.5:
         rgb = np.full(3, rng.choice([0.02, 0.05, 0.12, 0.35, 0.7]) * rng.uniform(0.6, 1.3)) * (
@@ -115,11 +115,11 @@ class _Arm(NamedTuple):
     across: npt.NDArray[np.float64]
     up: npt.NDArray[np.float64]
     radius: npt.NDArray[np.float64]
-    """Largest distance of the skin from the axis, per `_CELL_MM` from the wrist."""
+    """(_ARM_CELLS,) largest distance of the skin from the axis, per step of `_CELL_MM` from the wrist."""
 
 
 def _measure(vertices: Floats, wrist: Floats, forearm: npt.NDArray[np.bool_], far: npt.NDArray[np.bool_]) -> _Arm:
-    """Measure the forearm: its axis, and how thick it is at each distance from the wrist."""
+    """Measure the forearm's axis and its thickness at each distance from the wrist."""
     skin = vertices[forearm].astype(np.float64) - wrist
     axis = vertices[far].mean(axis=0) - wrist
     axis = axis / np.linalg.norm(axis)
@@ -146,17 +146,17 @@ def dress(
     first: bool,
     keep_out: Floats,
 ) -> list[Tube]:
-    """Make the sleeve and the strap of one arm.
+    """Return the sleeve and the strap of one arm.
 
     Args:
-        wardrobe: What is worn.
+        wardrobe: The clothes.
         vertices: (V, 3) mm of the hand with its forearm.
         wrist: (3,) mm.
-        dorsal: (3,) direction out of the back of the hand: where a watch sits.
-        forearm: (V,) vertices that are forearm only.
+        dorsal: (3,) direction out of the back of the hand, where a watch sits.
+        forearm: (V,) vertices that belong to the forearm only.
         far: (V,) vertices of the forearm's far end.
         first: Whether this is the first hand of the scene.
-        keep_out: (J, 3) mm, joints of the other hand; a sleeve that would swallow one starts beyond it.
+        keep_out: (J, 3) mm, joints of the other hand; a sleeve that would contain one starts beyond it instead.
     """
     arm = _measure(vertices, wrist, forearm, far)
     tubes = []
@@ -188,7 +188,7 @@ def _sleeve(wardrobe: Wardrobe, arm: _Arm, start: float) -> Tube:
     radius = widest[:, None] + wardrobe.folds * ramp * waves
     if wardrobe.cuff:
         radius = radius + 1.5 * (stations < start + wardrobe.cuff)[:, None]
-    # the hem turns inwards, so that one does not look through the sleeve
+    # the hem turns inwards, so that one cannot see into the sleeve
     hem = np.full((1, _SIDES), max(3.0, skin[0] * 0.7))
     rings = np.concatenate([hem, radius])
     stations = np.concatenate([[start + 1.5], stations])
@@ -212,7 +212,7 @@ def _tube(
     arm: _Arm, stations: npt.NDArray[np.float64], *, radius: npt.NDArray[np.float64], kind: int,
     mark: npt.NDArray[np.float64], phase: float,
 ) -> Tube:  # fmt: skip
-    """Build rings of `radius` (R, S) at the stations (R,) along the arm, joined by triangles that face outward."""
+    """Build a tube from rings of `radius` (R, S) at the stations (R,) along the arm, with outward faces."""
     rings, sides = radius.shape
     angle = np.arange(sides) * (2 * np.pi / sides)
     spoke = np.cos(angle)[:, None] * arm.across + np.sin(angle)[:, None] * arm.up
@@ -225,7 +225,7 @@ def _tube(
     a, b = index[:-1], np.roll(index[:-1], -1, axis=1)
     c, d = index[1:], np.roll(index[1:], -1, axis=1)
     faces = np.concatenate([np.stack([a, b, d], -1).reshape(-1, 3), np.stack([a, d, c], -1).reshape(-1, 3)])
-    # a closed turn of the texture: the pattern repeats a whole number of times around the arm
+    # the texture coordinate around the arm is mirrored halfway, so that the pattern has no seam
     texture = np.stack(np.broadcast_arrays((np.abs(angle - np.pi) * 30)[None], stations[:, None], phase * 7.0), axis=-1)
     return Tube(
         grid.reshape(-1, 3).astype(np.float32),

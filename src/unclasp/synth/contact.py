@@ -1,8 +1,8 @@
-"""Collision: spheres to find a place fast, then the skinned surfaces themselves to touch without penetrating.
+"""Collision handling: sphere proxies for a fast search, then the skinned surfaces for contact without penetration.
 
-The surface test takes, for each point of one surface, the nearest point of the other; it is inside if it lies
-behind that point's normal. With vertices 3-6 mm apart this is right to about a millimetre; tests/synth measures
-it against the exact meshes.
+The surface test finds, for each point of one surface, the nearest point of the other; the point is inside if it lies
+behind that point's normal. With vertices 3-6 mm apart, this is accurate to about a millimetre; tests/synth compares it
+with the exact meshes.
 """
 
 from dataclasses import dataclass
@@ -19,30 +19,30 @@ _FINGER_SPHERES, _PALM_SPHERES, _FOREARM_SPHERES, _TUBE_SPHERES = 4, 6, 9, 12
 _RING: Final = 24
 _TUBE_RINGS: Final = 16
 _FINGER_OVERLAP_MM, _THUMB_OVERLAP_MM, _PALM_OVERLAP_MM = 3.0, 6.0, 8.0
-_THENAR_OVERLAP_MM = 15.0  # the curled index finger presses into the ball of the thumb
+_THENAR_OVERLAP_MM = 15.0  # a curled index finger presses into the ball of the thumb
 
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the spheres sit, decided once on the mean shape."""
+    """Placement of the spheres on a hand, computed once on the mean shape."""
 
     bone: Indices
-    """(S,) the bone that carries a sphere."""
+    """(S,) the bone that each sphere moves with."""
     along: Floats
     """(S,) position on the bone, 0 at its head and 1 at its tail; negative on the extruded forearm."""
     ring: Indices
-    """(S, 24) vertices around it."""
+    """(S, 24) vertices of the skin around the sphere."""
     percentile: Floats
-    """(S,) which share of the ring's vertices is farther than the radius, from 0 to 1."""
+    """(S,) quantile, from 0 to 1, of the ring's distances from the bone that gives the radius."""
     apart: npt.NDArray[np.float64]
-    """(S, S) how far two spheres of one hand may overlap in mm; infinite for neighbours."""
+    """(S, S) maximum overlap in mm of two spheres of one hand; infinite for neighbours."""
 
 
 @cache
 def sphere_layout() -> Layout:
-    """Return where the spheres of every hand sit."""
+    """Return the placement of the spheres, which is the same for all hands."""
     model = HandModel.load()
     rest = model.rest(np.zeros(0), 185.0)
     count = len(rest.vertices) - len(model.loop)
@@ -122,18 +122,18 @@ percentile: Floats,
 
 @dataclass(frozen=True)
 class Spheres:
-    """A hand as spheres: centres (S, 3) in mm in some frame, radii (S,)."""
+    """A hand as spheres: centres (S, 3) in mm, in any frame, and radii (S,)."""
 
     centres: Floats
     radii: Floats
 
     def moved(self, rotation: Floats, translation: Floats) -> "Spheres":
-        """Return the spheres after `rotation @ x + translation`."""
+        """Return the spheres transformed by `rotation @ x + translation`."""
         return Spheres(self.centres @ rotation.T + translation, self.radii)
 
 
 def rest_spheres(rest: RestHand) -> Spheres:
-    """Fit the spheres of a shape in rest pose."""
+    """Fit the spheres to a shape in rest pose."""
     layout = sphere_layout()
     centres, radii = _fit(
         rest.vertices, rest.heads, rest.tails, layout.bone, layout.along, layout.ring, layout.percentile, FOREARM_MM
@@ -142,7 +142,7 @@ def rest_spheres(rest: RestHand) -> Spheres:
 
 
 def pose_spheres(spheres: Spheres, transforms: Floats) -> Spheres:
-    """Carry the rest spheres along with their bones."""
+    """Transform the rest spheres with their bones."""
     of_bone = transforms[sphere_layout().bone]
     return Spheres(np.einsum("sij,sj->si", of_bone[:, :, :3], spheres.centres) + of_bone[:, :, 3], spheres.radii)
 
@@ -159,13 +159,13 @@ def _excess(centres: Floats, radii: Floats, allowed: Floats) -> float:
 
 
 def self_collides(spheres: Spheres) -> bool:
-    """Tell whether fingers run into each other or into the palm by more than skin gives way."""
+    """Return whether fingers penetrate each other or the palm by more than skin can give way."""
     return bool(_excess(spheres.centres, spheres.radii, sphere_layout().apart) > 0)
 
 
 @njit(cache=True, nogil=True)
 def _overlap(ca: Floats, ra: Floats, cb: Floats, rb: Floats, push: Floats) -> float:
-    """Return the deepest overlap of two hands' spheres and add up in `push` where b should go."""
+    """Return the deepest overlap of two hands' spheres, and write the summed push of b out of a to `push`."""
     worst = -1e9
     push[:] = 0.0
     for i in range(len(ra)):
@@ -182,12 +182,12 @@ def _overlap(ca: Floats, ra: Floats, cb: Floats, rb: Floats, push: Floats) -> fl
 
 
 def overlap(a: Spheres, b: Spheres) -> float:
-    """Return the deepest overlap of two hands' spheres in mm; negative is the gap between them."""
+    """Return the deepest overlap of two hands' spheres in mm; negative values are gaps."""
     return float(_overlap(a.centres, a.radii, b.centres, b.radii, np.zeros(3)))
 
 
 def push_apart(a: Spheres, b: Spheres, *, tolerance: float, rounds: int = 25) -> Floats | None:
-    """Return how far b must move until the spheres overlap by less than `tolerance` mm, or None if it cannot."""
+    """Return a translation of b after which the overlap is below `tolerance` mm, or None if none is found."""
     moved, push = np.zeros(3), np.zeros(3)
     for _ in range(rounds):
         deepest = _overlap(a.centres, a.radii, b.centres + moved, b.radii, push)
@@ -200,9 +200,10 @@ def push_apart(a: Spheres, b: Spheres, *, tolerance: float, rounds: int = 25) ->
 def slide_in(
     a: Spheres, b: Spheres, direction: Floats, *, start: float = 300.0, tolerance: float = 1.0
 ) -> float | None:
-    """Return how far b is from its own place along `direction` when it touches a, coming from `start` mm away.
+    """Slide b along `direction` towards a, from `start` mm away, until they touch.
 
-    None if it passes by.
+    Returns:
+        The displacement of b along `direction` in mm at contact, or None if it passes by.
     """
     moved, push = start, np.zeros(3)
     for _ in range(80):
@@ -217,7 +218,7 @@ def slide_in(
 
 @dataclass(frozen=True)
 class Surface:
-    """A posed surface as points with outward normals: the vertices, and rings along the extruded forearm."""
+    """A posed surface as points with outward normals: the mesh vertices and rings along the extruded forearm."""
 
     points: Floats
     """(P, 3) mm."""
@@ -225,7 +226,7 @@ class Surface:
     """(P, 3) unit."""
 
     def moved(self, translation: Floats) -> "Surface":
-        """Return the surface somewhere else."""
+        """Return the translated surface."""
         return Surface(self.points + translation, self.normals)
 
 
@@ -248,17 +249,17 @@ def surface(model: HandModel, vertices: Floats, *, mirrored: bool) -> tuple[Surf
 
 
 @njit(cache=True, nogil=True)
-def _within(points: Floats, low: Floats, high: Floats) -> Indices:
-    kept = np.empty(len(points), dtype=np.int64)
+def _indices_in_box(points: Floats, low: Floats, high: Floats) -> Indices:
+    found = np.empty(len(points), dtype=np.int64)
     count = 0
     for i in range(len(points)):
         inside = True
         for k in range(3):
             inside = inside and low[k] <= points[i, k] <= high[k]
         if inside:
-            kept[count] = i
+            found[count] = i
             count += 1
-    return kept[:count]
+    return found[:count]
 
 
 @njit(cache=True, nogil=True)
@@ -271,15 +272,17 @@ def _bounds(points: Floats, margin: float) -> tuple[Floats, Floats]:
 
 @njit(cache=True, nogil=True)
 def _probe(points: Floats, of: Floats, normals: Floats, reach: float) -> tuple[float, Floats, float, Floats]:
-    """Return how deep `points` are inside of a surface and the way out there.
+    """Measure `points` against a surface, given as points `of` with normals; pairs beyond `reach` mm are ignored.
 
-    The smallest distance and the way there.
+    Returns:
+        Penetration depth of the deepest point and the direction out of the surface there; smallest distance and the
+        vector to the nearest point of the surface.
     """
     deepest, out, nearest, towards = 0.0, np.zeros(3), 1e9, np.zeros(3)
     low, high = _bounds(points, reach)
-    candidates = _within(of, low, high)
+    candidates = _indices_in_box(of, low, high)
     low, high = _bounds(of, reach)
-    for i in _within(points, low, high):
+    for i in _indices_in_box(points, low, high):
         best, at = 1e18, -1
         for j in candidates:
             x, y, z = points[i, 0] - of[j, 0], points[i, 1] - of[j, 1], points[i, 2] - of[j, 2]
@@ -300,12 +303,12 @@ def _probe(points: Floats, of: Floats, normals: Floats, reach: float) -> tuple[f
 def settle(
     a: Surface, b: Surface, *, touch: bool, depth: float = 2.6, gap: float = 1.5, rounds: int = 14
 ) -> Floats | None:
-    """Move b until the surfaces touch, or at least do not run through each other.
+    """Move b until the surfaces touch, or at least do not penetrate each other.
 
-    They end up at most `depth` mm in each other and, where they are to `touch`, at most `gap` mm apart.
+    They end up at most `depth` mm inside each other and, if they must `touch`, at most `gap` mm apart.
 
     Returns:
-        The translation of b, or None if it cannot be done in so many rounds.
+        The translation of b, or None if the search fails within `rounds` steps.
     """
     moved = np.zeros(3)
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""From light to an 8-bit picture: what the camera, its operator and the file format do. Mild mostly, with a tail."""
+"""Converts light to an 8-bit picture with the mostly mild effects of camera, photographer and file format."""
 
 import math
 from functools import lru_cache
@@ -15,13 +15,13 @@ from unclasp.synth.raster import Floats
 Image8 = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 
-_CURVE: Final = 1024
+_CURVE_STEPS: Final = 1024
 _NOISE_SIZE: Final = 512
 
 
 @lru_cache(maxsize=1)
 def _noise() -> Floats:
-    """Make (2, N, N, 4) fields of unit normal numbers, once: a white one, and one as smooth as a camera's."""
+    """Return (2, N, N, 4) fields of standard normal noise: white noise, and noise as smooth as a camera's."""
     white = np.random.default_rng(23).standard_normal((_NOISE_SIZE, _NOISE_SIZE, 4)).astype(np.float32)
     smooth = cv2.GaussianBlur(white, (0, 0), 0.75)
     return np.stack([white, smooth / smooth.std()]).astype(np.float32)
@@ -30,14 +30,14 @@ def _noise() -> Floats:
 def photograph(
     rng: np.random.Generator, hands: Floats, backdrop: Floats, *, setting: Setting, metered: float = 1.0
 ) -> Image8:
-    """Compose hands and backdrop and take the photograph: (H, W, 3) uint8 RGB.
+    """Compose hands and backdrop and photograph them: (H, W, 3) uint8 RGB.
 
     Args:
-        rng: Source of randomness.
+        rng: Random generator.
         hands: (H, W, 4) linear RGB multiplied by coverage, and coverage.
         backdrop: (H, W, 3) linear RGB.
-        setting: The kind of light; a studio may have the colour cast of the capture domes.
-        metered: How much brighter than the hands is what the camera is set to.
+        setting: The kind of light; a studio may have the colour cast of capture domes.
+        metered: Brightness of what the camera is exposed for, relative to the hands.
     """
     exposure = _exposure(rng, hands, backdrop, metered)
     light = _compose(rng, hands, backdrop)
@@ -58,7 +58,7 @@ def photograph(
 
 
 def _exposure(rng: np.random.Generator, hands: Floats, backdrop: Floats, metered: float) -> float:
-    """Meter the hands more than the scene, and miss by a little."""
+    """Return the exposure: metered on the hands more than on the scene, with a random error."""
     inside = hands[..., 3] > 0.9
     luminance = hands[..., 1][inside][::7]
     bright = metered * float(np.percentile(luminance, 80)) if luminance.size > 20 else 0.3
@@ -72,7 +72,7 @@ def _exposure(rng: np.random.Generator, hands: Floats, backdrop: Floats, metered
 
 
 def _compose(rng: np.random.Generator, hands: Floats, backdrop: Floats) -> Floats:
-    """Put the hands before the backdrop, in half of the pictures with a soft shadow on it."""
+    """Compose the hands over the backdrop; in 40 % of the pictures, they cast a soft shadow on it."""
     coverage = hands[..., 3:]
     light = backdrop
     if rng.random() < 0.4:
@@ -86,7 +86,7 @@ def _compose(rng: np.random.Generator, hands: Floats, backdrop: Floats) -> Float
 
 
 def _lens(rng: np.random.Generator, light: Floats) -> Floats:
-    """Blur by defocus or by motion, in proportion to the size of the picture."""
+    """Blur in some pictures, by defocus or motion, in proportion to the picture's size."""
     scale = min(light.shape[:2]) / 256
     kind = rng.random()
     if kind < 0.5:
@@ -103,7 +103,7 @@ def _blurred(light: Floats, sigma: float) -> Floats:
 
 
 def _moved(light: Floats, length: float, angle: float) -> Floats:
-    """Smear along a straight line: length in pixels, angle in radians."""
+    """Apply motion blur along a straight line; length in pixels, angle in radians."""
     middle = math.ceil(length / 2)
     kernel = np.zeros((2 * middle + 1, 2 * middle + 1), dtype=np.float32)
     steps = np.linspace(-length / 2, length / 2, 8 * middle + 4)
@@ -114,7 +114,7 @@ def _moved(light: Floats, length: float, angle: float) -> Floats:
 
 
 def _white_balance(rng: np.random.Generator, *, studio: bool) -> Doubles:
-    """Draw (3,) channel gains: along daylight mostly, a little along green; capture domes at times lean to olive."""
+    """Draw (3,) channel gains, mostly along the daylight axis, a little along green; studios may lean to olive."""
     gains = np.exp(
         np.array([0.5, 0.0, -0.5]) * rng.normal(0.02, 0.11) + np.array([-0.3, 0.4, -0.3]) * rng.normal(0, 0.05)
     )
@@ -124,8 +124,8 @@ def _white_balance(rng: np.random.Generator, *, studio: bool) -> Doubles:
 
 
 def _tone_curve(rng: np.random.Generator) -> Floats:
-    """Make the (N,) table from the root of linear light (0-2) to 0-255: shoulder, sRGB, gamma, contrast."""
-    linear = np.linspace(0, 2, _CURVE) ** 2
+    """Return the (N,) table from the square root of linear light (0-2) to 0-255: shoulder, sRGB, gamma, contrast."""
+    linear = np.linspace(0, 2, _CURVE_STEPS) ** 2
     knee = rng.uniform(0.55, 0.9)
     shoulder = np.where(linear < knee, linear, knee + (1 - knee) * (1 - np.exp(-(linear - knee) / (1 - knee))))
     display = np.where(shoulder <= 0.0031308, 12.92 * shoulder, 1.055 * np.maximum(shoulder, 1e-9) ** (1 / 2.4) - 0.055)
@@ -137,14 +137,14 @@ def _tone_curve(rng: np.random.Generator) -> Floats:
 
 
 def _sensor(rng: np.random.Generator) -> tuple[float, float]:
-    """Draw the deviation of shot and read noise, in display values at mid grey."""
+    """Draw the standard deviations of shot and read noise, in display values at mid grey."""
     level = rng.uniform(0.3, 2.2) if rng.random() < 0.82 else rng.uniform(2.2, 7)
     return level * rng.uniform(0.4, 1.0), level * rng.uniform(0.2, 1.0)
 
 
 @nb.njit(cache=True, nogil=True)
 def _expose(curve: Floats, light: float) -> float:
-    """Look one value of linear light up in the tone curve."""
+    """Look up a value of linear light in the tone curve."""
     last = curve.shape[0] - 1
     return float(curve[min(last, int(math.sqrt(max(0.0, light)) * 0.5 * last))])
 
@@ -187,8 +187,8 @@ def _file(rng: np.random.Generator, image: Image8) -> Image8:
     if rng.random() < 0.25:
         factor = float(rng.uniform(1.2, 2.2) if rng.random() < 0.8 else rng.uniform(2.2, 4))
         small = cv2.resize(image, (int(width / factor), int(height / factor)), interpolation=cv2.INTER_AREA)
-        way = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
-        changed = cv2.resize(small, (width, height), interpolation=way)
+        interpolation = cv2.INTER_LINEAR if rng.random() < 0.6 else cv2.INTER_CUBIC
+        changed = cv2.resize(small, (width, height), interpolation=interpolation)
     elif rng.random() < 0.15:
         soft = cv2.GaussianBlur(image, (0, 0), 1.0)
         amount = float(rng.uniform(0.2, 0.8))
@@ -199,7 +199,7 @@ def _file(rng: np.random.Generator, image: Image8) -> Image8:
 
 
 def _compressed(image: cv2.typing.MatLike, quality: int) -> cv2.typing.MatLike:
-    """Store as JPEG of a quality from 30 to 96 and read again."""
+    """Encode as JPEG of a quality from 30 to 96 and decode again."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)

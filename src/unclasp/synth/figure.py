@@ -1,6 +1,6 @@
-"""Bodies as shaded solids: limbs as tubes of skin or cloth, heads with a face; drawn on a canvas, from far to near.
+"""Draws bodies as shaded solids, from far to near: limbs as tubes of skin or cloth, heads with a face.
 
-They are what a finder of hands must tell hands from, and what the rendered forearms hang on.
+They are the negative examples of the hand finder, and the bodies that the rendered forearms are attached to.
 """
 
 from typing import Final, NamedTuple
@@ -13,19 +13,20 @@ from unclasp.synth.raster import Doubles, Floats
 from unclasp.synth.strokes import CLOUDS, Colour, Strokes
 
 _FACE_CELLS: Final = 72
-_SOFT: Final = 0.7
+_EDGE_PX: Final = 0.7
+"""Width of the soft edge of limbs."""
 
 
 class Light(NamedTuple):
-    """Where the light comes from, as the rendered hands have it."""
+    """The light on bodies and objects, consistent with that on the rendered hands."""
 
     key: Floats
     """(3,) unit vector towards the key light; camera frame, y down, z away from the camera."""
     ambient: float
-    """Share of the light that comes from everywhere."""
+    """Share of ambient light."""
 
     def on(self, normals: Doubles) -> Doubles:
-        """Return (...,) how bright surfaces with unit normals (..., 3) are; 1 faces the camera in even light."""
+        """Return the brightness (...,) of surfaces with unit normals (..., 3)."""
         lit = np.clip(normals @ self.key.astype(np.float64), 0, 1)
         return np.asarray(self.ambient + (1.25 - self.ambient) * lit)
 
@@ -34,7 +35,7 @@ def draw_limb(
     strokes: Strokes, light: Light, ends: tuple[Colour, Colour], radii: tuple[float, float], colour: Colour,
     *, folds: float = 0.0,
 ) -> None:  # fmt: skip
-    """Draw a round tube that narrows from one end to the other.
+    """Draw a round, tapered tube.
 
     Args:
         strokes: The canvas.
@@ -42,7 +43,7 @@ def draw_limb(
         ends: Two (2,) px.
         radii: px at the two ends.
         colour: (3,) sRGB.
-        folds: Depth of the wrinkles across, 0 for skin.
+        folds: Depth of the cross folds; 0 for skin.
     """
     (start, stop), reach = (np.asarray(end, dtype=np.float64) for end in ends), max(radii) + 2
     low = np.floor(np.maximum(np.minimum(start, stop) - reach, 0)).astype(int)
@@ -66,11 +67,11 @@ def draw_limb(
         phase = strokes.uniform(0, 6.28)
         waves = np.sin(along / radius * strokes.uniform(1.5, 5) + 2 * distance + phase)
         shade = shade * (1 + folds * waves)
-    _blend(strokes, low, (1 - distance) * radius / _SOFT + 0.5, shade[..., None] * colour)
+    _blend(strokes, low, (1 - distance) * radius / _EDGE_PX + 0.5, shade[..., None] * colour)
 
 
 def _blend(strokes: Strokes, corner: npt.NDArray[np.int64], coverage: Doubles, colours: Doubles) -> None:
-    """Put (h, w, 3) sRGB with a coverage (h, w) on the canvas, the first pixel at `corner` (x, y)."""
+    """Blend (h, w, 3) sRGB with a coverage (h, w) onto the canvas, with the first pixel at `corner` (x, y)."""
     height, width = coverage.shape
     window = strokes.canvas[corner[1] : corner[1] + height, corner[0] : corner[0] + width]
     alpha = np.clip(coverage, 0, 1)[..., None]
@@ -78,7 +79,7 @@ def _blend(strokes: Strokes, corner: npt.NDArray[np.int64], coverage: Doubles, c
 
 
 def draw_head(strokes: Strokes, light: Light, chin: Colour, size: float, *, skin: Colour, turned: bool = False) -> None:
-    """Draw a head of `size` px above the chin: hair, face, ears; from behind if `turned`."""
+    """Draw a head of `size` px above the chin, with hair, face and ears; from behind if `turned`."""
     rng = strokes.rng
     tilt, yaw, pitch = rng.normal(0, 0.17), np.clip(rng.normal(0, 0.45), -1, 1), rng.normal(0, 0.12)
     hair = np.array([1.0, strokes.uniform(0.7, 1.0), strokes.uniform(0.45, 1.0)]) * strokes.uniform(8, 70)
@@ -124,7 +125,7 @@ def _bump(x: Doubles, y: Doubles, place: tuple[float, float], size: tuple[float,
 def _face(
     strokes: Strokes, light: Light, skin: Colour, hair: Colour, *, yaw: float, pitch: float, turned: bool
 ) -> tuple[Floats, Floats]:
-    """Return (N, N, 3) sRGB and (N, N) coverage of a head: a height map with nose, eyes and mouth, lit."""
+    """Return (N, N, 3) sRGB and (N, N) coverage of a head, from a shaded height map with nose, eyes and mouth."""
     rng = strokes.rng
     grid = (np.arange(_FACE_CELLS) + 0.5) / _FACE_CELLS * 2 - 1
     x, y = np.meshgrid(grid, grid)
@@ -162,7 +163,7 @@ def _features(
     strokes: Strokes, colours: Doubles, x: Doubles, y: Doubles, *, middle: float, eyes: float, mouth: float,
     skin: Colour, hair: Colour,
 ) -> Doubles:  # fmt: skip
-    """Tint lips, eyes and brows; now and then a beard, glasses or a mask."""
+    """Tint lips, eyes and brows, and sometimes add a beard, glasses or a mask."""
     rng, layers = strokes.rng, []
     lips = skin * [0.85, 0.55, 0.55] if rng.random() < 0.7 else np.array([170.0, 40.0, 50.0])
     smile = mouth - 0.3 * (x - middle) ** 2 * strokes.uniform(-0.5, 2)
@@ -196,7 +197,7 @@ def _features(
 
 
 class Person(NamedTuple):
-    """Somebody who faces the camera, or turns away from it."""
+    """A person who faces the camera or turns away from it."""
 
     chin: Colour
     """(2,) px."""
@@ -207,20 +208,20 @@ class Person(NamedTuple):
     cloth: Colour
     """(3,) sRGB."""
     bare: float
-    """How much skin the clothes leave: 0 a jumper, 0.5 short sleeves, 1 a bare torso."""
+    """Share of bare skin: 0 a jumper, 0.5 short sleeves, 1 a bare torso."""
 
     def at(self, x: float, y: float) -> Colour:
-        """Return a point in mm to the right of the chin and below it, in px."""
+        """Return in px the point that is x mm to the right of the chin and y mm below it."""
         return np.asarray(self.chin + self.scale * np.array([x, y]), dtype=np.float64)
 
     @property
     def shoulders(self) -> tuple[Colour, Colour]:
-        """The one on the picture's left, and the other."""
+        """The shoulders on the picture's left and right, in px."""
         return self.at(-175, 105), self.at(175, 105)
 
 
 def draw_body(strokes: Strokes, light: Light, person: Person, *, turned: bool = False) -> None:
-    """Draw legs, trunk, neck and head; the arms come apart."""
+    """Draw legs, trunk, neck and head; the arms are drawn separately."""
     rng, scale = strokes.rng, person.scale
     trousers = person.skin if rng.random() < 0.15 else strokes.colour(light=(10, 150))
     spread = strokes.uniform(0, 160) if rng.random() < 0.5 else strokes.uniform(0, 40)
@@ -249,7 +250,7 @@ def draw_body(strokes: Strokes, light: Light, person: Person, *, turned: bool = 
 
 
 def draw_upper_arm(strokes: Strokes, light: Light, person: Person, ends: tuple[Colour, Colour], *, cloth: bool) -> None:
-    """Draw an arm from the shoulder to the elbow (px): in cloth, or bare below a short sleeve or the shoulder."""
+    """Draw an upper arm from shoulder to elbow (px), in cloth, or bare, perhaps with a short sleeve."""
     shoulder, elbow = ends
     scale, thick = person.scale, strokes.uniform(0.85, 1.15)
     colour, folds = (person.cloth, 0.08) if cloth else (person.skin, 0.0)
@@ -260,7 +261,7 @@ def draw_upper_arm(strokes: Strokes, light: Light, person: Person, ends: tuple[C
 
 
 def draw_idle_arms(strokes: Strokes, light: Light, person: Person) -> None:
-    """Draw arms whose hands are not to be seen: behind the back, in a pocket, or cut off by something."""
+    """Draw both arms with hidden hands: behind the back, in a pocket, or behind something."""
     cloth = person.bare < 0.25
     for side, shoulder in zip((-1, 1), person.shoulders, strict=True):
         elbow = shoulder + person.scale * np.array([side * strokes.uniform(10, 150), strokes.uniform(220, 300)])

@@ -1,4 +1,4 @@
-"""Synthetic samples: item `index` of the endless set `seed` is a function of (seed, index, options) alone."""
+"""Generates synthetic samples: sample `index` of the endless set `seed` depends only on (seed, index, options)."""
 
 from typing import Final, NamedTuple
 
@@ -12,9 +12,9 @@ from unclasp.synth.raster import Floats
 from unclasp.synth.scene import Scene, SceneMix, sample_scene
 
 MIN_HAND_SHARE: Final = 0.009
-"""Every present hand fills at least this share of the picture."""
+"""Every present hand covers at least this share of the picture."""
 MIN_ON_HAND: Final = 0.75
-"""At least this share of the joints lies on a pixel of a hand: else a forearm hides too much."""
+"""At least this share of the joints lies on a pixel of a hand; otherwise forearms or objects hide too much."""
 MAX_OUTSIDE: Final = 0.04
 """At most this share of the joints lies outside the picture."""
 _ATTEMPTS: Final = 100
@@ -28,7 +28,7 @@ class Generated(NamedTuple):
     parts: npt.NDArray[np.uint8]
     """(H, W) part class 0-32."""
     depth: Floats
-    """(H, W) mm, inf where nothing is; forearms and clothes included."""
+    """(H, W) mm, including forearms and clothes; inf for the background."""
     joints_cam: Floats
     """(42, 3) mm, camera frame; 0 for an absent hand."""
     valid: npt.NDArray[np.bool_]
@@ -46,14 +46,17 @@ class Generated(NamedTuple):
 
 
 def generate(seed: int, index: int, *, size: int = 256, mix: SceneMix | None = None, supersample: int = 2) -> Generated:
-    """Draw sample `index` of the set `seed`: the same on every machine, in any order, in any process.
+    """Generate sample `index` of the set `seed`; it is the same on every machine, in any order and process.
 
     Args:
-        seed: Which set; training and test sets take different ones.
-        index: Which sample.
+        seed: Number of the set; training and test sets use different ones.
+        index: Number of the sample.
         size: Width and height of the picture in pixels.
-        mix: How often each kind of scene and of view comes.
+        mix: Probabilities of the kinds of scenes and views.
         supersample: Samples per pixel side on contours.
+
+    Raises:
+        UnclaspError: No acceptable picture was found.
     """
     mix = SceneMix() if mix is None else mix
     for attempt in range(_ATTEMPTS):
@@ -72,7 +75,7 @@ def generate(seed: int, index: int, *, size: int = 256, mix: SceneMix | None = N
 
 
 def joint_pixels(scene: Scene) -> npt.NDArray[np.int64]:
-    """Return (J, 2) column and row of the pixel of each joint of the present hands."""
+    """Return (J, 2) the column and row of the pixel of each joint of the present hands."""
     joints = np.concatenate([hand.joints for hand in scene.hands]).astype(np.float64)
     return np.rint(joints[:, :2] / joints[:, 2:] * scene.focal + scene.princpt).astype(np.int64)
 
@@ -83,7 +86,7 @@ def outside_share(pixels: npt.NDArray[np.int64], size: int) -> float:
 
 
 def acceptable(scene: Scene, rendered: Rendered, pixels: npt.NDArray[np.int64]) -> bool:
-    """Tell whether every hand is large enough and enough joints lie on a hand."""
+    """Return whether every hand is large enough and enough joints lie on a hand."""
     parts = rendered.parts
     counts = np.bincount(parts.ravel(), minlength=1 + 2 * PARTS_PER_HAND)
     for hand in scene.hands:

@@ -1,7 +1,7 @@
-"""Gloves over the skin of one picture: for work, for cold and for cleanliness; knitted cuffs, prints, bare fingertips.
+"""Gloves for the hands of one picture: work, winter and hygiene gloves, with ribbed cuffs, prints or bare fingertips.
 
-They are painted where skin would be (`skin`), and stand off it by the thickness of the cloth. Sizes are those of the
-mean hand, on which everything is painted.
+They replace the colours of `skin` and are offset from the skin by the thickness of the cloth. Lengths refer to the mean
+hand, on which everything is painted.
 """
 
 from typing import Final, NamedTuple
@@ -15,42 +15,42 @@ from unclasp.synth.skin import SkinLook, canvas
 
 _PRINT_CELLS_PER_MM: Final = 0.09
 _HEM_MM: Final = 3.0
-_DARK: Final = 0.35
-"""How often gloves are darker than other clothes are."""
+_DARK_PROBABILITY: Final = 0.35
+"""Probability that gloves are darker than other clothes."""
 
 
 class Gloves(NamedTuple):
-    """A pair of gloves. Colours are linear RGB; mm are of the mean hand."""
+    """A pair of gloves. Colours are linear RGB; lengths are mm of the mean hand."""
 
     back: Floats
-    """(3,) of the back."""
+    """(3,) colour of the back."""
     palm: Floats
-    """(3,) of the palm, which is coated in another colour in many."""
+    """(3,) colour of the palm, which is coated on some gloves."""
     cuff: Floats
-    """(3,) of the cuff."""
+    """(3,) colour of the cuff."""
     print: Floats
-    """(3,) of letters and badges on the back."""
+    """(3,) colour of letters and badges on the back."""
     printed: float | None
-    """Above which noise, of unit variance or so, there is a print; None for none."""
+    """Noise threshold (unit variance) above which the back is printed; None for no print."""
     cuff_start: float
-    """mm from the wrist towards the elbow where the cuff begins."""
+    """Distance in mm from the wrist towards the elbow at which the cuff begins."""
     end: float
-    """mm from the wrist towards the elbow where the glove ends, and skin or a sleeve begins."""
+    """Distance in mm from the wrist towards the elbow at which the glove ends."""
     ribs: float
-    """mm from one rib of the cuff to the next; 0 for none."""
+    """Spacing of the cuff's ribs in mm; 0 for none."""
     bare_from: float | None
-    """mm along the finger from which fingers are bare; None where they are not."""
+    """Distance in mm along the fingers from which they are bare; None for whole gloves."""
     thickness: float
     """mm."""
     roughness: float
     specular: float
     offset: Floats
-    """(3,) where in the noise the prints lie."""
+    """(3,) offset of the prints in the noise."""
 
 
 def sample_gloves(rng: np.random.Generator) -> Gloves:
     """Draw a pair of gloves."""
-    dark, thin = rng.random() < _DARK, rng.random() < 0.25
+    dark, thin = rng.random() < _DARK_PROBABILITY, rng.random() < 0.25
     back = cloth_colour(rng) * np.float32(rng.uniform(0.1, 0.5) if dark else 1.0)
     palm = cloth_colour(rng) if rng.random() < 0.4 and not thin else back
     cuff = cloth_colour(rng) if rng.random() < 0.5 else np.clip(back * rng.uniform(0.5, 2.5), 0.01, 0.9)
@@ -73,7 +73,7 @@ def sample_gloves(rng: np.random.Generator) -> Gloves:
 
 
 def put_on(gloves: Gloves, look: SkinLook) -> SkinLook:
-    """Return the look of hands in gloves: both wear the same, and bare parts keep their colour, not their creases."""
+    """Return the look of hands in these gloves; bare parts keep their colour but lose their creases."""
     paint = canvas()
     behind = -paint.rest[:, 1]
     palm = paint.palm[:, None]

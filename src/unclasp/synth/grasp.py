@@ -1,4 +1,4 @@
-"""Closing a hand around the other one: every finger flexes until it meets something."""
+"""Closes a hand around the other one: every finger flexes until it touches something."""
 
 from typing import Final
 
@@ -11,37 +11,39 @@ from unclasp.synth.hand import Floats, RestHand
 from unclasp.synth.rig import Rig, place, rig_of
 
 _CLOSE: Final = np.deg2rad(np.array([4.0, 5.5, 3.0]))
+"""Flexion per step of a finger's base, middle and last joint, radians."""
 _WRAP: Final = np.deg2rad(np.array([0.0, 6.0, 4.0]))
+"""The same once the finger has touched something."""
 _THUMB: Final = np.deg2rad(np.array([3.0, 3.0, 4.0]))
-_MOST: Final = np.deg2rad(np.array([85.0, 100.0, 70.0]))
-_MOST_THUMB: Final = np.deg2rad(np.array([48.0, 50.0, 65.0]))
-_STEPS: Final = 13
+_MAX_FLEXION: Final = np.deg2rad(np.array([85.0, 100.0, 70.0]))
+_MAX_THUMB_FLEXION: Final = np.deg2rad(np.array([48.0, 50.0, 65.0]))
+_MAX_STEPS: Final = 13
 _TOUCH_MM: Final = -0.4
-"""Overlap of the spheres at which a finger stops; they are a little thinner than the skin."""
+"""Overlap of the spheres at which a finger stops; negative because spheres are a little thinner than the hand."""
 
 
 def close_fingers(rest: RestHand, spheres: Spheres, pose: Floats, others: Spheres) -> Floats:
-    """Return the pose with its fingers closed until they touch.
+    """Return the pose with its fingers closed until they touch the other hand.
 
-    Those that meet nothing close as far as the others do on average.
+    Fingers that touch nothing close as far as the others do on average.
 
     Args:
         rest: Shape of the hand that closes.
         spheres: Its spheres in rest pose.
         pose: (26,) radians.
-        others: What may be in the way, in the frame of the closing hand as a right hand.
+        others: Spheres of the other hand, in the frame of the closing hand as a right hand.
     """
     rig = rig_of(rest, spheres, forearm=True)
-    steps, met = _close(rig, pose.copy(), others.centres, others.radii, np.full(5, _STEPS))
-    enough = round(steps[met].mean()) if met.any() else 0
+    steps, met = _close(rig, pose.copy(), others.centres, others.radii, np.full(5, _MAX_STEPS))
+    mean_steps = round(steps[met].mean()) if met.any() else 0
     closed = pose.copy()
-    _close(rig, closed, others.centres, others.radii, np.where(met, _STEPS, np.minimum(steps, enough)))
+    _close(rig, closed, others.centres, others.radii, np.where(met, _MAX_STEPS, np.minimum(steps, mean_steps)))
     return closed
 
 
 @njit(cache=True, nogil=True)
 def _digit(bone: int) -> int:
-    """Return 0 for the thumb to 4 for the pinky, or -1, by the order of the model's bones."""
+    """Return the digit of a bone, from 0, the thumb, to 4, the pinky; -1 for other bones."""
     if 1 <= bone <= 3:
         return 0
     if 4 <= bone < 20 and bone % 4 > 0:
@@ -50,8 +52,8 @@ def _digit(bone: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _in_the_way(rig: Rig, placed: Floats, digit: int, others: Floats, radii: Floats) -> tuple[float, float]:
-    """Return a digit's deepest overlap with the other hand, and with its own beyond what is allowed; mm."""
+def _overlaps(rig: Rig, placed: Floats, digit: int, others: Floats, radii: Floats) -> tuple[float, float]:
+    """Return a digit's deepest overlap in mm with the other hand, and with its own hand beyond the allowed one."""
     outer, inner = -1e9, -1e9
     for i in range(len(placed)):
         if _digit(rig.bone[i]) != digit:
@@ -69,22 +71,26 @@ def _in_the_way(rig: Rig, placed: Floats, digit: int, others: Floats, radii: Flo
 
 @njit(cache=True, nogil=True)
 def _flex(pose: Floats, digit: int, wrapping: bool) -> None:
-    """Flex one digit a step further: all of it, or its ends only."""
+    """Flex one digit by a step: all joints, or, if `wrapping`, all but the base."""
     for k in range(3):
         if digit == 0:
             index = 0 if k == 0 else 2 + k
             if not (wrapping and k == 0):
-                pose[index] = max(pose[index], min(pose[index] + _THUMB[k], _MOST_THUMB[k]))
+                pose[index] = max(pose[index], min(pose[index] + _THUMB[k], _MAX_THUMB_FLEXION[k]))
         else:
             index = 2 + 4 * digit + k
-            pose[index] = max(pose[index], min(pose[index] + (_WRAP[k] if wrapping else _CLOSE[k]), _MOST[k]))
+            pose[index] = max(pose[index], min(pose[index] + (_WRAP[k] if wrapping else _CLOSE[k]), _MAX_FLEXION[k]))
 
 
 @njit(cache=True, nogil=True)
 def _close(
     rig: Rig, pose: Floats, others: Floats, radii: Floats, limits: Indices
 ) -> tuple[Indices, npt.NDArray[np.bool_]]:
-    """Close `pose` in place by at most `limits` steps per digit; return the steps, and whether anything was met."""
+    """Close `pose` in place by at most `limits` steps per digit.
+
+    Returns:
+        Per digit, the number of steps and whether it touched the other hand.
+    """
     steps, met = np.zeros(5, dtype=np.int64), np.zeros(5, dtype=np.bool_)
     placed = np.empty(rig.centres.shape)
     for digit in range(4, -1, -1):
@@ -93,7 +99,7 @@ def _close(
                 before = pose.copy()
                 _flex(pose, digit, wrapping)
                 place(rig, pose, placed)
-                outer, inner = _in_the_way(rig, placed, digit, others, radii)
+                outer, inner = _overlaps(rig, placed, digit, others, radii)
                 if outer > _TOUCH_MM or inner > 0:
                     met[digit] = met[digit] or outer > _TOUCH_MM
                     pose[:] = before

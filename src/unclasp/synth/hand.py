@@ -1,7 +1,7 @@
 """The hand model: a CC0 mesh with twelve shape components, skinned to 22 bones (assets/ORIGIN.md).
 
-The hand's own frame: origin at the wrist, x towards the thumb, y towards the base of the middle finger, z out
-of the palm; mm; right hand. A left hand is the mirror image in x.
+The hand's frame, in mm and for a right hand: origin at the wrist, x towards the thumb, y towards the base of the middle
+finger, z out of the palm. A left hand is the mirror image in x.
 """
 
 from collections import Counter
@@ -17,9 +17,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
 FOREARM_MM = 320.0
-"""The forearm is extruded this far, so that its end always leaves the picture."""
+"""Length of the extruded forearm, enough for its end to be always outside the picture."""
 MEAN_LENGTH_MM = 185.0
-"""Wrist to the tip of the middle finger, along the bones, of an average adult."""
+"""Length from the wrist to the tip of the middle finger along the bones, of an average adult."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +29,32 @@ class RestHand:
     vertices: Floats
     """(V, 3)."""
     heads: Floats
-    """(B, 3) where each bone begins."""
+    """(B, 3) start of each bone."""
     tails: Floats
-    """(B, 3) where it ends; the tails of the last finger bones are the finger tips."""
+    """(B, 3) end of each bone; the tails of the last finger bones are the fingertips."""
     axes: Floats
-    """(5, 3) unit axis about which each finger flexes, from the nails and the bones."""
+    """(5, 3) unit flexion axis of each finger, derived from the nails and the bones."""
 
 
 @dataclass(frozen=True)
 class HandModel:
-    """Everything that does not change from hand to hand. V vertices, F triangles, B bones."""
+    """The data shared by all hands. V vertices, F triangles, B bones."""
 
     faces: Ints
-    """(F, 3) vertex indices, anticlockwise from outside for a right hand; for a left one reverse each row."""
+    """(F, 3) vertex indices, anticlockwise seen from outside for a right hand; reverse the rows for a left one."""
     weights: Floats
     """(V, B) skinning weights; rows sum to 1."""
     bone_names: tuple[str, ...]
     part_probabilities: npt.NDArray[np.float32]
     """(V, 17) skinning weights summed per part: 0 forearm, 1-16 the parts of `unclasp.hands`."""
     nail: npt.NDArray[np.float32]
-    """(V,) from 0 to 1."""
+    """(V,) membership of the nails, from 0 to 1."""
     mean: Floats
-    """(N + 2 B, 3) mean vertices without the extruded end, heads, tails."""
+    """(N + 2 B, 3) mean of the vertices without the extruded end, heads, and tails."""
     components: Floats
-    """(12, N + 2 B, 3)."""
+    """(12, N + 2 B, 3) shape components."""
     loop: Ints
-    """The open end of the forearm, which is extruded: the last vertices are its copies."""
+    """Vertices of the forearm's open end, which is extruded: the last vertices are their copies."""
 
     @property
     def shape_components(self) -> int:
@@ -68,7 +68,7 @@ class HandModel:
     @staticmethod
     @cache
     def load() -> "HandModel":
-        """Read the packaged asset, once."""
+        """Load the packaged asset; cached."""
         with (
             resources.files("unclasp.synth").joinpath("assets/hand_cc0.npz").open("rb") as file,
             np.load(file) as asset,
@@ -95,8 +95,9 @@ class HandModel:
         """Return a shape in rest pose.
 
         Args:
-            shape: Up to twelve coefficients in standard deviations. The first is overall size, which `length_mm` sets.
-            length_mm: Wrist to the tip of the middle finger along the bones.
+            shape: Up to twelve coefficients in standard deviations. The first one is the overall size, which is
+                overridden by `length_mm`.
+            length_mm: Length from the wrist to the tip of the middle finger along the bones.
         """
         points = self.mean + np.tensordot(shape, self.components[: len(shape)], axes=1)
         bones = len(self.bone_names)
@@ -149,7 +150,7 @@ def _outward(faces: Ints, vertices: Floats) -> Ints:
 
 
 def _extrude(faces: Ints, count: int) -> tuple[Ints, Ints]:
-    """Add a wall of triangles from the open loop to a copy of it, and return the faces and the loop."""
+    """Add a wall of triangles between the open loop and a copy of it; return the faces and the loop."""
     edges = Counter((int(face[i]), int(face[(i + 1) % 3])) for face in faces for i in range(3))
     border = sorted(edge for edge in edges if edge[::-1] not in edges)
     loop = np.array(sorted({vertex for edge in border for vertex in edge}), dtype=np.int32)

@@ -1,8 +1,8 @@
-"""Interlaced fingers: two hands are put with their fingers crossed, and wriggle until nothing overlaps.
+"""Interlaces fingers: places two hands with their fingers crossed, and resolves the overlaps by random search.
 
-The hands face each other, half a finger's spacing out of line along the knuckles, and open towards the wrists by
-some angle. Then fingers, thumbs and the left hand as a whole are moved at random, one after the other, and what
-lowers the overlap of their spheres is kept (a random search with shrinking steps).
+The hands face each other, shifted by half a finger's spacing along the knuckles, and are opened towards the wrists by
+some angle. Then fingers, thumbs and the left hand as a whole are perturbed at random, one after the other, with
+shrinking steps; changes that lower the overlap of the spheres are kept.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,14 @@ from unclasp.synth.rig import Rig, place, rig_of
 
 _STRAIGHT: Final = ("flat", "relaxed", "flat_thumb_out")
 _BLOCKS: Final = 11
+"""Search blocks: the left hand as a whole, and the five digits of each hand."""
 _ROUNDS: Final = 34
 _HOPELESS_MM: Final = 9.0
-_LEFT_MM: Final = 3.0
-"""Overlap of the spheres, inflated by `-_FREE_MM`, from which the surfaces can still settle."""
+"""The search is given up if the overlap is still deeper than this after six rounds."""
+_MAX_REMAINING_MM: Final = 3.0
+"""Maximum overlap of the spheres, inflated by `-_FREE_MM`, from which the surfaces can still be settled."""
 _FREE_MM: Final = -1.0
+"""Overlap that costs nothing; negative, so it is a required gap."""
 _LOW: Final = np.deg2rad(np.array([-4.0, -15.0, 0.0, 0.0]))
 _HIGH: Final = np.deg2rad(np.array([24.0, 90.0, 105.0, 75.0]))
 _THUMB_LOW: Final = np.deg2rad(np.array([-20.0, -38, -15, -10, -15]))
@@ -31,7 +34,7 @@ _THUMB_HIGH: Final = np.deg2rad(np.array([50.0, 22, 35, 55, 70]))
 
 @dataclass(frozen=True)
 class Woven:
-    """Two poses and where the left hand is: `rotation @ x + translation` in the right hand's frame."""
+    """Two poses, and the left hand's transform into the right hand's frame: `rotation @ x + translation`."""
 
     right: Floats
     left: Floats
@@ -40,10 +43,10 @@ class Woven:
 
 
 def weave(rng: np.random.Generator, rest: RestHand, spheres: Spheres) -> Woven | None:
-    """Draw two hands with interlaced fingers, or return None where the search leaves too much overlap.
+    """Draw two hands with interlaced fingers, or return None if the search leaves too much overlap.
 
     Args:
-        rng: Source of randomness.
+        rng: Random generator.
         rest: The shape of both hands.
         spheres: Its spheres in rest pose.
     """
@@ -60,11 +63,11 @@ def weave(rng: np.random.Generator, rest: RestHand, spheres: Spheres) -> Woven |
     noise = rng.standard_normal((_ROUNDS * _BLOCKS, 6))
     rig = rig_of(rest, spheres, forearm=False)
     excess = _search(rig, poses, rotation, translation, noise)
-    return Woven(poses[0], poses[1], rotation, translation) if excess < _LEFT_MM else None
+    return Woven(poses[0], poses[1], rotation, translation) if excess < _MAX_REMAINING_MM else None
 
 
 def _crossing_poses(rng: np.random.Generator, opening: float) -> Floats:
-    """Return the poses (2, 26): flexed at the base so that the fingers cross, and around the other hand beyond."""
+    """Draw the poses (2, 26): fingers flexed at the base so that they cross, and curled around the other hand."""
     pose = draw_pose(rng, choose_templates(rng, _STRAIGHT), spread=rng.uniform(11, 17), noise=0.25)
     crossing = rng.uniform(65, 135)
     base = np.clip((crossing - opening) / 2, 0, 62)
@@ -89,7 +92,7 @@ def _crossing_point(rest: RestHand, pose: Floats, along: float) -> Floats:
 
 @njit(cache=True, nogil=True)
 def _move(own: Floats, rotation: Floats, translation: Floats, moved: Floats) -> None:
-    """Mirror the spheres of a left hand and move them into the right hand's frame."""
+    """Mirror a left hand's spheres and transform them to the right hand's frame."""
     for s in range(len(own)):
         for k in range(3):
             moved[s, k] = (
@@ -115,7 +118,7 @@ def _between(a: Floats, b: Floats, radii: Floats) -> tuple[float, float]:
 
 @njit(cache=True, nogil=True)
 def _within(rig: Rig, placed: Floats) -> float:
-    """Return the sum of squares of what the spheres of one hand overlap by more than they may."""
+    """Return the sum of squared overlaps, beyond the allowed ones, between the spheres of one hand."""
     total = 0.0
     for i in range(len(placed)):
         for j in range(len(placed)):
@@ -130,7 +133,7 @@ def _within(rig: Rig, placed: Floats) -> float:
 
 @njit(cache=True, nogil=True)
 def _wriggle(poses: Floats, hand: int, digit: int, noise: Floats, step: float) -> None:
-    """Change one digit of a pose a little, within its limits."""
+    """Perturb one digit of a pose within its limits."""
     if digit == 0:
         for k in range(5):
             angle = poses[hand, k] + noise[k] * step * 0.12
@@ -144,7 +147,7 @@ def _wriggle(poses: Floats, hand: int, digit: int, noise: Floats, step: float) -
 
 @njit(cache=True, nogil=True)
 def _search(rig: Rig, poses: Floats, rotation: Floats, translation: Floats, noise: Floats) -> float:
-    """Lower the overlap by changing poses, rotation and translation in place; return the deepest overlap left."""
+    """Reduce the overlap by changing poses, rotation and translation in place; return the deepest remaining one."""
     start, first = translation.copy(), poses.copy()
     own, moved, selves = np.empty((2, *rig.centres.shape)), np.empty(rig.centres.shape), np.empty(2)
     for hand in range(2):
@@ -180,7 +183,7 @@ def _search(rig: Rig, poses: Floats, rotation: Floats, translation: Floats, nois
 
 @njit(cache=True, nogil=True)
 def _pierces(p: Floats, q: Floats, a: Floats, b: Floats, c: Floats) -> bool:
-    """Tell whether the segment from p to q goes through a triangle."""
+    """Return whether the segment from p to q intersects a triangle."""
     normal = np.cross(b - a, c - a)
     before, after = ((p - a) * normal).sum(), ((q - a) * normal).sum()
     if before * after >= 0:
@@ -194,7 +197,7 @@ def _pierces(p: Floats, q: Floats, a: Floats, b: Floats, c: Floats) -> bool:
 
 @njit(cache=True, nogil=True)
 def fingers_between(a: Floats, b: Floats) -> int:
-    """Count the fingers of b that go through the gaps between neighbouring fingers of a.
+    """Count the fingers of b that pass through the gaps between neighbouring fingers of a.
 
     Args:
         a: (21, 3) joints in mm.

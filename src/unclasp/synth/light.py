@@ -1,4 +1,4 @@
-"""The light of a scene: a key light, a fill light and a dome, with the shadow maps of the hands."""
+"""Lighting of a scene: a key light, a fill light and an ambient dome, with shadow maps of the hands."""
 
 from typing import Final, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ from unclasp.synth.shade import Lights, occluded_ambient
 
 Setting = Literal["indoor", "window", "sun", "studio", "backlit", "evening"]
 
-_SETTINGS: Final[dict[Setting, float]] = {
+_SETTING_PROBABILITIES: Final[dict[Setting, float]] = {
     "indoor": 0.32, "window": 0.24, "sun": 0.12, "studio": 0.18, "backlit": 0.07, "evening": 0.07,
 }  # fmt: skip
 _DOME_LIGHTS: Final = 9
@@ -27,11 +27,12 @@ _RANGES: Final[dict[Setting, tuple[tuple[float, float], ...]]] = {
     "backlit": ((0.8, 2.0), (1.0, 3.0), (0.3, 0.6), (-0.1, 0.3), (-0.15, 0.1)),
     "evening": ((0.6, 1.4), (1.0, 2.5), (0.12, 0.35), (0.2, 0.6), (-0.1, 0.3)),
 }
-"""Ranges of key strength, softness of its shadow (map cells), ambient strength, warmth (log R / B) of key and dome."""
+"""Ranges of the key light's strength, its shadow's softness (map cells), the ambient strength, and the warmth (log R /
+B) of key light and dome."""
 
 
 class Sky(NamedTuple):
-    """The light of a scene before any shadow; camera frame, linear RGB."""
+    """The light of a scene without shadows; camera frame, linear RGB."""
 
     setting: Setting
     key: Floats
@@ -39,19 +40,19 @@ class Sky(NamedTuple):
     key_colour: Floats
     """(3,)."""
     softness: float
-    """Spacing of the shadow filter, cells of the key map."""
+    """Spacing of the shadow filter's taps, in cells of the key light's shadow map."""
     fill: Floats
     """(3,) unit vector towards the fill light, which casts no shadow."""
     fill_colour: Floats
     """(3,)."""
     dome: Floats
-    """(L, 3) unit vectors."""
+    """(L, 3) unit vectors towards the dome lights."""
     dome_colours: Floats
-    """(L, 3): an open surface receives about their mean times L / 4."""
+    """(L, 3); an unoccluded surface receives about their mean times L / 4."""
 
 
 def _warm(log_ratio: float) -> Floats:
-    """Return (3,) a colour of mean 1 whose log(red / blue) is as given."""
+    """Return a colour (3,) of mean 1 with the given log(red / blue)."""
     colour = np.exp(np.array([0.5, 0.03, -0.5]) * log_ratio)
     return np.asarray(colour / colour.mean(), dtype=np.float32)
 
@@ -64,12 +65,12 @@ def sample_sky(rng: np.random.Generator, *, view: str) -> Sky:
     """Draw the light of a scene.
 
     Args:
-        rng: Source of randomness.
-        view: View of the scene. It says where up is: against y when the camera looks level, towards the camera when
+        rng: Random generator.
+        view: View of the scene, which gives the up direction: against y if the camera is level, towards the camera if
             it looks down.
     """
-    names = list(_SETTINGS)
-    setting = names[rng.choice(len(names), p=list(_SETTINGS.values()))]
+    names = list(_SETTING_PROBABILITIES)
+    setting = names[rng.choice(len(names), p=list(_SETTING_PROBABILITIES.values()))]
     strength, softness, ambient, key_warmth, dome_warmth = (rng.uniform(*bounds) for bounds in _RANGES[setting])
     levels = {"frontal": 0.0, "lowered": 0.0, "selfie": 0.1, "reaching": 0.0, "egocentric": 0.7, "above": 1.6}
     level = levels.get(view, rng.uniform(-0.5, 1.5))
@@ -86,7 +87,7 @@ def sample_sky(rng: np.random.Generator, *, view: str) -> Sky:
 
 
 def _sample_dome(rng: np.random.Generator, up: Floats, ambient: Floats) -> tuple[Floats, Floats]:
-    """Spread lights over the sphere: sky above, reflections of the floor below, one side brighter than the other."""
+    """Distribute lights over the sphere: sky above, reflections from the floor below, one side brighter."""
     index = np.arange(_DOME_LIGHTS)
     z = 1 - 2 * (index + 0.5) / _DOME_LIGHTS
     angle = index * 2.39996 + rng.uniform(0, 2 * np.pi)
@@ -100,17 +101,17 @@ def _sample_dome(rng: np.random.Generator, up: Floats, ambient: Floats) -> tuple
 
 
 def light_hands(sky: Sky, rows: Floats, faces: Ints, *, centre: Floats, radius: float) -> Lights:
-    """Cast the shadows, and write the ambient light that reaches each vertex into its row.
+    """Render the shadow maps, and write the ambient light at each vertex to its row.
 
     Args:
         sky: The light.
         rows: (V, COLUMNS) vertex rows, camera frame; the AMBIENT columns are written.
         faces: (F, 3).
-        centre: (3,) mm, middle of the region that casts shadows.
-        radius: Of that region, mm.
+        centre: (3,) mm, centre of the region that casts shadows.
+        radius: Radius of that region, mm.
 
     Returns:
-        The lights with the key light's shadow map.
+        The directional lights with the key light's shadow map.
     """
     vertices = np.ascontiguousarray(rows[:, POSITION : POSITION + 3])
     shadow, shadow_from_camera = _shadow_map(sky.key, vertices, faces, centre=centre, radius=radius, cells=_KEY_CELLS)
@@ -129,7 +130,7 @@ def light_hands(sky: Sky, rows: Floats, faces: Ints, *, centre: Floats, radius: 
 def _shadow_map(
     direction: Floats, vertices: Floats, faces: Ints, *, centre: Floats, radius: float, cells: int
 ) -> tuple[Floats, Floats]:
-    """Return (S, S) -depth along a parallel light, and the (3, 4) map from camera mm to (column, row, depth)."""
+    """Return (S, S) -depth along a parallel light, and the (3, 4) transform from camera mm to (column, row, depth)."""
     forward = -np.asarray(direction, dtype=np.float64)
     right = np.cross(forward, [0.31, 0.9, 0.13])
     right /= np.linalg.norm(right)

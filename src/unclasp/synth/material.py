@@ -1,6 +1,6 @@
-"""What a surface is made of at one point: skin with creases, veins and nails, cloth, a strap. Compiled by numba.
+"""Materials at a surface point: skin with creases, veins and nails, cloth, straps. Compiled by numba.
 
-Textures are solid: they are looked up by the rest position, so they stick to the skin whatever the pose.
+Textures are solid: they are sampled at the rest position, so they stick to the skin in every pose.
 """
 
 import math
@@ -20,20 +20,20 @@ Corners = tuple[int, int, int]
 POSITION: Final = 0
 NORMAL: Final = 3
 REST: Final = 6
-"""mm; for clothes: around, along, seed."""
+"""Rest position, mm; for clothes: around, along, phase."""
 ALBEDO: Final = 9
 AMBIENT: Final = 12
 MARK: Final = 15
 """1 on nails, and on the dial of a watch."""
 PALM: Final = 16
 BLOTCH: Final = 17
-"""Slow noise: blotches of the skin, and veins where it crosses zero."""
+"""Low-frequency noise: blotches of the skin, and veins at its zero crossings."""
 ARC: Final = 18
 """mm along the finger, from its base joint."""
 PALM_LINES: Final = 19
 """Three signed distances in mm, to the heart, head and life line."""
 COLUMNS: Final = 22
-"""Number of columns of a vertex row; the names above say where each attribute begins."""
+"""Number of columns of a vertex row; the constants above are the attributes' first columns."""
 
 SKIN: Final = 0
 CLOTH: Final = 1
@@ -50,18 +50,18 @@ _Cells = tuple[Floats, Floats, Floats, Floats]
 
 
 class SkinStrengths(NamedTuple):
-    """How strong each effect of the skin is; all without unit unless said."""
+    """Strengths of the skin's effects, without unit unless stated."""
 
     mottle: float
     bump: float
     crease: float
     vein: float
     wrap: float
-    """How far diffuse light reaches past the terminator, in cosines (red; green and blue less)."""
+    """How far diffuse red light wraps past the terminator, as a cosine; green and blue less."""
     roughness: float
     specular: float
     offset: float
-    """Where in the noise this skin lies, cells."""
+    """Offset of this skin in the noise, cells."""
     nail_tint: Vector
     """Colour of the nails relative to the skin under them."""
     nail_paint: float
@@ -91,7 +91,7 @@ class Material(NamedTuple):
 
     albedo: Vector
     slope: Vector
-    """What the bump takes away from the normal."""
+    """Slope of the bumps, subtracted from the normal."""
     roughness: float
     specular: float
     wrap: float
@@ -101,7 +101,7 @@ class Material(NamedTuple):
 
 @lru_cache(maxsize=1)
 def noise_table() -> Floats:
-    """Make the (N, N, N, 4) periodic noise, once: value of unit deviation and its gradient per cell."""
+    """Return the (N, N, N, 4) periodic noise: a value of unit deviation and its gradient per cell; cached."""
     value = np.random.default_rng(7).standard_normal((_NOISE_CELLS,) * 3).astype(np.float32)
     for axis in range(3):
         value = 0.5 * value + 0.25 * (np.roll(value, 1, axis) + np.roll(value, -1, axis))
@@ -111,7 +111,7 @@ def noise_table() -> Floats:
 
 
 def sample_noise(table: Floats, points: npt.NDArray[np.floating]) -> Floats:
-    """Look the noise up at (V, 3) points in cells, trilinearly: (V,)."""
+    """Sample the noise trilinearly at (V, 3) points, in cells: (V,)."""
     floor = np.floor(points).astype(np.int64)
     fraction = points - floor
     total = np.zeros(len(points))
@@ -142,7 +142,7 @@ def blend3(rows: Floats, corners: Corners, weights: Vector, column: int) -> Vect
 
 @nb.njit(cache=True, nogil=True)
 def _mix4(low: _Cells, high: _Cells, across: _Four, share: float, channel: int) -> float:
-    """Blend one channel of four cells below and four above."""
+    """Interpolate one channel between four cells below and four above."""
     a, b, c, d = across
     below = a * low[0][channel] + b * low[1][channel] + c * low[2][channel] + d * low[3][channel]
     above = a * high[0][channel] + b * high[1][channel] + c * high[2][channel] + d * high[3][channel]
@@ -170,7 +170,7 @@ def _solid(table: Floats, x: float, y: float, z: float) -> _Four:
 
 @nb.njit(cache=True, nogil=True)
 def _bell(x: float, width: float) -> float:
-    """A bump of height 1 that falls to zero at |x| = width."""
+    """Return a bump of height 1 that falls to zero at |x| = width."""
     t = x / width
     t = 1.0 - t * t
     return t * t if t > 0.0 else 0.0
@@ -178,7 +178,7 @@ def _bell(x: float, width: float) -> float:
 
 @nb.njit(cache=True, nogil=True)
 def _crease(surface: Surface, finger: int, arc: float, palm: float, lines: Vector, wobble: float) -> float:
-    """Depth 0-1 of the creases: lines across the finger joints, wrinkles on the knuckles, three lines of the palm."""
+    """Return the depth, 0-1, of creases: at the finger joints, on the knuckles, and the three lines of the palm."""
     depth = 0.0
     arc = arc + 0.4 * wobble
     if finger >= 0:

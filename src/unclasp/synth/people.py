@@ -1,4 +1,4 @@
-"""A person behind the hands: torso, neck, and a head with hair and a hint of a face, drawn with a few soft strokes."""
+"""Draws a person behind the hands with a few soft strokes: torso, neck, and a head with hair and a simple face."""
 
 from typing import Final
 
@@ -13,11 +13,11 @@ _TORSO: Final = np.array(
         (0.85, 4.0), (1.1, 2.2), (1.12, 0.9), (0.9, 0.42), (0.28, 0.15),
     ]
 )  # fmt: skip
-"""Outline of shoulders and trunk, in heights of the head below the chin."""
+"""Outline of shoulders and trunk relative to the chin, in head heights."""
 
 
 def draw_person(strokes: Strokes, chin: Colour, size: float, *, skin: Colour, cloth: Colour) -> None:
-    """Draw somebody who faces the camera.
+    """Draw a person who faces the camera.
 
     Args:
         strokes: The canvas.
@@ -31,7 +31,7 @@ def draw_person(strokes: Strokes, chin: Colour, size: float, *, skin: Colour, cl
 
 
 def _torso(strokes: Strokes, chin: Colour, unit: float, skin: Colour, cloth: Colour) -> None:
-    """Shoulders and trunk below the chin (pixels), dressed like the sleeves, with the neck."""
+    """Draw shoulders and trunk below the chin (pixels), in the sleeves' cloth, and the neck."""
     outline = chin + unit * (_TORSO + strokes.rng.normal(0, 0.03, _TORSO.shape))
     mask = np.zeros(strokes.canvas.shape[:2], dtype=np.uint8)
     cv2.fillPoly(mask, [outline.astype(np.int32)], 255)
@@ -45,7 +45,7 @@ def _torso(strokes: Strokes, chin: Colour, unit: float, skin: Colour, cloth: Col
 
 
 def _head(strokes: Strokes, chin: Colour, size: float, skin: Colour) -> None:
-    """A head of `size` pixels above the chin, tilted a little, lit from one side, soft as an unfocused one."""
+    """Draw a slightly tilted head of `size` pixels above the chin, lit from one side and out of focus."""
     tilt = strokes.rng.normal(0, 9)
     turn = np.radians(tilt)
     up, right = np.array([np.sin(turn), -np.cos(turn)]), np.array([np.cos(turn), np.sin(turn)])
@@ -73,7 +73,7 @@ def _head(strokes: Strokes, chin: Colour, size: float, skin: Colour) -> None:
 def _features(
     strokes: Strokes, centre: Colour, up: Colour, right: Colour, *, tilt: float, hair: Colour, skin: Colour
 ) -> None:
-    """Eyes, brows, nose and mouth; `up` and `right` are as long as the head is high."""
+    """Draw eyes, brows, nose and mouth; `up` and `right` have the length of the head's height."""
     size = float(np.linalg.norm(up))
     for eye in (-1, 1):
         spot = centre + 0.05 * up + eye * 0.15 * right

@@ -1,7 +1,7 @@
-"""How two hands are held to each other: recipes for contact, interlaced fingers, and the touch itself.
+"""Places two hands in contact with each other, by the recipes of `recipes` or with interlaced fingers.
 
-Everything happens in the right hand's frame: the right hand stays, and the left one, already mirrored in x, is
-rotated and moved.
+Everything is in the right hand's frame: the right hand stays fixed, and the left one, already mirrored in x, is rotated
+and translated.
 """
 
 from collections.abc import Callable
@@ -31,14 +31,15 @@ from unclasp.synth.recipes import MIRRORS, TOUCHES, Mirrored
 
 MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 _TRIES: Final = 40
-"""After so many failures the shape of the hands is to blame, and another person is drawn."""
-_DEPTH_MM: Final = 2.6
-_INTERLACED_DEPTH_MM: Final = 3.4  # wedged fingers press into each other
+"""After this many failures, probably due to the shape of the hands, another person is drawn."""
+_MAX_DEPTH_MM: Final = 2.6
+"""Maximum penetration of touching surfaces."""
+_MAX_INTERLACED_DEPTH_MM: Final = 3.4  # wedged fingers press into each other
 
 
 @dataclass(frozen=True)
 class Body:
-    """A person's hands, (right, left), both as right hands in rest pose; they differ by a percent or so."""
+    """A person's hands, (right, left), both as right hands in rest pose; they differ slightly."""
 
     rest: tuple[RestHand, RestHand]
     spheres: tuple[Spheres, Spheres]
@@ -66,7 +67,7 @@ class Posed:
 
 
 def pose_hand(body: Body, pose: Floats, *, left: bool) -> Posed | None:
-    """Pose a hand, or return None where it would run into itself."""
+    """Pose a hand, or return None if it would penetrate itself."""
     model = HandModel.load()
     rest = body.rest[left]
     transforms, joints = pose_bones(rest, pose)
@@ -83,8 +84,8 @@ def pose_hand(body: Body, pose: Floats, *, left: bool) -> Posed | None:
 def draw_hand(
     rng: np.random.Generator, body: Body, *, left: bool, names: tuple[str, ...] = tuple(TEMPLATES), noise: float = 1.0
 ) -> Posed | None:
-    """Draw poses until one does not run into itself, or return None; `names` and `noise` as in `pose`."""
-    # Chosen once: every other fist runs into itself, and hands that close would come up half as often.
+    """Draw poses until one does not penetrate itself, or return None; `names` and `noise` as in `pose`."""
+    # Chosen once: every other fist penetrates itself, so otherwise closed hands would be half as frequent.
     templates = choose_templates(rng, names)
     for _ in range(_TRIES):
         hand = pose_hand(body, draw_pose(rng, templates, noise=noise), left=left)
@@ -95,7 +96,7 @@ def draw_hand(
 
 @cache
 def _regions() -> dict[str, npt.NDArray[np.int64]]:
-    """Vertices of named regions of the hand, by part and by which way they face in rest."""
+    """Return the vertices of named regions of the hand, selected by part and by facing direction in rest pose."""
     model = HandModel.load()
     rest = model.rest(np.zeros(0), 185.0)
     part = model.part_probabilities.argmax(axis=1)
@@ -133,7 +134,7 @@ def rotation_about(axis: Floats, degrees: float) -> Floats:
 
 
 def rotation_between(a: Floats, b: Floats) -> Floats:
-    """Return the smallest rotation that takes the direction a to the direction b."""
+    """Return the smallest rotation from the direction a to the direction b."""
     axis = np.cross(a, b)
     sine, cosine = float(np.linalg.norm(axis)), float(a @ b)
     if sine < 1e-8:
@@ -143,7 +144,7 @@ def rotation_between(a: Floats, b: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two hands, and where the left one is: `rotation @ x + translation` in the right hand's frame."""
+    """Two hands, and the left one's transform into the right hand's frame: `rotation @ x + translation`."""
 
     right: Posed
     left: Posed
@@ -156,7 +157,7 @@ class Pair:
         return self.left.spheres.moved(self.rotation, self.translation)
 
     def spheres_for_left(self) -> Spheres:
-        """Return the right hand's spheres in the left hand's own frame, before it is mirrored."""
+        """Return the right hand's spheres in the left hand's own frame before mirroring."""
         spheres = self.right.spheres
         return Spheres(((spheres.centres - self.translation) @ self.rotation) * MIRROR, spheres.radii)
 
@@ -166,7 +167,7 @@ class Pair:
         return Surface(outer.points @ self.rotation.T + self.translation, outer.normals @ self.rotation.T)
 
     def moved(self, translation: Floats) -> "Pair":
-        """Return the pair with the left hand moved."""
+        """Return the pair with the left hand translated."""
         return Pair(self.right, self.left, self.rotation, self.translation + translation)
 
 
@@ -223,13 +224,13 @@ def _twins(
     pose = draw_pose(rng, choose_templates(rng, recipe.poses), spread=spread, noise=recipe.noise)
     poses = [pose, jitter(rng, pose, differ)]
     if recipe.bent > 0:
-        poses = [bend_wrist(rng, each, recipe.bent) for each in poses]
-    right, left = (pose_hand(body, each, left=bool(k)) for k, each in enumerate(poses))
+        poses = [bend_wrist(rng, hand_pose, recipe.bent) for hand_pose in poses]
+    right, left = (pose_hand(body, hand_pose, left=bool(k)) for k, hand_pose in enumerate(poses))
     return None if right is None or left is None else (right, left)
 
 
 def _reflection(plane: Floats) -> Floats:
-    """Return the rotation of a left hand (mirrored in x) that makes it the right hand's reflection in a plane."""
+    """Return the rotation that turns a left hand (mirrored in x) into the right hand's reflection in a plane."""
     normal = plane / np.linalg.norm(plane)
     return np.asarray((np.eye(3) - 2 * np.outer(normal, normal)) @ np.diag(MIRROR))
 
@@ -248,7 +249,7 @@ def _mirrored(rng: np.random.Generator, body: Body) -> Pair | None:
 
 
 def _plane_through(points: Floats, facing: Floats) -> Floats:
-    """Return the normal of the plane that fits the points best and, where they leave it open, faces as wanted."""
+    """Return the normal of the plane that fits the points best; `facing` decides where the points do not."""
     offsets = points - points.mean(axis=0)
     spread = offsets.T @ offsets / len(points) + 4.0 * (np.eye(3) - np.outer(facing, facing))
     normal = np.linalg.eigh(spread)[1][:, 0]
@@ -273,13 +274,13 @@ def _interlaced(rng: np.random.Generator, body: Body) -> Pair | None:
 
 
 def _interleaved(pair: Pair) -> bool:
-    """Tell whether at least two fingers of each hand go between those of the other."""
+    """Return whether at least two fingers of each hand pass between those of the other."""
     left = pair.left.joints @ pair.rotation.T + pair.translation
     return bool(min(fingers_between(pair.right.joints, left), fingers_between(left, pair.right.joints)) >= 2)
 
 
 def _plausible(pair: Pair) -> bool:
-    """Tell whether one body could hold its hands so: palms close, elbows apart, forearms not end to end."""
+    """Return whether one person could hold the hands like this: palms close, elbows apart, forearms not opposed."""
     right_palm = pair.right.joints[:20].mean(axis=0)
     left_palm = pair.rotation @ pair.left.joints[:20].mean(axis=0) + pair.translation
     right_elbow, left_elbow = pair.right.spheres.centres[-1], pair.left_spheres.centres[-1]
@@ -292,14 +293,14 @@ def _plausible(pair: Pair) -> bool:
 
 
 def in_contact(rng: np.random.Generator, body: Body, *, interlaced: bool) -> Pair | None:
-    """Draw two hands that touch without penetrating by more than a few millimetres of skin, or return None."""
+    """Draw two hands in contact, with at most a few millimetres of penetration, or return None."""
     for _ in range(_TRIES):
         draw: Callable[[np.random.Generator, Body], Pair | None]
         draw = _interlaced if interlaced else _touching if rng.random() < 0.6 else _mirrored
         pair = draw(rng, body)
         if pair is None or not _plausible(pair):
             continue
-        depth = _INTERLACED_DEPTH_MM if interlaced else _DEPTH_MM
+        depth = _MAX_INTERLACED_DEPTH_MM if interlaced else _MAX_DEPTH_MM
         moved = settle(pair.right.surface, pair.left_surface(), touch=True, depth=depth)
         if moved is None or np.linalg.norm(moved) > 40:
             continue

@@ -1,15 +1,15 @@
-"""Articulation: angles of a hand, how natural ones are drawn, and the bones that follow from them.
+"""Articulation of a hand: joint angles, sampling of natural poses, and forward kinematics.
 
 A pose is an array of 26 angles in radians, `ANGLES`:
 
     0-4    thumb: base in the palm's plane, base out of it, twist, flexion of the middle and of the last joint;
            relative to rest
     5-20   index, middle, ring, pinky: abduction, flexion of base, middle and last joint; absolute
-    21-22  arch: how far the ring's and the pinky's metacarpals follow
+    21-22  arch: flexion of the ring's and the pinky's metacarpals
     23-25  wrist: flexion, deviation, twist of the forearm
 
-Ranges are clinical ones (AAOS): base of the fingers -20 to 90 degrees, middle 0 to 110, last 0 to 80, wrist
--70 (extended) to 45 here (clinically 80) because skinned wrists thin out beyond.
+Ranges are clinical (AAOS): base of the fingers -20 to 90 degrees, middle 0 to 110, last 0 to 80. The wrist has -70
+(extended) to 45; clinically it is 80, but linearly skinned wrists collapse beyond 45.
 """
 
 from typing import Final
@@ -60,38 +60,38 @@ TEMPLATES: Final[dict[str, Fingers]] = {
     "heart": ((0, 15, 5, 5, 8), (48, 46, 24), (50, 50, 26), (54, 54, 28), (58, 56, 30)),
     "tent": ((10, 12, 15, 12, 12), *((30.0, 22.0, 12.0),) * 4),
 }
-"""Degrees: thumb's five angles, then base, middle and last joint of each finger. Abduction is drawn apart."""
+"""Degrees: the thumb's five angles, then base, middle and last joint of each finger. Abduction is drawn separately."""
 
 _COMMON: Final = {"flat", "flat_thumb_out", "relaxed", "half_closed", "fist", "point", "thumb_up", "two"}
-"""Poses that people's hands are in more often: drawn two and a half times as often as the others."""
-_PURE: Final = 0.3
-"""How often a pose is one template alone instead of a blend of two."""
+"""Common poses, which are drawn two and a half times as often as the others."""
+_PURE_PROBABILITY: Final = 0.3
+"""Probability that a pose is based on a single template instead of a blend of two."""
 
 _THUMB_LOW, _THUMB_HIGH = np.array([-20.0, -38, -15, -10, -15]), np.array([52.0, 22, 40, 60, 80])
 _ABDUCTION_GAIN, _ABDUCTION_LIMIT = np.array([1.0, 0.1, 0.7, 1.4]), np.array([20.0, 6, 14, 25])
 WRIST_RANGE: Final = (-70.0, 45.0)
 """Degrees of wrist flexion; extension is negative."""
-_PUSHING: Final = 0.12
-"""How often the wrist is extended as by something that the palm pushes against, or as to say stop."""
+_PUSHING_PROBABILITY: Final = 0.12
+"""Probability of a strongly extended wrist, as when pushing against something or signalling stop."""
 
 
 def choose_templates(rng: np.random.Generator, names: tuple[str, ...] = tuple(TEMPLATES)) -> tuple[str, str]:
-    """Draw the two templates that a pose blends: now and then one alone, common ones more often."""
+    """Draw the two templates that a pose blends: sometimes twice the same one, and common ones more often."""
     weights = np.array([2.5 if name in _COMMON else 1.0 for name in names])
     first, second = (names[i] for i in rng.choice(len(names), size=2, p=weights / weights.sum()))
-    return first, first if rng.random() < _PURE else second
+    return first, first if rng.random() < _PURE_PROBABILITY else second
 
 
 def draw_pose(
     rng: np.random.Generator, templates: tuple[str, str], *, spread: float = 4.0, noise: float = 1.0
 ) -> Floats:
-    """Draw a pose: a blend of two templates plus noise, within the ranges of the joints.
+    """Draw a pose: a blend of two templates plus noise, within the joints' ranges.
 
     Args:
-        rng: Source of randomness.
-        templates: Names of what is blended, see `choose_templates`.
+        rng: Random generator.
+        templates: Names of the two templates, see `choose_templates`.
         spread: Mean abduction in degrees.
-        noise: Factor on the noise; below 0.5 fingers are not moved one by one.
+        noise: Factor on the noise; below 0.5, fingers are not curled independently.
     """
     first, second = (TEMPLATES[name] for name in templates)
     weight = rng.beta(0.35, 0.35)
@@ -103,26 +103,26 @@ def draw_pose(
     thumb = np.clip(thumb + noise * rng.normal(0, [8, 8, 6, 8, 11]), _THUMB_LOW, _THUMB_HIGH)
     fingers = fingers + noise * rng.normal(0, [8, 9, 5], (4, 3))
     base, middle = np.clip(fingers[:, 0], -20, 90), np.clip(fingers[:, 1], 0, 110)
-    # The last joint follows the middle one (the 2/3 rule) where a tendon pulls both.
+    # The last joint is coupled to a flexed middle joint, because a tendon pulls both (the 2/3 rule).
     last = np.where(middle > 15, 0.5 * fingers[:, 2] + middle / 3, fingers[:, 2]).clip(0, 80)
     splay = spread * _ABDUCTION_GAIN + rng.normal(0, 5 * noise) * _ABDUCTION_GAIN + noise * rng.normal(0, 2.5, 4)
     abduction = np.clip(splay, -4, _ABDUCTION_LIMIT) * np.clip(1 - base / 90, 0.15, 1)
     arch = np.clip(base[2:].mean() / 90, 0, 1) * np.array([5.0, 10.0])
-    flexion = rng.normal(-45, 15) if rng.random() < _PUSHING else rng.normal(-8, 16)
+    flexion = rng.normal(-45, 15) if rng.random() < _PUSHING_PROBABILITY else rng.normal(-8, 16)
     wrist = [np.clip(flexion, *WRIST_RANGE), np.clip(rng.normal(3, 8), -15, 25), rng.uniform(-45, 45)]
     rows = np.stack([abduction, base, middle, last], axis=1).ravel()
     return np.asarray(np.deg2rad(np.concatenate([thumb, rows, arch, wrist])))
 
 
 def jitter(rng: np.random.Generator, pose: Floats, degrees: float) -> Floats:
-    """Return the pose of a hand whose thumb and fingers do nearly the same; the arch and the wrist stay."""
+    """Return the pose with noise on the angles of thumb and fingers; arch and wrist stay."""
     noise = np.deg2rad(rng.normal(0, degrees, ANGLES))
     noise[21:] = 0
     return np.asarray(pose + noise)
 
 
 def bend_wrist(rng: np.random.Generator, pose: Floats, extension: float) -> Floats:
-    """Return the pose with its wrist extended by about so many degrees, as of a hand that pushes against something."""
+    """Return the pose with the wrist extended by about `extension` degrees, as when pushing against something."""
     bent = pose.copy()
     bent[23] = np.deg2rad(np.clip(rng.normal(-extension, 18), *WRIST_RANGE))
     return bent
@@ -130,7 +130,7 @@ def bend_wrist(rng: np.random.Generator, pose: Floats, extension: float) -> Floa
 
 @njit(cache=True, nogil=True)
 def rotation_matrix(axis: Floats, angle: float) -> Floats:
-    """Rodrigues' rotation about a unit axis."""
+    """Return the 3x3 rotation about a unit axis by an angle in radians (Rodrigues' formula)."""
     x, y, z = axis[0], axis[1], axis[2]
     c, s = np.cos(angle), np.sin(angle)
     t = 1 - c
@@ -143,7 +143,7 @@ def rotation_matrix(axis: Floats, angle: float) -> Floats:
 
 @njit(cache=True, nogil=True)
 def product(a: Floats, b: Floats) -> Floats:
-    """Return the product of two 3x3 matrices; numba's own needs SciPy."""
+    """Return the product of two 3x3 matrices; numba's own operator needs SciPy."""
     c = np.empty((3, 3))
     for i in range(3):
         for j in range(3):
@@ -152,7 +152,7 @@ def product(a: Floats, b: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _turned(a: Floats, vector: Floats) -> Floats:
+def _rotate(a: Floats, vector: Floats) -> Floats:
     """Return a 3x3 matrix times a vector."""
     x, y, z = vector[0], vector[1], vector[2]
     return np.array([
@@ -169,7 +169,7 @@ def _normalised(vector: Floats) -> Floats:
 
 @njit(cache=True, nogil=True)
 def _frame(direction: Floats, axis: Floats) -> Floats:
-    """Return the rotation whose columns are the direction, the axis made orthogonal to it, and their cross product."""
+    """Return the rotation with columns: the direction, the axis orthogonalised to it, and their cross product."""
     d = _normalised(direction)
     a = _normalised(axis - (axis * d).sum() * d)
     frame = np.empty((3, 3))
@@ -180,7 +180,7 @@ def _frame(direction: Floats, axis: Floats) -> Floats:
 @njit(cache=True, nogil=True)
 def _set(transforms: Floats, bone: int, rotation: Floats, head: Floats, to: Floats) -> None:
     transforms[bone, :, :3] = rotation
-    transforms[bone, :, 3] = to - _turned(rotation, head)
+    transforms[bone, :, 3] = to - _rotate(rotation, head)
 
 
 @njit(cache=True, nogil=True)
@@ -194,32 +194,32 @@ def _finger(
     angles: Floats,
     arch: float,
 ) -> None:
-    """Pose finger 1-4 (index to pinky) by absolute angles, so that differences in the rest pose do not matter."""
+    """Pose finger 1-4 (index to pinky) by absolute angles, which are independent of the rest pose."""
     x, y, z = np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, 1.0])
     metacarpal = 4 * finger
     first = metacarpal + 1
     root = rotation_matrix(x, arch)
     _set(transforms, metacarpal, root, heads[metacarpal], heads[metacarpal])
     sign = -1.0 if finger <= 2 else 1.0
-    straight = _turned(root, _turned(rotation_matrix(z, sign * angles[0]), y))
+    straight = _rotate(root, _rotate(rotation_matrix(z, sign * angles[0]), y))
     bone = _normalised(heads[first + 1] - heads[first])
     flat = _normalised(bone - bone[2] * z)
     turn = np.cross(flat, straight)
     sine = np.sqrt((turn * turn).sum())
     flexion = axis.copy()
     if sine > 1e-8:
-        flexion = _turned(rotation_matrix(turn / sine, np.arctan2(sine, (flat * straight).sum())), axis)
+        flexion = _rotate(rotation_matrix(turn / sine, np.arctan2(sine, (flat * straight).sum())), axis)
     flexion = _normalised(flexion - (flexion * straight).sum() * straight)
-    at = _turned(root, heads[first] - heads[metacarpal]) + heads[metacarpal]
+    at = _rotate(root, heads[first] - heads[metacarpal]) + heads[metacarpal]
     joints[4 * finger + 3] = at
     bend = 0.0
     for k in range(3):
         bend += angles[1 + k]
         end = tails[first + 2] if k == 2 else heads[first + k + 1]
-        target = _frame(_turned(rotation_matrix(flexion, bend), straight), flexion)
+        target = _frame(_rotate(rotation_matrix(flexion, bend), straight), flexion)
         rotation = product(target, _frame(end - heads[first + k], axis).T)
         _set(transforms, first + k, rotation, heads[first + k], at)
-        at = at + _turned(rotation, end - heads[first + k])
+        at = at + _rotate(rotation, end - heads[first + k])
         joints[4 * finger + 2 - k] = at
 
 
@@ -243,13 +243,13 @@ def _thumb(transforms: Floats, joints: Floats, heads: Floats, tails: Floats, axi
         if k > 0:
             rotation = product(rotation, rotation_matrix(axis, angles[2 + k] - rest[k]))
         _set(transforms, 1 + k, rotation, heads[1 + k], at)
-        at = at + _turned(rotation, bones[k])
+        at = at + _rotate(rotation, bones[k])
         joints[2 - k] = at
 
 
 @njit(cache=True, nogil=True)
 def bones_of(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[Floats, Floats]:
-    """Do what `pose_bones` does, for other kernels."""
+    """Compute the result of `pose_bones` for callers compiled by numba."""
     transforms = np.zeros((BONES, 3, 4))
     for bone in range(BONES):
         for k in range(3):
@@ -269,10 +269,10 @@ def bones_of(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[
 
 
 def pose_bones(rest: RestHand, pose: Floats) -> tuple[Floats, Floats]:
-    """Return what every bone does, (B, 3, 4) from rest to posed, and the 21 joints (21, 3) mm, in the hand's frame.
+    """Return the bone transforms (B, 3, 4), rest to posed, and the joints (21, 3) mm, in the hand's frame.
 
-    The bones' order is that of the asset: wrist, three of the thumb, then a metacarpal and three bones per
-    finger, two of the forearm.
+    The order of the bones is that of the asset: wrist, three of the thumb, a metacarpal and three bones per finger, two
+    of the forearm.
     """
     transforms, joints = bones_of(rest.heads, rest.tails, rest.axes, pose)
     return transforms, joints

@@ -1,4 +1,4 @@
-"""A sheet of samples to look at: picture, skeleton and part labels side by side."""
+"""Draws a contact sheet of samples: picture, skeleton and part labels side by side."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from unclasp.synth.generate import Generated
 
 Image8 = npt.NDArray[np.uint8]
 
-_FINE = 4
-"""cv2 takes coordinates in 1/16 pixels."""
+_FRACTION_BITS = 4
+"""Coordinates are passed to OpenCV in 1/16 px."""
 
 
 def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Image8:
@@ -21,19 +21,19 @@ def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Image8:
     picture = cv2.resize(sample.image, (width * zoom, height * zoom), interpolation=cv2.INTER_LINEAR)
     depth = np.where(sample.valid, sample.joints_cam[:, 2], 1.0)[:, None]
     pixels = sample.joints_cam[:, :2] / depth * sample.focal + sample.princpt
-    points = np.rint(((pixels + 0.5) * zoom - 0.5) * 2**_FINE).astype(int).tolist()
+    points = np.rint(((pixels + 0.5) * zoom - 0.5) * 2**_FRACTION_BITS).astype(int).tolist()
     order = sorted(BONES, key=lambda bone: -float(sample.joints_cam[bone[0], 2]))
     for joint, parent in order:
         if sample.valid[joint]:
             hand, local = divmod(joint, JOINTS_PER_HAND)
             colour = FINGER_COLOURS[hand, local // 4].tolist()
-            cv2.line(picture, points[joint], points[parent], colour, max(1, zoom), cv2.LINE_AA, _FINE)
-            cv2.circle(picture, points[joint], zoom * 2**_FINE, colour, -1, cv2.LINE_AA, _FINE)
+            cv2.line(picture, points[joint], points[parent], colour, max(1, zoom), cv2.LINE_AA, _FRACTION_BITS)
+            cv2.circle(picture, points[joint], zoom * 2**_FRACTION_BITS, colour, -1, cv2.LINE_AA, _FRACTION_BITS)
     return np.asarray(picture, dtype=np.uint8)
 
 
 def draw_sample(sample: Generated) -> Image8:
-    """Draw picture, skeleton and part colours next to each other: (H, 3 W, 3)."""
+    """Draw picture, skeleton and part colours side by side: (H, 3 W, 3)."""
     height, width = sample.image.shape[:2]
     skeleton = cv2.resize(draw_skeleton(sample), (width, height), interpolation=cv2.INTER_AREA)
     shaded = (0.25 * sample.image + 0.75 * PART_COLOURS[sample.parts]).astype(np.uint8)
@@ -42,7 +42,7 @@ def draw_sample(sample: Generated) -> Image8:
 
 
 def contact_sheet(samples: Sequence[Generated], *, columns: int = 2) -> Image8:
-    """Arrange samples of one size in rows of `columns`; RGB, missing cells are black."""
+    """Arrange samples of the same size in rows of `columns`; RGB, with empty cells black."""
     if not samples:
         raise ValueError("expected at least one sample to draw, got none")
     cells = [draw_sample(sample) for sample in samples]

@@ -1,13 +1,13 @@
-"""The rasteriser: triangles to a buffer of visible faces, on one core, compiled by numba.
+"""The rasteriser: renders triangles to a buffer of visible faces, on one core, compiled by numba.
 
 Conventions: pixel centres are at integers, so pixel (column x, row y) is sampled at the point (x, y). A grid with
-supersampling s has s * W columns; its sample i lies at u = (i + 0.5) / s - 0.5 of the picture (`supersampled` maps
-the other way).
+supersampling s has s * W columns; its sample i lies at u = (i + 0.5) / s - 0.5 in the picture (`supersampled` is the
+inverse).
 
-Vertices are snapped to 1/256 of a grid step, which makes the edge functions exact in float64: neighbouring
-triangles leave neither holes nor cracks, and the result is the same on every machine. A sample on a shared edge
-belongs to whichever triangle is nearer. The kernel keeps the *largest* key: pass 1 / z for a perspective camera
-(linear over the screen, so the depth is perspective-correct) and -depth for a parallel light.
+Vertices are snapped to 1/256 of a grid step, which makes the edge functions exact in float64: neighbouring triangles
+leave no holes or cracks, and the result is the same on every machine. A sample on a shared edge belongs to the nearer
+triangle. The kernel keeps the *largest* key: pass 1 / z for a perspective camera (linear on the screen, so the depth is
+perspective-correct) and -depth for a parallel light.
 """
 
 import math
@@ -22,9 +22,9 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
 SUBPIXEL: Final = 256.0
-"""Vertices are rounded to this fraction of a grid step."""
+"""Number of steps per grid step that vertices are rounded to."""
 NEAR_MM: Final = 20.0
-"""Triangles with a vertex nearer than this are dropped: hands are never that close to the camera."""
+"""Triangles with a vertex nearer than this are dropped; hands are never that close to the camera."""
 
 
 class Screen(NamedTuple):
@@ -33,19 +33,19 @@ class Screen(NamedTuple):
     points: Doubles
     """(V, 2) column and row in grid steps, snapped to 1/256."""
     keys: Floats
-    """(V,) 1 / z (perspective) or -depth (parallel light); NaN drops the triangles of the vertex."""
+    """(V,) 1 / z (perspective) or -depth (parallel light); triangles with a NaN vertex are dropped."""
 
 
 class Buffers(NamedTuple):
-    """What is seen at each sample of the grid."""
+    """The visible face at each sample of the grid."""
 
     face: Ints
-    """(H, W) index of the nearest face, -1 where there is none."""
+    """(H, W) index of the nearest face, -1 for none."""
     key: Floats
-    """(H, W) its interpolated key, -inf where there is none."""
+    """(H, W) its interpolated key, -inf for none."""
 
     def depth(self) -> Floats:
-        """Return (H, W) the depth z in mm for keys 1 / z; inf where nothing was drawn."""
+        """Return the depth z (H, W) in mm for keys 1 / z; inf for no face."""
         with np.errstate(divide="ignore"):
             return np.where(self.face >= 0, 1.0 / self.key, np.inf).astype(np.float32)
 
@@ -81,7 +81,7 @@ def project_to_grid(
 
 
 def snap(points: Doubles) -> Doubles:
-    """Round grid coordinates to the subpixel lattice on which edge functions are exact."""
+    """Round grid coordinates to the subpixel grid on which edge functions are exact."""
     return np.rint(points * SUBPIXEL) / SUBPIXEL
 
 
@@ -90,7 +90,7 @@ def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Buffer
 
     Args:
         screen: Vertices on the grid.
-        faces: (F, 3) vertex indices; the cross product of the edges points outward. Faces that look away are culled.
+        faces: (F, 3) vertex indices; the cross product of the edges points outward. Back faces are culled.
         width: Columns of the grid.
         height: Rows of the grid.
     """
@@ -108,7 +108,7 @@ def _rasterize(points: Doubles, keys: Floats, faces: Ints, face: Ints, best: Flo
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         xa, ya, xb, yb, xc, yc = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
-        # y points down, so a face that looks at the camera has a negative area; NaN (too near) fails the comparison
+        # y points down, so this is the signed area of a front face; NaN (too near) fails the comparison
         area = (xc - xa) * (yb - ya) - (xb - xa) * (yc - ya)
         if not area > 0.0:
             continue
@@ -139,7 +139,7 @@ def _rasterize(points: Doubles, keys: Floats, faces: Ints, face: Ints, best: Flo
 def barycentric(
     points: Doubles, keys: Floats, corners: tuple[int, int, int], x: float, y: float
 ) -> tuple[float, float, float]:
-    """Perspective-correct weights of a triangle's three vertices at grid point (x, y); keys are 1 / z."""
+    """Return the perspective-correct weights of a triangle's vertices at grid point (x, y); keys are 1 / z."""
     a, b, c = corners
     xa, ya, xb, yb, xc, yc = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
     weight_a = ((xc - x) * (yb - y) - (xb - x) * (yc - y)) * keys[a]

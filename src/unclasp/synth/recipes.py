@@ -1,4 +1,4 @@
-"""How two hands may be held to each other, as data: which poses, which regions meet, on either side of which plane."""
+"""Recipes for two hands in contact, as data: their poses, and the regions that meet or the plane between them."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -8,22 +8,22 @@ from unclasp.synth.pose import TEMPLATES
 
 @dataclass(frozen=True)
 class Touch:
-    """A region of the acting hand meets a region of the other, which keeps still: normals opposite, at a twist."""
+    """A region of the acting hand meets a region of the still one, with opposite normals and a random twist."""
 
     weight: float
     poses: tuple[tuple[str, ...], tuple[str, ...]]
     regions: tuple[str, str]
     twist: tuple[float, float] = (-180.0, 180.0)
-    """Degrees about the common normal, from fingers pointing the same way."""
+    """Range of the twist in degrees about the common normal; at 0, the fingers point the same way."""
     tilt: float = 12.0
-    """Standard deviation in degrees of how far the normals are from opposite."""
+    """Standard deviation in degrees of the normals from being opposite."""
     closes: Literal["acting", "still"] | None = None
-    """Which hand closes around the other."""
+    """The hand that closes around the other, if any."""
 
 
 @dataclass(frozen=True)
 class Mirrored:
-    """Both hands do the same, on either side of a plane, and come together until they touch."""
+    """Both hands have nearly the same pose, on either side of a plane, and approach each other until they touch."""
 
     weight: float
     poses: tuple[str, ...]
@@ -32,13 +32,13 @@ class Mirrored:
     tilt: float
     """Standard deviation of the normal's components."""
     slip: float = 6.0
-    """Standard deviation in mm of how far the hands are out of line."""
+    """Standard deviation in mm of the offset of the hands within the plane."""
     tips: tuple[int, ...] = ()
-    """Joints that shall meet their like: the plane is then laid through them, and `plane` is where it faces."""
+    """Joints that meet their counterparts: the plane is fitted to them, and `plane` is its preferred normal."""
     noise: float = 0.6
     """Factor on the noise of the poses."""
     bent: float = 0.0
-    """Mean extension of the wrists in degrees where the hands push against each other; 0 for wrists as of any pose."""
+    """Mean extension of the wrists in degrees if the hands push against each other; 0 leaves the wrists as drawn."""
 
 
 _OPEN, _HOLD = ("flat", "relaxed", "cup", "flat_thumb_out"), ("grip", "cup", "half_closed", "relaxed")

@@ -1,4 +1,4 @@
-"""The hands of a scene as pixels, with their part labels and their depth, before anything is put around them."""
+"""Renders the hands of a scene, with part labels and depth, without background."""
 
 from typing import Final, NamedTuple
 
@@ -20,10 +20,10 @@ _SHADOW_RADIUS_MM: Final = 150.0
 
 
 class Mesh(NamedTuple):
-    """Everything in front of the background, as one mesh. V vertices, F faces; camera frame, mm."""
+    """Hands and clothes as one mesh. V vertices, F faces; camera frame, mm."""
 
     rows: Floats
-    """(V, COLUMNS) what the shading kernel interpolates."""
+    """(V, COLUMNS) vertex attributes, which the shading kernel interpolates."""
     faces: Ints
     """(F, 3) outward."""
     kinds: npt.NDArray[np.uint8]
@@ -31,20 +31,20 @@ class Mesh(NamedTuple):
     fingers: Ints
     """(F,) finger of a skin face, -1 elsewhere."""
     left: npt.NDArray[np.bool_]
-    """(F,)."""
+    """(F,) whether a face belongs to the left hand."""
     model_row: Ints
     """(V,) vertex of the hand model, -1 for clothes."""
 
 
 class Drawn(NamedTuple):
-    """Hands before any background, and what they were drawn with."""
+    """Hands without background, and the look that they were drawn with."""
 
     coverage: Floats
     """(H, W, 4) linear RGB multiplied by coverage, and coverage."""
     parts: npt.NDArray[np.uint8]
     """(H, W) part class at the pixel's centre: 0 background, forearm and clothes, 1-16 right, 17-32 left hand."""
     depth: Floats
-    """(H, W) mm at the pixel's centre, inf where nothing is."""
+    """(H, W) mm at the pixel's centre, inf for the background."""
     look: SkinLook
     wardrobe: Wardrobe
 
@@ -57,11 +57,11 @@ def draw_hands(
 
     Args:
         scene: Posed hands and camera.
-        rng: Source of all that is random.
+        rng: Random generator.
         supersample: Samples per pixel side on contours.
-        sky: The light; drawn if not given.
-        arm_mm: Where arms and sleeves end, from the wrist; they leave the picture otherwise.
-        gloves: What is worn over what `rng` draws.
+        sky: The light; drawn at random if None.
+        arm_mm: Distance from the wrist at which arms and sleeves end; if None, they leave the picture.
+        gloves: Gloves over the skin that `rng` draws; None for none.
     """
     sky = sample_sky(rng, view=scene.view) if sky is None else sky
     look = sample_skin(rng)
@@ -78,13 +78,13 @@ def draw_hands(
 
 
 def arm_axis(hand: PosedHand) -> Floats:
-    """Return (3,) the unit direction from the wrist to the elbow."""
+    """Return the unit direction (3,) from the wrist to the elbow."""
     end = hand.vertices[-len(HandModel.load().loop) :].mean(axis=0) - hand.joints[20]
     return np.asarray(end / np.linalg.norm(end), dtype=np.float32)
 
 
 def _shorten_arms(scene: Scene, mesh: Mesh, length: float) -> None:
-    """Pull what lies farther than `length` mm from the wrist along the forearm back to there, in place."""
+    """Clamp vertices farther than `length` mm from the wrist along the forearm to this distance, in place."""
     starts = [*np.flatnonzero(mesh.model_row == 0), len(mesh.rows)]
     for hand, first, last in zip(scene.hands, starts[:-1], starts[1:], strict=True):
         points, axis = mesh.rows[first:last, :3], arm_axis(hand)
@@ -119,7 +119,7 @@ def assemble(scene: Scene, look: SkinLook, wardrobe: Wardrobe) -> Mesh:
 
 
 def _dorsal(hand: PosedHand) -> Floats:
-    """Return (3,) the direction out of the back of the hand, from wrist, index and pinky base."""
+    """Return the direction (3,) out of the back of the hand, from wrist, index base and pinky base."""
     wrist, index, pinky = hand.joints[20], hand.joints[7], hand.joints[19]
     normal = np.cross(index - wrist, pinky - wrist)
     normal = normal / (np.linalg.norm(normal) + 1e-9)
@@ -163,7 +163,7 @@ def _tube_piece(tube: Tube) -> Mesh:
 
 
 def _light(scene: Scene, mesh: Mesh, sky: Sky) -> Lights:
-    """Cast the shadows and write the ambient light into the mesh's rows."""
+    """Render the shadow maps and write the ambient light to the mesh's rows."""
     joints = np.concatenate([hand.joints for hand in scene.hands])
     centre = joints.mean(axis=0)
     radius = float(np.linalg.norm(joints - centre, axis=1).max()) + _SHADOW_MARGIN_MM

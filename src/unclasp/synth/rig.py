@@ -1,4 +1,4 @@
-"""What the searches for poses need of a hand, as arrays for numba."""
+"""The arrays of a hand that the numba-compiled pose searches need."""
 
 from typing import Final, NamedTuple
 
@@ -21,24 +21,24 @@ class Rig(NamedTuple):
     tails: Floats
     """(B, 3) mm."""
     axes: Floats
-    """(5, 3) about which the fingers flex."""
+    """(5, 3) flexion axes of the fingers."""
     centres: Floats
     """(S, 3) mm."""
     radii: Floats
     """(S,) mm."""
     bone: Indices
-    """(S,) the bone that carries a sphere."""
+    """(S,) the bone that each sphere moves with."""
     allowed: Floats
-    """(S, S) how far two spheres of one hand may overlap in mm."""
+    """(S, S) maximum overlap in mm of two spheres of one hand."""
 
 
 def rig_of(rest: RestHand, spheres: Spheres, *, forearm: bool) -> Rig:
     """Collect the arrays, with or without the spheres of the forearm."""
     layout = sphere_layout()
-    kept = np.flatnonzero((layout.bone < _FOREARM) | forearm)
+    used = np.flatnonzero((layout.bone < _FOREARM) | forearm)
     return Rig(
-        heads=rest.heads, tails=rest.tails, axes=rest.axes, centres=spheres.centres[kept], radii=spheres.radii[kept],
-        bone=layout.bone[kept], allowed=layout.apart[np.ix_(kept, kept)],
+        heads=rest.heads, tails=rest.tails, axes=rest.axes, centres=spheres.centres[used], radii=spheres.radii[used],
+        bone=layout.bone[used], allowed=layout.apart[np.ix_(used, used)],
     )  # fmt: skip
 
 

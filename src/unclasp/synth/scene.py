@@ -1,7 +1,7 @@
-"""Scenes: which hands there are, how they are held, and where the camera is, with a prior like real use.
+"""Samples scenes of hands and camera from a prior that resembles real use.
 
-A scene is drawn in three steps: the hands to each other (`placement`), the hands to the camera (which way the
-forearms come in depends on who holds the camera), and the camera to the hands (distance, field of view, crop).
+A scene is drawn in three steps: the hands relative to each other (`placement`), their orientation relative to the
+camera (the direction of the forearms depends on who holds the camera), and distance, field of view and crop.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ Float32s = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SceneMix:
-    """How often each kind of scene and each view comes up; the numbers of each need not sum to one."""
+    """The weights of the kinds of scenes and of the views; neither need to sum to one."""
 
     kinds: dict[Kind, float] = field(
         default_factory=lambda: {"contact": 0.36, "interlaced": 0.12, "apart": 0.20, "right": 0.16, "left": 0.16}
@@ -34,11 +34,11 @@ class SceneMix:
             "any": 0.18,
         }
     )  # fmt: skip
-    """Someone facing the camera, the same with hanging arms, at arm's length or with the hands held out to the camera,
-    one's own hands, hands on a table, from anywhere."""
+    """A person facing the camera, with raised or hanging arms, at arm's length, or reaching towards the camera; one's
+    own hands; hands on a table, from above; any direction."""
     other_side: float = 0.0
-    """Share of the hands that touch no other whose forearm comes in from the other hand's side, so that its shape and
-    not its forearm tells which hand it is."""
+    """Share of non-touching hands whose forearm comes from the other hand's side, so that the shape and not the forearm
+    shows which hand it is."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,15 @@ class PosedHand:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that is in front of the camera, and the camera."""
+    """The hands in front of the camera, and the camera."""
 
     kind: Kind
     hands: tuple[PosedHand, ...]
-    """The right one first."""
+    """The present hands, the right one first."""
     focal: Floats
     """(2,) px."""
     princpt: Floats
-    """(2,) px; far from the middle where the picture is a crop of a larger one."""
+    """(2,) px; may be far from the middle, because the picture is a crop of a larger one."""
     size: tuple[int, int]
     """Width and height in px."""
     view: View
@@ -74,18 +74,18 @@ class Scene:
 
 @dataclass(frozen=True)
 class _ViewPrior:
-    """Where forearms come from and how far the hands are, for one kind of view."""
+    """The prior of forearm directions, distance and field of view for one kind of view."""
 
     forearm: tuple[float, float, float]
     """Mean direction from wrist to elbow in the camera frame, of both forearms together."""
     spread: tuple[float, float, float]
     """Standard deviations of that direction."""
     right_side: float
-    """Where the right elbow is in the picture: -1 left, as of a person who faces the camera, 1 right, as of oneself."""
+    """Side of the right elbow in the picture: -1 left, if the person faces the camera; 1 right, for one's own hands."""
     distance: tuple[float, float]
-    """mm."""
+    """Range in mm."""
     field: tuple[float, float]
-    """Horizontal field of view of the whole picture in degrees."""
+    """Range of the whole picture's horizontal field of view in degrees."""
 
 
 _VIEWS: Final[dict[View, _ViewPrior]] = {
@@ -98,21 +98,24 @@ _VIEWS: Final[dict[View, _ViewPrior]] = {
     "any": _ViewPrior((0, 0, 0), (1, 1, 1), 1, (350, 1100), (25, 80)),
 }
 _FILL = (0.50, 0.74)
-_NEAREST_MM = 60.0
+"""Range of the hands' larger extent as a share of the picture's side."""
+_MIN_DEPTH_MM = 60.0
 _CAMERA_TRIES = 4
-_APART_MM = -6.0
-_UPRIGHT, _TURNED, _CROSSING = 28.0, 75.0, 0.15
-"""Standard deviations in degrees of how far two elbows are from level, mostly and where arms cross; how often."""
+_MAX_APART_OVERLAP_MM = -6.0
+"""Separate hands must have a gap of at least 6 mm."""
+_UPRIGHT_DEG, _CROSSING_DEG, _CROSSING_PROBABILITY = 28.0, 75.0, 0.15
+"""Standard deviation of the tilt of the line between the elbows: normally, and with crossing arms; probability of
+crossing arms."""
 _FAR_APART, _STACKED, _BEHIND = 0.3, 0.2, 0.15
-"""Of hands that do not touch, these shares are held as far apart as arms reach, one above the other, and one behind the
-other, which hides a part of it."""
-_ELBOWS_OUT = 0.25
-"""How often forearms come from the side more than from below."""
+"""Shares of separate hands that are far apart, one above the other, and one behind the other and partly hidden by it.
+"""
+_ELBOWS_OUT_PROBABILITY = 0.25
+"""Probability that forearms come more from the side than from below."""
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """A hand and where it is in the camera's orientation; the scene is not yet in front of the camera."""
+    """A hand with its transform to the camera's orientation, before the scene is moved in front of the camera."""
 
     hand: Posed
     rotation: Floats
@@ -124,11 +127,11 @@ class _Placed:
 
 
 def sample_scene(rng: np.random.Generator, mix: SceneMix, *, size: int) -> Scene:
-    """Draw a scene; a function of the generator's state alone.
+    """Draw a scene; it depends only on the generator's state and the arguments.
 
     Args:
-        rng: Source of randomness.
-        mix: How often each kind and view comes up.
+        rng: Random generator.
+        mix: Weights of the kinds and views.
         size: Side of the square picture in px.
     """
     kind, view = _choose(rng, mix.kinds), _choose(rng, mix.views)
@@ -149,10 +152,7 @@ def _choose(rng: np.random.Generator, weights: dict[_Name, float]) -> _Name:
 
 
 def draw_body(rng: np.random.Generator) -> Body:
-    """Draw a person's hands: shape, and length from wrist to fingertip; every tenth is a child's.
-
-    Left and right differ a little.
-    """
+    """Draw the shape and size of a person's hands; one in ten is a child. Left and right differ slightly."""
     model = HandModel.load()
     shape = rng.normal(0, 0.8, model.shape_components)
     shape[0] = 0.0
@@ -163,12 +163,12 @@ def draw_body(rng: np.random.Generator) -> Body:
 
 
 def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior, other_side: float) -> list[_Placed] | None:
-    """Draw a person and the hands to each other and to the camera, or return None where that does not work out."""
+    """Draw a person, the hands' arrangement and their orientation to the camera, or return None if that fails."""
     body = draw_body(rng)
     if kind in ("contact", "interlaced"):
         pair = in_contact(rng, body, interlaced=kind == "interlaced")
         return None if pair is None else _turn_pair(rng, pair, prior)
-    lateral = 1.6 if rng.random() < _ELBOWS_OUT else 0.0
+    lateral = 1.6 if rng.random() < _ELBOWS_OUT_PROBABILITY else 0.0
     if kind == "apart":
         return _apart(rng, body, prior, lateral, other_side)
     hand = draw_hand(rng, body, left=kind == "left")
@@ -183,7 +183,7 @@ def _forearm_direction(rng: np.random.Generator, prior: _ViewPrior) -> Floats:
 
 
 def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[_Placed]:
-    """Turn two hands so that their forearms come from where the view says, the right one from its side."""
+    """Rotate two hands so that their forearms come from the view's direction, the right one on its side."""
     forearms = (pair.right.forearm, pair.rotation @ pair.left.forearm)
     mean = forearms[0] + forearms[1]
     elbows = pair.right.spheres.centres[-1] - pair.left_spheres.centres[-1]
@@ -197,7 +197,7 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
         wanted = np.array([prior.right_side, 0.0, 0.0])
         wanted = wanted - (wanted @ down) * down
         angle = np.rad2deg(np.arctan2(np.cross(across, wanted) @ down, across @ wanted))
-        spread = _TURNED if rng.random() < _CROSSING else _UPRIGHT
+        spread = _CROSSING_DEG if rng.random() < _CROSSING_PROBABILITY else _UPRIGHT_DEG
         turn = rotation_about(down, float(angle) + rng.normal(0, spread)) @ first
     return [
         _Placed(pair.right, turn, np.zeros(3)),
@@ -206,7 +206,7 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
 
 
 def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior, lateral: float, other_side: float) -> Floats:
-    """Turn one hand so that its forearm comes from its side, by about `lateral`; the palm may face anywhere."""
+    """Return a rotation of one hand so that its forearm comes from its side, by about `lateral`, at any roll angle."""
     lateral = (-1 if hand.left else 1) * prior.right_side * abs(rng.normal(lateral, 0.5))
     if other_side and rng.random() < other_side:
         lateral = -lateral
@@ -218,7 +218,7 @@ def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior, later
 def _apart(
     rng: np.random.Generator, body: Body, prior: _ViewPrior, lateral: float, other_side: float
 ) -> list[_Placed] | None:
-    """Two hands side by side, one above or behind the other, not touching; mostly, not always, each on its own side."""
+    """Place two separate hands side by side, one above or one behind the other, mostly each on its own side."""
     right, left = draw_hand(rng, body, left=False), draw_hand(rng, body, left=True)
     if right is None or left is None:
         return None
@@ -238,7 +238,7 @@ def _apart(
     centres = [turn @ hand.joints.mean(axis=0) for hand, turn in zip(hands, turns, strict=True)]
     shifts = [-centres[0], -centres[1] + offset]
     spheres = [hand.spheres.moved(turn, shift) for hand, turn, shift in zip(hands, turns, shifts, strict=True)]
-    if overlap(*spheres) > _APART_MM:
+    if overlap(*spheres) > _MAX_APART_OVERLAP_MM:
         return None
     return [_Placed(*parts) for parts in zip(hands, turns, shifts, strict=True)]
 
@@ -246,7 +246,7 @@ def _apart(
 def _in_front_of_camera(
     rng: np.random.Generator, placed: list[_Placed], kind: Kind, view: View, size: int
 ) -> Scene | None:
-    """Put the hands at a distance, off the optical axis, and cut a square out of the picture around them."""
+    """Place the hands at a distance, off the optical axis, and crop a square picture around them."""
     prior = _VIEWS[view]
     joints = np.concatenate([item.joints for item in placed])
     distance = rng.uniform(*prior.distance)
@@ -255,7 +255,7 @@ def _in_front_of_camera(
     centre = (joints.min(axis=0) + joints.max(axis=0)) / 2
     shift = distance * np.array([off_axis[0], off_axis[1], 1.0]) - centre
     rays = (joints + shift)[:, :2] / (joints + shift)[:, 2:]
-    if (joints + shift)[:, 2].min() < _NEAREST_MM:
+    if (joints + shift)[:, 2].min() < _MIN_DEPTH_MM:
         return None
     low, high = rays.min(axis=0), rays.max(axis=0)
     focal = size * rng.uniform(*_FILL) / (high - low).max()
@@ -263,7 +263,7 @@ def _in_front_of_camera(
         return None  # the crop would be wider than the whole picture
     middle = (size - 1) / 2 + rng.uniform(-0.06, 0.06, 2) * size
     hands = tuple(_posed(item, shift) for item in placed)
-    if min(hand.vertices[: -len(HandModel.load().loop), 2].min() for hand in hands) < _NEAREST_MM:
+    if min(hand.vertices[: -len(HandModel.load().loop), 2].min() for hand in hands) < _MIN_DEPTH_MM:
         return None
     return Scene(kind, hands, np.full(2, focal), middle - focal * (low + high) / 2, (size, size), view)
 

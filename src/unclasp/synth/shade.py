@@ -1,11 +1,11 @@
-"""The shading kernels: what light the visible surfaces send to the camera, on one core, compiled by numba.
+"""The shading kernels, which compute the light from visible surfaces to the camera, on one core, compiled by numba.
 
-Diffuse light is wrapped past the terminator, red further than blue: a cheap subsurface scattering. The highlight is
-GGX. The ambient light is occluded per vertex by small shadow maps of a dome of directions; only the key light is
-tested per sample.
+Diffuse light is wrapped past the terminator, red further than blue: a cheap approximation of subsurface scattering. The
+highlight is GGX. Ambient light is occluded per vertex by small shadow maps for a dome of directions; only the key
+light's shadow is tested per sample.
 
-Shading is adaptive: a picture pixel whose samples all lie on one surface is shaded once, at its centre; a pixel on
-a contour is shaded at each of its covered samples.
+Shading is adaptive: a pixel whose samples all lie on one surface is shaded once, at its centre; a pixel on a contour is
+shaded at each of its covered samples.
 """
 
 import math
@@ -33,10 +33,10 @@ from unclasp.synth.raster import Floats, Ints, barycentric
 Bytes = npt.NDArray[np.uint8]
 
 _MERGE_MM: Final = 5.0
-"""Samples whose depths lie within this belong to one surface."""
+"""Samples whose depths differ by less than this belong to one surface."""
 _KEY_BIAS_MM: Final = 2.0
 _BOUNCE: Final = 0.35
-"""Share of blocked ambient light that comes back from the skin that blocks it."""
+"""Share of blocked ambient light that is reflected by the skin that blocks it."""
 
 
 class Lights(NamedTuple):
@@ -47,9 +47,9 @@ class Lights(NamedTuple):
     colours: Floats
     """(2, 3)."""
     shadow: Floats
-    """(S, S) key light's map of -depth in mm, the largest wins; -inf where nothing stands."""
+    """(S, S) the key light's shadow map: the largest -depth in mm; -inf for no surface."""
     shadow_from_camera: Floats
-    """(3, 4) maps a camera point (mm) to (column, row, depth) of the shadow map."""
+    """(3, 4) transform from a camera point (mm) to (column, row, depth) of the shadow map."""
     softness: float
     """Spacing of the shadow's nine filter taps, in map cells."""
 
@@ -64,11 +64,11 @@ class View(NamedTuple):
     face: Ints
     """(H, W) visible face, -1 for none."""
     key: Floats
-    """(H, W) 1 / z of what is visible."""
+    """(H, W) 1 / z of the visible face."""
 
 
 class Faces(NamedTuple):
-    """The mesh itself."""
+    """The mesh with its vertex attributes."""
 
     rows: Floats
     """(V, COLUMNS), see `material`."""
@@ -93,7 +93,7 @@ def _place(transform: Floats, x: float, y: float, z: float) -> Vector:
 
 @nb.njit(cache=True, nogil=True)
 def _bilinear_visibility(shadow: Floats, column: float, row: float, key: float) -> float:
-    """Share of the four cells around (column, row) that the light passes; 1 outside the map."""
+    """Return the bilinear share of the four cells around (column, row) that are not in shadow; 1 outside the map."""
     size = shadow.shape[0]
     i, j = math.floor(column), math.floor(row)
     if i < 0 or j < 0 or i >= size - 1 or j >= size - 1:
@@ -108,7 +108,7 @@ def _bilinear_visibility(shadow: Floats, column: float, row: float, key: float) 
 def occluded_ambient(
     rows: Floats, dome: Floats, dome_colours: Floats, maps: Floats, maps_from_camera: Floats, bias: float
 ) -> None:
-    """Write the AMBIENT columns: the dome's light at each vertex. Blocked light comes back once, dim and tinted.
+    """Write the AMBIENT columns: the dome's light at each vertex, with one dim, tinted bounce of blocked light.
 
     Args:
         rows: (V, COLUMNS), changed.
@@ -137,7 +137,7 @@ def occluded_ambient(
 
 @nb.njit(cache=True, nogil=True)
 def _key_visibility(lights: Lights, position: Vector, normal: Vector) -> float:
-    """Share of the key light that arrives: nine bilinear taps of the shadow map around the point."""
+    """Return the share of key light that reaches a point, from nine bilinear taps of the shadow map."""
     x = position[0] + _KEY_BIAS_MM * normal[0]
     y = position[1] + _KEY_BIAS_MM * normal[1]
     z = position[2] + _KEY_BIAS_MM * normal[2]
@@ -164,7 +164,7 @@ def _unit(x: float, y: float, z: float) -> Vector:
 
 @nb.njit(cache=True, nogil=True)
 def _highlight(normal: Vector, towards_eye: Vector, towards_light: Vector, roughness: float) -> float:
-    """Cook-Torrance highlight: GGX distribution, Schlick's Fresnel term (F0 0.028), cosine included."""
+    """Return the Cook-Torrance highlight: GGX distribution, Schlick's Fresnel term (F0 0.028), cosine included."""
     n_dot_l, n_dot_v = _dot(normal, towards_light), max(_dot(normal, towards_eye), 0.02)
     half = _unit(
         towards_eye[0] + towards_light[0], towards_eye[1] + towards_light[1], towards_eye[2] + towards_light[2]
@@ -181,7 +181,7 @@ def _highlight(normal: Vector, towards_eye: Vector, towards_light: Vector, rough
 
 @nb.njit(cache=True, nogil=True)
 def _lit(material: Material, ambient: Vector, position: Vector, smooth_normal: Vector, lights: Lights) -> Vector:
-    """Linear RGB that a material sends to the camera."""
+    """Return the linear RGB that a material sends to the camera."""
     albedo, slope, wrap = material.albedo, material.slope, material.wrap
     normal = _unit(smooth_normal[0] - slope[0], smooth_normal[1] - slope[1], smooth_normal[2] - slope[2])
     towards_eye = _unit(-position[0], -position[1], -position[2])
@@ -215,7 +215,7 @@ def _lit(material: Material, ambient: Vector, position: Vector, smooth_normal: V
 
 @nb.njit(cache=True, nogil=True)
 def _shade_sample(mesh: Faces, view: View, surface: Surface, lights: Lights, f: int, x: int, y: int) -> Vector:
-    """Linear RGB of face f at the grid point (x, y)."""
+    """Return the linear RGB of face f at the grid point (x, y)."""
     corners = (mesh.corners[f, 0], mesh.corners[f, 1], mesh.corners[f, 2])
     weights = barycentric(view.points, view.keys, corners, x, y)
     if mesh.kinds[f] == SKIN:
@@ -230,7 +230,7 @@ def _shade_sample(mesh: Faces, view: View, surface: Surface, lights: Lights, f: 
 
 @nb.njit(cache=True, nogil=True)
 def _coverage(sub: View, row: int, column: int, samples: int, key: float) -> tuple[int, bool]:
-    """Count the covered samples of a pixel, and tell whether they and its centre (key 1 / z) are one surface."""
+    """Return a pixel's number of covered samples, and whether all of them and its centre are one surface."""
     covered, near, far = 0, key, key
     for j in range(row * samples, (row + 1) * samples):
         for i in range(column * samples, (column + 1) * samples):
@@ -245,7 +245,7 @@ def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights
     """Write (H, W, 4): linear RGB multiplied by coverage, and coverage.
 
     Args:
-        mesh: What is drawn.
+        mesh: The mesh to shade.
         centre: The mesh on the grid with one sample per pixel.
         sub: The mesh on the supersampled grid.
         surface: Skin and clothes.
@@ -289,8 +289,8 @@ def label_parts(
     Args:
         view: `View` with one sample per pixel.
         corners: (F, 3).
-        left: (F,) whether it is the left hand.
-        model_rows: (V,) row in the hand model of each vertex, -1 for what is not a hand.
+        left: (F,) whether a face belongs to the left hand.
+        model_rows: (V,) vertex of the hand model, -1 for vertices of clothes.
         probabilities: (M, 17) of the hand model, 0 = forearm.
         dominant: (M,) their argmax.
         parts: (H, W), written.

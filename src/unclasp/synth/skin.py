@@ -1,7 +1,7 @@
-"""How the hands of one picture look: tone of the skin, palm, nails, flush, creases; all painted on the rest pose.
+"""Samples the look of one picture's hands, painted on the rest pose: skin tone, palm, nails, flush, creases.
 
 The masks that do not depend on the picture are computed once from the mean hand (`canvas`). Colours are sampled in
-CIELAB, along measured tones of human skin from very light to very dark, so that no green or grey hand can come out.
+CIELAB along measured tones of human skin from very light to very dark, which excludes green or grey hands.
 """
 
 from functools import lru_cache
@@ -21,19 +21,20 @@ TONES: Final[npt.NDArray[np.float32]] = np.array(
 """CIELAB (D65) of the back of the hand, from very light to very dark skin."""
 
 _FAR_MM: Final = 60.0
+"""Distance assigned beyond the ends of the palm's lines, so that no crease is drawn there."""
 _STRENGTHS: Final = ((0.03, 0.12), (0.02, 0.16), (0.15, 0.35), (0.38, 0.62))
 """Ranges of mottle, vein, wrap and roughness."""
 
 
 class Canvas(NamedTuple):
-    """What is painted where on the mean hand. V vertices, F faces of one hand."""
+    """Masks and coordinates on the mean hand. V vertices, F faces of one hand."""
 
     rest: Floats
-    """(V, 3) mm, mean rest pose: the space in which textures live."""
+    """(V, 3) mm, mean rest pose: the coordinates of solid textures."""
     palm: Floats
     """(V,) 1 on the palmar side of the hand, 0 on its back."""
     flush: Floats
-    """(V,) 1 at finger tips and knuckles."""
+    """(V,) redness of the skin, up to 1, at fingertips and knuckles."""
     nail: Floats
     """(V,)."""
     arc: Floats
@@ -52,7 +53,7 @@ class Canvas(NamedTuple):
 
 @lru_cache(maxsize=1)
 def canvas() -> Canvas:
-    """Paint the masks on the mean hand, once per process."""
+    """Return the masks on the mean hand; computed once per process."""
     model = HandModel.load()
     mean = model.rest(np.zeros(model.shape_components), MEAN_LENGTH_MM)
     vertices = np.asarray(mean.vertices, dtype=np.float32)
@@ -77,7 +78,7 @@ def canvas() -> Canvas:
 
 
 def _smooth(values: npt.NDArray[np.floating], faces: Ints, rounds: int) -> Floats:
-    """Average each vertex with its neighbours a few times."""
+    """Average each vertex with its neighbours, `rounds` times."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(edges, axis=1), axis=0)
     degree = 1 + np.bincount(edges.ravel(), minlength=len(values))
@@ -88,7 +89,7 @@ def _smooth(values: npt.NDArray[np.floating], faces: Ints, rounds: int) -> Float
 
 
 def _flush(probabilities: Floats, faces: Ints) -> Floats:
-    """Finger tips, and wherever two bones of a finger share a vertex: there skin is redder."""
+    """Return the mask of redder skin: fingertips, and vertices shared by two bones of a finger."""
     tips = probabilities[:, 4::3].sum(axis=1)
     shared = 1 - np.abs(2 * probabilities[:, 2:].max(axis=1) - 1)
     knuckles = np.clip(shared, 0, 1) * (probabilities[:, 2:].sum(axis=1) > 0.6)
@@ -96,7 +97,7 @@ def _flush(probabilities: Floats, faces: Ints) -> Floats:
 
 
 def _arc(model: HandModel, mean: RestHand) -> tuple[Floats, Floats]:
-    """Return (V,) position along the finger and (5, 3) where its joints lie, in mm."""
+    """Return the position (V,) along the finger, and the positions (5, 3) of its joints, in mm."""
     heads, tails, vertices = mean.heads, mean.tails, mean.vertices
     names = list(model.bone_names)
     arc, total, joints = np.zeros(len(vertices)), np.full(len(vertices), 1e-6), np.zeros((5, 3))
@@ -115,7 +116,7 @@ def _arc(model: HandModel, mean: RestHand) -> tuple[Floats, Floats]:
 
 
 def _palm_lines(rest: Floats) -> Floats:
-    """Signed distances to three curves on the palm, drawn for a hand of 185 mm (x to the thumb, y to the fingers)."""
+    """Return signed distances to three palm lines, drawn for a hand of 185 mm (x to the thumb, y to the fingers)."""
     x, y = rest[:, 0].astype(np.float64), rest[:, 1].astype(np.float64)
     heart = 0.9 * (y - 70 - 16 * ((x + 42) / 54) ** 2)
     head = 0.93 * (y - 70 + 0.36 * (32 - x))
@@ -130,13 +131,13 @@ class SkinLook(NamedTuple):
     albedo: Floats
     """(V, 3) linear RGB per vertex of a hand."""
     low_noise: Floats
-    """(V,) slow solid noise per vertex: blotches and veins."""
+    """(V,) low-frequency solid noise per vertex, for blotches and veins."""
     colour: Floats
     """(3,) linear RGB of the back of the hand, for other skin in the picture."""
     strengths: SkinStrengths
     gloved: bool
     thickness: Floats | None = None
-    """(V,) mm that cloth stands off the skin; None for bare hands, and for gloves that are paint alone."""
+    """(V,) thickness of gloves in mm; None for bare hands and for gloves that are only a colour."""
 
 
 def lab_to_linear(lab: npt.NDArray[np.floating]) -> Floats:

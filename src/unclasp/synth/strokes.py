@@ -1,4 +1,4 @@
-"""A canvas and the strokes that backgrounds are made of: fills, blobs, stripes, textures, blur; drawn with cv2."""
+"""A canvas with the drawing operations of backgrounds, based on cv2: fills, blobs, stripes, textures, blur."""
 
 from functools import lru_cache
 from typing import Final
@@ -22,7 +22,7 @@ WOOD: Final = 2
 
 @lru_cache(maxsize=1)
 def _textures() -> Floats:
-    """Make (3, N, N) textures of unit deviation, once: clouds, grain and wood."""
+    """Return (3, N, N) textures of unit standard deviation: clouds, grain and wood; cached."""
     rng = np.random.default_rng(11)
     clouds = np.zeros((_TEXTURE, _TEXTURE), dtype=np.float32)
     for octave in range(2, 9):
@@ -37,7 +37,7 @@ def _textures() -> Floats:
 
 
 class Strokes:
-    """One canvas, 8-bit sRGB, and the strokes on it. Places and sizes are in pixels."""
+    """An 8-bit sRGB canvas and its drawing operations. Positions and sizes are in pixels."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         self.rng = rng
@@ -46,11 +46,11 @@ class Strokes:
         self.canvas: Canvas8 = np.zeros((self.height, self.width, 3), dtype=np.uint8)
 
     def uniform(self, low: float, high: float) -> float:
-        """Draw a number."""
+        """Draw a random number."""
         return float(self.rng.uniform(low, high))
 
     def colour(self, *, light: tuple[float, float] = (10, 240), vivid: float = 0.28) -> Colour:
-        """Draw an sRGB colour; most are muted."""
+        """Draw a random sRGB colour; most are muted."""
         grey = self.uniform(*light)
         spread = self.rng.beta(1.1, 1 / vivid) * 0.9
         warmth, green = self.rng.standard_normal(2)
@@ -58,7 +58,7 @@ class Strokes:
         return np.asarray(np.clip(grey * (1 + spread * tint), 0, 255))
 
     def gradient(self, first: Colour, second: Colour, *, angle: float | None = None) -> None:
-        """Fill the canvas with a straight blend of two colours."""
+        """Fill the canvas with a linear gradient between two colours; `angle` in radians, random if None."""
         angle = self.uniform(0, 2 * np.pi) if angle is None else angle
         x = np.arange(self.width, dtype=np.float32) / self.width - 0.5
         y = np.arange(self.height, dtype=np.float32) / self.height - 0.5
@@ -66,7 +66,7 @@ class Strokes:
         self.canvas = (first + (second - first) * share.astype(np.float32)).astype(np.uint8)
 
     def texture(self, kind: int, strength: float, *, zoom: float = 1.0, region: Canvas8 | None = None) -> None:
-        """Multiply the canvas, or a region of it (mask), by a random window of a texture."""
+        """Multiply the canvas, or a region of it (a mask), by a random window of a texture."""
         source = _textures()[kind]
         size = int(np.clip(self.side / zoom, 8, _TEXTURE - 1))
         x, y = self.rng.integers(0, _TEXTURE - size, 2)
@@ -98,23 +98,23 @@ class Strokes:
         cv2.fillPoly(self.canvas, [np.asarray(points).astype(np.int32)], colour.tolist(), cv2.LINE_AA)
 
     def box(self, centre: npt.ArrayLike, size: npt.ArrayLike, angle: float, colour: Colour) -> None:
-        """Fill a turned rectangle: centre and size in pixels, angle in degrees."""
+        """Fill a rotated rectangle: centre and size in pixels, angle in degrees."""
         centre, size = np.asarray(centre, dtype=np.float64), np.asarray(size, dtype=np.float64)
         corners = cv2.boxPoints((centre.tolist(), size.tolist(), angle))
         self.polygon(corners, colour)
 
     def blur(self, sigma: float) -> None:
-        """Defocus what has been drawn so far, sigma in 256ths of the smaller side."""
+        """Blur the canvas; sigma is in 1/256 of the smaller side."""
         sigma *= self.side / 256
         if sigma > 0.3:
             self.canvas = np.asarray(cv2.GaussianBlur(self.canvas, (0, 0), sigma), dtype=np.uint8)
 
     def anywhere(self) -> Colour:
-        """Draw a point of the canvas or a little outside."""
+        """Draw a random point on the canvas or slightly outside."""
         return self.rng.uniform(-0.1, 1.1, 2) * (self.width, self.height)
 
     def stripes(self, region: Canvas8 | None = None) -> None:
-        """Multiply by one or two sets of stripes, as of cloth, blinds or tiles; within a region (mask) if given."""
+        """Multiply by one or two sets of stripes, like cloth, blinds or tiles; only in a region (a mask) if given."""
         period, angle = self.uniform(0.015, 0.15) * self.side, self.uniform(0, np.pi)
         x, y = np.arange(self.width, dtype=np.float32)[None], np.arange(self.height, dtype=np.float32)[:, None]
         factor = np.full((self.height, self.width), 128, dtype=np.float32)

@@ -1,6 +1,6 @@
-"""What is around rendered hands: the person they belong to, other people, things that look like hands, things held.
+"""Draws the surroundings of rendered hands: their owner, other people, objects that resemble hands, held objects.
 
-Bodies, heads and bare limbs are `figure`'s, places are `background`'s.
+Bodies, heads and bare limbs come from `figure`, places from `background`.
 """
 
 from typing import Final, NamedTuple
@@ -28,15 +28,15 @@ from unclasp.synth.scene import Scene
 from unclasp.synth.skin import sample_skin
 from unclasp.synth.strokes import Colour, Strokes
 
-_REACH_MM: Final = 330.0
-_AT_THE_FACE: Final = 0.3
-"""How often people hold their hands before their face."""
-_THICK_MM: Final = 15.0
-"""Of things held: skin that is less far behind their front is before them."""
+_MAX_UPPER_ARM_MM: Final = 330.0
+_AT_FACE_PROBABILITY: Final = 0.3
+"""Probability that people hold their hands in front of their face."""
+_THICKNESS_MM: Final = 15.0
+"""Thickness of held objects: they only hide surfaces that are farther behind their front than this."""
 
 
 class Party(NamedTuple):
-    """Somebody's hands, placed in the picture."""
+    """One person's hands, placed in the picture."""
 
     scene: Scene
     drawn: Drawn
@@ -44,13 +44,13 @@ class Party(NamedTuple):
 
     @property
     def scale(self) -> float:
-        """Px per mm at the hands."""
+        """Scale in px per mm at the mean depth of the hands."""
         joints = np.concatenate([hand.joints for hand in self.scene.hands]).astype(np.float64)
         return float(self.scene.focal[0]) / float(joints[:, 2].mean())
 
 
 def sample_light(rng: np.random.Generator, sky: Sky) -> Light:
-    """Draw the light of bodies and things under a sky."""
+    """Draw the light on bodies and objects under a sky."""
     return Light(sky.key, float(rng.uniform(0.3, 0.75)))
 
 
@@ -62,7 +62,18 @@ def pixels_of(scene: Scene, points: Floats) -> Colour:
 def draw_surroundings(
     rng: np.random.Generator, extent: tuple[int, int], parties: list[Party], sky: Sky, *, own: bool
 ) -> tuple[Floats, float]:
-    """Draw all that is not a rendered hand; return (H, W, 3) linear RGB and how brightly it is lit."""
+    """Draw everything around the rendered hands.
+
+    Args:
+        rng: Random generator.
+        extent: Width and height in px.
+        parties: The people whose hands are rendered.
+        sky: The light.
+        own: Whether the hands are the viewer's own, so that only arms from outside are drawn.
+
+    Returns:
+        (H, W, 3) linear RGB, and the brightness of its light.
+    """
     strokes = Strokes(rng, extent)
     kinds = ["plain", "clutter", "outdoor", "desk"]
     odds = [0.15, 0.2, 0.1, 0.55] if own else [0.3, 0.47, 0.15, 0.08]
@@ -86,13 +97,13 @@ def draw_surroundings(
 
 
 def hold_something(rng: np.random.Generator, coverage: Floats, labels: npt.NDArray[np.uint8], party: Party) -> None:
-    """Put a thing or a few in a hand or before it, in place: behind what is nearer, before what is farther.
+    """Draw one to three objects in or in front of a hand, with occlusion by depth, in place.
 
     Args:
-        rng: Source of randomness.
+        rng: Random generator.
         coverage: (H, W, 4) linear RGB multiplied by coverage, and coverage; changed.
-        labels: (H, W) what each pixel shows; 0 where the things are.
-        party: Whose hands; its depth is changed.
+        labels: (H, W) class of each pixel; set to 0 where objects are visible.
+        party: Person whose hands they are; its depth is changed.
     """
     hand = party.scene.hands[int(rng.integers(len(party.scene.hands)))]
     joint = hand.joints[int(rng.integers(len(hand.joints)))]
@@ -102,7 +113,7 @@ def hold_something(rng: np.random.Generator, coverage: Floats, labels: npt.NDArr
     depth = float(joint[2]) + rng.normal(0, 22)
     for _ in range(int(rng.choice([1, 2, 3], p=[0.65, 0.2, 0.15]))):
         alpha, shade = _solid(rng, labels.shape, spot, (length / 2, max(thick / 2, 1.0)), turn, party.light)
-        behind = party.drawn.depth > depth + _THICK_MM
+        behind = party.drawn.depth > depth + _THICKNESS_MM
         hidden = behind & (alpha > 0.5)
         shape = alpha * cv2.blur(behind.astype(np.float32), (3, 3))
         lit = colour * shade[..., None] + shiny * np.clip(shade - 0.8, 0, 1)[..., None]
@@ -118,7 +129,7 @@ def _solid(
     rng: np.random.Generator, extent: tuple[int, ...], spot: Colour, half: tuple[float, float], turn: float,
     light: Light,
 ) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return (H, W) how much a ball, a plate or a tube covers each pixel, and how it is lit."""
+    """Return the coverage (H, W) and the shading (H, W) of a ball, a plate or a tube."""
     y, x = np.mgrid[: extent[0], : extent[1]]
     turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     place = (np.stack([x, y], axis=-1) - spot) @ turned  # along and across
@@ -136,7 +147,7 @@ def _solid(
 
 
 def _distraction(strokes: Strokes, light: Light) -> None:
-    """Draw what is no hand but might be taken for one: a person, a face, a bare limb, things of the colour of skin."""
+    """Draw a negative example for the finder: a person, a face, a bare limb, or skin-coloured objects."""
     rng = strokes.rng
     skin = background.srgb_from_linear(sample_skin(rng).colour)
     kind, long = rng.random(), max(strokes.width, strokes.height)
@@ -166,7 +177,7 @@ def _distraction(strokes: Strokes, light: Light) -> None:
 
 
 def _outside(strokes: Strokes) -> Colour:
-    """Draw a point well outside of the canvas."""
+    """Draw a random point well outside the canvas."""
     angle, extent = strokes.uniform(0, 2 * np.pi), np.array([strokes.width, strokes.height])
     return np.asarray(extent / 2 + 0.85 * extent.max() * np.array([np.cos(angle), np.sin(angle)]))
 
@@ -178,7 +189,7 @@ def _clothes_of(drawn: Drawn) -> tuple[Colour, Colour, bool]:
 
 
 def _elbows(party: Party) -> list[tuple[Colour, Colour, float]]:
-    """Return per hand the wrist and the elbow in px, and px per mm at the elbow; none where it is too near."""
+    """Return, per hand, wrist and elbow in px and px per mm at the elbow; hands with too near elbows are left out."""
     found = []
     for hand in party.scene.hands:
         elbow = hand.joints[20] + 240.0 * arm_axis(hand)
@@ -189,31 +200,31 @@ def _elbows(party: Party) -> list[tuple[Colour, Colour, float]]:
 
 
 def _arms_from_outside(strokes: Strokes, party: Party) -> None:
-    """Let the arms go on from the elbow until they leave the picture."""
+    """Extend the arms from the elbows out of the picture."""
     skin, cloth, sleeved = _clothes_of(party.drawn)
     for wrist, elbow, scale in _elbows(party):
-        way = elbow - wrist
-        way = way / (np.linalg.norm(way) + 1e-6) + strokes.rng.normal(0, 0.25, 2)
-        far = elbow + way / np.linalg.norm(way) * 1.5 * max(strokes.width, strokes.height)
+        direction = elbow - wrist
+        direction = direction / (np.linalg.norm(direction) + 1e-6) + strokes.rng.normal(0, 0.25, 2)
+        far = elbow + direction / np.linalg.norm(direction) * 1.5 * max(strokes.width, strokes.height)
         colour, folds = (cloth, 0.08) if sleeved else (skin, 0.0)
         reach = strokes.uniform(1.0, 1.5)
         draw_limb(strokes, party.light, (elbow, far), (44 * scale, 44 * scale * reach), colour, folds=folds)
 
 
 def _owner(strokes: Strokes, party: Party) -> None:
-    """Draw whose hands they are, where arms can reach."""
+    """Draw the owner of the hands, at the most plausible of 40 random positions for the arms."""
     rng = strokes.rng
     skin, cloth, sleeved = _clothes_of(party.drawn)
     elbows = _elbows(party)
     hands = np.concatenate([pixels_of(party.scene, hand.joints) for hand in party.scene.hands]).mean(axis=0)
     bare = strokes.uniform(0, 0.24) if sleeved else strokes.uniform(0.3, 1.0)
     scale = party.scale * strokes.uniform(0.78, 1.05)
-    if rng.random() < _AT_THE_FACE:
+    if rng.random() < _AT_FACE_PROBABILITY:
         chins = hands + scale * np.column_stack([rng.normal(0, 70, 40), rng.normal(90, 70, 40)])
     else:
         chins = hands + scale * np.column_stack([rng.normal(0, 170, 40), rng.normal(-230, 260, 40)])
     people = [Person(chin, scale, skin, cloth, bare) for chin in chins]
-    person = min(people, key=lambda each: _strain(each, elbows))
+    person = min(people, key=lambda candidate: _strain(candidate, elbows))
     draw_body(strokes, party.light, person)
     if len(elbows) == 1 and rng.random() < 0.6:
         draw_idle_arms(strokes, party.light, person)
@@ -222,7 +233,7 @@ def _owner(strokes: Strokes, party: Party) -> None:
 
 
 def _shoulders_for(person: Person, elbows: list[tuple[Colour, Colour, float]]) -> list[Colour]:
-    """Give each elbow the shoulder of its side in the picture."""
+    """Return the shoulder for each elbow: by sides for two elbows, the nearer one for a single elbow."""
     left, right = person.shoulders
     if len(elbows) == 2:
         return [left, right] if elbows[0][1][0] < elbows[1][1][0] else [right, left]
@@ -230,10 +241,10 @@ def _shoulders_for(person: Person, elbows: list[tuple[Colour, Colour, float]]) -
 
 
 def _strain(person: Person, elbows: list[tuple[Colour, Colour, float]]) -> float:
-    """Return by how many mm the upper arms would be too long, or too short to be one."""
+    """Return the implausibility of the upper arms in mm: too long, too short, or with elbows above the chin."""
     total = 0.0
     for shoulder, (_, elbow, _) in zip(_shoulders_for(person, elbows), elbows, strict=True):
         length = float(np.linalg.norm(shoulder - elbow)) / person.scale
-        total += max(0.0, length - _REACH_MM) + 0.3 * max(0.0, 140 - length)
+        total += max(0.0, length - _MAX_UPPER_ARM_MM) + 0.3 * max(0.0, 140 - length)
         total += 0.5 * max(0.0, (person.chin[1] - elbow[1]) / person.scale)
     return total

@@ -1,7 +1,7 @@
-"""Whole pictures for the finder of hands: rendered hands on drawn people, at any size, or none at all.
+"""Generates whole pictures for the hand finder: rendered hands on drawn people, at any size, or no hands at all.
 
-Picture `index` of the endless set `seed` is a function of (seed, index, options) alone. The hands, their forearms and
-sleeves are the engine's; all around them, which a finder must not take for hands, is of `surroundings`.
+Picture `index` of the endless set `seed` depends only on (seed, index, options). Hands, forearms and sleeves are
+rendered; everything around them, the finder's negative examples, comes from `surroundings`.
 """
 
 from dataclasses import replace
@@ -20,11 +20,14 @@ from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
 from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, pixels_of, sample_light
 from unclasp.training.finder_config import IGNORED, are_one_region
 
-_LEAST_INSIDE: Final = 0.35
-_LEAST_PIXELS: Final = 12
+_MIN_INSIDE_SHARE: Final = 0.35
+"""Minimum share of a region's joints inside the picture; other regions are IGNORED."""
+_MIN_REGION_PX: Final = 12
+"""Minimum number of visible pixels of a region."""
 _STREAM: Final = 7001
+"""Third entry of the seed, which separates these pictures from the close-ups."""
 _GLOVES_STREAM: Final = 7002
-_MOST_METERED: Final = 8.0
+_MAX_METERED: Final = 8.0
 _ASPECTS: Final = (1.0, 4 / 3, 3 / 2, 16 / 9, 2.2)
 
 _FACING: Final = SceneMix(
@@ -38,25 +41,24 @@ _OWN: Final = SceneMix(
 
 
 class Whole(NamedTuple):
-    """A picture with the regions of its hands."""
+    """A picture with its hand regions."""
 
     image: npt.NDArray[np.uint8]
     """(H, W, 3) RGB."""
     boxes: Floats
     """(R, 4) x1, y1, x2, y2 px around the joints of each region, within the picture."""
     mask: npt.NDArray[np.uint8]
-    """(H, W) 0 where there is no hand (forearms included), r + 1 on the hands of region r, IGNORED."""
+    """(H, W) 0 for background and forearms, r + 1 on the hands of region r, IGNORED on hardly visible hands."""
 
 
 def generate_whole(seed: int, index: int, *, size: int = 224, gloved: float = 0.0) -> Whole:
-    """Draw picture `index` of the set `seed`.
+    """Generate picture `index` of the set `seed`.
 
     Args:
-        seed: Which set.
-        index: Which picture.
+        seed: Number of the set.
+        index: Number of the picture.
         size: Longer side, px.
-        gloved: Share of the people who wear gloves of `gloves`. Where everything is does not depend on it, but the
-            exposure does.
+        gloved: Share of people who wear gloves (`gloves`). The geometry does not depend on it, but the exposure does.
     """
     rng = np.random.default_rng([seed, index, _STREAM])
     fitting = np.random.default_rng([seed, index, _GLOVES_STREAM])
@@ -76,7 +78,7 @@ def generate_whole(seed: int, index: int, *, size: int = 224, gloved: float = 0.
     coverage, mask, found = _together(extent, parties)
     if parties and rng.random() < 0.22:
         hold_something(rng, coverage, mask, parties[-1])
-    mask, boxes = _asked_for(mask, found)
+    mask, boxes = _visible_regions(mask, found)
     image = effects.photograph(
         rng, coverage, backdrop * np.float32(brightness), setting=sky.setting, metered=_metered(parties)
     )
@@ -86,7 +88,7 @@ def generate_whole(seed: int, index: int, *, size: int = 224, gloved: float = 0.
 def _party(
     rng: np.random.Generator, mix: SceneMix, extent: tuple[int, int], *, share: float, sky: Sky, gloves: Gloves | None
 ) -> Party:
-    """Draw somebody's hands, as large as `share` of the picture's longer side."""
+    """Draw one person's hands, with an extent of `share` of the picture's longer side."""
     scene = sample_scene(rng, mix, size=256)
     joints = np.concatenate([hand.joints for hand in scene.hands]).astype(np.float64)
     rays = joints[:, :2] / joints[:, 2:]
@@ -106,21 +108,25 @@ def _party(
 
 
 def _metered(parties: list[Party]) -> float:
-    """Return how much brighter skin is than what covers it: cameras are not set to gloves, so that dark ones stay dark.
+    """Return the ratio of the skin's brightness to the gloves', so that dark gloves stay dark.
 
-    Where bare hands are beside them, they are set to these.
+    Cameras do not expose for gloves. If there are bare hands, they expose for those, and the ratio is 1.
     """
     looks = [party.drawn.look for party in parties]
     if not looks or any(look.thickness is None for look in looks):
         return 1.0
     ratios = [float(look.colour[1]) / max(float(np.median(look.albedo[:, 1])), 0.004) for look in looks]
-    return min(float(np.mean(ratios)), _MOST_METERED)
+    return min(float(np.mean(ratios)), _MAX_METERED)
 
 
 def _together(
     extent: tuple[int, int], parties: list[Party]
 ) -> tuple[Floats, npt.NDArray[np.uint8], list[tuple[Floats, float]]]:
-    """Lay the hands of all parties over each other; return coverage, mask, and per region its box and share inside."""
+    """Compose the hands of all parties, the last one on top.
+
+    Returns:
+        Coverage, mask, and for each region its box and the share of its joints inside the picture.
+    """
     width, height = extent
     coverage = np.zeros((height, width, 4), dtype=np.float32)
     mask = np.zeros((height, width), dtype=np.uint8)
@@ -143,22 +149,24 @@ def _together(
 
 
 def _regions(scene: Scene) -> list[tuple[PosedHand, ...]]:
-    """Return the hands that are one region each: both where they are near each other, else one by one."""
+    """Group the hands into regions: both in one if they are near each other, else one region per hand."""
     if len(scene.hands) < 2:
         return [scene.hands]
     points = [pixels_of(scene, hand.joints) for hand in scene.hands]
-    first, second = (np.concatenate([each.min(axis=0), each.max(axis=0)]) for each in points)
+    first, second = (np.concatenate([joints.min(axis=0), joints.max(axis=0)]) for joints in points)
     return [scene.hands] if are_one_region(first, second) else [(hand,) for hand in scene.hands]
 
 
-def _asked_for(mask: npt.NDArray[np.uint8], boxes: list[tuple[Floats, float]]) -> tuple[npt.NDArray[np.uint8], Floats]:
-    """Number the regions that are visible enough anew; the others become IGNORED."""
+def _visible_regions(
+    mask: npt.NDArray[np.uint8], boxes: list[tuple[Floats, float]]
+) -> tuple[npt.NDArray[np.uint8], Floats]:
+    """Renumber the regions that are sufficiently visible; the others become IGNORED."""
     numbers = np.zeros(256, dtype=np.uint8)
     kept: list[Floats] = []
     counts = np.bincount(mask.ravel(), minlength=256)
     for number, (box, inside) in enumerate(boxes, start=1):
-        seen = counts[number] >= max(_LEAST_PIXELS, 0.06 * float(np.prod(box[2:] - box[:2])))
-        if seen and inside >= _LEAST_INSIDE:
+        large_enough = counts[number] >= max(_MIN_REGION_PX, 0.06 * float(np.prod(box[2:] - box[:2])))
+        if large_enough and inside >= _MIN_INSIDE_SHARE:
             kept.append(box)
             numbers[number] = len(kept)
         else:

@@ -1,1 +1,1 @@
-"""Around `train`: what a run is told and tells, and the training of what is not the pose network."""
+"""Options and reports of training runs, and the training of everything but the pose network (`unclasp.train`)."""

@@ -1,7 +1,8 @@
-"""Fit the confidence head of a trained model: how often is a joint that shows these signs of doubt where it is put?
+"""Fitting of the confidence head of a trained model.
 
-The pose network stays as it is. Logistic regression by a small network on pictures that the model was not trained on,
-so that a confidence of 0.8 means that eight of ten such joints lie within `WITHIN` of where they are.
+The head is a small network, fitted by logistic regression on pictures that the model was not trained on. A confidence
+of 0.8 then means that eight of ten such joints lie within `WITHIN` of their true position. The pose network is not
+changed.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,24 +26,26 @@ from unclasp.model.confidence import WITHIN, Confidence, evidence
 from unclasp.model.loading import load_strictly
 
 _STEPS = 500
-_RATE = 3e-3
-_HELD_OUT = 0.25
+_LEARNING_RATE = 3e-3
+_HELD_OUT_SHARE = 0.25
 _BINS = 10
-_FEWEST = 8
+_MIN_PICTURES = 8
+"""Smallest number of pictures that calibration accepts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What the fitted confidences are worth on pictures held out from the fit."""
+    """Quality of the fitted confidences, measured on pictures that were held out from the fit."""
 
     pictures: int
-    """Pictures held out."""
+    """Number of pictures held out."""
     confident_mm: float
-    """Mean error of the more confident half of the joints, relative to their wrists and without these."""
+    """Mean wrist-relative error of the more confident half of the joints, wrists excluded."""
     doubtful_mm: float
-    """The same of the other half."""
+    """The same for the other half."""
     gap: float
-    """Expected calibration error: mean distance of confidence and frequency over ten bins, weighted by their joints."""
+    """Expected calibration error: the mean difference between confidence and frequency over ten bins, weighted by their
+    number of joints."""
 
     def __str__(self) -> str:
         return (
@@ -56,15 +59,15 @@ def calibrate(
     model: DFL, config: Config, dataset: Dataset, *, limit: int | None = None, batch_size: int = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[DFL, Config, Calibration]:  # fmt: skip
-    """Return the model with a fitted confidence head, its config, and what the head is worth.
+    """Return the model with a fitted confidence head, its config, and the quality of the confidences.
 
     Args:
-        model: In evaluation mode; a confidence head that it has is fitted anew.
-        config: The model's.
+        model: The model, in evaluation mode; an existing confidence head is replaced.
+        config: Config of the model.
         dataset: Pictures that the model was not trained on; a quarter is held out from the fit.
-        limit: Only the first so many of them.
+        limit: Use at most this many of them, the first ones.
         batch_size: Crops per forward pass.
-        progress: Told the pictures done and the pictures in all.
+        progress: Called with the number of pictures done and the total.
 
     Raises:
         UnclaspError: The model has no relations, or there are too few pictures or no annotated joints in them.
@@ -76,14 +79,14 @@ def calibrate(
     of_head = {f"confidence.{key}": value for key, value in head.state_dict().items()}
     load_strictly(fitted, {**model.state_dict(), **of_head}, "the model to calibrate")
     count = len(dataset) if limit is None else min(limit, len(dataset))
-    if count < _FEWEST:
-        raise UnclaspError(f"calibration needs at least {_FEWEST} pictures, got {count}")
-    gathered = _Gathered()
+    if count < _MIN_PICTURES:
+        raise UnclaspError(f"calibration needs at least {_MIN_PICTURES} pictures, got {count}")
+    data = _CalibrationData()
     for batch in _batches(dataset, count, batch_size):
-        gathered.add(model, batch, config.model.image_size)
+        data.add(model, batch, config.model.image_size)
         if progress is not None:
-            progress(len(gathered.signs), count)
-    calibration = gathered.fit(head)
+            progress(len(data.evidence), count)
+    calibration = data.fit(head)
     return fitted.eval(), fitted_config, calibration
 
 
@@ -92,23 +95,24 @@ def _batches(dataset: Dataset, count: int, size: int) -> Iterator[list[Sample]]:
         yield [dataset[index] for index in range(start, min(start + size, count))]
 
 
-class _Gathered:
-    """Evidence and errors of every picture so far."""
+class _CalibrationData:
+    """Evidence and errors of the pictures processed so far."""
 
     def __init__(self) -> None:
-        self.signs: list[Tensor] = []
-        self.placed: list[npt.NDArray[np.floating]] = []
-        """(42,) mm from the truth as the camera sees it, the wrist's depth given; NaN where there is no truth."""
-        self.errors: list[npt.NDArray[np.floating]] = []
-        """(42,) mm, relative to the wrists."""
+        self.evidence: list[Tensor] = []
+        """(42, F), see `evidence`."""
+        self.camera_errors: list[npt.NDArray[np.floating]] = []
+        """(42,) mm, in the camera frame, given the true depth of the wrists; NaN at joints that are not annotated."""
+        self.relative_errors: list[npt.NDArray[np.floating]] = []
+        """(42,) mm, relative to the wrists; NaN at joints that are not annotated."""
 
     @torch.inference_mode()
     def add(self, model: DFL, samples: list[Sample], image_size: int) -> None:
-        """Look at some pictures."""
+        """Run the model on some pictures and store evidence and errors."""
         crops = [crop_image(sample.image, geometry.square_box(sample.box), image_size) for sample in samples]
         images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
         prediction = model(images)
-        self.signs += list(_evidence(prediction, image_size).clone())
+        self.evidence += list(_evidence(prediction, image_size).clone())
         for sample, crop, pose in zip(samples, crops, prediction.pose_2p5d.double().numpy(), strict=True):
             valid = geometry.mask_without_root(sample.valid)
             truth = np.where(valid[:, None], sample.joints_cam.astype(np.float64), 1.0)
@@ -118,46 +122,50 @@ class _Gathered:
                 sights=sight_of(crop.middle, sample.focal, sample.princpt, model.depth_axis),
             )  # fmt: skip
             relative = geometry.relative_to_roots(joints) - geometry.relative_to_roots(truth)
-            for kept, difference in ((self.placed, joints - truth), (self.errors, relative)):
-                kept.append(np.where(valid, np.linalg.norm(difference, axis=1), np.nan))
+            for errors, difference in ((self.camera_errors, joints - truth), (self.relative_errors, relative)):
+                errors.append(np.where(valid, np.linalg.norm(difference, axis=1), np.nan))
 
     def fit(self, head: Confidence) -> Calibration:
-        """Fit the head to three quarters of the pictures and measure it on the rest."""
-        signs = torch.stack(self.signs)
-        placed, errors = (torch.from_numpy(np.stack(values)) for values in (self.placed, self.errors))
-        known = placed.isfinite()
-        held_out = torch.arange(len(signs)) % round(1 / _HELD_OUT) == 0
+        """Fit the head to three quarters of the pictures and evaluate it on the others."""
+        inputs = torch.stack(self.evidence)
+        camera_errors, errors = (
+            torch.from_numpy(np.stack(values)) for values in (self.camera_errors, self.relative_errors)
+        )
+        known = camera_errors.isfinite()
+        held_out = torch.arange(len(inputs)) % round(1 / _HELD_OUT_SHARE) == 0
         train = ~held_out
         if not (known[train].any() and known[held_out].any()):
             raise UnclaspError(
                 "calibration needs annotated joints, and these pictures have none; take another data set"
             )
-        head.mean.copy_(signs[train].mean(dim=(0, 1)))
-        head.std.copy_(signs[train].std(dim=(0, 1)).clamp(min=1e-6))
-        wrists = torch.isin(torch.arange(signs.shape[1]), torch.tensor(ROOTS))
-        found = (torch.where(wrists, placed, errors) <= WITHIN).float()
+        head.mean.copy_(inputs[train].mean(dim=(0, 1)))
+        head.std.copy_(inputs[train].std(dim=(0, 1)).clamp(min=1e-6))
+        wrists = torch.isin(torch.arange(inputs.shape[1]), torch.tensor(ROOTS))
+        found = (torch.where(wrists, camera_errors, errors) <= WITHIN).float()
         torch.manual_seed(0)
         for module in head.children():
             module.reset_parameters()  # type: ignore[operator]
-        adam = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=1e-3)
+        adam = torch.optim.AdamW(head.parameters(), lr=_LEARNING_RATE, weight_decay=1e-3)
         for step in range(_STEPS):
             for group in adam.param_groups:
-                group["lr"] = _RATE * (1 - step / _STEPS)
-            logits = head(signs[train])
+                group["lr"] = _LEARNING_RATE * (1 - step / _STEPS)
+            logits = head(inputs[train])
             loss = functional.binary_cross_entropy_with_logits(logits[known[train]], found[train][known[train]])
             adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
         head.requires_grad_(False)
-        confidence, shown = head(signs[held_out]).sigmoid(), known[held_out]
-        # A wrist's error relative to itself is nothing.
+        confidence, valid = head(inputs[held_out]).sigmoid(), known[held_out]
+        # The error of a wrist relative to itself is always 0.
         return _measure(
-            confidence[shown], torch.where(wrists, torch.nan, errors[held_out])[shown], found[held_out][shown],
+            confidence[valid], torch.where(wrists, torch.nan, errors[held_out])[valid], found[held_out][valid],
             int(held_out.sum()),
         )  # fmt: skip
 
 
 def _evidence(prediction: Prediction, image_size: int) -> Tensor:
+    """Return the evidence (B, 42, F) of predictions, with px and mm converted back to the decoder's units."""
+
     def as_share(pixels: Tensor) -> Tensor:
         return (pixels + 0.5) / image_size
 
@@ -170,6 +178,7 @@ def _evidence(prediction: Prediction, image_size: int) -> Tensor:
 
 
 def _measure(confidence: Tensor, errors: Tensor, found: Tensor, pictures: int) -> Calibration:
+    """Evaluate confidences of joints (J,) by their errors in mm, NaN at wrists, and whether each was found (1 or 0)."""
     ranked = errors[confidence.argsort(descending=True)]
     ranked = ranked[ranked.isfinite()]
     half = len(ranked) // 2

@@ -1,4 +1,4 @@
-"""Lightning Fabric on the devices that are asked for, or an error that says why not."""
+"""Lightning Fabric on the requested devices."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from unclasp.errors import UnclaspError
 
 
 def fabric_on(device: str, devices: int, **options: Any) -> Fabric:
-    """Return a fabric of one process per device, not launched.
+    """Return a `Fabric` with one process per device, not yet launched.
 
     Args:
         device: cpu, cuda, mps or auto.
-        devices: How many, on each machine.
-        options: Of `Fabric`.
+        devices: Number of devices on each machine.
+        options: Further arguments of `Fabric`.
 
     Raises:
-        UnclaspError: They are not there.
+        UnclaspError: The devices are not available; the message says why.
     """
     try:
         return Fabric(accelerator=device, devices=devices, **options)
-    except (RuntimeError, ValueError, MisconfigurationException) as error:  # whatever is not there
+    except (RuntimeError, ValueError, MisconfigurationException) as error:  # depending on what is unavailable
         reason = " ".join(str(error).split()).split(". ")[0]
         raise UnclaspError(f"device {device!r} cannot be used: {reason}") from error

@@ -1,4 +1,4 @@
-"""What the finder of hands is asked for, how it is trained, and where the training goes."""
+"""Configuration of the hand finder: the definition of a region, its training recipe, and the options of a run."""
 
 import math
 from dataclasses import dataclass
@@ -12,42 +12,44 @@ from unclasp.errors import UnclaspError, check_at_least
 from unclasp.geometry import expand_box
 
 IGNORED: Final = 255
-"""In masks of regions: hands too hidden or too far outside of the picture to be asked for, and not to be denied."""
-_TOGETHER: Final = 1.15
+"""Value in region masks for hands that are too occluded or too far outside the picture: finding them is neither
+required nor penalised."""
+_BOX_ENLARGEMENT: Final = 1.15
+"""Factor by which boxes of hands are enlarged before it is checked whether they meet."""
 
 
 def are_one_region(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> bool:
-    """Return whether two hands are one region: their boxes x1, y1, x2, y2, a little enlarged, meet."""
-    a, b = expand_box(first, _TOGETHER), expand_box(second, _TOGETHER)
+    """Return whether two hands form one region: their slightly enlarged boxes x1, y1, x2, y2 meet."""
+    a, b = expand_box(first, _BOX_ENLARGEMENT), expand_box(second, _BOX_ENLARGEMENT)
     return bool((a[:2] <= b[2:]).all() and (b[:2] <= a[2:]).all())
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinderConfig:
-    """How a finder is trained."""
+    """Training recipe of a finder."""
 
     image_size: int = 192
-    """Side of its square in px, a multiple of 32; predictions use 192, whatever it was trained on."""
+    """Side of the square input in px, a multiple of 32; predictions always use 192."""
     channels: int = 48
-    """Width of its pyramid."""
+    """Number of channels of the pyramid."""
     steps: int = 1500
-    """Optimiser steps; the learning rate falls to nothing along a cosine."""
+    """Optimiser steps; the learning rate follows a cosine down to 0."""
     batch_size: int = 32
     """Views per step."""
     learning_rate: float = 2e-3
-    """At the start."""
+    """Initial learning rate."""
     backbone_rate: float = 0.3
-    """Factor for what the palm detector's weights start."""
+    """Factor of the learning rate for the palm detector's body."""
     freeze_down: bool = True
-    """Keep the palm detector's way down to stride 32 as it came, and with it what it knows of real hands."""
+    """Freeze the palm detector's bottom-up path to stride 32, to keep what it has learned from real hands."""
     weight_decay: float = 1e-4
-    """Of weights, not of biases and norms."""
+    """Weight decay of weights; biases and norms have none."""
     ema_decay: float = 0.998
-    """Of the averaged weights, which are kept."""
+    """Decay of the averaged weights, which are the result."""
     close_up_share: float = 0.2
-    """Share of views from the close-ups, where there are any."""
+    """Share of the views that are taken from close-ups, if there are any."""
     seed: int = 0
-    """Of the views and of their order."""
+    """Seed of the views and their order."""
 
     def __post_init__(self) -> None:
         check_at_least(1, channels=self.channels, steps=self.steps, batch_size=self.batch_size)
@@ -63,14 +65,14 @@ class FinderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FinderRun:
-    """Where and on what the training goes."""
+    """Options of a training run."""
 
     out: Path = Path("finder.safetensors")
-    """The weights to write; beside it, .jsonl, the log."""
+    """The weights file to write; the log is written beside it, with the suffix .jsonl."""
     backbone_weights: Path | None = None
-    """MediaPipe's palm_detection_full.tflite to start from."""
+    """MediaPipe's palm_detection_full.tflite, from which the body is initialised."""
     start_weights: Path | None = None
-    """A finder to start from."""
+    """Weights of a finder to start from."""
     device: str = "cpu"
     """cpu or cuda."""
     bf16: bool = True

@@ -1,4 +1,4 @@
-"""Training the finder of hands on rendered whole pictures, with close-ups beside them."""
+"""Training of the hand finder on rendered whole pictures and close-ups."""
 
 import math
 from collections.abc import Callable
@@ -27,16 +27,22 @@ from unclasp.training.finder_weights import load_finder, save_finder
 from unclasp.training.reporter import Reporter
 
 Item = tuple[ByteArray, ByteArray, FloatArray]
-"""Image (H, W, 3), mask (H, W) and boxes (R, 4), as of `Wholes`."""
-_PHOTOGRAPHIC: Final = 0.8
-_TEXTURE: Final = 0.15
-_GREY: Final = 0.15
-"""How often a view is without colour, as studio cameras' pictures are."""
-_WARM_UP: Final = 50
+"""Image (H, W, 3), mask (H, W) and boxes (R, 4), as in `Wholes`."""
+_PHOTOMETRIC_STRENGTH: Final = 0.8
+"""Strength of the photometric augmentation."""
+_TEXTURE_SHARE: Final = 0.15
+"""Share of views whose texture is changed."""
+_GREY_SHARE: Final = 0.15
+"""Share of views without colour, like the pictures of some studio cameras."""
+_WARM_UP_STEPS: Final = 50
 
 
 def close_up(sample: Sample) -> Item:
-    """Turn a sample with a part mask into a whole picture with one region, or two where the hands are apart."""
+    """Convert a sample with a part mask to a picture with one region, or with two if its hands are apart.
+
+    Raises:
+        UnclaspError: The sample has no part mask.
+    """
     if sample.parts is None:
         raise UnclaspError(f"{sample.name} has no part mask: the finder learns from rendered close-ups only")
     pixels = geometry.project(
@@ -61,20 +67,20 @@ def close_up(sample: Sample) -> Item:
 
 
 def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[ByteArray, Labels]:
-    """Draw a view of a picture with its labels: a part of it, mirrored or not, photographed otherwise."""
+    """Draw a random view of a picture with its labels: cropped, possibly mirrored, and photometrically augmented."""
     image, mask, boxes = item
     window, flip = random_window(rng, mask.shape[1], mask.shape[0]), bool(rng.random() < 0.5)
     view, matrix = cut(image, window, size, flip=flip)
     cut_mask, _ = cut(mask, window, size, flip=flip, nearest=True)
     view = np.clip(view * rng.uniform(0.85, 1.15, 3).astype(np.float32), 0, 255).astype(np.uint8)
-    look = random_photometric(_PHOTOGRAPHIC, rng, texture=_TEXTURE)
-    if rng.random() < _GREY:
-        look = replace(look, saturation=0.0)
-    return apply_photometric(view, look), labels(mask, cut_mask, boxes, matrix, STRIDE)
+    change = random_photometric(_PHOTOMETRIC_STRENGTH, rng, texture=_TEXTURE_SHARE)
+    if rng.random() < _GREY_SHARE:
+        change = replace(change, saturation=0.0)
+    return apply_photometric(view, change), labels(mask, cut_mask, boxes, matrix, STRIDE)
 
 
 def stack(views: list[tuple[ByteArray, Labels]], device: torch.device) -> tuple[Tensor, Targets]:
-    """Stack views into a batch."""
+    """Stack views into a batch of images and targets on a device."""
     images = torch.from_numpy(np.stack([image for image, _ in views]).transpose(0, 3, 1, 2)).to(device)
     stacked = (np.stack(parts) for parts in zip(*(label for _, label in views), strict=True))
     return images, Targets(*(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in stacked))
@@ -83,16 +89,16 @@ def stack(views: list[tuple[ByteArray, Labels]], device: torch.device) -> tuple[
 def batch_maker(
     wholes: Wholes, close_ups: Dataset | None, config: FinderConfig
 ) -> Callable[[int], list[tuple[ByteArray, Labels]]]:
-    """Return the function from a step to its views; they depend on the seed and the step alone."""
+    """Return a function that maps a step to its views, which depend on the seed and the step alone."""
 
     def make(step: int) -> list[tuple[ByteArray, Labels]]:
         views = []
-        for place in range(step * config.batch_size, (step + 1) * config.batch_size):
-            rng = np.random.default_rng([config.seed, place])
+        for position in range(step * config.batch_size, (step + 1) * config.batch_size):
+            rng = np.random.default_rng([config.seed, position])
             if close_ups is not None and rng.random() < config.close_up_share:
                 item = close_up(close_ups[int(rng.integers(len(close_ups)))])
             else:
-                epoch, row = divmod(place, len(wholes))
+                epoch, row = divmod(position, len(wholes))
                 item = wholes[_shuffled(config.seed, epoch, len(wholes))[row]]
             views.append(make_view(item, rng, config.image_size))
         return views
@@ -109,8 +115,9 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     """Train a finder and return the path of its weights.
 
     Raises:
-        CheckpointError: There are weights or a log of `run.out` already, or those to start from do not fit.
-        NonFiniteLossError: The loss became infinite or not a number; what was saved before is left.
+        CheckpointError: The weights `run.out` or its log exist already, or the weights to start from do not fit.
+        UnclaspError: The finder to start from has another number of channels.
+        NonFiniteLossError: The loss became infinite or not a number; the last saved weights are kept.
     """
     log = run.out.with_suffix(".jsonl")
     for path in (run.out, log):
@@ -152,8 +159,9 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
 
 
 def learning_rate(config: FinderConfig, step: int) -> float:
-    """Return the learning rate of a step: a cosine times the warm-up."""
-    return config.learning_rate * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+    """Return the learning rate at a step: a cosine times the linear warm-up."""
+    warm_up = min(1.0, (step + 1) / _WARM_UP_STEPS)
+    return config.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
 def _start(config: FinderConfig, run: FinderRun) -> FinderNet:

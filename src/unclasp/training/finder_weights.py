@@ -1,4 +1,4 @@
-"""The finder's weights while it is trained: safetensors. `exporting.finder` makes of them what predictions use."""
+"""Weights files of the finder for training, as safetensors; `exporting.finder` converts them for predictions."""
 
 import json
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ from unclasp.model.finder import FinderNet
 from unclasp.model.loading import load_strictly
 
 FORMAT: Final = "finder 2"
-"""Version of the file: keys of the metadata and names of the tensors."""
+"""Version of the file format: metadata keys and tensor names."""
 
 
 def save_finder(
     path: Path | str, state: dict[str, Tensor], *, channels: int, notes: dict[str, Any] | None = None
 ) -> None:
-    """Write a finder whole: parameters in half precision, buffers in single.
+    """Write a finder's weights atomically: parameters in half precision, buffers in single precision.
 
     Args:
-        path: Ends in .safetensors.
+        path: Output file, ending in .safetensors.
         state: The network's `state_dict`.
-        channels: Width of its pyramid.
-        notes: Plain values to keep beside it, such as steps trained.
+        channels: Number of channels of the pyramid.
+        notes: JSON-serialisable values to store with it, such as the number of training steps.
     """
     with torch.device("meta"):
         parameters = {key for key, _ in FinderNet(channels).named_parameters()}
@@ -46,10 +46,10 @@ def save_finder(
 
 
 def load_finder(path: Path | str) -> FinderNet:
-    """Return the network of a file of `save_finder`, in evaluation mode and single precision on the CPU.
+    """Load a finder from a file of `save_finder`, in evaluation mode and single precision on the CPU.
 
     Raises:
-        CheckpointError: The file is missing, damaged or no finder.
+        CheckpointError: The file is missing, damaged or does not contain a finder.
     """
     path = Path(path)
     tensors, facts = read_tensors(path)
@@ -65,10 +65,10 @@ def load_finder(path: Path | str) -> FinderNet:
 
 
 def average_finders(paths: Sequence[Path], out: Path) -> None:
-    """Write the mean of several stages of one training, as `checkpoint.average_weights` does for poses.
+    """Average several checkpoints of one training, as `checkpoint.average_weights` does for the pose network.
 
     Raises:
-        CheckpointError: A file is missing, damaged or no finder, or their widths differ.
+        CheckpointError: A file is missing, damaged or does not contain a finder, or their numbers of channels differ.
     """
     nets = [load_finder(path) for path in paths]
     channels = nets[0].answer.in_channels

@@ -1,4 +1,4 @@
-"""The network behind `unclasp.find.fusion`, as it is trained; predictions run the same in NumPy."""
+"""The fusion network in torch, for training; `unclasp.find.fusion` runs the same network in NumPy."""
 
 from typing import Final
 
@@ -9,19 +9,19 @@ from torch.nn import functional
 from unclasp.find.fusion import BLOCKS, LARGEST, NUMBERS, shapes_of
 from unclasp.hands import JOINTS_PER_HAND
 
-_TRUSTED: Final = 1.4
-"""Logit of the pose network's share of a place before any training: four fifths."""
-_FEATURES_DROPPED: Final = 0.3
-"""Share of the landmark network's features that a training step goes without."""
-_DROPPED: Final = 0.1
-"""The same within the blocks."""
+_INITIAL_SHARE_LOGIT: Final = 1.4
+"""Initial logit of the pose network's share of a joint's position: a share of four fifths."""
+_FEATURE_DROPOUT: Final = 0.3
+"""Dropout rate of the landmark network's features."""
+_BLOCK_DROPOUT: Final = 0.1
+"""Dropout rate within the blocks."""
 
 
 class FusionNet(nn.Module):
-    """A perceptron with residual blocks: evidence of a hand in, shares and depths out.
+    """A residual multilayer perceptron that maps the evidence of a hand to shares and depth corrections.
 
     Args:
-        width: Numbers between its blocks.
+        width: Number of hidden channels.
     """
 
     mean: Tensor
@@ -39,20 +39,20 @@ class FusionNet(nn.Module):
         )
         nn.init.zeros_(self.answer.weight)
         with torch.no_grad():
-            self.answer.bias.copy_(torch.tensor([_TRUSTED, 0.0]).repeat(JOINTS_PER_HAND))
+            self.answer.bias.copy_(torch.tensor([_INITIAL_SHARE_LOGIT, 0.0]).repeat(JOINTS_PER_HAND))
 
     def forward(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Answer for (B, `NUMBERS` + `FEATURES`) evidence.
+        """Predict from evidence (B, `NUMBERS` + `FEATURES`).
 
         Returns:
-            (B, 21) the pose network's share of each joint's place, and (B, 21) what its depth lacks, in units of
-            `fusion.UNIT_MM`.
+            (B, 21) the pose network's share of each joint's in-plane position, and (B, 21) the correction to add to its
+            depth, in units of `fusion.UNIT_MM`.
         """
         x = ((numbers - self.mean) / self.deviation).clamp(-LARGEST, LARGEST)
-        told, features = x[:, :NUMBERS], functional.dropout(x[:, NUMBERS:], _FEATURES_DROPPED, self.training)
-        x = self.enter(torch.cat([told, self.features(features).relu()], dim=1))
+        scalars, features = x[:, :NUMBERS], functional.dropout(x[:, NUMBERS:], _FEATURE_DROPOUT, self.training)
+        x = self.enter(torch.cat([scalars, self.features(features).relu()], dim=1))
         for widen, narrow in zip(self.widen, self.narrow, strict=True):
             hidden = widen(functional.layer_norm(x, x.shape[1:])).relu()
-            x = x + narrow(functional.dropout(hidden, _DROPPED, self.training))
+            x = x + narrow(functional.dropout(hidden, _BLOCK_DROPOUT, self.training))
         share, deeper = self.answer(x).unflatten(1, (JOINTS_PER_HAND, 2)).unbind(dim=2)
-        return share.sigmoid(), torch.cat([deeper[:, :-1], torch.zeros_like(deeper[:, -1:])], dim=1)  # the wrist's
+        return share.sigmoid(), torch.cat([deeper[:, :-1], torch.zeros_like(deeper[:, -1:])], dim=1)  # the wrist

@@ -1,6 +1,7 @@
-"""The fusion network's training: what both networks say of rendered hands, kept in a file, and a fit to where they are.
+"""Training of the fusion network: collects both networks' outputs for rendered hands in a file, and fits it to these.
 
-The pictures must be others than the pose network was trained on: it is surer of those than of what users bring.
+The pictures must not be those that the pose network was trained on, because it is more confident on its training data
+than on users' pictures.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,46 +31,46 @@ from unclasp.training.fusion_net import FusionNet
 Floats = npt.NDArray[np.floating]
 Progress = Callable[[int, int], None]
 
-_SHIFTED: Final = 0.06
-"""Sides of the crop, at most, by which a look is beside the annotated box, either way."""
-_SCALED: Final = (-0.15, 0.12)
-"""The same for the logarithm of its size."""
+_MAX_SHIFT: Final = 0.06
+"""Largest offset of the crop from the annotated box along each axis, in sides of the box."""
+_LOG_SCALE_RANGE: Final = (-0.15, 0.12)
+"""Range of the logarithm of the crop's size relative to the annotated box."""
 _CROP_MM: Final = 250.0
-"""About the side of the landmark network's crop, at the hand: makes places and depths count alike."""
-_GIVEN_MM: Final = 50.0
-"""Errors are given in such units to the loss."""
+"""Approximate side of the landmark network's crop at the hand; converts in-plane errors to mm, like those of depth."""
+_LOSS_UNIT_MM: Final = 50.0
+"""Unit of errors in the loss."""
 _WIDTH: Final = 512
-_BATCH: Final = 256
-_RATE: Final = 1e-3
+_BATCH_SIZE: Final = 256
+_LEARNING_RATE: Final = 1e-3
 _WEIGHT_DECAY: Final = 0.05
-_KEPT: Final = {
+_COLUMNS: Final = {
     "numbers": (np.float16, (NUMBERS + FEATURES,)), "own": (np.float32, (JOINTS_PER_HAND, 3)),
     "read": (np.float32, (JOINTS_PER_HAND, 2)), "truth": (np.float32, (JOINTS_PER_HAND, 3)),
 }  # fmt: skip
-"""What is kept of each hand: `Evidence`, and where the joints are, as `Evidence.own`."""
+"""Type and shape of what is stored for each hand: `Evidence`, and the true joints in the form of `Evidence.own`."""
 
 
 def looks_at(
     predictor: Predictor, dataset: Dataset, out: Path, *, mirrored: bool = False, seed: int = 0,
     limit: int | None = None, progress: Progress | None = None,
 ) -> int:  # fmt: skip
-    """Write what both networks say of each hand of a data set, and where its joints are.
+    """Run both networks on each hand of a data set, and write their outputs and the true joints to a file.
 
     Args:
-        predictor: With a landmark network, and a pose network that can be fused (`fusion.can_fuse`).
-        dataset: Samples; they are not changed.
-        out: Ends in .npz.
-        mirrored: Look at the mirror images.
-        seed: Of how far each crop is beside the annotated box.
-        limit: Only the first so many samples.
-        progress: Told after every sample.
+        predictor: A predictor with a landmark network and a pose network that can be fused (`fusion.can_fuse`).
+        dataset: The samples.
+        out: Output file, ending in .npz.
+        mirrored: Use the mirror images of the samples.
+        seed: Seed of the random offsets of the crops from the annotated boxes.
+        limit: Use at most this many samples, the first ones.
+        progress: Called after every sample with the number done and the total.
 
     Returns:
-        How many hands there are.
+        The number of hands.
 
     Raises:
-        DataError: There is no whole hand in the data set.
-        UnclaspError: The network does not say what the fusion needs, or there is no landmark network.
+        DataError: The data set has no usable hand with all its joints.
+        UnclaspError: The pose network lacks outputs that the fusion needs, or there is no landmark network.
     """
     landmarks = predictor.landmarks
     if landmarks is None:
@@ -81,17 +82,17 @@ def looks_at(
         rng = np.random.default_rng([seed, index, mirrored])
         square = geometry.square_box(sample.box)
         side = square[2] - square[0]
-        middle = (square[:2] + square[2:]) / 2 + rng.uniform(-_SHIFTED, _SHIFTED, 2) * side
-        half = side / 2 * np.exp(rng.uniform(*_SCALED))
-        view = predictor.crop_predictor.hands_in(sample.image, np.concatenate([middle - half, middle + half]))
-        if not can_fuse(view):
+        middle = (square[:2] + square[2:]) / 2 + rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 2) * side
+        half = side / 2 * np.exp(rng.uniform(*_LOG_SCALE_RANGE))
+        result = predictor.crop_predictor.hands_in(sample.image, np.concatenate([middle - half, middle + half]))
+        if not can_fuse(result):
             raise UnclaspError(
                 f"{predictor.network.name} cannot be fused: it tells no confidence (unclasp calibrate), no distance of "
                 "the wrists, or depths along the camera's axis instead of the crop's line of sight"
             )
         rows += [
-            tuple(part.astype(kind) for part, (kind, _) in zip(hand, _KEPT.values(), strict=True))
-            for hand in _hands(landmarks, view, sample)
+            tuple(part.astype(kind) for part, (kind, _) in zip(hand, _COLUMNS.values(), strict=True))
+            for hand in _hands(landmarks, result, sample)
         ]
         if progress is not None:
             progress(index + 1, count)
@@ -100,28 +101,28 @@ def looks_at(
     columns = (np.stack(column) for column in zip(*rows, strict=True))
     facts = {"format": np.array(FORMAT), "network": np.array(predictor.network.name)}
     with whole(out) as temporary:
-        _save(temporary, facts | dict(zip(_KEPT, columns, strict=True)))
+        _save(temporary, facts | dict(zip(_COLUMNS, columns, strict=True)))
     return len(rows)
 
 
 def train_fusion(
     looks: Sequence[Path], out: Path, *, epochs: int = 12, seed: int = 0, progress: Progress | None = None
 ) -> float:
-    """Fit a fusion network to files of `looks_at`, and write it whole, in half precision.
+    """Fit a fusion network to files of `looks_at`, and write it atomically, with weights in half precision.
 
     Args:
-        looks: One file or more; all are held in memory.
-        out: Ends in .npz.
-        epochs: How often each hand is seen.
-        seed: Of the start and the order.
-        progress: Told after every epoch.
+        looks: One or more files; all are held in memory.
+        out: Output file, ending in .npz.
+        epochs: Number of passes over the hands.
+        seed: Seed of the initialisation and the order.
+        progress: Called after every epoch with the number done and the total.
 
     Returns:
         The mean loss in the last epoch.
 
     Raises:
-        DataError: A file is missing, damaged, something else, or of another network than the first one, or there are
-            too few hands for a batch.
+        DataError: A file is missing, damaged or of another kind, its outputs are from another pose network than those
+            of the first file, or there are too few hands for a batch.
         UnclaspError: The loss is not finite.
     """
     files = [_read(path) for path in looks]
@@ -130,20 +131,20 @@ def train_fusion(
             raise DataError(
                 f"{path} has looks of {file['network']}, {looks[0]} of {files[0]['network']}: use one network's"
             )
-    numbers, own, read, truth = (torch.from_numpy(np.concatenate([file[key] for file in files])) for key in _KEPT)
-    steps = epochs * (len(numbers) // _BATCH)
-    if len(numbers) < _BATCH:
-        raise DataError(f"expected at least {_BATCH} hands to train on, got {len(numbers)}")
+    numbers, own, read, truth = (torch.from_numpy(np.concatenate([file[key] for file in files])) for key in _COLUMNS)
+    steps = epochs * (len(numbers) // _BATCH_SIZE)
+    if len(numbers) < _BATCH_SIZE:
+        raise DataError(f"expected at least {_BATCH_SIZE} hands to train on, got {len(numbers)}")
     torch.manual_seed(seed)
     net = FusionNet(_WIDTH)
     net.mean.copy_(numbers.mean(dim=0, dtype=torch.float32))
     net.deviation.copy_((numbers.float() - net.mean).square().mean(dim=0).sqrt() + 1e-3)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps)
     mean = 0.0
     for epoch in range(epochs):
         losses = []
-        for batch in torch.randperm(len(numbers))[: len(numbers) // _BATCH * _BATCH].view(-1, _BATCH):
+        for batch in torch.randperm(len(numbers))[: len(numbers) // _BATCH_SIZE * _BATCH_SIZE].view(-1, _BATCH_SIZE):
             share, deeper = net(numbers[batch].float())
             loss = _loss(share, deeper, own[batch], read[batch], truth[batch])
             optimizer.zero_grad()
@@ -169,37 +170,43 @@ def _save(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def _loss(share: Tensor, deeper: Tensor, own: Tensor, read: Tensor, truth: Tensor) -> Tensor:
-    """Return the mean distance of the joints, and a part of that along each axis, in units of `_GIVEN_MM`."""
-    places = share[..., None] * own[..., :2] + (1 - share[..., None]) * read
-    apart = torch.cat(
-        [_CROP_MM * (places - truth[..., :2]), UNIT_MM * (own[..., 2] + deeper - truth[..., 2])[..., None]], 2
+    """Return the mean over joints of their distance plus 0.3 times their L1 distance, in units of `_LOSS_UNIT_MM`."""
+    positions = share[..., None] * own[..., :2] + (1 - share[..., None]) * read
+    errors = torch.cat(
+        [_CROP_MM * (positions - truth[..., :2]), UNIT_MM * (own[..., 2] + deeper - truth[..., 2])[..., None]], 2
     )
-    apart = apart / _GIVEN_MM
-    return ((apart.square().sum(dim=2) + 1e-4).sqrt() + 0.3 * apart.abs().sum(dim=2)).mean()
+    errors = errors / _LOSS_UNIT_MM
+    return ((errors.square().sum(dim=2) + 1e-4).sqrt() + 0.3 * errors.abs().sum(dim=2)).mean()
 
 
-def _hands(landmarks: Landmarks, view: CropResult, sample: Sample) -> Iterator[tuple[Floats, ...]]:
-    """Yield the evidence of each hand that is there and may be seen, and the truth: (21, 3), as `Evidence.own`."""
+def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator[tuple[Floats, ...]]:
+    """Yield evidence and true joints (21, 3), in the form of `Evidence.own`, of each hand with a credible presence.
+
+    Hands must be fully annotated, and the landmark network's output must be finite.
+    """
     pixels = geometry.project(np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt)
     for slot, joints in enumerate(HAND_SLICES):
         if (
             not sample.hand_type[slot]
             or not sample.valid[joints].all()
-            or view.output.presence[0, slot] < LIKELY_PRESENCE
+            or result.output.presence[0, slot] < LIKELY_PRESENCE
         ):
             continue
-        reading = landmarks(sample.image, view.joints_2d[joints], SIDES[slot])
+        reading = landmarks(sample.image, result.joints_2d[joints], SIDES[slot])
         if not reading.finite:
             continue
         sight = sight_of(
-            view.middles_of_hands[slot], np.asarray(sample.focal), np.asarray(sample.princpt), view.output.depth_axis
+            result.middles_of_hands[slot],
+            np.asarray(sample.focal),
+            np.asarray(sample.princpt),
+            result.output.depth_axis,
         )
         depths = (sample.joints_cam[joints] - sample.joints_cam[joints][-1]) @ sight / UNIT_MM
-        yield (*fusion_input(view, slot, reading), np.column_stack([in_crop(reading, pixels[joints]), depths]))
+        yield (*fusion_input(result, slot, reading), np.column_stack([in_crop(reading, pixels[joints]), depths]))
 
 
 def _mirror_image(sample: Sample) -> Sample:
-    """Return what is asked of a sample here, mirrored."""
+    """Return the mirror image of a sample, without its part mask."""
     width = sample.image.shape[1]
     return replace(
         sample, image=np.ascontiguousarray(sample.image[:, ::-1]), parts=None,
@@ -211,14 +218,15 @@ def _mirror_image(sample: Sample) -> Sample:
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read a file of `looks_at`, and check its format, shapes and values."""
     try:
         arrays = read_arrays(path)
     except (FileNotFoundError, ValueError) as error:
         raise DataError(f"{path}: expected a file of unclasp fusion look ({error})") from error
     kind = str(arrays.get("format", "none"))
-    if kind != FORMAT or arrays.keys() != {"format", "network", *_KEPT}:
+    if kind != FORMAT or arrays.keys() != {"format", "network", *_COLUMNS}:
         raise DataError(f"{path}: expected a file of unclasp fusion look, format {FORMAT!r}, got {kind!r}")
-    for key, (_, shape) in _KEPT.items():
+    for key, (_, shape) in _COLUMNS.items():
         if arrays[key].shape != (len(arrays["numbers"]), *shape) or not np.isfinite(arrays[key]).all():
             raise DataError(f"{path}: {key} is not finite or not of shape (hands, {', '.join(map(str, shape))})")
     return arrays

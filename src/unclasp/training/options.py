@@ -1,4 +1,4 @@
-"""Where and on what to run, and from where."""
+"""Options of a training run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +9,22 @@ from unclasp.errors import check_at_least
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where and on what a training run goes.
+    """Options of a training run: output, devices, precision and starting point.
 
-    Only the start, the precision and the number of devices change what is learned: each device normalises by the
-    statistics of its own part of a batch, and mixes styles within it.
+    Only the starting point, the precision and the number of devices affect the result. The number of devices does so
+    because each device normalises by the statistics of its own part of a batch and mixes styles within that part.
     """
 
     out: Path = Path("runs/latest")
-    """Folder of the run: state.pt, weights.safetensors, log.jsonl."""
+    """Output folder, with state.pt, weights.safetensors and log.jsonl."""
     resume: bool = False
-    """Go on from the folder's state.pt, to the same weights as if nothing had happened."""
+    """Continue from the folder's state.pt; the result is the same as that of an uninterrupted run."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """What computes; auto takes the fastest that is there."""
+    """Kind of device; auto selects the fastest available."""
     devices: int = 1
-    """How many devices, one process each."""
+    """Number of devices, with one process each."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Number format of the network's arithmetic; weights are always kept in single precision."""
+    """Precision of the network's arithmetic; weights are always kept in single precision."""
     workers: int = 1
     """Loader processes per device."""
     save_every: int = 500
@@ -32,13 +32,14 @@ class RunOptions:
     report_every: int = 20
     """Steps between lines of the log."""
     backbone_weights: Path | None = None
-    """ImageNet weights for the backbone, in torchvision's or the backbone's own names, or MediaPipe's
-    hand_landmark_full.tflite for the backbone hand_landmarks; only at the start of a run."""
+    """Pretrained weights of the backbone, used only at the start of a run: ImageNet weights, with parameter names of
+    torchvision or of the backbone's own files, or MediaPipe's hand_landmark_full.tflite for the backbone
+    hand_landmarks."""
     start_weights: Path | None = None
-    """A weights file of the same model to start from, without its backbone if that has weights of its own; only at the
-    start of a run."""
+    """A weights file of the same model to start from, used only at the start of a run. Its backbone is ignored if
+    `backbone_weights` is given, and its confidence head always."""
     max_steps: int | None = None
-    """Stop after so many steps in all, to go on later with --resume; the schedule is not shortened."""
+    """Stop after this many steps in total, to continue later with --resume; the schedule is not shortened."""
 
     def __post_init__(self) -> None:
         check_at_least(

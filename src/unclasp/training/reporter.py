@@ -1,4 +1,4 @@
-"""What a training run tells: a progress bar for people, JSON lines for machines."""
+"""Reports of a training run: a progress bar and a log of JSON lines."""
 
 import json
 import time
@@ -14,19 +14,20 @@ from unclasp.files import write_text
 
 
 class Reporter:
-    """Shows and records the terms of the loss, the share of time spent waiting for data, and the time left.
+    """Shows and logs the loss terms, the share of time spent waiting for data, and the time left.
 
-    Tensors are only read every `every` steps, so that a device is not made to wait in between.
+    Tensors are read only every `every` steps, so that there is no synchronisation with the device in between.
 
     Args:
-        path: The log; None on all ranks but the first, which then say nothing.
-        first_step: Where the run starts. Lines of the log up to there stay, later ones are of steps that were lost.
-        last_step: Where it will end.
-        batch_size: Samples per step over all devices.
+        path: The log file; None on all ranks but the first, which then report nothing.
+        first_step: Number of steps already done. Log lines up to this step are kept; later ones, of steps that were
+            lost with an interrupted run, are removed.
+        last_step: Number of the last step.
+        batch_size: Samples per step, over all devices.
         every: Steps between reports.
 
     Raises:
-        UnclaspError: There is a file of the log's name that is no log.
+        UnclaspError: The log file exists but is not a training log.
     """
 
     def __init__(self, path: Path | None, *, first_step: int, last_step: int, batch_size: int, every: int) -> None:
@@ -37,10 +38,10 @@ class Reporter:
             write_text(path, "".join(_lines_until(path, first_step)))
             self._file = path.open("a", encoding="utf-8")
         self._bar = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[told]}"),
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[summary]}"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), disable=path is None,
         )  # fmt: skip
-        self._task = self._bar.add_task("train", total=last_step, completed=first_step, told="")
+        self._task = self._bar.add_task("train", total=last_step, completed=first_step, summary="")
         self._data_seconds, self._reported_step = 0.0, first_step
         self._reported_at = self._waiting_since = time.perf_counter()
 
@@ -56,11 +57,11 @@ class Reporter:
             self._file.close()
 
     def data_ready(self) -> None:
-        """Say that a batch has arrived: the time since the last step was spent waiting for it."""
+        """Record that a batch has arrived; the time since the last step counts as waiting for data."""
         self._data_seconds += time.perf_counter() - self._waiting_since
 
     def stepped(self, terms: dict[str, Tensor], rate: float) -> None:
-        """Say that a step has been taken at a learning rate, with these terms of the loss."""
+        """Record a step with its loss terms and learning rate."""
         self.step += 1
         if self._file is not None and (self.step % self.every == 0 or self.step == self.last_step):
             self._report(self._file, {name: float(term) for name, term in terms.items()}, rate)
@@ -75,17 +76,17 @@ class Reporter:
         }  # fmt: skip
         file.write(json.dumps(line) + "\n")
         file.flush()
-        told = " ".join(f"{name} {value:.3g}" for name, value in terms.items())
-        told += f" | {line['samples_per_second']:.0f} samples/s, {line['data_share']:.0%} waiting for data"
-        self._bar.update(self._task, completed=self.step, told=told)
+        summary = " ".join(f"{name} {value:.3g}" for name, value in terms.items())
+        summary += f" | {line['samples_per_second']:.0f} samples/s, {line['data_share']:.0%} waiting for data"
+        self._bar.update(self._task, completed=self.step, summary=summary)
         self._data_seconds, self._reported_step, self._reported_at = 0.0, self.step, now
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
-    """Return a log's lines of steps up to one; a last line that was cut off while it was written goes.
+    """Return the lines of a log up to a step, without a last line that is incomplete.
 
     Raises:
-        UnclaspError: It is no log.
+        UnclaspError: The file is not a training log.
     """
     kept: list[str] = []
     for line in path.read_text("utf-8", errors="replace").splitlines(keepends=True) if path.exists() else ():

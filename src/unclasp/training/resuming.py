@@ -1,4 +1,4 @@
-"""What a resumed training run must share with what it goes on with, to come to the same weights."""
+"""Checks that a training run can be resumed from a state with the same result."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -12,21 +12,21 @@ _KEYS: Final = {"config", "step", "model", "average", "optimiser", "samples", "p
 
 
 def run_facts(options: RunOptions) -> dict[str, Any]:
-    """Return the options that change what is learned: each device has batch statistics of its own."""
+    """Return the options that affect the result; the number of devices does, as each has its own batch statistics."""
     return {"precision": options.precision, "devices": options.devices}
 
 
 def state_to_resume(path: Path, config: Config, samples: int, options: RunOptions) -> dict[str, Any]:
-    """Read a training state, and see that the same run goes on.
+    """Load a training state, and check that it belongs to the run to resume.
 
     Args:
-        path: The file.
-        config: Of the run.
-        samples: How many pictures there are.
-        options: Of the run.
+        path: The state file.
+        config: Config of the run.
+        samples: Number of pictures in the data set.
+        options: Options of the run.
 
     Raises:
-        CheckpointError: There is nothing to resume, or it is another run.
+        CheckpointError: The state is missing or damaged, or belongs to another run.
     """
     state = load_state(path)
     missing = _KEYS - state.keys()
