@@ -137,7 +137,7 @@ def page(result: dict[str, Any]) -> str:
         result: The output of `HandPose.to_dict()`, schema 1.
     """
     name = re.split(r"[/\\]", result["image"]["source"] or "")[-1]  # do not disclose folder names
-    title = html.escape((name or "two hands").encode("utf-8", "replace").decode())  # file names may be invalid UTF-8
+    title = html.escape(name or "two hands")
     data = json.dumps({"parents": HAND_PARENTS, "hands": [_hand(hand) for hand in result["hands"]]}, allow_nan=False)
     assumed = [text for text in (result["camera"]["assumed"], result["depth_assumed"]) if text]
     notes = ["mm; x right, y down, z away from the camera", "grid 50 mm"]
