@@ -27,6 +27,7 @@ from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.files import check_writable, whole, write_bytes, write_text
 from unclasp.model import DFL, build
 from unclasp.model.loading import load_strictly
+from unclasp.video import VideoWriter
 
 
 @pytest.fixture(scope="module")
@@ -272,10 +273,18 @@ def test_what_cannot_be_written_is_told_beforehand(tmp_path: Path) -> None:
 def test_devices_and_pipes_are_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.json"
     os.mkfifo(pipe)
-    for write in (check_writable, lambda path: write_text(path, "{}")):
+    for write in (check_writable, lambda path: write_text(path, "{}"), lambda path: VideoWriter(path, rate=25)):
         with pytest.raises(UnclaspError, match=r"pipe\.json: is a device or a pipe"):
             write(pipe)
     assert pipe.is_fifo() and [path.name for path in tmp_path.iterdir()] == ["pipe.json"]
+
+
+def test_a_link_to_itself_is_an_error(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop)
+    for write in (check_writable, lambda path: write_text(path, "{}")):
+        with pytest.raises(UnclaspError, match=r"loop\.json: is a link to itself"):
+            write(loop)
 
 
 def test_a_link_stays_a_link_to_what_is_written(tmp_path: Path) -> None:

@@ -176,8 +176,8 @@ def test_other_methods_are_refused_in_json(port: int, method: str) -> None:
 
 
 def test_pictures_are_not_fetched(port: int) -> None:
-    status, body, _ = ask(port, "GET", "/predict")
-    assert status == 405 and "sent here with POST" in json.loads(body)["error"]
+    status, body, headers = ask(port, "GET", "/predict")
+    assert status == 405 and headers["Allow"] == "POST" and "sent here with POST" in json.loads(body)["error"]
 
 
 @pytest.mark.parametrize("word", ["yes", "2", "true"])

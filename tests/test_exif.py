@@ -101,8 +101,9 @@ def test_streams_and_the_web_page_use_it(photo: Path) -> None:
     (pose,) = predictor.stream(photo)
     assert pose.camera.focal == expected
     assert pose.camera.assumed == "the principal point in the middle"
-    (pose,) = predictor.stream(photo, focal=(500, 510))
-    assert pose.camera.focal == (500, 510)
+    for given in ((500, 510), np.array([500.0, 510.0])):
+        (pose,) = predictor.stream(photo, focal=given)  # type: ignore[arg-type]
+        assert pose.camera.focal == (500, 510)
     answer = json.loads(answer_picture(predictor, photo.read_bytes(), max_pixels=10**6))
     assert json.loads(answer["result"])["camera"]["focal"] == list(expected or ())
     (pose,) = predictor.stream(read_photo(photo).image)

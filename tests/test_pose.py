@@ -353,4 +353,4 @@ def test_the_less_likely_hand_has_to_be_more_certain(
 def test_a_name_that_is_not_utf_8_gives_valid_json() -> None:
     pose = replace(random_pose(), source=os.fsdecode(b"bad\xff.jpg"))
     pose.to_json().encode()  # raises for lone surrogates
-    assert pose.to_dict()["image"]["source"] == "bad\N{REPLACEMENT CHARACTER}.jpg"
+    assert pose.to_dict()["image"]["source"] == "bad?.jpg"

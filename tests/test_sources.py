@@ -43,7 +43,7 @@ def test_folders_are_searched_by_suffix_in_order(save: Callable[..., Path], tmp_
 def test_pictures_of_a_folder_that_cannot_be_read_are_counted(
     save: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("a.jpg", "1.HEIC", "sub/2.heic", "3.avif", "4.gif", "notes.txt"):
+    for name in ("a.jpg", "1.HEIC", "sub/2.heic", "3.avif", "4.gif", "._5.heic", "notes.txt"):
         save(b"x", name)
     assert names(find_sources(tmp_path), tmp_path) == ["a.jpg"]
     assert caplog.messages == [

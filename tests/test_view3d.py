@@ -77,7 +77,7 @@ def test_the_checks_of_the_page_can_fail() -> None:
 
 def test_a_file_name_that_is_not_utf8_is_shown_as_far_as_possible() -> None:
     shown = page(replace(random_pose(), source="photo\udce4.png").to_dict())
-    assert "<title>photo\N{REPLACEMENT CHARACTER}.png" in shown and shown.encode("utf-8")
+    assert "<title>photo?.png" in shown and shown.encode("utf-8")
 
 
 def test_no_name_ends_the_script_early() -> None:

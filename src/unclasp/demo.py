@@ -329,6 +329,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Content-Type": kind, "Content-Length": str(len(body))}
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             headers["Retry-After"] = "2"
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "POST"
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -340,7 +342,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Send an error that the standard library finds, such as a method that does not exist, as JSON, too."""
         status = HTTPStatus(code)
         self.close_connection = True
-        self._send(status, _JSON, json.dumps({"error": message or explain or status.phrase}).encode())
+        self._tell(status, message or explain or status.phrase)
 
     def end_headers(self) -> None:
         """Send `HEADERS` with every answer."""

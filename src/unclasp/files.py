@@ -33,7 +33,7 @@ def whole(path: Path | str) -> Iterator[Path]:
         UnclaspError: It is a device, a pipe or a folder, which a file must not replace.
         OSError: It cannot be written; the error names `path`, not the temporary file.
     """
-    target = _replaceable(path)
+    target = replaceable(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(target)
     try:
@@ -56,7 +56,7 @@ def check_writable(path: Path | str) -> None:
     """
     target = temporary = Path(path)
     try:
-        target = _replaceable(path)
+        target = replaceable(path)
         temporary = temporary_beside(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -67,19 +67,21 @@ def check_writable(path: Path | str) -> None:
         raise UnclaspError(f"{in_the_way}: cannot be written ({reason}); choose another place") from None
 
 
-def _replaceable(path: Path | str) -> Path:
-    """Return the file that is replaced by writing to a path: what a symbolic link points to.
+def replaceable(path: Path | str) -> Path:
+    """Return the file that writing to a path replaces: for a symbolic link, the one that it points to.
 
     Raises:
-        UnclaspError: It is something else than a file.
+        UnclaspError: The path is something other than a file.
     """
     target = Path(path)
-    target = target.resolve() if target.is_symlink() else target
     if target.is_dir():
         raise UnclaspError(f"{target}: is a folder; give the name of a file in it")
     if target.exists() and not target.is_file():
         raise UnclaspError(f"{target}: is a device or a pipe, which a file would replace; give the name of a file")
-    return target
+    resolved = Path(os.path.realpath(target)) if target.is_symlink() else target
+    if resolved.is_symlink():
+        raise UnclaspError(f"{target}: is a link to itself; remove it, or give another name")
+    return resolved
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -1,7 +1,6 @@
 """`HandPose`, the result for one picture, and its JSON form (documented in docs/json-schema.md)."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -232,8 +231,8 @@ class HandPose:
         Args:
             others: Poses of other people in the same picture, to be added under the key `others`.
         """
-        # A name that is not UTF-8 holds lone surrogates, which are no JSON.
-        source = None if self.source is None else os.fsencode(self.source).decode(errors="replace")
+        # The name of a file that is not UTF-8 holds lone surrogates, which are not valid in JSON.
+        source = None if self.source is None else self.source.encode(errors="replace").decode()
         others_entry = {} if others is None else {"others": [other._person_to_dict() for other in others]}
         return {
             "schema": SCHEMA,

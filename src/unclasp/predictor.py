@@ -240,7 +240,7 @@ class Predictor:
         """
 
         def predict(image: ByteArray, box: npt.ArrayLike | None, exif_focal: tuple[float, float] | None) -> HandPose:
-            return self(image, box, focal=focal or exif_focal, princpt=princpt, mirrored=mirrored)
+            return self(image, box, focal=exif_focal if focal is None else focal, princpt=princpt, mirrored=mirrored)
 
         predict_frame = self._frame_predictor(options, focal=focal, princpt=princpt, mirrored=mirrored)
         return stream(predict, predict_frame, source, options, on_error)

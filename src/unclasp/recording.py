@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from unclasp.errors import UnclaspError, VideoError
-from unclasp.files import temporary_beside
+from unclasp.files import replaceable, temporary_beside
 from unclasp.hands import SIDES, Side
 from unclasp.overlay import draw_frame
 from unclasp.pose import HandPose
@@ -34,7 +34,7 @@ class Recorded:
     problem: UnclaspError | None = None
     """The error that ended the source early, if one did."""
     interrupted: bool = False
-    """Ctrl-C ended it, which is how a camera ends."""
+    """Ctrl-C (in `unclasp predict` also SIGTERM) ended the recording, as is usual for a camera."""
 
     def count(self, pose: HandPose) -> None:
         """Add a frame to the summary."""
@@ -56,7 +56,8 @@ def record(
 ) -> Recorded:
     """Write poses to STEM.mp4 and STEM.jsonl, and optionally STEM.rrd, as they arrive.
 
-    Each file is written completely or not at all; after Ctrl-C, it is complete up to that point. If the source fails
+    Each file is written completely or not at all. After Ctrl-C it is complete up to that point, and the summary has
+    `interrupted`; if no frame has been written by then, KeyboardInterrupt is raised. If the source fails
     after its first frame, the recording ends there and is kept.
 
     Args:
@@ -111,6 +112,7 @@ def _until_failure(poses: Iterable[HandPose], recorded: Recorded) -> Iterator[Ha
 @contextmanager
 def _lines(path: Path) -> Iterator[TextIO]:
     """Yield a temporary text file that is moved to `path` if the block succeeds or is interrupted, else deleted."""
+    path = replaceable(path)
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from unclasp.errors import UnclaspError
-from unclasp.files import temporary_beside
+from unclasp.files import replaceable, temporary_beside
 from unclasp.hands import BONES, FINGER_COLOURS, HAND_JOINT_NAMES, HAND_SLICES, SIDES
 from unclasp.pose import HandPose
 
@@ -35,7 +35,7 @@ class RerunLog:
                 f"a Rerun recording needs rerun-sdk ({error.name} is missing): pip install 'unclasp[rerun]'"
             ) from error
         self._rerun: Any = rerun
-        self.path = Path(path)
+        self.path = replaceable(path)
         self._temporary = temporary_beside(self.path)
         self._frames = 0
 

@@ -158,7 +158,8 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
             )
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
-        unreadable.update(kind for name in files if (kind := _UNREADABLE.get(Path(name).suffix.lower())))
+        shown = (name for name in files if not name.startswith("."))
+        unreadable.update(kind for name in shown if (kind := _UNREADABLE.get(Path(name).suffix.lower())))
     if unreadable:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unreadable.items()))
         _logger.warning("%s: pictures that cannot be read are left out: %s; convert them to JPEG", given, counts)

@@ -17,7 +17,7 @@ import numpy as np
 
 from unclasp.batch import ByteArray
 from unclasp.errors import VideoError
-from unclasp.files import temporary_beside
+from unclasp.files import replaceable, temporary_beside
 from unclasp.marks import mark_mp4
 from unclasp.picture import quiet_opencv
 
@@ -185,7 +185,7 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path | str, *, rate: float) -> None:
-        self.path = Path(path)
+        self.path = replaceable(path)
         self.rate = max(_LOWEST_RATE, round(rate, 3 if rate < _MOST_STEPS / 1000 else 2))
         self.codec: str | None = None
         """What it is encoded with, once there is a frame."""

@@ -17,7 +17,7 @@ from rich.console import Console
 from unclasp.commands.arguments import OptionalInt, OptionalPath, parse, with_numbers_last
 from unclasp.commands.progress import over_frames, over_sources
 from unclasp.errors import UnclaspError
-from unclasp.files import check_writable
+from unclasp.files import check_writable, replaceable
 from unclasp.marks import is_marked, is_result, marked
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _check(arguments: PredictArguments) -> None:
         raise UnclaspError(f"--out must be a folder, got one in the file {above}")
     _stream_options(arguments)
     if arguments.out.exists():  # otherwise it is made once there is a result
-        check_writable(arguments.out / "result")
+        check_writable(arguments.out / ".unclasp")
     if arguments.everyone and arguments.box is not None:
         raise UnclaspError("--everyone looks all over each picture, --box in one place: leave one of them out")
     if arguments.everyone and arguments.detector != "finder":
@@ -308,7 +308,8 @@ def _result(stem: Path, suffix: str, untouchable: set[Path]) -> Path:
     path = stem.with_name(stem.name + suffix)
     if path.resolve() in untouchable:
         raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
-    if path.exists() and not is_result(path):
+    target = replaceable(path)
+    if target.exists() and not is_result(target):
         raise UnclaspError(f"{path} is no earlier result and is not overwritten; choose another --out, or remove it")
     return path
 

@@ -64,7 +64,9 @@ def open_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             for name, entry in header["arrays"].items()
         }
         return arrays, header["note"]
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{path} cannot be opened ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); delete it") from error

@@ -77,7 +77,7 @@ def open_runner(
         raise CheckpointError(f"there is no {kind.what} {path}; {kind.without}")
     try:
         runtime: Any = import_module("onnxruntime") if engine == "any" else None
-    except ModuleNotFoundError:
+    except ImportError:
         runtime = None
     name = "OpenCV" if runtime is None else "ONNX Runtime"
     try:

@@ -14,7 +14,7 @@ SIZE: Final = 192
 CELLS: Final = SIZE // 4
 """Cells along a side of its output maps."""
 OUTPUTS: Final = ("middle", "edges")
-"""(1, M, M) probabilities and (1, 4, M, M) as of `model.finder.Found`."""
+"""(1, M, M) probabilities and (1, 4, M, M) as of `model.finder.FinderMaps`."""
 FINDER: Final = NetworkSpec(
     "hand finder", "finder.onnx", SIZE, OUTPUTS, ((1, CELLS, CELLS), (1, 4, CELLS, CELLS)),
     "give a box, or use the whole picture: --detector none",

@@ -8,6 +8,7 @@ miss hands that hide each other, which the finder and the pose network know.
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -41,13 +42,15 @@ CERTAIN_SCORE: Final = 0.9
 """Palms at a detected hand with a score above this are not read again."""
 MAX_PALMS: Final = 16
 """At most this many palms are read at each size, in the order of their scores: a crowd has many."""
+MIN_OVERLAPPED_SCORE: Final = 0.9
+"""A hand that is detected only once the others are painted over counts from this score on."""
+OVERLAPPED_DISTANCES: Final = (0.3, 1.5)
+"""Its distance from the nearest of them in sizes of the larger one: what is nearer is what is left of that hand; feet
+and faces are mostly farther."""
+MIN_OVERLAPPED_SIZE: Final = 0.55
+"""It is at least this many times as large as that one."""
 _SAME_PLACE: Final = 0.35
 """Two hands are the same if the distance of their middles is below this share of the larger one's extent."""
-
-
-def are_at_one_place(first: Floats, second: Floats) -> bool:
-    """Tell whether two hands are the same one, by their joints (21, 2) px."""
-    return geometry.on_one_place(first, second, _SAME_PLACE)
 
 
 class DetectedHand(NamedTuple):
@@ -106,7 +109,7 @@ class DetectedHand(NamedTuple):
 
     def is_at(self, joints_2d: Floats) -> bool:
         """Tell whether a hand with these joints (21, 2) px is at the same place."""
-        return are_at_one_place(self.joints_2d, joints_2d)
+        return geometry.on_one_place(self.joints_2d, joints_2d, _SAME_PLACE)
 
 
 class DetectionCandidate(NamedTuple):
@@ -157,6 +160,21 @@ class HandDetector:
                 distinct.append(hand)
         return distinct
 
+    def overlapped(self, image: ByteArray, hands: Sequence[DetectedHand]) -> list[DetectedHand]:
+        """Return the hands that are detected beside others only once those are painted over, by descending score.
+
+        Of two hands in contact, the palm detector and the landmark network often find the clearer one twice.
+
+        Args:
+            image: (H, W, 3) RGB.
+            hands: The hands detected in it.
+        """
+        painted = image.copy()
+        for hand in hands:
+            outline = np.rint(cv2.convexHull(hand.joints_2d.astype(np.float32))).astype(np.int32)
+            cv2.fillConvexPoly(painted, outline, image.mean(axis=(0, 1)))
+        return [hand for hand in self(painted) if _is_overlapped(hand, hands)] if hands else []
+
     def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:
         """Yield the hand at a palm, if there is one.
 
@@ -172,6 +190,15 @@ class HandDetector:
             if hand.reading.finite and hand.score > MIN_DETECTED_SCORE:
                 yield hand
                 return
+
+
+def _is_overlapped(hand: DetectedHand, others: Sequence[DetectedHand]) -> bool:
+    """Tell whether a hand that is detected once the others are painted over is one of its own."""
+    nearest = min(others, key=hand.distance_to)
+    distance = hand.distance_to(nearest) / max(hand.extent, nearest.extent)
+    low, high = OVERLAPPED_DISTANCES
+    is_large = hand.extent >= MIN_OVERLAPPED_SIZE * nearest.extent
+    return hand.score >= MIN_OVERLAPPED_SCORE and low <= distance < high and is_large
 
 
 def pair_of(hands: Sequence[DetectedHand]) -> list[DetectedHand]:

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.floating]
 SIZE: Final = 192
 """Side of the squares that it is trained on, px."""
 OUTPUTS: Final = ("fine_scores", "fine_places", "coarse_scores", "coarse_places")
-"""As of `model.palms.PalmAnswer`."""
+"""As of `model.palms.PalmOutput`."""
 PALMS: Final = NetworkSpec(
     "palm detector", "palms.onnx", SIZE, OUTPUTS,
     ((1, 2, SIZE // 8, SIZE // 8), (1, 36, SIZE // 8, SIZE // 8),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import CropResult
-from unclasp.find.hand_detector import DetectedHand, are_at_one_place, pair_of, proposal_of_hands, with_detected
+from unclasp.find.hand_detector import DetectedHand, pair_of, proposal_of_hands, with_detected
 from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
 
@@ -22,6 +22,9 @@ MAX_PLACES: Final = 12
 
 MAX_REACH: Final = 6.0
 """Two hands are not taken for one person's if their distance is at least this many sizes of the larger one."""
+
+SAME_PLACE: Final = 0.3
+"""Two hands are the same if the distance of their middles is below this share of the larger one's extent."""
 
 
 class Others:
@@ -62,7 +65,7 @@ class Others:
                 self._keep(self._predict(Proposal(geometry.square_box(region), np.zeros((0, 4)))))
 
     def _unknown(self, hands: Sequence[DetectedHand]) -> list[DetectedHand]:
-        return [hand for hand in hands if not any(hand.is_at(joints) for joints in self._known)]
+        return [hand for hand in hands if not self._is_known(hand.joints_2d)]
 
     def _predict(self, proposal: Proposal) -> CropResult:
         """Predict at a proposal, and drop the known hands.
@@ -72,9 +75,10 @@ class Others:
         self._predictions += 1
         result = self._predict_at(proposal)
         hands = (result.joints_2d[joints] for joints in HAND_SLICES)
-        return result.without_hands(
-            np.array([any(are_at_one_place(hand, joints) for joints in self._known) for hand in hands])
-        )
+        return result.without_hands(np.array([self._is_known(hand) for hand in hands]))
+
+    def _is_known(self, joints_2d: Floats) -> bool:
+        return any(geometry.on_one_place(joints_2d, known, SAME_PLACE) for known in self._known)
 
     def _keep(self, result: CropResult) -> None:
         result = result.without_ghost()

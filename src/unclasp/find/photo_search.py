@@ -116,7 +116,9 @@ class PhotoSearch:
             lambda proposal: self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image),
             found.result,
         )
-        others.look_for_hands(self._detect_hands(image, PALM_SIZES) if found.hands is None else found.hands, image)
+        hands = self._detect_hands(image, PALM_SIZES) if found.hands is None else found.hands
+        overlapped = [] if self.detector is None else self.detector.overlapped(image, hands)
+        others.look_for_hands([*hands, *overlapped], image)
         others.look_in_regions(found.regions)
         return others.found
 

@@ -120,7 +120,7 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
         NonFiniteLossError: The loss became infinite or not a number; the last saved weights are kept.
     """
     log = run.out.with_suffix(".jsonl")
-    for path in (run.out, log):
+    for path in (run.out, run.out.with_suffix(".onnx"), log):
         if path.exists():
             raise CheckpointError(f"{path} exists and is not overwritten: choose another --out, or move it away")
     torch.manual_seed(config.seed)

@@ -47,7 +47,7 @@ _COLUMNS: Final = {
     "numbers": (np.float16, (NUMBERS + FEATURES,)), "own": (np.float32, (JOINTS_PER_HAND, 3)),
     "read": (np.float32, (JOINTS_PER_HAND, 2)), "truth": (np.float32, (JOINTS_PER_HAND, 3)),
 }  # fmt: skip
-"""Type and shape of what is stored for each hand: `Evidence`, and the true joints in the form of `Evidence.own`."""
+"""Type and shape of what is stored for each hand: `FusionInput`, and the true joints in the form of its `own`."""
 
 
 def looks_at(
@@ -180,7 +180,7 @@ def _loss(share: Tensor, deeper: Tensor, own: Tensor, read: Tensor, truth: Tenso
 
 
 def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator[tuple[Floats, ...]]:
-    """Yield evidence and true joints (21, 3), in the form of `Evidence.own`, of each hand with a credible presence.
+    """Yield evidence and true joints (21, 3), in the form of `FusionInput.own`, of each hand with a likely presence.
 
     Hands must be fully annotated, and the landmark network's output must be finite.
     """
