@@ -167,7 +167,7 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("calibrate a.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("linearise --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder train --data nowhere --out x.onnx", "--out must end in .safetensors, got x.onnx"),
-        ("finder average a.safetensors --out b.safetensors", "name two weights files or more, got 1"),
+        ("finder average a.safetensors --out b.safetensors", "name at least two weights files, got 1"),
         ("finder average a.safetensors b.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder render --out x --gloved 1.5", "--gloved must lie in [0, 1], got 1.5"),
         ("finder train --data nowhere --steps 0", "steps must be at least 1, got 0"),

@@ -481,7 +481,7 @@ def test_memory_is_bounded_and_nothing_is_kept(weights: Path, tmp_path: Path) ->
     running = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=tmp_path / "here", env=environment)
     try:
         assert running.stdout is not None
-        found = re.fullmatch(r"open http://127\.0\.0\.1:(\d+)/ \(Ctrl-C ends it\)\n", running.stdout.readline())
+        found = re.fullmatch(r"open http://127\.0\.0\.1:(\d+)/ \(Ctrl-C stops it\)\n", running.stdout.readline())
         assert found
         port = int(found[1])
         assert post(port, photo())[0] == 200

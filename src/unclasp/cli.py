@@ -1,4 +1,4 @@
-"""The command line: which command was meant, its arguments, and what to say when it fails. No logic."""
+"""The command line: dispatches to the commands, and turns errors into one-line messages and exit codes."""
 
 import sys
 from collections.abc import Sequence
@@ -11,38 +11,38 @@ from unclasp import __version__
 from unclasp.errors import UnclaspError
 
 COMMANDS: Final = {
-    "predict": "Find the hands in pictures: an overlay and a JSON file for each.",
-    "demo": "Serve a web page that finds the hands in pictures and from the webcam.",
+    "predict": "Predict the hands in pictures, videos and cameras: overlays and JSON.",
+    "demo": "Serve a web page that predicts the hands in uploaded and webcam pictures.",
     "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
-    "measure": "Measure models on rendered pictures, real frames and photos: one table.",
-    "gallery": "Draw a model's results beside the truth on random pictures.",
+    "measure": "Compare models on rendered pictures, real frames and photos in one table.",
+    "gallery": "Draw predictions beside the ground truth for randomly chosen pictures.",
     "train": "Train a preset.",
-    "average": "Average the weights of several stages of a training.",
-    "calibrate": "Fit how far each joint of a trained model can be trusted.",
-    "landmarks": "Convert MediaPipe's landmark network, which touches up predictions.",
-    "palms": "Convert MediaPipe's palm detector, which spots hands where the finder is not enough.",
-    "fusion look": "Write what the pose network and the landmark network say of the hands in a data set.",
-    "fusion train": "Train the network that makes one of the two.",
-    "linearise": "Make a trained model's part segmentation head linear: cheaper, and a little less exact.",
-    "export": "Write a model for ONNX Runtime or OpenVINO, and check that it answers the same.",
+    "average": "Average the weights of several stages of a training run.",
+    "calibrate": "Fit a confidence for each joint of a trained model.",
+    "landmarks": "Convert MediaPipe's landmark network, which corrects joints, to ONNX.",
+    "palms": "Convert MediaPipe's palm detector to ONNX.",
+    "fusion look": "Run the pose and the landmark network on a data set, to train their fusion.",
+    "fusion train": "Train the fusion network.",
+    "linearise": "Fit a linear part segmentation head for a trained model: cheaper, slightly less accurate.",
+    "export": "Export a model to ONNX or OpenVINO, and check that its outputs match the network's.",
     "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",
     "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",
-    "finder render": "Render whole pictures with regions of hands, for training the finder.",
-    "finder train": "Train the finder of hands on them.",
-    "finder average": "Average several stages of a training of the finder.",
-    "bench latency": "Time a network in each engine beside its bare backbone.",
-    "bench pieces": "Tell what each piece of a network costs in ONNX Runtime.",
-    "bench finder": "Time the finder of hands, in each engine.",
-    "bench train": "Time a training step beside the backbone's own.",
-    "bench predict": "Time a prediction from file to overlay, by stage.",
-    "bench synth": "Measure how fast the engine renders.",
-    "bench index": "Measure what the index of a data set costs, on made-up annotations of InterHand2.6M's size.",
-    "bench data": "Measure how fast a loader process makes training crops, and the memory it needs.",
-    "data check": "Tell what is there of InterHand2.6M, and what to fetch.",
-    "data index": "Make the index that InterHand2.6M is read through.",
-    "data parts": "Draw part masks from the MANO fits, with your own files of MANO.",
-    "data show": "Draw a sheet of a data set's pictures with their joints on them.",
-    "presets": "List the presets, among them each row of the paper's Tables 1-3.",
+    "finder render": "Render whole pictures with annotated hand regions, for training the hand finder.",
+    "finder train": "Train the hand finder on them.",
+    "finder average": "Average the weights of several stages of that training.",
+    "bench latency": "Time a network in each engine, beside its bare backbone.",
+    "bench pieces": "Measure the cost of each part of a network in ONNX Runtime.",
+    "bench finder": "Time the hand finder in each engine.",
+    "bench train": "Time a training step, beside that of the backbone alone.",
+    "bench predict": "Time the stages of a prediction, from file to overlay.",
+    "bench synth": "Measure the speed of the rendering engine.",
+    "bench index": "Measure the cost of a data set index, on synthetic annotations of InterHand2.6M's size.",
+    "bench data": "Measure the speed and the memory of a loader process that makes training crops.",
+    "data check": "Check an InterHand2.6M folder, and list what is missing.",
+    "data index": "Build the index through which InterHand2.6M is read.",
+    "data parts": "Draw part masks from the MANO fits, with your own MANO files.",
+    "data show": "Draw a contact sheet of a data set's pictures with their joints.",
+    "presets": "List the presets, which include each row of the paper's Tables 1-3.",
 }
 _INTERRUPTED = 130
 _FAILED = 2
@@ -53,9 +53,9 @@ def help_text() -> str:
     width = max(map(len, COMMANDS))
     lines = (f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
     return "\n".join([
-        "usage: unclasp COMMAND [ARGUMENTS]   (unclasp COMMAND --help tells them)",
+        "usage: unclasp COMMAND [OPTIONS]   (unclasp COMMAND --help describes a command)",
         "",
-        "The 3D pose of two interacting hands from one RGB picture.",
+        "Predicts the 3D pose of two interacting hands from one RGB picture.",
         "",
         *lines,
         "",
@@ -64,10 +64,10 @@ def help_text() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 some sources failed, 2 wrong use or data, 130 interrupted."""
+    """Run a command and exit: 0 done, 1 some sources failed or data missing, 2 wrong usage or data, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not fit its encoding
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may not be encodable
     if not words or words[0] in ("-h", "--help"):
         print(help_text())
         sys.exit(0 if words else _FAILED)
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         print(f"error: {words[0]} needs the package {error.name}: pip install {error.name}", file=sys.stderr)
         sys.exit(_FAILED)
-    except OSError as error:  # a file that cannot be written or read, a full disk
+    except OSError as error:  # for example a file that cannot be read or written, or a full disk
         reason = error.strerror or str(error) or type(error).__name__
         print(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}", file=sys.stderr)
         sys.exit(_FAILED)
@@ -107,6 +107,6 @@ def _run(words: list[str]) -> int:
 
     if Path(words[0]).exists():
         raise UnclaspError(f"there is no command {words[0]!r}; did you mean unclasp predict {words[0]}?")
-    alike = [name for each in (" ".join(words[:2]), words[0]) for name in get_close_matches(each, COMMANDS, 1)]
-    meant = f"did you mean {alike[0]}?" if alike else f"the commands are {', '.join(COMMANDS)}"
-    raise UnclaspError(f"there is no command {words[0]!r}; {meant}")
+    similar = [name for typed in (" ".join(words[:2]), words[0]) for name in get_close_matches(typed, COMMANDS, 1)]
+    hint = f"did you mean {similar[0]}?" if similar else f"the commands are {', '.join(COMMANDS)}"
+    raise UnclaspError(f"there is no command {words[0]!r}; {hint}")

@@ -243,7 +243,7 @@ class TrainConfig:
     schedule: Schedule = "step"
     """step: divide the learning rate at `decay_epochs`; cosine: decay it to zero."""
     decay_epochs: tuple[int, ...] = (24, 35)
-    """Epochs before which the learning rate is divided (section 4.2)."""
+    """The learning rate is divided after this many epochs (section 4.2)."""
     decay_factor: float = 5.0
     """Divisor of the learning rate; not given in the paper, so taken from the closest comparable work."""
     warmup_steps: int = 0

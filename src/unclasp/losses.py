@@ -179,7 +179,7 @@ def compute_losses(prediction: Prediction, batch: Batch, config: LossConfig, ima
 
 
 def _joint_losses(prediction: Prediction, batch: Batch, config: LossConfig, image_size: int) -> dict[str, Tensor]:
-    """Compute the joint terms. Each iteration's estimate gets the loss of the final pose, restricted to u and v."""
+    """Compute the joint terms. The estimate of each iteration gets the loss of u and v alone: alpha = 1, beta = 0."""
     target = to_space(batch.pose_2p5d, image_size)
     plane = target[..., :2]
     taus = (config.plane_threshold, config.depth_threshold)

@@ -110,8 +110,8 @@ class HandPose:
     """(4,) x1, y1, x2, y2 px: the square that the network was run on."""
     other_regions: Floats | None = None
     """(N, 4) x1, y1, x2, y2 px: other regions with hands, the most promising first, to be passed as `box` of further
-    calls; empty if the search proposes none. None where no other hands were searched for: with a box, in video frames
-    in which hands are tracked, and for the further people of `Predictor.everyone`."""
+    calls; empty if there are none, and usually without a search. None with a box, in video frames in which hands are
+    tracked, and for the further people of `Predictor.everyone`."""
     camera: Camera
     """Focal length and principal point."""
     depth_assumed: str | None

@@ -119,9 +119,9 @@ class Predictor:
                 the landmark network, every picture is assumed to show hands.
             fusion: A file of `unclasp fusion train` instead of the shipped fusion network. The shipped one was trained
                 on the errors of `small`; other pose networks do better with one of their own.
-            second_opinions: Predict doubtful pictures again, see `Predictor`; takes up to a second more.
-            threads: CPU cores to use per picture, by default all of them. For many processes in parallel one each is
-                best. With torch the limit applies to the whole process.
+            second_opinions: Predict doubtful pictures again, see `Predictor`: they take several times as long.
+            threads: CPU cores to use per picture, at most and by default all of them. For many processes in parallel
+                one each is best. With torch the limit applies to the whole process.
 
         Raises:
             CheckpointError: The file is missing, damaged, or was not written by unclasp.

@@ -105,7 +105,7 @@ def test_masks_read_back_and_lie_on_the_hands(fitted: Path, mano: Path, capsys: 
         main(["data", "parts", str(fitted), "--mano", str(mano)])
     assert exit_.value.code == 0
     told = capsys.readouterr().out
-    assert told == "train: 3 part masks written, 0 were there, 0 images without MANO fits of exactly their hands\n"
+    assert told == "train: 3 part masks written, 0 existed, 0 images without MANO fits of exactly their hands\n"
     assert all(path.read_bytes() == content for path, content in before.items())
     dataset, models = InterHand(fitted), read_mano(mano)
     fits = json.loads(annotation_path(fitted, "train", "MANO_NeuralAnnot").read_text())
@@ -199,8 +199,8 @@ def test_subsets_of_the_older_layout_share_their_masks(
         main(["data", "parts", str(fitted), "--mano", str(mano)])
     assert exit_.value.code == 0
     told = capsys.readouterr().out
-    assert "train (human): 3 part masks written, 0 were there" in told
-    assert "train (machine): 0 part masks written, 3 were there" in told
+    assert "train (human): 3 part masks written, 0 existed" in told
+    assert "train (machine): 0 part masks written, 3 existed" in told
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What each command takes and does: `unclasp a` is `a.a` here, and `unclasp a b` is `a.b`.
+"""The commands: `unclasp a` is the function `a.a` in this package, and `unclasp a b` is `a.b`.
 
-The arguments are dataclasses, whose docstrings are the help text; heavy imports wait for the run.
+Arguments are dataclasses whose docstrings are the help texts. Heavy imports are deferred until a command runs.
 """

@@ -1,4 +1,4 @@
-"""What commands share: reading their arguments, checks of them, and what they need to be installed."""
+"""Shared by the commands: argument parsing, and checks of values and of required packages."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,33 +11,33 @@ from unclasp.files import check_writable
 
 _Arguments = TypeVar("_Arguments")
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
-"""May be left out, which its help says in words."""
+"""An optional path; its help text says what happens without it, so tyro adds no hint."""
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
-"""The same for a whole number."""
+"""The same for an integer."""
 
 
 def parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:
-    """Read the words after `unclasp NAME` into the dataclass `kind`, whose docstrings are the help text."""
+    """Parse the words after `unclasp NAME` into the dataclass `kind`, whose docstrings are the help texts."""
     options: dict[str, Any] = {} if default is None else {"default": default}
     parsed: _Arguments = tyro.cli(kind, args=words, prog=f"unclasp {name}", **options)
     return parsed
 
 
 def need_out(out: Path, *suffixes: str) -> None:
-    """Raise an error unless --out names a file that can be written, ending in one of the suffixes in whichever case."""
+    """Raise an error unless --out can be written and ends in one of the suffixes, in upper or lower case."""
     if out.suffix.lower() not in suffixes:
         raise UnclaspError(f"--out must end in {' or '.join(suffixes)}, got {out}")
     check_writable(out)
 
 
 def need_stages(weights: tuple[Path, ...]) -> None:
-    """Raise an error unless there are at least two files to average."""
+    """Raise an error unless at least two files are given, as averaging requires."""
     if len(weights) < 2:
-        raise UnclaspError(f"name two weights files or more, got {len(weights)}")
+        raise UnclaspError(f"name at least two weights files, got {len(weights)}")
 
 
 def need_positive(**counts: int) -> None:
-    """Raise an error that names the first option whose value is below 1."""
+    """Raise an error if a value is below 1; it names the first such option."""
     for name, count in counts.items():
         if count < 1:
             raise UnclaspError(f"--{name} must be at least 1, got {count}")
@@ -50,7 +50,7 @@ def need_seed(seed: int) -> None:
 
 
 def ready_to_convert(out: Path) -> None:
-    """Raise an error unless MediaPipe's files can be converted to what --out names."""
+    """Raise an error unless --out can be written and the packages that convert MediaPipe's files are installed."""
     need_out(out, ".onnx")
     for package in ("onnx", "tflite"):
         if find_spec(package) is None:
@@ -58,7 +58,7 @@ def ready_to_convert(out: Path) -> None:
 
 
 def need_synth() -> None:
-    """Raise an error that says what to install if the renderer cannot run."""
+    """Raise an error that says what to install if numba, which the renderer needs, is missing."""
     try:
         import numba  # noqa: F401
     except ModuleNotFoundError as error:
@@ -66,33 +66,33 @@ def need_synth() -> None:
 
 
 def with_numbers_last(words: list[str]) -> list[str]:
-    """Put --box and --focal, with as many numbers as they take, behind the sources, which may come after them.
+    """Move --box and --focal with their numbers to the end, so that tyro does not take sources after them for numbers.
 
-    Numbers may be joined by commas, and one focal length stands for both.
+    Numbers may be joined by commas. A single focal length applies to both axes.
 
     Raises:
-        UnclaspError: There are other than so many numbers.
+        UnclaspError: An option has the wrong number of numbers.
     """
-    rest, last = list(words), list[str]()
+    others, moved = list(words), list[str]()
     for option, names in (("--box", "x1 y1 x2 y2"), ("--focal", "fx fy")):
         count, numbers = len(names.split()), list[str]()
-        while (place := _place_of(option, rest)) is not None:  # of several the last one counts
-            rest[place : place + 1] = rest[place].split("=", 1)[1:]
-            numbers, behind = [], rest[place:]
-            while len(numbers) < count and rest[place:] and all(map(_is_number, rest[place].split(","))):
-                numbers += rest.pop(place).split(",")
-            taken = behind[: max(1, len(behind) - len(rest[place:]))]
+        while (at := _position_of(option, others)) is not None:  # a repeated option overrides the one before
+            others[at : at + 1] = others[at].split("=", 1)[1:]
+            numbers, following = [], others[at:]
+            while len(numbers) < count and others[at:] and all(map(_is_number, others[at].split(","))):
+                numbers += others.pop(at).split(",")
+            used = following[: max(1, len(following) - len(others[at:]))]
             if option == "--focal" and len(numbers) == 1:
                 numbers *= 2
             if len(numbers) != count:
-                got = " ".join(taken) or "none"
+                got = " ".join(used) or "none"
                 raise UnclaspError(f"{option} needs {count} numbers {names} in px, got {got}")
-        last += [option, *numbers] if numbers else []
-    return rest + last
+        moved += [option, *numbers] if numbers else []
+    return others + moved
 
 
-def _place_of(option: str, words: list[str]) -> int | None:
-    return next((place for place, word in enumerate(words) if word.split("=", 1)[0] == option), None)
+def _position_of(option: str, words: list[str]) -> int | None:
+    return next((position for position, word in enumerate(words) if word.split("=", 1)[0] == option), None)
 
 
 def _is_number(word: str) -> bool:

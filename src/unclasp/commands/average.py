@@ -11,12 +11,12 @@ from unclasp.commands.arguments import need_out, need_stages, parse
 
 @dataclass(frozen=True)
 class AverageArguments:
-    """Average the weights of several stages of one training: often better on pictures unlike those trained on."""
+    """Average the weights of several stages of one training run. The average often generalises better."""
 
     weights: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Weights files of the same model, two or more."""
+    """At least two weights files of the same model."""
     out: Path
-    """Where to write their average. A confidence head is left out: calibrate anew."""
+    """Output file. The confidence head is dropped: run `unclasp calibrate` again."""
 
 
 def average(words: list[str]) -> int:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BenchSynthArguments:
-    """Render on one core and tell where the time goes."""
+    """Measure the speed of the rendering engine on one core, and how its time divides."""
 
     count: int = 100
-    """Pictures to render."""
+    """Number of pictures to render."""
     size: int = 256
-    """Side in px."""
+    """Side of the pictures in px."""
     supersample: int = 2
-    """Samples per pixel and axis."""
+    """Samples per pixel along each axis."""
 
 
 def synth(words: list[str]) -> int:
@@ -38,17 +38,17 @@ def synth(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class BenchIndexArguments:
-    """Make up annotations, index them, and tell what that costs in time and memory.
+    """Measure the time and memory that an index costs, on synthetic annotations.
 
-    At the true size the annotations take 1 GB of disk, and they are removed at the end.
+    With the default count the annotations take 1 GB of disk space; they are removed at the end.
     """
 
     count: int = 1_361_062
-    """Images; InterHand2.6M's training split has as many as the default."""
+    """Number of images; the default is the size of InterHand2.6M's training split."""
     workers: int = 8
-    """Processes that read the index at the same time."""
+    """Number of processes that read the index at the same time."""
     folder: OptionalPath = None
-    """Where to write them; the system's folder for temporary files if not given."""
+    """Folder for the annotations; the system's temporary folder if not given."""
     json: bool = False
     """Print the figures as JSON."""
 
@@ -70,19 +70,19 @@ def index(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class BenchDataArguments:
-    """Time how one loader process makes training crops, beside the bare decoding and warping of the same pictures.
+    """Time a loader process that makes training crops, beside bare decoding and warping of the same pictures.
 
-    Annotations and pictures are made up, and removed at the end. --count 1361062 is InterHand2.6M's size.
+    Annotations and pictures are synthetic, and removed at the end. --count 1361062 is InterHand2.6M's size.
     """
 
     count: int = 20_000
-    """Images that the annotations name."""
+    """Number of images in the annotations."""
     repeats: int = 500
-    """Crops to time."""
+    """Number of crops to time."""
     workers: int = 8
-    """Loader processes whose memory is measured."""
+    """Number of loader processes whose memory is measured."""
     folder: OptionalPath = None
-    """Where to write; the system's folder for temporary files if not given."""
+    """Folder for the data; the system's temporary folder if not given."""
 
 
 def data(words: list[str]) -> int:
@@ -99,24 +99,24 @@ def data(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class BenchLatencyArguments:
-    """Time a network in each engine beside its bare backbone. Weights are random: they do not change the time."""
+    """Time a network in each engine, beside its bare backbone. Weights are random, which does not affect the time."""
 
     preset: Annotated[str, tyro.conf.Positional] = "small"
-    """See `unclasp presets`."""
+    """Name of a preset (`unclasp presets`)."""
     engines: tuple[Literal["plain", "eager", "eager-bf16", "compiled", "onnx", "openvino"], ...] = (
         "plain", "eager", "eager-bf16", "onnx", "openvino",
     )  # fmt: skip
-    """plain is the network as trained; the others run the optimised one."""
+    """Engines to time. plain is the network as trained; the others run the optimised network."""
     linear_head: bool = False
-    """Make the part segmentation head linear (segmentation_channels 0)."""
+    """Use a linear part segmentation head (segmentation_channels 0)."""
     batch: int = 1
     """Crops per call."""
     threads: int = 2
-    """Cores."""
+    """CPU threads to use."""
     repeats: int = 50
-    """Interleaved calls per line."""
+    """Number of timed calls per line of the table; the lines are interleaved."""
     device: str = "cpu"
-    """cpu or cuda."""
+    """Device: cpu or cuda."""
     json: bool = False
     """Print the figures as JSON."""
 
@@ -139,16 +139,16 @@ def latency(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class BenchPiecesArguments:
-    """Tell what each piece of the optimised network costs in ONNX Runtime. Weights are random."""
+    """Measure the cost of each part of the optimised network in ONNX Runtime. Weights are random."""
 
     preset: Annotated[str, tyro.conf.Positional] = "small"
-    """See `unclasp presets`."""
+    """Name of a preset (`unclasp presets`)."""
     linear_head: bool = False
-    """Make the part segmentation head linear (segmentation_channels 0)."""
+    """Use a linear part segmentation head (segmentation_channels 0)."""
     threads: int = 2
-    """Cores."""
+    """CPU threads to use."""
     repeats: int = 30
-    """Calls."""
+    """Number of timed calls."""
 
 
 def pieces(words: list[str]) -> int:
@@ -165,7 +165,7 @@ def pieces(words: list[str]) -> int:
 
 
 def _network(name: str, *, linear_head: bool) -> "DFL":
-    """Return a preset's network with random weights, the same at each call."""
+    """Return a preset's network with random weights, which are the same in each call."""
     import torch
 
     from unclasp.config import preset, with_model
@@ -178,22 +178,22 @@ def _network(name: str, *, linear_head: bool) -> "DFL":
 
 @dataclass(frozen=True)
 class BenchTrainArguments:
-    """Time a training step beside the backbone's own forward and backward pass."""
+    """Time a training step, beside a forward and backward pass of the backbone alone."""
 
     preset: Annotated[str, tyro.conf.Positional] = "small"
-    """See `unclasp presets`."""
+    """Name of a preset (`unclasp presets`)."""
     batch: int = 32
     """Crops per step."""
     repeats: int = 10
-    """Interleaved steps."""
+    """Number of timed steps; those of the network and of the backbone are interleaved."""
     threads: int = 2
-    """Cores."""
+    """CPU threads to use."""
     bf16: bool = True
-    """Autocast to bfloat16."""
+    """Use autocast to bfloat16."""
     compiled: bool = False
-    """Through torch.compile."""
+    """Compile with torch.compile."""
     device: str = "cpu"
-    """cpu or cuda."""
+    """Device: cpu or cuda."""
 
 
 def train(words: list[str]) -> int:
@@ -213,16 +213,16 @@ def train(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class BenchFinderArguments:
-    """Time the finder of hands on a picture, in each engine."""
+    """Time the hand finder on a picture in each engine."""
 
     width: int = 4000
-    """px of the picture."""
+    """Width of the picture in px."""
     height: int = 3000
-    """px of the picture."""
+    """Height of the picture in px."""
     threads: int = 2
-    """Cores."""
+    """CPU threads to use."""
     repeats: int = 50
-    """Calls per figure."""
+    """Number of timed calls per figure."""
 
 
 def finder(words: list[str]) -> int:
@@ -238,20 +238,20 @@ def finder(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class BenchPredictArguments:
-    """Time a prediction from the file to the overlay, by stage."""
+    """Time the stages of a prediction, from file to overlay."""
 
     picture: Annotated[Path, tyro.conf.Positional]
-    """Any picture."""
+    """The picture to predict."""
     weights: OptionalPath = None
     """A weights file, or an exported .onnx or .xml; the shipped model, small, if not given."""
     box: tuple[float, float, float, float] | None = None
-    """x1 y1 x2 y2 px around the hands; found first if not given."""
+    """x1 y1 x2 y2 in px around the hands; searched for if not given."""
     threads: int = 2
-    """Cores."""
+    """CPU threads to use."""
     repeats: int = 20
-    """Predictions."""
+    """Number of timed predictions."""
     fresh: bool = False
-    """Time fresh processes instead, from their start to the first pose."""
+    """Time new processes, from start to first pose."""
 
 
 def predict(words: list[str]) -> int:

@@ -11,19 +11,19 @@ from unclasp.commands.arguments import OptionalInt, need_out, parse
 
 @dataclass(frozen=True)
 class CalibrateArguments:
-    """Fit a trained model's confidence in each joint; the pose network stays as it is.
+    """Fit a confidence for each joint of a trained model; the pose network is unchanged.
 
-    Prints what the confidences are worth on a quarter of the pictures, which the fit does not see.
+    Prints the quality of the confidences on a quarter of the pictures, which is held out.
     """
 
     weights: Annotated[Path, tyro.conf.Positional]
     """A weights file of `unclasp train`."""
     out: Path
-    """Where to write the weights with the fitted head; may be the same file."""
+    """Output file, the weights with the fitted confidence head; it may be the input file."""
     data: str = "synthetic:val"
-    """Pictures that the model was not trained on."""
+    """Data set that the model was not trained on."""
     limit: OptionalInt = None
-    """Only the first so many of them."""
+    """Use only the first N pictures."""
 
 
 def calibrate(words: list[str]) -> int:
@@ -38,11 +38,11 @@ def calibrate(words: list[str]) -> int:
     from unclasp.training.calibrate import calibrate as run
 
     model, config = load_model(arguments.weights)
-    with Progress(transient=True) as shown:
-        task = shown.add_task("look at pictures", total=None)
+    with Progress(transient=True) as bars:
+        task = bars.add_task("predict", total=None)
         model, config, calibration = run(
             model, config, open_dataset(arguments.data), limit=arguments.limit,
-            progress=lambda done, total: shown.update(task, completed=done, total=total),
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
         )  # fmt: skip
     fitted = {"calibrated_on": arguments.data, "calibrated_within_mm": WITHIN}
     notes = {**load_notes(arguments.weights), **fitted}

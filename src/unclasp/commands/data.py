@@ -20,15 +20,15 @@ Root = Annotated[Path, tyro.conf.Positional]
 
 @dataclass(frozen=True)
 class CheckArguments:
-    """Tell what is there of InterHand2.6M, against its annotations and the published counts.
+    """Check a folder against its annotations and the published counts.
 
-    Exit code: 0 everything that the annotations name is there, 1 something is missing, 2 nothing can be used.
+    Exit code: 0 complete, 1 something is missing, 2 unusable.
     """
 
     root: Root
     """Folder with annotations/ and images/."""
     opened: int = 500
-    """Pictures of each split to decode, evenly spread, to find black and broken ones."""
+    """Number of pictures of each split, evenly spread, that are decoded to find black and broken ones."""
     open_all: bool = False
     """Decode every picture."""
     json: bool = False
@@ -43,27 +43,27 @@ def check(words: list[str]) -> int:
 
     if arguments.opened < 0:
         raise UnclaspError(f"--opened must be at least 0, got {arguments.opened}")
-    with _progress() as tell:
-        result = run(arguments.root, opened=None if arguments.open_all else arguments.opened, progress=tell)
+    with _progress() as update:
+        result = run(arguments.root, opened=None if arguments.open_all else arguments.opened, progress=update)
     print(result.to_json() if arguments.json else result)
     return EXIT_CODES[result.verdict]
 
 
 @dataclass(frozen=True)
 class IndexArguments:
-    """Make the index of each split, which is what the data set is read through.
+    """Build the index of each split.
 
-    Opening a data set makes it too; here one sees how far it is. An index that is up to date is left as it is.
+    Opening a data set does this too; this command shows the progress. Up-to-date indices are kept.
     """
 
     root: Root
     """Folder with annotations/ and images/."""
     split: str | None = None
-    """Only this split; all that are there if not given."""
+    """Only this split; all splits of the folder if not given."""
     filtered: bool = False
-    """Also read the pictures of the filtered two-hand set (IntagHand, DIR), and tell how many belong to it."""
+    """Also read the pictures to select the filtered two-hand set (IntagHand, DIR), and print its size."""
     force: bool = False
-    """Make it anew in any case."""
+    """Rebuild even if it is up to date."""
 
 
 def index(words: list[str]) -> int:
@@ -72,35 +72,35 @@ def index(words: list[str]) -> int:
     from unclasp.data.filtered import filtered_rows
     from unclasp.data.index import build_index, fresh_index
 
-    with _progress() as tell:
+    with _progress() as update:
         for name, layout in _layouts(arguments.root, arguments.split):
-            known = None if arguments.force else fresh_index(layout)
-            made = known or build_index(layout, lambda *done, name=name: tell(name, *done), anew=arguments.force)
-            state = "up to date" if known else "made"
-            print(f"{name}: {len(made):,} images, {state}: {made.path}")
-            for line in made.problems.lines():
+            current = None if arguments.force else fresh_index(layout)
+            built = current or build_index(layout, lambda *done, name=name: update(name, *done), anew=arguments.force)
+            state = "up to date" if current else "built"
+            print(f"{name}: {len(built):,} images, {state}: {built.path}")
+            for line in built.problems.lines():
                 print(f"{name}: noticed {line}")
             if arguments.filtered:
-                kept = filtered_rows(made, layout, lambda *done, name=name: tell(f"{name}: pictures", *done))
-                print(f"{name}: {int(kept.sum()):,} images in the filtered two-hand set")
+                selected = filtered_rows(built, layout, lambda *done, name=name: update(f"{name}: pictures", *done))
+                print(f"{name}: {int(selected.sum()):,} images in the filtered two-hand set")
     return 0
 
 
 @dataclass(frozen=True)
 class PartsArguments:
-    """Draw part masks from the MANO fits, with your own files of MANO, to ROOT/parts, where they are read from.
+    """Draw part masks from the MANO fits, with your own MANO files, into ROOT/parts, from where they are read.
 
-    Masks that are there are left as they are, so that an interrupted run goes on where it stopped.
+    Existing masks are kept, so an interrupted run resumes where it stopped.
     """
 
     root: Root
     """Folder with annotations/ and images/."""
     mano: Path
-    """Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, as their owners distribute them."""
+    """Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, as the authors of MANO distribute them."""
     split: str | None = None
-    """Only this split; all that are there if not given."""
+    """Only this split; all splits of the folder if not given."""
     processes: int = 1
-    """How many draw at the same time."""
+    """Number of parallel processes."""
 
 
 def parts(words: list[str]) -> int:
@@ -110,14 +110,14 @@ def parts(words: list[str]) -> int:
     need_synth()
     from unclasp.data.mano_parts import write_parts
 
-    with _progress() as tell:
+    with _progress() as update:
         for name, layout in _layouts(arguments.root, arguments.split):
             done = write_parts(
                 layout, arguments.mano, processes=arguments.processes,
-                progress=lambda *done, name=name: tell(f"{name}: part masks", *done),
+                progress=lambda *done, name=name: update(f"{name}: part masks", *done),
             )  # fmt: skip
             print(
-                f"{name}: {done.written:,} part masks written, {done.there:,} were there, {done.without:,} images "
+                f"{name}: {done.written:,} part masks written, {done.there:,} existed, {done.without:,} images "
                 "without MANO fits of exactly their hands"
             )
     return 0
@@ -125,20 +125,20 @@ def parts(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class ShowArguments:
-    """Draw a sheet of pictures with their joints and boxes, to see that they lie on the hands."""
+    """Draw a contact sheet of pictures with their joints and boxes, to check that these match the hands."""
 
     root: Root
     """Folder with annotations/ and images/."""
     split: str | None = None
-    """The first one that is there if not given."""
+    """Split to draw from; the first one in the folder if not given."""
     count: int = 12
-    """How many pictures, evenly spread."""
+    """Number of pictures, evenly spread over the split."""
     columns: int = 4
     """Pictures per row."""
     hands: Literal["all", "single", "interacting"] = "all"
-    """Only pictures of one hand, or of two."""
+    """Draw from all pictures, only those of one hand, or only those of two."""
     out: Path = Path("sheet.png")
-    """Picture to write."""
+    """Output file."""
 
 
 def show(words: list[str]) -> int:
@@ -159,8 +159,8 @@ def show(words: list[str]) -> int:
     indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
     sheet = contact_sheet(dataset, indices, columns=arguments.columns)
     try:
-        drawn = cv2.imencode(arguments.out.suffix or ".png", sheet[..., ::-1])[1].tobytes()
-        write_bytes(arguments.out, drawn)
+        encoded = cv2.imencode(arguments.out.suffix or ".png", sheet[..., ::-1])[1].tobytes()
+        write_bytes(arguments.out, encoded)
     except (OSError, cv2.error) as error:
         raise UnclaspError(f"{arguments.out} cannot be written ({' '.join(str(error).split())})") from error
     print(f"{count} of {len(dataset):,} pictures of {split}: {arguments.out}")
@@ -168,18 +168,20 @@ def show(words: list[str]) -> int:
 
 
 def _layouts(root: Path, split: str | None) -> "list[tuple[str, Layout]]":
-    """Return the splits that are there, or the one asked for, by the names that users know them by."""
+    """Return the splits of a folder, or only the given one, with their display names."""
     from unclasp.data.layout import find_layout, layouts_in
 
     layouts = [layout for layout in layouts_in(root) if split in (None, layout.split)]
     if not layouts:
-        find_layout(root, split or "train")  # says what is wrong
-    return [(one.split if one.subset == "all" else f"{one.split} ({one.subset})", one) for one in layouts]
+        find_layout(root, split or "train")  # raises an error that says what is missing
+    return [
+        (layout.split if layout.subset == "all" else f"{layout.split} ({layout.subset})", layout) for layout in layouts
+    ]
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show bars on a terminal's error stream, one for each thing that is being done."""
+    """Yield a function that updates the progress bar of a named task; bars are shown if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -187,9 +189,9 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
-        def tell(name: str, done: int, total: int) -> None:
+        def update(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total)
             bars.update(tasks[name], completed=done)
 
-        yield tell
+        yield update

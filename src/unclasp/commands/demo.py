@@ -10,25 +10,25 @@ from unclasp.errors import UnclaspError
 
 @dataclass(frozen=True)
 class DemoArguments:
-    """Serve a web page: a picture from a file or the webcam, its hands as overlay, in 3D and as JSON.
+    """Serve a web page that predicts the hands in uploaded and webcam pictures: overlay, 3D view and JSON.
 
-    Pictures are worked on in memory, one at a time, and forgotten. Ctrl-C ends it.
+    Pictures are processed in memory, one at a time, and not stored. Ctrl-C stops the server.
     """
 
     host: str = "127.0.0.1"
-    """Address to listen on: only this computer can open the page. 0.0.0.0 lets the whole network in."""
+    """Address to listen on. By default only this computer can open the page; 0.0.0.0 opens it to the whole network."""
     port: int = 7860
-    """Port to listen on; 0 picks a free one."""
+    """Port to listen on; 0 chooses a free one."""
     weights: OptionalPath = None
     """A weights file, or an .onnx or .xml of `unclasp export`; the shipped model, small, if not given."""
     device: str = "cpu"
-    """Where the network runs: cpu, cuda, mps."""
+    """Device of the network: cpu, cuda or mps."""
     max_upload_mb: float = 20.0
-    """Largest picture file in megabytes."""
+    """Maximum size of a picture file in megabytes."""
     max_megapixels: float = 50.0
-    """Largest picture in millions of pixels."""
+    """Maximum size of a picture in millions of pixels."""
     queue: int = 8
-    """Pictures that wait or are worked on at a time; more are told to come again."""
+    """Maximum number of pictures waiting or in progress; further requests are refused."""
 
 
 def demo(words: list[str]) -> int:
@@ -38,7 +38,7 @@ def demo(words: list[str]) -> int:
         if not 0 < value < math.inf:
             raise UnclaspError(f"--{flag} must be a positive number, got {value:g}")
     if not arguments.host.strip():
-        raise UnclaspError("--host must be an address to listen on, got an empty one; 0.0.0.0 is all of them")
+        raise UnclaspError("--host must be an address to listen on, got an empty string; 0.0.0.0 means all addresses")
     from unclasp.demo import DemoServer, Limits
     from unclasp.predictor import Predictor
 
@@ -49,9 +49,9 @@ def demo(words: list[str]) -> int:
     )
     predictor = Predictor.load(arguments.weights, device=arguments.device)
     with DemoServer(arguments.host, arguments.port, predictor, limits) as server:
-        print(f"open {server.url} (Ctrl-C ends it)", flush=True)
+        print(f"open {server.url} (Ctrl-C stops it)", flush=True)
         if not server.is_local:
-            print(f"warning: whoever reaches {arguments.host} can use it, without a password", file=sys.stderr)
+            print(f"warning: anyone who can reach {arguments.host} can use the server; there is no password", file=sys.stderr)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -43,7 +43,8 @@ _log = logging.getLogger(__name__)
 class Index:
     """The memory-mapped columns of `annotations.Annotations`, and the problems found when they were read.
 
-    Pickling stores the path only: a copy in another process maps the same file instead of copying the arrays.
+    Pickling stores the path and the state of the sources: a copy in another process maps the same file, or fails if it
+    has been rebuilt since.
     """
 
     def __init__(self, path: Path) -> None:

@@ -18,7 +18,7 @@ _MIN_VISIBLE_SHARE: Final = 0.35
 _MIN_VISIBLE_PX: Final = 8.0
 """Regions with fewer pixels in the view are ignored by the loss."""
 _MIN_BUMP: Final = 0.3
-"""Cells where a region's bump is higher than this learn its box with full weight."""
+"""Cells where a region's bump is higher than this learn its box; cells that show the hand have a higher weight."""
 
 
 class Labels(NamedTuple):

@@ -13,7 +13,8 @@ Floats = npt.NDArray[np.floating]
 
 
 CLEAREST_SHARE: Final = 0.02
-"""Without a presence head, the presence of a hand is its mean probability over the top share of pixels given here."""
+"""Without a presence head, the presence of a hand is its mean probability over this share of the pixels, those where it
+is highest."""
 
 
 class NetworkOutput(NamedTuple):

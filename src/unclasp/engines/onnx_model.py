@@ -29,7 +29,7 @@ FORMAT: Final = "1"
 """Version of the metadata and of the names, shapes and units below."""
 INPUT: Final = "image"
 INPUT_DESCRIPTION: Final = (
-    "(batch, 3, S, S) float32 RGB crops, 0 to 255, channels first; `crop` in the metadata is how to cut"
+    "(batch, 3, S, S) float32 RGB crops, 0 to 255, channels first; the metadata's `crop` says how to cut them"
 )
 OUTPUTS: Final = {
     "pose_2p5d": "(batch, 42, 3) float32 u, v in crop pixels (centres at integers), depth in mm relative to the wrist "
@@ -37,8 +37,8 @@ OUTPUTS: Final = {
     "the crop: model.depth_axis in `config`; joints in the order of `joints`",
     "part_logits": "(batch, 33, S / 4, S / 4) float32 logits of the classes in `parts`",
     "presence": "(batch, 2) float32 logits of a right and of a left hand being in the crop",
-    "root_depth": "(batch,) float32 mm, depth of the left wrist minus that of the right wrist, along the same",
-    "confidence": "(batch, 42) float32 logits of how far each joint can be trusted",
+    "root_depth": "(batch,) float32 mm, depth of the left wrist minus that of the right wrist, along the same axis",
+    "confidence": "(batch, 42) float32 logits of the confidence in each joint",
 }
 """Outputs and their descriptions. Every model has the first two; the others are optional."""
 

@@ -84,7 +84,9 @@ class CropPredictor:
         return self._hands_one_by_one(image, self.one_crop(image, square))
 
     def predict_proposal(self, image: ByteArray, proposal: Proposal) -> tuple[CropResult, Floats]:
-        """Return the result where a search proposes hands, and elsewhere where that one is doubtful.
+        """Return the result where a search proposes hands, or elsewhere if that is doubtful.
+
+        If there is only one hand, the other one is searched for.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -132,7 +134,8 @@ class CropPredictor:
 
         A closer crop counts unless its result is far less confident (`MIN_CONFIDENCE_RATIO`); the last one must have as
         many hands, too. A hand whose presence was below `crop_result.DENIED_PRESENCE` in the first, widest crop cannot
-        appear in a closer one that shows another hand. Joints are averaged with those of the wider crop.
+        appear in a closer one that shows another hand. Joints are averaged with the
+        wider crop's (`wider_crop_share`).
         """
         first = wider = result = self.one_crop(image, square)
         for is_last in (False, True):

@@ -37,7 +37,7 @@ _FROM_MEDIAPIPE: Final = np.argsort(_TO_MEDIAPIPE)
 _WRIST: Final = 0
 _KNUCKLES: Final = [5, 9, 9, 13]
 """MediaPipe's joints towards which the hand points from the wrist; the middle finger's knuckle has twice the weight of
-both beside it."""
+each of its two neighbours."""
 _FRAMED: Final = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18]
 """MediaPipe's joints that the crop is laid around: the palm, and the next joint of each finger."""
 _CROP_SCALE: Final = 1.8

@@ -127,7 +127,7 @@ class PhotoSearch:
 
         Args:
             image: (H, W, 3) RGB.
-            fresh: The place of the hands is not known from frames before, so that the hand detector runs, too.
+            fresh: No hand, or only one, is tracked: the hand detector runs, too, unless two hands are certain.
             hands_given: The frame is known to show hands.
         """
         proposal = self.search(image)

@@ -16,7 +16,7 @@ from unclasp.hands import NUM_JOINTS
 Floats = npt.NDArray[np.floating]
 
 SMALLEST_CROP: Final = 16.0
-"""Minimum side of a crop, px: joints that are all in one place must not lead to an empty crop."""
+"""Minimum longer side of the box around a hand's joints, px: joints in one place must not lead to an empty crop."""
 _MAP_SIZE: Final = 192
 """Cells along the side of the map on which the windows' segmentations are merged."""
 _MIN_PROBABILITY: Final = 0.5
@@ -34,7 +34,8 @@ def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArr
         image: (H, W, 3).
 
     Returns:
-        (4,) x1, y1, x2, y2 px; None where no hand is present, the joints are all in one place, or outside the picture.
+        (4,) x1, y1, x2, y2 px; None where no hand is present, or the box is smaller than
+        `SMALLEST_CROP` or outside the picture.
     """
     if not present.any():
         return None

@@ -21,7 +21,8 @@ Detector = Literal["finder", "network", "none"]
 picture."""
 
 FIRST_CROP_ROOM: Final = 1.2
-"""Scale of the first crop over that of the proposed region; the next crops are laid around the joints in it."""
+"""Factor by which the first crop is larger than the usual crop of the proposed region, which is less exact than the
+joints that later crops are laid around."""
 
 
 class Proposal(NamedTuple):

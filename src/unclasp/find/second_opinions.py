@@ -57,7 +57,7 @@ def is_doubtful(result: CropResult) -> bool:
     """Tell whether the variants of a picture should be predicted: a hand is doubtful, or there may be another one.
 
     A hand is doubtful if the pose network's mean confidence in it is below `MIN_CONFIDENCE`, or its hand score below
-    `MIN_HAND_SCORE`. There may be another one if the second hand of a single one's result has a presence above
+    `MIN_HAND_SCORE`. There may be another one if only one hand is present and the other's presence is above
     `DENIED_PRESENCE`; a single hand that is more confident upright excludes it (`CropResult.with_one_hand`). Never
     where the pose network predicts no confidence.
     """

@@ -105,8 +105,8 @@ def _corrected(
 ) -> CropResult:
     """Return the result with the hands of `readings` corrected.
 
-    Those in `found` move as a whole to the hand found there. Without a fusion network, or if it does not support the
-    pose network, the rule is used.
+    Those in `found` move towards the hand found there, with one weight for all joints. Without a fusion network, or if
+    it does not support the pose network, the rule is used.
     """
     moved: dict[int, Floats] = {}
     depths: dict[int, Floats] = {}

@@ -66,14 +66,15 @@ class Tracker:
 
     Each frame is cropped around the joints of the last one. The whole frame is searched at the start, when a tracked
     hand is lost, when both hands are predicted in the same place, when a hand lies outside the crop, and regularly
-    while only one hand is present or one is doubtful, because wrong joints lead to a wrong next crop. Hands that would
-    not count in a photo are dropped after a while, and so is a second hand without evidence. Each hand keeps its slot:
-    the hand nearest to where the right hand was is the right hand, until the network has disagreed in more frames than
-    it has agreed, counted up to `SIDE_CHANGE_FRAMES`.
+    while fewer than two hands are present or one is doubtful, because wrong joints lead to a wrong next crop. Hands
+    that would not count in a photo are dropped after a while, and so is a second hand without evidence. Each hand keeps
+    its slot: the hand nearest to where the right hand was is the right hand, until the network has disagreed in more
+    frames than it has agreed, counted up to `SIDE_CHANGE_FRAMES`.
 
     Args:
         see: Predicts the hands of a frame.
-        box: (4,) x1, y1, x2, y2 px around the hands in every frame; nothing is searched or cropped by tracking then.
+        box: (4,) x1, y1, x2, y2 px around the hands in every frame; frames are then neither searched nor cropped
+            around the last joints.
         smooth: Smooth the joints over time.
         live: There are no later frames, so the reported poses are smoothed here. Otherwise `smoothing.smoothed` does
             that, and `smooth` applies only to the poses that are tracked.

@@ -2,9 +2,9 @@
 
 A small network maps evidence of doubt to the probability that a joint lies within `WITHIN` of its true position. The
 evidence comes from the pose network: how widely a joint's relations to the picture spread, how far its successive
-estimates are apart, and which part the segmentation finds at the joint. It also describes what makes a joint difficult,
-such as foreshortened bones and the proximity of the other hand. The head only reads the pose network's outputs and
-passes no gradient back, so that it is fitted afterwards (`unclasp.training.calibrate`).
+estimates lie from the final position, and which part the segmentation finds at the joint. It also describes what makes
+a joint difficult, such as foreshortened bones and the proximity of the other hand. The head is fitted after training,
+with the pose network unchanged (`unclasp.training.calibrate`); `train` refuses a config that enables it.
 """
 
 from collections.abc import Sequence

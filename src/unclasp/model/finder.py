@@ -55,7 +55,7 @@ class FinderNet(nn.Module):
             self.answer.bias.copy_(torch.tensor([_INITIAL_LOGIT, _INITIAL_LOGIT, 1.5, 1.5, 1.5, 1.5]))
 
     def freeze_down(self) -> None:
-        """Freeze the palm detector's bottom-up path to stride 32, which takes two thirds of a training step's time."""
+        """Freeze the palm detector's bottom-up path to stride 32; training it would take two thirds of a step."""
         for module in self.backbone.way_down():
             module.requires_grad_(False)
 

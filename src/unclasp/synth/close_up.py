@@ -16,7 +16,7 @@ from unclasp.synth.surroundings import Party, draw_surroundings, hold_something,
 _PERSON_PROBABILITY: Final = {"frontal": 0.65, "lowered": 0.75, "selfie": 0.65, "reaching": 0.65, "any": 0.35}
 """Probability, by view, that the whole person whose hands they are is drawn."""
 _HOLDING_PROBABILITY: Final = 0.14
-"""Probability that a hand holds something."""
+"""Probability, per picture, that something is held."""
 _FADED_SLEEVE_PROBABILITY: Final = 0.35
 """Probability that a sleeve blends into the background, so that only the hand itself shows its side."""
 _FOREARM_MM: Final = (215.0, 265.0)

@@ -28,7 +28,7 @@ class Generated(NamedTuple):
     parts: npt.NDArray[np.uint8]
     """(H, W) part class 0-32."""
     depth: Floats
-    """(H, W) mm, including forearms and clothes; inf for the background."""
+    """(H, W) mm, including forearms, clothes and held things; inf for the background."""
     joints_cam: Floats
     """(42, 3) mm, camera frame; 0 for an absent hand."""
     valid: npt.NDArray[np.bool_]

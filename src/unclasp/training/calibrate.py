@@ -1,8 +1,8 @@
 """Fitting of the confidence head of a trained model.
 
-The head is a small network, fitted by logistic regression on pictures that the model was not trained on. A confidence
-of 0.8 then means that eight of ten such joints lie within `WITHIN` of their true position. The pose network is not
-changed.
+The head is a small network, fitted by binary cross-entropy on pictures that the model was not trained on. A confidence
+of 0.8 then means that eight of ten such joints lie within `WITHIN` of the truth, relative to their wrist (wrists: in
+the camera frame). The pose network is not changed.
 """
 
 from collections.abc import Callable, Iterator
