@@ -172,7 +172,7 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("finder render --out x --gloved 1.5", "--gloved must lie in [0, 1], got 1.5"),
         ("finder train --data nowhere --steps 0", "steps must be at least 1, got 0"),
         ("finder train --data nowhere --device abacus", "device 'abacus' cannot be used"),
-        ("evaluate synthetic:test --fusion x.npz", "--fusion is for --as-predicted: one pass is not fused"),
+        ("evaluate synthetic:test --fusion x.npz", "--fusion is for --as-predicted: a single pass never"),
         ("fusion look synthetic:val --out x.npy", "--out must end in .npz, got x.npy"),
         ("fusion look synthetic:val --out x.npz --limit 0", "--limit must be at least 1, got 0"),
         ("fusion look synthetic:val --out x.npz --seed -1", "--seed must be at least 0, got -1"),
@@ -410,7 +410,7 @@ def test_one_s_own_files_beside_our_numbers_are_not_overwritten(
     before = {path: path.read_bytes() for path in mine.iterdir()}
     for source in (photos / "one.png", make_video(others / "clip.mp4", 2)):
         code, _, errors = predict_here(capsys, source, "--weights", weights, "--out", mine)
-        assert code == 2 and "is no earlier result and is not overwritten" in errors
+        assert code == 2 and "is not an earlier result and is not overwritten" in errors
     assert {path: path.read_bytes() for path in mine.iterdir()} == before
 
 
@@ -423,7 +423,7 @@ def test_files_of_others_are_not_overwritten_and_earlier_results_are(
     (out / name).write_text('{"mine": "a label"}')
     words = (photos / "one.png", "--weights", weights, "--html", "--out", out)
     code, _, err = predict_here(capsys, *words)
-    assert code == 2 and f"{out / name} is no earlier result and is not overwritten" in err
+    assert code == 2 and f"{out / name} is not an earlier result and is not overwritten" in err
     assert (out / name).read_text() == '{"mine": "a label"}' and [path.name for path in out.iterdir()] == [name]
     (out / name).unlink()
     assert [predict_here(capsys, *words)[0] for _ in range(2)] == [0, 0]
@@ -552,7 +552,7 @@ def test_an_interruption_tells_what_was_done(
             raise KeyboardInterrupt
         return {"source": source.name, "error": "it is so"}
 
-    monkeypatch.setattr("unclasp.commands.predict._predict_one", interrupted)
+    monkeypatch.setattr("unclasp.commands.predict._predict_picture", interrupted)
     code, told, _ = predict_here(capsys, photos, "--weights", weights, "--out", tmp_path / "out", "--json")
     assert code == 130 and [Path(entry["source"]).name for entry in json.loads(told)] == [
         "broken.jpg", "empty.png", "one.png",
@@ -662,10 +662,10 @@ def test_options_that_suit_no_source_are_told(
 ) -> None:
     given, photo = ("--weights", weights, "--out", tmp_path / "out"), photos / "one.png"
     code, _, errors = predict_here(capsys, photo, *given, "--rerun", "--html")
-    assert code == 0 and errors == "--rerun is for videos and cameras, of which there are none here: it is left out\n"
+    assert code == 0 and errors == "--rerun is only for videos and cameras, and there are none: it is ignored\n"
     clip = make_video(tmp_path / "clip.mp4", 2)
     code, _, errors = predict_here(capsys, clip, *given, "--html")
-    assert code == 0 and errors == "--html is for pictures, of which there are none here: it is left out\n"
+    assert code == 0 and errors == "--html is only for pictures, and there are none: it is ignored\n"
     assert not predict_here(capsys, clip, photo, *given, "--html")[2], "it is for one of them"
 
 
@@ -682,11 +682,11 @@ def ends(send: str) -> subprocess.CompletedProcess[str]:
     return run(
         code=f"""
 import os, signal, time
-from unclasp.commands.predict import _ended_like_by_ctrl_c
+from unclasp.commands.predict import _signals_as_interrupts
 {send.partition("|")[0]}
 before = signal.getsignal(signal.SIGTERM)
 try:
-    with _ended_like_by_ctrl_c():
+    with _signals_as_interrupts():
         try:
             {send.partition("|")[2]}
             print("goes on")

@@ -177,7 +177,7 @@ def test_other_methods_are_refused_in_json(port: int, method: str) -> None:
 
 def test_pictures_are_not_fetched(port: int) -> None:
     status, body, headers = ask(port, "GET", "/predict")
-    assert status == 405 and headers["Allow"] == "POST" and "sent here with POST" in json.loads(body)["error"]
+    assert status == 405 and headers["Allow"] == "POST" and "must be sent here with POST" in json.loads(body)["error"]
 
 
 @pytest.mark.parametrize("word", ["yes", "2", "true"])
@@ -323,7 +323,7 @@ def test_a_failure_is_told_and_the_server_goes_on(
         with monkeypatch.context() as patched:
             patched.setattr("unclasp.web.answer.draw_hands", lambda *_, **__: 1 / 0)
             status, told = post(serving.port, photo())
-        assert status == 500 and "the server goes on" in told["error"] and "ZeroDivisionError" in caplog.text
+        assert status == 500 and "the server keeps running" in told["error"] and "ZeroDivisionError" in caplog.text
         assert post(serving.port, photo())[0] == 200
 
 
@@ -367,7 +367,8 @@ def test_more_than_the_queue_holds_are_told_to_come_again(predictor: Predictor) 
         refused = [one.result() for one in asked if one.done()]
         waiting.go.set()
         answers = [one.result() for one in asked]
-    assert [status for status, _ in refused] == [503] * 7 and "3 pictures are being worked on" in refused[0][1]["error"]
+    assert [status for status, _ in refused] == [503] * 7
+    assert "3 pictures are already being processed" in refused[0][1]["error"]
     assert sorted(status for status, _ in answers) == [200] * 3 + [503] * 7 and waiting.most == 1
 
 
@@ -404,7 +405,7 @@ def test_pictures_that_are_called_off_leave_the_queue_and_are_not_predicted(pred
 def test_a_picture_whose_connection_closes_as_its_turn_comes_is_not_predicted(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unclasp.demo._LOOK_SECONDS", 60.0)
+    monkeypatch.setattr("unclasp.demo._POLL_SECONDS", 60.0)
     waiting = Waiting(predictor)
     with Serving(waiting, queue=4) as serving:
         first = begin_upload(serving.port)

@@ -69,14 +69,15 @@ def test_what_users_get_is_scored_too(
     path = tmp_path / "saved.npz"
     once = report_of(capsys, "--weights", weights)
     looked = report_of(capsys, "--weights", weights, "--as-predicted", "--save-predictions", path)
-    assert looked["notes"]["looks"].startswith("all of unclasp predict --box") and "looks" not in once["notes"]
+    assert looked["notes"]["prediction"].startswith("all of unclasp predict --box")
+    assert "prediction" not in once["notes"]
     loaded: list[Predictor] = []
     load = Predictor.load
     monkeypatch.setattr(Predictor, "load", lambda *a, **k: loaded.append(load(*a, **k)) or loaded[-1])
     plain = report_of(capsys, "--weights", weights, "--as-predicted", "--no-landmarks")
     report_of(capsys, "--weights", weights, "--as-predicted")
     assert [each.landmarks is None for each in loaded] == [True, False]
-    assert ["touched up" in each["notes"]["looks"] for each in (looked, plain)] == [True, False]
+    assert ["corrected" in each["notes"]["prediction"] for each in (looked, plain)] == [True, False]
     assert looked["samples"] == once["samples"] and looked["model"] == "mine"
     assert looked["figures"]["mpjpe_all_mm"] != once["figures"]["mpjpe_all_mm"]
     assert report_of(capsys, "--predictions", path)["figures"] == looked["figures"]
@@ -120,11 +121,11 @@ def test_the_worst_pictures_are_named(capsys: pytest.CaptureFixture[str], weight
         (("--predictions", "a.npz", "--save-predictions", "b.npz"), "--predictions has nothing to save"),
         (("--predictions", "a.npz", "--devices", "2"), "--predictions has nothing to save and runs in one process"),
         (("--predictions", "a.npz"), "there is no file of predictions a.npz"),
-        (("--save-predictions", "b.csv"), "predictions are written as .npz or .json, got b.csv"),
+        (("--save-predictions", "b.csv"), "--save-predictions must end in .npz or .json, got b.csv"),
         (("--depth-source", "rootnet"), "--depth-source or --box-source rootnet needs RootNet's file"),
         (("--box-source", "rootnet"), "--depth-source or --box-source rootnet needs RootNet's file"),
         (("--rootnet", "a.json"), "--rootnet is not used: add --depth-source rootnet"),
-        (("--depth-source", "given"), "depths and boxes are given to the library only"),
+        (("--depth-source", "given"), "depths and boxes can only be given to the library"),
         (("--no-landmarks",), "--no-landmarks is for --as-predicted"),
         (("--as-predicted", "--mean-pose"), "--as-predicted scores a model in one process"),
         (("--as-predicted", "--devices", "2"), "--as-predicted scores a model in one process"),

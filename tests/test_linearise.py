@@ -80,6 +80,6 @@ def test_confidences_are_left_out_as_they_were_fitted_to_the_other_head(
     save_weights(weights, model.state_dict(), config, notes={"steps": 7, "calibrated_on": "synthetic:val"})
     with pytest.raises(SystemExit) as exit_:
         main(["linearise", str(weights), "--out", str(out), "--pictures", "2", "--steps", "2"])
-    assert exit_.value.code == 0 and "fit them anew with unclasp calibrate" in capsys.readouterr().out
+    assert exit_.value.code == 0 and "run unclasp calibrate again" in capsys.readouterr().out
     assert not load_model(out)[1].model.confidence_head
     assert load_notes(out) == {"steps": 7, "linearised": "sure"}, "the calibration is gone, and the note of it"

@@ -40,7 +40,7 @@ class Painted(HandDetector):
 
 
 def found(*hands: DetectedHand, front: tuple[DetectedHand, ...] = (hand_in(FRONT),)) -> list[DetectedHand]:
-    return Painted(*hands).overlapped(np.full((300, 600, 3), 7, np.uint8), front)
+    return Painted(*hands).overlapped(np.full((300, 600, 3), 7, np.uint8), front)[1]
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,10 @@ def test_the_nearest_hand_decides() -> None:
 def test_hands_are_painted_over_in_a_copy() -> None:
     image = np.random.default_rng(0).integers(0, 255, (300, 600, 3)).astype(np.uint8)
     before, detector, front = image.copy(), Painted(), hand_in(FRONT)
-    detector.overlapped(image, [front])
+    returned, _ = detector.overlapped(image, [front])
     np.testing.assert_array_equal(image, before)
     (painted,) = detector.pictures
+    assert painted is returned
     changed = (painted != image).any(axis=2)
     rows, columns = np.nonzero(changed)
     assert changed[150, 150] and changed[100:201, 100:201].sum() == changed.sum() > 3000
@@ -81,7 +82,7 @@ def test_hands_are_painted_over_in_a_copy() -> None:
 
 def test_without_hands_nothing_is_painted_or_detected() -> None:
     detector = Painted(behind(0.5))
-    assert detector.overlapped(np.zeros((300, 600, 3), np.uint8), []) == [] and not detector.pictures
+    assert detector.overlapped(np.zeros((300, 600, 3), np.uint8), [])[1] == [] and not detector.pictures
 
 
 def test_such_a_hand_is_not_taken_for_the_one_before_it() -> None:

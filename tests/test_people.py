@@ -43,9 +43,9 @@ def right_in(box: Box, **fields: Any) -> CropResult:
 
 
 def found(fake: FakePredictor, *hands: DetectedHand, regions: list[Box] | None = None) -> list[CropResult]:
-    others = Others(fake, FIRST)
-    others.look_for_hands(hands, BLACK)
-    others.look_in_regions(np.reshape(regions or [], (-1, 4)))
+    others = Others(FIRST)
+    others.add_detected(hands, BLACK, fake)
+    others.add_regions(np.reshape(regions or [], (-1, 4)), fake)
     return others.found
 
 
@@ -191,7 +191,7 @@ def test_what_finds_one_person_does_not_go_with_everyone(
     other: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _, errors = predict_here(capsys, EXAMPLE, "--everyone", *other, "--out", tmp_path / "out")
-    assert code == 2 and "leave one" in errors and not (tmp_path / "out").exists()
+    assert code == 2 and "use one of them" in errors and not (tmp_path / "out").exists()
 
 
 def test_hands_that_are_not_seen_one_by_one_are_found_in_the_finder_s_regions(crowd: Path) -> None:

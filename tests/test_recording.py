@@ -158,7 +158,7 @@ def test_an_interruption_while_files_are_moved_is_raised(tmp_path: Path, monkeyp
     def interrupted(writer: VideoWriter) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(VideoWriter, "_check_whole", interrupted)
+    monkeypatch.setattr(VideoWriter, "_check_complete", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record(some_poses(3, KeyboardInterrupt()), tmp_path / "a", rate=24, live=True)
     assert "a.mp4" not in names(tmp_path)

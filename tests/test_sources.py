@@ -47,7 +47,7 @@ def test_pictures_of_a_folder_that_cannot_be_read_are_counted(
         save(b"x", name)
     assert names(find_sources(tmp_path), tmp_path) == ["a.jpg"]
     assert caplog.messages == [
-        f"{tmp_path}: pictures that cannot be read are left out: 1 AVIF, 1 GIF, 2 HEIC; convert them to JPEG"
+        f"{tmp_path}: skipped pictures in formats that cannot be read: 1 AVIF, 1 GIF, 2 HEIC; convert them to JPEG"
     ]
 
 
@@ -158,7 +158,8 @@ def test_an_unreadable_folder_is_reported(
     monkeypatch.setattr(os, "scandir", deny)
     found = find_sources([tmp_path])
     assert [s.path for s in found] == [good, None]
-    assert found[1].error == f"{tmp_path}/locked: the folder cannot be opened (Permission denied); check its rights"
+    error = "the folder cannot be opened (Permission denied); check its permissions"
+    assert found[1].error == f"{tmp_path}/locked: {error}"
 
 
 # Naming -------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def unclasp(*words: str | Path, cwd: Path) -> str:
 
 def from_index_to_report(preset: str, data: Path, cwd: Path, *options: str) -> None:
     (data / "annotations" / "test" / "InterHand2.6M_test.index").unlink(missing_ok=True)
-    assert "33 images, made" in unclasp("data", "index", data, cwd=cwd)
+    assert "33 images, built" in unclasp("data", "index", data, cwd=cwd)
     words = ("--out", "run", "--accelerator", "cpu", "--max-steps", "2", "--report-every", "1", *options)
     told = unclasp("train", preset, "--data", f"interhand:{data}", *words, cwd=cwd)
     assert told.splitlines()[-1] == "weights: run/weights.safetensors"

@@ -71,7 +71,7 @@ def test_counts_below_one_are_refused(clip: Path, options: dict[str, int]) -> No
         (lambda path: path.mkdir(), "expected a video file, got a folder or device"),
         (lambda path: path.write_bytes(b""), "expected a video, got an empty file"),
         (lambda path: path.write_bytes(b"hands" * 900), "expected a video, got a file that cannot be opened"),
-        (lambda path: path.write_bytes(make_video(path).read_bytes()[:-300]), "truncated, damaged or of a kind"),
+        (lambda path: path.write_bytes(make_video(path).read_bytes()[:-300]), "truncated, damaged or in a "),
     ],
 )
 def test_what_is_no_video_is_told_in_one_line(tmp_path: Path, make: Callable[[Path], object], told: str) -> None:
@@ -108,13 +108,13 @@ def test_a_file_that_may_not_be_read(clip: Path, monkeypatch: pytest.MonkeyPatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", deny)
-    with pytest.raises(VideoError, match=r"cannot be opened \(Permission denied\); check its rights"):
+    with pytest.raises(VideoError, match=r"cannot be opened \(Permission denied\); check its permissions"):
         Video(clip)
 
 
 def test_a_video_without_a_frame(tmp_path: Path) -> None:
     path = make_video(tmp_path / "none.avi", 0, codec="MJPG")
-    with pytest.raises(VideoError, match=r"expected a video, got (one of which no frame|a file that cannot)"):
+    with pytest.raises(VideoError, match=r"expected a video, got (one without a frame|a file that cannot)"):
         list(Video(path))
 
 
@@ -219,7 +219,7 @@ def test_a_video_of_which_no_frame_can_be_decoded(clip: Path, monkeypatch: pytes
             return False, None
 
     monkeypatch.setattr(cv2, "VideoCapture", Undecodable)
-    with pytest.raises(VideoError, match="got one of which no frame can be decoded"):
+    with pytest.raises(VideoError, match="got one without a frame that can be decoded"):
         list(Video(clip))
 
 
@@ -361,7 +361,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_an_opencv_without_codecs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video, "CODECS", ("XXXX",))
     with (
-        pytest.raises(VideoError, match="this OpenCV writes none of XXXX"),
+        pytest.raises(VideoError, match="this OpenCV can write none of XXXX"),
         VideoWriter(tmp_path / "out.mp4", rate=RATE) as writer,
     ):
         writer.write(pictures(1)[0])

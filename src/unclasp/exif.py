@@ -1,7 +1,7 @@
-"""What a picture's EXIF block says of how it was taken: which way up, and with which focal length.
+"""Reads the orientation and the focal length of a picture from its EXIF block.
 
-An EXIF block is a small TIFF file (EXIF 2.32, 4.6): directories of tags, the first one of the picture, and one of the
-shot that it points at.
+An EXIF block is a small TIFF file with directories of tags: one for the picture, and one for the exposure, to which the
+first one points (EXIF 2.32, section 4.6).
 """
 
 import math
@@ -9,32 +9,32 @@ import struct
 from typing import Final
 
 _SHORT, _LONG = 3, 4
-"""Kinds of TIFF values."""
-_ORIENTATION, _SHOT, _WIDTH, _HEIGHT, _FOCAL_35MM = 0x0112, 0x8769, 0xA002, 0xA003, 0xA405
+"""TIFF value types."""
+_ORIENTATION, _EXIF_POINTER, _WIDTH, _HEIGHT, _FOCAL_35MM = 0x0112, 0x8769, 0xA002, 0xA003, 0xA405
 """Tags: Orientation, ExifIFDPointer, PixelXDimension, PixelYDimension, FocalLengthIn35mmFilm."""
 
 DIAGONAL_35MM: Final = math.hypot(36, 24)
-"""mm: the diagonal of a frame of 35 mm film, in terms of which the focal length is told."""
+"""mm: diagonal of a 35 mm film frame, to which FocalLengthIn35mmFilm refers."""
 FOCALS_35MM: Final = (8, 1200)
-"""mm: what is shorter or longer is not believed."""
+"""mm: focal lengths outside this range are ignored."""
 ASPECTS: Final = {4 / 3: 5 / 4, 3 / 2: math.hypot(3, 2) / 3, 16 / 9: 5 / 4}
-"""Ratios of sides that cameras have, and the diagonal of the sensor in longer sides of the picture: those of 16:9 are
-mostly cut from a sensor of 4:3."""
-_ALIKE: Final = 0.015
-"""Ratios of sides that differ by less are the same."""
+"""Aspect ratios of cameras -> diagonal of the sensor, as a multiple of the longer side of the picture. Pictures of 16:9
+are mostly cut from a 4:3 sensor."""
+_ASPECT_TOLERANCE: Final = 0.015
+"""Relative difference up to which two aspect ratios count as equal."""
 
 
 def tiff_tags(data: bytes, start: int | None = None) -> dict[int, int]:
-    """Return the value of each tag of a directory of a TIFF file or EXIF block; 0 for all but single integers.
+    """Return the tags of one directory of a TIFF file or EXIF block; values that are not a single integer are 0.
 
-    Of a tag that comes twice, the first counts, as for the library that decodes the file.
+    The first of duplicate tags counts, as in the library that decodes the file.
 
     Args:
         data: The file or block.
-        start: Where the directory begins; the first one if not given.
+        start: Offset of the directory; the first directory if not given.
 
     Raises:
-        struct.error: It is damaged.
+        struct.error: The data is damaged.
     """
     order = "<" if data.startswith(b"II") else ">"
     if start is None:
@@ -49,7 +49,7 @@ def tiff_tags(data: bytes, start: int | None = None) -> dict[int, int]:
 
 
 def orientation(exif: bytes) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 (upright) where there is none or the block is damaged."""
+    """Return the EXIF orientation, normally 1 to 8; 1 (upright) if there is none or the block is damaged."""
     try:
         return tiff_tags(_block(exif)).get(_ORIENTATION, 1)
     except struct.error:
@@ -57,27 +57,28 @@ def orientation(exif: bytes) -> int:
 
 
 def focal_length(exif: bytes, width: int, height: int) -> float | None:
-    """Return the focal length in px of a picture, from the one in terms of 35 mm film that phones and cameras note.
+    """Return the focal length of a picture in px, computed from its 35 mm equivalent, which phones and cameras store.
 
-    None where there is none, and where the picture has been cropped: its sides are not in the ratio of those that the
-    block tells, or not in one that cameras have.
+    None if the block has none or one outside `FOCALS_35MM`, and if the aspect ratio shows that the picture was cropped:
+    it is none of `ASPECTS`, or differs from that of the size in the block.
 
     Args:
-        exif: The block; it may be empty.
-        width: px of the picture, turned or not.
-        height: px.
+        exif: The EXIF block; it may be empty.
+        width: Width of the picture in px, before or after the orientation is applied.
+        height: Height in px.
     """
     try:
         block = _block(exif)
-        at = tiff_tags(block).get(_SHOT, 0)
-        shot = tiff_tags(block, at) if at else {}
+        start = tiff_tags(block).get(_EXIF_POINTER, 0)
+        exposure = tiff_tags(block, start) if start else {}
     except struct.error:
         return None
-    focal, taken = shot.get(_FOCAL_35MM, 0), (shot.get(_WIDTH, 0), shot.get(_HEIGHT, 0))
+    focal, size = exposure.get(_FOCAL_35MM, 0), (exposure.get(_WIDTH, 0), exposure.get(_HEIGHT, 0))
     aspect = _aspect(width, height)
-    if min(taken) > 0 and not math.isclose(aspect, _aspect(*taken), rel_tol=_ALIKE):
+    if min(size) > 0 and not math.isclose(aspect, _aspect(*size), rel_tol=_ASPECT_TOLERANCE):
         return None
-    diagonal = next((sides for known, sides in ASPECTS.items() if math.isclose(aspect, known, rel_tol=_ALIKE)), None)
+    diagonals = (ratio for known, ratio in ASPECTS.items() if math.isclose(aspect, known, rel_tol=_ASPECT_TOLERANCE))
+    diagonal = next(diagonals, None)
     if diagonal is None or not FOCALS_35MM[0] <= focal <= FOCALS_35MM[1]:
         return None
     return focal / DIAGONAL_35MM * diagonal * max(width, height)

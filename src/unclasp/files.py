@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Writes files atomically: completely or not at all."""
 
 import os
 import secrets
@@ -9,29 +9,29 @@ from typing import Final
 
 from unclasp.errors import UnclaspError
 
-_LONGEST_STEM: Final = 200
-"""Bytes; file systems take names of 255, and a temporary one adds some to that of its file."""
+_MAX_STEM_BYTES: Final = 200
+"""Bytes; file names may have 255, and a temporary name is longer than that of its file."""
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return where to write what shall take the place of `path` in the end: hidden, with the same suffix.
+    """Return a hidden temporary path beside `path`, with the same suffix, whose file is to replace it.
 
-    Each call has another answer: threads, and processes of several machines, may write to one place.
+    Each call returns a different path, because several threads or machines may write to the same place.
     """
-    stem = os.fsencode(path.stem)[:_LONGEST_STEM].decode(errors="ignore")
+    stem = os.fsencode(path.stem)[:_MAX_STEM_BYTES].decode(errors="ignore")
     return path.with_name(f".{stem}.{secrets.token_hex(6)}.partial{path.suffix}")
 
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path that replaces `path` if the block succeeds, and is removed if it does not.
+    """Yield a temporary path, whose file replaces `path` if the block succeeds and is removed otherwise.
 
-    The temporary file keeps the suffix, for writers that choose the format by it. Missing parent folders are made. Of a
-    symbolic link, the file that it points to is replaced.
+    The temporary file has the same suffix, for writers that derive the format from it. Missing parent folders are made.
+    If `path` is a symbolic link, the file that it points to is replaced.
 
     Raises:
-        UnclaspError: It is a device, a pipe or a folder, which a file must not replace.
-        OSError: It cannot be written; the error names `path`, not the temporary file.
+        UnclaspError: `path` is a device, a pipe or a folder, which must not be replaced.
+        OSError: The file cannot be written; the error names `path`, not the temporary file.
     """
     target = replaceable(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +49,10 @@ def whole(path: Path | str) -> Iterator[Path]:
 
 
 def check_writable(path: Path | str) -> None:
-    """Check that a file can be written, before the work that it is for is done; missing parent folders are made.
+    """Check that a file can be written, before its content is computed; missing parent folders are created.
 
     Raises:
-        UnclaspError: It is a folder, a device or a pipe, or cannot be written.
+        UnclaspError: `path` is a folder, a device or a pipe, or cannot be written.
     """
     target = temporary = Path(path)
     try:
@@ -63,8 +63,8 @@ def check_writable(path: Path | str) -> None:
         temporary.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        in_the_way = error.filename if error.filename not in (None, str(temporary)) else target
-        raise UnclaspError(f"{in_the_way}: cannot be written ({reason}); choose another place") from None
+        obstacle = error.filename if error.filename not in (None, str(temporary)) else target
+        raise UnclaspError(f"{obstacle}: cannot be written ({reason}); choose another place") from None
 
 
 def replaceable(path: Path | str) -> Path:
@@ -85,12 +85,12 @@ def replaceable(path: Path | str) -> Path:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write UTF-8 text whole."""
+    """Write text as UTF-8, atomically."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write bytes whole."""
+    """Write bytes atomically."""
     with whole(path) as temporary:
         temporary.write_bytes(data)

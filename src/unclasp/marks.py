@@ -1,4 +1,4 @@
-"""What tells a result of ours from a file of somebody else's: results are overwritten, other files are not."""
+"""Marks output files, so that earlier results, which may be overwritten, can be told from other files."""
 
 import json
 import os
@@ -8,54 +8,54 @@ from pathlib import Path
 from typing import Final
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_BEHIND_HEADER: Final = len(_SIGNATURE) + 25
-"""Where the second chunk begins: behind the signature and the header, whose size is fixed (PNG 1.2, section 11.2.2)."""
+_HEADER_END: Final = len(_SIGNATURE) + 25
+"""Offset of the second chunk, after the signature and the header, whose size is fixed (PNG 1.2, section 11.2.2)."""
 _SOFTWARE: Final = b"Software\0unclasp"
 HTML_MARK: Final = '<meta name="generator" content="unclasp">'
-_START_OF_PAGE: Final = 1000
-"""Bytes of a page among which its mark is."""
+_MARKED_PAGE_BYTES: Final = 1000
+"""Bytes at the start of a page that contain its mark."""
 _FREE_BOX: Final = struct.pack(">I4s", 15, b"free") + b"unclasp"
 
 
 def marked(png: bytes) -> bytes:
-    """Return a PNG that names what made it, in a tEXt chunk (PNG 1.2, section 11.3.4.3).
+    """Return a PNG with a tEXt chunk that names the software (PNG 1.2, section 11.3.4.3).
 
     >>> marked(_SIGNATURE + bytes(25) + b"rest").endswith(b"rest")
     True
     """
     body = b"tEXt" + _SOFTWARE
     chunk = struct.pack(">I", len(_SOFTWARE)) + body + struct.pack(">I", zlib.crc32(body))
-    return png[:_BEHIND_HEADER] + chunk + png[_BEHIND_HEADER:]
+    return png[:_HEADER_END] + chunk + png[_HEADER_END:]
 
 
 def mark_mp4(path: Path) -> None:
-    """Name what made an MP4, in a box at its end that players skip (ISO/IEC 14496-12, 8.1.2)."""
+    """Append a box that names the software to an MP4 file; players skip it (ISO/IEC 14496-12, 8.1.2)."""
     with path.open("ab") as file:
         file.write(_FREE_BOX)
 
 
 def is_marked(path: Path) -> bool:
-    """Tell whether a file says that it was made here: a PNG, an MP4 or a web page."""
+    """Return whether a file is a PNG, an MP4 or a web page with our mark."""
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:
             if suffix == ".png":
-                start = file.read(_BEHIND_HEADER + 8 + len(_SOFTWARE))
+                start = file.read(_HEADER_END + 8 + len(_SOFTWARE))
                 return start.startswith(_SIGNATURE) and start.endswith(b"tEXt" + _SOFTWARE)
             if suffix == ".html":
-                return HTML_MARK.encode() in file.read(_START_OF_PAGE)
+                return HTML_MARK.encode() in file.read(_MARKED_PAGE_BYTES)
             if suffix == ".mp4":
                 file.seek(-len(_FREE_BOX), os.SEEK_END)
                 return file.read() == _FREE_BOX
-    except OSError:  # missing, or shorter than a mark
+    except OSError:  # missing or unreadable, or shorter than the mark
         pass
     return False
 
 
 def is_result(path: Path) -> bool:
-    """Tell whether a file is a result of an earlier run: it is marked, or holds our numbers.
+    """Return whether a file is a result of an earlier run: it is marked, or is one of our JSON files.
 
-    A Rerun recording can be neither: it is known by the numbers beside it.
+    Rerun recordings cannot be marked; they are recognised by the .jsonl file beside them.
     """
     if path.suffix == ".rrd":
         path = path.with_suffix(".jsonl")
@@ -63,10 +63,10 @@ def is_result(path: Path) -> bool:
 
 
 def numbers_in(path: Path) -> dict[str, object] | None:
-    """Return the first result that a .json or .jsonl holds, or None if it is no file of ours."""
+    """Return the first result in a .json or .jsonl file, or None if it is not one of ours."""
     try:
         with path.open(encoding="utf-8") as file:
             numbers = json.loads(file.readline() if path.suffix == ".jsonl" else file.read())
         return numbers if "unclasp" in numbers and "source" in dict(numbers["image"]) else None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none, or somebody else's
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # missing, or not one of ours
         return None

@@ -1,7 +1,8 @@
-"""Users' pictures: read them as RGB.
+"""Reads users' pictures as RGB arrays.
 
-A picture is an (H, W, 3) uint8 RGB array, upright (its EXIF orientation applied), transparency laid over white. Files
-are checked by their structure before OpenCV sees them, because it decodes truncated files with a grey tail and prints.
+A picture is an (H, W, 3) uint8 RGB array, upright (EXIF orientation applied), with transparency blended over white. The
+structure of files is checked before OpenCV decodes them, because OpenCV fills truncated files with grey and only prints
+a warning.
 """
 
 import re
@@ -27,11 +28,11 @@ MIN_SIDE = 16
 MAX_PIXELS = 200_000_000
 """Largest width × height of a picture."""
 MAX_BYTES = 2**31 - 1
-"""Largest file that is read: OpenCV's own buffers end here."""
+"""Largest file that is read; OpenCV's buffers cannot be larger."""
 
 _LOGGING: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has these functions in cv2 itself
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing, restart marker nor fill byte
-_FOREIGN: tuple[tuple[int, bytes, str], ...] = (
+_OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
     (0, b"GIF8", "a GIF"),
     (8, b"AVI ", "a video"),
@@ -55,31 +56,31 @@ _TURNS: dict[int, Callable[[Picture], Picture]] = {  # EXIF orientation -> uprig
 
 
 class Photo(NamedTuple):
-    """A picture, and what its file says of the camera."""
+    """A picture, and the focal length from its file."""
 
     image: Picture
     """(H, W, 3) uint8 RGB."""
     focal: tuple[float, float] | None
-    """px, as `Predictor` takes it: from the EXIF block of a picture that is not cropped, or None."""
+    """px, as `Predictor` takes it, from the EXIF block; None if there is none, or if the aspect ratio shows a crop."""
 
 
 def read_picture(path: Path | str) -> Picture:
     """Read a picture file, upright.
 
     Args:
-        path: JPEG, PNG, WebP, BMP or TIFF; the content decides, not the suffix.
+        path: A JPEG, PNG, WebP, BMP or TIFF file, recognised by its content, not its suffix.
 
     Returns:
-        (H, W, 3) uint8 RGB. 10, 12 and 16 bits are scaled to 8, grey is repeated, transparency is laid over white.
+        (H, W, 3) uint8 RGB. 10, 12 and 16 bits are scaled to 8, grey is repeated, transparency is blended over white.
 
     Raises:
-        ImageError: One line that begins with the path, for anything that is not a whole picture of a usable size.
+        ImageError: The file is not a complete picture of a usable size; a one-line message that begins with the path.
     """
     return read_photo(path).image
 
 
 def read_photo(path: Path | str) -> Photo:
-    """Read a picture file as `read_picture` does, and the focal length that it was taken with.
+    """Read a picture file as `read_picture` does, and the focal length from its EXIF block.
 
     Raises:
         ImageError: As `read_picture` does.
@@ -91,21 +92,21 @@ def read_photo(path: Path | str) -> Photo:
 
 
 def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode what a picture file holds, as `read_photo` does.
+    """Decode the content of a picture file, as `read_photo` does.
 
     Args:
         data: The file's bytes.
-        max_pixels: Largest width × height; a larger picture is refused by its header, before it is decoded.
+        max_pixels: Largest width × height; larger pictures are rejected from their header, before they are decoded.
 
     Raises:
-        ImageError: One line, for anything that is not a whole picture of a usable size.
+        ImageError: The data is not a complete picture of a usable size; a one-line message.
     """
     kind, check = _recognise(data)
     try:
         exif = check(data, max_pixels)
         image = _decode_pixels(data, kind)
     except (struct.error, EOFError):
-        raise _refuse(f"a whole {kind}", "one that is truncated or damaged", "copy or download it again") from None
+        raise _refuse(f"a complete {kind}", "one that is truncated or damaged", "copy or download it again") from None
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
         raise _refuse("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")
@@ -120,7 +121,7 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
 
 
 def with_gamma(image: Picture, exponent: float) -> Picture:
-    """Return a picture whose values, as shares of 255, are raised to a power: below 1 it is brighter, above darker."""
+    """Return a picture with gamma correction: values / 255 are raised to `exponent`; above 1 it gets darker."""
     values = np.rint(255 * np.linspace(0, 1, 256) ** exponent).astype(np.uint8)
     return np.asarray(cv2.LUT(image, values), dtype=np.uint8)
 
@@ -132,7 +133,10 @@ def check_image(image: object) -> Picture:
         image: (H, W, 3) uint8 RGB; also (H, W) or (H, W, 1) grey and (H, W, 4) RGBA, all uint8.
 
     Returns:
-        (H, W, 3), contiguous; the caller's own memory where nothing had to change.
+        (H, W, 3), contiguous; it shares the caller's memory if nothing had to be converted.
+
+    Raises:
+        ImageError: The array is not such a picture, or too small or too large.
     """
     if not isinstance(image, np.ndarray):
         hint = "read the file with read_picture" if isinstance(image, str | Path) else "convert it with np.asarray"
@@ -149,13 +153,13 @@ def check_image(image: object) -> Picture:
 
 
 def _white(image: NDArray[np.uint16]) -> int:
-    """Return what white is in a picture of 16 bits: cameras of 10 and 12 bits keep their numbers as they are."""
+    """Return the value of white in a 16-bit picture, because 10-bit and 12-bit cameras store their values unscaled."""
     brightest = image.max()
     return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if brightest <= white)
 
 
 def _array_hint(image: NDArray[Any]) -> str:
-    """Say how to mend an array that is no picture."""
+    """Return advice on how to convert an array to a picture."""
     if image.ndim == 4:
         return "pass one picture at a time, image[0]"
     if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
@@ -166,7 +170,7 @@ def _array_hint(image: NDArray[Any]) -> str:
 
 
 def _to_rgb(image: Picture) -> Picture:
-    """Bring (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) to (H, W, 3); alpha is laid over white."""
+    """Convert (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) to (H, W, 3); alpha is blended over white."""
     if image.ndim == 2 or image.shape[2] == 1:
         return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     if image.shape[2] == 3:
@@ -180,7 +184,7 @@ def _refuse(expected: str, got: str, advice: str) -> ImageError:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """Read a file that can be a picture."""
+    """Read a regular file of at most `MAX_BYTES`."""
     try:
         if path.is_dir():
             raise _refuse("a picture file", "a folder", "name a picture in it")
@@ -192,14 +196,15 @@ def _read_bytes(path: Path) -> bytes:
             raise _refuse(f"at most {MAX_BYTES:,} bytes", f"{path.stat().st_size:,}", "use a smaller picture")
         return path.read_bytes()
     except OSError as error:
-        raise _refuse("a picture file", f"one that cannot be opened ({error.strerror})", "check its rights") from None
+        got = f"one that cannot be opened ({error.strerror})"
+        raise _refuse("a picture file", got, "check its permissions") from None
 
 
 def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
-    """Return the pixels as stored: BGR(A) or grey, not turned (but OpenCV always turns TIFF), CMYK as BGR."""
+    """Return the pixels as stored: BGR(A) or grey, CMYK as BGR, not rotated (except TIFF, which OpenCV rotates)."""
     try:
         with quiet_opencv():
-            flags = cv2.IMREAD_COLOR if kind == "BMP" else cv2.IMREAD_UNCHANGED  # unchanged OS/2 BMPs come out grey
+            flags = cv2.IMREAD_COLOR if kind == "BMP" else cv2.IMREAD_UNCHANGED  # OS/2 BMPs would be decoded as grey
             image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if "MAX_IMAGE_PIXELS" in str(error):
@@ -211,8 +216,8 @@ def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
     return image
 
 
-class _Quiet:
-    """OpenCV's one level of logging, which threads that overlap would put back in the wrong order."""
+class _LogSilencer:
+    """OpenCV's global log level, which overlapping threads would otherwise restore in the wrong order."""
 
     def __init__(self) -> None:
         self._lock, self._users, self._before = Lock(), 0, 0
@@ -231,44 +236,44 @@ class _Quiet:
                 _LOGGING.setLogLevel(self._before)
 
 
-_QUIET = _Quiet()
+_SILENCER = _LogSilencer()
 
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing what the exception already says."""
-    _QUIET.enter()
+    """Suppress OpenCV's log messages, which only repeat our errors."""
+    _SILENCER.enter()
     try:
         yield
     finally:
-        _QUIET.leave()
+        _SILENCER.leave()
 
 
 def _recognise(data: bytes) -> tuple[str, Callable[[bytes, int], bytes]]:
-    """Return the format and its check, which returns the EXIF block and refuses bad sizes and truncation."""
+    """Return the format and its check, which returns the EXIF block and rejects bad sizes and truncated data."""
     if not data:
         raise _refuse("a picture", "an empty file", "copy or download it again")
     for magic, kind, check in _FORMATS:
         if data.startswith(magic) and (kind != "WebP" or data[8:12] == b"WEBP"):
             return kind, check
     unknown = "a text file" if data[:64].isascii() and b"\0" not in data[:64] else "an unknown format"
-    foreign = next((name for at, magic, name in _FOREIGN if data.startswith(magic, at)), unknown)
+    format_name = next((name for at, magic, name in _OTHER_FORMATS if data.startswith(magic, at)), unknown)
     advice = "convert it to JPEG or PNG"
-    if foreign == "a video":
-        advice = "extract its frames as pictures, or name it .mp4 and let unclasp predict follow the hands in it"
-    raise _refuse("a JPEG, PNG, WebP, BMP or TIFF picture", foreign, advice)
+    if format_name == "a video":
+        advice = "extract its frames as pictures, or rename it to .mp4 and run unclasp predict on it"
+    raise _refuse("a JPEG, PNG, WebP, BMP or TIFF picture", format_name, advice)
 
 
-def _check_size(width: int, height: int, *, most: int) -> None:
-    """Refuse a picture by its header, before anything is decoded."""
+def _check_size(width: int, height: int, *, max_pixels: int) -> None:
+    """Raise an error if the size in the header is out of range, before anything is decoded."""
     if min(width, height) < MIN_SIDE:
         raise _refuse(f"at least {MIN_SIDE} × {MIN_SIDE} pixels", f"{width} × {height}", "use a larger picture")
-    if width * height > most:
-        raise _refuse(f"at most {most:,} pixels", f"{width} × {height}", "shrink the picture first")
+    if width * height > max_pixels:
+        raise _refuse(f"at most {max_pixels:,} pixels", f"{width} × {height}", "shrink the picture first")
 
 
-def _check_jpeg(data: bytes, most: int) -> bytes:
-    """Walk the segments and scans up to the end-of-image marker; what follows it (phones' extras) is ignored."""
+def _check_jpeg(data: bytes, max_pixels: int) -> bytes:
+    """Walk the segments and scans up to the end-of-image marker; data after it, which phones append, is ignored."""
     exif, position = b"", 2
     while found := _JPEG_MARKER.search(data, position):
         marker, position = found[0][1], found.end()
@@ -282,14 +287,14 @@ def _check_jpeg(data: bytes, most: int) -> bytes:
             exif = exif or payload
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack_from(">HH", payload, 1)
-            _check_size(width, height, most=most)
+            _check_size(width, height, max_pixels=max_pixels)
         position += length
     raise EOFError
 
 
-def _check_png(data: bytes, most: int) -> bytes:
-    """Walk the chunks up to IEND, with the checksums of those that matter (capital first letter)."""
-    _check_size(*struct.unpack_from(">II", data, 16), most=most)
+def _check_png(data: bytes, max_pixels: int) -> bytes:
+    """Walk the chunks up to IEND, and verify the checksums of critical ones (capital first letter)."""
+    _check_size(*struct.unpack_from(">II", data, 16), max_pixels=max_pixels)
     exif, position, kind = b"", 8, b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -302,16 +307,16 @@ def _check_png(data: bytes, most: int) -> bytes:
     return exif
 
 
-def _check_webp(data: bytes, most: int) -> bytes:
+def _check_webp(data: bytes, max_pixels: int) -> bytes:
     """Read the size of the three kinds of WebP, and the EXIF chunk of the extended one."""
     kind = data[12:16]
     if kind == b"VP8X":
-        _check_size(*(1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27)), most=most)
+        _check_size(*(1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27)), max_pixels=max_pixels)
     elif kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        _check_size(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), most=most)
+        _check_size(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), max_pixels=max_pixels)
     else:
-        _check_size(*(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26)), most=most)
+        _check_size(*(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26)), max_pixels=max_pixels)
     end = 8 + int(struct.unpack_from("<I", data, 4)[0])
     position = 12
     while position + 8 <= end:
@@ -322,17 +327,17 @@ def _check_webp(data: bytes, most: int) -> bytes:
     return b""
 
 
-def _check_bmp(data: bytes, most: int) -> bytes:
+def _check_bmp(data: bytes, max_pixels: int) -> bytes:
     layout = "<HH" if struct.unpack_from("<I", data, 14)[0] == 12 else "<ii"
     width, height = struct.unpack_from(layout, data, 18)
-    _check_size(width, abs(height), most=most)
+    _check_size(width, abs(height), max_pixels=max_pixels)
     return b""
 
 
-def _check_tiff(data: bytes, most: int) -> bytes:
+def _check_tiff(data: bytes, max_pixels: int) -> bytes:
     tags = tiff_tags(data)
-    _check_size(tags.get(256, 0), tags.get(257, 0), most=most)
-    return b""  # OpenCV turns TIFF by itself
+    _check_size(tags.get(256, 0), tags.get(257, 0), max_pixels=max_pixels)
+    return b""  # OpenCV rotates TIFF by itself
 
 
 _FORMATS: tuple[tuple[bytes, str, Callable[[bytes, int], bytes]], ...] = (

@@ -1,6 +1,6 @@
-"""What users name as sources: find it, and name the outputs.
+"""Finds the sources that users name, and chooses names for the outputs.
 
-The content of a file is not looked at here; `picture` and `video` read it.
+Files are not opened here; `picture` and `video` read them.
 """
 
 import logging
@@ -18,11 +18,11 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", 
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv",
 })  # fmt: skip
-_UNREADABLE: Final = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".gif": "GIF", ".jxl": "JPEG XL"}
-"""Pictures that are not read, by their suffixes: those of a folder are counted."""
+_UNSUPPORTED: Final = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".gif": "GIF", ".jxl": "JPEG XL"}
+"""Suffixes of picture formats that cannot be read; such files in a folder are counted for a warning."""
 _EXPECTED = "a picture, video, folder or pattern"
 PATIENCE: Final = 5.0
-"""Seconds after which a search through a folder says that it goes on."""
+"""Seconds between messages that a folder search is still running."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Source:
     """One thing to predict: a file, a camera, or the error to report in its place."""
 
     path: Path | None
-    """The picture or video; None for a camera and where there is an error."""
+    """The picture or video; None for a camera and for an error."""
     error: str | None
-    """One line that begins with what was given; None where there is something to predict."""
+    """A one-line message that begins with `given`; None if there is something to predict."""
     given: str
-    """The caller's own word for it."""
+    """The source as the caller wrote it."""
     camera: int | None = None
-    """Number of a camera."""
+    """Number of the camera; None for files."""
 
     @property
     def is_video(self) -> bool:
-        """It has many frames."""
+        """Whether it has many frames: a video or a camera."""
         return self.camera is not None or (self.path is not None and self.path.suffix.lower() in VIDEO_SUFFIXES)
 
     @property
@@ -52,16 +52,16 @@ class Source:
 
     @property
     def name(self) -> str:
-        """How results refer to it."""
+        """Name of the source in results."""
         return f"camera{self.camera}" if self.camera is not None else str(self.path or self.given)
 
 
 def find_sources(sources: str | Path | int | Sequence[str | Path | int]) -> list[Source]:
-    """List what files, folders, quoted globs and numbers of cameras stand for, each once.
+    """Return the sources that files, folders, quoted globs and camera numbers stand for, without duplicates.
 
-    Folders are searched for pictures: recursively, by suffix, in sorted order, without hidden files. A glob finds
-    videos, too; a file given by name is always listed, and a file that is named like a camera is that file. What
-    cannot be used becomes an entry with an error, in its place, so that the others are still done.
+    Folders are searched recursively for pictures, by suffix; hidden files are skipped, and the result is sorted. Globs
+    also match videos. A file given by name is always listed, even if its name is a camera number. A source that cannot
+    be used becomes an entry with an error, in its place, so that the others can still be processed.
 
     Args:
         sources: Paths, patterns such as "photos/*.jpg", or numbers such as 0.
@@ -79,22 +79,24 @@ def find_sources(sources: str | Path | int | Sequence[str | Path | int]) -> list
 
 
 def output_stems(paths: Sequence[Path | str]) -> list[str]:
-    """Return an output name without suffix for each path, all different even where case does not count.
+    """Return an output name without suffix for each path; the names differ even if case is ignored.
 
-    A shared stem gets the names of its parent folders in front, as many as are needed; a number is added where folders
-    do not help.
+    Paths with the same stem are prefixed with the names of as many parent folders as needed. If that is not enough, a
+    number is appended.
 
     >>> output_stems(["a/hand.jpg", "b/hand.jpg", "b/hand.png", "wave.jpg"])
     ['a_hand', 'b_hand', 'b_hand_2', 'wave']
     """
-    words = [_folders_and_stem(Path(path)) for path in paths]
-    names = {word: word[-1] for word in words}
+    all_parts = [_folders_and_stem(Path(path)) for path in paths]
+    names = {parts: parts[-1] for parts in all_parts}
     depth = 1
-    while depth < max(map(len, words), default=0):
+    while depth < max(map(len, all_parts), default=0):
         depth += 1
         uses = Counter(name.casefold() for name in names.values())
-        names = {w: "_".join(w[-depth:]) if uses[name.casefold()] > 1 else name for w, name in names.items()}
-    return _number([names[word] for word in words])
+        names = {
+            parts: "_".join(parts[-depth:]) if uses[name.casefold()] > 1 else name for parts, name in names.items()
+        }
+    return _number([names[parts] for parts in all_parts])
 
 
 def _folders_and_stem(path: Path) -> tuple[str, ...]:
@@ -102,7 +104,7 @@ def _folders_and_stem(path: Path) -> tuple[str, ...]:
 
 
 def _number(names: Sequence[str]) -> list[str]:
-    """Append _2, _3, … to names that came before."""
+    """Append _2, _3, … to repeated names."""
     wanted = {name.casefold() for name in names}
     taken: set[str] = set()
     unique = []
@@ -117,7 +119,7 @@ def _number(names: Sequence[str]) -> list[str]:
 
 
 def _expand(given: str) -> Iterator[Source]:
-    """Yield what one word of the command line stands for; at least one source."""
+    """Yield the sources that one argument stands for; at least one."""
     path = Path(given)
     try:
         if given and path.is_dir():
@@ -138,34 +140,34 @@ def _expand(given: str) -> Iterator[Source]:
         else:
             error = f"expected {_EXPECTED}, found nothing of this name; check the spelling"
     except PermissionError:
-        error = f"expected {_EXPECTED}, got a place that may not be read; check its rights"
+        error = f"expected {_EXPECTED}, got a path that may not be read; check its permissions"
     except (OSError, ValueError) as problem:
         error = f"expected {_EXPECTED}, got a name that cannot be used ({problem}); check the spelling"
     yield Source(None, f"{given or repr(given)}: {error}", given)
 
 
 def _search_folder(folder: Path, given: str) -> Iterator[Source]:
-    """Yield the pictures under a folder, then its unreadable folders, or an error if there is neither."""
+    """Yield the pictures under a folder, then an error for each unreadable folder, or one error if there is neither."""
     problems: list[OSError] = []
     found: list[Path] = []
-    unreadable = Counter[str]()
-    told = time.monotonic()
+    unsupported = Counter[str]()
+    last_message = time.monotonic()
     for root, folders, files in os.walk(folder, onerror=problems.append):
-        if time.monotonic() - told >= PATIENCE:
-            told = time.monotonic()
+        if time.monotonic() - last_message >= PATIENCE:
+            last_message = time.monotonic()
             _logger.warning(
-                "%s: still searching, now in %s; %d pictures so far (Ctrl-C ends it)", given, root, len(found)
+                "%s: still searching, now in %s; %d pictures so far (Ctrl-C stops)", given, root, len(found)
             )
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
         shown = (name for name in files if not name.startswith("."))
-        unreadable.update(kind for name in shown if (kind := _UNREADABLE.get(Path(name).suffix.lower())))
-    if unreadable:
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unreadable.items()))
-        _logger.warning("%s: pictures that cannot be read are left out: %s; convert them to JPEG", given, counts)
+        unsupported.update(kind for name in shown if (kind := _UNSUPPORTED.get(Path(name).suffix.lower())))
+    if unsupported:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unsupported.items()))
+        _logger.warning("%s: skipped pictures in formats that cannot be read: %s; convert them to JPEG", given, counts)
     yield from (Source(path, None, given) for path in sorted(found))
     for problem in problems:
-        error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its rights"
+        error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its permissions"
         yield Source(None, error, given)
     if not found and not problems:
         error = f"expected a folder with pictures ({' '.join(sorted(PICTURE_SUFFIXES))}), found none; check the folder"

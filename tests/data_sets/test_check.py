@@ -172,10 +172,10 @@ def test_indexing_tells_what_it_did(small: Path, capsys: pytest.CaptureFixture[s
     path = small / "annotations" / "train" / "InterHand2.6M_train.index"
     change(small, "data", lambda data: data["annotations"][1].update(bbox=[0, 0, 0, 0]))
     noticed = "train: noticed 1 images without a box of positive size, which are left out (image 1)\n"
-    assert run(capsys, "index", small)[:2] == (0, f"train: 3 images, made: {path}\n{noticed}")
+    assert run(capsys, "index", small)[:2] == (0, f"train: 3 images, built: {path}\n{noticed}")
     assert run(capsys, "index", small)[:2] == (0, f"train: 3 images, up to date: {path}\n{noticed}")
     stamp = path.stat().st_mtime_ns
-    assert run(capsys, "index", small, "--force")[1].startswith("train: 3 images, made: ")
+    assert run(capsys, "index", small, "--force")[1].startswith("train: 3 images, built: ")
     assert path.stat().st_mtime_ns > stamp
 
 

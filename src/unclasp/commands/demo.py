@@ -51,7 +51,7 @@ def demo(words: list[str]) -> int:
     with DemoServer(arguments.host, arguments.port, predictor, limits) as server:
         print(f"open {server.url} (Ctrl-C stops it)", flush=True)
         if not server.is_local:
-            print(f"warning: anyone who can reach {arguments.host} can use the server; there is no password", file=sys.stderr)
+            print(f"warning: anyone who reaches {arguments.host} can use it, without a password", file=sys.stderr)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -24,41 +24,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Score a model or a file of predictions: MPJPE, MRRPE, handedness, PCK and AUC, parts, with the whole protocol."""
+    """Score a model or a file of predictions: MPJPE, MRRPE, handedness, PCK and AUC, parts, and the full protocol."""
 
     data: Annotated[str, tyro.conf.Positional]
-    """synthetic:test, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT."""
+    """Data set: synthetic:test, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT."""
     weights: OptionalPath = None
     """A weights file, or an exported .onnx or .xml; the shipped model, small, if not given."""
     mean_pose: bool = False
-    """Score the data set's own mean pose instead of a model: what knowing nothing of the picture gives."""
+    """Score the data set's mean pose instead of a model: the baseline that ignores the picture."""
     as_predicted: bool = False
-    """Score what `unclasp predict --box` says with the annotated box, by several looks at a picture, instead of one
-    pass over the protocol's crop."""
+    """Score the whole pipeline of `unclasp predict --box`, given the annotated box, instead of one pass over the
+    protocol's crop."""
     landmarks: bool = True
-    """With --as-predicted: let the landmark network and the fusion network touch up the joints, as predict does."""
+    """With --as-predicted: correct joints with the landmark and the fusion network."""
     fusion: OptionalPath = None
-    """With --as-predicted: a file of unclasp fusion train in place of the shipped one, as of predict."""
+    """With --as-predicted: a file of `unclasp fusion train` instead of the shipped one."""
     predictions: OptionalPath = None
     """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
     save_predictions: OptionalPath = None
-    """Write the model's predictions to this file (.npz or .json); scored again, they give the same figures."""
+    """Write the model's predictions to this file (.npz or .json). Scoring the file gives the same figures."""
     protocol: Annotated[Protocol, tyro.conf.arg(name="")] = field(default_factory=Protocol)
-    """The choices behind the figures."""
+    """The evaluation protocol."""
     rootnet: OptionalPath = None
     """RootNet's file, for --depth-source rootnet and --box-source rootnet."""
     limit: OptionalInt = None
-    """Only the first so many pictures."""
+    """Use only the first N pictures."""
     worst: int = 0
-    """Name the so many worst pictures, with their mean error: up to 100."""
+    """List this many of the worst pictures with their mean errors, at most 100."""
     batch_size: int = 32
     """Crops per forward pass."""
     workers: int = 2
     """Loader processes per device."""
     device: str = "cpu"
-    """cpu, cuda or mps."""
+    """Device: cpu, cuda or mps."""
     devices: int = 1
-    """How many devices, one process each; the figures do not depend on it."""
+    """Number of devices, with one process each; the figures do not depend on it."""
     out: OptionalPath = None
     """Also write the report as JSON."""
     json: bool = False
@@ -77,14 +77,14 @@ def evaluate(words: list[str]) -> int:
     dataset = open_dataset(arguments.data)
     with _progress() as progress:
         report, predictions = _report(arguments, dataset, progress)
-    if report is None:  # the first process reports
+    if report is None:  # only the first process reports
         return 0
     if arguments.json:
         print(report.to_json())
     else:
         worst = f"\n\nworst pictures\n{report.worst_lines(arguments.worst)}" if arguments.worst else ""
         print(f"{report}{worst}")
-    # after the report is shown: what cannot be written does not cost it
+    # written after the report is printed, so that a failure to write does not lose it
     if arguments.out is not None:
         report.save(arguments.out)
     if predictions is not None and arguments.save_predictions is not None:
@@ -96,22 +96,22 @@ def evaluate(words: list[str]) -> int:
 
 def _check(arguments: EvaluateArguments) -> None:
     protocol = arguments.protocol
-    given = (arguments.weights, arguments.mean_pose, arguments.predictions)
-    methods = [flag for flag, value in zip(("--weights", "--mean-pose", "--predictions"), given, strict=True) if value]
+    values = (arguments.weights, arguments.mean_pose, arguments.predictions)
+    methods = [flag for flag, value in zip(("--weights", "--mean-pose", "--predictions"), values, strict=True) if value]
     if len(methods) > 1:
-        raise UnclaspError(f"{' and '.join(methods)} exclude each other: one thing is scored at a time")
+        raise UnclaspError(f"{' and '.join(methods)} exclude each other: choose one thing to score")
     if arguments.predictions is not None and (arguments.save_predictions is not None or arguments.devices != 1):
         raise UnclaspError("--predictions has nothing to save and runs in one process; leave out the other option")
     if arguments.as_predicted and (arguments.predictions or arguments.mean_pose or arguments.devices != 1):
         raise UnclaspError("--as-predicted scores a model in one process; leave out the other option")
     if not (arguments.as_predicted or arguments.landmarks):
-        raise UnclaspError("--no-landmarks is for --as-predicted: one pass has none anyway")
+        raise UnclaspError("--no-landmarks is for --as-predicted: a single pass never uses the landmark network")
     if arguments.fusion is not None and not arguments.as_predicted:
-        raise UnclaspError("--fusion is for --as-predicted: one pass is not fused with anything")
+        raise UnclaspError("--fusion is for --as-predicted: a single pass never uses the fusion network")
     if arguments.as_predicted and protocol.box_source != "annotated":
         raise UnclaspError("--as-predicted takes the annotated boxes; leave out --box-source")
     if "given" in (protocol.depth_source, protocol.box_source):
-        raise UnclaspError("depths and boxes are given to the library only; the command line has rootnet")
+        raise UnclaspError("depths and boxes can only be given to the library; on the command line use rootnet")
     if protocol.needs_rootnet and arguments.rootnet is None:
         raise UnclaspError("--depth-source or --box-source rootnet needs RootNet's file: add --rootnet FILE")
     if arguments.rootnet is not None and not protocol.needs_rootnet:
@@ -121,11 +121,11 @@ def _check(arguments: EvaluateArguments) -> None:
         ("--batch-size", arguments.batch_size, 1, math.inf), ("--workers", arguments.workers, 0, math.inf),
     ):  # fmt: skip
         if not least <= value <= most:
-            told = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise UnclaspError(f"{flag} must be {told}, got {value}")
+            bounds = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise UnclaspError(f"{flag} must be {bounds}, got {value}")
     saved = arguments.save_predictions
     if saved is not None and saved.suffix not in (".npz", ".json"):
-        raise UnclaspError(f"predictions are written as .npz or .json, got {saved}")
+        raise UnclaspError(f"--save-predictions must end in .npz or .json, got {saved}")
 
 
 def _report(
@@ -140,17 +140,17 @@ def _report(
     }  # fmt: skip
     if arguments.predictions is not None:
         report: Report | None = score_predictions(read_predictions(arguments.predictions), dataset, **options)
-        name, kept = arguments.predictions.stem, None
+        name, predictions = arguments.predictions.stem, None
     elif arguments.as_predicted:
-        report, name, kept = _run_predictor(arguments, dataset, options)
-        looks = "closer, at each hand that is apart, upright"
+        report, name, predictions = _run_predictor(arguments, dataset, options)
+        crops = "closer, of each hand that is apart, upright"
         fusion = "the shipped fusion network" if arguments.fusion is None else arguments.fusion.name
-        how = f"the landmark network, fused by {fusion} where it can be used"
-        touched_up = f", joints touched up by {how}" if arguments.landmarks else ""
-        notes = {**notes, "looks": f"all of unclasp predict --box, with the true camera: {looks}{touched_up}"}
+        source = f"the landmark network, fused by {fusion} where possible"
+        refined = f"; joints corrected by {source}" if arguments.landmarks else ""
+        notes = {**notes, "prediction": f"all of unclasp predict --box, with the true camera; crops {crops}{refined}"}
     else:
-        report, name, kept = _run_model(arguments, dataset, options)
-    return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes), kept
+        report, name, predictions = _run_model(arguments, dataset, options)
+    return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes), predictions
 
 
 def _run_predictor(
@@ -198,13 +198,13 @@ def _run_model(
         "image_size": size, "batch_size": arguments.batch_size, "workers": arguments.workers, "recorder": recorder,
     }  # fmt: skip
     if arguments.mean_pose:
-        name, given = "mean pose", {key: options[key] for key in ("protocol", "external", "limit")}
-        scored = mean_pose(dataset, image_size=size, **given)
+        name, shared = "mean pose", {key: options[key] for key in ("protocol", "external", "limit")}
+        scored = mean_pose(dataset, image_size=size, **shared)
     if arguments.devices > 1 or under_torchrun():
         report = evaluate_over(launch(arguments.device, arguments.devices), scored, dataset, **options)
     else:
-        placed = scored if isinstance(scored, ExportedScored) else scored.to(arguments.device)
-        report = run(placed, dataset, device=arguments.device, **options)
+        on_device = scored if isinstance(scored, ExportedScored) else scored.to(arguments.device)
+        report = run(on_device, dataset, device=arguments.device, **options)
     return report, name, None if report is None or recorder is None else recorder.predictions(size)
 
 
@@ -221,7 +221,7 @@ def _external(arguments: EvaluateArguments, dataset: "Dataset") -> "tuple[Extern
 
 @contextmanager
 def _progress() -> "Iterator[Progress]":
-    """Yield what draws a progress bar, for people who watch."""
+    """Yield a progress callback that draws a bar if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 

@@ -17,24 +17,25 @@ _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
 @dataclass(frozen=True)
 class ExportArguments:
-    """Write a model for other engines, and check that it answers as the network does."""
+    """Export a model to ONNX or OpenVINO, and check that its outputs match the network's."""
 
     weights: Annotated[Path | None, tyro.conf.Positional] = None
     """A weights file; the shipped model, small, if not given."""
     preset: str | None = None
-    """Instead of weights: a preset with random ones, to measure speed with."""
+    """Instead of weights: a preset with random weights, for measuring speed."""
     out: OptionalPath = None
-    """The file to write; NAME.onnx or NAME.xml here if not given."""
+    """Output file; NAME.onnx or NAME.xml in the current folder if not given."""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """fp16 halves the file; int8 quantises the convolutions, calibrated on synthetic pictures."""
+    """Precision of the weights. fp16 halves the file; int8 quantises the convolutions, calibrated on synthetic
+    pictures."""
     compact: bool = False
-    """Store the same weights in two thirds of the space, as the shipped model does; for fp32 in ONNX."""
+    """Store the same weights in two thirds of the space, like the shipped model. Only for fp32 in ONNX."""
     format: Literal["onnx", "openvino"] = "onnx"
-    """openvino writes an .xml and, beside it, a .bin."""
+    """File format. openvino writes an .xml file and a .bin file beside it."""
     pictures: int = 50
-    """Unseen synthetic pictures to compare on."""
+    """Number of synthetic pictures, not used for training, on which outputs are compared."""
     calibration: int = 128
-    """Other synthetic pictures, to calibrate int8 with."""
+    """Number of other synthetic pictures, for calibrating int8."""
 
 
 def export(words: list[str]) -> int:
@@ -47,8 +48,8 @@ def export(words: list[str]) -> int:
     if arguments.preset is not None and arguments.weights is not None:
         raise UnclaspError("give a weights file or --preset, not both")
     if arguments.compact and (arguments.format != "onnx" or arguments.precision != "fp32"):
-        given = f"--precision {arguments.precision} --format {arguments.format}"
-        raise UnclaspError(f"--compact is for fp32 in ONNX, got {given}: leave it out")
+        options = f"--precision {arguments.precision} --format {arguments.format}"
+        raise UnclaspError(f"--compact is only for fp32 in ONNX, got {options}: omit it")
     need_positive(pictures=arguments.pictures, calibration=arguments.calibration)
     need_synth()
     for package in ("onnx", "onnxruntime"):

@@ -14,21 +14,21 @@ from unclasp.training.finder_config import FinderConfig, FinderRun
 
 @dataclass(frozen=True)
 class RenderArguments:
-    """Render whole pictures with regions of hands, for training the finder.
+    """Render whole pictures with annotated hand regions, for training the hand finder.
 
-    An interrupted run goes on where it stopped.
+    An interrupted run resumes where it stopped.
     """
 
     out: Path
-    """Folder of the pictures."""
+    """Output folder."""
     count: int = 6000
-    """How many pictures; a larger count adds to what is there."""
+    """Number of pictures; with a larger count, pictures are added to those in the folder."""
     seed: int = 1
-    """Seed of the pictures. 2 is kept for validation."""
+    """Seed of the pictures. 2 is reserved for validation."""
     size: int = 224
     """Longer side in px."""
     gloved: float = 0.0
-    """Share of the people who wear gloves, from 0 to 1, beside those that the engine paints anyway."""
+    """Share of people who wear gloves, 0 to 1, in addition to those whose skin the engine paints as gloves."""
 
 
 def render(words: list[str]) -> int:
@@ -52,22 +52,22 @@ def render(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Train the finder of hands; writes its weights, and beside them the .onnx that predictions use."""
+    """Train the hand finder. Writes its weights and, beside them, the .onnx file that prediction uses."""
 
     data: Path
     """Folder of `unclasp finder render`."""
     close_ups: str | None = None
-    """interhand:ROOT[:SPLIT], pictures of `unclasp synth write` to mix in."""
+    """Pictures of `unclasp synth write` to mix in: interhand:ROOT[:SPLIT]."""
     config: Annotated[FinderConfig, tyro.conf.arg(name="")] = field(default_factory=FinderConfig)
-    """How it is trained."""
+    """Training configuration."""
     run: Annotated[FinderRun, tyro.conf.arg(name="")] = field(default_factory=FinderRun)
-    """Where and on what to run."""
+    """Options of the run."""
 
 
 def train(words: list[str]) -> int:
     """Run `unclasp finder train`."""
     arguments = parse(TrainArguments, words, "finder train")
-    need_out(arguments.run.out, ".safetensors")  # the export takes its place beside it, as .onnx
+    need_out(arguments.run.out, ".safetensors")  # the export is written beside it, as .onnx
     from unclasp.data import open_dataset
     from unclasp.data.wholes import Wholes
     from unclasp.engines.torch_network import check_device
@@ -82,12 +82,12 @@ def train(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class AverageArguments:
-    """Average several stages of one training of the finder; writes its weights, and beside them the .onnx."""
+    """Average the weights of several stages of a training run. Writes the weights and, beside them, the .onnx file."""
 
     weights: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Files of `unclasp finder train`, two or more."""
+    """At least two files of `unclasp finder train`."""
     out: Path
-    """Where to write their average."""
+    """Output file."""
 
 
 def average(words: list[str]) -> int:

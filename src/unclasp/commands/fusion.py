@@ -12,20 +12,20 @@ from unclasp.errors import UnclaspError
 
 @dataclass(frozen=True)
 class LookArguments:
-    """Write what a pose network and the landmark network say of the hands in a data set, for training their fusion."""
+    """Run a pose network and the landmark network on a data set, to train their fusion."""
 
     data: Annotated[str, tyro.conf.Positional]
-    """Pictures that the pose network was not trained on: interhand:ROOT[:SPLIT], synthetic:SPLIT."""
+    """Data set that the pose network was not trained on: interhand:ROOT[:SPLIT] or synthetic:SPLIT."""
     out: Path
-    """Where to write it: ends in .npz."""
+    """Output file, ending in .npz."""
     weights: str | None = None
-    """The pose network, as of unclasp predict; small if not given."""
+    """Weights of the pose network, as for unclasp predict; small if not given."""
     mirrored: bool = False
-    """Look at the mirror images."""
+    """Use the mirror images of the pictures."""
     seed: int = 0
-    """Seed of how far each crop is beside the annotated box."""
+    """Seed of the random shifts and scales of the crops."""
     limit: OptionalInt = None
-    """Only the first so many pictures."""
+    """Use only the first N pictures."""
 
 
 def look(words: list[str]) -> int:
@@ -45,11 +45,11 @@ def look(words: list[str]) -> int:
 
     dataset = open_dataset(arguments.data)
     predictor = Predictor(open_network(arguments.weights), landmarks=open_landmarks())
-    with Progress(transient=True) as shown:
-        task = shown.add_task("look at pictures", total=None)
+    with Progress(transient=True) as bars:
+        task = bars.add_task("predict", total=None)
         hands = looks_at(
             predictor, dataset, arguments.out, mirrored=arguments.mirrored, seed=arguments.seed, limit=arguments.limit,
-            progress=lambda done, total: shown.update(task, completed=done, total=total),
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
         )  # fmt: skip
     print(f"{hands} hands: {arguments.out}")
     return 0
@@ -57,16 +57,16 @@ def look(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Train the network that makes one of what the pose network and the landmark network say of a hand."""
+    """Train the fusion network, which combines the joints of the pose network and of the landmark network."""
 
     looks: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Files of unclasp fusion look, all of the same pose network."""
     out: Path
-    """Where to write it: ends in .npz."""
+    """Output file, ending in .npz."""
     epochs: int = 12
-    """How often each hand is seen."""
+    """Passes over the hands."""
     seed: int = 0
-    """Seed of the start and the order."""
+    """Seed of the initialisation and the order."""
 
 
 def train(words: list[str]) -> int:
@@ -81,11 +81,11 @@ def train(words: list[str]) -> int:
 
     from unclasp.training.fusion_train import train_fusion
 
-    with Progress(transient=True) as shown:
-        task = shown.add_task("train", total=arguments.epochs)
+    with Progress(transient=True) as bars:
+        task = bars.add_task("train", total=arguments.epochs)
         loss = train_fusion(
             arguments.looks, arguments.out, epochs=arguments.epochs, seed=arguments.seed,
-            progress=lambda done, total: shown.update(task, completed=done, total=total),
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
         )  # fmt: skip
     print(f"loss {loss:.4f}\nfusion: {arguments.out}")
     return 0

@@ -11,20 +11,20 @@ from unclasp.commands.arguments import OptionalPath, need_out, need_positive, ne
 
 @dataclass(frozen=True)
 class GalleryArguments:
-    """Draw a model's results beside the truth on random pictures of a data set; the draw cannot be chosen by eye."""
+    """Draw predictions beside the ground truth for randomly chosen pictures."""
 
     data: Annotated[str, tyro.conf.Positional]
-    """synthetic:test, or interhand:ROOT[:SPLIT]."""
+    """Data set: synthetic:test or interhand:ROOT[:SPLIT]."""
     out: Path = Path("gallery.png")
-    """The sheet: .png or .jpg."""
+    """Output file: .png or .jpg."""
     weights: OptionalPath = None
     """A weights file; the shipped model, small, if not given."""
     count: int = 12
-    """How many pictures."""
+    """Number of pictures."""
     seed: int = 0
-    """Of the draw."""
+    """Seed of the random choice."""
     columns: int = 3
-    """Results in a row."""
+    """Number of pictures per row."""
 
 
 def gallery(words: list[str]) -> int:

@@ -11,12 +11,12 @@ from unclasp.commands.arguments import parse, ready_to_convert
 
 @dataclass(frozen=True)
 class LandmarksArguments:
-    """Convert MediaPipe's landmark network to what touches up predictions; the result is shipped."""
+    """Convert MediaPipe's landmark network, which corrects joints, to ONNX. The package includes the result."""
 
     weights: Annotated[Path, tyro.conf.Positional]
-    """hand_landmark_full.tflite of the package mediapipe."""
+    """The file hand_landmark_full.tflite of the package mediapipe."""
     out: Path
-    """Where to write the network: ends in .onnx."""
+    """Output file, ending in .onnx."""
 
 
 def landmarks(words: list[str]) -> int:

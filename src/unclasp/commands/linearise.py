@@ -11,19 +11,19 @@ from unclasp.commands.arguments import need_out, need_positive, need_synth, pars
 
 @dataclass(frozen=True)
 class LineariseArguments:
-    """Replace a model's part segmentation head by a linear one, fitted to what it says of synthetic pictures.
+    """Replace the part segmentation head by a linear one, fitted to its output on synthetic pictures.
 
-    Fewer multiplications, and another function: score both with `unclasp evaluate`.
+    Cheaper, but not the same function: compare both with `unclasp evaluate`.
     """
 
     weights: Annotated[Path | None, tyro.conf.Positional] = None
     """A weights file; the shipped model, small, if not given."""
     out: Path = Path("linear.safetensors")
-    """The weights file to write. A confidence head is left out: calibrate anew."""
+    """Output file. The confidence head is dropped: run `unclasp calibrate` again."""
     pictures: int = 96
-    """Synthetic pictures to fit to, of the validation split."""
+    """Number of synthetic pictures, from the validation split, for the fit."""
     steps: int = 500
-    """Steps of the fit."""
+    """Number of optimisation steps."""
 
 
 def linearise(words: list[str]) -> int:
@@ -45,5 +45,5 @@ def linearise(words: list[str]) -> int:
     save_weights(arguments.out, fitted.state_dict(), linear, notes={**notes, "linearised": path.stem})
     print(f"{arguments.out}: {path.stem} with a linear part segmentation head, fitted to {len(crops)} pictures")
     if config.model.confidence_head:
-        print("its confidences were fitted to the other head and are left out: fit them anew with unclasp calibrate")
+        print("the confidence head was fitted to the original model and is dropped: run unclasp calibrate again")
     return 0

@@ -14,32 +14,32 @@ from unclasp.errors import UnclaspError
 
 @dataclass(frozen=True)
 class MeasureArguments:
-    """Measure models on rendered pictures, annotated real frames and photos: one table, one column per model.
+    """Compare models on rendered pictures, annotated real frames and photos, in a table with one column per model.
 
-    Photos are compared with another detector's 2D joints where that one found a hand.
+    Photos are compared with MediaPipe's 2D joints, for the hands that MediaPipe found.
     """
 
     weights: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Weights files; the shipped model, small, if none is given."""
     rendered: str | None = "synthetic:test"
-    """Rendered pictures; None leaves them out."""
+    """Data set of rendered pictures; None for none."""
     limit: OptionalInt = None
-    """Only the first so many of these."""
+    """Use only the first N pictures of it."""
     frames: str | None = None
-    """Annotated real pictures: interhand:ROOT:SPLIT."""
+    """Data set of annotated real pictures: interhand:ROOT:SPLIT."""
     photos: OptionalPath = None
     """A folder of photos."""
     references: OptionalPath = None
-    """A folder with MediaPipe's joints for each of the photos: NAME.json."""
+    """A folder with MediaPipe's joints for each photo: NAME.json."""
     flip_test: bool = False
-    """Average photos with their mirror images."""
+    """On photos, average the predictions for the picture and its mirror image."""
     landmarks: bool = True
-    """Let the landmark network touch up whole pictures, as predict does. It is MediaPipe's: how far photos are from
-    its joints says something only of --no-landmarks."""
+    """In whole pictures, correct joints with the landmark network, as predict does. MediaPipe made it, so distances to
+    MediaPipe's joints are only meaningful with --no-landmarks."""
     second_opinions: bool = True
-    """Look at whole pictures that are in doubt in other ways, too, as predict does."""
+    """Predict doubtful whole pictures again in several variants, as predict does."""
     changed: bool = False
-    """Measure on versions of the photos, too: mirrored, halved, turned, wider, darker, grey, and as a coarse JPEG."""
+    """Also measure on variants of the photos: mirrored, halved, turned, wider, darker, grey, and as a coarse JPEG."""
     json: bool = False
     """Print JSON instead of a Markdown table."""
 
@@ -48,7 +48,7 @@ def measure(words: list[str]) -> int:
     """Run `unclasp measure`."""
     arguments = parse(MeasureArguments, words, "measure")
     if (arguments.photos is None) != (arguments.references is None):
-        raise UnclaspError("--photos and --references go together: a folder of pictures and one of their joints")
+        raise UnclaspError("--photos and --references go together: a folder of photos, and one of their joints")
     from unclasp.data import open_dataset
     from unclasp.evaluation.measure import as_markdown, read_photos
     from unclasp.evaluation.measure import measure as run
@@ -70,8 +70,8 @@ def measure(words: list[str]) -> int:
             )  # fmt: skip
             measured.append((f"{path.resolve().parent.name}/{path.stem}", figures))
     if arguments.json:
-        told = [{"model": name, "figures": [asdict(figure) for figure in figures]} for name, figures in measured]
-        print(json.dumps(told, allow_nan=False))
+        entries = [{"model": name, "figures": [asdict(figure) for figure in figures]} for name, figures in measured]
+        print(json.dumps(entries, allow_nan=False))
     else:
         print(as_markdown(measured))
     return 0

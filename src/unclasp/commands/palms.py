@@ -11,12 +11,12 @@ from unclasp.commands.arguments import parse, ready_to_convert
 
 @dataclass(frozen=True)
 class PalmsArguments:
-    """Convert MediaPipe's palm detector to what spots hands where the finder is not enough; the result is shipped."""
+    """Convert MediaPipe's palm detector to ONNX. The package includes the result."""
 
     weights: Annotated[Path, tyro.conf.Positional]
-    """palm_detection_full.tflite of the package mediapipe."""
+    """The file palm_detection_full.tflite of the package mediapipe."""
     out: Path
-    """Where to write the network: ends in .onnx."""
+    """Output file, ending in .onnx."""
 
 
 def palms(words: list[str]) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from unclasp.sources import Source
     from unclasp.streaming import StreamOptions
 
-_ENDS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_TERMINATION_SIGNALS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
 _Box = Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X1 Y1 X2 Y2", help_behavior_hint="")]
 _Focal = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="FX FY", help_behavior_hint="")]
@@ -34,57 +34,59 @@ _Focal = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="FX FY", he
 
 @dataclass(frozen=True)
 class PredictArguments:
-    """Find the hands in pictures, videos and cameras.
+    """Predict the hands in pictures, videos and cameras.
 
-    Each picture gets OUT/NAME.png, the overlay with 3D views, and OUT/NAME.json (docs/json-schema.md). Each video or
-    camera gets OUT/NAME.mp4, the overlay, and OUT/NAME.jsonl, a line for each frame; Ctrl-C ends it and keeps both,
-    and is how a camera ends.
+    For each picture, writes OUT/NAME.png, the overlay with 3D views, and OUT/NAME.json (docs/json-schema.md). For each
+    video or camera, writes OUT/NAME.mp4, the overlay, and OUT/NAME.jsonl, with a line for each frame. Ctrl-C stops a
+    video or camera and keeps both files; cameras run until then.
     """
 
     sources: Sources
-    """Pictures, videos, folders, globs, or the number of a camera."""
+    """Pictures, videos, folders, globs, or numbers of cameras."""
     out: Path = Path("unclasp-out")
     """Folder for the results."""
     weights: OptionalPath = None
     """A weights file, or an .onnx or .xml of `unclasp export`; the shipped model, small, if not given."""
     box: _Box = None
-    """px around the hands, for every picture; they are looked for if not given."""
+    """Box around the hands in px, used for every picture; searched for if not given."""
     detector: Literal["finder", "network", "none"] = "finder"
-    """What looks for hands without a box: the finder, the pose network's own search, or nothing (the whole picture)."""
+    """How hands are searched for without a box: by the finder, the pose network, or not at all (whole picture)."""
     landmarks: bool = True
-    """Touch up the joints by MediaPipe's landmark network, which has seen real hands, and the fusion network.
-    With the finder, spot hands by its palm detector, too. Without it all pictures are taken to have hands."""
+    """Refine the joints with MediaPipe's landmark network, which was trained on real hands, and the fusion network.
+    With the finder, also detect hands with MediaPipe's palm detector. Without the landmark network every picture is
+    assumed to show hands."""
     fusion: OptionalPath = None
-    """A file of unclasp fusion train in place of the shipped one, which has learned the mistakes of small.
-    For networks that unclasp fusion look takes; others are touched up by a rule."""
+    """A file of unclasp fusion train instead of the shipped one, which was trained on the errors of small. Only for
+    pose networks that unclasp fusion look accepts; for others a rule is used."""
     second_opinions: bool = True
-    """Look at pictures in doubt mirrored, turned, and all over, too; not with --box, and not in videos."""
+    """Predict doubtful pictures also mirrored and turned, and sweep over them; not with --box, and not in videos."""
     focal: _Focal = None
-    """Focal length in px. If not given, that of a picture's EXIF block; otherwise a field of view of 60 degrees is
-    assumed."""
+    """Focal lengths in px. If not given, that of the picture's EXIF block is used; without one, a field of view of 60
+    degrees is assumed."""
     device: str = "cpu"
-    """Where the network runs: cpu, cuda, mps."""
+    """Device of the pose network: cpu, cuda or mps."""
     threads: OptionalInt = None
-    """How many cores to use; all if not given. One is best for many processes side by side."""
+    """Number of CPU threads; all cores are used if not given. One is best for many parallel processes."""
     flip_test: bool = False
-    """Average over the picture and its mirror image."""
+    """Average the predictions for the picture and its mirror image."""
     mirrored: bool = False
-    """The pictures are mirror images, such as selfies: right and left are exchanged to be the person's own."""
+    """The pictures are mirror images, such as selfies; right and left are exchanged, so that they are the person's
+    own."""
     everyone: bool = False
-    """Find the hands of all people in pictures: those of others are drawn, too, and are `others` in the JSON.
-    With --no-landmarks fewer of them are found."""
+    """Find the hands of all people in pictures. Those of other people are drawn, too, and are listed as `others` in the
+    JSON. With --no-landmarks fewer of them are found."""
     html: bool = False
-    """Write OUT/NAME.html, too: the hands of a picture in 3D, to turn in a browser."""
+    """Also write OUT/NAME.html, an interactive 3D view of the hands in a picture."""
     smooth: bool = True
-    """Filter the joints of videos over time."""
+    """Smooth the joints of videos over time."""
     every: int = 1
-    """Of so many frames of a video, predict one."""
+    """Predict only every N-th frame of a video."""
     max_frames: OptionalInt = None
-    """Stop each video after so many predicted frames; at its end if not given."""
+    """Stop each video after this many predicted frames; at its end if not given."""
     rerun: bool = False
-    """Write OUT/NAME.rrd, too: a video's frames and hands for the Rerun viewer."""
+    """Also write OUT/NAME.rrd, with the frames and hands of a video for the Rerun viewer."""
     json: bool = False
-    """Print a JSON list of what was done instead of lines for people."""
+    """Print a JSON list with an entry for each source instead of lines of text."""
 
 
 def predict(words: list[str]) -> int:
@@ -97,13 +99,13 @@ def predict(words: list[str]) -> int:
     found = find_sources(arguments.sources)
     sources = [source for source in found if not _is_earlier_result(source, arguments.out)]
     if len(found) > len(sources) > 0:
-        print(f"{len(found) - len(sources)} earlier results among the sources are left out", file=sys.stderr)
+        print(f"skipped {len(found) - len(sources)} earlier results among the sources", file=sys.stderr)
     if not sources:
-        raise UnclaspError(f"the sources hold nothing but earlier results, as of {arguments.out}")
+        raise UnclaspError(f"all sources are earlier results, such as those in {arguments.out}")
     usable = [source for source in sources if source.error is None]
-    _tell_what_is_left_out(arguments, usable)
+    _report_unused_options(arguments, usable)
     stems = iter(output_stems([source.name for source in usable]))
-    untouchable = {source.path.resolve() for source in usable if source.path is not None}
+    protected = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector,
         landmarks=arguments.landmarks, fusion=arguments.fusion, second_opinions=arguments.second_opinions,
@@ -112,17 +114,17 @@ def predict(words: list[str]) -> int:
     errors = Console(stderr=True)
     done: list[dict[str, Any]] = []
     try:
-        with _ended_like_by_ctrl_c(), closing(over_sources(sources, errors)) as shown:  # closed before the list
+        with _signals_as_interrupts(), closing(over_sources(sources, errors)) as shown:  # closed before the list
             for source in shown:
-                entry = _predict_source(predictor, source, stems, arguments, untouchable=untouchable)
+                entry = _predict_source(predictor, source, stems, arguments, protected=protected)
                 done.append(entry)
                 if "error" in entry:
                     errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
                 if "overlay" in entry and not arguments.json:
-                    print(_told(entry))
+                    print(_summary(entry))
                 if entry.get("interrupted"):
                     raise KeyboardInterrupt
-    finally:  # Ctrl-C, too: what was done is told
+    finally:  # also after Ctrl-C: list what was done
         if arguments.json:
             print(json.dumps(done, indent=1))
     failed = sum("error" in entry for entry in done)
@@ -132,83 +134,85 @@ def predict(words: list[str]) -> int:
 
 
 @contextmanager
-def _ended_like_by_ctrl_c() -> Iterator[None]:
-    """Let what asks a process to end, and the end of its terminal, keep a video up to there, too.
+def _signals_as_interrupts() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into KeyboardInterrupt, so that a video is kept up to that point, as after Ctrl-C.
 
-    What was ignored before, as nohup has it, still is; what comes again while files are put in their places is ignored.
+    Signals that are not at their default handler are left alone, such as those that nohup ignores. After the first
+    signal, further ones are ignored while the files are completed.
     """
-    is_main = threading.current_thread() is threading.main_thread()  # no other one may
-    before = {each: handler for each in _ENDS if is_main and (handler := signal.getsignal(each)) == signal.SIG_DFL}
+    is_main = threading.current_thread() is threading.main_thread()  # only the main thread may set handlers
+    handlers = {number: signal.getsignal(number) for number in _TERMINATION_SIGNALS} if is_main else {}
+    replaced = [number for number, handler in handlers.items() if handler == signal.SIG_DFL]
 
     def interrupt(*_: object) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)
+        for number in replaced:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for each in before:
-        signal.signal(each, interrupt)
+    for number in replaced:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _check(arguments: PredictArguments) -> None:
-    """Refuse what cannot be done, before anything is loaded."""
+    """Raise an error for invalid arguments, before anything is loaded."""
     if not arguments.sources:
         raise UnclaspError("name at least one picture, video, folder, glob or camera number")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
-    above = next(path for path in (arguments.out, *arguments.out.absolute().parents) if path.exists())
-    if not above.is_dir():
-        raise UnclaspError(f"--out must be a folder, got one in the file {above}")
+    existing = next(path for path in (arguments.out, *arguments.out.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UnclaspError(f"--out must be a folder, got a path inside the file {existing}")
     _stream_options(arguments)
-    if arguments.out.exists():  # otherwise it is made once there is a result
+    if arguments.out.exists():  # otherwise it is created with the first result
         check_writable(arguments.out / ".unclasp")
     if arguments.everyone and arguments.box is not None:
-        raise UnclaspError("--everyone looks all over each picture, --box in one place: leave one of them out")
+        raise UnclaspError("--everyone searches the whole picture, --box only one place: use one of them")
     if arguments.everyone and arguments.detector != "finder":
         raise UnclaspError(
-            f"--everyone needs the finder, --detector {arguments.detector} finds one person's hands: leave one out"
+            f"--everyone needs the finder, --detector {arguments.detector} finds one person's hands: use one of them"
         )
 
 
-def _tell_what_is_left_out(arguments: PredictArguments, usable: "list[Source]") -> None:
-    """Tell which options suit none of the sources."""
-    for option, given, suits, kind in (
+def _report_unused_options(arguments: PredictArguments, usable: "list[Source]") -> None:
+    """Print a note for each option that applies to none of the sources."""
+    for option, is_set, applies, kind in (
         ("--everyone", arguments.everyone, any(not source.is_video for source in usable), "pictures"),
         ("--html", arguments.html, any(not source.is_video for source in usable), "pictures"),
         ("--rerun", arguments.rerun, any(source.is_video for source in usable), "videos and cameras"),
     ):
-        if given and usable and not suits:
-            print(f"{option} is for {kind}, of which there are none here: it is left out", file=sys.stderr)
+        if is_set and usable and not applies:
+            print(f"{option} is only for {kind}, and there are none: it is ignored", file=sys.stderr)
 
 
-def _told(entry: dict[str, Any]) -> str:
-    """Say what was done in a line for people."""
+def _summary(entry: dict[str, Any]) -> str:
+    """Return a one-line summary of an entry of the JSON list."""
     if "frames" in entry:
         counts = entry["of_side"] | ({"both": entry["both"]} if len(entry["of_side"]) == 2 else {})
-        what = ", ".join(f"{name} in {count}" for name, count in counts.items()) or "no hand in any"
-        what += f" of {entry['frames']} frames"
-        what += f", in doubt in {entry['in_doubt']}" if entry["in_doubt"] else ""
-        what += f"; {entry['frames_per_second']} frames/s"
+        result = ", ".join(f"{name} in {count}" for name, count in counts.items()) or "no hand in any"
+        result += f" of {entry['frames']} frames"
+        result += f", in doubt in {entry['in_doubt']}" if entry["in_doubt"] else ""
+        result += f"; {entry['frames_per_second']} frames/s"
     else:
-        what = "; ".join(map(_person, [entry, *entry.get("others", [])]))
-    return f"{entry['source']}: {what} -> {entry['overlay']}"
+        result = "; ".join(map(_hands_text, [entry, *entry.get("others", [])]))
+    return f"{entry['source']}: {result} -> {entry['overlay']}"
 
 
-def _person(entry: dict[str, Any]) -> str:
-    """Say which hands somebody has."""
+def _hands_text(entry: dict[str, Any]) -> str:
+    """Return one person's hands as text."""
     hands = (f"{side} (in doubt)" if side in entry["doubted"] else side for side in entry["hands"])
     return " and ".join(hands) or "no hand"
 
 
 def _is_earlier_result(source: "Source", out: Path) -> bool:
-    """Tell whether a search led to what was written before.
+    """Return whether a folder search or a glob found a result of an earlier run.
 
-    That is what lies in the folder of results where this lies inside of the searched one, and any overlay, which says
-    so.
+    These are all files in the output folder, if it is inside the searched folder, and all files that are marked as
+    results. A file that is given by name never counts as one.
     """
     if source.path is None or source.path == Path(source.given):
         return False
@@ -219,16 +223,16 @@ def _is_earlier_result(source: "Source", out: Path) -> bool:
 
 def _predict_source(
     predictor: "Predictor", source: "Source", stems: Iterator[str], arguments: PredictArguments, *,
-    untouchable: set[Path],
+    protected: set[Path],
 ) -> dict[str, Any]:  # fmt: skip
     if source.error is not None:
         return {"source": source.given, "error": source.error}
-    one = _record_one if source.is_video else _predict_one
-    return one(predictor, source, arguments.out / next(stems), arguments, untouchable=untouchable)
+    predict_one = _predict_video if source.is_video else _predict_picture
+    return predict_one(predictor, source, arguments.out / next(stems), arguments, protected=protected)
 
 
-def _predict_one(
-    predictor: "Predictor", source: "Source", stem: Path, arguments: PredictArguments, *, untouchable: set[Path]
+def _predict_picture(
+    predictor: "Predictor", source: "Source", stem: Path, arguments: PredictArguments, *, protected: set[Path]
 ) -> dict[str, Any]:
     import cv2
 
@@ -236,45 +240,45 @@ def _predict_one(
     from unclasp.picture import read_photo
 
     try:
-        results = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
-        told = {name: str(_result(stem, suffix, untouchable)) for name, suffix in results.items()}
+        suffixes = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
+        outputs = {name: str(_result_path(stem, suffix, protected)) for name, suffix in suffixes.items()}
         image, focal = read_photo(source.name)
         focal = arguments.focal or focal
         if arguments.everyone:
             poses = predictor.everyone(image, focal=focal, mirrored=arguments.mirrored)
         else:
             poses = [predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)]
-        pose, *others = (replace(each, source=source.name) for each in poses)
-        drawn = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
-        write_bytes(told["overlay"], drawn)
+        pose, *others = (replace(found, source=source.name) for found in poses)
+        overlay = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
+        write_bytes(outputs["overlay"], overlay)
         if arguments.html:
-            pose.save_html(told["html"])
-        # last: where there is a JSON, the result is whole
-        pose.save_json(told["json"], others=others if arguments.everyone else None)
+            pose.save_html(outputs["html"])
+        # last, so that a JSON file implies that the result is complete
+        pose.save_json(outputs["json"], others=others if arguments.everyone else None)
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, source.name)}
-    more = {"others": [_hands(other) for other in others]} if arguments.everyone else {}
-    return {"source": source.name, **_hands(pose), **more, **told}
+    others_entry = {"others": [_hands_entry(other) for other in others]} if arguments.everyone else {}
+    return {"source": source.name, **_hands_entry(pose), **others_entry, **outputs}
 
 
-def _hands(pose: "HandPose") -> dict[str, list[str]]:
+def _hands_entry(pose: "HandPose") -> dict[str, list[str]]:
     return {"hands": list(pose.sides), "doubted": list(pose.doubted)}
 
 
-def _record_one(
-    predictor: "Predictor", source: "Source", stem: Path, arguments: PredictArguments, *, untouchable: set[Path]
+def _predict_video(
+    predictor: "Predictor", source: "Source", stem: Path, arguments: PredictArguments, *, protected: set[Path]
 ) -> dict[str, Any]:
-    """Predict a video or camera; what there is before a failure of the source is kept, and told with the error."""
+    """Predict a video or camera. Frames before a failure of the source are kept, and reported beside the error."""
     import cv2
 
     from unclasp.recording import record
     from unclasp.video import Video
 
-    spoken = source.name if source.camera is None else f"camera {source.camera}"
+    label = source.name if source.camera is None else f"camera {source.camera}"
     options = _stream_options(arguments)
     try:
-        results = {"overlay": ".mp4", "json": ".jsonl"} | ({"rerun": ".rrd"} if arguments.rerun else {})
-        told = {name: str(_result(stem, suffix, untouchable)) for name, suffix in results.items()}
+        suffixes = {"overlay": ".mp4", "json": ".jsonl"} | ({"rerun": ".rrd"} if arguments.rerun else {})
+        outputs = {name: str(_result_path(stem, suffix, protected)) for name, suffix in suffixes.items()}
         opened = source.file_or_camera
         with Video(opened, every=options.every, max_frames=options.max_frames) as video, over_frames(video) as on_frame:
             poses = predictor.video(video, options, focal=arguments.focal, mirrored=arguments.mirrored)
@@ -284,15 +288,15 @@ def _record_one(
             )
             seconds = time.monotonic() - started
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
-        return {"source": source.name, "error": _reason(error, spoken)}
+        return {"source": source.name, "error": _reason(error, label)}
     entry = {
         "source": source.name, "hands": list(recorded.of_side), "frames": recorded.frames, "both": recorded.both,
         "of_side": recorded.of_side, "in_doubt": recorded.doubted,
-        "frames_per_second": round(recorded.frames / max(seconds, 1e-3), 1), **told,
+        "frames_per_second": round(recorded.frames / max(seconds, 1e-3), 1), **outputs,
     }  # fmt: skip
     if recorded.interrupted and source.camera is None:
         entry["interrupted"] = True
-    return entry | ({"error": _reason(recorded.problem, spoken)} if recorded.problem else {})
+    return entry | ({"error": _reason(recorded.problem, label)} if recorded.problem else {})
 
 
 def _stream_options(arguments: PredictArguments) -> "StreamOptions":
@@ -303,18 +307,20 @@ def _stream_options(arguments: PredictArguments) -> "StreamOptions":
     )
 
 
-def _result(stem: Path, suffix: str, untouchable: set[Path]) -> Path:
-    """Return the path of a result, which must be none of the sources, nor a file that is no earlier result."""
+def _result_path(stem: Path, suffix: str, protected: set[Path]) -> Path:
+    """Return the path of an output file; raise an error if it is a source, or exists and is not an earlier result."""
     path = stem.with_name(stem.name + suffix)
-    if path.resolve() in untouchable:
+    if path.resolve() in protected:
         raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
     target = replaceable(path)
     if target.exists() and not is_result(target):
-        raise UnclaspError(f"{path} is no earlier result and is not overwritten; choose another --out, or remove it")
+        raise UnclaspError(
+            f"{path} is not an earlier result and is not overwritten; choose another --out, or remove it"
+        )
     return path
 
 
 def _reason(error: BaseException, source: str) -> str:
-    """Return an error as one line that names its source."""
+    """Return an error as a single line that names its source."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return reason if source in reason else f"{source}: {reason}"

@@ -9,7 +9,7 @@ from unclasp.errors import UnclaspError
 
 @dataclass(frozen=True)
 class PresetsArguments:
-    """List the presets, among them each row of the paper's Tables 1-3."""
+    """List the presets, which include each row of the paper's Tables 1-3."""
 
 
 def presets(words: list[str]) -> int:

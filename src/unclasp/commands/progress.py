@@ -1,4 +1,4 @@
-"""Progress bars of `unclasp predict`, for people who watch: nothing is drawn where stderr is no terminal."""
+"""Progress bars of `unclasp predict`, drawn only if stderr is a terminal."""
 
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 
 def over_sources(sources: "list[Source]", console: Console) -> "Generator[Source, None, None]":
-    """Yield the sources beside a bar of how many are done, for people who watch; a video has one of its own.
+    """Yield the sources, with a progress bar if stderr is a terminal; videos have bars of their own.
 
-    The bar takes the place of stdout only where that is a terminal, too: what goes to a file or a pipe goes there.
+    Stdout is redirected through the bar only if it is a terminal as well.
     """
-    many = len(sources) > 1 and not any(source.is_video for source in sources)
+    has_bar = len(sources) > 1 and not any(source.is_video for source in sources)
     columns = (TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns,
         console=console,
         redirect_stdout=_is_terminal(sys.stdout),
-        disable=not (many and _is_terminal(sys.stderr)),
+        disable=not (has_bar and _is_terminal(sys.stderr)),
     ) as progress:
         yield from progress.track(sources)
 
 
 @contextmanager
 def over_frames(video: "Video") -> Iterator[Callable[[Any], None]]:
-    """Yield a function to call with each frame of a video, and show their number, speed and time left."""
+    """Yield a function to call with each frame of a video; a bar shows their number, the speed and the time left."""
     columns = (
         TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]} frames/s"),
         TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -56,4 +56,4 @@ def over_frames(video: "Video") -> Iterator[Callable[[Any], None]]:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()  # a process may have been started without it
+    return stream is not None and stream.isatty()  # None if the process was started without the stream

@@ -13,9 +13,9 @@ class PreviewArguments:
     """Draw a contact sheet of synthetic pictures: picture, skeleton, parts."""
 
     out: Path = Path("sheet.png")
-    """Picture to write: .png or .jpg."""
+    """Output file: .png or .jpg."""
     count: int = 12
-    """How many samples."""
+    """Number of samples."""
     seed: int = 0
     """Seed of the samples."""
     size: int = 256
@@ -49,21 +49,21 @@ def preview(words: list[str]) -> int:
 class WriteArguments:
     """Write synthetic pictures in InterHand2.6M's layout, with part masks.
 
-    An interrupted run goes on where it stopped.
+    An interrupted run resumes where it stopped.
     """
 
     out: Path
-    """Folder of the data set; train on it with --data interhand:OUT."""
+    """Output folder; train on it with --data interhand:OUT."""
     count: int = 1000
-    """How many pictures; a larger count adds to what is there."""
+    """Number of pictures; with a larger count, pictures are added to those in the folder."""
     seed: int = 1
-    """Seed of the pictures. 2 and 3 are those of synthetic:val and synthetic:test: do not train on them."""
+    """Seed of the pictures. Do not train on seeds 2 and 3, those of synthetic:val and synthetic:test."""
     split: str = "train"
     """Name of the split on disk."""
     size: int = 256
     """Side of the pictures in px."""
     processes: int = 1
-    """Rendered at the same time."""
+    """Number of parallel processes."""
 
 
 def write(words: list[str]) -> int:

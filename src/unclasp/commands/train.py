@@ -14,17 +14,17 @@ from unclasp.training.options import RunOptions
 
 @dataclass(frozen=True)
 class TrainArguments:
-    """Train a preset; every field of its config is an option.
+    """Train a preset; every field of its configuration is an option.
 
-    A run's folder holds state.pt (for --resume), weights.safetensors (to use) and log.jsonl.
+    The output folder holds state.pt (for --resume), weights.safetensors (for use) and log.jsonl.
     """
 
     data: str
-    """synthetic:train, or interhand:ROOT[:SPLIT] for a folder in InterHand2.6M's layout."""
+    """Data set: synthetic:train, or interhand:ROOT[:SPLIT] for a folder in InterHand2.6M's layout."""
     run: Annotated[RunOptions, tyro.conf.arg(name="")] = field(default_factory=RunOptions)
-    """Where and on what to run."""
+    """Options of the run."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=configs.small)
-    """The preset, field by field."""
+    """The preset's configuration."""
 
 
 def train(words: list[str]) -> int:
@@ -34,7 +34,7 @@ def train(words: list[str]) -> int:
             raise UnclaspError("usage: unclasp train PRESET --data DATA; unclasp presets lists the presets")
         words = ["small", *words]
     preset = configs.preset(words[0])
-    # tyro needs a value for the required `data` when a default is given; it stays required.
+    # With a default object, tyro needs a value for `data`, too; MISSING keeps it required.
     arguments = parse(TrainArguments, words[1:], "train PRESET", TrainArguments(data=tyro.MISSING, config=preset))
     from unclasp.data import open_dataset
     from unclasp.train import train as run

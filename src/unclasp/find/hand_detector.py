@@ -160,20 +160,23 @@ class HandDetector:
                 distinct.append(hand)
         return distinct
 
-    def overlapped(self, image: ByteArray, hands: Sequence[DetectedHand]) -> list[DetectedHand]:
-        """Return the hands that are detected beside others only once those are painted over, by descending score.
+    def overlapped(self, image: ByteArray, hands: Sequence[DetectedHand]) -> tuple[ByteArray, list[DetectedHand]]:
+        """Detect hands beside others, once those are painted over.
 
         Of two hands in contact, the palm detector and the landmark network often find the clearer one twice.
 
         Args:
             image: (H, W, 3) RGB.
             hands: The hands detected in it.
+
+        Returns:
+            A copy of the picture with these painted over, and the further hands, by descending score.
         """
         painted = image.copy()
         for hand in hands:
             outline = np.rint(cv2.convexHull(hand.joints_2d.astype(np.float32))).astype(np.int32)
             cv2.fillConvexPoly(painted, outline, image.mean(axis=(0, 1)))
-        return [hand for hand in self(painted) if _is_overlapped(hand, hands)] if hands else []
+        return painted, [hand for hand in self(painted) if _is_overlapped(hand, hands)] if hands else []
 
     def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:
         """Yield the hand at a palm, if there is one.

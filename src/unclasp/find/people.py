@@ -31,21 +31,24 @@ class Others:
     """Collects the results for the hands of other people, each hand once.
 
     Args:
-        predict_at: Predicts the hands at a proposal.
         first: The result for the person whose hands are known.
     """
 
-    def __init__(self, predict_at: PredictAt, first: CropResult) -> None:
-        self._predict_at = predict_at
+    def __init__(self, first: CropResult) -> None:
         self._known = _hands_of(first)
         self._predictions = 0
         self.found: list[CropResult] = []
         """One result for each person, in the order in which they were found."""
 
-    def look_for_hands(self, hands: Sequence[DetectedHand], image: ByteArray) -> None:
-        """Predict hands that were detected in the whole picture (H, W, 3), large ones with good scores first.
+    def add_detected(self, hands: Sequence[DetectedHand], image: ByteArray, predict_at: PredictAt) -> None:
+        """Predict hands that were detected in the whole picture, large ones with good scores first.
 
         A right and a left one that are near each other are taken for one person's.
+
+        Args:
+            hands: The detected hands.
+            image: (H, W, 3) RGB.
+            predict_at: Predicts the hands at a proposal in that picture.
         """
         remaining = self._unknown(hands)
         while remaining and self._predictions < MAX_PLACES:
@@ -54,26 +57,26 @@ class Others:
                 hand for hand in nearest if first.distance_to(hand) < MAX_REACH * max(first.extent, hand.extent)
             ]
             proposal = proposal_of_hands([first, *partners], image)
-            self._keep(with_detected(self._predict(proposal), remaining, proposal.square))
+            self._keep(with_detected(self._predict(proposal, predict_at), remaining, proposal.square))
             remaining = self._unknown([hand for hand in remaining if hand is not first])
 
-    def look_in_regions(self, regions: Floats) -> None:
+    def add_regions(self, regions: Floats, predict_at: PredictAt) -> None:
         """Predict in boxes (N, 4) px that may hold hands which the hand detector missed."""
         for region in regions:
             middle = (region[:2] + region[2:]) / 2
             if self._predictions < MAX_PLACES and not any(_is_in(middle, joints) for joints in self._known):
-                self._keep(self._predict(Proposal(geometry.square_box(region), np.zeros((0, 4)))))
+                self._keep(self._predict(Proposal(geometry.square_box(region), np.zeros((0, 4))), predict_at))
 
     def _unknown(self, hands: Sequence[DetectedHand]) -> list[DetectedHand]:
         return [hand for hand in hands if not self._is_known(hand.joints_2d)]
 
-    def _predict(self, proposal: Proposal) -> CropResult:
+    def _predict(self, proposal: Proposal, predict_at: PredictAt) -> CropResult:
         """Predict at a proposal, and drop the known hands.
 
         The network predicts the clearest hands of a crop, whoever's they are.
         """
         self._predictions += 1
-        result = self._predict_at(proposal)
+        result = predict_at(proposal)
         hands = (result.joints_2d[joints] for joints in HAND_SLICES)
         return result.without_hands(np.array([self._is_known(hand) for hand in hands]))
 

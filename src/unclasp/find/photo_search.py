@@ -112,15 +112,17 @@ class PhotoSearch:
 
     def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
-        others = Others(
-            lambda proposal: self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image),
-            found.result,
-        )
+        others = Others(found.result)
         hands = self._detect_hands(image, PALM_SIZES) if found.hands is None else found.hands
-        overlapped = [] if self.detector is None else self.detector.overlapped(image, hands)
-        others.look_for_hands([*hands, *overlapped], image)
-        others.look_in_regions(found.regions)
+        others.add_detected(hands, image, partial(self._predict_touched_up, image))
+        others.add_regions(found.regions, partial(self._predict_touched_up, image))
+        if self.detector is not None:
+            painted, overlapped = self.detector.overlapped(image, hands)
+            others.add_detected(overlapped, painted, partial(self._predict_touched_up, painted))
         return others.found
+
+    def _predict_touched_up(self, image: ByteArray, proposal: Proposal) -> CropResult:
+        return self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image)
 
     def in_frame(self, image: ByteArray, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
         """Find the hands in a whole frame of a video.

@@ -1,1 +1,1 @@
-"""The web page of `demo` and what it is answered."""
+"""The web page of `unclasp demo`, and the responses of its server."""

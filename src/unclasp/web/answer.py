@@ -1,4 +1,4 @@
-"""What `demo` answers to a picture: the result, the overlay and the 3D view in one JSON document."""
+"""The response of `demo` to a picture: the result, the overlay and the 3D view in one JSON document."""
 
 import base64
 import json
@@ -16,41 +16,41 @@ from unclasp.predictor import Predictor
 from unclasp.view3d import page
 from unclasp.visualize import draw_hands
 
-_OVERLAY_SIDE: Final = 1280
-"""Longer side of the overlay in px: larger pictures are drawn on a smaller copy."""
+_MAX_OVERLAY_PX: Final = 1280
+"""Longest side of the overlay in px; for larger pictures it is drawn on a downscaled copy."""
 
 
 def answer_picture(
     predictor: Predictor, data: bytes, *, name: str | None = None, mirrored: bool = False, max_pixels: int
 ) -> bytes:
-    """Find the hands in a picture file.
+    """Predict the hands in a picture file, and return the response.
 
     Args:
-        predictor: Finds them.
+        predictor: Predicts the hands.
         data: The file's bytes.
-        name: Of the file, for the result.
+        name: File name, for the result.
         mirrored: The picture is a mirror image, such as a selfie.
         max_pixels: Largest width × height.
 
     Returns:
-        JSON: `result`, the text of `HandPose.to_json`; `overlay`, a JPEG as data URL; `view`, the page of
-        `HandPose.save_html`; `seconds` that decoding, predicting and drawing took.
+        JSON with `result`, the text of `HandPose.to_json`; `overlay`, a JPEG as a data URL; `view`, the page of
+        `HandPose.save_html`; and `seconds`, the time for decoding, prediction and drawing.
 
     Raises:
-        ImageError: It is not a whole picture of a usable size.
+        ImageError: The data is not a complete picture of a usable size.
     """
     start = time.perf_counter()
     image, focal = decode_photo(data, max_pixels=max_pixels)
     pose = replace(predictor(image, focal=focal, mirrored=mirrored), source=name)
     overlay = base64.b64encode(_overlay(pose, image)).decode()
-    told = {"result": pose.to_json(), "overlay": f"data:image/jpeg;base64,{overlay}", "view": page(pose.to_dict())}
-    return json.dumps({**told, "seconds": round(time.perf_counter() - start, 3)}).encode()
+    response = {"result": pose.to_json(), "overlay": f"data:image/jpeg;base64,{overlay}", "view": page(pose.to_dict())}
+    return json.dumps({**response, "seconds": round(time.perf_counter() - start, 3)}).encode()
 
 
 def _overlay(pose: HandPose, image: Picture) -> bytes:
-    """Draw the skeletons over the picture, or a smaller copy of it, as a JPEG file."""
+    """Return a JPEG of the skeletons over the picture, or over a downscaled copy."""
     height, width = image.shape[:2]
-    shrink = min(1.0, _OVERLAY_SIDE / max(height, width))
+    shrink = min(1.0, _MAX_OVERLAY_PX / max(height, width))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
     scale = np.array(size) / (width, height)

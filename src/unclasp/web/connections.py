@@ -1,4 +1,4 @@
-"""Questions about the other side of a connection of the web page's server."""
+"""Checks of the connections of the web page's server."""
 
 import ipaddress
 import selectors
@@ -7,7 +7,7 @@ import sys
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this computer's own address."""
+    """Return whether a host is a loopback address: localhost, 127.0.0.0/8 or ::1."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -15,8 +15,8 @@ def is_loopback(host: str) -> bool:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Tell, at once and without taking what it has sent, whether the other side has closed a connection."""
-    with selectors.DefaultSelector() as selector:  # a socket with a timeout would wait, whatever the flags of recv
+    """Return whether the peer has closed a connection, without blocking and without consuming data."""
+    with selectors.DefaultSelector() as selector:  # on a socket with a timeout, recv would wait whatever its flags
         selector.register(connection, selectors.EVENT_READ)
         if not selector.select(timeout=0):
             return False
@@ -27,5 +27,5 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def went_away() -> bool:
-    """Tell whether the exception that is being handled is the other side's going away or falling silent."""
+    """Return whether the exception being handled means that the peer disconnected or timed out."""
     return isinstance(sys.exception(), ConnectionError | TimeoutError)

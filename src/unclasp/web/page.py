@@ -1,4 +1,4 @@
-"""The page that `demo` serves: one HTML document that asks nothing of any other server."""
+"""The page that `demo` serves: a single HTML document that loads nothing from other servers."""
 
 import html
 import json
@@ -9,7 +9,7 @@ EXAMPLES: Final = {
     "crossed.jpg": "two hands that touch",
     "one_hand.jpg": "one hand",
 }
-"""Rendered pictures in the package: file name and what they show."""
+"""Rendered example pictures in the package: file name -> description."""
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -19,7 +19,7 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Sent with every answer: nothing is stored, and the page can load nothing from elsewhere."""
+"""Sent with every response: nothing is cached, and the page cannot load anything from other servers."""
 
 _STYLE: Final = """
 :root { --paper: #f3f2ee; --card: #fdfcfa; --edge: #dedbd2; --ink: #343230; --muted: #6d6a63; --accent: #b8431a; }
@@ -63,9 +63,9 @@ figcaption { padding: 8px 14px; border-bottom: 1px solid var(--edge); font-weigh
 #overlay { flex: 1; min-height: 0; width: 100%; object-fit: contain; background: #eceae4; }
 iframe { flex: 1; width: 100%; border: 0; }
 @media (max-width: 900px) { figure:has(#overlay) { height: auto; } #overlay { max-height: 80vh; } }
-#told { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 260px), 1fr)); gap: 14px;
+#details { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 260px), 1fr)); gap: 14px;
   margin: 14px 0; }
-#told .card { padding: 14px 16px; }
+#details .card { padding: 14px 16px; }
 .bar { display: grid; grid-template-columns: 74px 1fr 44px; gap: 10px; align-items: center; font-size: 13px; }
 .bar + .bar { margin-top: 6px; }
 #trust p { margin: 8px 0 0; }
@@ -89,20 +89,20 @@ function say(text, kind) {
   if (kind === "busy") at("status").prepend(Object.assign(document.createElement("span"), {className: "spin"}));
 }
 
-// One picture at a time: who begins calls off what still runs.
+// One picture at a time: a new request aborts the one in progress.
 function begin() {
   running?.abort();
   return running = new AbortController();
 }
 
-async function reason(answer) {
+async function errorOf(response) {
   try {
-    return (await answer.json()).error;
-  } catch { return `the server answered ${answer.status} ${answer.statusText}`; }
+    return (await response.json()).error;
+  } catch { return `the server responded with ${response.status} ${response.statusText}`; }
 }
 
 function failed(mine) {
-  if (mine === running) say("the server did not answer; is it still running?", "error");
+  if (mine === running) say("the server did not respond; is it still running?", "error");
 }
 
 async function send(blob, name, mine = begin()) {
@@ -114,13 +114,13 @@ async function send(blob, name, mine = begin()) {
     return say(`expected a picture of at most ${most}, got ${size}; use a smaller one`, "error");
   }
   say(`Looking for hands in ${name} …`, "busy");
-  const asked = new URLSearchParams({name, mirrored: at("mirrored").checked ? "1" : "0"});
+  const query = new URLSearchParams({name, mirrored: at("mirrored").checked ? "1" : "0"});
   try {
-    const answer = await fetch("predict?" + asked, {method: "POST", body: blob, signal: mine.signal});
-    const told = answer.ok ? await answer.json() : {error: await reason(answer)};
+    const response = await fetch("predict?" + query, {method: "POST", body: blob, signal: mine.signal});
+    const payload = response.ok ? await response.json() : {error: await errorOf(response)};
     if (mine !== running) return;
-    if (told.error) return say(told.error, "error");
-    show(told, name);
+    if (payload.error) return say(payload.error, "error");
+    show(payload, name);
   } catch { failed(mine); }
 }
 
@@ -146,28 +146,28 @@ function list(id, lines) {
   at(id).replaceChildren(...lines.map(text => Object.assign(document.createElement("li"), {textContent: text})));
 }
 
-function show(told, name) {
-  const result = JSON.parse(told.result), stem = name.replace(/\\.[^.]*$/, "") || "hands";
+function show(payload, name) {
+  const result = JSON.parse(payload.result), stem = name.replace(/\\.[^.]*$/, "") || "hands";
   const sides = result.hands.map(hand => hand.side);
   links.splice(0).forEach(url => URL.revokeObjectURL(url));
-  at("overlay").src = at("save-overlay").href = told.overlay;
+  at("overlay").src = at("save-overlay").href = payload.overlay;
   at("overlay").alt = `${name} with the skeletons of ${sides.length} hands drawn over it`;
   at("save-overlay").download = stem + "-overlay.jpg";
-  at("view").srcdoc = told.view;
-  link("save-json", told.result, "application/json", stem + ".json");
-  link("save-view", told.view, "text/html", stem + ".html");
+  at("view").srcdoc = payload.view;
+  link("save-json", payload.result, "application/json", stem + ".json");
+  link("save-view", payload.view, "text/html", stem + ".html");
   at("presence").replaceChildren(
     ...Object.entries(result.presence).map(([side, share]) => bar(side + " hand", share, !sides.includes(side))));
-  const trusted = result.hands.filter(hand => hand.confidence);
-  at("trust").hidden = !trusted.length;
-  at("joints").replaceChildren(...trusted.map(hand =>
+  const withConfidence = result.hands.filter(hand => hand.confidence);
+  at("trust").hidden = !withConfidence.length;
+  at("joints").replaceChildren(...withConfidence.map(hand =>
     bar(hand.side + " hand", hand.confidence.reduce((sum, one) => sum + one, 0) / hand.confidence.length)));
   list("assumed", [result.camera.assumed, result.depth_assumed,
     result.image.mirrored ? "the picture is a mirror image: right and left are the person's own" :
       "the picture is not mirrored: if right and left are wrong, tick the box for selfies"].filter(Boolean));
   const doubted = result.hands.filter(hand => hand.doubted).map(hand => hand.side).join(" and ");
   const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + (doubted && ` (${doubted} in doubt)`);
-  say(`${found} in ${name}, ${result.image.width} × ${result.image.height} px, in ${told.seconds.toFixed(2)} s.`);
+  say(`${found} in ${name}, ${result.image.width} × ${result.image.height} px, in ${payload.seconds.toFixed(2)} s.`);
   at("empty").hidden = true;
   at("result").hidden = false;
   if (at("result").getBoundingClientRect().top > innerHeight) at("status").scrollIntoView({behavior: "smooth"});
@@ -194,11 +194,11 @@ for (const button of document.querySelectorAll("#examples button")) {
     const mine = begin(), name = button.dataset.name;
     say(`Fetching ${name} …`, "busy");
     try {
-      const answer = await fetch("examples/" + name, {signal: mine.signal});
-      const got = answer.ok ? {blob: await answer.blob()} : {error: await reason(answer)};
+      const response = await fetch("examples/" + name, {signal: mine.signal});
+      const example = response.ok ? {blob: await response.blob()} : {error: await errorOf(response)};
       if (mine !== running) return;
-      if (got.error) return say(got.error, "error");
-      send(got.blob, name, mine);
+      if (example.error) return say(example.error, "error");
+      send(example.blob, name, mine);
     } catch { failed(mine); }
   };
 }
@@ -211,9 +211,9 @@ function stop() {
 }
 at("start").onclick = async () => {
   if (!navigator.mediaDevices) {
-    return say("browsers give the webcam only to https pages and to pages of this computer: open 127.0.0.1", "error");
+    return say("browsers allow the webcam only on https pages and on pages of this computer: open 127.0.0.1", "error");
   }
-  at("start").disabled = true;  // until the browser has asked: a second click would open a second stream
+  at("start").disabled = true;  // until permission is given: a second click would open a second stream
   stop();
   try {
     camera = await navigator.mediaDevices.getUserMedia({video: {width: {ideal: 1280}}, audio: false});
@@ -232,7 +232,7 @@ at("snap").onclick = () => {
   if (!video.videoWidth) return say("the webcam has not shown a picture yet; try again in a moment", "error");
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
   canvas.getContext("2d").drawImage(video, 0, 0);
-  at("mirrored").checked = false;  // browsers give the camera's own picture, which is not mirrored
+  at("mirrored").checked = false;  // browsers give the camera's picture, which is not mirrored
   const mine = begin();
   canvas.toBlob(blob => mine === running && send(blob, "webcam.jpg", mine), "image/jpeg", 0.92);
 };
@@ -243,14 +243,14 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
     """Return the page as HTML.
 
     Args:
-        upload_bytes: Largest picture file that the server takes.
-        pixels: Largest width × height that it takes.
+        upload_bytes: Largest picture file that the server accepts.
+        pixels: Largest width × height that it accepts.
         model: Name of the weights.
     """
     data = json.dumps({"upload_bytes": upload_bytes, "pixels": pixels}).replace("<", r"\u003c")
     examples = "".join(
-        f'<button type="button" data-name="{name}" title="{what}"><img src="examples/{name}" alt="{what}"></button>'
-        for name, what in EXAMPLES.items()
+        f'<button type="button" data-name="{name}" title="{title}"><img src="examples/{name}" alt="{title}"></button>'
+        for name, title in EXAMPLES.items()
     )
     bounds = f"JPEG, PNG, WebP, BMP, TIFF · up to {upload_bytes / 1e6:g} MB and {pixels / 1e6:g} megapixels"
     return f"""<!DOCTYPE html>
@@ -264,7 +264,7 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
 </head>
 <body>
 <header><h1>unclasp</h1><p>two hands in 3D from one picture</p>
-<p class="muted">model {html.escape(model)} · pictures stay in this server's memory and are forgotten once answered</p>
+<p class="muted">model {html.escape(model)} · pictures stay in this server's memory and are discarded afterwards</p>
 </header>
 <main>
 <section id="ask">
@@ -287,11 +287,11 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
 <figure><figcaption>In 3D: drag to turn, wheel to zoom</figcaption>
 <iframe id="view" sandbox="allow-scripts" title="3D view of the hands"></iframe></figure>
 </div>
-<div id="told">
-<div class="card"><h2>Is the hand there?</h2><div id="presence"></div></div>
-<div class="card" id="trust"><h2>How far joints can be trusted</h2><div id="joints"></div>
-<p class="muted">hands that can hardly be trusted are in doubt, and drawn faintly</p></div>
-<div class="card"><h2>What is assumed</h2><ul id="assumed"></ul></div>
+<div id="details">
+<div class="card"><h2>Hand presence</h2><div id="presence"></div></div>
+<div class="card" id="trust"><h2>Confidence in the joints</h2><div id="joints"></div>
+<p class="muted">hands with low confidence are in doubt, and drawn faintly</p></div>
+<div class="card"><h2>Assumptions</h2><ul id="assumed"></ul></div>
 </div>
 <div id="downloads"><a id="save-json" class="button main">Download JSON</a>
 <a id="save-overlay" class="button">Download overlay</a> <a id="save-view" class="button">Download 3D view</a></div>
