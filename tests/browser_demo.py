@@ -155,7 +155,7 @@ def check_late_answers(page: Page) -> None:
             f"window.fetch = async (path, more) => path.startsWith('examples/') ? {answer} : realFetch(path, more)"
         )
         browser.find_element(By.CSS_SELECTOR, "#examples button").click()
-        told = "not for this page" if body.startswith("{") else "the server answered 403 Forbidden"
+        told = "not for this page" if body.startswith("{") else "the server responded with 403 Forbidden"
         wait_for(f"the message {told}", lambda told=told: page.at("status").text == told)
     browser.execute_script("window.fetch = realFetch")
 
