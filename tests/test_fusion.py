@@ -430,7 +430,7 @@ class Sees:
 def test_looks_tell_where_the_joints_are(make_sample: MakeSample, tmp_path: Path) -> None:
     sample, network = make_sample(), Sees()
     predictor: Any = network
-    assert fusion_train.looks_at(predictor, Made([sample]), tmp_path / "l.npz") == 2  # type: ignore[arg-type]
+    assert fusion_train.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz") == 2  # type: ignore[arg-type]
     pixels = geometry.project(sample.joints_cam, sample.focal, sample.princpt)
     truth = np.load(tmp_path / "l.npz")["truth"]
     square = network.squares[0]
@@ -450,7 +450,7 @@ def test_looks_tell_where_the_joints_are(make_sample: MakeSample, tmp_path: Path
 def test_hands_that_are_not_seen_or_not_whole_are_left_out(make_sample: MakeSample, tmp_path: Path) -> None:
     def hands(sample: Any, presence: tuple[float, float] = (1.0, 1.0)) -> int:
         predictor: Any = Sees(presence=presence)
-        return fusion_train.looks_at(predictor, Made([sample]), tmp_path / "l.npz")  # type: ignore[arg-type]
+        return fusion_train.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz")  # type: ignore[arg-type]
 
     sample = make_sample()
     assert hands(sample) == 2
@@ -467,7 +467,7 @@ def test_looks_are_at_the_picture_or_its_mirror_image_and_as_the_seed_says(
     def looked(**options: Any) -> tuple[ByteArray, Floats, str]:
         network = Sees()
         predictor: Any = network
-        fusion_train.looks_at(predictor, Made([sample]), tmp_path / "l.npz", **options)  # type: ignore[arg-type]
+        fusion_train.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz", **options)  # type: ignore[arg-type]
         return network.pictures[0], network.squares[0], str(np.load(tmp_path / "l.npz")["network"])
 
     sample = make_sample()
@@ -484,7 +484,7 @@ def test_networks_that_cannot_be_fused_are_told(
     monkeypatch.setattr(Sees, "look", lambda *given: changed_answer(look(*given), **unknown))
     predictor: Any = Sees()
     with pytest.raises(UnclaspError, match="small cannot be fused: it tells no confidence"):
-        fusion_train.looks_at(predictor, Made([make_sample()]), tmp_path / "l.npz")  # type: ignore[arg-type]
+        fusion_train.collect_evidence(predictor, Made([make_sample()]), tmp_path / "l.npz")  # type: ignore[arg-type]
     assert not (tmp_path / "l.npz").exists()
 
 

@@ -98,8 +98,8 @@ def test_repr_is_one_line() -> None:
 )
 def test_views_say_how_sure_the_hands_are(confidence: tuple[float, float], texts: tuple[str, str]) -> None:
     views, _ = replace(random_pose(), confidence=np.repeat(confidence, 21)).views()
-    assert tuple(view.told for view in views) == texts
-    assert [view.told for view in random_pose().views()[0]] == ["97% there", "91% there"]
+    assert tuple(view.label for view in views) == texts
+    assert [view.label for view in random_pose().views()[0]] == ["97% there", "91% there"]
 
 
 def test_hands_in_doubt_are_faint_and_the_3d_views_stay() -> None:

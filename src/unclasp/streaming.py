@@ -54,7 +54,7 @@ class StreamOptions:
 
 def stream(
     predict: Predict,
-    see_frame: PredictFrame,
+    predict_frame: PredictFrame,
     given: SourceLike | Iterable[SourceLike],
     options: StreamOptions,
     on_error: OnError | None = None,
@@ -63,7 +63,7 @@ def stream(
 
     Args:
         predict: Predicts the pose for a picture.
-        see_frame: Predicts the hands of a video frame.
+        predict_frame: Predicts the hands of a video frame.
         given: One source or several.
         options: The box, and how to process videos.
         on_error: Called for each source that fails. Without it, errors are logged as warnings, and the first one is
@@ -75,7 +75,7 @@ def stream(
     first_error, count = None, 0
     for source in _find_all(given):
         try:
-            for pose in _poses(predict, see_frame, source, options):
+            for pose in _poses(predict, predict_frame, source, options):
                 count += 1
                 yield pose
         except UnclaspError as error:
@@ -123,12 +123,12 @@ def _poses(
         yield replace(predict(photo.image, options.box, photo.focal), source=source.name)
 
 
-def video_poses(see: PredictFrame, video: Video, options: StreamOptions) -> Iterator[HandPose]:
+def video_poses(predict_frame: PredictFrame, video: Video, options: StreamOptions) -> Iterator[HandPose]:
     """Yield the pose of each frame of an open video, tracked and, with `options.smooth`, smoothed.
 
     Smoothing a file needs the frames up to `smoothing.WINDOW_SECONDS` later, so poses are delayed by as many frames.
     """
-    tracker = Tracker(see, box=options.box, smooth=options.smooth, live=video.live)
+    tracker = Tracker(predict_frame, box=options.box, smooth=options.smooth, live=video.live)
     poses = (
         (replace(tracker(frame.image, frame.time), frame=frame.number, source=video.name), tracker.changes)
         for frame in video

@@ -52,7 +52,7 @@ class HandView:
     """The hand is in doubt and is drawn faintly."""
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """The legend text for its certainty."""
         return how_sure(self.score, self.confidence, doubted=self.doubted)
 
@@ -251,7 +251,7 @@ def _draw_legend(canvas: Canvas, hands: Sequence[HandView], x: float, y: float) 
             canvas.disc(np.array([x + 5, y + 11]), 4.5, colour)
             x += 11
         x += 8 + canvas.text(hand.side, x + 8, y + 16, colour=INK, size=0.5)
-        x += 7 + canvas.text(hand.told, x + 7, y + 16, size=0.5) + 22
+        x += 7 + canvas.text(hand.label, x + 7, y + 16, size=0.5) + 22
 
 
 def _draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from made_set import change, fit, set_mano
 
-from unclasp.bench.index import index_cost, memory_of, told, write_made_up
+from unclasp.bench.index import index_cost, memory_of, summary, write_made_up
 from unclasp.cli import main
 from unclasp.data import annotations, index
 from unclasp.data.container import open_arrays, write_arrays
@@ -270,7 +270,7 @@ def test_processes_share_its_pages(tmp_path: Path) -> None:
     assert cost["images"] == 4000 and cost["workers"] == 3
     assert cost["worker_private_bytes"] < 60e6 and cost["worker_shared_bytes"] > 1e6
     assert cost["open_seconds"] < 1 and cost["make_peak_bytes"] > 10e6
-    assert "4,000 images" in told(cost) and "shared" in told(cost)
+    assert "4,000 images" in summary(cost) and "shared" in summary(cost)
     private, shared = memory_of(os.getpid())
     assert private > 10e6 and shared > 1e6
 

@@ -159,7 +159,7 @@ def index_cost(root: Path, split: str = "train", workers: int = 8, records: int 
     }  # fmt: skip
 
 
-def told(cost: dict[str, Any]) -> str:
+def summary(cost: dict[str, Any]) -> str:
     """Return the results of `index_cost` as a readable table."""
     megabytes = {key.removesuffix("_bytes"): cost[key] / 1e6 for key in cost if key.endswith("_bytes")}
     minutes, processor = cost["make_seconds"] / 60, cost["make_processor_seconds"] / 60

@@ -61,7 +61,7 @@ def pieces(model: DFL, *, threads: int, repeats: int) -> tuple[Piece, ...]:
     return tuple(Piece(name, macs.get(name, 0), times.get(name, 0.0)) for name in (*PIECES.values(), REST))
 
 
-def told(name: str, measured: Iterable[Piece], *, threads: int, repeats: int) -> str:
+def summary(name: str, measured: Iterable[Piece], *, threads: int, repeats: int) -> str:
     """Return a table of the parts and their total."""
     rows = list(measured)
     rows.append(Piece("together", sum(row.macs for row in rows), sum(row.ms for row in rows)))

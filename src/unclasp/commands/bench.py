@@ -59,12 +59,12 @@ def index(words: list[str]) -> int:
     need_positive(count=arguments.count, workers=arguments.workers)
     import json
 
-    from unclasp.bench.index import index_cost, told, write_made_up
+    from unclasp.bench.index import index_cost, summary, write_made_up
 
     with TemporaryDirectory(dir=arguments.folder) as folder:
         write_made_up(Path(folder), arguments.count)
         cost = index_cost(Path(folder), workers=arguments.workers)
-    print(json.dumps(cost, indent=1) if arguments.json else told(cost))
+    print(json.dumps(cost, indent=1) if arguments.json else summary(cost))
     return 0
 
 
@@ -155,12 +155,12 @@ def pieces(words: list[str]) -> int:
     """Run `unclasp bench pieces`."""
     arguments = parse(BenchPiecesArguments, words, "bench pieces")
     from unclasp.bench.pieces import pieces as measure
-    from unclasp.bench.pieces import told
+    from unclasp.bench.pieces import summary
 
     network = _network(arguments.preset, linear_head=arguments.linear_head)
     measured = measure(network, threads=arguments.threads, repeats=arguments.repeats)
     name = arguments.preset + ", linear head" * arguments.linear_head
-    print(told(name, measured, threads=arguments.threads, repeats=arguments.repeats))
+    print(summary(name, measured, threads=arguments.threads, repeats=arguments.repeats))
     return 0
 
 

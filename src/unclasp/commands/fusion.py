@@ -41,13 +41,13 @@ def look(words: list[str]) -> int:
     from unclasp.engines.opening import open_network
     from unclasp.find.landmarks import open_landmarks
     from unclasp.predictor import Predictor
-    from unclasp.training.fusion_train import looks_at
+    from unclasp.training.fusion_train import collect_evidence
 
     dataset = open_dataset(arguments.data)
     predictor = Predictor(open_network(arguments.weights), landmarks=open_landmarks())
     with Progress(transient=True) as bars:
         task = bars.add_task("predict", total=None)
-        hands = looks_at(
+        hands = collect_evidence(
             predictor, dataset, arguments.out, mirrored=arguments.mirrored, seed=arguments.seed, limit=arguments.limit,
             progress=lambda done, total: bars.update(task, completed=done, total=total),
         )  # fmt: skip

@@ -72,7 +72,7 @@ class Tracker:
     frames than it has agreed, counted up to `SIDE_CHANGE_FRAMES`.
 
     Args:
-        see: Predicts the hands of a frame.
+        predict_frame: Predicts the hands of a frame.
         box: (4,) x1, y1, x2, y2 px around the hands in every frame; frames are then neither searched nor cropped
             around the last joints.
         smooth: Smooth the joints over time.
@@ -81,9 +81,9 @@ class Tracker:
     """
 
     def __init__(
-        self, see: PredictFrame, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True
+        self, predict_frame: PredictFrame, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True
     ) -> None:
-        self._see, self._box = see, box
+        self._predict_frame, self._box = predict_frame, box
         self._filter = PoseFilter() if smooth else None
         self._reported_filter = PoseFilter() if smooth and live else None
         self.changes = 0
@@ -134,7 +134,7 @@ class Tracker:
     def _predict(self, image: ByteArray) -> FrameResult:
         """Predict the hands in the given box, near their last position, or in the whole frame."""
         if self._box is not None:
-            return self._see(image, self._box, fresh=False)
+            return self._predict_frame(image, self._box, fresh=False)
         self._frames_since_search += 1
         if self._last is None:
             return self._search(image, fresh=True)
@@ -144,11 +144,11 @@ class Tracker:
             return self._follow(image, last, box)
         if self._frames_since_search >= SEARCH_EVERY_NO_HAND:
             return self._search(image, fresh=True)
-        return self._see(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), fresh=True)
+        return self._predict_frame(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), fresh=True)
 
     def _follow(self, image: ByteArray, last: HandPose, box: Floats) -> FrameResult:
         """Predict in the box around the hands of the last frame, or in the whole frame if the result is doubtful."""
-        result, expected = self._see(image, box, fresh=False), int(last.present.sum())
+        result, expected = self._predict_frame(image, box, fresh=False), int(last.present.sum())
         pose, are_two = result.tracked, expected > 1
         if _outside_crop(pose):
             return self._search(image, fresh=not are_two)
@@ -171,7 +171,7 @@ class Tracker:
 
     def _search(self, image: ByteArray, *, fresh: bool = False) -> FrameResult:
         self._frames_since_search = 0
-        return self._see(image, None, fresh=fresh)
+        return self._predict_frame(image, None, fresh=fresh)
 
     def _with_last_sides(self, result: FrameResult, last: FrameResult) -> FrameResult:
         """Assign the hands to the slots of the tracked ones, or swap those if the network has disagreed for long."""

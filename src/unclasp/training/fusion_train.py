@@ -50,7 +50,7 @@ _COLUMNS: Final = {
 """Type and shape of what is stored for each hand: `FusionInput`, and the true joints in the form of its `own`."""
 
 
-def looks_at(
+def collect_evidence(
     predictor: Predictor, dataset: Dataset, out: Path, *, mirrored: bool = False, seed: int = 0,
     limit: int | None = None, progress: Progress | None = None,
 ) -> int:  # fmt: skip
@@ -108,7 +108,7 @@ def looks_at(
 def train_fusion(
     looks: Sequence[Path], out: Path, *, epochs: int = 12, seed: int = 0, progress: Progress | None = None
 ) -> float:
-    """Fit a fusion network to files of `looks_at`, and write it atomically, with weights in half precision.
+    """Fit a fusion network to files of `collect_evidence`, and write it atomically, with weights in half precision.
 
     Args:
         looks: One or more files; all are held in memory.
@@ -218,7 +218,7 @@ def _mirror_image(sample: Sample) -> Sample:
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read a file of `looks_at`, and check its format, shapes and values."""
+    """Read a file of `collect_evidence`, and check its format, shapes and values."""
     try:
         arrays = read_arrays(path)
     except (FileNotFoundError, ValueError) as error:
