@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from command_line import run_here
+
 
 def unclasp(*words: str | Path, cwd: Path) -> str:
     done = subprocess.run(
@@ -39,3 +41,8 @@ def test_tiny_goes_from_the_index_to_the_report(golden_mini: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_paper_goes_from_the_index_to_the_report(golden_mini: Path, tmp_path: Path) -> None:
     from_index_to_report("paper", golden_mini, tmp_path, "--workers", "1", "--train.batch-size", "2")
+
+
+def test_choices_are_written_as_in_files_and_python(capsys: pytest.CaptureFixture[str]) -> None:
+    code, told, _ = run_here(capsys, "train", "tiny", "--help")
+    assert code == 0 and "{decoupled,fused,pooled}" in told and "{camera,crop}" in told

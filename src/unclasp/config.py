@@ -70,7 +70,7 @@ class ModelConfig:
     """C_P, channels of the position features."""
     decoder: Decoder = Decoder.DECOUPLED
     """Whether features are decoupled (Table 1). A fused decoder ignores the four relations below, and a pooled one all
-    fields from `iterations` to `refine_layers`."""
+    fields from `iterations` to `refine_layers` but `depth_axis`."""
     iterations: int = 3
     """T, decoder iterations (Table 3). Three use strides 16, 8, 4 after an initialisation at 32; two drop the coarsest
     level, and more repeat the finest one."""
@@ -290,7 +290,7 @@ def paper() -> Config:
 
 
 def small() -> Config:
-    """The architecture of the shipped model `small`, for CPUs, with both optional heads.
+    """The architecture of the shipped model `small`, for CPUs, with heads for presence and wrist depth.
 
     The backbone is MediaPipe's hand landmark network. The input is 128x128, at which training starts faster; the
     shipped model uses 192x192 (docs/model-card.md).

@@ -19,7 +19,9 @@ OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_h
 def parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:
     """Parse the words after `unclasp NAME` into the dataclass `kind`, whose docstrings are the help texts."""
     options: dict[str, Any] = {} if default is None else {"default": default}
-    parsed: _Arguments = tyro.cli(kind, args=words, prog=f"unclasp {name}", **options)
+    parsed: _Arguments = tyro.cli(
+        kind, args=words, prog=f"unclasp {name}", config=(tyro.conf.EnumChoicesFromValues,), **options
+    )
     return parsed
 
 

@@ -34,7 +34,8 @@ from unclasp.model.relation import KINDS, Kind, Readout, RelationLayer, Widths
 class Normalise(nn.Module):
     """Normalises RGB values in 0..255 as the backbone's pretrained weights expect.
 
-    Comparable published methods only divide by 255; we start from ImageNet weights and use their normalisation.
+    Comparable published methods only divide by 255. Here each backbone keeps the normalisation of its pretrained
+    weights: ImageNet's for ResNet, the division by 255 for MediaPipe's.
     """
 
     mean: Tensor
@@ -47,7 +48,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map (B, 3, S, S) RGB, uint8 or float in 0..255, to floats of about zero mean and unit variance.
+        """Map (B, 3, S, S) RGB, uint8 or float in 0..255, to floats as the backbone expects.
 
         Raises:
             UnclaspError: The image has another shape.
