@@ -395,6 +395,18 @@ def test_sources_are_not_overwritten(weights: Path, photos: Path, capsys: pytest
     assert not (photos / "one.json").exists(), "no half of a result"
 
 
+def test_what_is_no_file_in_the_place_of_a_result_is_an_error(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe would be waited for without an end."""
+    (tmp_path / "one.png").symlink_to(tmp_path / "one.png")
+    os.mkfifo(tmp_path / "two.png")
+    words = (photos / "one.png", photos / "two.jpg", "--weights", weights, "--out", tmp_path)
+    code, _, errors = predict_here(capsys, *words)
+    assert code == 2 and "one.png: is a link to itself" in errors and "two.png: is a device or a pipe" in errors
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".json") == []
+
+
 def test_one_s_own_files_beside_our_numbers_are_not_overwritten(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -238,18 +238,17 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.FORBIDDEN, "only the page of this server may send pictures to it")
         if url.path != "/predict":
             raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address; pictures go to /predict")
+        query = parse_qs(url.query)
+        name = Path(query.get("name", [""])[-1][:200]).name or None
+        mirrored = query.get("mirrored", ["0"])[-1]
+        if mirrored not in ("0", "1"):
+            raise _Refused(HTTPStatus.BAD_REQUEST, f"expected mirrored=0 or mirrored=1, got {mirrored[:20]!r}")
         length = self._body_length()
         if not server.places.acquire(timeout=_QUEUE_SECONDS):
             message = f"{server.limits.queue} pictures are already being processed; try again in a moment"
             raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, message)
         try:
-            data = self._read_body(length)
-            query = parse_qs(url.query)
-            name = Path(query.get("name", [""])[-1][:200]).name or None
-            mirrored = query.get("mirrored", ["0"])[-1]
-            if mirrored not in ("0", "1"):
-                raise _Refused(HTTPStatus.BAD_REQUEST, f"expected mirrored=0 or mirrored=1, got {mirrored[:20]!r}")
-            return self._predict(data, name=name, mirrored=mirrored == "1")
+            return self._predict(self._read_body(length), name=name, mirrored=mirrored == "1")
         finally:
             server.places.release()
 

@@ -159,9 +159,9 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
                 "%s: still searching, now in %s; %d pictures so far (Ctrl-C stops)", given, root, len(found)
             )
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in files if _is_picture(Path(root, name))]
-        shown = (name for name in files if not name.startswith("."))
-        unsupported.update(kind for name in shown if (kind := _UNSUPPORTED.get(Path(name).suffix.lower())))
+        paths = [Path(root, name) for name in files if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
+        unsupported.update(kind for path in paths if (kind := _UNSUPPORTED.get(path.suffix.lower())))
     if unsupported:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unsupported.items()))
         _logger.warning("%s: skipped pictures in formats that cannot be read: %s; convert them to JPEG", given, counts)
@@ -172,10 +172,6 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
     if not found and not problems:
         error = f"expected a folder with pictures ({' '.join(sorted(PICTURE_SUFFIXES))}), found none; check the folder"
         yield Source(None, f"{given}: {error}", given)
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _is_source(path: Path) -> bool:

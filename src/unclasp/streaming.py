@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_at_least
 from unclasp.follow.frame_result import PredictFrame
 from unclasp.follow.smoothing import smoothed
 from unclasp.follow.tracking import Tracker
@@ -48,8 +48,7 @@ class StreamOptions:
             is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
             if not (is_whole or (value is None and name == "max_frames")):
                 raise UnclaspError(f"{name} must be a whole number, got {value!r}")
-            if value is not None and value < 1:
-                raise UnclaspError(f"{name} must be at least 1, got {value}")
+        check_at_least(1, every=self.every, max_frames=self.max_frames)
 
 
 def stream(
@@ -100,7 +99,7 @@ def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | B
                 "a source is the path of a picture, video or folder, a pattern, the number of a camera, or an array "
                 f"(H, W, 3), got {type(source).__name__}"
             )
-            yield Source(None, message, given=repr(source))
+            yield Source(None, message, given=type(source).__name__)
 
 
 def _is_several(sources: object) -> TypeGuard[Iterable[SourceLike]]:

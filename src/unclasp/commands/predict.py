@@ -310,9 +310,9 @@ def _stream_options(arguments: PredictArguments) -> "StreamOptions":
 def _result_path(stem: Path, suffix: str, protected: set[Path]) -> Path:
     """Return the path of an output file; raise an error if it is a source, or exists and is not an earlier result."""
     path = stem.with_name(stem.name + suffix)
-    if path.resolve() in protected:
-        raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
     target = replaceable(path)
+    if target.resolve() in protected:
+        raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
     if target.exists() and not is_result(target):
         raise UnclaspError(
             f"{path} is not an earlier result and is not overwritten; choose another --out, or remove it"

@@ -170,13 +170,16 @@ class HandDetector:
             hands: The hands detected in it.
 
         Returns:
-            A copy of the picture with these painted over, and the further hands, by descending score.
+            A copy of the picture with these painted over (the picture itself without any), and the further hands, by
+            descending score.
         """
-        painted = image.copy()
+        if not hands:
+            return image, []
+        painted, colour = image.copy(), cv2.mean(image)
         for hand in hands:
             outline = np.rint(cv2.convexHull(hand.joints_2d.astype(np.float32))).astype(np.int32)
-            cv2.fillConvexPoly(painted, outline, image.mean(axis=(0, 1)))
-        return painted, [hand for hand in self(painted) if _is_overlapped(hand, hands)] if hands else []
+            cv2.fillConvexPoly(painted, outline, colour)
+        return painted, [hand for hand in self(painted) if _is_overlapped(hand, hands)]
 
     def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:
         """Yield the hand at a palm, if there is one.

@@ -121,9 +121,6 @@ class PhotoSearch:
             others.add_detected(overlapped, painted, partial(self._predict_touched_up, painted))
         return others.found
 
-    def _predict_touched_up(self, image: ByteArray, proposal: Proposal) -> CropResult:
-        return self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image)
-
     def in_frame(self, image: ByteArray, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
         """Find the hands in a whole frame of a video.
 
@@ -158,6 +155,10 @@ class PhotoSearch:
             return VideoTouchUp(result, result)
         return touch_up_for_video(result, image, self.landmarks, fusion=self.fusion)
 
+    def _predict_touched_up(self, image: ByteArray, proposal: Proposal) -> CropResult:
+        """Predict at a proposal in a photo, and touch the result up."""
+        return self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image)
+
     def _detect_hands(self, image: ByteArray, sizes: Sequence[int]) -> list[DetectedHand]:
         """Return the hands that the hand detector finds with letterboxes of these sizes; none without it."""
         return [] if self.detector is None else self.detector(image, sizes)
@@ -177,8 +178,7 @@ class PhotoSearch:
         box = None if self.landmarks is None else best_box(self.crop_predictor, self.landmarks, image)
         if box is None:
             return result
-        swept, _ = self.crop_predictor.predict_proposal(image, Proposal(geometry.square_box(box), np.zeros((0, 4))))
-        swept = self.touch_up(swept, image)
+        swept = self._predict_touched_up(image, Proposal(geometry.square_box(box), np.zeros((0, 4))))
         return swept if is_better(swept, result) else result
 
     def _predict_variant(self, variant: Variant, *, at: CropResult | None) -> CropResult:
@@ -191,7 +191,7 @@ class PhotoSearch:
             proposal = self.search(variant.image)._replace(fallback=None)
         else:
             proposal = Proposal(variant.of(at).square, np.zeros((0, 4)))
-        return self.touch_up(self.crop_predictor.predict_proposal(variant.image, proposal)[0], variant.image)
+        return self._predict_touched_up(variant.image, proposal)
 
     @staticmethod
     def _outside_hands(result: CropResult, boxes: Floats, image: ByteArray) -> Floats:
