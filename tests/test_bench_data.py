@@ -10,9 +10,9 @@ import pytest
 from unclasp.bench.data import MadeUp, bare_crop, speeds, worker_memory, write_pictures
 from unclasp.bench.index import write_made_up
 from unclasp.cli import main
-from unclasp.config import paper
 from unclasp.data.transforms import View, make_example, random_view
 from unclasp.errors import UnclaspError
+from unclasp.presets import paper
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="private memory is told by /proc")
 

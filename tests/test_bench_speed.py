@@ -16,13 +16,13 @@ from unclasp.bench.start import STAGES, start_speed
 from unclasp.bench.train import random_batch, train_speed
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
-from unclasp.config import tiny
 from unclasp.engines.onnx_session import open_session
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
+from unclasp.presets import tiny
 
 
 @pytest.fixture(autouse=True)

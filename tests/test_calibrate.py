@@ -11,10 +11,11 @@ import unclasp
 from dots import make_sample_function
 from unclasp.checkpoint import load_model, load_notes, save_weights
 from unclasp.cli import main
-from unclasp.config import Decoder, tiny, with_model
+from unclasp.config import Decoder, with_model
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.model.confidence import WITHIN, Confidence, evidence, evidence_size
+from unclasp.presets import tiny
 from unclasp.train import train
 from unclasp.training.calibrate import _CalibrationData, _measure, calibrate
 from unclasp.training.options import RunOptions

@@ -22,11 +22,12 @@ from unclasp.checkpoint import (
     save_weights,
 )
 from unclasp.cli import main
-from unclasp.config import DepthAxis, tiny, to_dict, with_model
+from unclasp.config import DepthAxis, to_dict, with_model
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.files import check_writable, whole, write_bytes, write_text
 from unclasp.model import DFL, build
 from unclasp.model.loading import load_strictly
+from unclasp.presets import tiny
 from unclasp.video import VideoWriter
 
 

@@ -24,12 +24,12 @@ from command_line import predict_here, run_here
 from unclasp.checkpoint import save_weights
 from unclasp.cli import COMMANDS, main
 from unclasp.commands.arguments import with_numbers_last
-from unclasp.config import PRESETS, tiny
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
+from unclasp.presets import PRESETS, tiny
 from unclasp.video import Video
 
 HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightning_fabric")

@@ -8,26 +8,27 @@ from typing import Any
 import pytest
 
 from unclasp import config as configs
+from unclasp import presets
 from unclasp.config import AugmentConfig, Config, Decoder, LossConfig, ModelConfig, Relation, TrainConfig
 from unclasp.errors import UnclaspError
 from unclasp.training.finder_config import FinderConfig
 from unclasp.training.options import RunOptions
 
 
-@pytest.mark.parametrize("name", list(configs.PRESETS))
+@pytest.mark.parametrize("name", list(presets.PRESETS))
 def test_presets_survive_json(name: str) -> None:
-    config = configs.preset(name)
+    config = presets.preset(name)
     assert configs.from_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
-    assert configs.preset(name) == config
+    assert presets.preset(name) == config
 
 
 def test_every_preset_is_another_model() -> None:
-    models = [json.dumps(configs.to_dict(build()), sort_keys=True) for build in configs.PRESETS.values()]
+    models = [json.dumps(configs.to_dict(build()), sort_keys=True) for build in presets.PRESETS.values()]
     assert len(set(models)) == len(models) == 3 * 16
 
 
 def test_the_paper_preset_is_what_the_paper_says() -> None:
-    config = configs.paper()
+    config = presets.paper()
     assert config.model.backbone == "resnet50"
     assert config.model.image_size == 256
     assert config.model.iterations == 3
@@ -50,8 +51,8 @@ def test_the_paper_preset_is_what_the_paper_says() -> None:
 
 @pytest.mark.parametrize("size", ["paper", "small", "tiny"])
 def test_ablations_change_the_model_alone(size: str) -> None:
-    base = configs.preset(size)
-    for name, build in configs.PRESETS.items():
+    base = presets.preset(size)
+    for name, build in presets.PRESETS.items():
         if name.startswith(f"{size}-"):
             assert replace(build(), model=base.model) == base
             assert build().model != base.model
@@ -98,11 +99,11 @@ def test_heads_fit_where_they_divide_both_kinds_of_channels() -> None:
 
 def test_the_error_for_an_unknown_preset_lists_the_presets() -> None:
     with pytest.raises(UnclaspError, match=r"no preset 'papre'; choose one of: paper, small, tiny"):
-        configs.preset("papre")
+        presets.preset("papre")
 
 
 def nested(changes: dict[str, Any]) -> dict[str, Any]:
-    values = configs.to_dict(configs.tiny())
+    values = configs.to_dict(presets.tiny())
     for name, change in changes.items():
         values[name] = values[name] | change
     return values
@@ -142,7 +143,7 @@ def test_configs_are_frozen_and_keyword_only(kind: type[Any]) -> None:
 
 
 def test_with_model_leaves_the_original_alone() -> None:
-    config = configs.tiny()
+    config = presets.tiny()
     changed = configs.with_model(config, iterations=2)
     assert (config.model.iterations, changed.model.iterations) == (3, 2)
     assert replace(changed, model=config.model) == config

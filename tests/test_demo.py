@@ -26,12 +26,12 @@ import pytest
 import torch
 
 from unclasp.checkpoint import save_weights
-from unclasp.config import tiny
 from unclasp.demo import DemoServer, Limits
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.picture import decode_photo
 from unclasp.predictor import Predictor
+from unclasp.presets import tiny
 from unclasp.web.connections import is_closed
 from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 

@@ -22,8 +22,8 @@ import pytest
 import torch
 
 from unclasp import cli
-from unclasp.config import PRESETS, preset
 from unclasp.picture import read_picture
+from unclasp.presets import PRESETS, preset
 from unclasp.video import VideoWriter
 
 REPOSITORY = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from unclasp import _HOMES, __all__, cli
-from unclasp.config import PRESETS
+from unclasp.presets import PRESETS
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"

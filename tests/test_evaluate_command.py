@@ -10,12 +10,12 @@ import torch
 
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
-from unclasp.config import tiny
 from unclasp.data.interhand import InterHand
 from unclasp.evaluation.prediction_file import FORMAT
 from unclasp.evaluation.protocol import Protocol
 from unclasp.model import build
 from unclasp.predictor import Predictor
+from unclasp.presets import tiny
 
 HERE = Path()
 

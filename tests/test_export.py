@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="exporting is an extra")
 from unclasp import export as exporting
 from unclasp.checkpoint import load_model, save_weights
 from unclasp.cli import main
-from unclasp.config import Config, DepthAxis, tiny, to_dict, with_model
+from unclasp.config import Config, DepthAxis, to_dict, with_model
 from unclasp.data.crops import synthetic_crops
 from unclasp.engines.onnx_model import INPUT, OUTPUTS, OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.engines.torch_network import TorchNetwork
@@ -28,6 +28,7 @@ from unclasp.export import ExportError, Parity, check, compare, export_onnx, exp
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL, build
 from unclasp.predictor import Predictor
+from unclasp.presets import tiny
 
 LINEAR = with_model(tiny(), segmentation_channels=0, root_depth_head=False, presence_head=False)
 

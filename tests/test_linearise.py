@@ -8,11 +8,12 @@ import torch
 
 from unclasp.checkpoint import load_model, load_notes, save_weights
 from unclasp.cli import main
-from unclasp.config import tiny, with_model
+from unclasp.config import with_model
 from unclasp.errors import UnclaspError
 from unclasp.model import DFL, build
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
+from unclasp.presets import tiny
 from unclasp.training.linearise import linearised
 
 CROPS = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64)).astype(np.uint8)

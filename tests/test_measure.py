@@ -11,7 +11,6 @@ import pytest
 from dots import make_sample_function
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
-from unclasp.config import tiny
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluation.measure import (
     Photo,
@@ -25,6 +24,7 @@ from unclasp.evaluation.measure import (
 from unclasp.hands import HAND_ORDERS
 from unclasp.model import build
 from unclasp.predictor import Predictor
+from unclasp.presets import tiny
 
 RNG = np.random.default_rng(0)
 RIGHT, LEFT = RNG.uniform(0, 100, (21, 2)), RNG.uniform(300, 400, (21, 2))

@@ -12,12 +12,12 @@ import onnx
 
 from unclasp.checkpoint import load_model, save_weights
 from unclasp.cli import main
-from unclasp.config import tiny
 from unclasp.engines.onnx_model import OnnxModel
 from unclasp.errors import UnclaspError
 from unclasp.export import export_onnx
 from unclasp.exporting.compact import as_rows, compacted
 from unclasp.model import build
+from unclasp.presets import tiny
 
 CROPS = np.random.default_rng(0).integers(0, 256, (4, 3, 64, 64)).astype(np.uint8)
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from made_hands import two_hands
-from unclasp import config as configs
-from unclasp import geometry
+from unclasp import geometry, presets
 from unclasp.checkpoint import save_weights
 from unclasp.config import DepthAxis, with_model
 from unclasp.data.transforms import Crop, crop_image
@@ -292,7 +291,7 @@ def test_with_implausible_joints_the_whole_picture_is_used(crops: list[Crop], ca
 
 def tiny_network() -> TorchNetwork:
     torch.manual_seed(3)
-    model = build(configs.tiny().model)
+    model = build(presets.tiny().model)
     with torch.no_grad():
         for parameter in model.parameters():  # untrained heads give nearly the same pose for all pictures
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -332,7 +331,7 @@ def test_the_flip_test_is_the_average_of_both_outputs() -> None:
 
 @pytest.mark.parametrize("heads", [True, False])
 def test_a_weights_file_predicts_from_start_to_end(tmp_path: Path, heads: bool) -> None:
-    config = with_model(configs.tiny(), presence_head=heads, root_depth_head=heads)
+    config = with_model(presets.tiny(), presence_head=heads, root_depth_head=heads)
     torch.manual_seed(0)
     save_weights(tmp_path / "mine.safetensors", build(config.model).state_dict(), config)
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
@@ -479,7 +478,7 @@ def test_grey_and_transparent_arrays_are_converted(crops: list[Crop]) -> None:
 def test_missing_weights_and_devices_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere"):
         Predictor.load(tmp_path / "nowhere.safetensors")
-    config = configs.tiny()
+    config = presets.tiny()
     save_weights(tmp_path / "tiny.safetensors", build(config.model).state_dict(), config)
     for device in ("abacus", "cuda:99"):
         with pytest.raises(UnclaspError, match=f"device '{device}' cannot be used"):

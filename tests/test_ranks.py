@@ -17,7 +17,6 @@ from ports import free_port
 from unclasp.batch import Sample
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
-from unclasp.config import tiny
 from unclasp.data.entries import annotation_entries
 from unclasp.data.layout import annotation_path
 from unclasp.errors import UnclaspError
@@ -25,6 +24,7 @@ from unclasp.evaluation import ranks
 from unclasp.evaluation.prediction_file import read_predictions
 from unclasp.evaluation.ranks import launch
 from unclasp.model import build
+from unclasp.presets import tiny
 
 MakeSample = Callable[..., Sample]
 

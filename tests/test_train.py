@@ -16,15 +16,17 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from dots import make_sample_function
 from ports import free_port
 from unclasp.checkpoint import load_model, load_state, save_state, save_weights
-from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, tiny, with_model
+from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, with_model
 from unclasp.data.collate import collate
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.evaluate import evaluate
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
-from unclasp.model.backbone import Backbone, HandLandmarks, SameConv2d
+from unclasp.model.backbones import Backbone
+from unclasp.model.backbones.efficientnet import HandLandmarks, SameConv2d
 from unclasp.model.tflite import Layer
+from unclasp.presets import tiny
 from unclasp.train import (
     LOG,
     STATE,
@@ -132,7 +134,7 @@ def test_what_is_frozen_of_a_backbone_stays_as_it_is_and_the_rest_learns(tmp_pat
 
 
 def test_layers_that_a_backbone_does_not_tell_cannot_be_frozen(tmp_path, monkeypatch):
-    monkeypatch.setattr("unclasp.model.backbone.Tiny.until", Backbone.until)
+    monkeypatch.setattr("unclasp.model.backbones.tiny.Tiny.until", Backbone.until)
     config = config_for(frozen_stride=8)
     with pytest.raises(UnclaspError, match=r"frozen_stride needs a backbone that .*: tiny does not; leave it"):
         train(config, Samples(4), cpu(tmp_path / "run"))

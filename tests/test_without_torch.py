@@ -14,13 +14,13 @@ pytest.importorskip("onnx", reason="exporting is an extra")
 pytest.importorskip("onnxruntime", reason="exporting is an extra")
 
 from unclasp.checkpoint import save_weights
-from unclasp.config import tiny
 from unclasp.engines.opening import open_network
 from unclasp.errors import UnclaspError
 from unclasp.export import export_onnx
 from unclasp.model import build
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
+from unclasp.presets import tiny
 
 ENGINE = ("unclasp", "numpy", "cv2", "onnxruntime")
 COMMAND_LINE = (

@@ -27,7 +27,7 @@ from unclasp.data.transforms import Example, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import DFL, build, load_backbone
-from unclasp.model.backbone import Backbone
+from unclasp.model.backbones import Backbone
 from unclasp.model.loading import load_strictly
 from unclasp.model.style import StyleMixing
 from unclasp.model.tflite import TFLITE, unfold_norms

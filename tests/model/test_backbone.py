@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.config import tiny
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.model import build, load_backbone
-from unclasp.model.backbone import BACKBONES, STRIDES, EfficientNetLite0, SameConv2d, build_backbone
+from unclasp.model.backbones import BACKBONES, STRIDES, build_backbone
+from unclasp.model.backbones.efficientnet import EfficientNetLite0, SameConv2d
+from unclasp.presets import tiny
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from unclasp.config import Decoder, ModelConfig, Relation, tiny
+from unclasp.config import Decoder, ModelConfig, Relation
 from unclasp.model import build, decoder
 from unclasp.model.decoder import DecoupledDecoder, needs
 from unclasp.model.relation import Features, RelationLayer
+from unclasp.presets import tiny
 
 PAPER = replace(tiny().model, presence_head=False, root_depth_head=False)
 BOTH = frozenset({"appearance", "position"})

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from unclasp.batch import Prediction
 from unclasp.checkpoint import load_model
-from unclasp.config import PRESETS, Config, Relation, paper, preset, small, tiny, with_model
+from unclasp.config import Config, Relation, with_model
 from unclasp.model import DFL, build
-from unclasp.model.backbone import BACKBONES, build_backbone
+from unclasp.model.backbones import BACKBONES, build_backbone
 from unclasp.model.deploy import LeanDecoder, optimise
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.macs import count_macs
+from unclasp.presets import PRESETS, paper, preset, small, tiny
 
 APPEARANCE = Relation.APPEARANCE
 LINEAR = {"segmentation_channels": 0}

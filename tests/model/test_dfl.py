@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from unclasp.batch import Batch
-from unclasp.config import PRESETS, Decoder, DepthAxis, ModelConfig, Relation, paper, preset, small, tiny, with_model
+from unclasp.config import Decoder, DepthAxis, ModelConfig, Relation, with_model
 from unclasp.errors import UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
+from unclasp.presets import PRESETS, paper, preset, small, tiny
 
 TINY = [name for name in PRESETS if name.startswith("tiny")]
 LARGE = [name for name in PRESETS if not name.startswith("tiny")]

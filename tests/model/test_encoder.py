@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from unclasp.config import Decoder, Relation, tiny, with_model
+from unclasp.config import Decoder, Relation, with_model
 from unclasp.model import build
 from unclasp.model.encoder import PositionFeatures, Pyramid, part_segmentation, pixel_centres, sine_code
+from unclasp.presets import tiny
 
 
 @pytest.fixture(autouse=True)

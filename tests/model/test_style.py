@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unclasp.errors import UnclaspError
-from unclasp.model.backbone import BACKBONES, Backbone
+from unclasp.model.backbones import BACKBONES, Backbone
 from unclasp.model.style import StyleMixing, mixed
 
 

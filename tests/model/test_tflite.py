@@ -11,7 +11,8 @@ from torch import nn
 
 from unclasp.errors import CheckpointError
 from unclasp.model import load_backbone
-from unclasp.model.backbone import HandLandmarks, build_backbone
+from unclasp.model.backbones import build_backbone
+from unclasp.model.backbones.efficientnet import HandLandmarks
 from unclasp.model.palms import MoreChannels, PalmBackbone, load_palm_backbone, make_lean
 from unclasp.model.tflite import Layer, load_folded, read_layers, unfold_norms
 

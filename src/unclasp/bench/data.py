@@ -15,12 +15,13 @@ from torch.utils.data import DataLoader
 
 from unclasp.batch import ByteArray, Sample
 from unclasp.bench.index import memory_of, write_made_up
-from unclasp.config import Config, paper
+from unclasp.config import Config
 from unclasp.data.collate import collate, start_worker
 from unclasp.data.interhand import InterHand
 from unclasp.data.pictures import read_rgb
 from unclasp.data.transforms import random_view, view_matrix
 from unclasp.errors import UnclaspError
+from unclasp.presets import paper
 from unclasp.train import Batches, TrainingExamples
 
 SIZES: Final = ((512, 334), (334, 512))

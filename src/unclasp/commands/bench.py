@@ -168,8 +168,9 @@ def _network(name: str, *, linear_head: bool) -> "DFL":
     """Return a preset's network with random weights, which are the same in each call."""
     import torch
 
-    from unclasp.config import preset, with_model
+    from unclasp.config import with_model
     from unclasp.model import build
+    from unclasp.presets import preset
 
     config = preset(name)
     torch.manual_seed(0)
@@ -200,8 +201,8 @@ def train(words: list[str]) -> int:
     """Run `unclasp bench train`."""
     arguments = parse(BenchTrainArguments, words, "bench train")
     from unclasp.bench.train import train_speed
-    from unclasp.config import preset
     from unclasp.engines.torch_network import check_device
+    from unclasp.presets import preset
 
     check_device(arguments.device)
     print(train_speed(

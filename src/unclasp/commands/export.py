@@ -58,10 +58,10 @@ def export(words: list[str]) -> int:
     import torch
 
     from unclasp.checkpoint import load_model
-    from unclasp.config import preset
     from unclasp.data.crops import synthetic_crops
     from unclasp.export import export_onnx, export_openvino
     from unclasp.model import build
+    from unclasp.presets import preset
     from unclasp.shipped import weights_file
 
     if arguments.preset is not None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from unclasp.commands.arguments import parse
-from unclasp.config import PRESETS
 from unclasp.errors import UnclaspError
+from unclasp.presets import PRESETS
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp import config as configs
+from unclasp import presets
 from unclasp.commands.arguments import parse
 from unclasp.config import Config
 from unclasp.errors import UnclaspError
@@ -23,7 +23,7 @@ class TrainArguments:
     """Data set: synthetic:train, or interhand:ROOT[:SPLIT] for a folder in InterHand2.6M's layout."""
     run: Annotated[RunOptions, tyro.conf.arg(name="")] = field(default_factory=RunOptions)
     """Options of the run."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=configs.small)
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=presets.small)
     """The preset's configuration."""
 
 
@@ -33,7 +33,7 @@ def train(words: list[str]) -> int:
         if not {"-h", "--help"} & set(words):
             raise UnclaspError("usage: unclasp train PRESET --data DATA; unclasp presets lists the presets")
         words = ["small", *words]
-    preset = configs.preset(words[0])
+    preset = presets.preset(words[0])
     # With a default object, tyro needs a value for `data`, too; MISSING keeps it required.
     arguments = parse(TrainArguments, words[1:], "train PRESET", TrainArguments(data=tyro.MISSING, config=preset))
     from unclasp.data import open_dataset

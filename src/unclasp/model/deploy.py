@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.model.backbone import STRIDES
+from unclasp.model.backbones import STRIDES
 from unclasp.model.decoder import Decoded, DecoupledDecoder, Estimate, Iteration
 from unclasp.model.dfl import DFL
 from unclasp.model.encoder import Encoded, Encoder, PositionFeatures

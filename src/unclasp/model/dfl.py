@@ -15,7 +15,7 @@ from unclasp.config import Decoder, DepthAxis, ModelConfig, Relation
 from unclasp.errors import UnclaspError
 from unclasp.geometry import DEPTH_RANGE
 from unclasp.hands import HAND_SLICES
-from unclasp.model.backbone import STRIDES, Backbone, build_backbone
+from unclasp.model.backbones import STRIDES, Backbone, build_backbone
 from unclasp.model.confidence import Confidence, evidence
 from unclasp.model.decoder import (
     DecoupledDecoder,

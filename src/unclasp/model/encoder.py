@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unclasp.hands import NUM_PARTS
-from unclasp.model.backbone import STRIDES, Backbone
+from unclasp.model.backbones import STRIDES, Backbone
 from unclasp.model.relation import Features
 
 FREQUENCIES: Final = 16

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.model.backbone import SameConv2d
+from unclasp.model.backbones.efficientnet import SameConv2d
 from unclasp.model.palms import WIDTHS, PalmBackbone
 
 STRIDE: Final = 4

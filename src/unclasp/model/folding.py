@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from unclasp.model.backbone import SameConv2d
+from unclasp.model.backbones.efficientnet import SameConv2d
 
 _PAIRS = (
     ("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("_conv_stem", "_bn0"), ("_expand_conv", "_bn0"),

@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unclasp.errors import CheckpointError
-from unclasp.model.backbone import Backbone, HandLandmarks
+from unclasp.model.backbones import Backbone
+from unclasp.model.backbones.efficientnet import HandLandmarks
 from unclasp.model.loading import load_strictly
 from unclasp.model.tflite import TFLITE, load_folded
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unclasp.errors import CheckpointError
 from unclasp.hands import JOINTS_PER_HAND
-from unclasp.model.backbone import HandLandmarks
+from unclasp.model.backbones.efficientnet import HandLandmarks
 from unclasp.model.tflite import load_folded, read_layers
 
 _FEATURE_CHANNELS: Final = 1152

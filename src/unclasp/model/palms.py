@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from unclasp.errors import CheckpointError
-from unclasp.model.backbone import SameConv2d
+from unclasp.model.backbones.efficientnet import SameConv2d
 from unclasp.model.folding import convolution
 from unclasp.model.tflite import Layer, read_layers
 

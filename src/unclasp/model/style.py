@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unclasp.errors import UnclaspError
-from unclasp.model.backbone import Backbone
+from unclasp.model.backbones import Backbone
 
 _BETA: Final = 0.2
 """Both parameters of the beta distribution of the shares: mostly one style or the other, rarely an even mix."""

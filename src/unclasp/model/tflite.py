@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unclasp.errors import CheckpointError, UnclaspError
-from unclasp.model.backbone import HandLandmarks
+from unclasp.model.backbones.efficientnet import HandLandmarks
 
 TFLITE: Final = ".tflite"
 _IDENTIFIER: Final = b"TFL3"

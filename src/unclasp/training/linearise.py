@@ -17,7 +17,7 @@ from unclasp.config import Config, with_model
 from unclasp.errors import UnclaspError
 from unclasp.hands import NUM_PARTS
 from unclasp.model import DFL, build
-from unclasp.model.backbone import STRIDES
+from unclasp.model.backbones import STRIDES
 from unclasp.model.loading import load_strictly
 
 _HEAD_PREFIX: Final = "encoder.segmentation."
