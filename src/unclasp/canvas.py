@@ -29,7 +29,9 @@ class Canvas:
 
     def __init__(self, image: Image, factor: int) -> None:
         self.factor = factor
-        self.samples = np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
+        height, width = (side * factor for side in image.shape[:2])
+        enlarged = image.copy() if factor == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
+        self.samples = np.asarray(enlarged, dtype=np.uint8)
 
     def finished(self) -> Image:
         """Return the finished picture, which is unchanged to the bit where nothing was drawn."""
