@@ -58,6 +58,26 @@ def test_every_and_max_frames(clip: Path, every: int, max_frames: int | None, nu
     np.testing.assert_allclose([frame.time for frame in frames], np.array(numbers) / RATE, atol=1e-6)
 
 
+@pytest.mark.parametrize(("every", "max_frames", "rest"), [(1, None, range(7, 12)), (2, None, []), (1, 9, [7, 8])])
+def test_iterating_again_goes_on(clip: Path, every: int, max_frames: int | None, rest: list[int]) -> None:
+    with Video(clip, every=every, max_frames=max_frames) as opened:
+        first = [frame.number for _, frame in zip(range(7), opened, strict=False)]
+        frames = list(opened)
+        assert [frame.number for frame in frames] == list(rest)
+        assert not list(opened), "and nothing is left to read, which is no error"
+    assert first == list(range(0, 12, every))[:7]
+    np.testing.assert_allclose([frame.time for frame in frames], np.array(rest) / RATE, atol=1e-6)
+
+
+def test_a_closed_video_does_not_count_as_truncated(clip: Path) -> None:
+    with Video(clip) as opened:
+        frames = iter(opened)
+        next(frames)
+    for closed in (frames, iter(opened)):
+        with pytest.raises(VideoError, match=r"clip.mp4: it has been closed; read its frames inside the with block$"):
+            next(closed)
+
+
 @pytest.mark.parametrize("options", [{"every": 0}, {"max_frames": 0}, {"every": -1}])
 def test_counts_below_one_are_refused(clip: Path, options: dict[str, int]) -> None:
     with pytest.raises(VideoError, match="every and max_frames must be at least 1"):

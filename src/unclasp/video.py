@@ -55,13 +55,16 @@ class Frame(NamedTuple):
 class Video:
     """An open video file or camera; a context manager, and an iterable of frames.
 
+    Like a file, it is read once: iterating again goes on with the next frame, and `max_frames` counts all of them.
+
     Args:
         source: A file, or the number of a camera.
         every: Only every N-th frame is decoded.
         max_frames: Stop after this many decoded frames.
 
     Raises:
-        VideoError: The source cannot be opened; while iterating: it has no frame, or a file ends early.
+        VideoError: The source cannot be opened; while iterating: it has no frame, a file ends early, or it has
+            been closed.
     """
 
     def __init__(self, source: Path | str | int, *, every: int = 1, max_frames: int | None = None) -> None:
@@ -80,6 +83,10 @@ class Video:
         trusted = 0 < rate <= _MAX_TRUSTED_RATE  # the number of frames may be estimated from the rate
         self.rate = rate if trusted else USUAL_RATE
         self._announced = round(announced) if trusted and not self.live and 0 < announced < 2**31 else None
+        self._grabbed = self._decoded = 0
+        self._started: float | None = None
+        self._seconds = 0.0
+        self._closed = False
 
     def _open(self) -> cv2.VideoCapture:
         # FFmpeg takes text before a colon for a protocol, unless the path is absolute
@@ -96,6 +103,7 @@ class Video:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed = True
         self._capture.release()
 
     @property
@@ -105,46 +113,52 @@ class Video:
 
     @property
     def expected(self) -> int | None:
-        """Number of frames that iteration yields, or None if unknown."""
+        """Number of frames that iterating from the start yields, or None if unknown."""
         available = None if self._announced is None else math.ceil(self._announced / self.every)
         known = [count for count in (available, self.max_frames) if count is not None]
         return min(known) if known else None
 
     def __iter__(self) -> Iterator[Frame]:
-        started = None
-        yielded = number = 0
-        seconds = 0.0
-        while self.max_frames is None or yielded < self.max_frames:
+        while self.max_frames is None or self._decoded < self.max_frames:
+            if self._closed:
+                raise VideoError(f"{self.name}: it has been closed; read its frames inside the with block")
             if not self._capture.grab():
-                self._check_end(number, yielded, seconds)
+                self._check_end()
                 return
-            if number % self.every == 0:
-                decoded, image = self._capture.retrieve()
-                if decoded and image is not None:
-                    now = time.monotonic() if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                    started = now if started is None else started
-                    seconds = now - started
-                    yield Frame(_rgb(np.asarray(image, dtype=np.uint8)), number, self._time(number, seconds))
-                    yielded += 1
-            number += 1
+            frame = self._retrieve() if self._grabbed % self.every == 0 else None
+            self._grabbed += 1
+            if frame is not None:
+                self._decoded += 1
+                yield frame
+
+    def _retrieve(self) -> Frame | None:
+        """Decode the frame that has been grabbed; None if that fails."""
+        decoded, image = self._capture.retrieve()
+        if not decoded or image is None:
+            return None
+        now = time.monotonic() if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        self._started = now if self._started is None else self._started
+        self._seconds = now - self._started
+        number = self._grabbed
+        return Frame(_rgb(np.asarray(image, dtype=np.uint8)), number, self._time(number, self._seconds))
 
     def _time(self, number: int, seconds: float) -> float:
         """Return the time from the source, or one computed from the rate if the source has none."""
         return seconds if math.isfinite(seconds) and (seconds > 0 or number == 0) else number / self.rate
 
-    def _check_end(self, frames: int, yielded: int, seconds: float) -> None:
+    def _check_end(self) -> None:
         """Raise an error unless a file has been read to its end, with at least one frame; cameras never end."""
         if self.live:
-            raise VideoError(f"camera {self.source}: it stopped after {frames} frames; is it still connected?")
-        if yielded == 0:
+            raise VideoError(f"camera {self.source}: it stopped after {self._grabbed} frames; is it still connected?")
+        if self._decoded == 0:
             raise VideoError(
                 f"{self.source}: expected a video, got one without a frame that can be decoded; convert it to MP4 "
                 "with H.264, or copy or download it again"
             )
-        reached = max(frames, seconds * self.rate)
+        reached = max(self._grabbed, self._seconds * self.rate)
         if self._announced is not None and reached < _COMPLETE_SHARE * self._announced - self.every:
             raise VideoError(
-                f"{self.source}: ends after {frames} of {self._announced} frames: it is truncated or damaged; "
+                f"{self.source}: ends after {self._grabbed} of {self._announced} frames: it is truncated or damaged; "
                 "copy or download it again"
             )
 
