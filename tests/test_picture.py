@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from unclasp import picture
+from unclasp import picture, quiet
 from unclasp.errors import ImageError
 from unclasp.picture import check_image, decode_photo, read_picture, with_gamma
 
@@ -415,10 +415,10 @@ def test_opencv_limit_and_silence_in_a_fresh_process(save: Callable[..., Path]) 
 
 
 def test_the_log_level_is_restored(save: Callable[..., Path]) -> None:
-    before = picture._LOGGING.getLogLevel()
+    before = quiet._LOGGING.getLogLevel()
     refusal(save(encode(".bmp", noise())[:-100]))
     read_picture(save(encode(".bmp")))
-    assert picture._LOGGING.getLogLevel() == before != 0
+    assert quiet._LOGGING.getLogLevel() == before != 0
 
 
 def test_any_damage_is_an_image_error_or_a_picture(save: Callable[..., Path]) -> None:
@@ -476,18 +476,6 @@ def test_check_image_takes_rgb_grey_and_rgba() -> None:
 def test_check_image_refuses(image: object, expected: str) -> None:
     with pytest.raises(ImageError, match=f"^image must be .*{expected}"):
         check_image(image)
-
-
-def test_threads_that_overlap_leave_opencv_as_talkative_as_it_was() -> None:
-    logging = picture._LOGGING
-    before = logging.getLogLevel()
-    first, second = picture.quiet_opencv(), picture.quiet_opencv()
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert logging.getLogLevel() == 0
-    second.__exit__(None, None, None)
-    assert logging.getLogLevel() == before != 0
 
 
 def test_a_power_of_the_values_keeps_black_and_white_and_moves_the_rest() -> None:

@@ -1,6 +1,5 @@
 """Videos made here: read, truncated, written, interrupted."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -386,13 +385,3 @@ def test_an_opencv_without_codecs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         writer.write(pictures(1)[0])
     assert not list(tmp_path.iterdir())
-
-
-def test_the_environment_is_left_as_it_was(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "OPENCV_FFMPEG_LOGLEVEL"
-    monkeypatch.delenv(name, raising=False)
-    Video(clip)
-    assert name not in os.environ
-    monkeypatch.setenv(name, "16")
-    Video(clip)
-    assert os.environ[name] == "16"

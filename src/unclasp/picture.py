@@ -8,10 +8,8 @@ a warning.
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 
 import cv2
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from unclasp.errors import ImageError
 from unclasp.exif import focal_length, orientation, tiff_tags
+from unclasp.quiet import quiet_opencv
 
 Picture = NDArray[np.uint8]
 
@@ -30,7 +29,6 @@ MAX_PIXELS = 200_000_000
 MAX_BYTES = 2**31 - 1
 """Largest file that is read; OpenCV's buffers cannot be larger."""
 
-_LOGGING: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has these functions in cv2 itself
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing, restart marker nor fill byte
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
@@ -214,39 +212,6 @@ def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
     if image is None:
         raise EOFError
     return image
-
-
-class _LogSilencer:
-    """OpenCV's global log level, which overlapping threads would otherwise restore in the wrong order."""
-
-    def __init__(self) -> None:
-        self._lock, self._users, self._before = Lock(), 0, 0
-
-    def enter(self) -> None:
-        with self._lock:
-            if not self._users:
-                self._before = _LOGGING.getLogLevel()
-                _LOGGING.setLogLevel(0)
-            self._users += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                _LOGGING.setLogLevel(self._before)
-
-
-_SILENCER = _LogSilencer()
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Suppress OpenCV's log messages, which only repeat our errors."""
-    _SILENCER.enter()
-    try:
-        yield
-    finally:
-        _SILENCER.leave()
 
 
 def _recognise(data: bytes) -> tuple[str, Callable[[bytes, int], bytes]]:

@@ -4,10 +4,9 @@ OpenCV decodes and encodes. Its console output is suppressed; problems are raise
 """
 
 import math
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -19,7 +18,7 @@ from unclasp.batch import ByteArray
 from unclasp.errors import VideoError
 from unclasp.files import replaceable, temporary_beside
 from unclasp.marks import mark_mp4
-from unclasp.picture import quiet_opencv
+from unclasp.quiet import quiet_ffmpeg, quiet_opencv
 
 CODECS: Final = ("avc1", "mp4v")
 """Tried in this order: browsers play only H.264 (avc1), but not every build of OpenCV can write it."""
@@ -77,7 +76,7 @@ class Video:
         self.live = isinstance(self.source, int)
         if not self.live:
             _check_file(Path(source))  # type: ignore[arg-type]
-        with _silence():
+        with quiet_ffmpeg():
             self._capture = self._open()
         rate, announced = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         trusted = 0 < rate <= _MAX_TRUSTED_RATE  # the number of frames may be estimated from the rate
@@ -253,7 +252,7 @@ class VideoWriter:
             raise VideoError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from None
         target = str(self._temporary.absolute())
         for codec in CODECS:
-            with _silence():
+            with quiet_ffmpeg():
                 writer = cv2.VideoWriter(target, cv2.VideoWriter.fourcc(*codec), self.rate, size)
             if writer.isOpened():
                 self.codec = codec
@@ -277,7 +276,7 @@ class VideoWriter:
 
     def _check_complete(self) -> None:
         """Raise an error if frames are missing: OpenCV does not report a full disk."""
-        with _silence():
+        with quiet_ffmpeg():
             written = cv2.VideoCapture(str(self._temporary.absolute()))
             frames = round(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else None
             written.release()
@@ -285,17 +284,3 @@ class VideoWriter:
             raise VideoError(
                 f"{self.path}: only {frames or 0} of {self._frames} frames could be written; is the disk full?"
             )
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Suppress the output of OpenCV and of its FFmpeg, which reads its log level when it is first used."""
-    name = "OPENCV_FFMPEG_LOGLEVEL"
-    is_unset = name not in os.environ
-    os.environ.setdefault(name, "-8")
-    try:
-        with quiet_opencv():
-            yield
-    finally:
-        if is_unset:
-            os.environ.pop(name, None)
