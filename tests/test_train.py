@@ -32,13 +32,13 @@ from unclasp.train import (
     STATE,
     WEIGHTS,
     Batches,
-    MovingAverage,
     TrainingExamples,
     batches_of,
     learning_rate,
     optimiser,
     train,
 )
+from unclasp.training.optimisation import MovingAverage
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
 

@@ -32,6 +32,7 @@ from unclasp.model.loading import load_strictly
 from unclasp.model.style import StyleMixing
 from unclasp.model.tflite import TFLITE, unfold_norms
 from unclasp.training.devices import fabric_on
+from unclasp.training.optimisation import MovingAverage, parameter_groups
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
 from unclasp.training.resuming import run_facts, state_to_resume
@@ -107,43 +108,12 @@ def learning_rate(step: int, config: TrainConfig, *, steps_per_epoch: int) -> fl
     return config.learning_rate * warmup / config.decay_factor**drops
 
 
-class MovingAverage:
-    """Exponential moving average of a model's weights and running statistics; with `decay` 0 it equals the model."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.state = {key: value.detach().clone() for key, value in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Update the average; early steps have a higher weight, so that the random initialisation is forgotten."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step)) if self.decay else 1.0
-        current = model.state_dict()
-        floats = [key for key, value in self.state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.state[key] for key in floats], [current[key] for key in floats], weight)
-        for key in self.state.keys() - set(floats):
-            self.state[key].copy_(current[key])
-
-
 def optimiser(model: DFL, config: TrainConfig) -> torch.optim.Optimizer:
     """Return AdamW, which at weight decay 0 is the paper's Adam; biases and norms have no weight decay."""
     groups = parameter_groups(
         model, model.encoder.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay
     )
     return torch.optim.AdamW(groups, lr=config.learning_rate)
-
-
-def parameter_groups(
-    model: nn.Module, backbone: nn.Module, *, backbone_rate: float, weight_decay: float
-) -> list[dict[str, Any]]:
-    """Group the trainable parameters by weight decay and by `rate`, their factor of the learning rate."""
-    of_backbone = {id(parameter) for parameter in backbone.parameters()}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in (p for p in model.parameters() if p.requires_grad):
-        rate = backbone_rate if id(parameter) in of_backbone else 1.0
-        decay = weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": ps, "rate": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
 
 
 def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
