@@ -40,7 +40,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import public names on first use: importing unclasp alone loads nothing heavy."""
     if name == "__version__":
-        return import_module("importlib.metadata").version("unclasp")
+        return import_module("unclasp.version").installed_version()
     if name not in _HOMES:
         raise AttributeError(f"module 'unclasp' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -6,7 +6,6 @@ tensors and plain values. No pickled objects are loaded, and loading is strict.
 
 import json
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
 from unclasp.model.loading import load_strictly
 from unclasp.shipped import shipped_names, weights_file
+from unclasp.version import installed_version
 
 FORMAT = "1"
 """Version of the weights file format: metadata keys and tensor names."""
@@ -45,7 +45,7 @@ def save_weights(
         key: value.detach().to("cpu", torch.float16 if key in parameters else value.dtype).contiguous()
         for key, value in state.items()
     }
-    facts = {"format": FORMAT, "unclasp": metadata.version("unclasp"), "config": json.dumps(to_dict(config))}
+    facts = {"format": FORMAT, "unclasp": installed_version(), "config": json.dumps(to_dict(config))}
     write_bytes(path, save(tensors, metadata={**facts, "notes": json.dumps(notes or {})}))
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from unclasp.errors import UnclaspError, check_choice
 from unclasp.files import write_text
 from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS, ROOTS, SIDES, Order, Side
+from unclasp.version import installed_version
 
 if TYPE_CHECKING:
     from unclasp.visualize import HandView
@@ -236,7 +236,7 @@ class HandPose:
         others_entry = {} if others is None else {"others": [other._person_to_dict() for other in others]}
         return {
             "schema": SCHEMA,
-            "unclasp": metadata.version("unclasp"),
+            "unclasp": installed_version(),
             "model": self.model,
             "image": {
                 "source": source, "frame": self.frame, "time": None if self.time is None else round(self.time, 4),

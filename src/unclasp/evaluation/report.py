@@ -4,8 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +16,7 @@ from unclasp.evaluation.scores import BUCKETS, Bucket, Scores
 from unclasp.files import write_text
 from unclasp.hands import JOINT_NAMES
 from unclasp.metrics import Average
+from unclasp.version import installed_version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ class Report:
             figures=_figures(scores, protocol),
             joint_errors={name: _known(float(mean)) for name, mean in zip(JOINT_NAMES, means, strict=True)},
             pck={bucket: None if math.isnan(curve[0]) else tuple(curve) for bucket, curve in curves.items()},
-            worst=scores.worst, version=_version(), notes=dict(notes or {}),
+            worst=scores.worst, version=installed_version(), notes=dict(notes or {}),
         )  # fmt: skip
 
     def named(self, *, model: str | None = None, dataset: str | None = None) -> Self:
@@ -182,10 +181,3 @@ def _known(value: float) -> float | None:
 
 def _cell(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _version() -> str:
-    try:
-        return installed_version("unclasp")
-    except PackageNotFoundError:
-        return "not installed"
