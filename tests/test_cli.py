@@ -27,7 +27,7 @@ from unclasp.commands.arguments import with_numbers_last
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.picture import read_picture
-from unclasp.pose import HandPose
+from unclasp.pose import UNDECIDED, HandPose
 from unclasp.predictor import Predictor
 from unclasp.presets import PRESETS, tiny
 from unclasp.video import Video
@@ -355,7 +355,8 @@ def test_hands_in_doubt_are_named(
     call = Predictor.__call__
 
     def doubtful(*args: Any, **more: Any) -> HandPose:
-        return replace(call(*args, **more), confidence=np.full(42, share), presence=np.array([0.9, 0.1]), present=None)
+        pose = call(*args, **more)
+        return replace(pose, confidence=np.full(42, share), presence=np.array([0.9, 0.1]), present=UNDECIDED)
 
     monkeypatch.setattr(Predictor, "__call__", doubtful)
     code, out, _ = predict_here(capsys, photos / "one.png", "--weights", weights, "--out", tmp_path / "out")

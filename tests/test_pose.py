@@ -17,7 +17,7 @@ import unclasp
 from poses import random_pose
 from unclasp.errors import UnclaspError
 from unclasp.hands import HAND_ORDERS, HAND_SLICES
-from unclasp.pose import HandPose, present_hands
+from unclasp.pose import UNDECIDED, HandPose, present_hands
 
 SCHEMA_PAGE = Path(__file__).parents[1] / "docs" / "json-schema.md"
 
@@ -163,6 +163,15 @@ def test_tracking_may_decide_who_is_present() -> None:
     assert pose.sides == ("right",) and pose.root_offset is None
     (hand,) = pose.to_dict()["hands"]
     assert (hand["side"], hand["presence"]) == ("right", 0.3)
+
+
+def test_a_replaced_presence_decides_who_is_present_only_if_asked_to() -> None:
+    pose = random_pose(right=0.9, left=0.9)
+    changed = {"presence": np.array([0.1, 0.9])}
+    assert replace(pose, **changed).sides == ("right", "left")
+    assert replace(pose, **changed, present=UNDECIDED).sides == ("left",) and UNDECIDED.size == 0
+    with pytest.raises(UnclaspError, match=r"present of a pose must be \(2,\), got \(1,\)"):
+        replace(pose, present=np.array([True]))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from unclasp.follow.tracking import (
     SIDE_CHANGE_FRAMES,
     Tracker,
 )
-from unclasp.pose import HandPose
+from unclasp.pose import UNDECIDED, HandPose
 
 ASIDE = np.array([7.0, 0.0])
 
@@ -79,7 +79,7 @@ def test_with_a_given_box_nothing_else_is_predicted() -> None:
 @pytest.mark.parametrize("better", [True, False])
 def test_a_lost_hand_is_searched_at_once_and_the_better_result_counts(better: bool) -> None:
     good = poses_of(moving_hands(3))
-    lost = [*good[:1], *(replace(pose, presence=np.array([0.9, 0.1]), present=None) for pose in good[1:])]
+    lost = [*good[:1], *(replace(pose, presence=np.array([0.9, 0.1]), present=UNDECIDED) for pose in good[1:])]
     script = Script(lost, searched=good if better else lost)
     tracked = script.run()
     assert script.boxes[1][1] is None and len(script.boxes[1]) == 2
@@ -174,7 +174,7 @@ def test_after_searches_in_vain_a_good_frame_makes_a_lost_hand_urgent_again() ->
     motion = moving_hands(MAX_VAIN_SEARCHES + 6)
     poses = poses_of(motion)
     for number in (*range(1, MAX_VAIN_SEARCHES + 1), MAX_VAIN_SEARCHES + 4):
-        poses[number] = replace(poses[number], presence=np.array([0.9, 0.1]), present=None)
+        poses[number] = replace(poses[number], presence=np.array([0.9, 0.1]), present=UNDECIDED)
         poses[number] = replace(poses[number], present=np.array([True, False]))
     script = Script(poses)
     script.run()

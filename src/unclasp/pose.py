@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -29,6 +29,8 @@ MIN_PRESENCE_SECOND: Final = 0.7
 """Presence from which the less likely hand also counts: one hand is mistaken for two more easily than two for one."""
 MIN_CONFIDENCE: Final = 0.2
 """Hands whose joints have a mean confidence below this are in doubt (`HandPose.doubted`)."""
+UNDECIDED: Final[Bools] = np.zeros(0, dtype=bool)
+"""As `HandPose.present`: which hands are present follows from `presence`."""
 _SHAPES: Final = {
     "joints_2d": (NUM_JOINTS, 2), "joints_3d": (NUM_JOINTS, 3), "joints_cam": (NUM_JOINTS, 3), "presence": (2,),
     "confidence": (NUM_JOINTS,), "box": (4,), "present": (2,),
@@ -103,9 +105,9 @@ class HandPose:
     detector found the hand, and lowered where it was rejected. `present` says which hands count."""
     confidence: Floats | None = None
     """(42,) how far each joint can be trusted, 0 to 1, or None if the network does not predict it."""
-    present: Bools = None  # type: ignore[assignment]  # an array after __post_init__
+    present: Bools = field(default_factory=lambda: UNDECIDED)
     """(2,) which hands count as present; computed by `present_hands` if not given. `dataclasses.replace(pose,
-    presence=...)` keeps the old value; pass `present=None` as well to recompute it."""
+    presence=...)` keeps the old value; pass `present=UNDECIDED` as well to recompute it."""
     box: Floats
     """(4,) x1, y1, x2, y2 px: the square that the network was run on."""
     other_regions: Floats | None = None
@@ -136,7 +138,7 @@ class HandPose:
     def __post_init__(self) -> None:
         for name in (*_SHAPES, "other_regions"):
             value = getattr(self, name)
-            if value is None and name == "present":
+            if name == "present" and np.size(value) == 0:
                 value = present_hands(self.presence)
             if value is not None or name not in ("confidence", "other_regions"):
                 self._freeze(name, np.array(value, dtype=bool if name == "present" else np.float64))
