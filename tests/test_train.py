@@ -453,9 +453,37 @@ def test_the_moving_average_is_one():
     assert average.state["weight"].item() == pytest.approx(0.1)
     average.update(model, step=10_000)
     assert average.state["weight"].item() == pytest.approx(0.19)
-    following = MovingAverage(model, 0.0)
-    following.update(model, step=0)
-    assert following.state["weight"].item() == 1.0
+
+
+def test_without_a_moving_average_the_model_s_own_weights_are_written(tmp_path, monkeypatch):
+    """No copy of them is kept and updated at every step."""
+    monkeypatch.setattr("unclasp.training.optimisation.MovingAverage", None)
+    train(config_for(epochs=1, ema_decay=0.0), Samples(12), cpu(tmp_path))
+    state, written = load_state(tmp_path / STATE), load_model(tmp_path / WEIGHTS)[0].state_dict()
+    for key, value in state["model"].items():
+        assert torch.equal(value, state["average"][key]), key
+        torch.testing.assert_close(written[key], value, rtol=2e-3, atol=1e-7, msg=key)  # in half precision
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_states_with_a_copy_of_the_weights_as_average_resume(tmp_path, ema_decay):
+    """This is what was written before, whatever the decay."""
+    config = config_for(epochs=2, ema_decay=ema_decay)
+    train(config, Samples(12), cpu(tmp_path / "whole"))
+    train(config, Samples(12), cpu(tmp_path / "cut", max_steps=4))
+    state = load_state(tmp_path / "cut" / STATE)
+    same = all(torch.equal(value, state["average"][key]) for key, value in state["model"].items())
+    assert same == (ema_decay == 0)
+    state["average"] = {key: value.clone() for key, value in state["average"].items()}
+    save_state(tmp_path / "cut" / STATE, state)
+    train(config, Samples(12), cpu(tmp_path / "cut", resume=True))
+    whole, cut = (load_state(tmp_path / name / STATE) for name in ("whole", "cut"))
+    assert cut["step"] == 6
+    for part in ("model", "average"):
+        for key, value in whole[part].items():
+            assert torch.equal(value, cut[part][key]), f"{part} {key}"
+    written = [load_model(tmp_path / name / WEIGHTS)[0].state_dict() for name in ("whole", "cut")]
+    assert all(torch.equal(value, written[1][key]) for key, value in written[0].items())
 
 
 def test_targets_are_along_the_axis_of_the_config():

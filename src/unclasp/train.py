@@ -32,7 +32,7 @@ from unclasp.model.loading import load_strictly
 from unclasp.model.style import StyleMixing
 from unclasp.model.tflite import TFLITE, unfold_norms
 from unclasp.training.devices import fabric_on
-from unclasp.training.optimisation import MovingAverage, parameter_groups
+from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
 from unclasp.training.resuming import run_facts, state_to_resume
@@ -155,20 +155,20 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     last_step, done = min(steps, options.max_steps or steps), 0
     plain = _start(config, options, state, TrainingExamples(dataset, config))
     _freeze(plain.encoder.backbone, config)
-    average = MovingAverage(plain, config.train.ema_decay)
     adam = optimiser(plain, config.train)
     styles = StyleMixing(plain.encoder.backbone, config.augment.style)
     model, adam = fabric.setup(plain, adam)
+    result = Result(plain, config.train.ema_decay)
     # The parameters are on their device by now, and the optimiser's state is loaded onto the same device.
     if state is not None:
         adam.load_state_dict(state["optimiser"])
         if state["precision"]:  # only 16-mixed has a state
             fabric.strategy.precision.load_state_dict(state["precision"])
-        average.state, done = state["average"], state["step"]
-    average.state = {key: value.to(fabric.device) for key, value in average.state.items()}
+        result.resume(state["average"])
+        done = state["step"]
 
     def save() -> None:
-        _save(fabric, options, plain, adam, average, config, step=done, samples=len(dataset))
+        _save(fabric, options, plain, adam, result, config, step=done, samples=len(dataset))
 
     if done >= last_step:  # the weights file may have been deleted since
         save()
@@ -182,7 +182,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
             styles.start(config.train.seed, done, fabric.global_rank)
             rate = learning_rate(done, config.train, steps_per_epoch=per_epoch)
             terms = _step(fabric, model, adam, batch.to(fabric.device), config, at=done, rate=rate)
-            average.update(plain, done)
+            result.update(done)
             done += 1
             reporter.stepped(terms, rate)
             if done % options.save_every == 0 or done == last_step:
@@ -276,15 +276,15 @@ def _stop_if_not_finite(fabric: Fabric, loss: Tensor, terms: dict[str, Tensor], 
 
 
 def _save(
-    fabric: Fabric, options: RunOptions, model: DFL, adam: torch.optim.Optimizer, average: MovingAverage,
+    fabric: Fabric, options: RunOptions, model: DFL, adam: torch.optim.Optimizer, result: Result,
     config: Config, *, step: int, samples: int,
 ) -> None:  # fmt: skip
     if fabric.is_global_zero:
         state = {
             "config": to_dict(config), "step": step, "model": model.state_dict(),
-            "average": average.state, "optimiser": adam.state_dict(), "samples": samples,
+            "average": result.state, "optimiser": adam.state_dict(), "samples": samples,
             "precision": fabric.strategy.precision.state_dict(), "run": run_facts(options),
         }  # fmt: skip
         save_state(options.out / STATE, state)
-        save_weights(options.out / WEIGHTS, average.state, config, notes={"steps": step})
+        save_weights(options.out / WEIGHTS, result.state, config, notes={"steps": step})
     fabric.barrier()

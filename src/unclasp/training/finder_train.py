@@ -23,7 +23,7 @@ from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_los
 from unclasp.model.palms import load_palm_backbone
 from unclasp.training.finder_config import FinderConfig, FinderRun, are_one_region
 from unclasp.training.finder_weights import load_finder, save_finder
-from unclasp.training.optimisation import MovingAverage, parameter_groups
+from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.reporter import Reporter
 
 Item = tuple[ByteArray, ByteArray, FloatArray]
@@ -128,7 +128,7 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     net = _start(config, run).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if config.freeze_down:
         net.freeze_down()
-    average = MovingAverage(net, config.ema_decay)
+    result = Result(net, config.ema_decay)
     groups = parameter_groups(net, net.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay)
     adam = torch.optim.AdamW(groups)
     make = batch_maker(wholes, close_ups, config)
@@ -151,10 +151,10 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             adam.step()
-            average.update(net, step)
+            result.update(step)
             reporter.stepped({"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}, rate)
             if (step + 1) % run.save_every == 0 or step + 1 == config.steps:
-                save_finder(run.out, average.state, channels=config.channels, notes={"steps": step + 1})
+                save_finder(run.out, result.state, channels=config.channels, notes={"steps": step + 1})
     return run.out
 
 

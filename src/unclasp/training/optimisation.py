@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def parameter_groups(
@@ -23,7 +23,7 @@ def parameter_groups(
 
 
 class MovingAverage:
-    """Exponential moving average of a model's weights and running statistics; with `decay` 0 it equals the model."""
+    """Exponential moving average of a model's weights and running statistics."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -32,9 +32,33 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Update the average; early steps have a higher weight, so that the random initialisation is forgotten."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step)) if self.decay else 1.0
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
         current = model.state_dict()
         floats = [key for key, value in self.state.items() if value.is_floating_point()]
         torch._foreach_lerp_([self.state[key] for key in floats], [current[key] for key in floats], weight)
         for key in self.state.keys() - set(floats):
             self.state[key].copy_(current[key])
+
+
+class Result:
+    """The weights that a training writes: the moving average of the model's, or the model's own if `decay` is 0."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self._model = model
+        self._average = MovingAverage(model, decay) if decay else None
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The weights and running statistics as they are now."""
+        return self._model.state_dict() if self._average is None else self._average.state
+
+    def update(self, step: int) -> None:
+        """Take a step of the optimiser into account."""
+        if self._average is not None:
+            self._average.update(self._model, step)
+
+    def resume(self, state: dict[str, Tensor]) -> None:
+        """Go on from an earlier `state`, on whatever device; the model has been resumed already."""
+        if self._average is not None:
+            for key, value in self._average.state.items():
+                value.copy_(state[key])
