@@ -83,7 +83,7 @@ def test_present_hands(right: float, left: float, sides: tuple[str, ...]) -> Non
 def test_hands_in_doubt(right: float, confidence: tuple[float, float] | None, doubted: tuple[str, ...]) -> None:
     pose = replace(random_pose(right), confidence=None if confidence is None else np.repeat(confidence, 21))
     assert pose.doubted == doubted
-    assert tuple(view.side for view in pose.views()[0] if view.doubted) == doubted
+    assert tuple(view.side for view in pose.views() if view.doubted) == doubted
 
 
 def test_repr_is_one_line() -> None:
@@ -97,9 +97,9 @@ def test_repr_is_one_line() -> None:
     ("confidence", "texts"), [((0.9, 0.514), ("90% sure", "51% sure")), ((0.9, 0.1), ("90% sure", "in doubt"))]
 )
 def test_views_say_how_sure_the_hands_are(confidence: tuple[float, float], texts: tuple[str, str]) -> None:
-    views, _ = replace(random_pose(), confidence=np.repeat(confidence, 21)).views()
+    views = replace(random_pose(), confidence=np.repeat(confidence, 21)).views()
     assert tuple(view.label for view in views) == texts
-    assert [view.label for view in random_pose().views()[0]] == ["97% there", "91% there"]
+    assert [view.label for view in random_pose().views()] == ["97% there", "91% there"]
 
 
 def test_hands_in_doubt_are_faint_and_the_3d_views_stay() -> None:
@@ -311,20 +311,19 @@ def test_plot_returns_a_picture_and_leaves_the_callers_alone(right: float, left:
         assert not np.array_equal(drawn, random_pose(0.1, 0.1).plot(image))
 
 
-def test_plot_draws_the_hands_that_are_present_and_their_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plot_draws_the_hands_that_are_present_in_one_space(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(
-        "unclasp.visualize.draw_pose", lambda image, views, **options: calls.append((views, options)) or image
-    )
+    monkeypatch.setattr("unclasp.visualize.draw_pose", lambda image, views: calls.append(views) or image)
     both, left = random_pose(), random_pose(right=0.1)
     for pose in (both, left):
         pose.plot(np.zeros((240, 256, 3), np.uint8))
-    (views, options), (left_views, left_options) = calls
+    views, (alone,) = calls
     assert [(view.side, view.score) for view in views] == [("right", 0.97), ("left", 0.91)]
     np.testing.assert_array_equal(views[1].joints_2d, both.joints_2d[21:])
-    np.testing.assert_array_equal(views[1].joints_3d, both.joints_3d[21:])
-    np.testing.assert_array_equal(options["root_offset"], both.joints_cam[41] - both.joints_cam[20])
-    assert [view.side for view in left_views] == ["left"] and left_options == {"root_offset": None}
+    offset = both.joints_cam[41] - both.joints_cam[20]
+    np.testing.assert_array_equal(views[1].joints_3d, both.joints_3d[21:] + offset)
+    assert alone.side == "left"
+    np.testing.assert_array_equal(alone.joints_3d, left.joints_3d[21:])
 
 
 def test_plot_uses_the_poses_own_picture_and_says_when_there_is_none() -> None:
@@ -337,13 +336,9 @@ def test_plot_uses_the_poses_own_picture_and_says_when_there_is_none() -> None:
 
 def test_the_3d_views_of_a_mirrored_picture_look_like_the_picture() -> None:
     pose = random_pose()
-    (right, left), offset = pose.views()
-    (mirrored_right, mirrored_left), mirrored_offset = replace(pose, mirrored=True).views()
-    for plain, mirrored in ((right, mirrored_right), (left, mirrored_left)):
+    for plain, mirrored in zip(pose.views(), replace(pose, mirrored=True).views(), strict=True):
         np.testing.assert_array_equal(mirrored.joints_2d, plain.joints_2d)
         np.testing.assert_array_equal(mirrored.joints_3d, plain.joints_3d * [-1, 1, 1])
-    assert offset is not None and mirrored_offset is not None
-    np.testing.assert_array_equal(mirrored_offset, offset * [-1, 1, 1])
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def names(folder: Path) -> list[str]:
 
 def test_the_overlay_leaves_the_frame_alone_and_draws_hands_and_a_view() -> None:
     image = np.full((480, 640, 3), 40, np.uint8)
-    views, offset = pose_of(moving_hands(1)[0]).views()
-    drawn = draw_frame(image, views, root_offset=offset)
+    views = pose_of(moving_hands(1)[0]).views()
+    drawn = draw_frame(image, views)
     assert (image == 40).all() and drawn.shape == image.shape
     changed = (drawn != 40).any(axis=2)
     rows, columns = np.nonzero((drawn == (253, 252, 250)).all(axis=2))
@@ -55,13 +55,13 @@ def test_the_overlay_leaves_the_frame_alone_and_draws_hands_and_a_view() -> None
 def test_without_hands_the_frame_is_the_frame(height: int, width: int) -> None:
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
     np.testing.assert_array_equal(draw_frame(image, []), image)
-    views, offset = pose_of(moving_hands(1)[0]).views()
-    assert draw_frame(image, views[:1]).shape == draw_frame(image, views, root_offset=offset).shape == image.shape
+    views = pose_of(moving_hands(1)[0]).views()
+    assert draw_frame(image, views[:1]).shape == draw_frame(image, views).shape == image.shape
 
 
 def test_hands_in_doubt_are_faint() -> None:
     pose = next(iter(some_poses(1)))
-    views, _ = pose.views()
+    views = pose.views()
     image = np.full((480, 640, 3), 40, np.uint8)
     joint = tuple(np.rint(views[0].joints_2d[8]).astype(int)[::-1])
     shades = []
@@ -73,9 +73,9 @@ def test_hands_in_doubt_are_faint() -> None:
 
 def test_the_view_is_of_both_hands_in_one_space() -> None:
     image = np.full((480, 640, 3), 40, np.uint8)
-    views, offset = pose_of(moving_hands(1)[0]).views()
-    assert offset is not None
-    near, far = (draw_frame(image, views, root_offset=offset * share) for share in (0.3, 1.0))
+    right, left = pose_of(moving_hands(1)[0]).views()
+    closer = replace(left, joints_3d=left.joints_3d - 0.7 * left.joints_3d[20])
+    near, far = draw_frame(image, [right, closer]), draw_frame(image, [right, left])
     assert (near[320:, 480:] != far[320:, 480:]).any()
 
 

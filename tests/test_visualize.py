@@ -26,6 +26,11 @@ def open_hand(side: Side, *, centre: tuple[float, float] = (160.0, 160.0), scale
     return HandView(joints_2d=in_picture, joints_3d=joints, side=side, score=0.98)
 
 
+def moved(hand: HandView, offset: tuple[float, float, float]) -> HandView:
+    """Return a hand moved by `offset` mm in space, and drawn where it was."""
+    return replace(hand, joints_3d=hand.joints_3d + np.array(offset))
+
+
 def plain(height: int = 320, width: int = 320) -> np.ndarray:
     return np.full((height, width, 3), GREY, dtype=np.uint8)
 
@@ -102,7 +107,7 @@ def test_the_near_hand_lies_over_the_far_one() -> None:
     hands = [open_hand("right"), open_hand("left")]
     u, v = np.rint(hands[0].joints_2d[[9, 10]].mean(axis=0)).astype(int)
     for depth, side in ((100.0, 0), (-100.0, 1)):
-        drawn = draw_skeletons(plain(), hands, root_offset=np.array([0.0, 0.0, depth]))
+        drawn = draw_skeletons(plain(), [hands[0], moved(hands[1], (0.0, 0.0, depth))])
         assert np.abs(drawn[v, u].astype(int) - FINGER_COLOURS[side, 2]).max() <= 3
 
 
@@ -135,8 +140,8 @@ def test_small_hands_are_shown_close_up_where_they_are_not(doubted: bool) -> Non
     assert (picture[14:16, 40:220] == 255).all(), "and so is the close-up"
     size, inside = 230, 0 if doubted else 1
     close = picture[16 : 16 + size, 16 : 16 + size]
-    moved = [replace(hand, joints_2d=(hand.joints_2d - [x, y] + 0.5) * (size / side) - 0.5)]
-    np.testing.assert_array_equal(close[20:-20, 20:-20], draw_hands(plain(size, size), moved)[20:-20, 20:-20])
+    placed = [replace(hand, joints_2d=(hand.joints_2d - [x, y] + 0.5) * (size / side) - 0.5)]
+    np.testing.assert_array_equal(close[20:-20, 20:-20], draw_hands(plain(size, size), placed)[20:-20, 20:-20])
     vivid = np.ptp(close.astype(int), axis=2).max()
     assert (vivid > 150) == bool(inside), "hands in doubt are faint here, too"
 
@@ -177,14 +182,11 @@ def test_without_hands_the_page_says_so() -> None:
     assert np.abs(written.mean(axis=0) - [348, 206]).max() < 20
 
 
-def test_one_common_view_with_the_offset_and_two_views_without() -> None:
-    hands = [open_hand("right"), open_hand("left")]
-    offset = np.array([150.0, 10.0, 40.0])
-    common, apart = draw_pose(plain(), hands, root_offset=offset), draw_pose(plain(), hands)
-    single = draw_pose(plain(), hands[:1])
-    assert common.shape == single.shape
-    assert apart.shape[1] > common.shape[1]
-    assert not np.array_equal(common, draw_pose(plain(), hands, root_offset=-offset))
+def test_the_views_show_both_hands_in_one_space() -> None:
+    right, left = open_hand("right"), open_hand("left")
+    before, behind = (draw_pose(plain(), [right, moved(left, (150.0, 10.0, depth))]) for depth in (-40.0, 40.0))
+    assert before.shape == behind.shape == draw_pose(plain(), [right]).shape
+    assert not np.array_equal(before, behind)
 
 
 def test_the_side_view_shows_the_hand_from_another_side() -> None:
@@ -205,6 +207,6 @@ def test_the_side_view_turns_about_the_vertical() -> None:
 def test_the_hands_are_not_changed() -> None:
     hand = open_hand("right")
     before = hand.joints_2d.copy(), hand.joints_3d.copy()
-    draw_pose(plain(), [hand], root_offset=np.array([1.0, 2.0, 3.0]))
+    draw_pose(plain(), [hand])
     assert np.array_equal(hand.joints_2d, before[0])
     assert np.array_equal(hand.joints_3d, before[1])

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from unclasp.canvas import Floats, Image
+from unclasp.canvas import CARD, Image
 from unclasp.visualize import HandView, draw_hands, turn_about_vertical
 
 VIEW_DEGREES: Final = 50.0
@@ -15,35 +15,30 @@ _VIEW_SHARE: Final = 0.32
 _SMALLEST_VIEW: Final = 64
 _PIXEL_SHARE_PER_MM: Final = 1 / 240
 _INSET: Final = 0.86
-_CARD: Final = (253, 252, 250)
 
 
-def draw_frame(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
+def draw_frame(image: Image, hands: Sequence[HandView]) -> Image:
     """Draw hands over a frame, and in 3D in its lower right corner; hands in doubt are drawn faintly.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is not changed.
         hands: As for `visualize.draw_skeletons`.
-        root_offset: (3,) mm, left wrist minus right wrist.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    drawn = draw_hands(image, hands, root_offset=root_offset, samples=1)
+    drawn = draw_hands(image, hands, samples=1)
     side = round(_VIEW_SHARE * min(image.shape[:2]))
     if not hands or side < _SMALLEST_VIEW:
         return drawn
     gap = side // 20
-    drawn[-gap - side : -gap, -gap - side : -gap] = _view(hands, root_offset, side)
+    drawn[-gap - side : -gap, -gap - side : -gap] = _view(hands, side)
     return drawn
 
 
-def _view(hands: Sequence[HandView], root_offset: Floats | None, side: int) -> Image:
+def _view(hands: Sequence[HandView], side: int) -> Image:
     """Draw the hands in 3D on a square card."""
-    shifts = [0.0 if root_offset is None or hand.side == "right" else root_offset for hand in hands]
-    worlds = [
-        turn_about_vertical(hand.joints_3d + shift, VIEW_DEGREES) for hand, shift in zip(hands, shifts, strict=True)
-    ]
+    worlds = [turn_about_vertical(hand.joints_3d, VIEW_DEGREES) for hand in hands]
     points = np.concatenate(worlds)[:, :2]
     low, high = points.min(axis=0), points.max(axis=0)
     scale = min(_PIXEL_SHARE_PER_MM * side, _INSET * side / max(float((high - low).max()), 1.0))
@@ -51,4 +46,4 @@ def _view(hands: Sequence[HandView], root_offset: Floats | None, side: int) -> I
         replace(hand, joints_2d=(world[:, :2] - (low + high) / 2) * scale + side / 2, joints_3d=world)
         for hand, world in zip(hands, worlds, strict=True)
     ]
-    return draw_hands(np.full((side, side, 3), _CARD, dtype=np.uint8), placed, samples=2)
+    return draw_hands(np.full((side, side, 3), CARD, dtype=np.uint8), placed, samples=2)

@@ -307,15 +307,13 @@ class HandPose:
         if image is None:
             raise UnclaspError("this pose does not hold its picture; give it: pose.plot(image)")
         for other in others:
-            views, root_offset = other.views()
-            image = draw_faint(image, views, _PALE, root_offset=root_offset)
-        views, root_offset = self.views()
-        return draw_pose(image, views, root_offset=root_offset)
+            image = draw_faint(image, other.views(), _PALE)
+        return draw_pose(image, self.views())
 
-    def views(self) -> "tuple[list[HandView], Floats | None]":
-        """Return the present hands as `visualize` draws them, and `root_offset`, both as the picture shows them.
+    def views(self) -> "list[HandView]":
+        """Return the present hands as `visualize` draws them, in one space: that of the right hand if there are two.
 
-        For mirrored pictures the 3D joints are mirrored, too.
+        For mirrored pictures the 3D joints are mirrored, too, as the picture shows them.
         """
         from unclasp.visualize import HandView
 
@@ -324,12 +322,14 @@ class HandPose:
         views = []
         for side in self.sides:
             in_plane, in_space = self.hand(side)
+            if side == "left" and self.root_offset is not None:
+                in_space = in_space + self.root_offset
             hand = HandView(
                 in_plane, in_space * flip, side, score=presence[side],
                 confidence=self._mean_confidence(side), doubted=side in self.doubted,
             )  # fmt: skip
             views.append(hand)
-        return views, None if self.root_offset is None else self.root_offset * flip
+        return views
 
 
 def _rounded(array: Floats, digits: int = 2) -> list[Any]:

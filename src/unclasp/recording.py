@@ -84,8 +84,7 @@ def record(
             for pose in _until_failure(poses, recorded):
                 if pose.image is None:
                     raise UnclaspError("a recording needs poses that hold their pictures")
-                views, root_offset = pose.views()
-                video.write(draw_frame(pose.image, views, root_offset=root_offset), time=pose.time if live else None)
+                video.write(draw_frame(pose.image, pose.views()), time=pose.time if live else None)
                 lines.write(pose.to_json(indent=None) + "\n")
                 if log is not None:
                     log.write(pose)

@@ -22,8 +22,7 @@ SIDE_VIEW_DEGREES: Final = 70.0
 
 _HEIGHT, _MAX_WIDTH = 640, 1140
 _MARGIN, _GUTTER, _LEGEND = 28, 18, 32
-_CARD_WIDTHS: Final = {1: 420, 2: 320}
-"""Card width in px by the number of columns."""
+_CARD_WIDTH: Final = 420
 _CARD_INSET: Final = (34, 38)
 """Horizontal and vertical padding inside a card, in px."""
 _GRID: Final = (239, 237, 232)
@@ -42,7 +41,7 @@ class HandView:
     joints_2d: Floats
     """(21, 2) pixels of the picture."""
     joints_3d: Floats
-    """(21, 3) mm relative to its own wrist; camera axes: x right, y down, z forward."""
+    """(21, 3) mm relative to an origin that all hands drawn together share; camera axes: x right, y down, z forward."""
     side: Side
     score: float
     """Probability that the hand is there."""
@@ -55,9 +54,6 @@ class HandView:
     def label(self) -> str:
         """The legend text for its certainty."""
         return how_sure(self.score, self.confidence, doubted=self.doubted)
-
-
-Columns = Sequence[Sequence[HandView]]
 
 
 class _Pen(NamedTuple):
@@ -88,9 +84,7 @@ class _Bone(NamedTuple):
     pen: _Pen
 
 
-def draw_skeletons(
-    image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None, samples: int | None = None
-) -> Image:
+def draw_skeletons(image: Image, hands: Sequence[HandView], *, samples: int | None = None) -> Image:
     """Draw the 2D skeletons of hands over a picture.
 
     Bones are drawn in their finger's colour (`hands.FINGER_COLOURS`), near ones over far ones.
@@ -98,7 +92,6 @@ def draw_skeletons(
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
         hands: Any number of hands; those with a non-finite joint are left out.
-        root_offset: (3,) mm, left wrist minus right wrist; decides which hand is in front.
         samples: Samples per pixel in each direction: more look finer and take longer. Chosen by the size of the picture
             if None.
 
@@ -111,33 +104,27 @@ def draw_skeletons(
     bones: list[_Bone] = []
     for hand in _drawable(hands):
         width = min(max(0.062 * _palm_width(hand.joints_2d), 0.0025 * longest, 1.0), max(0.011 * longest, 1.0))
-        depths = hand.joints_3d[:, 2] + _shift(hand, root_offset)[2]
-        bones += _bones(hand.side, hand.joints_2d, depths, _Pen(width, 1.0))
+        bones += _bones(hand.side, hand.joints_2d, hand.joints_3d[:, 2], _Pen(width, 1.0))
     _draw_bones(canvas, bones)
     return canvas.finished()
 
 
-def draw_faint(
-    image: Image, hands: Sequence[HandView], share: float, *, root_offset: Floats | None = None,
-    samples: int | None = None,
-) -> Image:  # fmt: skip
+def draw_faint(image: Image, hands: Sequence[HandView], share: float, *, samples: int | None = None) -> Image:
     """Draw hands like `draw_skeletons`, but semi-transparently: `share` is the opacity, 0 to 1."""
-    drawn = draw_skeletons(image, hands, root_offset=root_offset, samples=samples)
+    drawn = draw_skeletons(image, hands, samples=samples)
     return np.asarray(cv2.addWeighted(drawn, share, _as_rgb(image), 1 - share, 0), dtype=np.uint8)
 
 
-def draw_hands(
-    image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None, samples: int | None = None
-) -> Image:
+def draw_hands(image: Image, hands: Sequence[HandView], *, samples: int | None = None) -> Image:
     """Draw hands like `draw_skeletons`, with hands in doubt drawn faintly and below the others."""
     doubted = [hand for hand in hands if hand.doubted]
     if doubted:
-        image = draw_faint(image, doubted, _FAINT, root_offset=root_offset, samples=samples)
+        image = draw_faint(image, doubted, _FAINT, samples=samples)
     sure = [hand for hand in hands if not hand.doubted]
-    return draw_skeletons(image, sure, root_offset=root_offset, samples=samples) if sure or not doubted else image
+    return draw_skeletons(image, sure, samples=samples) if sure or not doubted else image
 
 
-def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | None = None) -> Image:
+def draw_pose(image: Image, hands: Sequence[HandView]) -> Image:
     """Draw the picture with its 2D skeletons and, to its right, the 3D skeletons from the front and from the side.
 
     Hands in doubt are drawn faintly. Hands that are small in the picture also get a close-up in one of its corners.
@@ -145,28 +132,24 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, root_offset: Floats | 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
         hands: Any number of hands; those with a non-finite joint are left out.
-        root_offset: (3,) mm, left wrist minus right wrist, to show both hands in a common 3D view. None to give each
-            hand a view of its own.
 
     Returns:
         (H', W', 3) uint8 RGB: a page of fixed height, whose width depends on the picture's aspect ratio.
     """
     image, hands = _as_rgb(image), _drawable(hands)
     picture, moved = _to_page(image, hands)
-    columns = [hands] if root_offset is not None or not hands else [[hand] for hand in hands]
-    card_width = _CARD_WIDTHS.get(len(columns), min(_CARD_WIDTHS.values()))
     (height, width), left = picture.shape[:2], _MARGIN + picture.shape[1] + _GUTTER
-    right = left + len(columns) * (card_width + _GUTTER) - _GUTTER
+    right = left + _CARD_WIDTH
     page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), PAPER, dtype=np.uint8)
     top = _MARGIN + (_HEIGHT - height) // 2
-    overlay = draw_hands(picture, moved, root_offset=root_offset)
+    overlay = draw_hands(picture, moved)
     cut = cut_around([hand.joints_2d for hand in hands], image.shape[1], image.shape[0], scale=width / image.shape[1])
     if cut is not None:
         close = [replace(hand, joints_2d=cut.place(hand.joints_2d)) for hand in hands]
-        lay_close_up(overlay, draw_hands(cut.of(image), close, root_offset=root_offset), cut.shown)
+        lay_close_up(overlay, draw_hands(cut.of(image), close), cut.shown)
     lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
     if hands:
-        return _with_columns(page, columns, left=left, card_width=card_width, root_offset=root_offset)
+        return _with_views(page, hands, left)
     lay_card(page, (left, _MARGIN, right, _MARGIN + _HEIGHT))
     canvas = Canvas(page, 2)
     canvas.text("no hand found", (left + right) / 2, _MARGIN + _HEIGHT / 2, size=0.55, align=0.5)
@@ -184,25 +167,21 @@ def turn_about_vertical(points: Floats, degrees: float) -> Floats:
     return np.stack([turned_x, points[..., 1], turned_z], axis=-1)
 
 
-def _with_columns(page: Image, columns: Columns, *, left: int, card_width: int, root_offset: Floats | None) -> Image:
-    """Return the page with each column's legend, front view and side view, all drawn at the same scale."""
+def _with_views(page: Image, hands: Sequence[HandView], left: int) -> Image:
+    """Return the page with the legend, the front view and the side view of hands from x = `left` on, at one scale."""
     height = (_HEIGHT - _LEGEND - _GUTTER) // 2
-    tops = _MARGIN + _LEGEND, _MARGIN + _HEIGHT - height
-    lefts = [left + number * (card_width + _GUTTER) for number in range(len(columns))]
-    boxes = [[(x, top, x + card_width, top + height) for top in tops] for x in lefts]
-    worlds = [np.stack([hand.joints_3d + _shift(hand, root_offset) for hand in column]) for column in columns]
-    views = [[turn_about_vertical(world, degrees) for degrees in _VIEWS.values()] for world in worlds]
-    extents = np.array([np.ptp(view[..., :2].reshape(-1, 2), axis=0) for pair in views for view in pair])
-    room = np.array([card_width, height]) - 2 * np.array(_CARD_INSET)
+    boxes = [(left, top, left + _CARD_WIDTH, top + height) for top in (_MARGIN + _LEGEND, _MARGIN + _HEIGHT - height)]
+    world = np.stack([hand.joints_3d for hand in hands])
+    views = [turn_about_vertical(world, degrees) for degrees in _VIEWS.values()]
+    extents = np.array([np.ptp(view[..., :2].reshape(-1, 2), axis=0) for view in views])
+    room = np.array([_CARD_WIDTH, height]) - 2 * np.array(_CARD_INSET)
     scale = min(_MAX_PIXELS_PER_MM, float((room / np.maximum(extents, 1.0)).min()))
-    for box in [box for pair in boxes for box in pair]:
+    for box in boxes:
         lay_card(page, box)
     canvas = Canvas(page, 2)
-    for column, pair, x, places in zip(columns, views, lefts, boxes, strict=True):
-        _draw_legend(canvas, column, x, _MARGIN)
-        for name, joints, box in zip(_VIEWS, pair, places, strict=True):
-            sides = (hand.side for hand in column)
-            _draw_view(canvas, box, list(zip(sides, joints, strict=True)), name, scale)
+    _draw_legend(canvas, hands, left, _MARGIN)
+    for name, view, box in zip(_VIEWS, views, boxes, strict=True):
+        _draw_view(canvas, box, [(hand.side, joints) for hand, joints in zip(hands, view, strict=True)], name, scale)
     return canvas.finished()
 
 
@@ -245,7 +224,7 @@ def _draw_axes(canvas: Canvas, origin: Floats, degrees: float) -> None:
 
 
 def _draw_legend(canvas: Canvas, hands: Sequence[HandView], x: float, y: float) -> None:
-    """Write the legend of a column: for each hand its finger colours from thumb to pinky, its side and certainty."""
+    """Write the legend: for each hand its finger colours from thumb to pinky, its side and certainty."""
     for hand in hands:
         for colour in _finger_colours(hand.side):
             canvas.disc(np.array([x + 5, y + 11]), 4.5, colour)
@@ -287,10 +266,6 @@ def _palm_width(joints_2d: Floats) -> float:
     """Estimate the palm's width in px from the knuckles, or from the palm's length if it is seen edge-on."""
     across, along = joints_2d[7] - joints_2d[19], joints_2d[11] - joints_2d[20]
     return float(max(np.linalg.norm(across), 0.65 * np.linalg.norm(along)))
-
-
-def _shift(hand: HandView, root_offset: Floats | None) -> Floats:
-    return np.zeros(3) if root_offset is None or hand.side == "right" else np.asarray(root_offset, dtype=np.float64)
 
 
 def _to_page(image: Image, hands: Sequence[HandView]) -> tuple[Image, list[HandView]]:

@@ -54,7 +54,6 @@ def _overlay(pose: HandPose, image: Picture) -> bytes:
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
     scale = np.array(size) / (width, height)
-    views, root_offset = pose.views()
-    views = [replace(view, joints_2d=resized(view.joints_2d, scale)) for view in views]
-    drawn = draw_hands(np.asarray(small, dtype=np.uint8), views, root_offset=root_offset)
+    views = [replace(view, joints_2d=resized(view.joints_2d, scale)) for view in pose.views()]
+    drawn = draw_hands(np.asarray(small, dtype=np.uint8), views)
     return cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
