@@ -1,11 +1,14 @@
 import gc
 import json
+import math
 import multiprocessing
 import os
 import signal
 import tracemalloc
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from dots import make_sample_function
 from ports import free_port
+from unclasp import train as train_module
 from unclasp.checkpoint import load_model, load_state, save_state, save_weights
 from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, with_model
 from unclasp.data.collate import collate
@@ -33,6 +37,7 @@ from unclasp.train import (
     WEIGHTS,
     Batches,
     TrainingExamples,
+    _stop_if_not_finite,
     batches_of,
     learning_rate,
     optimiser,
@@ -294,6 +299,64 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(tmp_path, monkeypatch):
         train(config_for(clip_norm=0.0), Samples(12), cpu(tmp_path, save_every=1))
     assert load_state(tmp_path / STATE)["step"] == 3
     assert all(torch.isfinite(value).all() for value in load_state(tmp_path / STATE)["model"].values())
+
+
+class Devices:
+    """Two devices as `Fabric`; what is reduced is added, in place, to the flags of the other one."""
+
+    def __init__(self, other=(1.0, 1.0), *, scaler=None):
+        self.world_size, self.other, self.reduced = 2, torch.tensor(other), 0
+        self.strategy = SimpleNamespace(precision=SimpleNamespace(scaler=scaler))
+
+    def all_reduce(self, flags, reduce_op):
+        assert reduce_op == "sum"
+        self.reduced += 1
+        return flags.add_(self.other)
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "other", "scaler", "told"),
+    [
+        (1.0, 1.0, (1.0, 1.0), None, None),
+        (math.nan, math.nan, (1.0, 0.0), None, r"the loss .* step 7 \(pose nan\) on this device with a, b, c, d;"),
+        (1.0, math.nan, (0.0, 0.0), None, r"the loss .* step 7 \(pose 1\) on another device;"),
+        (1.0, math.inf, (1.0, 0.0), None, "the gradient is not finite at step 7;"),
+        (1.0, math.inf, (1.0, 1.0), object(), None),
+        (math.inf, math.inf, (1.0, 1.0), object(), "the loss is not finite"),
+    ],
+)
+def test_all_devices_stop_if_one_has_to(loss, norm, other, scaler, told):
+    """With a gradient scaler, gradients that are not finite are a matter of course."""
+    devices, batch = Devices(other, scaler=scaler), SimpleNamespace(names=("a", "b", "c", "d"))
+    loss = torch.tensor(loss)
+    with nullcontext() if told is None else pytest.raises(NonFiniteLossError, match=told):
+        _stop_if_not_finite(devices, loss, torch.tensor(norm), {"pose": loss}, batch, 7)
+    assert devices.reduced == 1
+
+
+def test_a_step_reads_the_device_once(tmp_path, monkeypatch):
+    """On a GPU each reading waits for all that has been started; the log has its own interval."""
+    reads = []
+    for name in ("__float__", "__bool__", "__int__", "item", "tolist", "numpy"):
+        plain = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *args, name=name, plain=plain: (reads.append(name), plain(self, *args))[1]
+        )
+    steps, step = [], train_module._step
+
+    def counted(*args, **options):
+        reads.clear()
+        terms = step(*args, **options)
+        steps.append(list(reads))
+        return terms
+
+    monkeypatch.setattr(train_module, "_step", counted)
+    # On a CPU, AdamW reads the number of its step.
+    monkeypatch.setattr(
+        "unclasp.train.optimiser", lambda model, _: torch.optim.SGD([{"params": model.parameters(), "rate": 1.0}])
+    )
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path, report_every=100))
+    assert steps == [["tolist"]] * 3
 
 
 def test_weights_that_were_lost_come_back(tmp_path):

@@ -3,7 +3,7 @@
 Joint terms are computed in 256-unit space: u and v scaled to a crop of 256x256 pixels, depth in units of 400/256 mm.
 Every term is a mean over the whole batch, in which samples without the required annotation count as zero. The gradient
 of a batch is therefore the mean of its samples' gradients, however the batch is split over devices. Invalid entries are
-masked rather than indexed away, so that nothing here synchronises with the device.
+masked rather than indexed away, so that nothing here waits for the device.
 
 Letters: B batch, h and w size of the finest feature map, L pixels of a level.
 """

@@ -253,25 +253,33 @@ def _step(
     prediction = model(batch.image)
     terms = compute_losses(prediction, batch, config.loss, image_size=config.model.image_size)
     loss = total(terms, config.loss)
-    _stop_if_not_finite(fabric, loss, terms, batch, at)
     adam.zero_grad(set_to_none=True)
     fabric.backward(loss)
     max_norm = config.train.clip_norm or math.inf
     norm: Any = fabric.clip_gradients(model, adam, max_norm=max_norm, error_if_nonfinite=False)
-    skipped_by_scaler = getattr(fabric.strategy.precision, "scaler", None) is not None  # with 16-mixed
-    if not torch.isfinite(norm) and not skipped_by_scaler:
-        raise NonFiniteLossError(f"the gradient is not finite at step {at}; the last checkpoint is unharmed")
+    _stop_if_not_finite(fabric, loss.detach(), norm, terms, batch, at)
     adam.step()
     return {"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
 
-def _stop_if_not_finite(fabric: Fabric, loss: Tensor, terms: dict[str, Tensor], batch: Batch, at: int) -> None:
-    finite = torch.isfinite(loss.detach()).float()
-    finite_ranks: Any = fabric.all_reduce(finite, reduce_op="sum")
-    if float(finite_ranks) == fabric.world_size:
+def _stop_if_not_finite(
+    fabric: Fabric, loss: Tensor, norm: Tensor, terms: dict[str, Tensor], batch: Batch, at: int
+) -> None:
+    """Raise an error on all devices if the loss or the norm of the gradients is not finite on any of them.
+
+    This is the only time in a step that a device is waited for; 16-mixed waits once more, for its scaler. There, a
+    gradient that is not finite is no error: the scaler skips the step and reduces its scale.
+    """
+    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None  # with 16-mixed
+    finite = torch.stack([torch.isfinite(value) for value in (loss, loss if scaled else norm)])
+    finite_devices: Any = fabric.all_reduce(finite.float(), reduce_op="sum")
+    with_loss, with_gradient = finite_devices.tolist()
+    if with_loss == with_gradient == fabric.world_size:
         return
+    if with_loss == fabric.world_size:
+        raise NonFiniteLossError(f"the gradient is not finite at step {at}; the last checkpoint is unharmed")
     values = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
-    where = f"on this device with {', '.join(batch.names)}" if not float(finite) else "on another device"
+    where = "on another device" if bool(finite[0]) else f"on this device with {', '.join(batch.names)}"
     raise NonFiniteLossError(f"the loss is not finite at step {at} ({values}) {where}; the last checkpoint is unharmed")
 
 

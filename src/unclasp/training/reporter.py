@@ -16,7 +16,7 @@ from unclasp.files import write_text
 class Reporter:
     """Shows and logs the loss terms, the share of time spent waiting for data, and the time left.
 
-    Tensors are read only every `every` steps, so that there is no synchronisation with the device in between.
+    Tensors are read only every `every` steps; in between, reporting does not wait for the device.
 
     Args:
         path: The log file; None on all ranks but the first, which then report nothing.
