@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluated import SIZE, Samples, dataset
 from ports import free_port
 from unclasp.batch import Sample
 from unclasp.checkpoint import save_weights
@@ -20,13 +21,16 @@ from unclasp.cli import main
 from unclasp.data.entries import annotation_entries
 from unclasp.data.layout import annotation_path
 from unclasp.errors import UnclaspError
+from unclasp.evaluate import evaluate, mean_pose
 from unclasp.evaluation import ranks
 from unclasp.evaluation.prediction_file import read_predictions
-from unclasp.evaluation.ranks import launch
+from unclasp.evaluation.protocol import Protocol
+from unclasp.evaluation.ranks import evaluate_over, launch
 from unclasp.model import build
 from unclasp.presets import tiny
 
 MakeSample = Callable[..., Sample]
+__all__ = ["dataset"]  # a fixture
 
 
 @pytest.fixture
@@ -129,6 +133,15 @@ def test_two_processes_report_what_one_does(root: Path, weights: Path, tmp_path:
     one, two = (read_predictions(tmp_path / f"{name}.npz") for name in ("alone", "both"))
     assert one.names == two.names
     np.testing.assert_array_equal(one.pose_2p5d, two.pose_2p5d)
+
+
+def test_one_process_of_a_group_reports_what_a_single_one_does(dataset: Samples) -> None:
+    """With the same names of model and data set."""
+    model = mean_pose(dataset, image_size=SIZE)
+    fabric = launch("cpu", 1)
+    report = evaluate_over(fabric, model, dataset, image_size=SIZE, protocol=Protocol(), batch_size=3)
+    assert report == evaluate(model, dataset, image_size=SIZE, batch_size=3)
+    assert report is not None and (report.model, report.dataset) == ("mean pose", "made")
 
 
 def test_an_error_in_any_process_ends_all_of_them(root: Path, weights: Path, tmp_path: Path) -> None:

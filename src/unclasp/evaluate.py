@@ -82,6 +82,11 @@ def evaluate(  # noqa: PLR0913  # choices of their own, by keyword
         model, dataset, image_size=image_size, protocol=protocol, batch_size=batch_size, device=device,
         indices=range(count), workers=workers, progress=progress, external=external, recorder=recorder,
     )  # fmt: skip
+    return report_of(scores, model, dataset, image_size=image_size, protocol=protocol)
+
+
+def report_of(scores: Scores, model: Model, dataset: Dataset, *, image_size: int, protocol: Protocol) -> Report:
+    """Return the report of a model's scores on a data set, of one process or summed over several."""
     return Report.from_scores(
         scores, model=_name(model), dataset=_name(dataset), image_size=image_size, protocol=protocol,
         notes=notes_of(dataset),

@@ -11,9 +11,8 @@ from lightning_fabric import Fabric
 from torch import distributed, nn
 
 from unclasp.data import Dataset
-from unclasp.data.lookup import notes_of
 from unclasp.errors import UnclaspError
-from unclasp.evaluate import Progress, Recorder, collect_scores, sample_count, share_of
+from unclasp.evaluate import Progress, Recorder, collect_scores, report_of, sample_count, share_of
 from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.report import Report
 from unclasp.evaluation.scores import Scores
@@ -85,10 +84,7 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
         total = total + rank_scores
         if recorder is not None and rank_recorder is not None and rank != fabric.global_rank:
             recorder.join(rank_recorder)
-    return Report.from_scores(
-        total, model=type(model).__name__, dataset=type(dataset).__name__, image_size=image_size, protocol=protocol,
-        notes=notes_of(dataset),
-    )  # fmt: skip
+    return report_of(total, model, dataset, image_size=image_size, protocol=protocol)
 
 
 def _gather(fabric: Fabric, value: Any) -> list[Any]:
