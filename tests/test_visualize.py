@@ -9,7 +9,7 @@ import pytest
 
 from unclasp.errors import ImageError
 from unclasp.hands import BONES, FINGER_COLOURS, SIDES, Side
-from unclasp.visualize import HandView, draw_hands, draw_pose, draw_skeletons, turn_about_vertical
+from unclasp.visualize import HandView, draw_people, draw_pose, draw_skeletons, turn_about_vertical
 
 GREY = 128
 
@@ -138,12 +138,61 @@ def test_small_hands_are_shown_close_up_where_they_are_not(doubted: bool) -> Non
     frame = picture[[y, y + side]][:, x : x + side]
     assert (frame > 200).mean() > 0.9, "the square is framed"
     assert (picture[14:16, 40:220] == 255).all(), "and so is the close-up"
-    size, inside = 230, 0 if doubted else 1
+    size = 230
     close = picture[16 : 16 + size, 16 : 16 + size]
     placed = [replace(hand, joints_2d=(hand.joints_2d - [x, y] + 0.5) * (size / side) - 0.5)]
-    np.testing.assert_array_equal(close[20:-20, 20:-20], draw_hands(plain(size, size), placed)[20:-20, 20:-20])
-    vivid = np.ptp(close.astype(int), axis=2).max()
-    assert (vivid > 150) == bool(inside), "hands in doubt are faint here, too"
+    np.testing.assert_array_equal(close[20:-20, 20:-20], draw_skeletons(plain(size, size), placed)[20:-20, 20:-20])
+    dashed = not np.array_equal(close, draw_pose(plain(640, 640), [replace(hand, doubted=False)])[44:274, 44:274])
+    assert dashed == doubted, "hands in doubt are dashed here, too"
+
+
+def middles(hand: HandView) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the middles of the bones between joints of a finger."""
+    u, v = np.rint([hand.joints_2d[[joint, parent]].mean(axis=0) for joint, parent in BONES[:20] if parent != 20]).T
+    return v.astype(int), u.astype(int)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.0])
+def test_bones_of_hands_in_doubt_have_gaps_and_are_thin(scale: float) -> None:
+    hand = open_hand("right", centre=(320.0, 320.0), scale=scale)
+    wrist, knuckle = hand.joints_2d[20], hand.joints_2d[11]
+    along = np.rint(np.linspace(wrist, knuckle, 400)).astype(int)
+    sure, doubted = (draw_skeletons(plain(640, 640), [replace(hand, doubted=value)]) for value in (False, True))
+    untouched = [
+        (np.abs(drawn[along[:, 1], along[:, 0]].astype(int) - GREY) < 25).all(axis=1) for drawn in (sure, doubted)
+    ]
+    assert not untouched[0].any() and 0.1 < untouched[1].mean() < 0.6
+    assert np.count_nonzero(np.diff(untouched[1].astype(int)) == 1) >= 2, "a gap on both sides of a dash"
+    assert (doubted != GREY).sum() < 0.9 * (sure != GREY).sum()
+
+
+def test_hands_in_doubt_lie_below_the_others() -> None:
+    sure, near = open_hand("right"), moved(replace(open_hand("left"), doubted=True), (0.0, 0.0, -500.0))
+    rows, columns = middles(sure)
+    drawn = draw_skeletons(plain(), [sure, near])
+    np.testing.assert_array_equal(drawn[rows, columns], draw_skeletons(plain(), [sure])[rows, columns])
+
+
+def test_hands_of_other_people_are_grey_and_lie_below_in_their_order() -> None:
+    first, second, own = (
+        open_hand(side, centre=(x, 300.0), scale=1.5)
+        for side, x in (("left", 280.0), ("right", 310.0), ("right", 295.0))
+    )
+    drawn = draw_pose(plain(640, 640), [own], others=[[first], [second]])[28:668, 28:668]
+    people = [[replace(first, neutral=True)], [replace(second, neutral=True)], [own]]
+    expected = draw_people(plain(640, 640), people)
+    np.testing.assert_array_equal(drawn[20:-20, 20:-20], expected[20:-20, 20:-20])
+    grey = draw_people(plain(640, 640), people[:1])[middles(first)].astype(int)
+    assert np.ptp(grey, axis=1).max() < 70 and grey.mean() > GREY + 20
+    vivid = draw_people(plain(640, 640), [[first]])[middles(first)].astype(int)
+    assert np.ptp(vivid, axis=1).max() > 140
+    np.testing.assert_array_equal(expected[middles(own)], draw_people(plain(640, 640), [[own]])[middles(own)])
+
+
+def test_close_ups_show_the_hands_of_other_people_too() -> None:
+    own, other = (open_hand("right", centre=(x, 500.0), scale=0.4) for x in (520.0, 530.0))
+    alone, together = (draw_pose(plain(640, 640), [own], others=others) for others in ((), [[other]]))
+    assert (alone[44:274, 44:274] != together[44:274, 44:274]).any()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from unclasp.canvas import CARD, Image
-from unclasp.visualize import HandView, draw_hands, turn_about_vertical
+from unclasp.visualize import HandView, draw_skeletons, turn_about_vertical
 
 VIEW_DEGREES: Final = 50.0
 """Rotation of the hands about the vertical axis in the 3D view."""
@@ -18,7 +18,7 @@ _INSET: Final = 0.86
 
 
 def draw_frame(image: Image, hands: Sequence[HandView]) -> Image:
-    """Draw hands over a frame, and in 3D in its lower right corner; hands in doubt are drawn faintly.
+    """Draw hands over a frame, and in 3D in its lower right corner; hands in doubt have dashed bones.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is not changed.
@@ -27,7 +27,7 @@ def draw_frame(image: Image, hands: Sequence[HandView]) -> Image:
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    drawn = draw_hands(image, hands, samples=1)
+    drawn = draw_skeletons(image, hands, samples=1)
     side = round(_VIEW_SHARE * min(image.shape[:2]))
     if not hands or side < _SMALLEST_VIEW:
         return drawn
@@ -46,4 +46,4 @@ def _view(hands: Sequence[HandView], side: int) -> Image:
         replace(hand, joints_2d=(world[:, :2] - (low + high) / 2) * scale + side / 2, joints_3d=world)
         for hand, world in zip(hands, worlds, strict=True)
     ]
-    return draw_hands(np.full((side, side, 3), CARD, dtype=np.uint8), placed, samples=2)
+    return draw_skeletons(np.full((side, side, 3), CARD, dtype=np.uint8), placed, samples=2)

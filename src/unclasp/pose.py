@@ -56,10 +56,6 @@ def present_hands(presence: Floats) -> Bools:
     return np.asarray(((presence == presence.max()) & any_there) | (presence >= MIN_PRESENCE_SECOND))
 
 
-_PALE: Final = 0.6
-"""Opacity of other people's hands in `HandPose.plot`."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Camera:
     """The pinhole camera that the 3D coordinates refer to."""
@@ -293,7 +289,7 @@ class HandPose:
 
         Args:
             image: (H, W, 3) uint8 RGB; defaults to the pose's own picture.
-            others: Poses of other people in the same picture; their hands are drawn semi-transparently, and only in 2D.
+            others: Poses of other people in the same picture; their hands are drawn in greys, and only in 2D.
 
         Returns:
             (H', W', 3) uint8 RGB.
@@ -301,14 +297,12 @@ class HandPose:
         Raises:
             UnclaspError: No picture is given, and the pose does not hold one.
         """
-        from unclasp.visualize import draw_faint, draw_pose
+        from unclasp.visualize import draw_pose
 
         image = self.image if image is None else image
         if image is None:
             raise UnclaspError("this pose does not hold its picture; give it: pose.plot(image)")
-        for other in others:
-            image = draw_faint(image, other.views(), _PALE)
-        return draw_pose(image, self.views())
+        return draw_pose(image, self.views(), others=[other.views() for other in others])
 
     def views(self) -> "list[HandView]":
         """Return the present hands as `visualize` draws them, in one space: that of the right hand if there are two.

@@ -4,8 +4,9 @@ Everything is drawn at sub-pixel positions on a supersampled canvas and averaged
 of the finished picture, with pixel centres at integers; colours are RGB.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -29,8 +30,14 @@ _GRID: Final = (239, 237, 232)
 _OUTLINE: Final = (24, 22, 28)
 _WHITE: Final = (255, 255, 255)
 _BONE_MM, _LEAST_DEPTH_MM, _MAX_PIXELS_PER_MM = 6.5, 60.0, 1.8
-_FAINT: Final = 0.35
-"""Opacity of hands in doubt."""
+_DASH: Final = 6.0
+"""Distance from dash to dash of hands in doubt, as a multiple of their bones' width."""
+_DASH_SHARE: Final = 0.35
+_DOUBTED_WIDTH: Final = 0.65
+"""Width of the bones of hands in doubt, relative to others'."""
+_NEUTRAL: Final = (208, 206, 202)
+_NEUTRAL_SHARE: Final = 0.7
+"""Other people's hands have a share of this grey in their colours."""
 _VIEWS: Final = {"front": 0.0, "side": SIDE_VIEW_DEGREES}
 
 
@@ -48,7 +55,9 @@ class HandView:
     confidence: float | None = None
     """Mean confidence of its joints, 0 to 1, or None if the network does not predict it."""
     doubted: bool = False
-    """The hand is in doubt and is drawn faintly."""
+    """The hand is in doubt and is drawn in thin, dashed lines."""
+    neutral: bool = False
+    """The hand is another person's and is drawn in greys, a warm one for right hands and a cool one for left hands."""
 
     @property
     def label(self) -> str:
@@ -64,6 +73,7 @@ class _Pen(NamedTuple):
     """Darkness of the outline: from 0, the bone's own colour, to 1, nearly black."""
     near: float = 0.0
     far: float = math.inf
+    dashed: bool = False
 
     def at(self, depth: float, colour: Colour) -> tuple[float, Colour, Colour]:
         """Return the width, fill colour and outline colour of a bone at a depth."""
@@ -87,7 +97,8 @@ class _Bone(NamedTuple):
 def draw_skeletons(image: Image, hands: Sequence[HandView], *, samples: int | None = None) -> Image:
     """Draw the 2D skeletons of hands over a picture.
 
-    Bones are drawn in their finger's colour (`hands.FINGER_COLOURS`), near ones over far ones.
+    Bones are drawn in their finger's colour (`hands.FINGER_COLOURS`), near ones over far ones. Those of hands in doubt
+    are thin and dashed, and lie below the others; those of other people's hands are grey.
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
@@ -98,55 +109,47 @@ def draw_skeletons(image: Image, hands: Sequence[HandView], *, samples: int | No
     Returns:
         (H, W, 3) uint8 RGB.
     """
+    return draw_people(image, [hands], samples=samples)
+
+
+def draw_people(image: Image, people: Sequence[Sequence[HandView]], *, samples: int | None = None) -> Image:
+    """Draw the hands of several people like `draw_skeletons`, each person's over those of the people before."""
     image = _as_rgb(image)
     longest = max(image.shape[:2])
     canvas = Canvas(image, samples or (4 if longest <= 512 else 2 if longest <= 2000 else 1))
-    bones: list[_Bone] = []
-    for hand in _drawable(hands):
-        width = min(max(0.062 * _palm_width(hand.joints_2d), 0.0025 * longest, 1.0), max(0.011 * longest, 1.0))
-        bones += _bones(hand.side, hand.joints_2d, hand.joints_3d[:, 2], _Pen(width, 1.0))
-    _draw_bones(canvas, bones)
+    for hands, doubted in itertools.product(people, (True, False)):
+        bones: list[_Bone] = []
+        for hand in _drawable([hand for hand in hands if hand.doubted == doubted]):
+            width = min(max(0.062 * _palm_width(hand.joints_2d), 0.0025 * longest, 1.0), max(0.011 * longest, 1.0))
+            bones += _bones(hand, hand.joints_2d, hand.joints_3d[:, 2], _Pen(width, 1.0))
+        _draw_bones(canvas, bones)
     return canvas.finished()
 
 
-def draw_faint(image: Image, hands: Sequence[HandView], share: float, *, samples: int | None = None) -> Image:
-    """Draw hands like `draw_skeletons`, but semi-transparently: `share` is the opacity, 0 to 1."""
-    drawn = draw_skeletons(image, hands, samples=samples)
-    return np.asarray(cv2.addWeighted(drawn, share, _as_rgb(image), 1 - share, 0), dtype=np.uint8)
-
-
-def draw_hands(image: Image, hands: Sequence[HandView], *, samples: int | None = None) -> Image:
-    """Draw hands like `draw_skeletons`, with hands in doubt drawn faintly and below the others."""
-    doubted = [hand for hand in hands if hand.doubted]
-    if doubted:
-        image = draw_faint(image, doubted, _FAINT, samples=samples)
-    sure = [hand for hand in hands if not hand.doubted]
-    return draw_skeletons(image, sure, samples=samples) if sure or not doubted else image
-
-
-def draw_pose(image: Image, hands: Sequence[HandView]) -> Image:
+def draw_pose(image: Image, hands: Sequence[HandView], *, others: Sequence[Sequence[HandView]] = ()) -> Image:
     """Draw the picture with its 2D skeletons and, to its right, the 3D skeletons from the front and from the side.
 
-    Hands in doubt are drawn faintly. Hands that are small in the picture also get a close-up in one of its corners.
+    Hands that are small in the picture also get a close-up in one of its corners.
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
         hands: Any number of hands; those with a non-finite joint are left out.
+        others: The hands of each other person, drawn in greys, below `hands` and only in 2D.
 
     Returns:
         (H', W', 3) uint8 RGB: a page of fixed height, whose width depends on the picture's aspect ratio.
     """
     image, hands = _as_rgb(image), _drawable(hands)
-    picture, moved = _to_page(image, hands)
+    people = [*([replace(hand, neutral=True) for hand in person] for person in others), hands]
+    picture, ratio = _to_page(image)
     (height, width), left = picture.shape[:2], _MARGIN + picture.shape[1] + _GUTTER
     right = left + _CARD_WIDTH
     page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), PAPER, dtype=np.uint8)
     top = _MARGIN + (_HEIGHT - height) // 2
-    overlay = draw_hands(picture, moved)
+    overlay = draw_people(picture, _placed(people, lambda points: resized(points, ratio)))
     cut = cut_around([hand.joints_2d for hand in hands], image.shape[1], image.shape[0], scale=width / image.shape[1])
     if cut is not None:
-        close = [replace(hand, joints_2d=cut.place(hand.joints_2d)) for hand in hands]
-        lay_close_up(overlay, draw_hands(cut.of(image), close), cut.shown)
+        lay_close_up(overlay, draw_people(cut.of(image), _placed(people, cut.place)), cut.shown)
     lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
     if hands:
         return _with_views(page, hands, left)
@@ -181,11 +184,11 @@ def _with_views(page: Image, hands: Sequence[HandView], left: int) -> Image:
     canvas = Canvas(page, 2)
     _draw_legend(canvas, hands, left, _MARGIN)
     for name, view, box in zip(_VIEWS, views, boxes, strict=True):
-        _draw_view(canvas, box, [(hand.side, joints) for hand, joints in zip(hands, view, strict=True)], name, scale)
+        _draw_view(canvas, box, list(zip(hands, view, strict=True)), name, scale)
     return canvas.finished()
 
 
-def _draw_view(canvas: Canvas, box: Box, hands: Sequence[tuple[Side, Floats]], name: str, scale: float) -> None:
+def _draw_view(canvas: Canvas, box: Box, hands: Sequence[tuple[HandView, Floats]], name: str, scale: float) -> None:
     """Draw hands, as rotated joints (21, 3) in mm, on a card: orthographically, at `scale` pixels per mm."""
     joints = np.concatenate([hand_joints for _, hand_joints in hands])
     low, high = joints.min(axis=0), joints.max(axis=0)
@@ -197,7 +200,7 @@ def _draw_view(canvas: Canvas, box: Box, hands: Sequence[tuple[Side, Floats]], n
     _draw_axes(canvas, np.array([box[0] + 20.0, box[3] - 46.0]), _VIEWS[name])
     near, far = float(low[2]), float(max(high[2], low[2] + _LEAST_DEPTH_MM))
     pen = _Pen(min(max(_BONE_MM * scale, 3.0), 9.0), 0.5, near, far)
-    bones = [_bones(side, origin + points[:, :2] * scale, points[:, 2], pen) for side, points in hands]
+    bones = [_bones(hand, origin + points[:, :2] * scale, points[:, 2], pen) for hand, points in hands]
     _draw_bones(canvas, [bone for hand_bones in bones for bone in hand_bones])
 
 
@@ -226,7 +229,7 @@ def _draw_axes(canvas: Canvas, origin: Floats, degrees: float) -> None:
 def _draw_legend(canvas: Canvas, hands: Sequence[HandView], x: float, y: float) -> None:
     """Write the legend: for each hand its finger colours from thumb to pinky, its side and certainty."""
     for hand in hands:
-        for colour in _finger_colours(hand.side):
+        for colour in _colours(hand)[0]:
             canvas.disc(np.array([x + 5, y + 11]), 4.5, colour)
             x += 11
         x += 8 + canvas.text(hand.side, x + 8, y + 16, colour=INK, size=0.5)
@@ -239,27 +242,45 @@ def _draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:
         styles = [bone.pen.at(bone.depth, colour) for colour in bone.colours]
         width, fill, outline = styles[0]
         edge = min(max(0.22 * width, 0.4), 1.6)
-        canvas.line(bone.ends[0], bone.ends[1], width + 2 * edge, outline)
-        canvas.line(bone.ends[0], bone.ends[1], width, fill)
+        pieces = _dashes(bone.ends, _DASH * width) if bone.pen.dashed else [bone.ends]
+        for colour, thickness in ((outline, width + 2 * edge), (fill, width)):
+            for piece in pieces:
+                canvas.line(piece[0], piece[1], thickness, colour)
         for end, (_, joint_fill, joint_outline) in zip(bone.ends, styles, strict=True):
             canvas.disc(end, 0.78 * width + edge, joint_outline)
             canvas.disc(end, 0.78 * width, joint_fill)
             canvas.disc(end, 0.36 * width, mix(joint_fill, _WHITE, 0.75))
 
 
-def _bones(side: Side, points: Floats, depths: Floats, pen: _Pen) -> list[_Bone]:
+def _dashes(ends: Floats, distance: float) -> list[Floats]:
+    """Return the dashes (2, 2) px of a line, at least one, `distance` px from each to the next, and not at its ends."""
+    count = max(1, round(float(np.linalg.norm(ends[1] - ends[0])) / distance))
+    middles = np.arange(count) + 0.5
+    shares = np.stack([middles - _DASH_SHARE / 2, middles + _DASH_SHARE / 2], axis=1) / count
+    return list(ends[0] + shares[..., None] * (ends[1] - ends[0]))
+
+
+def _bones(hand: HandView, points: Floats, depths: Floats, pen: _Pen) -> list[_Bone]:
     """Return the 20 bones of a hand for joints (21, 2) px at depths (21,)."""
-    fingers = _finger_colours(side)
-    r, g, b = PART_COLOURS[1 + PARTS_PER_HAND * SIDES.index(side)].tolist()
+    if hand.doubted:
+        pen = pen._replace(width=max(_DOUBTED_WIDTH * pen.width, 1.0), dashed=True)
+    fingers, palm = _colours(hand)
     bones = []
     for joint, parent in enumerate(HAND_PARENTS[:20]):
-        colours = fingers[joint // 4], (r, g, b) if parent == 20 else fingers[joint // 4]
+        colours = fingers[joint // 4], palm if parent == 20 else fingers[joint // 4]
         bones.append(_Bone(float(depths[[joint, parent]].mean()), points[[joint, parent]], colours, pen))
     return bones
 
 
-def _finger_colours(side: Side) -> list[Colour]:
-    return [(r, g, b) for r, g, b in FINGER_COLOURS[SIDES.index(side)].tolist()]
+def _colours(hand: HandView) -> tuple[list[Colour], Colour]:
+    """Return the colours of the fingers from thumb to pinky, and of the wrist."""
+    side = SIDES.index(hand.side)
+    table = [*FINGER_COLOURS[side].tolist(), PART_COLOURS[1 + PARTS_PER_HAND * side].tolist()]
+    *fingers, palm = [(r, g, b) for r, g, b in table]
+    if hand.neutral:
+        grey = mix(palm, _NEUTRAL, _NEUTRAL_SHARE)
+        return [grey] * len(fingers), grey
+    return fingers, palm
 
 
 def _palm_width(joints_2d: Floats) -> float:
@@ -268,15 +289,17 @@ def _palm_width(joints_2d: Floats) -> float:
     return float(max(np.linalg.norm(across), 0.65 * np.linalg.norm(along)))
 
 
-def _to_page(image: Image, hands: Sequence[HandView]) -> tuple[Image, list[HandView]]:
-    """Scale a picture and its hands to the height of the page, or to the maximum width if that is smaller."""
+def _to_page(image: Image) -> tuple[Image, Floats]:
+    """Scale a picture to the height of the page, or to the maximum width if that is smaller, and return the ratio."""
     height, width = image.shape[:2]
     scale = min(_HEIGHT / height, _MAX_WIDTH / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    ratio = np.array(size) / (width, height)
-    moved = [replace(hand, joints_2d=resized(hand.joints_2d, ratio)) for hand in hands]
-    return np.asarray(scaled, dtype=np.uint8), moved
+    return np.asarray(scaled, dtype=np.uint8), np.array(size) / (width, height)
+
+
+def _placed(people: Sequence[Sequence[HandView]], place: Callable[[Floats], Floats]) -> list[list[HandView]]:
+    return [[replace(hand, joints_2d=place(hand.joints_2d)) for hand in hands] for hands in people]
 
 
 def _drawable(hands: Sequence[HandView]) -> list[HandView]:

@@ -14,7 +14,7 @@ from unclasp.picture import Picture, decode_photo
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 from unclasp.view3d import page
-from unclasp.visualize import draw_hands
+from unclasp.visualize import draw_skeletons
 
 _MAX_OVERLAY_PX: Final = 1280
 """Longest side of the overlay in px; for larger pictures it is drawn on a downscaled copy."""
@@ -55,5 +55,5 @@ def _overlay(pose: HandPose, image: Picture) -> bytes:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
     scale = np.array(size) / (width, height)
     views = [replace(view, joints_2d=resized(view.joints_2d, scale)) for view in pose.views()]
-    drawn = draw_hands(np.asarray(small, dtype=np.uint8), views)
+    drawn = draw_skeletons(np.asarray(small, dtype=np.uint8), views)
     return cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

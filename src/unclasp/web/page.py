@@ -290,7 +290,7 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
 <div id="details">
 <div class="card"><h2>Hand presence</h2><div id="presence"></div></div>
 <div class="card" id="trust"><h2>Confidence in the joints</h2><div id="joints"></div>
-<p class="muted">hands with low confidence are in doubt, and drawn faintly</p></div>
+<p class="muted">hands with low confidence are in doubt, and drawn in dashed lines</p></div>
 <div class="card"><h2>Assumptions</h2><ul id="assumed"></ul></div>
 </div>
 <div id="downloads"><a id="save-json" class="button main">Download JSON</a>
