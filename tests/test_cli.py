@@ -109,7 +109,8 @@ def test_the_commands_are_these() -> None:
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
         "data show", "data parts", "bench data", "presets", "demo", "gallery",
-        "finder render", "finder train", "finder average", "bench finder", "fusion look", "fusion train",
+        "finder render", "finder train", "finder average", "bench finder", "fusion collect", "fusion train",
+        "fusion calibrate",
     }  # fmt: skip
 
 
@@ -173,12 +174,12 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("finder train --data nowhere --steps 0", "steps must be at least 1, got 0"),
         ("finder train --data nowhere --device abacus", "device 'abacus' cannot be used"),
         ("evaluate synthetic:test --fusion x.npz", "--fusion is for --as-predicted: a single pass never"),
-        ("fusion look synthetic:val --out x.npy", "--out must end in .npz, got x.npy"),
-        ("fusion look synthetic:val --out x.npz --limit 0", "--limit must be at least 1, got 0"),
-        ("fusion look synthetic:val --out x.npz --seed -1", "--seed must be at least 0, got -1"),
-        ("fusion train looks.npz --out x.safetensors", "--out must end in .npz, got x.safetensors"),
-        ("fusion train looks.npz --out x.npz --epochs 0", "--epochs must be at least 1, got 0"),
-        ("fusion train --out x.npz", "name at least one file of unclasp fusion look"),
+        ("fusion collect synthetic:val --out x.npy", "--out must end in .npz, got x.npy"),
+        ("fusion collect synthetic:val --out x.npz --limit 0", "--limit must be at least 1, got 0"),
+        ("fusion collect synthetic:val --out x.npz --seed -1", "--seed must be at least 0, got -1"),
+        ("fusion train evidence.npz --out x.safetensors", "--out must end in .npz, got x.safetensors"),
+        ("fusion train evidence.npz --out x.npz --epochs 0", "--epochs must be at least 1, got 0"),
+        ("fusion train --out x.npz", "name at least one file of unclasp fusion collect"),
         ("synth preview --out x.xyz", "--out must end in .png or .jpg or .jpeg, got x.xyz"),
         ("synth preview --out x", "--out must end in .png or .jpg or .jpeg, got x"),
         ("synth preview --count 0", "--count must be at least 1, got 0"),

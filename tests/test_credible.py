@@ -13,7 +13,8 @@ from motion import moving_hands
 from poses import poses_of
 from scripted import Script
 from unclasp import geometry
-from unclasp.find.crop_result import MIN_CONFIDENCE_UNSEEN, MIN_IN_TRACK, CropResult
+from unclasp.find.credibility import MIN_CONFIDENCE_UNSEEN, MIN_IN_TRACK, is_credible, is_credible_in_track
+from unclasp.find.crop_result import CropResult
 from unclasp.find.search import Proposal, everywhere
 from unclasp.follow.frame_result import exchanged
 from unclasp.follow.tracking import MAX_HELD_FRAMES
@@ -46,7 +47,7 @@ def result_with(
          "no landmark network"],
 )  # fmt: skip
 def test_a_result_is_credible_with_a_high_score_or_confidence(result: CropResult, credible: bool) -> None:
-    assert result.is_credible is credible
+    assert is_credible(result) is credible
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_a_result_is_credible_with_a_high_score_or_confidence(result: CropResult
     ids=["neither", "one is sure", "one is seen", "of hands that count", "no confidence", "no landmark network"],
 )
 def test_tracked_hands_stay_credible_at_lower_thresholds(result: CropResult, credible: bool) -> None:
-    assert result.is_credible_in_track is credible
+    assert is_credible_in_track(result) is credible
 
 
 def test_hand_scores_are_mirrored_with_the_hands() -> None:

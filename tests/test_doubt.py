@@ -5,7 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, SHADES, Box, Shades, is_around, picture
-from unclasp.find.crop_predictor import MAX_OTHER_REGIONS, MIN_CONFIDENCE
+from unclasp.find.crop_predictor import MAX_OTHER_REGIONS
+from unclasp.find.crop_result import MIN_CONFIDENCE
 from unclasp.find.search import Proposal
 from unclasp.geometry import square_box
 from unclasp.pose import HandPose

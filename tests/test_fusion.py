@@ -26,7 +26,9 @@ from unclasp.find.fusion import (
     UNIT_MM,
     Fusion,
     can_fuse,
+    confidence_inputs,
     fusion_input,
+    in_crop,
     open_fusion,
     shapes_of,
 )
@@ -36,7 +38,8 @@ from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.lifting import BONE_LENGTHS_MM
 from unclasp.predictor import Predictor
 from unclasp.shipped import WEIGHTS
-from unclasp.training import fusion_train
+from unclasp.training import fusion_evidence, fusion_train
+from unclasp.training.fusion_calibrate import calibrate_fusion
 from unclasp.training.fusion_net import FusionNet
 from unclasp.video import VideoWriter
 
@@ -115,10 +118,11 @@ def test_a_left_hand_is_the_right_one_of_the_mirror_image() -> None:
         np.testing.assert_allclose(
             fusion_input(result, slot, here).numbers, fusion_input(mirrored, 1 - slot, there).numbers, atol=1e-5
         )
-        places, depths = fusion(result, slot, here)
-        mirror_places, mirror_depths = fusion(mirrored, 1 - slot, there)
+        places, depths, confidence = fusion(result, slot, here)
+        mirror_places, mirror_depths, mirror_confidence = fusion(mirrored, 1 - slot, there)
         np.testing.assert_allclose(geometry.apply_affine(geometry.flip_matrix(300), mirror_places), places, atol=1e-3)
         np.testing.assert_allclose(mirror_depths, depths, atol=1e-3)
+        np.testing.assert_allclose(mirror_confidence, confidence, atol=1e-6)
 
 
 def test_the_other_hand_is_an_input_only_if_it_may_be_present() -> None:
@@ -163,7 +167,7 @@ def test_places_lie_between_and_the_wrist_stays_the_origin() -> None:
     result, fusion = a_look(), in_numpy(a_net())
     for slot, joints in enumerate(HAND_SLICES):
         reading = read_around(result, slot, picture_width=300)
-        places, depths = fusion(result, slot, reading)
+        places, depths, _ = fusion(result, slot, reading)
         own, read = result.joints_2d[joints], reading.joints_2d
         along = ((places - read) * (own - read)).sum(axis=1) / np.square(own - read).sum(axis=1)
         assert (along > 0).all() and (along < 1).all() and along.std() > 0.01
@@ -196,7 +200,9 @@ def test_both_hands_are_fused_from_the_result_before_either() -> None:
     reads: Any = Reads(result)
     after = touch_up(result, PICTURE, reads, fusion=fusion)
     for slot, joints in enumerate(HAND_SLICES):
-        places, depths = fusion(result, slot, read_around(result, slot, picture_width=300))
+        places, depths, confidence = fusion(result, slot, read_around(result, slot, picture_width=300))
+        assert after.reported_confidence is not None
+        np.testing.assert_allclose(after.reported_confidence[joints], confidence)
         np.testing.assert_allclose(after.joints_2d[joints], places, atol=1e-9)
         np.testing.assert_allclose(after.output.pose_2p5d[0, joints, 2], depths, atol=1e-9)
     assert after.output.confidence is result.output.confidence
@@ -275,6 +281,44 @@ def test_both_ways_come_from_one_reading_of_each_hand() -> None:
     assert alike is ruled
 
 
+def test_the_confidence_is_the_logistic_regression_of_four_values() -> None:
+    """The pose network's confidence, the hand score, the side score, and 1."""
+    result = a_look()
+    reading = read_around(result, 1, picture_width=300)
+    weights = np.array([0.9, 0.3, -0.2, 0.5])
+    tensors = {name: tensor.numpy() for name, tensor in a_net().state_dict().items()} | {"confidence": weights}
+    told = Fusion(tensors)(result, 1, reading).confidence
+    assert result.output.confidence is not None
+    for joint, own in enumerate(result.output.confidence[0, HAND_SLICES[1]]):
+        logits = [np.log(share / (1 - share)) for share in (own, reading.hand_score, reading.side_score)]
+        assert told[joint] == pytest.approx(1 / (1 + np.exp(-weights @ [*logits, 1])), abs=1e-6)
+
+
+def test_an_uncalibrated_network_keeps_the_pose_networks_confidence() -> None:
+    result = a_look()
+    told = in_numpy(a_net())(result, 0, read_around(result, 0, picture_width=300)).confidence
+    assert result.output.confidence is not None
+    np.testing.assert_allclose(told, result.output.confidence[0, HAND_SLICES[0]], atol=1e-5)
+
+
+def test_rules_see_the_pose_networks_confidence_and_users_the_fused_one() -> None:
+    result = a_look(presence=(0.9, 0.1))
+    reads: Any = Reads(result)
+    tensors = {name: tensor.numpy() for name, tensor in a_net().state_dict().items()}
+    fusion = Fusion(tensors | {"confidence": np.array([1.0, 0, 0, 2.0])})
+    after = touch_up(result, PICTURE, reads, fusion=fusion)
+    assert after.confidence(0) == result.confidence(0)
+    reported, own = after.reported_confidence, result.reported_confidence
+    assert reported is not None and own is not None and (reported[:21] > own[:21] + 0.01).all()
+    np.testing.assert_array_equal(reported[21:], own[21:])  # absent, so not fused
+    mirrored = after.mapped(geometry.flip_matrix(300)).reported_confidence
+    assert mirrored is not None
+    np.testing.assert_array_equal(mirrored, np.roll(reported, 21))
+    denied = after.without_confidence_in(0)
+    assert denied.reported_confidence is not None and not denied.reported_confidence[:21].any()
+    np.testing.assert_array_equal(denied.reported_confidence[21:], own[21:])
+
+
 def test_hands_with_low_hand_scores_are_fused_too() -> None:
     result, fusion = a_look(), in_numpy(a_net())
     reads: Any = Reads(result, hand_score=0.1)
@@ -324,7 +368,7 @@ def test_a_file_comes_back(tmp_path: Path) -> None:
     ids=["without one", "without its width", "one more", "not finite", "another shape", "text"],
 )
 def test_another_file_is_told(tmp_path: Path, change: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"f\.npz is no fusion network of format 'fusion 1'; was it"):
+    with pytest.raises(CheckpointError, match=r"f\.npz is no fusion network of format 'fusion 2'; was it"):
         open_fusion(changed(tmp_path, change))
 
 
@@ -332,7 +376,7 @@ def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is no fusion network of format"):
         open_fusion(changed(tmp_path, lambda tensors: tensors.update(format=np.array("fusion 9"))))
     with pytest.raises(CheckpointError, match="is no fusion network of format"):
-        open_fusion(made_up_looks(tmp_path / "l.npz"))
+        open_fusion(made_up_evidence(tmp_path / "l.npz"))
     np.save(tmp_path / "bare.npy", np.zeros(3))
     with pytest.raises(CheckpointError, match=r"cannot be read as npz \(it is a bare array\)"):
         open_fusion(tmp_path / "bare.npy")
@@ -346,7 +390,7 @@ def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
         open_fusion(SHIPPED.with_name("small.safetensors"))
 
 
-def made_up_looks(path: Path, hands: int = 300, **changed: Any) -> Path:
+def made_up_evidence(path: Path, hands: int = 300, **changed: Any) -> Path:
     """Hands that the landmark network sees where they are if the first number is positive, and ours does otherwise.
 
     Their depths are 30 mm too small.
@@ -358,19 +402,19 @@ def made_up_looks(path: Path, hands: int = 300, **changed: Any) -> Path:
     truth, read = own + np.array([0, 0, 0.3]), own[..., :2] + off[..., :2]
     truth[:, -1, 2] = own[:, -1, 2]
     truth[numbers[:, 0] > 0, :, :2] = read[numbers[:, 0] > 0]
-    arrays = {"numbers": numbers.astype(np.float16)}
+    arrays = {"numbers": numbers.astype(np.float16), "side_mm": np.full(hands, 250, np.float32)}
     arrays |= {key: each.astype(np.float32) for key, each in (("own", own), ("read", read), ("truth", truth))}
     np.savez(path, **({"format": np.array(FORMAT), "network": np.array("small")} | arrays | changed))
     return path
 
 
 def test_training_learns_whom_to_trust(tmp_path: Path) -> None:
-    looks = made_up_looks(tmp_path / "l.npz", 1200)
+    evidence = made_up_evidence(tmp_path / "l.npz", 1200)
     epochs: list[tuple[int, int]] = []
     fusion_train.train_fusion(
-        [looks], tmp_path / "f.npz", epochs=60, progress=lambda done, total: epochs.append((done, total))
+        [evidence], tmp_path / "f.npz", epochs=60, progress=lambda done, total: epochs.append((done, total))
     )
-    fusion, numbers = open_fusion(tmp_path / "f.npz"), made_up_looks(tmp_path / "m.npz", 40)
+    fusion, numbers = open_fusion(tmp_path / "f.npz"), made_up_evidence(tmp_path / "m.npz", 40)
     others = np.load(numbers)["numbers"].astype(np.float64)
     shares, deeper = (np.stack(parts) for parts in zip(*map(fusion.forward, others), strict=True))
     read = others[:, 0] > 0
@@ -380,10 +424,10 @@ def test_training_learns_whom_to_trust(tmp_path: Path) -> None:
 
 
 def test_training_is_the_same_twice(tmp_path: Path) -> None:
-    looks = made_up_looks(tmp_path / "l.npz")
+    evidence = made_up_evidence(tmp_path / "l.npz")
     for name in "ab":
-        fusion_train.train_fusion([looks], tmp_path / f"{name}.npz", epochs=2, seed=3)
-    fusion_train.train_fusion([looks], tmp_path / "c.npz", epochs=2, seed=4)
+        fusion_train.train_fusion([evidence], tmp_path / f"{name}.npz", epochs=2, seed=3)
+    fusion_train.train_fusion([evidence], tmp_path / "c.npz", epochs=2, seed=4)
     a, b, c = (np.load(tmp_path / f"{name}.npz") for name in "abc")
     assert {name: tensor.shape for name, tensor in a.items()} == {"format": (), **shapes_of(512)}
     assert all((a[name] == b[name]).all() for name in a) and any((a[name] != c[name]).any() for name in a)
@@ -427,10 +471,10 @@ class Sees:
         return read_around(result, SIDES.index(side), picture_width=image.shape[1])
 
 
-def test_looks_tell_where_the_joints_are(make_sample: MakeSample, tmp_path: Path) -> None:
+def test_evidence_tells_where_the_joints_are(make_sample: MakeSample, tmp_path: Path) -> None:
     sample, network = make_sample(), Sees()
     predictor: Any = network
-    assert fusion_train.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz") == 2  # type: ignore[arg-type]
+    assert fusion_evidence.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz") == 2  # type: ignore[arg-type]
     pixels = geometry.project(sample.joints_cam, sample.focal, sample.princpt)
     truth = np.load(tmp_path / "l.npz")["truth"]
     square = network.squares[0]
@@ -450,7 +494,7 @@ def test_looks_tell_where_the_joints_are(make_sample: MakeSample, tmp_path: Path
 def test_hands_that_are_not_seen_or_not_whole_are_left_out(make_sample: MakeSample, tmp_path: Path) -> None:
     def hands(sample: Any, presence: tuple[float, float] = (1.0, 1.0)) -> int:
         predictor: Any = Sees(presence=presence)
-        return fusion_train.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz")  # type: ignore[arg-type]
+        return fusion_evidence.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz")  # type: ignore[arg-type]
 
     sample = make_sample()
     assert hands(sample) == 2
@@ -461,13 +505,13 @@ def test_hands_that_are_not_seen_or_not_whole_are_left_out(make_sample: MakeSamp
         hands(sample, (0.1, 0.1))
 
 
-def test_looks_are_at_the_picture_or_its_mirror_image_and_as_the_seed_says(
+def test_evidence_is_of_the_picture_or_its_mirror_image_and_as_the_seed_says(
     make_sample: MakeSample, tmp_path: Path
 ) -> None:
     def looked(**options: Any) -> tuple[ByteArray, Floats, str]:
         network = Sees()
         predictor: Any = network
-        fusion_train.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz", **options)  # type: ignore[arg-type]
+        fusion_evidence.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz", **options)  # type: ignore[arg-type]
         return network.pictures[0], network.squares[0], str(np.load(tmp_path / "l.npz")["network"])
 
     sample = make_sample()
@@ -484,20 +528,20 @@ def test_networks_that_cannot_be_fused_are_told(
     monkeypatch.setattr(Sees, "look", lambda *given: changed_answer(look(*given), **unknown))
     predictor: Any = Sees()
     with pytest.raises(UnclaspError, match="small cannot be fused: it tells no confidence"):
-        fusion_train.collect_evidence(predictor, Made([make_sample()]), tmp_path / "l.npz")  # type: ignore[arg-type]
+        fusion_evidence.collect_evidence(predictor, Made([make_sample()]), tmp_path / "l.npz")  # type: ignore[arg-type]
     assert not (tmp_path / "l.npz").exists()
 
 
 def test_a_mirrored_sample_is_the_sample_of_the_mirror_image(make_sample: MakeSample) -> None:
     sample = make_sample()
-    mirror_image = fusion_train._mirror_image(sample)
+    mirror_image = fusion_evidence._mirror_image(sample)
     last = sample.image.shape[1] - 1
     np.testing.assert_array_equal(mirror_image.image, sample.image[:, ::-1])
     pixels, mirrored = (geometry.project(each.joints_cam, each.focal, each.princpt) for each in (sample, mirror_image))
     for slot, joints in enumerate(HAND_SLICES):
         there = mirrored[HAND_SLICES[1 - slot]]
         np.testing.assert_allclose(there, pixels[joints] * [-1, 1] + [last, 0], atol=1e-3)
-    back = fusion_train._mirror_image(mirror_image)
+    back = fusion_evidence._mirror_image(mirror_image)
     np.testing.assert_allclose(back.joints_cam, sample.joints_cam, atol=1e-4)
     np.testing.assert_allclose(back.box, sample.box, atol=1e-4)
 
@@ -510,13 +554,13 @@ def run(*words: str) -> int:
 
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("numba", reason="rendering is an extra")
-    looks, out = tmp_path / "l.npz", tmp_path / "f.npz"
-    assert run("fusion", "look", "synthetic:val", "--out", str(looks), "--limit", "2", "--mirrored") == 0
+    evidence, out = tmp_path / "l.npz", tmp_path / "f.npz"
+    assert run("fusion", "collect", "synthetic:val", "--out", str(evidence), "--limit", "2", "--mirrored") == 0
     hands = int(capsys.readouterr().out.split(" hands: ")[0])
-    assert 1 <= hands <= 4 and np.load(looks)["numbers"].shape == (hands, NUMBERS + FEATURES)
-    assert run("fusion", "train", str(looks), "--out", str(out)) == 2
+    assert 1 <= hands <= 4 and np.load(evidence)["numbers"].shape == (hands, NUMBERS + FEATURES)
+    assert run("fusion", "train", str(evidence), "--out", str(out)) == 2
     assert f"expected at least 256 hands to train on, got {hands}" in capsys.readouterr().err
-    assert run("fusion", "train", str(made_up_looks(tmp_path / "m.npz")), "--out", str(out), "--epochs", "1") == 0
+    assert run("fusion", "train", str(made_up_evidence(tmp_path / "m.npz")), "--out", str(out), "--epochs", "1") == 0
     assert "loss " in capsys.readouterr().out
     open_fusion(out)
 
@@ -524,37 +568,40 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"format": np.array("fusion 9")}, "expected a file of unclasp fusion look, format 'fusion 1', got 'fusion 9'"),
-        ({"more": np.zeros(2)}, "expected a file of unclasp fusion look, format"),
+        (
+            {"format": np.array("fusion 9")},
+            "expected a file of unclasp fusion collect, format 'fusion 2', got 'fusion 9'",
+        ),
+        ({"more": np.zeros(2)}, "expected a file of unclasp fusion collect, format"),
         ({"numbers": np.zeros((300, 5))}, rf"numbers is not finite or not of shape \(hands, {NUMBERS + FEATURES}\)"),
         ({"truth": np.full((300, 21, 3), np.nan)}, r"truth is not finite or not of shape \(hands, 21, 3\)"),
         ({"read": np.zeros((7, 21, 2))}, "read is not finite or not of shape"),
     ],
 )
-def test_looks_that_cannot_be_used_are_told(tmp_path: Path, change: dict[str, Any], told: str) -> None:
-    looks = made_up_looks(tmp_path / "l.npz", **change)
+def test_evidence_that_cannot_be_used_is_named(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    evidence = made_up_evidence(tmp_path / "l.npz", **change)
     with pytest.raises(DataError, match=rf"l\.npz: {told}"):
-        fusion_train.train_fusion([looks], tmp_path / "f.npz")
+        fusion_train.train_fusion([evidence], tmp_path / "f.npz")
     assert not (tmp_path / "f.npz").exists()
 
 
-def test_looks_that_cannot_be_read_are_told(tmp_path: Path) -> None:
-    (tmp_path / "torn.npz").write_bytes(made_up_looks(tmp_path / "l.npz").read_bytes()[:2000])
+def test_evidence_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "torn.npz").write_bytes(made_up_evidence(tmp_path / "l.npz").read_bytes()[:2000])
     for name in ("torn", "none"):
-        with pytest.raises(DataError, match=rf"{name}\.npz: expected a file of unclasp fusion look"):
+        with pytest.raises(DataError, match=rf"{name}\.npz: expected a file of unclasp fusion collect"):
             fusion_train.train_fusion([tmp_path / f"{name}.npz"], tmp_path / "f.npz")
 
 
-def test_looks_of_two_networks_are_told(tmp_path: Path) -> None:
-    looks = [made_up_looks(tmp_path / f"{name}.npz", network=np.array(name)) for name in ("small", "mine")]
-    with pytest.raises(DataError, match=r"mine\.npz has looks of mine, .*small\.npz of small: use one network's"):
-        fusion_train.train_fusion(looks, tmp_path / "f.npz")
+def test_evidence_of_two_networks_is_named(tmp_path: Path) -> None:
+    evidence = [made_up_evidence(tmp_path / f"{name}.npz", network=np.array(name)) for name in ("small", "mine")]
+    with pytest.raises(DataError, match=r"mine\.npz has evidence of mine, .*small\.npz of small: use one network's"):
+        fusion_train.train_fusion(evidence, tmp_path / "f.npz")
 
 
 def test_a_loss_that_is_not_finite_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fusion_train, "_loss", lambda share, *others: share.sum() * float("nan"))
     with pytest.raises(UnclaspError, match="the loss is not finite in epoch 1; nothing was written"):
-        fusion_train.train_fusion([made_up_looks(tmp_path / "l.npz")], tmp_path / "f.npz")
+        fusion_train.train_fusion([made_up_evidence(tmp_path / "l.npz")], tmp_path / "f.npz")
     assert not (tmp_path / "f.npz").exists()
 
 
@@ -604,3 +651,71 @@ def test_the_shipped_one_brings_rendered_hands_nearer_to_where_they_are() -> Non
     )
     assert mine["mpjpe_all_mm"] < 0.93 * theirs["mpjpe_all_mm"]
     assert mine["plane_all_px"] < theirs["plane_all_px"]
+
+
+def calibrated_evidence(path: Path, weights: Floats, hands: int = 4000) -> Path:
+    """Hands whose joints are right where logistic regression with these weights says so, and 80 mm off elsewhere.
+
+    The shares of a network with the answer 0 are a half and its corrections 0, so that the errors are known.
+    """
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(0, 1, (hands, NUMBERS + FEATURES))
+    numbers[:, 63:84] = rng.uniform(0.05, 0.95, (hands, 21))
+    numbers[:, 190:192] = rng.normal(1, 2, (hands, 2))
+    numbers = numbers.astype(np.float16)
+    is_right = rng.uniform(size=(hands, 21)) < 1 / (1 + np.exp(-confidence_inputs(numbers) @ weights))
+    own = rng.normal(0, 0.2, (hands, 21, 3))
+    truth = own.copy()
+    truth[..., 0] += np.where(is_right, 0, 80 / 250)
+    truth[:, -1] = own[:, -1]
+    arrays = {"own": own, "read": own[..., :2], "truth": truth, "side_mm": np.full(hands, 250.0)}
+    np.savez(
+        path, format=np.array(FORMAT), network=np.array("small"), numbers=numbers,
+        **{name: array.astype(np.float32) for name, array in arrays.items()},
+    )  # fmt: skip
+    return path
+
+
+def untrained(tmp_path: Path) -> Path:
+    return changed(
+        tmp_path,
+        lambda tensors: tensors.update(
+            {name: np.zeros_like(tensors[name]) for name in ("answer.weight", "answer.bias")}
+        ),
+    )
+
+
+def test_calibration_finds_the_weights(tmp_path: Path) -> None:
+    weights = np.array([1.1, 0.3, -0.2, 0.6])
+    evidence, steps = calibrated_evidence(tmp_path / "e.npz", weights), list[tuple[int, int]]()
+    before = np.load(untrained(tmp_path))
+    calibration = calibrate_fusion(
+        [evidence], tmp_path / "c.npz", weights=tmp_path / "f.npz",
+        progress=lambda done, total: steps.append((done, total)),
+    )  # fmt: skip
+    after = np.load(tmp_path / "c.npz")
+    np.testing.assert_allclose(after["confidence"], weights, atol=0.05)
+    assert all((before[name] == after[name]).all() for name in before if name != "confidence")
+    assert calibration.hands == 1000 and calibration.after < 0.02 and calibration.before > 0.08
+    assert steps[0] == (1, 4000) and steps[-1] == (4000, 4000)
+    open_fusion(tmp_path / "c.npz")
+
+
+def test_calibration_needs_some_hands(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected at least 100 hands to fit a confidence to, got 40"):
+        calibrate_fusion([made_up_evidence(tmp_path / "e.npz", 40)], tmp_path / "c.npz")
+    assert not (tmp_path / "c.npz").exists()
+
+
+def test_the_stored_side_is_that_of_the_crop_at_the_wrist(make_sample: MakeSample, tmp_path: Path) -> None:
+    """So that the distance between two true joints in one plane is the same in mm."""
+    sample, network = make_sample(), Sees()
+    predictor: Any = network
+    fusion_evidence.collect_evidence(predictor, Made([sample]), tmp_path / "e.npz")  # type: ignore[arg-type]
+    evidence = np.load(tmp_path / "e.npz")
+    for slot, joints in enumerate(HAND_SLICES):
+        wrist = sample.joints_cam[joints][-1]
+        beside = wrist + np.array([[0, 0, 0], [10, 0, 0]])
+        reading = network.read(sample.image, np.zeros((21, 2)), SIDES[slot])
+        inside = in_crop(reading, geometry.project(beside, sample.focal, sample.princpt))
+        assert evidence["side_mm"][slot] * np.linalg.norm(inside[1] - inside[0]) == pytest.approx(10, rel=0.02)

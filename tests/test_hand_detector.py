@@ -11,16 +11,16 @@ from made_results import made_result, reading_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, Shades, is_around, picture
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.crop_predictor import MIN_CONFIDENCE
-from unclasp.find.crop_result import (
-    DENIED_PRESENCE,
+from unclasp.find.credibility import (
     GHOST_MAX_CONFIDENCE,
     GHOST_SCORES_BESIDE,
     MIN_CONFIDENCE_UNSEEN,
     MIN_DETECTION_SCORE,
-    SAME_PLACE,
-    CropResult,
+    is_credible,
+    is_credible_in_track,
+    without_ghost,
 )
+from unclasp.find.crop_result import DENIED_PRESENCE, MIN_CONFIDENCE, MIN_HAND_SCORE, SAME_PLACE, CropResult
 from unclasp.find.hand_detector import (
     MAX_PALMS,
     MIN_DETECTED_SCORE,
@@ -34,7 +34,7 @@ from unclasp.find.hand_detector import (
     with_detected,
 )  # fmt: skip
 from unclasp.find.search import Proposal, everywhere
-from unclasp.find.touch_up import DOUBTFUL_CONFIDENCE, MIN_HAND_SCORE, VideoTouchUp
+from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW, VideoTouchUp
 from unclasp.geometry import square_box
 from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
 from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
@@ -143,7 +143,7 @@ def test_a_doubtful_hand_moves_to_the_detected_one() -> None:
     "result",
     [
         result_of(DIM, EMPTY, scores=(0.0, MIN_HAND_SCORE + 0.01)),
-        result_of(DIM, EMPTY, confidence=(0.1, 1.1 * DOUBTFUL_CONFIDENCE)),
+        result_of(DIM, EMPTY, confidence=(0.1, 1.1 * MAX_CONFIDENCE_TO_FOLLOW)),
         result_of(BRIGHT, EMPTY, scores=(0.9, 0.0)),
     ],
     ids=["it is seen there", "the pose network is sure: it hides", "that is the other one, which is seen"],
@@ -245,9 +245,9 @@ def test_a_second_hand_that_neither_network_supports_is_a_ghost(
         DIM, EMPTY, confidence=ordered(confidence, 0.5), scores=ordered(seen, 1.1 * SEEN_BESIDE),
         presence=ordered(presence[0], presence[1]),
     )  # fmt: skip
-    assert (ghost not in result.without_ghost().present_slots) == (ghosts or not presence[0])
+    assert (ghost not in without_ghost(result).present_slots) == (ghosts or not presence[0])
     beside_none = result._replace(hand_scores=np.minimum(result.hand_scores, 0.9 * SEEN_BESIDE))  # type: ignore[arg-type]
-    assert beside_none.without_ghost() is beside_none
+    assert without_ghost(beside_none) is beside_none
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_of_two_hands_at_one_place_the_one_with_a_low_score_is_a_ghost(
     result = made_result(np.concatenate([joints, aside]), presence=(1, 1), confidence=(confidence, 0.5), square=SQUARE)
     result = result._replace(hand_scores=np.array([seen, other]))
     assert result.are_at_one_place == (share < SAME_PLACE)
-    assert result.without_ghost().present_slots == ([LEFT] if ghosts else [RIGHT, LEFT])
+    assert without_ghost(result).present_slots == ([LEFT] if ghosts else [RIGHT, LEFT])
 
 
 # ---- predictions
@@ -324,7 +324,7 @@ def test_frames_run_the_detector_only_without_known_hands(fresh: bool, hands_giv
 def test_new_hands_in_a_video_need_higher_scores_than_tracked_ones() -> None:
     """The score lies between the thresholds for new and for tracked hands."""
     kept = result_of(DIM, EMPTY, presence=(1, 0), confidence=(0.2, 0.0), scores=(0.1, 0.0))
-    assert not kept.is_credible and kept.is_credible_in_track
+    assert not is_credible(kept) and is_credible_in_track(kept)
     assert kept.detection_score < MIN_DETECTION_SCORE and kept.max_confidence < MIN_CONFIDENCE_UNSEEN
 
 
@@ -457,7 +457,7 @@ def test_a_detected_pair_counts_even_at_the_place_of_the_other_hand() -> None:
 
 def test_a_hand_at_the_detected_place_only_gets_its_score() -> None:
     hand = hand_in(BRIGHT, "left")
-    result = result_of(DIM, EMPTY, confidence=(0.1, 1.1 * DOUBTFUL_CONFIDENCE)).with_joints_2d(
+    result = result_of(DIM, EMPTY, confidence=(0.1, 1.1 * MAX_CONFIDENCE_TO_FOLLOW)).with_joints_2d(
         {LEFT: hand.joints_2d + 2.0}
     )
     changed = with_detected(result, [hand], SQUARE)
@@ -470,7 +470,7 @@ def test_a_credible_result_is_not_replaced_by_one_that_is_not(monkeypatch: pytes
     predictor = make_predictor(FakePalms((BRIGHT, "right", 0.95)), EMPTY)
     predictor.photo_search.second_opinions = True
     doubtful = result_of(DIM, EMPTY)
-    assert not doubtful.is_credible
+    assert not is_credible(doubtful)
     monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda result: True)
     monkeypatch.setattr("unclasp.find.photo_search.best_of_variants", lambda *_, **__: doubtful)
     assert is_around(predictor(picture()), BRIGHT)

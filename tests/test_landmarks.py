@@ -21,7 +21,7 @@ from unclasp.errors import CheckpointError
 from unclasp.find.crop_result import CropResult
 from unclasp.find.landmarks import FEATURES, OUTPUTS, SIZE, LandmarkReading, Landmarks, crop_of, open_landmarks
 from unclasp.find.touch_up import (
-    DOUBTFUL_CONFIDENCE,
+    MAX_CONFIDENCE_TO_FOLLOW,
     MAX_MOVE,
     MAX_READS,
     OWN_SHARE,
@@ -189,7 +189,7 @@ def test_a_doubtful_hand_is_followed_to_its_reading() -> None:
 @pytest.mark.parametrize(
     ("sure", "finds"),
     [
-        (DOUBTFUL_CONFIDENCE + 0.01, Finds(right_hand_farther(0.5))),
+        (MAX_CONFIDENCE_TO_FOLLOW + 0.01, Finds(right_hand_farther(0.5))),
         (0.1, Finds(right_hand_farther(0.5), of_side=0.3)),
         (0.1, Finds(right_hand_farther(0.5), hand=0.4)),
         (0.1, Finds(right_hand_farther(1.05 * MAX_MOVE))),
@@ -218,7 +218,7 @@ def test_a_hand_that_is_followed_stays_in_one_piece() -> None:
     before, place = seen_hands((1.0, 0.0)), right_hand_farther(0.5)
     confidence = np.tile(np.where(np.arange(42) % 4, 0.05, 0.9), (1, 1))
     before = before._replace(output=before.output._replace(confidence=confidence))
-    assert 0.2 < before.confidence(0) < DOUBTFUL_CONFIDENCE
+    assert 0.2 < before.confidence(0) < MAX_CONFIDENCE_TO_FOLLOW
     reads: Any = Finds(place)
     moved = (touch_up(before, PICTURE, reads).joints_2d - before.joints_2d)[HAND_SLICES[0]]
     np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-9)
@@ -417,7 +417,7 @@ def test_a_result_gets_the_hand_scores() -> None:
             self.likely = 0.6 if len(self.asked) < 1 else 0.9
             return super().__call__(image, joints_2d, side)._replace(hand_score=self.likely, side_score=1.0)
 
-    result = seen_hands(presence=(1.0, 0.1), sure=0.5 * DOUBTFUL_CONFIDENCE)
+    result = seen_hands(presence=(1.0, 0.1), sure=0.5 * MAX_CONFIDENCE_TO_FOLLOW)
     far: Any = Farther(np.array([0.5 * geometry.extent(result.joints_2d[HAND_SLICES[0]]), 0.0]))
     after = touch_up(result, PICTURE, far)
     assert (after.joints_2d != result.joints_2d).any() and after.hand_scores is not None and after.hand_scores[0] == 0.9

@@ -15,7 +15,7 @@ from unclasp.find.hand_detector import (
     DetectedHand,
     HandDetector,
 )
-from unclasp.find.people import SAME_PLACE
+from unclasp.find.people import SAME_HAND
 
 FRONT: Box = (100, 100, 200, 200)
 NEAREST, FARTHEST = OVERLAPPED_DISTANCES
@@ -86,4 +86,4 @@ def test_without_hands_nothing_is_painted_or_detected() -> None:
 
 
 def test_such_a_hand_is_not_taken_for_the_one_before_it() -> None:
-    assert SAME_PLACE <= NEAREST
+    assert SAME_HAND <= NEAREST

@@ -16,12 +16,11 @@ from unclasp.config import DepthAxis
 from unclasp.data.transforms import Crop, crop_image
 from unclasp.engines.network import NetworkOutput
 from unclasp.find import crop_predictor, second_opinions
-from unclasp.find.crop_result import CropResult
+from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.search import Proposal
-from unclasp.find.second_opinions import MIN_HAND_SCORE, TURN, Variant, best_of_variants, is_doubtful, variants
+from unclasp.find.second_opinions import TURN, Variant, best_of_variants, is_doubtful, variants
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
-from unclasp.pose import MIN_CONFIDENCE
 from unclasp.predictor import Predictor
 
 Floats = npt.NDArray[np.floating]

@@ -10,8 +10,7 @@ import pytest
 from unclasp import geometry
 from unclasp.config import DepthAxis
 from unclasp.engines.network import NetworkOutput
-from unclasp.find.crop_predictor import MIN_CONFIDENCE
-from unclasp.find.crop_result import CropResult
+from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import ONE_HAND_ROOM, slots_of_two, squares_of_two
 from unclasp.geometry import square_box

@@ -12,10 +12,10 @@ from made_results import reading_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, SHADES, Box, Shades, is_around, picture
 from unclasp.batch import ByteArray
 from unclasp.find import sweep
-from unclasp.find.crop_predictor import MIN_CONFIDENCE, MIN_CONFIDENCE_GAIN, CropPredictor
+from unclasp.find.crop_predictor import MIN_CONFIDENCE_GAIN, CropPredictor
+from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE
 from unclasp.find.landmarks import LandmarkReading
 from unclasp.find.search import Proposal, everywhere
-from unclasp.find.touch_up import MIN_HAND_SCORE
 from unclasp.geometry import square_box
 from unclasp.hands import Side
 from unclasp.predictor import Predictor

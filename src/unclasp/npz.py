@@ -1,10 +1,13 @@
-"""Reading of NumPy .npz files without unpickling."""
+"""Reading of NumPy .npz files without unpickling, and writing of whole ones."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from unclasp.files import whole
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -27,3 +30,9 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise
     except Exception as error:  # zipfile and numpy raise many types, depending on the damage
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays to an .npz file atomically."""
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **dict(arrays))

@@ -27,7 +27,7 @@ MIN_PRESENCE: Final = 0.5
 """If the probability that at least one hand is visible reaches this value, the likelier hand counts as present."""
 MIN_PRESENCE_SECOND: Final = 0.7
 """Presence from which the less likely hand also counts: one hand is mistaken for two more easily than two for one."""
-MIN_CONFIDENCE: Final = 0.2
+DOUBTED_BELOW: Final = 0.3
 """Hands whose joints have a mean confidence below this are in doubt (`HandPose.doubted`)."""
 UNDECIDED: Final[Bools] = np.zeros(0, dtype=bool)
 """As `HandPose.present`: which hands are present follows from `presence`."""
@@ -164,9 +164,9 @@ class HandPose:
 
     @cached_property
     def doubted(self) -> tuple[Side, ...]:
-        """The present hands with a mean confidence below `MIN_CONFIDENCE`, which are wrong far more often."""
+        """The present hands with a mean confidence below `DOUBTED_BELOW`, which are wrong far more often."""
         means = {side: self._mean_confidence(side) for side in self.sides}
-        return tuple(side for side, mean in means.items() if mean is not None and mean < MIN_CONFIDENCE)
+        return tuple(side for side, mean in means.items() if mean is not None and mean < DOUBTED_BELOW)
 
     def _mean_confidence(self, side: Side) -> float | None:
         return None if self.confidence is None else float(self.confidence[HAND_SLICES[SIDES.index(side)]].mean())

@@ -16,6 +16,7 @@ from unclasp.engines.onnx_engine import RunnerOptions
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.engines.opening import open_network
 from unclasp.errors import UnclaspError
+from unclasp.find import credibility
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import CropResult
 from unclasp.find.fusion import Fusion, open_fusion
@@ -290,11 +291,11 @@ class Predictor:
                 shot.image, fresh=fresh, hands_given=hands_given
             )
         if fresh and not hands_given:
-            ghosts = touched_up.tracked.present & ~touched_up.tracked.without_ghost().present
+            ghosts = touched_up.tracked.present & ~credibility.without_ghost(touched_up.tracked).present
             touched_up = touched_up.map(lambda result: result.without_hands(ghosts))
         first = touched_up.tracked
-        is_known = hands_given or first.is_credible
-        is_credible = hands_given or (first.is_credible_in_track and (is_known or not fresh))
+        is_known = hands_given or credibility.is_credible(first)
+        is_credible = hands_given or (credibility.is_credible_in_track(first) and (is_known or not fresh))
         tracked = self._lift(first, shot, regions, is_credible=is_credible)
         if touched_up.reported is first:
             reported = tracked
@@ -323,7 +324,7 @@ class Predictor:
         pose = HandPose(
             joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
             presence=output.presence[0], present=result.present & is_credible,
-            confidence=None if output.confidence is None else output.confidence[0],
+            confidence=result.reported_confidence,
             box=result.square, other_regions=other_regions, camera=camera, image=image,
             depth_assumed="the distance at which the hands have the size of an average adult's",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,

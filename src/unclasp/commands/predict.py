@@ -57,7 +57,7 @@ class PredictArguments:
     assumed to show hands."""
     fusion: OptionalPath = None
     """A file of unclasp fusion train instead of the shipped one, which was trained on the errors of small. Only for
-    pose networks that unclasp fusion look accepts; for others a rule is used."""
+    pose networks that unclasp fusion collect accepts; for others a rule is used."""
     second_opinions: bool = True
     """Predict doubtful pictures also mirrored and turned, and sweep over them; not with --box, and not in videos."""
     focal: _Focal = None

@@ -14,7 +14,7 @@ from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
 from unclasp.errors import UnclaspError
-from unclasp.find.crop_result import CropResult
+from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
 from unclasp.find.regions import box_around
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
@@ -24,10 +24,6 @@ Floats = npt.NDArray[np.floating]
 
 SAME_CROP_IOU: Final = 0.85
 """If the IoU of a crop with the one around the joints found in it is above this, no closer crop follows."""
-
-MIN_CONFIDENCE: Final = 0.2
-"""A region shows a hand if the mean confidence of its joints is at least this. Of 16 regions in rendered pictures,
-eight of the nine with a hand had 0.19 and more, the seven without one 0.15 and less."""
 
 MIN_CONFIDENCE_GAIN: Final = 0.1
 """The result of another region replaces the first one if its mean confidence is higher by more than this: of two

@@ -1,4 +1,4 @@
-"""The result of the pose network for one crop, in pixels of the picture, and the rules that judge it."""
+"""The result of the pose network for one crop, in pixels of the picture."""
 
 from typing import Final, NamedTuple
 
@@ -7,10 +7,18 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.engines.network import NetworkOutput, mirror_output
-from unclasp.hands import HAND_SLICES
+from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND
 from unclasp.pose import present_hands
 
 Floats = npt.NDArray[np.floating]
+
+MIN_CONFIDENCE: Final = 0.2
+"""A hand with a mean confidence below this is doubtful, and is searched for elsewhere or predicted again. Of 16 regions
+in rendered pictures, eight of the nine with a hand had 0.19 and more, the seven without one 0.15 and less."""
+
+MIN_HAND_SCORE: Final = 0.5
+"""Only above this does a hand score, or the landmark network's hand score and side score of a reading, speak for a hand
+of that side. The fusion network decides by itself how to use other readings."""
 
 DENIED_PRESENCE: Final = 0.25
 """If the presence of a hand in the first crop, which shows the most context, is below this, closer crops cannot add
@@ -19,28 +27,6 @@ it."""
 LIKELY_PRESENCE: Final = 0.25
 """Hands with at least this presence are touched up. It is below the presence at which a hand counts, because a video
 keeps hands that single frames doubt, and their joints must not jump then."""
-
-MIN_DETECTION_SCORE: Final = 0.3
-"""A result is credible if its `CropResult.detection_score` is at least this."""
-
-MIN_CONFIDENCE_UNSEEN: Final = 0.5
-"""A result is also credible if the mean confidence of one hand is at least this, whatever the landmark network says:
-the hand may be hidden behind the other one."""
-
-MIN_IN_TRACK: Final = (0.15, 0.5)
-"""Where the last frame of a video had hands, a result is credible if one hand has at least this mean confidence, or at
-least this hand score."""
-
-GHOST_MAX_CONFIDENCE: Final = 0.1
-"""Only a second hand with a mean confidence below this can be a ghost."""
-
-GHOST_SCORES_BESIDE: Final = (0.1, 0.5)
-"""A second hand is a ghost anywhere if its hand score is below the first value and that of the other hand is at least
-the second one."""
-
-GHOST_SCORES_SAME_PLACE: Final = (0.5, 0.9)
-"""A second hand at the place of the other one (`SAME_PLACE`) is a ghost if its hand score is below the first value and
-that of the other hand is at least the second one."""
 
 SAME_PLACE: Final = 0.25
 """Two hands are at one place if the distance of their middles is below this share of the larger one's size."""
@@ -70,6 +56,9 @@ class CropResult(NamedTuple):
     hand_scores: Floats | None = None
     """(2,) probability, by the landmark network, that there is a right hand at the joints of the right one, and a left
     hand at those of the left one; 0 where it was not run. None without the landmark network."""
+    fused_confidence: Floats | None = None
+    """(42,) confidence of the joints after the fusion with the landmark network's. It is only reported: all rules are
+    for the pose network's. None without the fusion network."""
 
     @property
     def joints_2d(self) -> Floats:
@@ -104,6 +93,13 @@ class CropResult(NamedTuple):
     def confidence(self, slot: int) -> float:
         """Return the mean confidence of a hand's joints; 0 where the network predicts none."""
         return 0.0 if self.output.confidence is None else float(self.output.confidence[0, HAND_SLICES[slot]].mean())
+
+    @property
+    def reported_confidence(self) -> Floats | None:
+        """(42,) the confidence of each joint, after the fusion where there is one; None where none is predicted."""
+        if self.output.confidence is None or self.fused_confidence is not None:
+            return self.fused_confidence
+        return np.asarray(self.output.confidence[0])
 
     @property
     def mean_confidence(self) -> float:
@@ -179,25 +175,6 @@ class CropResult(NamedTuple):
             return None
         return np.maximum(self.hand_scores, [self.confidence(slot) for slot in (0, 1)])
 
-    @property
-    def is_credible(self) -> bool:
-        """Whether there are hands at all.
-
-        The pose network is trained only on pictures that show hands, and predicts some in any picture. Results without
-        confidence or hand scores are always credible.
-        """
-        if self.output.confidence is None or self.hand_scores is None:
-            return True
-        return self.detection_score >= MIN_DETECTION_SCORE or self.max_confidence >= MIN_CONFIDENCE_UNSEEN
-
-    @property
-    def is_credible_in_track(self) -> bool:
-        """Whether there are hands, by the lower thresholds for frames after one that had hands (`MIN_IN_TRACK`)."""
-        if self.output.confidence is None or self.hand_scores is None:
-            return True
-        min_confidence, min_hand_score = MIN_IN_TRACK
-        return self.max_confidence >= min_confidence or self.max_hand_score >= min_hand_score
-
     def _slots(self, *, alone: bool) -> list[int]:
         return [self.slot] if alone else [0, 1]
 
@@ -217,23 +194,10 @@ class CropResult(NamedTuple):
             return self
         confidence = self.output.confidence.copy()
         confidence[0, HAND_SLICES[slot]] = 0.0
-        return self._replace(output=self.output._replace(confidence=confidence))
-
-    def without_ghost(self) -> "CropResult":
-        """Return the result without a ghost: a second hand that neither network supports, beside or on a certain one.
-
-        The pose network is trained on more pictures of two hands than of one. This is for whole photos, and for frames
-        of videos that follow a frame without hands; otherwise the frames before decide, and with a box the user does.
-        """
-        if self.hand_scores is None or self.output.confidence is None or len(self.present_slots) < 2:
-            return self
-        ghost = int(self.hand_scores.argmin())
-        score, other_score = self.hand_scores[ghost], self.hand_scores[1 - ghost]
-        (max_beside, min_other_beside), (max_on, min_other_on) = GHOST_SCORES_BESIDE, GHOST_SCORES_SAME_PLACE
-        is_beside = score < max_beside and other_score >= min_other_beside
-        is_on_other = score < max_on and other_score >= min_other_on and self.are_at_one_place
-        is_ghost = self.confidence(ghost) < GHOST_MAX_CONFIDENCE and (is_beside or is_on_other)
-        return self.without_hand(ghost) if is_ghost else self
+        result = self._replace(output=self.output._replace(confidence=confidence))
+        return (
+            result if self.fused_confidence is None else result.with_fused_confidence({slot: np.zeros(JOINTS_PER_HAND)})
+        )
 
     def without_hands(self, hands: npt.NDArray[np.bool_]) -> "CropResult":
         """Return the result without the hands that are marked in `hands` (2,)."""
@@ -275,6 +239,7 @@ class CropResult(NamedTuple):
             image_from_crop=mapped.image_from_crop @ geometry.flip_matrix(size),
             middles=None if mapped.middles is None else mapped.middles[::-1],
             hand_scores=None if mapped.hand_scores is None else mapped.hand_scores[::-1],
+            fused_confidence=None if mapped.fused_confidence is None else mapped.fused_confidence[FLIPPED_JOINTS],
         )
 
     def with_joints_2d(self, joints_2d: dict[int, Floats]) -> "CropResult":
@@ -291,6 +256,15 @@ class CropResult(NamedTuple):
         for slot, hand_depths in depths.items():
             pose[0, HAND_SLICES[slot], 2] = hand_depths
         return self._replace(output=self.output._replace(pose_2p5d=pose))
+
+    def with_fused_confidence(self, confidence: dict[int, Floats]) -> "CropResult":
+        """Return the result with the confidence (21,) after the fusion for some hands, 0 right and 1 left."""
+        if not confidence or self.reported_confidence is None:
+            return self
+        reported = self.reported_confidence.copy()
+        for slot, of_hand in confidence.items():
+            reported[HAND_SLICES[slot]] = of_hand
+        return self._replace(fused_confidence=reported)
 
     def averaged(self, other: "CropResult", share: float) -> "CropResult":
         """Return the result with its joints averaged with those of another one, in pixels of the picture.

@@ -24,7 +24,7 @@ from unclasp.shipped import WEIGHTS
 
 Floats = npt.NDArray[np.floating]
 
-FORMAT: Final = "fusion 1"
+FORMAT: Final = "fusion 2"
 """Version of the file: names and shapes of its tensors, and the order of the values in `FusionInput`."""
 NUMBERS: Final = 278
 """Number of input values other than the landmark network's features."""
@@ -38,13 +38,19 @@ DEPTH_CORRECTION_SHARE: Final = 0.7
 """Share of the predicted depth correction that is applied: it was learned from rendered hands."""
 LARGEST: Final = 6.0
 """The inputs are clipped at this many standard deviations from the mean."""
+CONFIDENCE_INPUTS: Final = 4
+"""Number of values from which the confidence in a joint is computed (`confidence_inputs`)."""
 
 _MAX_OFFSET: Final = 3.0
 """The other hand's joints are clipped at this many sides of the crop from its middle."""
 _MAX_DEPTH: Final = 4.0
 """The other hand's depths are clipped at this, in units of `UNIT_MM`."""
 _MAX_LOGIT: Final = 8.0
-"""The logits of the landmark network's two probabilities are clipped at this."""
+"""Logits of probabilities are clipped at this."""
+_CONFIDENCES: Final = slice(63, 84)
+"""Where `FusionInput.numbers` have the pose network's confidences."""
+_LOGITS: Final = slice(190, 192)
+"""Where they have the logits of the landmark network's two probabilities."""
 
 
 class FusionInput(NamedTuple):
@@ -58,18 +64,29 @@ class FusionInput(NamedTuple):
     """(21, 2) the landmark network's joints, in sides of the crop from its middle."""
 
 
+class FusedHand(NamedTuple):
+    """A hand as both networks have it together."""
+
+    joints_2d: Floats
+    """(21, 2) px of the picture."""
+    depths: Floats
+    """(21,) mm relative to the wrist."""
+    confidence: Floats
+    """(21,) probability that a joint is where it should be, as a pose network's (`training.calibrate`)."""
+
+
 class Fusion:
     """The fusion network, in NumPy: 1.4 million multiplications for a hand.
 
     Args:
-        tensors: As of `fusion_net.FusionNet`.
+        tensors: As of `fusion_net.FusionNet`, and `confidence` (`CONFIDENCE_INPUTS`,), weights of `confidence_inputs`.
     """
 
     def __init__(self, tensors: dict[str, Floats]) -> None:
         self._tensors = {name: np.asarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}
 
-    def __call__(self, result: CropResult, slot: int, reading: LandmarkReading) -> tuple[Floats, Floats]:
-        """Return a hand's joints (21, 2) px of the picture, and their depths (21,) mm relative to the wrist.
+    def __call__(self, result: CropResult, slot: int, reading: LandmarkReading) -> FusedHand:
+        """Return a hand as both networks have it together.
 
         Args:
             result: The result of the pose network, with confidences.
@@ -81,7 +98,16 @@ class Fusion:
         joints = share[:, None] * inputs.own[:, :2] + (1 - share[:, None]) * inputs.read
         depths = UNIT_MM * (inputs.own[:, 2] + DEPTH_CORRECTION_SHARE * correction)
         depths[-1] = 0.0  # depths are relative to the wrist
-        return geometry.apply_affine(np.linalg.inv(reading.crop_from_image), (joints + 0.5) * SIZE), depths
+        pixels = geometry.apply_affine(np.linalg.inv(reading.crop_from_image), (joints + 0.5) * SIZE)
+        return FusedHand(pixels, depths, self.confidence(inputs.numbers))
+
+    def confidence(self, numbers: Floats) -> Floats:
+        """Return the confidence (21,) in the joints of a hand.
+
+        Args:
+            numbers: (NUMBERS + FEATURES,) of `FusionInput`.
+        """
+        return np.asarray(1 / (1 + np.exp(-confidence_inputs(numbers) @ self._tensors["confidence"])))
 
     def forward(self, numbers: Floats) -> tuple[Floats, Floats]:
         """Run the network.
@@ -132,8 +158,7 @@ def fusion_input(result: CropResult, slot: int, reading: LandmarkReading) -> Fus
     read = reading.joints / SIZE - [0.5, 0.5, 0]
     has_other = float(output.presence[0, 1 - slot] >= LIKELY_PRESENCE)
     other_depth = float(output.root_depth[0]) * (1 if slot == 0 else -1)
-    probabilities = np.clip([reading.hand_score, reading.side_score], 1e-6, 1 - 1e-6)
-    logits = np.clip(np.log(probabilities / (1 - probabilities)), -_MAX_LOGIT, _MAX_LOGIT)
+    logits = _logits(np.array([reading.hand_score, reading.side_score]))
     side = SIZE / np.sqrt(np.abs(np.linalg.det(reading.crop_from_image[:2, :2])))
     numbers = np.concatenate([
         joints[hand].ravel(), depths[hand] / UNIT_MM, confidence[hand], output.presence[0, [slot]],
@@ -145,6 +170,29 @@ def fusion_input(result: CropResult, slot: int, reading: LandmarkReading) -> Fus
         np.log1p(reading.features),
     ])  # fmt: skip
     return FusionInput(numbers, np.column_stack([joints[hand], depths[hand] / UNIT_MM]), read[:, :2])
+
+
+def confidence_inputs(numbers: Floats) -> Floats:
+    """Return what the confidence in fused joints is computed from.
+
+    Confidences of a network, and of one that also sees the distances between both networks' joints, are hardly better
+    on rendered hands (docs/decisions.md).
+
+    Args:
+        numbers: (..., NUMBERS + FEATURES) of `FusionInput`.
+
+    Returns:
+        (..., 21, `CONFIDENCE_INPUTS`): the logits of the pose network's confidence, and of the landmark network's
+        probabilities that there is a hand and that it is of that side; and 1.
+    """
+    own = _logits(numbers[..., _CONFIDENCES])[..., None]
+    read = np.broadcast_to(numbers[..., None, _LOGITS], (*own.shape[:-1], 2))
+    return np.concatenate([own, read, np.ones_like(own)], axis=-1)
+
+
+def _logits(probabilities: Floats) -> Floats:
+    clipped = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-6, 1 - 1e-6)
+    return np.clip(np.log(clipped / (1 - clipped)), -_MAX_LOGIT, _MAX_LOGIT)
 
 
 def in_crop(reading: LandmarkReading, pixels: Floats) -> Floats:
@@ -189,4 +237,9 @@ def shapes_of(width: int) -> dict[str, tuple[int, ...]]:
     layers |= {f"{name}.{block}": (width, width) for block in range(BLOCKS) for name in ("widen", "narrow")}
     weights: dict[str, tuple[int, ...]] = {f"{name}.weight": shape for name, shape in layers.items()}
     biases: dict[str, tuple[int, ...]] = {f"{name}.bias": shape[:1] for name, shape in layers.items()}
-    return weights | biases | dict.fromkeys(("mean", "deviation"), (NUMBERS + FEATURES,))
+    return (
+        weights
+        | biases
+        | dict.fromkeys(("mean", "deviation"), (NUMBERS + FEATURES,))
+        | {"confidence": (CONFIDENCE_INPUTS,)}
+    )

@@ -14,14 +14,13 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.crop_predictor import MIN_CONFIDENCE
-from unclasp.find.crop_result import CropResult
+from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.finder import Regions, merge_nearby
 from unclasp.find.landmarks import LandmarkReading, Landmarks
 from unclasp.find.palms import Palm, PalmFinder
 from unclasp.find.regions import SMALLEST_CROP, meets
 from unclasp.find.search import Proposal, proposal_of
-from unclasp.find.touch_up import DOUBTFUL_CONFIDENCE, MIN_HAND_SCORE, SAME_HAND_DISTANCE
+from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW, SAME_HAND_DISTANCE
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.lifting import hand_sized
 from unclasp.pose import MIN_PRESENCE_SECOND
@@ -49,8 +48,8 @@ OVERLAPPED_DISTANCES: Final = (0.3, 1.5)
 and faces are mostly farther."""
 MIN_OVERLAPPED_SIZE: Final = 0.55
 """It is at least this many times as large as that one."""
-_SAME_PLACE: Final = 0.35
-"""Two hands are the same if the distance of their middles is below this share of the larger one's extent."""
+SAME_DETECTION: Final = 0.35
+"""Two detections are of one hand if the distance of their middles is below this share of the larger one's extent."""
 
 
 class DetectedHand(NamedTuple):
@@ -90,7 +89,7 @@ class DetectedHand(NamedTuple):
 
     def contains(self, point: Floats) -> bool:
         """Tell whether a point (2,) px is near the hand's middle, relative to its extent."""
-        return bool(np.linalg.norm(point - self.middle) < _SAME_PLACE * self.extent)
+        return bool(np.linalg.norm(point - self.middle) < SAME_DETECTION * self.extent)
 
     @property
     def depths(self) -> Floats:
@@ -109,7 +108,7 @@ class DetectedHand(NamedTuple):
 
     def is_at(self, joints_2d: Floats) -> bool:
         """Tell whether a hand with these joints (21, 2) px is at the same place."""
-        return geometry.on_one_place(self.joints_2d, joints_2d, _SAME_PLACE)
+        return geometry.on_one_place(self.joints_2d, joints_2d, SAME_DETECTION)
 
 
 class DetectionCandidate(NamedTuple):
@@ -265,7 +264,7 @@ def _with_hand(result: CropResult, hand: DetectedHand, *, alone: bool) -> CropRe
     joints, other_joints = (result.joints_2d[HAND_SLICES[each]] for each in (slot, other))
     if present[slot] and scores[slot] > MIN_HAND_SCORE:
         return result
-    if present[slot] and result.confidence(slot) >= DOUBTFUL_CONFIDENCE and not hand.is_at(joints):
+    if present[slot] and result.confidence(slot) >= MAX_CONFIDENCE_TO_FOLLOW and not hand.is_at(joints):
         return result  # it may be hidden behind the other one
     if alone and present[other] and hand.is_at(other_joints):
         if scores[other] > MAX_OTHER_SIDE_SCORE:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
+from unclasp.find.credibility import is_credible, without_ghost
 from unclasp.find.crop_result import CropResult
 from unclasp.find.hand_detector import DetectedHand, pair_of, proposal_of_hands, with_detected
 from unclasp.find.search import Proposal
@@ -23,7 +24,7 @@ MAX_PLACES: Final = 12
 MAX_REACH: Final = 6.0
 """Two hands are not taken for one person's if their distance is at least this many sizes of the larger one."""
 
-SAME_PLACE: Final = 0.3
+SAME_HAND: Final = 0.3
 """Two hands are the same if the distance of their middles is below this share of the larger one's extent."""
 
 
@@ -81,11 +82,11 @@ class Others:
         return result.without_hands(np.array([self._is_known(hand) for hand in hands]))
 
     def _is_known(self, joints_2d: Floats) -> bool:
-        return any(geometry.on_one_place(joints_2d, known, SAME_PLACE) for known in self._known)
+        return any(geometry.on_one_place(joints_2d, known, SAME_HAND) for known in self._known)
 
     def _keep(self, result: CropResult) -> None:
-        result = result.without_ghost()
-        if result.present.any() and result.is_credible:
+        result = without_ghost(result)
+        if result.present.any() and is_credible(result):
             self.found.append(result)
             self._known += _hands_of(result)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
+from unclasp.find.credibility import is_credible, without_ghost
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
 from unclasp.find.fusion import Fusion
@@ -98,17 +99,17 @@ class PhotoSearch:
                 is_elsewhere = geometry.box_iou(result.square, first.square) < SAME_PLACE_IOU
                 # Variants are turned about the crop of the first result, which also wins ties; it must show the hands.
                 results, elsewhere = ([result, first], result) if is_elsewhere else ([first, result], None)
-        if self.second_opinions and is_doubtful(result.without_ghost()):
+        if self.second_opinions and is_doubtful(without_ghost(result)):
             best = best_of_variants(
                 partial(self._predict_variant, at=elsewhere), image, results, mirrored=not self.crop_predictor.flip_test
             )
-            result = best if best.is_credible or not result.is_credible else result
+            result = best if is_credible(best) or not is_credible(result) else result
         if self.second_opinions and not proposal.hands_given and is_needed(result):
             result = self._sweep(result, image)
         others = others if result is first else self._outside_hands(result, others, image)
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
-        return PhotoSearchResult(result.without_ghost(), others, is_credible=result.is_credible, hands=hands)
+        return PhotoSearchResult(without_ghost(result), others, is_credible=is_credible(result), hands=hands)
 
     def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""

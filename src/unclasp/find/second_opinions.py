@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.crop_result import DENIED_PRESENCE, CropResult
+from unclasp.find.crop_result import DENIED_PRESENCE, MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.hands import HAND_SLICES
-from unclasp.pose import MIN_CONFIDENCE
 
 Floats = npt.NDArray[np.floating]
 TURN: Final = 20.0
@@ -27,9 +26,6 @@ TURN: Final = 20.0
 MAX_JOINT_DISTANCE: Final = 0.3
 """The agreement of two results on a hand is 0 if the mean distance of its joints is at least this share of the smaller
 extent."""
-
-MIN_HAND_SCORE: Final = 0.5
-"""A picture is doubtful if a hand's score by the landmark network is below this."""
 
 ABSENT_IN_BOTH: Final = 0.5
 """Agreement of two results on a hand that is absent in both; at most 1 for one that is present in both. The network

@@ -12,22 +12,18 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.crop_result import LIKELY_PRESENCE, CropResult
-from unclasp.find.fusion import Fusion, can_fuse
+from unclasp.find.crop_result import LIKELY_PRESENCE, MIN_HAND_SCORE, CropResult
+from unclasp.find.fusion import Fusion, can_fuse, fusion_input
 from unclasp.find.landmarks import LandmarkReading, Landmarks
 from unclasp.hands import HAND_SLICES, SIDES, Side
 
 Floats = npt.NDArray[np.floating]
 
-MIN_HAND_SCORE: Final = 0.5
-"""The rule-based touch-up uses a reading only if its hand score and its side score are above this; so does the search
-for hands farther off. The fusion network decides by itself how to use the others."""
-
 SAME_HAND_DISTANCE: Final = 0.2
 """The landmark network may be reading the other hand if the mean distance of its joints from the pose network's is at
 least this share of the hand's extent."""
 
-DOUBTFUL_CONFIDENCE: Final = 0.3
+MAX_CONFIDENCE_TO_FOLLOW: Final = 0.3
 """A hand with a mean confidence below this may be elsewhere: the crop of the landmark network, which moves to the hand
 it reads, is followed there."""
 
@@ -55,7 +51,7 @@ def touch_up(result: CropResult, image: ByteArray, landmarks: Landmarks, *, fusi
     and for pose networks that it does not support (`fusion.can_fuse`), a rule does: the lower the confidence in a
     joint, the nearer it goes to the landmark network's. By the rule, hands that the landmark network does not find,
     finds elsewhere or takes for the other side stay as they are, and so do all depths, since the landmark network's are
-    worse. Hands whose confidence is below `DOUBTFUL_CONFIDENCE` are also searched for farther off.
+    worse. Hands whose confidence is below `MAX_CONFIDENCE_TO_FOLLOW` are also searched for farther off.
 
     Args:
         result: The result of the pose network.
@@ -110,6 +106,7 @@ def _corrected(
     """
     moved: dict[int, Floats] = {}
     depths: dict[int, Floats] = {}
+    fused_confidence: dict[int, Floats] = {}
     confidence = result.output.confidence
     fusion = fusion if fusion is not None and can_fuse(result) else None
     for slot, reading in readings.items():
@@ -117,15 +114,18 @@ def _corrected(
         if slot in found:
             share = OWN_SHARE * result.confidence(slot)  # one for all joints: a large move must not distort the hand
             moved[slot] = share * joints + (1 - share) * found[slot].joints_2d
+            if fusion is not None:
+                fused_confidence[slot] = fusion.confidence(fusion_input(result, slot, found[slot]).numbers)
         elif fusion is not None and reading.finite:
-            moved[slot], depths[slot] = fusion(result, slot, reading)
+            moved[slot], depths[slot], fused_confidence[slot] = fusion(result, slot, reading)
         elif _agrees(reading, joints):
             hand = HAND_SLICES[slot]
             shares = OWN_SHARE_NO_CONFIDENCE if confidence is None else OWN_SHARE * confidence[0, hand, None]
             moved[slot] = shares * joints + (1 - shares) * reading.joints_2d
     used = readings | found
     scores = np.array([used[slot].hand_score * used[slot].side_score if slot in used else 0.0 for slot in (0, 1)])
-    return result.with_joints_2d(moved).with_depths(depths)._replace(hand_scores=scores)
+    result = result.with_joints_2d(moved).with_depths(depths).with_fused_confidence(fused_confidence)
+    return result._replace(hand_scores=scores)
 
 
 def _find_elsewhere(
@@ -135,7 +135,7 @@ def _find_elsewhere(
     found = {}
     for slot, reading in readings.items():
         joints = result.joints_2d[HAND_SLICES[slot]]
-        is_doubtful = result.output.confidence is not None and result.confidence(slot) < DOUBTFUL_CONFIDENCE
+        is_doubtful = result.output.confidence is not None and result.confidence(slot) < MAX_CONFIDENCE_TO_FOLLOW
         if not is_doubtful or _agrees(reading, joints):
             continue
         reached = _follow(reading, image, SIDES[slot], landmarks)

@@ -23,7 +23,7 @@ class FrameResult(NamedTuple):
     """The pose to return to the caller: possibly more accurate, but not the one that the thresholds of `tracking` were
     tuned on."""
     is_known: bool = True
-    """Whether the frame, as a photo, would count as showing hands (`CropResult.is_credible`)."""
+    """Whether the frame, as a photo, would count as showing hands (`credibility.is_credible`)."""
     detection_score: float = 0.0
     """Detection score of all its hands together (`CropResult.detection_score`)."""
     hand_evidence: Floats | None = None

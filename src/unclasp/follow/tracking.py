@@ -235,7 +235,7 @@ class Tracker:
 
 
 def _is_not_credible(pose: HandPose) -> bool:
-    """Tell whether the network predicts hands that were all rejected (`CropResult.is_credible`)."""
+    """Tell whether the network predicts hands that were all rejected (`credibility.is_credible`)."""
     return bool(present_hands(pose.presence).any()) and not pose.present.any()
 
 

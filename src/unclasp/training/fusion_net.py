@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.find.fusion import BLOCKS, LARGEST, NUMBERS, shapes_of
+from unclasp.find.fusion import BLOCKS, CONFIDENCE_INPUTS, LARGEST, NUMBERS, shapes_of
 from unclasp.hands import JOINTS_PER_HAND
 
 _INITIAL_SHARE_LOGIT: Final = 1.4
@@ -26,12 +26,15 @@ class FusionNet(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    confidence: Tensor
+    """Weights of `fusion.confidence_inputs`; at first those with which the pose network's confidence is kept."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         shapes = shapes_of(width)
         for name in ("mean", "deviation"):
             self.register_buffer(name, torch.ones(shapes[name]))
+        self.register_buffer("confidence", torch.eye(CONFIDENCE_INPUTS)[0])
         sizes = {name: shapes[f"{name}.weight"] for name in ("features", "enter", "answer")}
         self.features, self.enter, self.answer = (nn.Linear(inputs, outputs) for outputs, inputs in sizes.values())
         self.widen, self.narrow = (

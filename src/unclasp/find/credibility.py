@@ -1,0 +1,63 @@
+"""The rules that decide which hands of a result count (docs/how-it-predicts.md, step 9)."""
+
+from typing import Final
+
+from unclasp.find.crop_result import CropResult
+
+MIN_DETECTION_SCORE: Final = 0.3
+"""A result is credible if its `CropResult.detection_score` is at least this."""
+
+MIN_CONFIDENCE_UNSEEN: Final = 0.5
+"""A result is also credible if the mean confidence of one hand is at least this, whatever the landmark network says:
+the hand may be hidden behind the other one."""
+
+MIN_IN_TRACK: Final = (0.15, 0.5)
+"""Where the last frame of a video had hands, a result is credible if one hand has at least this mean confidence, or at
+least this hand score."""
+
+GHOST_MAX_CONFIDENCE: Final = 0.1
+"""Only a second hand with a mean confidence below this can be a ghost."""
+
+GHOST_SCORES_BESIDE: Final = (0.1, 0.5)
+"""A second hand is a ghost anywhere if its hand score is below the first value and that of the other hand is at least
+the second one."""
+
+GHOST_SCORES_SAME_PLACE: Final = (0.5, 0.9)
+"""A second hand at the place of the other one (`CropResult.are_at_one_place`) is a ghost if its hand score is below the
+first value and that of the other hand is at least the second one."""
+
+
+def is_credible(result: CropResult) -> bool:
+    """Tell whether there are hands at all.
+
+    The pose network is trained only on pictures that show hands, and predicts some in any picture. Results without
+    confidence or hand scores are always credible.
+    """
+    if result.output.confidence is None or result.hand_scores is None:
+        return True
+    return result.detection_score >= MIN_DETECTION_SCORE or result.max_confidence >= MIN_CONFIDENCE_UNSEEN
+
+
+def is_credible_in_track(result: CropResult) -> bool:
+    """Tell whether there are hands, by the lower thresholds for frames after one that had hands (`MIN_IN_TRACK`)."""
+    if result.output.confidence is None or result.hand_scores is None:
+        return True
+    min_confidence, min_hand_score = MIN_IN_TRACK
+    return result.max_confidence >= min_confidence or result.max_hand_score >= min_hand_score
+
+
+def without_ghost(result: CropResult) -> CropResult:
+    """Return the result without a ghost: a second hand that neither network supports, beside or on a certain one.
+
+    The pose network is trained on more pictures of two hands than of one. This is for whole photos, and for frames
+    of videos that follow a frame without hands; otherwise the frames before decide, and with a box the user does.
+    """
+    if result.hand_scores is None or result.output.confidence is None or len(result.present_slots) < 2:
+        return result
+    ghost = int(result.hand_scores.argmin())
+    score, other_score = result.hand_scores[ghost], result.hand_scores[1 - ghost]
+    (max_beside, min_other_beside), (max_on, min_other_on) = GHOST_SCORES_BESIDE, GHOST_SCORES_SAME_PLACE
+    is_beside = score < max_beside and other_score >= min_other_beside
+    is_on_other = score < max_on and other_score >= min_other_on and result.are_at_one_place
+    is_ghost = result.confidence(ghost) < GHOST_MAX_CONFIDENCE and (is_beside or is_on_other)
+    return result.without_hand(ghost) if is_ghost else result

@@ -1,0 +1,166 @@
+"""Evidence of the fusion: both networks' outputs and the truth for the hands of a data set, in a file.
+
+The pictures must not be those that the pose network was trained on, because it is more confident on its training data
+than on users' pictures.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import Sample
+from unclasp.data import Dataset
+from unclasp.data.transforms import sight_of
+from unclasp.errors import DataError, UnclaspError
+from unclasp.find.crop_result import LIKELY_PRESENCE, CropResult
+from unclasp.find.fusion import FORMAT, NUMBERS, UNIT_MM, can_fuse, fusion_input, in_crop
+from unclasp.find.landmarks import FEATURES, SIZE, Landmarks
+from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND, SIDES
+from unclasp.npz import read_arrays, write_arrays
+from unclasp.predictor import Predictor
+
+Floats = npt.NDArray[np.floating]
+Progress = Callable[[int, int], None]
+
+_MAX_SHIFT: Final = 0.06
+"""Largest offset of the crop from the annotated box along each axis, in sides of the box."""
+_LOG_SCALE_RANGE: Final = (-0.15, 0.12)
+"""Range of the logarithm of the crop's size relative to the annotated box."""
+_COLUMNS: Final[dict[str, tuple[type[np.floating], tuple[int, ...]]]] = {
+    "numbers": (np.float16, (NUMBERS + FEATURES,)), "own": (np.float32, (JOINTS_PER_HAND, 3)),
+    "read": (np.float32, (JOINTS_PER_HAND, 2)), "truth": (np.float32, (JOINTS_PER_HAND, 3)),
+    "side_mm": (np.float32, ()),
+}  # fmt: skip
+"""Type and shape of what is stored for each hand: `FusionInput`, the true joints in the form of its `own`, and how wide
+the landmark network's crop is at the true wrist."""
+
+
+def collect_evidence(
+    predictor: Predictor, dataset: Dataset, out: Path, *, mirrored: bool = False, seed: int = 0,
+    limit: int | None = None, progress: Progress | None = None,
+) -> int:  # fmt: skip
+    """Run both networks on each hand of a data set, and write their outputs and the true joints to a file.
+
+    Args:
+        predictor: A predictor with a landmark network and a pose network that can be fused (`fusion.can_fuse`).
+        dataset: The samples.
+        out: Output file, ending in .npz.
+        mirrored: Use the mirror images of the samples.
+        seed: Seed of the random offsets of the crops from the annotated boxes.
+        limit: Use at most this many samples, the first ones.
+        progress: Called after every sample with the number done and the total.
+
+    Returns:
+        The number of hands.
+
+    Raises:
+        DataError: The data set has no usable hand with all its joints.
+        UnclaspError: The pose network lacks outputs that the fusion needs, or there is no landmark network.
+    """
+    landmarks = predictor.landmarks
+    if landmarks is None:
+        raise UnclaspError("the fusion learns from the landmark network, and the predictor has none: landmarks=True")
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    rows: list[tuple[Floats, ...]] = []
+    for index in range(count):
+        sample = _mirror_image(dataset[index]) if mirrored else dataset[index]
+        rng = np.random.default_rng([seed, index, mirrored])
+        square = geometry.square_box(sample.box)
+        side = square[2] - square[0]
+        middle = (square[:2] + square[2:]) / 2 + rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 2) * side
+        half = side / 2 * np.exp(rng.uniform(*_LOG_SCALE_RANGE))
+        result = predictor.crop_predictor.hands_in(sample.image, np.concatenate([middle - half, middle + half]))
+        if not can_fuse(result):
+            raise UnclaspError(
+                f"{predictor.network.name} cannot be fused: it tells no confidence (unclasp calibrate), no distance of "
+                "the wrists, or depths along the camera's axis instead of the crop's line of sight"
+            )
+        rows += [
+            tuple(part.astype(kind) for part, (kind, _) in zip(hand, _COLUMNS.values(), strict=True))
+            for hand in _hands(landmarks, result, sample)
+        ]
+        if progress is not None:
+            progress(index + 1, count)
+    if not rows:
+        raise DataError("there is no hand with all its joints in these pictures that the network sees")
+    columns = (np.stack(column) for column in zip(*rows, strict=True))
+    facts = {"format": np.array(FORMAT), "network": np.array(predictor.network.name)}
+    write_arrays(out, facts | dict(zip(_COLUMNS, columns, strict=True)))
+    return len(rows)
+
+
+def read_evidence(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
+    """Read files of `collect_evidence` into memory: the arrays of `_COLUMNS`, for all hands.
+
+    Raises:
+        DataError: A file is missing, damaged or of another kind, or its outputs are from another pose network than
+            those of the first file.
+    """
+    files = [_read(path) for path in paths]
+    for path, file in zip(paths, files, strict=True):
+        if file["network"] != files[0]["network"]:
+            raise DataError(
+                f"{path} has evidence of {file['network']}, {paths[0]} of {files[0]['network']}: use one network's"
+            )
+    return {name: np.concatenate([file[name] for file in files]) for name in _COLUMNS}
+
+
+def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator[tuple[Floats, ...]]:
+    """Yield the row of each hand with a likely presence, in the order of `_COLUMNS`.
+
+    Hands must be fully annotated, and the landmark network's output must be finite.
+    """
+    pixels = geometry.project(np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt)
+    for slot, joints in enumerate(HAND_SLICES):
+        if (
+            not sample.hand_type[slot]
+            or not sample.valid[joints].all()
+            or result.output.presence[0, slot] < LIKELY_PRESENCE
+        ):
+            continue
+        reading = landmarks(sample.image, result.joints_2d[joints], SIDES[slot])
+        if not reading.finite:
+            continue
+        sight = sight_of(
+            result.middles_of_hands[slot],
+            np.asarray(sample.focal),
+            np.asarray(sample.princpt),
+            result.output.depth_axis,
+        )
+        depths = (sample.joints_cam[joints] - sample.joints_cam[joints][-1]) @ sight / UNIT_MM
+        truth = np.column_stack([in_crop(reading, pixels[joints]), depths])
+        side = SIZE / np.sqrt(np.abs(np.linalg.det(reading.crop_from_image[:2, :2])))
+        side_mm = side * sample.joints_cam[joints][-1, 2] / np.mean(sample.focal)
+        yield (*fusion_input(result, slot, reading), truth, np.asarray(side_mm))
+
+
+def _mirror_image(sample: Sample) -> Sample:
+    """Return the mirror image of a sample, without its part mask."""
+    width = sample.image.shape[1]
+    return replace(
+        sample, image=np.ascontiguousarray(sample.image[:, ::-1]), parts=None,
+        box=geometry.mirror_box(sample.box, width).astype(np.float32),
+        joints_cam=(sample.joints_cam * np.array([-1, 1, 1], np.float32))[FLIPPED_JOINTS],
+        valid=sample.valid[FLIPPED_JOINTS], hand_type=sample.hand_type[::-1].copy(),
+        princpt=np.array([width - 1 - sample.princpt[0], sample.princpt[1]], np.float32),
+    )  # fmt: skip
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read a file of `collect_evidence`, and check its format, shapes and values."""
+    try:
+        arrays = read_arrays(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise DataError(f"{path}: expected a file of unclasp fusion collect ({error})") from error
+    kind = str(arrays.get("format", "none"))
+    if kind != FORMAT or arrays.keys() != {"format", "network", *_COLUMNS}:
+        raise DataError(f"{path}: expected a file of unclasp fusion collect, format {FORMAT!r}, got {kind!r}")
+    for key, (_, shape) in _COLUMNS.items():
+        if arrays[key].shape != (len(arrays["numbers"]), *shape) or not np.isfinite(arrays[key]).all():
+            raise DataError(f"{path}: {key} is not finite or not of shape (hands, {', '.join(map(str, shape))})")
+    return arrays
