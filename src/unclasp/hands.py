@@ -50,22 +50,6 @@ FLIPPED_PARTS: Final[npt.NDArray[np.uint8]] = np.r_[0, 17:33, 1:17].astype(np.ui
 """Lookup table that swaps the hands' part classes, for mirrored pictures: `FLIPPED_PARTS[parts]`."""
 
 
-def how_sure(presence: float, confidence: float | None, *, doubted: bool) -> str:
-    """Return the legend text for the certainty of a hand.
-
-    Args:
-        presence: Probability that the hand is there, 0 to 1.
-        confidence: Mean confidence of its joints, 0 to 1, or None if the network does not predict it.
-        doubted: The hand is in doubt.
-
-    >>> how_sure(1.0, 0.634, doubted=False), how_sure(0.9, None, doubted=False), how_sure(1.0, 0.1, doubted=True)
-    ('63% sure', '90% there', 'in doubt')
-    """
-    if doubted:
-        return "in doubt"
-    return f"{presence:.0%} there" if confidence is None else f"{confidence:.0%} sure"
-
-
 def parts_at_joint(joint: int) -> tuple[int, ...]:
     """Return the part classes that meet at a joint (0-41); the pixel of a visible joint shows one of them.
 

@@ -100,28 +100,27 @@ def camera_of(image: ByteArray, focal: tuple[float, float] | None, princpt: tupl
         princpt = ((width - 1) / 2, (height - 1) / 2)
         assumptions.append("the principal point in the middle")
     return Camera(
-        focal=pair("focal", focal, positive=True),
+        focal=pair("focal", focal, least=MIN_FOCAL_PX),
         princpt=pair("princpt", princpt),
         assumed=" and ".join(assumptions) or None,
     )
 
 
-def pair(name: str, values: npt.ArrayLike, *, positive: bool = False) -> tuple[float, float]:
+def pair(name: str, values: npt.ArrayLike, *, least: float = -MAX_PX) -> tuple[float, float]:
     """Check a pair of camera parameters x, y in px and return it as floats.
 
     Args:
         name: Name of the parameter, for the error message.
         values: The pair.
-        positive: The values must be at least `MIN_FOCAL_PX`, not only at least -`MAX_PX`.
+        least: Lower bound of both values; the upper one is `MAX_PX`.
 
     Raises:
-        UnclaspError: The values are not two numbers in that range, up to `MAX_PX`.
+        UnclaspError: The values are not two numbers within the bounds.
     """
     try:
         checked = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         checked = np.zeros(0)
-    least = MIN_FOCAL_PX if positive else -MAX_PX
     if checked.shape != (2,) or not ((least <= checked) & (checked <= MAX_PX)).all():
         raise UnclaspError(f"{name} must be two numbers x, y in px, from {least:g} to {MAX_PX:g}, got {values!r}")
     return float(checked[0]), float(checked[1])

@@ -5,7 +5,8 @@ import json
 import re
 from typing import Any, Final
 
-from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES, how_sure
+from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES
+from unclasp.legend import how_sure
 from unclasp.marks import HTML_MARK
 
 _STYLE: Final = """

@@ -16,7 +16,8 @@ import numpy as np
 from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, Floats, Image, lay, lay_card, mix, resized
 from unclasp.close_up import cut_around, lay_close_up
 from unclasp.errors import ImageError
-from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side, how_sure
+from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
+from unclasp.legend import how_sure
 
 SIDE_VIEW_DEGREES: Final = 70.0
 """The side view shows the hands rotated by this angle about the vertical axis."""
