@@ -72,10 +72,10 @@ def test_present_hands(right: float, left: float, sides: tuple[str, ...]) -> Non
 @pytest.mark.parametrize(
     ("right", "confidence", "doubted"),
     [
-        (0.9, (0.1, 0.3), ("right",)),
+        (0.9, (0.1, 0.4), ("right",)),
         (0.9, (0.1, 0.1), ("right", "left")),
-        (0.1, (0.1, 0.3), ()),
-        (0.9, (0.3, 0.3), ()),
+        (0.1, (0.1, 0.4), ()),
+        (0.9, (0.4, 0.4), ()),
         (0.9, None, ()),
     ],
     ids=["one", "both", "absent", "none", "no confidence"],

@@ -98,7 +98,7 @@ def test_only_present_hands_are_counted(tmp_path: Path) -> None:
 
 
 def test_frames_with_a_hand_in_doubt_are_counted(tmp_path: Path) -> None:
-    poses = [replace(pose, confidence=np.full(42, 0.1 * number)) for number, pose in enumerate(some_poses(5))]
+    poses = [replace(pose, confidence=np.full(42, 0.2 * number)) for number, pose in enumerate(some_poses(5))]
     assert record(poses, tmp_path / "a", rate=25).doubted == 2
 
 
