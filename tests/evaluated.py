@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from unclasp import geometry
 from unclasp.batch import Prediction, Sample
+from unclasp.config import DepthAxis
 from unclasp.data.transforms import PART_STRIDE
-from unclasp.evaluate import (
-    Report,
-    evaluate,
-)
+from unclasp.evaluate import EvaluateOptions, Report, evaluate
 
 SIZE = 64
 MakeSample = Callable[..., Sample]
@@ -39,6 +37,8 @@ class Samples:
 
 class Replay(nn.Module):
     """Answers the crops of a data set, in its order, with prepared poses."""
+
+    name, image_size, depth_axis = "Replay", SIZE, DepthAxis.CAMERA
 
     def __init__(self, poses: np.ndarray, **heads: np.ndarray) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def guesses(dataset: Samples) -> dict[str, np.ndarray]:
 
 
 def run(dataset: Samples, guesses: dict[str, np.ndarray], **options: Any) -> Report:
-    return evaluate(Replay(**guesses), dataset, image_size=SIZE, **({"batch_size": 3} | options))
+    return evaluate(Replay(**guesses), dataset, EvaluateOptions(**({"batch_size": 3} | options)))
 
 
 def slow_camera_joints(sample: Sample, pose: np.ndarray, depths: tuple[float, float]) -> list[list[float]]:

@@ -19,6 +19,7 @@ from unclasp.data.interhand import InterHand
 from unclasp.data.transforms import PART_STRIDE, View, make_example, sight_of
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import (
+    EvaluateOptions,
     External,
     PosePredictions,
     Protocol,
@@ -196,8 +197,8 @@ def test_depths_along_the_crop_s_line_of_sight_are_taken_as_such(dataset: Sample
     figures = run(dataset, answers).figures
     assert figures["mpjpe_all_mm"] > 1, "they are not along the camera's axis"  # type: ignore[operator]
     model = Replay(**answers)
-    model.depth_axis = DepthAxis.CROP  # type: ignore[assignment]
-    figures = evaluate(model, dataset, image_size=SIZE, recorder=recorder).figures
+    model.depth_axis = DepthAxis.CROP
+    figures = evaluate(model, dataset, EvaluateOptions(recorder=recorder)).figures
     for name in ("mpjpe_all_mm", "mrrpe_mm"):
         assert figures[name] == pytest.approx(0, abs=1e-3), name
     for name in ("kept.npz", "kept.json"):
@@ -284,11 +285,7 @@ def test_shares_add_up_to_one_process(
         indices = share_of(len(dataset), batch_size, rank=rank, world=world)
         share = {name: values[indices] for name, values in guesses.items()}
         seen += indices
-        shares.append(
-            collect_scores(
-                Replay(**share), dataset, image_size=SIZE, protocol=Protocol(), indices=indices, batch_size=batch_size
-            )
-        )
+        shares.append(collect_scores(Replay(**share), dataset, EvaluateOptions(batch_size=batch_size), indices=indices))
     assert sorted(seen) == list(range(7))
     total = Report.from_scores(
         reduce(add, shares), model="Replay", dataset="made", image_size=SIZE, protocol=Protocol()

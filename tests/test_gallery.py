@@ -11,6 +11,7 @@ import torch
 from dots import MakeSample
 from unclasp.batch import Prediction, Sample
 from unclasp.cli import main
+from unclasp.config import DepthAxis
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import UnclaspError
 from unclasp.evaluation.gallery import draw_gallery
@@ -34,6 +35,8 @@ class Dots:
 
 class Knows:
     """Predicts the truth of its crop, shifted by some pixels."""
+
+    name, image_size, depth_axis = "knows", 64, DepthAxis.CAMERA
 
     def __init__(self, dots: Dots, shift: float) -> None:
         examples = [make_example(sample, plain_view(sample.box), 64) for sample in dots.samples]

@@ -11,8 +11,10 @@ from torch import Tensor
 from evaluated import SIZE, Replay, Samples, dataset, guesses, run, slow_camera_joints, true_pose
 from unclasp import geometry
 from unclasp.batch import Prediction
+from unclasp.config import DepthAxis
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import (
+    EvaluateOptions,
     External,
     MeanPose,
     PosePredictions,
@@ -91,7 +93,7 @@ def test_the_box_expansion_is_the_crop(dataset: Samples) -> None:
             return super().forward(image)
 
     poses = np.zeros((7, 42, 3))
-    evaluate(Keep(poses), dataset, image_size=SIZE, protocol=Protocol(box_expansion=1.5))
+    evaluate(Keep(poses), dataset, EvaluateOptions(protocol=Protocol(box_expansion=1.5)))
     for crop, sample in zip(crops, dataset.samples, strict=True):
         centre, side = (sample.box[:2] + sample.box[2:]) / 2, (sample.box[2:] - sample.box[:2]).max() * 1.5
         source = (centre + np.array([[0, 0], [0, side / 2], [side / 2, 0]])).astype(np.float32)
@@ -128,15 +130,25 @@ def test_a_model_is_put_into_eval_mode_and_left_as_it_was(dataset: Samples, gues
     model = Replay(**guesses)
     model.train()
     model.dropout.eval()
-    evaluate(model, dataset, image_size=SIZE)
+    evaluate(model, dataset)
     assert model.modes == [False]
     assert model.training
     assert not model.dropout.training
 
 
-def test_any_callable_is_a_model(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
-    report = evaluate(Replay(**guesses).eval().forward, dataset, image_size=SIZE, batch_size=3)
+def test_a_model_need_not_be_a_module(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
+    class Plain:
+        name, image_size, depth_axis = "plain", SIZE, DepthAxis.CAMERA
+
+        def __init__(self) -> None:
+            self.replay = Replay(**guesses).eval()
+
+        def __call__(self, image: Tensor) -> Prediction:
+            return self.replay.forward(image)
+
+    report = evaluate(Plain(), dataset, EvaluateOptions(batch_size=3))
     assert report.figures == run(dataset, guesses).figures
+    assert (report.model, report.image_size) == ("plain", SIZE)
 
 
 def test_limit_and_progress(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
@@ -207,13 +219,13 @@ def test_mean_pose_is_a_slow_loop(dataset: Samples) -> None:
 def test_mean_pose_is_scored_like_a_model(dataset: Samples) -> None:
     model = mean_pose(dataset, image_size=SIZE)
     assert isinstance(model, MeanPose)
-    report = evaluate(model, dataset, image_size=SIZE)
+    report = evaluate(model, dataset)
     assert report.model == "mean pose"
     assert report.figures["handedness_accuracy"] == pytest.approx(3 / 6)
     assert report.figures["hand_pixel_accuracy"] == 0
     assert report.figures["pixel_accuracy"] > 0.3  # type: ignore[operator]
     single = Samples(dataset.samples[:1])
-    exact = evaluate(mean_pose(single, image_size=SIZE), single, image_size=SIZE).figures
+    exact = evaluate(mean_pose(single, image_size=SIZE), single).figures
     assert exact["mpjpe_all_mm"] == pytest.approx(0, abs=1e-3)
     assert exact["mrrpe_mm"] == pytest.approx(0, abs=1e-3)
     assert report.figures["mpjpe_all_mm"] > exact["mpjpe_all_mm"]  # type: ignore[operator]

@@ -21,10 +21,9 @@ from unclasp.cli import main
 from unclasp.data.entries import annotation_entries
 from unclasp.data.layout import annotation_path
 from unclasp.errors import UnclaspError
-from unclasp.evaluate import evaluate, mean_pose
+from unclasp.evaluate import EvaluateOptions, evaluate, mean_pose
 from unclasp.evaluation import ranks
 from unclasp.evaluation.prediction_file import read_predictions
-from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.ranks import evaluate_over, launch
 from unclasp.model import build
 from unclasp.presets import tiny
@@ -138,9 +137,9 @@ def test_two_processes_report_what_one_does(root: Path, weights: Path, tmp_path:
 def test_one_process_of_a_group_reports_what_a_single_one_does(dataset: Samples) -> None:
     """With the same names of model and data set."""
     model = mean_pose(dataset, image_size=SIZE)
-    fabric = launch("cpu", 1)
-    report = evaluate_over(fabric, model, dataset, image_size=SIZE, protocol=Protocol(), batch_size=3)
-    assert report == evaluate(model, dataset, image_size=SIZE, batch_size=3)
+    options = EvaluateOptions(batch_size=3)
+    report = evaluate_over(launch("cpu", 1), model, dataset, options)
+    assert report == evaluate(model, dataset, options)
     assert report is not None and (report.model, report.dataset) == ("mean pose", "made")
 
 

@@ -24,7 +24,7 @@ from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, with_model
 from unclasp.data.collate import collate
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
-from unclasp.evaluate import evaluate
+from unclasp.evaluate import EvaluateOptions, evaluate
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
 from unclasp.model.backbones import Backbone
@@ -190,7 +190,7 @@ def test_it_overfits_two_samples_below_5_mm():
         adam.zero_grad()
         total(terms, loss).backward()
         adam.step()
-    report = evaluate(model, samples, image_size=64, batch_size=2)
+    report = evaluate(model, samples, EvaluateOptions(batch_size=2))
     assert report.figures["mpjpe_all_mm"] < 5.0, report
 
 
@@ -381,7 +381,7 @@ def test_a_picture_that_is_missing_is_told_in_one_line(tmp_path, workers):
         train(config_for(), Missing(12), cpu(tmp_path, workers=workers))
     assert str(caught.value) == "image5.jpg: there is no such picture; fetch it"
     with pytest.raises(DataError) as caught:
-        evaluate(build(tiny().model), Missing(12), image_size=64, workers=workers)
+        evaluate(build(tiny().model), Missing(12), EvaluateOptions(workers=workers))
     assert str(caught.value) == "image5.jpg: there is no such picture; fetch it"
 
 

@@ -1,7 +1,8 @@
 """Scores a model, or stored predictions of any method, on a data set and returns a `Report` (section 4.1)."""
 
+import typing
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from unclasp.evaluation.scoring import External, PredictedSample, Truth, crop_bo
 from unclasp.predictor import Predictor
 
 __all__ = [
+    "CropModel",
+    "EvaluateOptions",
     "External",
     "MeanPose",
     "PosePredictions",
@@ -45,71 +48,89 @@ __all__ = [
 
 Progress = Callable[[int, int], None]
 """Called with the number of samples done and the total."""
-Model = Callable[[Tensor], Prediction]
-"""Maps crops (B, 3, S, S) uint8 RGB to a prediction: `DFL`, `MeanPose`, or anything with the same interface.
-
-Its attribute `depth_axis` says which axis depths are measured along. Without the attribute, depths are along the
-camera's axis, as in the paper.
-"""
 
 
-def evaluate(  # noqa: PLR0913  # choices of their own, by keyword
-    model: Model, dataset: Dataset, *, image_size: int, protocol: Protocol | None = None, batch_size: int = 32,
-    device: torch.device | str = "cpu", limit: int | None = None, workers: int = 0, progress: Progress | None = None,
-    external: External | None = None, recorder: Recorder | None = None,
-) -> Report:  # fmt: skip
+class CropModel(typing.Protocol):
+    """A model that maps crops to predictions: `DFL`, `MeanPose`, or anything with these members."""
+
+    @property
+    def name(self) -> str:
+        """Name in the report."""
+
+    @property
+    def image_size(self) -> int:
+        """S, side of the crops in px."""
+
+    @property
+    def depth_axis(self) -> DepthAxis:
+        """Axis along which predicted depths are measured; the paper's is the camera's."""
+
+    def __call__(self, image: Tensor, /) -> Prediction:
+        """Predict from crops (B, 3, S, S) uint8 RGB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Options of an evaluation. Protocol, external values and limit determine the figures, the others do not."""
+
+    protocol: Protocol = field(default_factory=Protocol)
+    """The evaluation protocol; InterHand2.6M's by default."""
+    external: External = field(default_factory=External)
+    """Boxes and depths, for protocols that take them from another program."""
+    limit: int | None = None
+    """Score only this many samples, from the first on."""
+    batch_size: int = 32
+    """Crops per forward pass."""
+    workers: int = 0
+    """Number of loader processes."""
+    progress: Progress | None = None
+    """Called after every batch."""
+    recorder: Recorder | None = None
+    """Stores every prediction."""
+
+
+def evaluate(
+    model: CropModel, dataset: Dataset, options: EvaluateOptions | None = None, *, device: torch.device | str = "cpu"
+) -> Report:
     """Score a model on the samples of a data set.
 
     Args:
         model: Maps crops to predictions. It must be on `device`. A module is in eval mode during the evaluation.
         dataset: Samples; they are not changed.
-        image_size: Side of the model's input crops in pixels.
-        protocol: Evaluation protocol; InterHand2.6M's by default.
-        batch_size: Crops per forward pass.
+        options: Protocol, number of samples and how they are processed.
         device: Device that the crops are moved to.
-        limit: Score only this many samples, from the first on.
-        workers: Number of loader processes.
-        progress: Called after every batch.
-        external: Boxes and depths, for protocols that take them from another program.
-        recorder: Stores every prediction.
 
     Raises:
         UnclaspError: There are no samples, something that the protocol needs is missing, or a prediction is not finite.
     """
-    protocol = protocol or Protocol()
-    count = sample_count(dataset, limit)
-    scores = collect_scores(
-        model, dataset, image_size=image_size, protocol=protocol, batch_size=batch_size, device=device,
-        indices=range(count), workers=workers, progress=progress, external=external, recorder=recorder,
-    )  # fmt: skip
-    return report_of(scores, model, dataset, image_size=image_size, protocol=protocol)
+    options = options or EvaluateOptions()
+    count = sample_count(dataset, options.limit)
+    scores = collect_scores(model, dataset, options, indices=range(count), device=device)
+    return report_of(scores, model, dataset, options.protocol)
 
 
-def report_of(scores: Scores, model: Model, dataset: Dataset, *, image_size: int, protocol: Protocol) -> Report:
+def report_of(scores: Scores, model: CropModel, dataset: Dataset, protocol: Protocol) -> Report:
     """Return the report of a model's scores on a data set, of one process or summed over several."""
     return Report.from_scores(
-        scores, model=_name(model), dataset=_name(dataset), image_size=image_size, protocol=protocol,
+        scores, model=model.name, dataset=_name(dataset), image_size=model.image_size, protocol=protocol,
         notes=notes_of(dataset),
     )  # fmt: skip
 
 
-def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
-    model: Model, dataset: Dataset, *, image_size: int, protocol: Protocol, indices: Sequence[int],
-    batch_size: int = 32, device: torch.device | str = "cpu", workers: int = 0, progress: Progress | None = None,
-    external: External | None = None, recorder: Recorder | None = None,
+def collect_scores(
+    model: CropModel, dataset: Dataset, options: EvaluateOptions, *, indices: Sequence[int],
+    device: torch.device | str = "cpu",
 ) -> Scores:  # fmt: skip
     """Score a model on a subset of the samples, which may be empty: one process's share of `evaluate`.
 
-    The sum of the scores of all shares, whatever their sizes, gives the same `Report.from_scores` as a single process.
-    The arguments are those of `evaluate` and `indices`, the samples of this share.
+    The sum of the scores of all shares, whatever their sizes, gives the same report as a single process. The arguments
+    are those of `evaluate` and `indices`, the samples of this share, which replace `options.limit`.
     """
-    crops = _Crops(dataset, indices, image_size, protocol, external or External())
+    crops = _Crops(dataset, indices, model.image_size, options.protocol, options.external)
     loader: DataLoader[Any] = DataLoader(
-        Guarded(crops), sampler=range(len(indices)), batch_size=batch_size, num_workers=workers,
+        Guarded(crops), sampler=range(len(indices)), batch_size=options.batch_size, num_workers=options.workers,
         collate_fn=listed_or_error, worker_init_fn=start_worker,
     )  # fmt: skip
-    unwrapped = getattr(model, "module", model)  # torch's multi-device wrappers do not forward attributes
-    depth_axis: DepthAxis = getattr(unwrapped, "depth_axis", DepthAxis.CAMERA)
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
     next_indices = iter(indices)
     try:
@@ -119,14 +140,14 @@ def collect_scores(  # noqa: PLR0913  # choices of their own, by keyword
             images = torch.from_numpy(np.stack([image for image, _ in items]).transpose(0, 3, 1, 2)).to(device)
             with torch.inference_mode():
                 prediction = model(images)
-            predicted_samples = _split_batch(prediction, image_size, depth_axis)
+            predicted_samples = _split_batch(prediction, model.image_size, model.depth_axis)
             for predicted, (_, truth) in zip(predicted_samples, items, strict=True):
-                scores.add(score(predicted, truth, protocol, crops.external))
+                scores.add(score(predicted, truth, options.protocol, options.external))
                 index = next(next_indices)
-                if recorder is not None:
-                    recorder.add(index, truth.name, predicted, with_parts=truth.parts is not None)
-            if progress is not None:
-                progress(int(scores.samples.sum()), len(indices))
+                if options.recorder is not None:
+                    options.recorder.add(index, truth.name, predicted, with_parts=truth.parts is not None)
+            if options.progress is not None:
+                options.progress(int(scores.samples.sum()), len(indices))
     finally:
         for module, training in modes:
             module.training = training
@@ -281,9 +302,9 @@ def _split_batch(prediction: Prediction, image_size: int, depth_axis: DepthAxis)
     ]
 
 
-def _modules(model: Model) -> list[nn.Module]:
+def _modules(model: CropModel) -> list[nn.Module]:
     return list(model.modules()) if isinstance(model, nn.Module) else []
 
 
-def _name(thing: object) -> str:
-    return str(getattr(thing, "name", type(thing).__name__))
+def _name(dataset: Dataset) -> str:
+    return str(getattr(dataset, "name", type(dataset).__name__))

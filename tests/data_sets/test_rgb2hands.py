@@ -61,7 +61,7 @@ def test_the_annotation_makes_boxes_and_nothing_is_scored(root: Path) -> None:
     assert sample.image.shape == (60, 80, 3) and sample.interacting and not sample.hand_type_valid
     assert not sample.valid.any()
     assert (*sample.focal.tolist(), *sample.princpt.tolist()) == CAMERA
-    report = evaluate(mean_pose(data, image_size=64), data, image_size=64)
+    report = evaluate(mean_pose(data, image_size=64), data)
     assert report.samples["two"] == 2 and report.figures["mpjpe_all_mm"] is report.figures["plane_all_px"] is None
     assert report.notes["joints"].startswith("not scored")
 

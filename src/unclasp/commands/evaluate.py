@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -17,9 +18,10 @@ from unclasp.files import check_writable
 
 if TYPE_CHECKING:
     from unclasp.data import Dataset
-    from unclasp.evaluate import PosePredictions, Progress
+    from unclasp.evaluate import EvaluateOptions, MeanPose, PosePredictions, Progress
     from unclasp.evaluation.report import Report
     from unclasp.evaluation.scoring import External
+    from unclasp.model import DFL
 
 
 @dataclass(frozen=True)
@@ -131,16 +133,18 @@ def _check(arguments: EvaluateArguments) -> None:
 def _report(
     arguments: EvaluateArguments, dataset: "Dataset", progress: "Progress"
 ) -> "tuple[Report | None, PosePredictions | None]":
-    from unclasp.evaluate import score_predictions
-    from unclasp.evaluation.prediction_file import read_predictions
+    from unclasp.evaluate import EvaluateOptions, Recorder
 
     external, notes = _external(arguments, dataset)
-    options: dict[str, Any] = {
-        "protocol": arguments.protocol, "external": external, "limit": arguments.limit, "progress": progress,
-    }  # fmt: skip
+    options = EvaluateOptions(
+        protocol=arguments.protocol, external=external, limit=arguments.limit, batch_size=arguments.batch_size,
+        workers=arguments.workers, progress=progress,
+        recorder=None if arguments.save_predictions is None else Recorder(),
+    )  # fmt: skip
+    report: Report | None
+    predictions: PosePredictions | None
     if arguments.predictions is not None:
-        report: Report | None = score_predictions(read_predictions(arguments.predictions), dataset, **options)
-        name, predictions = arguments.predictions.stem, None
+        report, name, predictions = _run_file(arguments.predictions, dataset, options)
     elif arguments.as_predicted:
         report, name, predictions = _run_predictor(arguments, dataset, options)
         crops = "closer, of each hand that is apart, upright"
@@ -153,8 +157,19 @@ def _report(
     return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes), predictions
 
 
+def _run_file(path: Path, dataset: "Dataset", options: "EvaluateOptions") -> "tuple[Report, str, None]":
+    from unclasp.evaluate import score_predictions
+    from unclasp.evaluation.prediction_file import read_predictions
+
+    report = score_predictions(
+        read_predictions(path), dataset, protocol=options.protocol, external=options.external, limit=options.limit,
+        progress=options.progress,
+    )  # fmt: skip
+    return report, path.stem, None
+
+
 def _run_predictor(
-    arguments: EvaluateArguments, dataset: "Dataset", options: dict[str, Any]
+    arguments: EvaluateArguments, dataset: "Dataset", options: "EvaluateOptions"
 ) -> "tuple[Report, str, PosePredictions]":
     from unclasp.evaluate import predictions_of, score_predictions
     from unclasp.predictor import Predictor
@@ -163,49 +178,52 @@ def _run_predictor(
         arguments.weights, device=arguments.device, detector="none", landmarks=arguments.landmarks,
         fusion=arguments.fusion,
     )  # fmt: skip
-    predictions = predictions_of(predictor, dataset, limit=arguments.limit, progress=options["progress"])
-    scored = score_predictions(predictions, dataset, **{**options, "progress": None})
-    return scored, predictor.network.name, predictions
+    predictions = predictions_of(predictor, dataset, limit=options.limit, progress=options.progress)
+    report = score_predictions(
+        predictions, dataset, protocol=options.protocol, external=options.external, limit=options.limit
+    )
+    return report, predictor.network.name, predictions
 
 
 def _run_model(
-    arguments: EvaluateArguments, dataset: "Dataset", options: dict[str, Any]
+    arguments: EvaluateArguments, dataset: "Dataset", options: "EvaluateOptions"
 ) -> "tuple[Report | None, str, PosePredictions | None]":
     from unclasp.checkpoint import load_model
     from unclasp.engines.onnx_model import EXPORTED
     from unclasp.engines.torch_network import check_device
-    from unclasp.evaluate import Recorder, mean_pose
     from unclasp.evaluate import evaluate as run
+    from unclasp.evaluate import mean_pose
     from unclasp.evaluation.exported import ExportedScored
     from unclasp.evaluation.ranks import evaluate_over, launch, under_torchrun
     from unclasp.shipped import weights_file
 
-    scored: Any
+    scored: DFL | MeanPose | ExportedScored
+    several = arguments.devices > 1 or under_torchrun()
     path = weights_file(arguments.weights)
     if path.suffix in EXPORTED:
-        if arguments.device != "cpu" or arguments.devices > 1 or under_torchrun():
+        if arguments.device != "cpu" or several:
             raise UnclaspError("exported models are scored on the cpu, in one process")
-        exported = ExportedScored(path)
-        scored, size = exported, exported.image_size
+        scored = ExportedScored(path)
     else:
-        if not (arguments.devices > 1 or under_torchrun()):
+        if not several:
             check_device(arguments.device)
-        model, config = load_model(path)
-        scored, size = model, config.model.image_size
+        scored, _ = load_model(path)
     name = path.stem
-    recorder = None if arguments.save_predictions is None else Recorder()
-    options = options | {
-        "image_size": size, "batch_size": arguments.batch_size, "workers": arguments.workers, "recorder": recorder,
-    }  # fmt: skip
     if arguments.mean_pose:
-        name, shared = "mean pose", {key: options[key] for key in ("protocol", "external", "limit")}
-        scored = mean_pose(dataset, image_size=size, **shared)
-    if arguments.devices > 1 or under_torchrun():
-        report = evaluate_over(launch(arguments.device, arguments.devices), scored, dataset, **options)
+        scored = mean_pose(
+            dataset, image_size=scored.image_size, protocol=options.protocol, limit=options.limit,
+            external=options.external,
+        )  # fmt: skip
+        name = scored.name
+    report: Report | None
+    if isinstance(scored, ExportedScored):
+        report = run(scored, dataset, options)
+    elif several:
+        report = evaluate_over(launch(arguments.device, arguments.devices), scored, dataset, options)
     else:
-        on_device = scored if isinstance(scored, ExportedScored) else scored.to(arguments.device)
-        report = run(on_device, dataset, device=arguments.device, **options)
-    return report, name, None if report is None or recorder is None else recorder.predictions(size)
+        report = run(scored.to(arguments.device), dataset, options, device=arguments.device)
+    recorder = None if report is None else options.recorder
+    return report, name, None if recorder is None else recorder.predictions(scored.image_size)
 
 
 def _external(arguments: EvaluateArguments, dataset: "Dataset") -> "tuple[External, dict[str, str]]":

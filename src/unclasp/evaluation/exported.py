@@ -10,7 +10,7 @@ from unclasp.engines.onnx_model import OnnxNetwork
 
 
 class ExportedScored:
-    """An .onnx or .xml file as an `evaluate.Model`.
+    """An .onnx or .xml file as an `evaluate.CropModel`.
 
     Its predictions hold everything that is scored; `steps` and `relations` are empty.
 
@@ -20,11 +20,12 @@ class ExportedScored:
 
     def __init__(self, path: Path | str) -> None:
         self._model = OnnxNetwork(path).model
-        self.image_size, self.depth_axis = self._model.image_size, self._model.depth_axis
+        self.name, self.image_size = self._model.name, self._model.image_size
+        self.depth_axis = self._model.depth_axis
 
-    def __call__(self, images: Tensor) -> Prediction:
+    def __call__(self, image: Tensor, /) -> Prediction:
         """Predict from crops (B, 3, S, S) uint8 RGB."""
-        arrays = self._model(images.numpy())
+        arrays = self._model(image.numpy())
         return Prediction(
             pose_2p5d=torch.from_numpy(arrays.pose_2p5d), steps=(), part_logits=torch.from_numpy(arrays.part_logits),
             relations=(), presence=_tensor(arrays.presence), root_depth=_tensor(arrays.root_depth),

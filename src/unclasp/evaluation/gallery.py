@@ -12,7 +12,7 @@ from unclasp.canvas import INK, PAPER
 from unclasp.data import Dataset
 from unclasp.data.transforms import crop_image, plain_view, view_matrix
 from unclasp.errors import UnclaspError
-from unclasp.evaluate import Model, Recorder, evaluate
+from unclasp.evaluate import CropModel, EvaluateOptions, Recorder, evaluate
 from unclasp.evaluation.scores import WORST_KEPT
 from unclasp.hands import HAND_SLICES, NUM_JOINTS, SIDES
 from unclasp.pose import present_hands
@@ -27,7 +27,7 @@ _GAP: Final = 6
 
 
 def draw_gallery(
-    model: Model, dataset: Dataset, *, image_size: int, count: int = 12, seed: int = 0, columns: int = 3
+    model: CropModel, dataset: Dataset, *, image_size: int, count: int = 12, seed: int = 0, columns: int = 3
 ) -> ByteArray:
     """Draw random samples, each as a pair of crops: the predicted skeletons on the left, the true ones on the right.
 
@@ -60,10 +60,10 @@ def draw_gallery(
     return np.concatenate(rows, axis=0)
 
 
-def _cells(model: Model, samples: list[Sample], image_size: int) -> list[ByteArray]:
+def _cells(model: CropModel, samples: list[Sample], image_size: int) -> list[ByteArray]:
     """Draw up to `WORST_KEPT` samples, in the given order."""
     recorder = Recorder()
-    errors = dict(evaluate(model, samples, image_size=image_size, recorder=recorder).worst)
+    errors = dict(evaluate(model, samples, EvaluateOptions(recorder=recorder)).worst)
     cells = []
     for index, name, predicted in sorted(recorder.entries, key=lambda entry: entry[0]):
         if predicted.pose_2p5d is None:

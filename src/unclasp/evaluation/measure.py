@@ -19,7 +19,7 @@ from unclasp import geometry
 from unclasp.checkpoint import load_model
 from unclasp.data import Dataset
 from unclasp.errors import DataError, UnclaspError
-from unclasp.evaluate import evaluate, predictions_of, score_predictions
+from unclasp.evaluate import EvaluateOptions, evaluate, predictions_of, score_predictions
 from unclasp.evaluation.photo_versions import Version, versions
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, JOINTS_PER_HAND, SIDES, Side
 from unclasp.picture import read_picture
@@ -213,19 +213,18 @@ def measure(
     """
     if rendered is None and frames is None and not photos:
         raise UnclaspError("there is nothing to measure on: give rendered pictures, frames or photos")
-    model, config = load_model(weights)
-    size = config.model.image_size
+    model, _ = load_model(weights)
     predictor = Predictor.load(weights, flip_test=flip_test, landmarks=landmarks, second_opinions=second_opinions)
     measured: list[Figure] = []
     if rendered is not None:
-        figures = evaluate(model, rendered, image_size=size, limit=limit, workers=1).figures
+        figures = evaluate(model, rendered, EvaluateOptions(limit=limit, workers=1)).figures
         measured += [
             *_errors("rendered", figures, ("single", "two", "all")),
             Figure("rendered", "handedness %", _percent(figures["handedness_accuracy"])),
             Figure("rendered", "hand pixels %", _percent(figures["hand_pixel_accuracy"])),
         ]
     if frames is not None:
-        figures = evaluate(model, frames, image_size=size).figures
+        figures = evaluate(model, frames).figures
         measured += _of_frames("real frames", figures)
         whole = predictions_of(predictor, frames, boxed=False)
         measured += _of_frames("real frames, whole", score_predictions(whole, frames).figures)

@@ -4,19 +4,19 @@ Every process scores whole batches of the single-process order (`evaluate.share_
 """
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import distributed, nn
+from torch import distributed
 
 from unclasp.data import Dataset
 from unclasp.errors import UnclaspError
-from unclasp.evaluate import Progress, Recorder, collect_scores, report_of, sample_count, share_of
-from unclasp.evaluation.protocol import Protocol
+from unclasp.evaluate import EvaluateOptions, MeanPose, Recorder, collect_scores, report_of, sample_count, share_of
 from unclasp.evaluation.report import Report
 from unclasp.evaluation.scores import Scores
-from unclasp.evaluation.scoring import External
+from unclasp.model import DFL
 from unclasp.training.devices import fabric_on
 
 
@@ -44,28 +44,22 @@ def launch(device: str, devices: int) -> Fabric:
     return fabric
 
 
-def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
-    fabric: Fabric, model: nn.Module, dataset: Dataset, *, image_size: int, protocol: Protocol, batch_size: int,
-    limit: int | None = None, workers: int = 0, progress: Progress | None = None, external: External | None = None,
-    recorder: Recorder | None = None,
-) -> Report | None:  # fmt: skip
+def evaluate_over(fabric: Fabric, model: DFL | MeanPose, dataset: Dataset, options: EvaluateOptions) -> Report | None:
     """Score a model with all processes of `fabric`; the first process returns the report, the others None.
 
-    The arguments are those of `evaluate.evaluate`; only the first process's `recorder` holds all predictions.
+    The arguments are those of `evaluate.evaluate`; only the first process's `options.recorder` holds all predictions.
 
     Raises:
         UnclaspError: Any process failed; raised in the first process. An error other than an `UnclaspError` is also
             raised as it is in the process where it occurred.
     """
-    indices = share_of(sample_count(dataset, limit), batch_size, rank=fabric.global_rank, world=fabric.world_size)
+    count, recorder = sample_count(dataset, options.limit), options.recorder
+    indices = share_of(count, options.batch_size, rank=fabric.global_rank, world=fabric.world_size)
+    mine = options if fabric.is_global_zero else replace(options, progress=None)
     outcome: tuple[Scores, Recorder | None] | UnclaspError
     failure: Exception | None = None
     try:
-        scores = collect_scores(
-            model.to(fabric.device), dataset, image_size=image_size, protocol=protocol, indices=indices,
-            batch_size=batch_size, device=fabric.device, workers=workers, external=external, recorder=recorder,
-            progress=progress if fabric.is_global_zero else None,
-        )  # fmt: skip
+        scores = collect_scores(model.to(fabric.device), dataset, mine, indices=indices, device=fabric.device)
         outcome = scores, recorder
     except UnclaspError as error:
         outcome = error  # raised after the gather, so that the other processes do not wait for this one for ever
@@ -84,7 +78,7 @@ def evaluate_over(  # noqa: PLR0913  # choices of their own, by keyword
         total = total + rank_scores
         if recorder is not None and rank_recorder is not None and rank != fabric.global_rank:
             recorder.join(rank_recorder)
-    return report_of(total, model, dataset, image_size=image_size, protocol=protocol)
+    return report_of(total, model, dataset, options.protocol)
 
 
 def _gather(fabric: Fabric, value: Any) -> list[Any]:

@@ -78,6 +78,8 @@ class RootDepth(nn.Module):
 class DFL(nn.Module):
     """The pose network: predicts the 2.5D pose of two interacting hands from crops."""
 
+    name = "DFL"
+
     def __init__(
         self, normalise: Normalise, encoder: Encoder, decoder: nn.Module, *,
         presence: nn.Module | None = None, root_depth: nn.Module | None = None,
@@ -103,6 +105,11 @@ class DFL(nn.Module):
         self.root_depth = root_depth
         self.confidence = confidence
         self.depth_axis = depth_axis
+
+    @property
+    def image_size(self) -> int:
+        """S, side of the crops in px."""
+        return self.normalise.image_size
 
     def forward(self, image: Tensor) -> Prediction:
         """Predict from crops (B, 3, S, S) RGB, uint8 or float in 0..255."""
