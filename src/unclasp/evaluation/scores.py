@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, Literal, Self, cast
 
 import numpy as np
@@ -136,22 +136,8 @@ class Scores:
 
     def __add__(self, other: Self) -> "Scores":
         """Return a new accumulator that holds the samples of both."""
-        return Scores(
-            samples=self.samples + other.samples,
-            error_sums=self.error_sums + other.error_sums,
-            plane_sums=self.plane_sums + other.plane_sums,
-            joints=self.joints + other.joints,
-            plane_joints=self.plane_joints + other.plane_joints,
-            pck=self.pck + other.pck,
-            wrist_offset_sum=self.wrist_offset_sum + other.wrist_offset_sum,
-            wrist_offsets=self.wrist_offsets + other.wrist_offsets,
-            handedness_correct=self.handedness_correct + other.handedness_correct,
-            handedness_seen=self.handedness_seen + other.handedness_seen,
-            confusion=self.confusion + other.confusion,
-            confident_joints=self.confident_joints + other.confident_joints,
-            confident_sums=self.confident_sums + other.confident_sums,
-            worst=_worst((*self.worst, *other.worst)),
-        )
+        sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        return Scores(**sums | {"worst": _worst(sums["worst"])})
 
     def sample_count(self, bucket: Bucket) -> int:
         """Return the number of samples in the bucket, with or without valid joints."""
