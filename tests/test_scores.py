@@ -75,6 +75,45 @@ def test_the_rest_agrees_too() -> None:
     np.testing.assert_array_equal(scores.confusion, sum(s.confusion for s in samples if s.confusion is not None))
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("root", ["wrist", "middle_mcp"])
+def test_random_poses_score_as_the_plain_functions_say(seed: int, root: metrics.Root) -> None:
+    """`Scores` adds sample by sample and keeps no poses; the functions take those of all samples at once."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(0, 60, (19, 42, 3)) + np.array([0, 0, 800])
+    predicted = truth + rng.normal(0, 12, truth.shape)
+    hand_type, trusted, presence = rng.random((19, 2)) < 0.7, rng.random(19) < 0.8, rng.random((19, 2))
+    valid = metrics.usable_joints((rng.random((19, 42)) < 0.8) & hand_type.repeat(21, axis=1), root=root)
+    errors = metrics.joint_errors(predicted, truth, root=root)
+    wrists = [20, 41]
+    both = hand_type.all(axis=1) & valid[:, wrists].all(axis=1)
+    offsets = metrics.wrist_offset_errors(predicted[:, wrists], truth[:, wrists])
+    correct = metrics.handedness_correct(presence, hand_type)
+    scores = accumulate([
+        SampleScore(
+            name=str(index), interacting=bool(hand_type[index].all()), errors=errors[index],
+            plane_errors=metrics.plane_errors(predicted[index, :, :2], truth[index, :, :2], 64), valid=valid[index],
+            wrist_offset_error=float(offsets[index]) if both[index] else None,
+            handedness_correct=bool(correct[index]) if trusted[index] else None,
+        )
+        for index in range(19)
+    ])  # fmt: skip
+    assert 0 < both.sum() < 19 and 0 < trusted.sum() < 19
+    assert scores.mrrpe() == pytest.approx(metrics.mrrpe(predicted[:, wrists], truth[:, wrists], both), abs=1e-9)
+    assert scores.handedness_accuracy() == metrics.handedness_accuracy(presence, hand_type, trusted)
+    for bucket, rows in (("all", slice(None)), ("two", hand_type.all(axis=1)), ("single", ~hand_type.all(axis=1))):
+        plane = metrics.plane_errors(predicted[rows, :, :2], truth[rows, :, :2], 64)
+        for average in ("joint", "sample"):
+            mean = metrics.mpjpe(errors[rows], valid[rows], average=average)
+            assert scores.mpjpe(bucket, average=average) == pytest.approx(mean, abs=1e-9)
+            mean = metrics.mpjpe(plane, valid[rows], average=average)
+            assert scores.plane_error(bucket, average=average) == pytest.approx(mean, abs=1e-9)
+        everywhere = metrics.pck_curve(errors[rows], valid[rows], wrists=True)
+        np.testing.assert_allclose(scores.pck_curve(bucket, wrists=True), everywhere, atol=1e-15)
+        elsewhere = metrics.pck_curve(errors[rows], valid[rows] & metrics.WITHOUT_ROOTS[root], wrists=True)
+        np.testing.assert_allclose(scores.pck_curve(bucket, root=root), elsewhere, atol=1e-15)
+
+
 def test_halves_by_confidence_are_a_sort() -> None:
     """Confidences lie on a grid, so that a bin holds joints of both halves only through ties."""
     samples, rng = make_scores(24), np.random.default_rng(1)
