@@ -33,7 +33,7 @@ from unclasp.find.fusion import (
     shapes_of,
 )
 from unclasp.find.landmarks import FEATURES, SIZE, LandmarkReading, crop_of, open_landmarks
-from unclasp.find.touch_up import touch_up, touch_up_for_video
+from unclasp.find.touch_up import TouchUp
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.lifting import BONE_LENGTHS_MM
 from unclasp.predictor import Predictor
@@ -198,7 +198,7 @@ class Reads:
 def test_both_hands_are_fused_from_the_result_before_either() -> None:
     result, fusion = a_look(), in_numpy(a_net())
     reads: Any = Reads(result)
-    after = touch_up(result, PICTURE, reads, fusion=fusion)
+    after = TouchUp(reads, fusion)(result, PICTURE)
     for slot, joints in enumerate(HAND_SLICES):
         places, depths, confidence = fusion(result, slot, read_around(result, slot, picture_width=300))
         assert after.reported_confidence is not None
@@ -216,7 +216,7 @@ def test_both_hands_are_fused_from_the_result_before_either() -> None:
 def test_results_of_other_networks_are_touched_up_by_the_rule(unknown: dict[str, Any]) -> None:
     result = changed_answer(a_look(), **unknown)
     reads: Any = Reads(result)
-    ruled, after = (touch_up(result, PICTURE, reads, fusion=each) for each in (None, in_numpy(a_net())))
+    ruled, after = (TouchUp(reads, each)(result, PICTURE) for each in (None, in_numpy(a_net())))
     assert not can_fuse(result)
     np.testing.assert_array_equal(ruled.output.pose_2p5d, after.output.pose_2p5d)
 
@@ -229,8 +229,8 @@ def test_results_of_other_networks_are_touched_up_by_the_rule(unknown: dict[str,
 def test_readings_that_are_not_finite_are_not_fused(unknown: dict[str, Any]) -> None:
     result = a_look()
     reads: Any = Reads(result, **unknown)
-    after = touch_up(result, PICTURE, reads, fusion=in_numpy(a_net()))
-    ruled = touch_up(result, PICTURE, reads)
+    after = TouchUp(reads, in_numpy(a_net()))(result, PICTURE)
+    ruled = TouchUp(reads)(result, PICTURE)
     np.testing.assert_array_equal(after.output.pose_2p5d, ruled.output.pose_2p5d)
 
 
@@ -245,8 +245,8 @@ def test_hands_in_doubt_are_followed_the_others_fused(sure: float, off: float, f
         joints_2d=result.joints_2d[HAND_SLICES[0]] + [-off, 0.0]
     )
     fusion = in_numpy(a_net())
-    told = touch_up_for_video(result, PICTURE, reads, fusion=fusion).reported
-    after = told if frame else touch_up(result, PICTURE, reads, fusion=fusion)
+    told = TouchUp(reads, fusion).for_video(result, PICTURE).reported
+    after = told if frame else TouchUp(reads, fusion)(result, PICTURE)
     moved, deeper = (np.abs(after.output.pose_2p5d - result.output.pose_2p5d)[0, HAND_SLICES[0], at] for at in (0, 2))
     assert (deeper[:-1].max() == 0) == followed
     assert (np.ptp(moved) > 1e-9) == (not followed), "one that is followed moves in one piece"
@@ -272,12 +272,12 @@ def test_frames_of_videos_are_tracked_by_the_rule_and_reported_fused(tmp_path: P
 def test_both_ways_come_from_one_reading_of_each_hand() -> None:
     result, fusion = a_look(), in_numpy(a_net())
     reads: Any = Reads(result)
-    ruled, fused = touch_up_for_video(result, PICTURE, reads, fusion=fusion)
+    ruled, fused = TouchUp(reads, fusion).for_video(result, PICTURE)
     assert len(reads.asked) == len(result.present_slots)
     for twice, once in ((ruled, None), (fused, fusion)):
-        alone = touch_up(result, PICTURE, reads, fusion=once)
+        alone = TouchUp(reads, once)(result, PICTURE)
         np.testing.assert_array_equal(twice.output.pose_2p5d, alone.output.pose_2p5d)
-    ruled, alike = touch_up_for_video(result, PICTURE, reads, fusion=None)
+    ruled, alike = TouchUp(reads).for_video(result, PICTURE)
     assert alike is ruled
 
 
@@ -306,7 +306,7 @@ def test_rules_see_the_pose_networks_confidence_and_users_the_fused_one() -> Non
     reads: Any = Reads(result)
     tensors = {name: tensor.numpy() for name, tensor in a_net().state_dict().items()}
     fusion = Fusion(tensors | {"confidence": np.array([1.0, 0, 0, 2.0])})
-    after = touch_up(result, PICTURE, reads, fusion=fusion)
+    after = TouchUp(reads, fusion)(result, PICTURE)
     assert after.confidence(0) == result.confidence(0)
     reported, own = after.reported_confidence, result.reported_confidence
     assert reported is not None and own is not None and (reported[:21] > own[:21] + 0.01).all()
@@ -322,7 +322,7 @@ def test_rules_see_the_pose_networks_confidence_and_users_the_fused_one() -> Non
 def test_hands_with_low_hand_scores_are_fused_too() -> None:
     result, fusion = a_look(), in_numpy(a_net())
     reads: Any = Reads(result, hand_score=0.1)
-    after = touch_up(result, PICTURE, reads, fusion=fusion)
+    after = TouchUp(reads, fusion)(result, PICTURE)
     assert (after.output.pose_2p5d != result.output.pose_2p5d)[0, :20].any(axis=0).all()
 
 
@@ -332,7 +332,7 @@ def test_hands_outside_of_the_picture_or_on_one_point_stay_finite(place: Floats 
     pose = result.output.pose_2p5d.copy()
     pose[0, :, :2] = 50.0 if place is None else pose[0, :, :2] + place
     result = result._replace(output=result.output._replace(pose_2p5d=pose))
-    after = touch_up(result, PICTURE, open_landmarks(), fusion=open_fusion())
+    after = TouchUp(open_landmarks(), open_fusion())(result, PICTURE)
     assert np.isfinite(after.output.pose_2p5d).all()
 
 

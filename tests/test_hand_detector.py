@@ -336,7 +336,7 @@ def test_hands_that_appear_in_a_frame_stay_in_an_equal_one(
     """Two hands with middling scores are credible together, where each alone would not be."""
     result = result_of(DIM, EMPTY, confidence=(confidence, confidence), scores=(seen, seen))
     predictor = make_predictor(FakePalms(), DIM)
-    monkeypatch.setattr(predictor.photo_search, "touch_up_for_video", lambda *_: VideoTouchUp(result, result))
+    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: VideoTouchUp(result, result))
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
     came, stayed = (
         predictor._frame(picture(), None, fresh=fresh, **options).tracked.present.any() for fresh in (True, False)
@@ -352,7 +352,7 @@ def test_a_frame_reports_the_evidence_for_its_hands(
     """With given hands no evidence is reported; ghosts are dropped only in frames without earlier hands."""
     result = result_of(DIM, EMPTY, confidence=(0.4, 0.05), scores=(0.9, 0.02))
     predictor = make_predictor(FakePalms(), DIM)
-    monkeypatch.setattr(predictor.photo_search, "touch_up_for_video", lambda *_: VideoTouchUp(result, result))
+    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: VideoTouchUp(result, result))
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": hands_given}
     frame_result = predictor._frame(picture(), None, fresh=fresh, **options)
     ghost = 0.0 if fresh and not hands_given else 0.02 * 0.55
@@ -370,7 +370,7 @@ def test_a_frame_reports_hands_that_would_not_be_credible_in_a_photo(
 ) -> None:
     result = result_of(DIM, EMPTY, confidence=(0.3, 0.0), scores=(score, 0.0))
     predictor = make_predictor(FakePalms(), DIM)
-    monkeypatch.setattr(predictor.photo_search, "touch_up_for_video", lambda *_: VideoTouchUp(result, result))
+    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: VideoTouchUp(result, result))
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
     frame_result = predictor._frame(picture(), None, fresh=False, **options)
     assert frame_result.tracked.sides and not frame_result.is_known

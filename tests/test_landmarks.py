@@ -26,8 +26,7 @@ from unclasp.find.touch_up import (
     MAX_READS,
     OWN_SHARE,
     SAME_HAND_DISTANCE,
-    touch_up,
-    touch_up_for_video,
+    TouchUp,
 )
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, SIDES, Side
 from unclasp.predictor import Predictor
@@ -136,7 +135,8 @@ def seen_hands(presence: tuple[float, float] = (1.0, 1.0), sure: float | None = 
 @pytest.mark.parametrize("sure", [0.5, 0.9, None])
 def test_joints_move_more_the_lower_their_confidence_and_nothing_else_changes(sure: float | None) -> None:
     before = seen_hands(sure=sure)
-    after = touch_up(before, PICTURE, Reads(np.array([6.0, -4.0])))  # type: ignore[arg-type]
+    reads: Any = Reads(np.array([6.0, -4.0]))
+    after = TouchUp(reads)(before, PICTURE)
     share = 0.5 if sure is None else 1 - OWN_SHARE * sure
     moved = after.joints_2d - before.joints_2d
     np.testing.assert_allclose(moved, np.tile([6.0 * share, -4.0 * share], (42, 1)), atol=1e-9)
@@ -156,7 +156,7 @@ def test_joints_move_more_the_lower_their_confidence_and_nothing_else_changes(su
 )
 def test_a_hand_stays_where_it_is_unless_both_agree(reads: Any) -> None:
     before = seen_hands()
-    after = touch_up(before, PICTURE, reads)
+    after = TouchUp(reads)(before, PICTURE)
     np.testing.assert_array_equal(after.joints_2d, before.joints_2d)
 
 
@@ -181,7 +181,7 @@ def right_hand_farther(share: float) -> Floats:
 def test_a_doubtful_hand_is_followed_to_its_reading() -> None:
     before, place = seen_hands((1.0, 0.0), sure=0.1), right_hand_farther(0.5)
     reads: Any = Finds(place, share=0.7)
-    joints = touch_up(before, PICTURE, reads).joints_2d[HAND_SLICES[0]]
+    joints = TouchUp(reads)(before, PICTURE).joints_2d[HAND_SLICES[0]]
     steps = [np.abs(joints - each).max() for each in (place, before.joints_2d[HAND_SLICES[0]])]
     assert reads.calls == 3 and steps[0] < 0.15 * steps[1], "a second reading nearby ends it"
 
@@ -200,15 +200,21 @@ def test_a_doubtful_hand_is_followed_to_its_reading() -> None:
 )
 def test_a_hand_is_followed_only_for_good_reasons(sure: float | None, finds: Any) -> None:
     before = seen_hands((1.0, 0.0), sure=sure)
-    np.testing.assert_array_equal(touch_up(before, PICTURE, finds).joints_2d, before.joints_2d)
+    np.testing.assert_array_equal(TouchUp(finds)(before, PICTURE).joints_2d, before.joints_2d)
     calls = len(finds.asked) if isinstance(finds, Reads) else finds.calls
     assert calls <= 1 + MAX_READS
+
+
+def test_without_the_landmark_network_results_stay_as_they_are() -> None:
+    before, touch_up = seen_hands(), TouchUp()
+    assert touch_up(before, PICTURE) is before
+    assert all(each is before for each in touch_up.for_video(before, PICTURE))
 
 
 def test_in_videos_no_hand_is_followed() -> None:
     before = seen_hands((1.0, 0.0), sure=0.1)
     reads: Any = Finds(right_hand_farther(0.5))
-    frame, _ = touch_up_for_video(before, PICTURE, reads, fusion=None)
+    frame, _ = TouchUp(reads).for_video(before, PICTURE)
     np.testing.assert_array_equal(frame.joints_2d, before.joints_2d)
     assert reads.calls == 1
 
@@ -220,7 +226,7 @@ def test_a_hand_that_is_followed_stays_in_one_piece() -> None:
     before = before._replace(output=before.output._replace(confidence=confidence))
     assert 0.2 < before.confidence(0) < MAX_CONFIDENCE_TO_FOLLOW
     reads: Any = Finds(place)
-    moved = (touch_up(before, PICTURE, reads).joints_2d - before.joints_2d)[HAND_SLICES[0]]
+    moved = (TouchUp(reads)(before, PICTURE).joints_2d - before.joints_2d)[HAND_SLICES[0]]
     np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-9)
     assert abs(moved[0, 0]) > 0
 
@@ -233,14 +239,15 @@ def test_a_hand_is_not_followed_to_the_other_one(presence: tuple[float, float], 
     reads: Any = Finds(0.45 * right + 0.55 * left)
     extent = np.ptp(right, axis=0).max()
     assert SAME_HAND_DISTANCE * extent < np.linalg.norm(reads.place - right, axis=1).mean() < MAX_MOVE * extent
-    moved = touch_up(before, PICTURE, reads).joints_2d - before.joints_2d
+    moved = TouchUp(reads)(before, PICTURE).joints_2d - before.joints_2d
     assert bool(moved[HAND_SLICES[0]].any()) == moves
 
 
 def test_hands_that_a_single_picture_doubts_are_read_too() -> None:
     """A video may keep them."""
     before = seen_hands((1.0, 0.4))
-    moved = touch_up(before, PICTURE, Reads(np.array([6.0, -4.0]))).joints_2d - before.joints_2d  # type: ignore[arg-type]
+    reads: Any = Reads(np.array([6.0, -4.0]))
+    moved = TouchUp(reads)(before, PICTURE).joints_2d - before.joints_2d
     assert moved[HAND_SLICES[1]].all()
 
 
@@ -249,14 +256,14 @@ def test_how_near_is_near(share: float, moves: bool) -> None:
     before = seen_hands()
     extent = np.ptp(before.joints_2d[HAND_SLICES[0]], axis=0).max()
     reads: Any = Reads(np.array([share * SAME_HAND_DISTANCE * extent, 0.0]))
-    assert bool((touch_up(before, PICTURE, reads).joints_2d != before.joints_2d).any()) == moves
+    assert bool((TouchUp(reads)(before, PICTURE).joints_2d != before.joints_2d).any()) == moves
 
 
 @pytest.mark.parametrize("unknown", [{"hand": np.nan}, {"of_side": np.nan}, {"shift": np.array([np.nan, 0.0])}])
 def test_what_is_not_finite_moves_nothing(unknown: dict[str, Any]) -> None:
     before = seen_hands()
     reads: Any = Reads(**({"shift": np.array([6.0, -4.0])} | unknown))
-    np.testing.assert_array_equal(touch_up(before, PICTURE, reads).joints_2d, before.joints_2d)
+    np.testing.assert_array_equal(TouchUp(reads)(before, PICTURE).joints_2d, before.joints_2d)
 
 
 @pytest.mark.parametrize("place", [np.array([-4000.0, 90.0]), None])
@@ -265,14 +272,14 @@ def test_hands_outside_of_the_picture_or_on_one_point_stay(place: Floats | None)
     pose = before.output.pose_2p5d.copy()
     pose[0, :, :2] = 50.0 if place is None else pose[0, :, :2] + place
     before = before._replace(output=before.output._replace(pose_2p5d=pose))
-    np.testing.assert_array_equal(touch_up(before, PICTURE, open_landmarks()).joints_2d, before.joints_2d)
+    np.testing.assert_array_equal(TouchUp(open_landmarks())(before, PICTURE).joints_2d, before.joints_2d)
 
 
 @pytest.mark.parametrize("slot", [0, 1])
 def test_only_hands_that_are_there_are_read(slot: int) -> None:
     reads: Any = Reads(np.array([6.0, -4.0]))
     before = seen_hands((1.0, 0.1) if slot == 0 else (0.1, 1.0))
-    moved = touch_up(before, PICTURE, reads).joints_2d - before.joints_2d
+    moved = TouchUp(reads)(before, PICTURE).joints_2d - before.joints_2d
     assert reads.asked == [SIDES[slot]]
     assert moved[HAND_SLICES[slot]].any() and not moved[HAND_SLICES[1 - slot]].any()
 
@@ -408,8 +415,8 @@ def test_answers_of_another_shape_are_no_landmark_network_s(
 def test_a_result_gets_the_hand_scores() -> None:
     """The likelihood of a hand of that side; of the place that a hand in doubt was followed to; 0 of unasked hands."""
     reads: Any = Reads(np.array([2.0, 0.0]), hand=0.8, of_side=0.5)
-    np.testing.assert_allclose(touch_up(seen_hands(), PICTURE, reads).hand_scores, [0.4, 0.4])
-    np.testing.assert_allclose(touch_up(seen_hands(presence=(1.0, 0.1)), PICTURE, reads).hand_scores, [0.4, 0])
+    np.testing.assert_allclose(TouchUp(reads)(seen_hands(), PICTURE).hand_scores, [0.4, 0.4])
+    np.testing.assert_allclose(TouchUp(reads)(seen_hands(presence=(1.0, 0.1)), PICTURE).hand_scores, [0.4, 0])
 
     class Farther(Reads):
         def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
@@ -419,5 +426,5 @@ def test_a_result_gets_the_hand_scores() -> None:
 
     result = seen_hands(presence=(1.0, 0.1), sure=0.5 * MAX_CONFIDENCE_TO_FOLLOW)
     far: Any = Farther(np.array([0.5 * geometry.extent(result.joints_2d[HAND_SLICES[0]]), 0.0]))
-    after = touch_up(result, PICTURE, far)
+    after = TouchUp(far)(result, PICTURE)
     assert (after.joints_2d != result.joints_2d).any() and after.hand_scores is not None and after.hand_scores[0] == 0.9

@@ -24,6 +24,7 @@ from unclasp.find.landmarks import Landmarks, open_landmarks
 from unclasp.find.palms import PalmFinder, open_palms
 from unclasp.find.photo_search import PhotoSearch
 from unclasp.find.search import Detector, Search, by_network, search_with
+from unclasp.find.touch_up import TouchUp
 from unclasp.follow.frame_result import FrameResult, PredictFrame
 from unclasp.hands import ROOTS
 from unclasp.inputs import CheckedPicture, check_picture, check_threads
@@ -70,9 +71,10 @@ class Predictor:
         second_opinions: bool = True,
     ) -> None:  # fmt: skip
         self.crop_predictor = CropPredictor(network, flip_test=flip_test)
+        self.touch_up = TouchUp(landmarks, fusion)
         self.photo_search = PhotoSearch(
-            self.crop_predictor, by_network(network) if search is None else search, landmarks=landmarks, fusion=fusion,
-            palms=palms, second_opinions=second_opinions,
+            self.crop_predictor, by_network(network) if search is None else search, self.touch_up, palms=palms,
+            second_opinions=second_opinions,
         )  # fmt: skip
 
     @property
@@ -93,12 +95,12 @@ class Predictor:
     @property
     def landmarks(self) -> Landmarks | None:
         """The landmark network, which refines the joints."""
-        return self.photo_search.landmarks
+        return self.touch_up.landmarks
 
     @property
     def fusion(self) -> Fusion | None:
         """The fusion network, which weighs the pose network's joints against the landmark network's."""
-        return self.photo_search.fusion
+        return self.touch_up.fusion
 
     @classmethod
     def load(
@@ -172,7 +174,7 @@ class Predictor:
         shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         if shot.box is not None:
             result = self.crop_predictor.hands_in(shot.image, geometry.square_box(shot.box))
-            return self._lift(self.photo_search.touch_up(result, shot.image), shot, None)
+            return self._lift(self.touch_up(result, shot.image), shot, None)
         found = self.photo_search.in_photo(shot.image)
         return self._lift(found.result, shot, found.regions, is_credible=found.is_credible)
 
@@ -285,7 +287,7 @@ class Predictor:
         shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         if shot.box is not None:
             result, regions = self.crop_predictor.hands_in(shot.image, geometry.square_box(shot.box)), None
-            touched_up = self.photo_search.touch_up_for_video(result, shot.image)
+            touched_up = self.touch_up.for_video(result, shot.image)
         else:
             touched_up, regions, hands_given = self.photo_search.in_frame(
                 shot.image, fresh=fresh, hands_given=hands_given

@@ -15,7 +15,6 @@ from unclasp.batch import ByteArray
 from unclasp.find.credibility import is_credible, without_ghost
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
-from unclasp.find.fusion import Fusion
 from unclasp.find.hand_detector import (
     PALM_SIZES,
     PALM_SIZES_IN_VIDEOS,
@@ -25,14 +24,13 @@ from unclasp.find.hand_detector import (
     is_certain,
     proposal_of_hands,
 )
-from unclasp.find.landmarks import Landmarks
 from unclasp.find.palms import PalmFinder
 from unclasp.find.people import Others
 from unclasp.find.regions import box_around, pooled
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
 from unclasp.find.sweep import best_box, is_better, is_needed
-from unclasp.find.touch_up import VideoTouchUp, touch_up, touch_up_for_video
+from unclasp.find.touch_up import TouchUp, VideoTouchUp
 
 Floats = npt.NDArray[np.floating]
 
@@ -68,20 +66,19 @@ class PhotoSearch:
     Args:
         crop_predictor: Runs the pose network on crops.
         search: Proposes where to predict first.
-        landmarks: The landmark network, which corrects the joints; without it there is no touch-up.
-        fusion: The fusion network, which weighs the pose network's joints against the landmark network's.
-        palms: The palm detector, which detects hands together with `landmarks` where the result of the search is
-            doubtful.
+        touch_up: Corrects the joints of the results.
+        palms: The palm detector, which detects hands together with the landmark network of `touch_up` where the result
+            of the search is doubtful; without that network it is not used.
         second_opinions: Predict doubtful pictures mirrored and turned, too, and sweep over them.
     """
 
     def __init__(
-        self, crop_predictor: CropPredictor, search: Search, *, landmarks: Landmarks | None, fusion: Fusion | None,
-        palms: PalmFinder | None, second_opinions: bool,
+        self, crop_predictor: CropPredictor, search: Search, touch_up: TouchUp, *, palms: PalmFinder | None,
+        second_opinions: bool,
     ) -> None:  # fmt: skip
-        self.crop_predictor, self.search, self.palms = crop_predictor, search, palms
+        self.crop_predictor, self.search, self.touch_up, self.palms = crop_predictor, search, touch_up, palms
         self.frame_predictor = crop_predictor.without_average()
-        self.landmarks, self.fusion, self.second_opinions = landmarks, fusion, second_opinions
+        self.second_opinions, landmarks = second_opinions, touch_up.landmarks
         self.detector = None if palms is None or landmarks is None else HandDetector(palms, landmarks)
 
     def in_photo(self, image: ByteArray) -> PhotoSearchResult:
@@ -135,26 +132,16 @@ class PhotoSearch:
         if fresh and self.detector is not None:
             proposal = proposal._replace(fallback=None)  # the hand detector is a better second search
         result, others = self.frame_predictor.predict_proposal(image, proposal)
-        results = self.touch_up_for_video(result, image)
+        results = self.touch_up.for_video(result, image)
         # Where hands are known, a detection could replace two hands in contact by the one that is seen better.
         is_detector_needed = fresh and not (hands_given or is_certain(results.tracked))
         hands = self._detect_hands(image, PALM_SIZES_IN_VIDEOS) if is_detector_needed else None
         candidate = self._predict_detected(image, hands, self.frame_predictor)
         if candidate is not None:
-            touched_up = self.touch_up_for_video(candidate.result, image).map(candidate.with_detected)
+            touched_up = self.touch_up.for_video(candidate.result, image).map(candidate.with_detected)
             if touched_up.tracked.detection_score > results.tracked.detection_score + MIN_SCORE_GAIN:
                 results, others = touched_up, pooled(candidate.others, others)
         return FrameSearchResult(results, others, hands_given)
-
-    def touch_up(self, result: CropResult, image: ByteArray) -> CropResult:
-        """Return a result for a picture touched up."""
-        return result if self.landmarks is None else touch_up(result, image, self.landmarks, fusion=self.fusion)
-
-    def touch_up_for_video(self, result: CropResult, image: ByteArray) -> VideoTouchUp:
-        """Return a result for a frame of a video touched up."""
-        if self.landmarks is None:
-            return VideoTouchUp(result, result)
-        return touch_up_for_video(result, image, self.landmarks, fusion=self.fusion)
 
     def _predict_touched_up(self, image: ByteArray, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a photo, and touch the result up."""
@@ -176,7 +163,8 @@ class PhotoSearch:
 
     def _sweep(self, result: CropResult, image: ByteArray) -> CropResult:
         """Return the result at the most confident hand of a sweep, if it is better than the given one."""
-        box = None if self.landmarks is None else best_box(self.crop_predictor, self.landmarks, image)
+        landmarks = self.touch_up.landmarks
+        box = None if landmarks is None else best_box(self.crop_predictor, landmarks, image)
         if box is None:
             return result
         swept = self._predict_touched_up(image, Proposal(geometry.square_box(box), np.zeros((0, 4))))

@@ -44,25 +44,6 @@ OWN_SHARE_NO_CONFIDENCE: Final = 0.5
 """The same weight where the network predicts no confidence."""
 
 
-def touch_up(result: CropResult, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None = None) -> CropResult:
-    """Correct the joints of each hand with the landmark network.
-
-    The fusion network decides how near each joint goes to the landmark network's, and corrects the depths. Without it,
-    and for pose networks that it does not support (`fusion.can_fuse`), a rule does: the lower the confidence in a
-    joint, the nearer it goes to the landmark network's. By the rule, hands that the landmark network does not find,
-    finds elsewhere or takes for the other side stay as they are, and so do all depths, since the landmark network's are
-    worse. Hands whose confidence is below `MAX_CONFIDENCE_TO_FOLLOW` are also searched for farther off.
-
-    Args:
-        result: The result of the pose network.
-        image: (H, W, 3) RGB.
-        landmarks: The landmark network.
-        fusion: The fusion network.
-    """
-    readings = _read_hands(result, image, landmarks)
-    return _corrected(result, readings, _find_elsewhere(result, readings, image, landmarks), fusion)
-
-
 class VideoTouchUp(NamedTuple):
     """The result for a frame of a video, touched up in two ways."""
 
@@ -77,17 +58,44 @@ class VideoTouchUp(NamedTuple):
         return VideoTouchUp(tracked, tracked if self.reported is self.tracked else change(self.reported))
 
 
-def touch_up_for_video(
-    result: CropResult, image: ByteArray, landmarks: Landmarks, *, fusion: Fusion | None
-) -> VideoTouchUp:
-    """Touch up in both ways from one reading of each hand.
+class TouchUp:
+    """Corrects the joints of each hand with the landmark network.
 
-    No hand is searched for farther off: it would jump, and the other frames are the better evidence.
+    The fusion network decides how near each joint goes to the landmark network's, and corrects the depths. Without it,
+    and for pose networks that it does not support (`fusion.can_fuse`), a rule does: the lower the confidence in a
+    joint, the nearer it goes to the landmark network's. By the rule, hands that the landmark network does not find,
+    finds elsewhere or takes for the other side stay as they are, and so do all depths, since the landmark network's are
+    worse.
+
+    Args:
+        landmarks: The landmark network; without it results stay as they are.
+        fusion: The fusion network.
     """
-    readings = _read_hands(result, image, landmarks)
-    tracked = _corrected(result, readings, {}, None)
-    is_fused = fusion is not None and can_fuse(result)
-    return VideoTouchUp(tracked, _corrected(result, readings, {}, fusion) if is_fused else tracked)
+
+    def __init__(self, landmarks: Landmarks | None = None, fusion: Fusion | None = None) -> None:
+        self.landmarks, self.fusion = landmarks, fusion
+
+    def __call__(self, result: CropResult, image: ByteArray) -> CropResult:
+        """Touch up a result in a photo (H, W, 3) RGB.
+
+        Hands whose confidence is below `MAX_CONFIDENCE_TO_FOLLOW` are also searched for farther off.
+        """
+        if self.landmarks is None:
+            return result
+        readings = _read_hands(result, image, self.landmarks)
+        return _corrected(result, readings, _find_elsewhere(result, readings, image, self.landmarks), self.fusion)
+
+    def for_video(self, result: CropResult, image: ByteArray) -> VideoTouchUp:
+        """Touch up a result in a frame (H, W, 3) RGB in both ways, from one reading of each hand.
+
+        No hand is searched for farther off: it would jump, and the other frames are the better evidence.
+        """
+        if self.landmarks is None:
+            return VideoTouchUp(result, result)
+        readings = _read_hands(result, image, self.landmarks)
+        tracked = _corrected(result, readings, {}, None)
+        is_fused = self.fusion is not None and can_fuse(result)
+        return VideoTouchUp(tracked, _corrected(result, readings, {}, self.fusion) if is_fused else tracked)
 
 
 def _read_hands(result: CropResult, image: ByteArray, landmarks: Landmarks) -> dict[int, LandmarkReading]:
