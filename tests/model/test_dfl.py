@@ -11,6 +11,7 @@ from unclasp.config import Decoder, DepthAxis, ModelConfig, Relation, with_model
 from unclasp.errors import UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
+from unclasp.model.units import depth_of, depth_share_of, pixels_of, shares_of
 from unclasp.presets import PRESETS, paper, preset, small, tiny
 
 TINY = [name for name in PRESETS if name.startswith("tiny")]
@@ -41,6 +42,15 @@ def random_batch(size: int = 3, image_size: int = 64, *, seed: int = 0, device: 
         names=("random",) * size,
     )
     return batch.to(device)
+
+
+def test_the_decoder_s_units_span_the_crop_and_the_depth_range() -> None:
+    ends = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    assert pixels_of(ends, 64).tolist() == [-0.5, 31.5, 63.5]
+    assert depth_of(ends).tolist() == [-200, 0, 200]
+    values = 500 * torch.randn(99, dtype=torch.float64)
+    torch.testing.assert_close(pixels_of(shares_of(values, 48), 48), values)
+    torch.testing.assert_close(depth_of(depth_share_of(values)), values)
 
 
 def count(module: nn.Module) -> int:

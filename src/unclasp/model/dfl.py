@@ -29,6 +29,7 @@ from unclasp.model.decoder import (
 from unclasp.model.encoder import Encoder, PositionFeatures, Pyramid, part_segmentation
 from unclasp.model.refine import spatial_refinement
 from unclasp.model.relation import KINDS, Kind, Readout, RelationLayer, Widths
+from unclasp.model.units import depth_of, pixels_of
 
 
 class Normalise(nn.Module):
@@ -117,9 +118,10 @@ class DFL(nn.Module):
         decoded = self.decoder(encoded.levels)
         overview = encoded.levels[0].appearance.mean(dim=1)
         presence = None if self.presence is None else self.presence(overview)
+        size = self.image_size
         return Prediction(
-            pose_2p5d=torch.cat((self._to_pixels(decoded.pose[..., :2]), _to_depth(decoded.pose[..., 2:])), dim=-1),
-            steps=tuple(self._to_pixels(step) for step in decoded.steps),
+            pose_2p5d=torch.cat((pixels_of(decoded.pose[..., :2], size), depth_of(decoded.pose[..., 2:])), dim=-1),
+            steps=tuple(pixels_of(step, size) for step in decoded.steps),
             part_logits=encoded.part_logits,
             relations=decoded.relations,
             presence=presence,
@@ -130,14 +132,6 @@ class DFL(nn.Module):
                 evidence(decoded.pose, decoded.steps, decoded.relations, encoded.part_logits, presence)
             ),
         )
-
-    def _to_pixels(self, plane: Tensor) -> Tensor:
-        """Map 0..1 to the crop's extent in px, from -0.5, the first pixel's near edge, to the last one's far edge."""
-        return plane * self.normalise.image_size - 0.5
-
-
-def _to_depth(depth: Tensor) -> Tensor:
-    return (depth - 0.5) * DEPTH_RANGE
 
 
 class _DecoderParts(NamedTuple):

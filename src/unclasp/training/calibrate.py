@@ -7,6 +7,7 @@ the camera frame). The pose network is not changed.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from unclasp.hands import ROOTS
 from unclasp.model import DFL, build
 from unclasp.model.confidence import WITHIN, Confidence, evidence
 from unclasp.model.loading import load_strictly
+from unclasp.model.units import depth_share_of, shares_of
 
 _STEPS = 500
 _LEARNING_RATE = 3e-3
@@ -74,8 +76,7 @@ def calibrate(
     """
     fitted_config = with_model(config, confidence_head=True, confidence_context=True)
     fitted = build(fitted_config.model)
-    head = Confidence(config.model.iterations, context=True)
-    fitted.confidence = head
+    head = cast(Confidence, fitted.confidence)
     of_head = {f"confidence.{key}": value for key, value in head.state_dict().items()}
     load_strictly(fitted, {**model.state_dict(), **of_head}, "the model to calibrate")
     count = len(dataset) if limit is None else min(limit, len(dataset))
@@ -165,14 +166,10 @@ class _CalibrationData:
 
 def _evidence(prediction: Prediction, image_size: int) -> Tensor:
     """Return the evidence (B, 42, F) of predictions, with px and mm converted back to the decoder's units."""
-
-    def as_share(pixels: Tensor) -> Tensor:
-        return (pixels + 0.5) / image_size
-
     pose = prediction.pose_2p5d
     return evidence(
-        torch.cat((as_share(pose[..., :2]), pose[..., 2:] / geometry.DEPTH_RANGE + 0.5), dim=-1),
-        [as_share(step) for step in prediction.steps],
+        torch.cat((shares_of(pose[..., :2], image_size), depth_share_of(pose[..., 2:])), dim=-1),
+        [shares_of(step, image_size) for step in prediction.steps],
         prediction.relations, prediction.part_logits, prediction.presence,
     )  # fmt: skip
 
