@@ -6,9 +6,9 @@ import pytest
 pytest.importorskip("numba", reason="rendering is an extra")
 
 from unclasp.synth.gloves import put_on, sample_gloves
+from unclasp.synth.regions import IGNORED
 from unclasp.synth.skin import canvas, sample_skin
 from unclasp.synth.whole import generate_whole
-from unclasp.training.finder_config import IGNORED
 
 
 def test_gloves_change_the_hands_alone() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray, FloatArray
-from unclasp.training.finder_config import IGNORED
+from unclasp.synth.regions import IGNORED
 
 Matrix = npt.NDArray[np.floating]
 

@@ -10,7 +10,7 @@ import numpy as np
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.errors import DataError
-from unclasp.training.finder_config import IGNORED
+from unclasp.synth.regions import IGNORED
 
 SHARD: Final = 250
 """Pictures per file; an interrupted run repeats the unfinished file."""

@@ -15,10 +15,10 @@ from unclasp.synth import effects
 from unclasp.synth.gloves import Gloves, sample_gloves
 from unclasp.synth.light import Sky, sample_sky
 from unclasp.synth.raster import Floats
+from unclasp.synth.regions import IGNORED, are_one_region
 from unclasp.synth.render import draw_hands
 from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
 from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, pixels_of, sample_light
-from unclasp.training.finder_config import IGNORED, are_one_region
 
 _MIN_INSIDE_SHARE: Final = 0.35
 """Minimum share of a region's joints inside the picture; other regions are IGNORED."""

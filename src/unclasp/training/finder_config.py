@@ -1,27 +1,10 @@
-"""Configuration of the hand finder: the definition of a region, its training recipe, and the options of a run."""
+"""Configuration of the hand finder's training: the recipe, and the options of a run."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import numpy as np
-import numpy.typing as npt
 
 from unclasp.errors import UnclaspError, check_at_least
-from unclasp.geometry import expand_box
-
-IGNORED: Final = 255
-"""Value in region masks for hands that are too occluded or too far outside the picture: finding them is neither
-required nor penalised."""
-_BOX_ENLARGEMENT: Final = 1.15
-"""Factor by which boxes of hands are enlarged before it is checked whether they meet."""
-
-
-def are_one_region(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> bool:
-    """Return whether two hands form one region: their slightly enlarged boxes x1, y1, x2, y2 meet."""
-    a, b = expand_box(first, _BOX_ENLARGEMENT), expand_box(second, _BOX_ENLARGEMENT)
-    return bool((a[:2] <= b[2:]).all() and (b[:2] <= a[2:]).all())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
 from unclasp.model.palms import load_palm_backbone
-from unclasp.training.finder_config import FinderConfig, FinderRun, are_one_region
+from unclasp.synth.regions import are_one_region
+from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_weights import load_finder, save_finder
 from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.reporter import Reporter
