@@ -9,6 +9,7 @@ import numpy.typing as npt
 from poses import HEIGHT, WIDTH
 from unclasp.follow.frame_result import FrameResult
 from unclasp.follow.tracking import Tracker
+from unclasp.follow.versions import Versions
 from unclasp.pose import HandPose
 
 BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -37,7 +38,7 @@ class Script:
         self.boxes[-1].append(None if box is None else np.asarray(box))
         self.fresh[number:] = [fresh]
         pose = (self.searched if box is None else self.poses)[number]
-        return FrameResult(pose, self.report(pose), **self.fields(number, box is None))
+        return FrameResult(Versions(pose, self.report(pose)), **self.fields(number, box is None))
 
     def run(self, *, smooth: bool = False, **options: object) -> list[HandPose]:
         tracker = Tracker(self, smooth=smooth, **options)  # type: ignore[arg-type]

@@ -34,7 +34,8 @@ from unclasp.find.hand_detector import (
     with_detected,
 )  # fmt: skip
 from unclasp.find.search import Proposal, everywhere
-from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW, VideoTouchUp
+from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW
+from unclasp.follow.versions import Versions
 from unclasp.geometry import square_box
 from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
 from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
@@ -336,7 +337,7 @@ def test_hands_that_appear_in_a_frame_stay_in_an_equal_one(
     """Two hands with middling scores are credible together, where each alone would not be."""
     result = result_of(DIM, EMPTY, confidence=(confidence, confidence), scores=(seen, seen))
     predictor = make_predictor(FakePalms(), DIM)
-    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: VideoTouchUp(result, result))
+    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
     came, stayed = (
         predictor._frame(picture(), None, fresh=fresh, **options).tracked.present.any() for fresh in (True, False)
@@ -352,7 +353,7 @@ def test_a_frame_reports_the_evidence_for_its_hands(
     """With given hands no evidence is reported; ghosts are dropped only in frames without earlier hands."""
     result = result_of(DIM, EMPTY, confidence=(0.4, 0.05), scores=(0.9, 0.02))
     predictor = make_predictor(FakePalms(), DIM)
-    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: VideoTouchUp(result, result))
+    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": hands_given}
     frame_result = predictor._frame(picture(), None, fresh=fresh, **options)
     ghost = 0.0 if fresh and not hands_given else 0.02 * 0.55
@@ -370,7 +371,7 @@ def test_a_frame_reports_hands_that_would_not_be_credible_in_a_photo(
 ) -> None:
     result = result_of(DIM, EMPTY, confidence=(0.3, 0.0), scores=(score, 0.0))
     predictor = make_predictor(FakePalms(), DIM)
-    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: VideoTouchUp(result, result))
+    monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
     options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
     frame_result = predictor._frame(picture(), None, fresh=False, **options)
     assert frame_result.tracked.sides and not frame_result.is_known
@@ -406,7 +407,7 @@ def test_a_frame_takes_detected_hands_that_the_pose_network_misses() -> None:
     frame_result = make_predictor(FakePalms((place, "right", 0.95)), EMPTY)._frame(
         picture(), None, fresh=True, **options
     )
-    for pose in (frame_result.tracked, frame_result.reported):
+    for pose in frame_result.poses:
         assert pose.sides == ("right",)
         np.testing.assert_allclose(pose.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), place[:2], atol=1e-6)
 

@@ -15,6 +15,7 @@ from unclasp.errors import VideoError
 from unclasp.follow import smoothing
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import MIN_WEIGHT, SIGMA_SECONDS, smoothed
+from unclasp.follow.versions import Versions
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, video_poses
 from unclasp.video import Frame
@@ -227,6 +228,6 @@ def shows(poses: list[HandPose], *, report: Callable[[HandPose], HandPose] = lam
 
     def predict_frame(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         pose = next(remaining)
-        return FrameResult(pose, report(pose))
+        return FrameResult(Versions(pose, report(pose)))
 
     return predict_frame

@@ -14,6 +14,7 @@ from motion import moving_hands
 from poses import pose_of
 from unclasp.errors import UnclaspError
 from unclasp.follow.frame_result import FrameResult, PredictFrame
+from unclasp.follow.versions import Versions
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, stream
 
@@ -40,7 +41,7 @@ def for_frames(predict: Predict) -> PredictFrame:
 
     def predict_frame(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         pose = predict(image, box)
-        return FrameResult(pose, pose)
+        return FrameResult(Versions(pose, pose))
 
     return predict_frame
 
@@ -156,7 +157,7 @@ def test_videos_are_smoothed_by_default(tmp_path: Path) -> None:
     poses = iter([pose_of(joints) for joints in moving_hands(24)] * 2)
 
     def predict_frame(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
-        return FrameResult(pose := next(poses), pose)
+        return FrameResult(Versions(pose := next(poses), pose))
 
     pictures = Predict()
     smooth = list(stream(pictures, predict_frame, clip, StreamOptions()))

@@ -24,6 +24,7 @@ from unclasp.follow.tracking import (
     SIDE_CHANGE_FRAMES,
     Tracker,
 )
+from unclasp.follow.versions import Versions
 from unclasp.pose import UNDECIDED, HandPose
 
 ASIDE = np.array([7.0, 0.0])
@@ -44,7 +45,7 @@ def swaps(poses: list[HandPose]) -> int:
 
 def test_frames_without_usable_times_are_smoothed_as_if_they_were_even() -> None:
     poses = iter(poses_of(moving_hands(3)))
-    tracker = Tracker(lambda image, box, fresh: FrameResult(pose := next(poses), pose))
+    tracker = Tracker(lambda image, box, fresh: FrameResult(Versions(pose := next(poses), pose)))
     assert all(np.isfinite(tracker(BLACK, time).joints_cam).all() for time in (0.1, 0.1, 0.0))
 
 
@@ -104,7 +105,7 @@ def test_in_between_the_same_square_is_predicted_again() -> None:
     def predict_frame(image: np.ndarray, box: npt.ArrayLike | None, fresh: bool) -> FrameResult:
         square = pose.box if box is None else geometry.square_box(np.asarray(box))
         squares.append(square)
-        return FrameResult(replace(pose, box=square), pose)
+        return FrameResult(Versions(replace(pose, box=square), pose))
 
     tracker = Tracker(predict_frame)
     for _ in range(2 * SEARCH_EVERY_NO_HAND):
@@ -578,3 +579,16 @@ def test_reported_hands_change_sides_with_the_tracked_ones() -> None:
 def test_times_and_the_callers_numbers_stay() -> None:
     script = Script(poses_of(moving_hands(3)))
     assert [pose.time for pose in script.run(smooth=True)] == [0, 1 / 30, 2 / 30]
+
+
+def test_two_versions_that_are_one_object_are_changed_once() -> None:
+    called: list[int] = []
+
+    def change(number: int) -> str:
+        called.append(number)
+        return str(number)
+
+    one = 1000
+    once = Versions(one, one).map(change)
+    assert called == [one] and once.tracked is once.reported
+    assert Versions(1, 2).map(change) == ("1", "2") and called == [one, 1, 2]

@@ -298,15 +298,9 @@ class Predictor:
         first = touched_up.tracked
         is_known = hands_given or credibility.is_credible(first)
         is_credible = hands_given or (credibility.is_credible_in_track(first) and (is_known or not fresh))
-        tracked = self._lift(first, shot, regions, is_credible=is_credible)
-        if touched_up.reported is first:
-            reported = tracked
-        else:
-            reported = self._lift(touched_up.reported, shot, regions, is_credible=is_credible)
+        poses = touched_up.map(lambda result: self._lift(result, shot, regions, is_credible=is_credible))
         evidence = None if hands_given else first.hand_evidence
-        return FrameResult(
-            tracked, reported, is_known=is_known, detection_score=first.detection_score, hand_evidence=evidence
-        )
+        return FrameResult(poses, is_known=is_known, detection_score=first.detection_score, hand_evidence=evidence)
 
     def _lift(
         self, result: CropResult, shot: CheckedPicture, other_regions: Floats | None, *, is_credible: bool = True

@@ -30,7 +30,8 @@ from unclasp.find.regions import box_around, pooled
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
 from unclasp.find.sweep import best_box, is_better, is_needed
-from unclasp.find.touch_up import TouchUp, VideoTouchUp
+from unclasp.find.touch_up import TouchUp
+from unclasp.follow.versions import Versions
 
 Floats = npt.NDArray[np.floating]
 
@@ -53,7 +54,7 @@ class PhotoSearchResult(NamedTuple):
 class FrameSearchResult(NamedTuple):
     """The hands in a whole frame of a video."""
 
-    results: VideoTouchUp
+    results: Versions[CropResult]
     regions: Floats
     """(N, 4) px: boxes around other hands."""
     hands_given: bool

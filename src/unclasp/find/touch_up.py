@@ -4,8 +4,7 @@ The pose network tells two hands that touch apart, which is which, and how deep 
 rendered hands; the landmark network is trained on real ones, but knows only one hand at a time.
 """
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ from unclasp.batch import ByteArray
 from unclasp.find.crop_result import LIKELY_PRESENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.fusion import Fusion, can_fuse, fusion_input
 from unclasp.find.landmarks import LandmarkReading, Landmarks
+from unclasp.follow.versions import Versions
 from unclasp.hands import HAND_SLICES, SIDES, Side
 
 Floats = npt.NDArray[np.floating]
@@ -44,20 +44,6 @@ OWN_SHARE_NO_CONFIDENCE: Final = 0.5
 """The same weight where the network predicts no confidence."""
 
 
-class VideoTouchUp(NamedTuple):
-    """The result for a frame of a video, touched up in two ways."""
-
-    tracked: CropResult
-    """By the rule: for the tracker, whose thresholds were tuned on it."""
-    reported: CropResult
-    """By the fusion network where it can be used: for the output. Otherwise the same object as `tracked`."""
-
-    def map(self, change: Callable[[CropResult], CropResult]) -> "VideoTouchUp":
-        """Return both results changed; `change` is called once where they are the same object."""
-        tracked = change(self.tracked)
-        return VideoTouchUp(tracked, tracked if self.reported is self.tracked else change(self.reported))
-
-
 class TouchUp:
     """Corrects the joints of each hand with the landmark network.
 
@@ -85,17 +71,17 @@ class TouchUp:
         readings = _read_hands(result, image, self.landmarks)
         return _corrected(result, readings, _find_elsewhere(result, readings, image, self.landmarks), self.fusion)
 
-    def for_video(self, result: CropResult, image: ByteArray) -> VideoTouchUp:
+    def for_video(self, result: CropResult, image: ByteArray) -> Versions[CropResult]:
         """Touch up a result in a frame (H, W, 3) RGB in both ways, from one reading of each hand.
 
         No hand is searched for farther off: it would jump, and the other frames are the better evidence.
         """
         if self.landmarks is None:
-            return VideoTouchUp(result, result)
+            return Versions(result, result)
         readings = _read_hands(result, image, self.landmarks)
         tracked = _corrected(result, readings, {}, None)
         is_fused = self.fusion is not None and can_fuse(result)
-        return VideoTouchUp(tracked, _corrected(result, readings, {}, self.fusion) if is_fused else tracked)
+        return Versions(tracked, _corrected(result, readings, {}, self.fusion) if is_fused else tracked)
 
 
 def _read_hands(result: CropResult, image: ByteArray, landmarks: Landmarks) -> dict[int, LandmarkReading]:

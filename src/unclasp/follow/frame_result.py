@@ -1,6 +1,5 @@
 """The hands predicted in one video frame, as the tracker needs them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -8,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
+from unclasp.follow.versions import Versions
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.pose import HandPose
 
@@ -15,13 +15,11 @@ Floats = npt.NDArray[np.floating]
 
 
 class FrameResult(NamedTuple):
-    """The hands of one frame, in two versions: both poses have the same hands in the same slots."""
+    """The hands of one frame."""
 
-    tracked: HandPose
-    """The pose for the tracker's decisions: where the next crop is, which hand is which, and whether it is present."""
-    reported: HandPose
-    """The pose to return to the caller: possibly more accurate, but not the one that the thresholds of `tracking` were
-    tuned on."""
+    poses: Versions[HandPose]
+    """The pose for the tracker's decisions (where the next crop is, which hand is which, and whether it is present),
+    and the pose to return to the caller."""
     is_known: bool = True
     """Whether the frame, as a photo, would count as showing hands (`credibility.is_credible`)."""
     detection_score: float = 0.0
@@ -30,17 +28,15 @@ class FrameResult(NamedTuple):
     """(2,) evidence for each hand, 0 to 1 (`CropResult.hand_evidence`); None if the networks predict none, or if the
     hands are given."""
 
-    def map(self, change: Callable[[HandPose], HandPose]) -> "FrameResult":
-        """Apply a change to both poses; only once if they are the same object."""
-        tracked = change(self.tracked)
-        return self._replace(
-            tracked=tracked, reported=tracked if self.reported is self.tracked else change(self.reported)
-        )
+    @property
+    def tracked(self) -> HandPose:
+        """The pose for the tracker's decisions."""
+        return self.poses.tracked
 
     def exchanged(self) -> "FrameResult":
         """Return the result with the hands in each other's slots."""
         evidence = None if self.hand_evidence is None else self.hand_evidence[::-1]
-        return self.map(exchanged)._replace(hand_evidence=evidence)
+        return self._replace(poses=self.poses.map(exchanged), hand_evidence=evidence)
 
 
 class PredictFrame(Protocol):

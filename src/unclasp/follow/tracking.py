@@ -12,6 +12,7 @@ from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
 from unclasp.find.regions import box_around
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import PoseFilter, seconds_between
+from unclasp.follow.versions import Versions
 from unclasp.hands import HAND_SLICES, NUM_JOINTS
 from unclasp.pose import HandPose, present_hands
 
@@ -109,9 +110,9 @@ class Tracker:
         present = self._update_presence(result)
         if not present.any():
             self._frames_not_credible = 0
-        result = result.map(lambda pose: replace(pose, present=present, time=time))
+        result = result._replace(poses=result.poses.map(lambda pose: replace(pose, present=present, time=time)))
         self._last = self._smoothed(result)
-        return self._last.reported
+        return self._last.poses.reported
 
     def _forget(self) -> None:
         """Reset everything known about the hands, so that the next ones count as other hands."""
@@ -123,13 +124,13 @@ class Tracker:
         self._frames_not_credible, self._vain_searches, self._side_agreement = 0, 0, FIRST_SIDE_CHANGE_FRAMES
 
     def _smoothed(self, result: FrameResult) -> FrameResult:
-        tracked, reported = result.tracked, result.reported
+        tracked, reported = result.poses
         seconds = seconds_between(None if self._last is None else self._last.tracked, tracked)
         if self._filter is not None:
             tracked = self._filter(tracked, seconds)
         if self._reported_filter is not None:
             reported = self._reported_filter(reported, seconds)
-        return result._replace(tracked=tracked, reported=reported)
+        return result._replace(poses=Versions(tracked, reported))
 
     def _predict(self, image: ByteArray) -> FrameResult:
         """Predict the hands in the given box, near their last position, or in the whole frame."""
@@ -207,10 +208,8 @@ class Tracker:
         held = (_jumped(result.tracked, last.tracked) | rejected) & (self._held < MAX_HELD_FRAMES)
         self._held = np.where(held, self._held + 1, 0)
         for slot in np.flatnonzero(held).tolist():
-            result = result._replace(
-                tracked=_with_hand(result.tracked, last.tracked, slot),
-                reported=_with_hand(result.reported, last.reported, slot),
-            )
+            pairs = zip(result.poses, last.poses, strict=True)
+            result = result._replace(poses=Versions(*(_with_hand(pose, before, slot) for pose, before in pairs)))
         return result
 
     def _update_presence(self, result: FrameResult) -> npt.NDArray[np.bool_]:
