@@ -6,7 +6,6 @@ that the model was not trained on; if they differ by more than `BOUNDS`, no file
 
 import copy
 import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -31,6 +30,7 @@ from unclasp.engines.onnx_model import (
 from unclasp.errors import UnclaspError
 from unclasp.exporting.compact import compacted
 from unclasp.exporting.graph import OPSET, document, halved, quantised, simplified
+from unclasp.exporting.trace import write_traced
 from unclasp.files import whole
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL
@@ -229,18 +229,13 @@ class _NamedOutputs(nn.Module):
 def trace(plain: nn.Module, names: Sequence[str], size: int, path: Path) -> None:
     """Export a module to ONNX, for any batch size.
 
-    The TorchScript-based exporter takes seconds where `torch.export` takes a minute.
-
     Args:
         plain: Maps crops (B, 3, S, S) to one tensor per name.
         names: Names of the outputs.
         size: S, side of the crops in px.
         path: Output file.
     """
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            plain, (torch.zeros(2, 3, size, size),), str(path), dynamo=False, opset_version=OPSET,
-            input_names=[INPUT], output_names=list(names),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)},
-        )  # fmt: skip
+    write_traced(
+        plain, torch.zeros(2, 3, size, size), path, opset=OPSET, input_name=INPUT, outputs=names,
+        dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)},
+    )  # fmt: skip

@@ -1,7 +1,6 @@
 """Export of the small networks that `onnx_engine` runs: traced, compared, and written atomically."""
 
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from unclasp.batch import ByteArray
 from unclasp.engines.onnx_engine import INPUT
 from unclasp.errors import UnclaspError
+from unclasp.exporting.trace import write_traced
 from unclasp.files import whole
 
 _OPSET: Final = 17
@@ -47,12 +47,10 @@ def export(
     """
     with whole(path) as temporary, tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         traced = Path(folder) / "traced.onnx"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                net, (image,), str(traced), dynamo=False, opset_version=_OPSET, input_names=[INPUT],
-                output_names=list(outputs), dynamic_axes=_any_size(outputs) if any_size else None,
-            )  # fmt: skip
+        write_traced(
+            net, image, traced, opset=_OPSET, input_name=INPUT, outputs=outputs,
+            dynamic_axes=_any_size(outputs) if any_size else None,
+        )  # fmt: skip
         difference = apart(traced)
         if not difference <= largest:
             raise UnclaspError(
