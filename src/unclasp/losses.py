@@ -17,15 +17,17 @@ from torch.nn import functional
 from unclasp.batch import Batch, Prediction
 from unclasp.config import LossConfig
 from unclasp.geometry import DEPTH_RANGE
+from unclasp.metrics import PLANE_UNITS
 
-SPACE: Final = 256.0
-"""Number of units along the side of a crop and along the depth range."""
-DEPTH_UNIT: Final = DEPTH_RANGE / SPACE
-"""mm per unit of depth."""
+DEPTH_UNIT: Final = DEPTH_RANGE / PLANE_UNITS
+"""mm per unit of depth: the depth range has as many units as the side of a crop."""
 
 
 def smooth_l1(x: Tensor, tau: float) -> Tensor:
     """Return L_tau elementwise: x^2 / (2 tau) where |x| < tau, else |x| - tau / 2 (eq. 7).
+
+    The values are those of `functional.smooth_l1_loss`, whose gradients differ in the last bit for some `tau`, so that
+    runs would no longer repeat earlier ones.
 
     >>> smooth_l1(torch.tensor([0.5, -2.0, 5.0]), 3.0).tolist()
     [0.0416666679084301, 0.6666666865348816, 3.5]
@@ -117,7 +119,7 @@ def relation_loss(logits: Tensor, plane: Tensor, valid: Tensor, *, sigma: float)
     """
     side = round(logits.shape[-1] ** 0.5)
     plane = torch.where(valid.unsqueeze(-1), plane, 0.0)
-    centres = (torch.arange(side, device=plane.device, dtype=plane.dtype) + 0.5) * (SPACE / side)
+    centres = (torch.arange(side, device=plane.device, dtype=plane.dtype) + 0.5) * (PLANE_UNITS / side)
     offsets = (plane.unsqueeze(-1) - centres) / sigma
     # The Gaussian is separable; each factor is (B, 42, side).
     columns, rows = (-0.5 * offsets.square()).softmax(dim=-1).unbind(dim=2)
@@ -226,7 +228,7 @@ def to_space(pose: Tensor, image_size: int) -> Tensor:
     [[[0.0, 128.0, 16.0]]]
     """
     pose = _full(pose)
-    return torch.cat(((pose[..., :2] + 0.5) * (SPACE / image_size), pose[..., 2:] / DEPTH_UNIT), dim=-1)
+    return torch.cat(((pose[..., :2] + 0.5) * (PLANE_UNITS / image_size), pose[..., 2:] / DEPTH_UNIT), dim=-1)
 
 
 def _full(x: Tensor) -> Tensor:

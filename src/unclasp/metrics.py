@@ -35,8 +35,9 @@ PCK_THRESHOLDS: Final[Doubles] = np.linspace(0.0, 50.0, 101)
 """(101,) mm: 0, 0.5, … 50."""
 PRESENCE_THRESHOLD: Final = 0.5
 """A hand is predicted present above this probability, and absent below it."""
-PLANE_UNITS: Final = 256.0
-"""Side of the crop, in px, to which in-plane errors are normalised, whatever the size of the network's input."""
+PLANE_UNITS: Final = 256
+"""Side of the crop, in px, to which in-plane errors are normalised, whatever the size of the network's input; it is
+that of InterHand2.6M's baseline and the methods that follow it, and also the unit of the losses."""
 WITHOUT_ROOTS: Final[dict[Root, Bools]] = {
     root: ~np.isin(np.arange(NUM_JOINTS), joints) for root, joints in ROOT_JOINTS.items()
 }

@@ -16,6 +16,7 @@ from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluation.predictions import PosePredictions
 from unclasp.files import whole, write_text
 from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, NUM_PARTS
+from unclasp.metrics import PLANE_UNITS
 from unclasp.npz import read_arrays
 
 FORMAT: Final = "unclasp-predictions-1"
@@ -189,7 +190,7 @@ def _image_size(path: Path, fields: dict[str, Any], space: str) -> int:
     if "image_size" not in fields:
         if space == "crop":
             raise DataError(f"{path} lacks image_size, the side in pixels of the crops that u and v are in")
-        return 256
+        return PLANE_UNITS
     size = np.asarray(fields["image_size"])
     if size.size != 1 or size.dtype.kind not in "iu" or int(size.item()) < 1:
         raise DataError(f"{path}: image_size must be a whole number of pixels, got {fields['image_size']!s}")

@@ -6,7 +6,7 @@ writes predictions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,9 @@ from unclasp.data.lookup import annotation_ids_of, names_of
 from unclasp.errors import UnclaspError, check_choice
 from unclasp.evaluation.scoring import Array, PredictedSample
 from unclasp.hands import NUM_JOINTS
+from unclasp.metrics import PLANE_UNITS
 
 Pixels = Literal["crop", "image"]
-_CROP_UNITS: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class PosePredictions:
     """(N, 42, 3) u, v in pixels, depth in mm relative to the joint's own wrist."""
     pixels: Pixels = "crop"
     """Whether u, v are pixels of the crop or of the whole picture."""
-    image_size: int = _CROP_UNITS
+    image_size: int = PLANE_UNITS
     """Side of the crops in pixels. The crops are the protocol's, or those of `boxes`."""
     boxes: Array | None = None
     """(N, 4) x1, y1, x2, y2 px in the picture: the method's own crops, if it did not use the protocol's."""
@@ -84,7 +84,7 @@ class PosePredictions:
 
     @classmethod
     def from_heatmaps(
-        cls, joints: Array, *, size: int, image_size: int = _CROP_UNITS, depth_range: float = geometry.DEPTH_RANGE,
+        cls, joints: Array, *, size: int, image_size: int = PLANE_UNITS, depth_range: float = geometry.DEPTH_RANGE,
         root_depth: Array | None = None, presence: Array | None = None, names: tuple[str, ...] | None = None,
     ) -> Self:  # fmt: skip
         """Convert from the heat-map units of InterNet and the methods that follow it.
