@@ -2,20 +2,28 @@
 
 import numpy as np
 
-from unclasp.find.finder import FinderOutput
-from unclasp.find.finder_engine import CELLS, SIZE
+from unclasp.batch import ByteArray, FloatArray
+from unclasp.find.finder import CELLS, SIZE
+
+STRIDE = SIZE / CELLS
+
+
+def outputs(score: float, cell: tuple[int, int], box: np.ndarray) -> list[FloatArray]:
+    """Return the outputs for one region: its box (4,) px of the square, its middle in a cell (row, column)."""
+    middle, edges = np.zeros((1, CELLS, CELLS), np.float32), np.zeros((1, 4, CELLS, CELLS), np.float32)
+    row, column = cell
+    centre = (np.array([column, row]) + 0.5) * STRIDE - 0.5
+    distances = np.concatenate([centre - box[:2], box[2:] - centre])
+    middle[0, row, column], edges[0, :, row, column] = score, np.log1p(np.maximum(distances, 0) / STRIDE)
+    return [middle, edges]
 
 
 class Bright:
     """Takes what is bright for one region."""
 
-    image_size = SIZE
-
-    def __call__(self, square: np.ndarray, /) -> FinderOutput:
-        middle, boxes = np.zeros((CELLS, CELLS), np.float32), np.zeros((4, CELLS, CELLS), np.float32)
+    def __call__(self, square: ByteArray, /) -> list[FloatArray]:
         rows, columns = np.nonzero(square[..., 0] > 127)
-        if len(rows):
-            box = np.array([columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5])
-            row, column = int((rows.min() + rows.max()) / 8), int((columns.min() + columns.max()) / 8)
-            middle[row, column], boxes[:, row, column] = 0.9, box
-        return FinderOutput(middle, boxes)
+        if not len(rows):
+            return outputs(0.0, (0, 0), np.zeros(4))
+        box = np.array([columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5])
+        return outputs(0.9, (int((rows.min() + rows.max()) / 8), int((columns.min() + columns.max()) / 8)), box)

@@ -9,12 +9,22 @@ import cv2
 import numpy as np
 import pytest
 
-from bright import Bright
+from bright import Bright, outputs
+from unclasp.batch import ByteArray, FloatArray
 from unclasp.engines.onnx_engine import OnnxRuntimeRunner, OpenCvRunner, check_outputs
 from unclasp.errors import CheckpointError
-from unclasp.find import finder, finder_engine
-from unclasp.find.finder import Finder, FinderOutput, Regions, decode_regions, letterbox, merge_nearby
-from unclasp.find.finder_engine import CELLS, SIZE, open_finder
+from unclasp.find import finder
+from unclasp.find.finder import (
+    CELLS,
+    SIZE,
+    Finder,
+    FinderOutput,
+    Regions,
+    decode_regions,
+    merge_nearby,
+    open_finder,
+)
+from unclasp.find.letterbox import letterbox
 
 # ---- the square
 
@@ -64,10 +74,8 @@ def test_a_picture_without_regions_has_none() -> None:
 
 def test_boxes_end_at_the_picture_s_edge() -> None:
     class Beyond(Bright):
-        def __call__(self, square: np.ndarray, /) -> FinderOutput:
-            middle, boxes = np.zeros((CELLS, CELLS), np.float32), np.zeros((4, CELLS, CELLS), np.float32)
-            middle[3, 3], boxes[:, 3, 3] = 0.8, [-30, -20, 400, 500]
-            return FinderOutput(middle, boxes)
+        def __call__(self, square: ByteArray, /) -> list[FloatArray]:
+            return outputs(0.8, (3, 3), np.array([-30.0, -20, 400, 500]))
 
     assert Finder(Beyond())(np.zeros((30, 40, 3), np.uint8)).boxes.tolist() == [[-0.5, -0.5, 39.5, 29.5]]
 
@@ -154,7 +162,7 @@ def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rend
     asked = met = empty = false = 0
     for image, boxes, mask in map(render, range(200)):
         square = letterbox(image, SIZE)
-        regions = decode_regions(find.engine(square.image))
+        regions = decode_regions(find.maps(square.image))
         found = square.to_picture(regions.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
         large = [box for box in boxes if (box[2:] - box[:2]).max() > 0.12 * max(mask.shape)]
         asked += len(large)
@@ -169,8 +177,8 @@ def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rend
 def test_both_engines_agree(render: Callable[[int], Rendered]) -> None:
     pytest.importorskip("onnxruntime")
     square = letterbox(render(0)[0], SIZE).image
-    runtime, opencv = open_finder().engine(square), open_finder(engine="opencv").engine(square)
-    assert [type(open_finder(engine=engine).engine.run) for engine in ("any", "opencv")] == [
+    runtime, opencv = open_finder().maps(square), open_finder(engine="opencv").maps(square)
+    assert [type(open_finder(engine=engine).run) for engine in ("any", "opencv")] == [
         OnnxRuntimeRunner,
         OpenCvRunner,
     ]
@@ -180,7 +188,7 @@ def test_both_engines_agree(render: Callable[[int], Rendered]) -> None:
 
 @pytest.mark.parametrize("engine", ["any", "opencv"])
 def test_threads_may_share_a_finder(engine: Literal["any", "opencv"]) -> None:
-    ask, rng = open_finder(engine=engine).engine, np.random.default_rng(0)
+    ask, rng = open_finder(engine=engine).maps, np.random.default_rng(0)
     squares = [rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8) for _ in range(4)] * 8
     alone = [ask(square).middle for square in squares[:4]]
     with ThreadPoolExecutor(4) as pool:
@@ -204,20 +212,20 @@ def test_what_is_no_finder_is_told(tmp_path: Path, engine: str) -> None:
 
 def test_answers_of_another_shape_are_no_finder_s() -> None:
     good = [np.zeros((1, CELLS, CELLS), np.float32), np.zeros((1, 4, CELLS, CELLS), np.float32)]
-    check_outputs(good, finder_engine.FINDER, Path("f.onnx"))
+    check_outputs(good, finder.FINDER, Path("f.onnx"))
     with pytest.raises(CheckpointError, match="is no hand finder: expected finite outputs"):
-        check_outputs(good[::-1], finder_engine.FINDER, Path("f.onnx"))
+        check_outputs(good[::-1], finder.FINDER, Path("f.onnx"))
     good[0][0, 3, 4] = np.nan
     with pytest.raises(CheckpointError, match="is no hand finder"):
-        check_outputs(good, finder_engine.FINDER, Path("f.onnx"))
+        check_outputs(good, finder.FINDER, Path("f.onnx"))
 
 
 def test_a_speck_in_12_megapixels_takes_no_longer_than_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine sees one square, whatever the picture's size."""
+    """The network sees one square, whatever the picture's size."""
     seen: list[tuple[int, ...]] = []
 
     class Counted(Bright):
-        def __call__(self, square: np.ndarray, /) -> FinderOutput:
+        def __call__(self, square: ByteArray, /) -> list[FloatArray]:
             seen.append(square.shape)
             return super().__call__(square)
 

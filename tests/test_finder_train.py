@@ -14,7 +14,7 @@ from unclasp.data.views import IGNORED, cut, labels, random_window
 from unclasp.data.wholes import Wholes, write_wholes
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.exporting.finder import export_finder
-from unclasp.find.finder_engine import open_finder
+from unclasp.find.finder import open_finder
 from unclasp.model.finder import FinderMaps, FinderNet, Targets, boxes_of, finder_losses, generalised_iou
 from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
@@ -226,7 +226,7 @@ def test_the_export_is_the_network_and_a_finder(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (192, 192, 3)).astype(np.uint8)
     with torch.inference_mode():
         found = net(torch.from_numpy(picture).permute(2, 0, 1)[None])
-    answer = open_finder(tmp_path / "f.onnx", engine="opencv").engine(picture)
+    answer = open_finder(tmp_path / "f.onnx", engine="opencv").maps(picture)
     np.testing.assert_allclose(answer.middle, found.middle[0].sigmoid().numpy(), atol=1e-4)
     np.testing.assert_allclose(answer.boxes, boxes_of(found.edges)[0].numpy(), atol=1e-2)
 

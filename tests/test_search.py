@@ -16,8 +16,7 @@ from unclasp.engines.onnx_engine import OpenCvRunner
 from unclasp.engines.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.find import search
-from unclasp.find.finder import Finder, Regions
-from unclasp.find.finder_engine import open_finder
+from unclasp.find.finder import Finder, Regions, open_finder
 from unclasp.find.search import Proposal, by_finder, everywhere, search_with
 from unclasp.hands import ROOTS
 from unclasp.predictor import Predictor
@@ -209,7 +208,7 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 def test_without_onnx_runtime_the_finder_runs_in_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert type(open_finder().engine.run) is OpenCvRunner
+    assert type(open_finder().run) is OpenCvRunner
 
 
 def test_an_unknown_detector_is_no_finder() -> None:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from unclasp.errors import UnclaspError
-from unclasp.find.finder import letterbox
-from unclasp.find.finder_engine import SIZE, open_finder
+from unclasp.find.finder import SIZE, open_finder
+from unclasp.find.letterbox import letterbox
 
 
 def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
@@ -39,7 +39,7 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
             finder = open_finder(engine=engine, threads=threads, spin=True)
             name = "OpenCV" if engine == "opencv" else "ONNX Runtime"
             network, total = (
-                _milliseconds(lambda: finder.engine(square), repeats),  # noqa: B023  called at once
+                _milliseconds(lambda: finder.maps(square), repeats),  # noqa: B023  called at once
                 _milliseconds(lambda: finder(picture), repeats),  # noqa: B023
             )
             lines.append(f"  {name:14}network {network:8.2f} ms   together {total:8.2f} ms")

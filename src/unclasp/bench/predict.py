@@ -11,8 +11,7 @@ from unclasp.batch import ByteArray
 from unclasp.engines.network import Network, NetworkOutput
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.errors import UnclaspError
-from unclasp.find.finder import Finder, Regions
-from unclasp.find.finder_engine import open_finder
+from unclasp.find.finder import Finder, Regions, open_finder
 from unclasp.find.fusion import open_fusion
 from unclasp.find.landmarks import LandmarkReading, Landmarks, open_landmarks
 from unclasp.find.palms import SIZE, Palm, PalmFinder, open_palms
@@ -89,7 +88,7 @@ def predict_speed(
     if repeats < 1:
         raise UnclaspError("repeats must be at least 1")
     timed, spin = _Timed(network), in_onnx_runtime(network)
-    finder = _TimedFinder(open_finder(threads=threads, spin=spin).engine)
+    finder = _TimedFinder(open_finder(threads=threads, spin=spin).run)
     landmarks = _TimedLandmarks(open_landmarks(threads=threads, spin=spin).run)
     palms = _TimedPalms(open_palms(threads=threads, spin=spin).run)
     predictor = Predictor(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unclasp.exporting.runner import export, spots
-from unclasp.find.finder_engine import OUTPUTS, SIZE, open_finder
+from unclasp.find.finder import OUTPUTS, SIZE, open_finder
 from unclasp.model.finder import FinderNet, boxes_of
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.palms import make_lean
@@ -45,7 +45,7 @@ def export_finder(net: FinderNet, path: Path | str) -> None:
         middle, edges = plain(image)
 
     def difference(traced: Path) -> float:
-        outputs = open_finder(traced, engine="opencv").engine(picture)
+        outputs = open_finder(traced, engine="opencv").maps(picture)
         pairs = zip(outputs, (middle, boxes_of(edges)), strict=True)
         return max(float(np.abs(output - expected[0].numpy()).max()) for output, expected in pairs)
 

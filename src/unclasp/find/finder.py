@@ -1,18 +1,31 @@
-"""Finds where hands are in a whole picture: regions, each around the hands of one person that are near each other.
+"""The hand finder: finds regions in a whole picture, each around the hands of one person that are near each other.
 
-The engine behind it runs on one small square (`FinderEngine`); this module makes the square, decodes the output and
-maps it to the picture's pixels. numpy in, numpy out.
+Its network runs on one small square that shows the whole picture, and predicts regions on a map.
 """
 
-from typing import Final, NamedTuple, Protocol
+from pathlib import Path
+from typing import Final, NamedTuple, Unpack
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.batch import ByteArray
+from unclasp.batch import ByteArray, FloatArray
+from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
+from unclasp.find.letterbox import letterbox
 
 Floats = npt.NDArray[np.floating]
+
+SIZE: Final = 192
+"""Side of the square that the network takes, px."""
+CELLS: Final = SIZE // 4
+"""Cells along a side of its output maps."""
+OUTPUTS: Final = ("middle", "edges")
+"""(1, M, M) probabilities and (1, 4, M, M) as of `model.finder.FinderMaps`; M is `CELLS`."""
+FINDER: Final = NetworkSpec(
+    "hand finder", "finder.onnx", SIZE, OUTPUTS, ((1, CELLS, CELLS), (1, 4, CELLS, CELLS)),
+    "give a box, or use the whole picture: --detector none",
+)  # fmt: skip
 
 MIN_SCORE: Final = 0.25
 """Peaks below this probability are no regions."""
@@ -37,54 +50,13 @@ _MAX_WIDTH: Final = 3.8
 """Regions are merged only if the longer side of the merged one is below this, in the same unit."""
 
 
-class Letterbox(NamedTuple):
-    """A picture scaled into the middle of a black square, and the mapping back."""
-
-    image: ByteArray
-    """(S, S, 3) RGB."""
-    scale: Floats
-    """(2,) px of the square per px of the picture, x and y: equal except for the rounding to whole pixels."""
-    offset: Floats
-    """(2,) `square = scale * (picture + 0.5) - 0.5 + offset`, x and y, pixel centres at integers."""
-
-    def to_picture(self, points: Floats) -> Floats:
-        """Map points (..., 2) of the square to the picture."""
-        return np.asarray((points - self.offset + 0.5) / self.scale - 0.5)
-
-
-def letterbox(image: ByteArray, size: int) -> Letterbox:
-    """Shrink or enlarge a picture (H, W, 3) so that its longer side fills a square of `size` px."""
-    height, width = image.shape[:2]
-    longer = max(height, width)
-    columns, rows = (max(1, round(side * size / longer)) for side in (width, height))
-    left, top = (size - columns) // 2, (size - rows) // 2
-    square = np.zeros((size, size, 3), dtype=np.uint8)
-    if size < 0.5 * longer:  # averaging four samples per pixel is enough, and fast for any picture size
-        image = np.asarray(cv2.resize(image, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    interpolation = cv2.INTER_AREA if size < longer else cv2.INTER_LINEAR
-    square[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=interpolation)
-    scale = np.array([columns / width, rows / height])
-    return Letterbox(square, scale, np.array([left, top], dtype=np.float64))
-
-
 class FinderOutput(NamedTuple):
-    """The output of an engine for a square picture of S px, on maps of M = S / 4 cells."""
+    """The network's output for a square, on maps of M x M cells (`CELLS`)."""
 
     middle: Floats
     """(M, M) probability that a region's middle is in the cell, 0 to 1."""
     boxes: Floats
     """(4, M, M) x1, y1, x2, y2 px of the square: the box of the region whose middle is in the cell."""
-
-
-class FinderEngine(Protocol):
-    """Any engine that runs the finder's network on squares."""
-
-    image_size: int
-    """S px."""
-
-    def __call__(self, square: ByteArray, /) -> FinderOutput:
-        """Run on one (S, S, 3) RGB picture."""
-        ...
 
 
 class Regions(NamedTuple):
@@ -100,19 +72,33 @@ class Finder:
     """Finds the regions of hands in whole pictures.
 
     Args:
-        engine: Runs the network on squares.
+        run: Runs the network.
     """
 
-    def __init__(self, engine: FinderEngine) -> None:
-        self.engine = engine
+    def __init__(self, run: Runner) -> None:
+        self.run = run
 
     def __call__(self, image: ByteArray) -> Regions:
         """Return the regions in an (H, W, 3) RGB picture; there may be none."""
-        square = letterbox(image, self.engine.image_size)
-        regions = merge_nearby(decode_regions(self.engine(square.image)))
+        square = letterbox(image, SIZE)
+        regions = merge_nearby(decode_regions(self.maps(square.image)))
         height, width = image.shape[:2]
         corners = square.to_picture(regions.boxes.reshape(-1, 2, 2))
         return Regions(np.clip(corners, -0.5, np.array([width, height]) - 0.5).reshape(-1, 4), regions.scores)
+
+    def maps(self, square: ByteArray) -> FinderOutput:
+        """Run the network on one (S, S, 3) RGB square, S being `SIZE`."""
+        middle, edges = self.run(square)
+        return FinderOutput(middle[0], boxes_of(edges[0]))
+
+
+def boxes_of(edges: FloatArray) -> FloatArray:
+    """Turn edges (4, M, M) into boxes (4, M, M) px, as `model.finder.boxes_of` does for tensors."""
+    stride = SIZE / CELLS
+    centres = (np.arange(CELLS, dtype=np.float32) + 0.5) * stride - 0.5
+    left, top, right, bottom = np.maximum(np.exp(edges) - 1, 0) * stride
+    x, y = centres[None, :], centres[:, None]
+    return np.stack([x - left, y - top, x + right, y + bottom]).astype(np.float32)
 
 
 def decode_regions(output: FinderOutput) -> Regions:
@@ -213,3 +199,16 @@ def _area(boxes: Floats) -> Floats:
 def _intersection(box: Floats, others: Floats) -> Floats:
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     return np.asarray(np.prod(np.maximum(sides, 0), axis=1))
+
+
+def open_finder(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Finder:
+    """Open a finder written by `unclasp finder train`, or the shipped one.
+
+    Args:
+        weights: Ends in .onnx.
+        options: As of `onnx_engine.open_runner`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or no finder.
+    """
+    return Finder(open_runner(FINDER, weights, **options))

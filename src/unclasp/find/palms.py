@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
-from unclasp.find.finder import letterbox
+from unclasp.find.letterbox import letterbox
 
 Floats = npt.NDArray[np.floating]
 

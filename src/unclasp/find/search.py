@@ -11,8 +11,7 @@ from unclasp.batch import ByteArray
 from unclasp.engines.network import Network
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.errors import check_choice
-from unclasp.find.finder import Finder
-from unclasp.find.finder_engine import open_finder
+from unclasp.find.finder import Finder, open_finder
 from unclasp.find.regions import find_region, whole_square
 
 Floats = npt.NDArray[np.floating]
