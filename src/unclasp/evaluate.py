@@ -1,7 +1,7 @@
 """Scores a model, or stored predictions of any method, on a data set and returns a `Report` (section 4.1)."""
 
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from unclasp.config import DepthAxis
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_worker
 from unclasp.data.lookup import annotated, notes_of
+from unclasp.data.progress import Progress
 from unclasp.data.transforms import View, make_example
 from unclasp.errors import UnclaspError
 from unclasp.evaluation.baseline import MeanPose, mean_pose
@@ -45,9 +46,6 @@ __all__ = [
     "score_predictions",
     "share_of",
 ]
-
-Progress = Callable[[int, int], None]
-"""Called with the number of samples done and the total."""
 
 
 class CropModel(typing.Protocol):
@@ -84,7 +82,7 @@ class EvaluateOptions:
     workers: int = 0
     """Number of loader processes."""
     progress: Progress | None = None
-    """Called after every batch."""
+    """Called after every batch, with the number of samples done and the total."""
     recorder: Recorder | None = None
     """Stores every prediction."""
 

@@ -7,7 +7,7 @@ import torch
 from unclasp.batch import Batch
 from unclasp.bench.latency import interleaved, peak_memory
 from unclasp.config import Config
-from unclasp.errors import UnclaspError
+from unclasp.errors import check_at_least
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
 from unclasp.train import optimiser
@@ -20,8 +20,7 @@ def train_speed(
 
     A step comprises forward pass, losses, backward pass and optimiser; for the backbone, forward and backward pass.
     """
-    if min(batch, repeats, threads) < 1:
-        raise UnclaspError("batch, repeats and threads must be at least 1")
+    check_at_least(1, batch=batch, repeats=repeats, threads=threads)
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     kind, size = torch.device(device).type, config.model.image_size

@@ -30,20 +30,17 @@ def calibrate(words: list[str]) -> int:
     """Run `unclasp calibrate`."""
     arguments = parse(CalibrateArguments, words, "calibrate")
     need_out(arguments.out, ".safetensors")
-    from rich.progress import Progress
-
     from unclasp.checkpoint import load_model, load_notes, save_weights
+    from unclasp.commands.progress import bar
     from unclasp.data import open_dataset
     from unclasp.model.confidence import WITHIN
     from unclasp.training.calibrate import calibrate as run
 
     model, config = load_model(arguments.weights)
-    with Progress(transient=True) as bars:
-        task = bars.add_task("predict", total=None)
+    with bar("predict") as progress:
         model, config, calibration = run(
-            model, config, open_dataset(arguments.data), limit=arguments.limit,
-            progress=lambda done, total: bars.update(task, completed=done, total=total),
-        )  # fmt: skip
+            model, config, open_dataset(arguments.data), limit=arguments.limit, progress=progress
+        )
     fitted = {"calibrated_on": arguments.data, "calibrated_within_mm": WITHIN}
     notes = {**load_notes(arguments.weights), **fitted}
     save_weights(arguments.out, model.state_dict(), config, notes=notes)

@@ -1,9 +1,6 @@
 """`unclasp evaluate`."""
 
 import math
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +15,8 @@ from unclasp.files import check_writable
 
 if TYPE_CHECKING:
     from unclasp.data import Dataset
-    from unclasp.evaluate import EvaluateOptions, MeanPose, PosePredictions, Progress
+    from unclasp.data.progress import Progress
+    from unclasp.evaluate import EvaluateOptions, MeanPose, PosePredictions
     from unclasp.evaluation.report import Report
     from unclasp.evaluation.scoring import External
     from unclasp.model import DFL
@@ -74,10 +72,11 @@ def evaluate(words: list[str]) -> int:
     for path in (arguments.out, arguments.save_predictions):
         if path is not None:
             check_writable(path)
+    from unclasp.commands.progress import bar
     from unclasp.data import open_dataset
 
     dataset = open_dataset(arguments.data)
-    with _progress() as progress:
+    with bar("scoring") as progress:
         report, predictions = _report(arguments, dataset, progress)
     if report is None:  # only the first process reports
         return 0
@@ -235,14 +234,3 @@ def _external(arguments: EvaluateArguments, dataset: "Dataset") -> "tuple[Extern
 
     rootnet = read_rootnet(arguments.rootnet, dataset)
     return External(boxes=rootnet.boxes, root_depths=rootnet.root_depths), {"RootNet": arguments.rootnet.name}
-
-
-@contextmanager
-def _progress() -> "Iterator[Progress]":
-    """Yield a progress callback that draws a bar if stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("scoring", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.progress import track
 
 from unclasp.commands.arguments import need_out, need_positive, need_seed, need_stages, need_synth, parse
 from unclasp.errors import UnclaspError
@@ -39,6 +38,7 @@ def render(words: list[str]) -> int:
     if not 0 <= arguments.gloved <= 1:
         raise UnclaspError(f"--gloved must lie in [0, 1], got {arguments.gloved}")
     need_synth()
+    from unclasp.commands.progress import track
     from unclasp.data.wholes import SHARD, write_wholes
 
     written = write_wholes(

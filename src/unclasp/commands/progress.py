@@ -1,9 +1,9 @@
-"""Progress bars of `unclasp predict`, drawn only if stderr is a terminal."""
+"""Progress bars of the commands, drawn on stderr, and only if that is a terminal."""
 
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +18,26 @@ from rich.progress import (
 if TYPE_CHECKING:
     from unclasp.sources import Source
     from unclasp.video import Video
+
+_Item = TypeVar("_Item")
+
+
+@contextmanager
+def bar(task: str, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function to call with the amount done and the total of a task."""
+    with _bars() as bars:
+        number = bars.add_task(task, total=total)
+        yield lambda done, total: bars.update(number, completed=done, total=total)
+
+
+def track(items: Iterable[_Item], task: str, *, total: int) -> Iterator[_Item]:
+    """Yield the items of a task, of which there are `total`."""
+    with _bars() as bars:
+        yield from bars.track(items, total=total, description=task)
+
+
+def _bars() -> Progress:
+    return Progress(console=Console(stderr=True), transient=True, disable=not _is_terminal(sys.stderr))
 
 
 def over_sources(sources: "list[Source]", console: Console) -> "Generator[Source, None, None]":

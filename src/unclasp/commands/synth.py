@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import track
-
 from unclasp.commands.arguments import need_out, need_positive, need_seed, need_synth, parse
 
 
@@ -32,13 +30,15 @@ def preview(words: list[str]) -> int:
     need_seed(arguments.seed)
     import cv2
 
+    from unclasp.commands.progress import track
     from unclasp.files import write_bytes
 
     need_synth()
     from unclasp.synth.generate import generate
     from unclasp.synth.preview import contact_sheet
 
-    samples = [generate(arguments.seed, i, size=arguments.size) for i in track(range(arguments.count), "render")]
+    count = arguments.count
+    samples = [generate(arguments.seed, i, size=arguments.size) for i in track(range(count), "render", total=count)]
     sheet = contact_sheet(samples, columns=arguments.columns)
     write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, sheet[..., ::-1])[1].tobytes())
     print(f"{arguments.count} samples: {arguments.out}")
@@ -72,6 +72,7 @@ def write(words: list[str]) -> int:
     need_positive(count=arguments.count, size=arguments.size, processes=arguments.processes)
     need_seed(arguments.seed)
     need_synth()
+    from unclasp.commands.progress import track
     from unclasp.data.write import CAPTURE_SIZE, write_dataset
 
     written = write_dataset(

@@ -8,7 +8,7 @@ The mean requires decoding every picture once, so the results are stored in SPLI
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from unclasp.data.container import open_arrays, write_arrays
 from unclasp.data.index import Index
 from unclasp.data.layout import Layout
 from unclasp.data.pictures import read_rgb
+from unclasp.data.progress import Progress
 from unclasp.errors import DataError
 
 MIN_MEAN_PIXEL: Final = 10.0
@@ -32,7 +33,6 @@ _CHUNK: Final = 1024
 _log = logging.getLogger(__name__)
 
 States = npt.NDArray[np.uint8]
-Progress = Callable[[int, int], None]
 
 
 def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from unclasp.data.annotations import read_annotations
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
+from unclasp.data.progress import Progress
 from unclasp.errors import DataError
 
 try:
@@ -35,8 +36,6 @@ _ABANDONED_SECONDS: Final = 3600.0
 """An unfinished file that has not changed for this long is removed as abandoned."""
 _READ_ONLY: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
-Progress = Callable[[int, int], None]
-"""Called with the number of bytes read and the total."""
 _log = logging.getLogger(__name__)
 
 
@@ -101,6 +100,7 @@ def build_index(layout: Layout, progress: Progress | None = None, *, anew: bool 
     """Read the annotations and write the index; with `anew`, even if there is an up-to-date one.
 
     If several processes do this at the same time, the first one builds the index; the others wait and open it.
+    `progress` is told bytes.
 
     Raises:
         DataError: The annotations are damaged, or the index cannot be written anywhere.

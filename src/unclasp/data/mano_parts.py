@@ -8,7 +8,7 @@ written atomically and existing ones are kept, so an interrupted run resumes whe
 import errno
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from unclasp.data.index import Index, open_index
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, parts_path
 from unclasp.data.mano import Doubles, Ints, ManoModel, mano_key, read_mano
+from unclasp.data.progress import Progress
 from unclasp.data.tables import fit_of
 from unclasp.errors import DataError
 from unclasp.files import write_bytes
@@ -36,8 +37,6 @@ _TASK_FRAMES: Final = 8
 """Time steps per task; the pictures of a time step share its meshes."""
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
-Progress = Callable[[int, int], None]
-"""Called with the number of pictures done and the total."""
 Rows = npt.NDArray[np.int64]
 
 
@@ -98,7 +97,7 @@ def write_parts(layout: Layout, mano: Path | str, *, processes: int = 1, progres
         layout: The split's annotations, with MANO fits.
         mano: Folder of the owners' MANO_RIGHT.pkl and MANO_LEFT.pkl.
         processes: Number of parallel processes.
-        progress: Called after each task of a few time steps.
+        progress: Called after each task of a few time steps, with the number of pictures done and the total.
 
     Raises:
         DataError: Models or fits are missing or damaged, existing masks were made from other ones, or a mask cannot be

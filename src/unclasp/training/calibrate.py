@@ -5,7 +5,7 @@ of 0.8 then means that eight of ten such joints lie within `WITHIN` of the truth
 the camera frame). The pose network is not changed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,6 +19,7 @@ from unclasp import geometry
 from unclasp.batch import Prediction, Sample
 from unclasp.config import Config, with_model
 from unclasp.data import Dataset
+from unclasp.data.progress import Progress
 from unclasp.data.transforms import crop_image, sight_of
 from unclasp.errors import UnclaspError
 from unclasp.hands import ROOTS
@@ -59,7 +60,7 @@ class Calibration:
 
 def calibrate(
     model: DFL, config: Config, dataset: Dataset, *, limit: int | None = None, batch_size: int = 32,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[DFL, Config, Calibration]:  # fmt: skip
     """Return the model with a fitted confidence head, its config, and the quality of the confidences.
 
