@@ -267,8 +267,9 @@ def _stop_if_not_finite(
 ) -> None:
     """Raise an error on all devices if the loss or the norm of the gradients is not finite on any of them.
 
-    This is the only time in a step that a device is waited for; 16-mixed waits once more, for its scaler. There, a
-    gradient that is not finite is no error: the scaler skips the step and reduces its scale.
+    This is the only result that a step reads from the device. Besides, Fabric waits for all devices before it reduces,
+    16-mixed reads its scaler, and `augment.style` copies its draws to the device. With 16-mixed, a gradient that is not
+    finite is no error: the scaler skips the step and reduces its scale.
     """
     scaled = getattr(fabric.strategy.precision, "scaler", None) is not None  # with 16-mixed
     finite = torch.stack([torch.isfinite(value) for value in (loss, loss if scaled else norm)])
