@@ -30,7 +30,7 @@ def made_result(
     probability = np.zeros((1, 8, 8))
     probability[0, 2, 1] = 1
     output = NetworkOutput(pose, np.array([presence], dtype=float), np.array([7.0]), probability, confidences)
-    return CropResult(output, np.linalg.inv(crop_from_image), square)
+    return CropResult(output, np.linalg.inv(crop_from_image), square, SIZE)
 
 
 def reading_of(joints_2d: Floats, hand_score: float, side_score: float) -> LandmarkReading:

@@ -59,7 +59,7 @@ def a_look(seed: int = 0, presence: tuple[float, float] = (0.9, 0.8)) -> CropRes
     answer = NetworkOutput(
         pose, np.array([presence]), np.array([40.0]), np.zeros((1, 4, 4)), rng.uniform(0, 1, (1, 42)), DepthAxis.CROP
     )
-    return CropResult(answer, np.eye(3), np.array([0.0, 0.0, 200.0, 200.0]))
+    return CropResult(answer, np.eye(3), np.array([0.0, 0.0, 200.0, 200.0]), 200)
 
 
 def read_around(result: CropResult, slot: int, *, picture_width: int, seed: int = 0) -> LandmarkReading:

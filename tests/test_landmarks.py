@@ -129,7 +129,7 @@ def seen_hands(presence: tuple[float, float] = (1.0, 1.0), sure: float | None = 
     confidence = None if sure is None else np.full((1, 42), sure)
     answer = NetworkOutput(pose, np.array([presence]), np.array([30.0]), np.zeros((1, 4, 4)), confidence)
     image_from_crop = np.array([[2.0, 0, 10], [0, 2.0, 5], [0, 0, 1]])
-    return CropResult(answer, image_from_crop, np.array([0.0, 0.0, 200.0, 200.0]))
+    return CropResult(answer, image_from_crop, np.array([0.0, 0.0, 200.0, 200.0]), 100)
 
 
 @pytest.mark.parametrize("sure", [0.5, 0.9, None])

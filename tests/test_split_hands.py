@@ -174,7 +174,7 @@ def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_crop(depth_ax
 def test_the_middle_of_a_result_is_that_of_its_crop(rotation: float) -> None:
     square = np.array([20.0, 30.0, 220.0, 230.0])
     matrix = geometry.crop_matrix(geometry.turned_box(square, 96, rotation), 96, rotation)
-    look = CropResult(Coloured()(np.zeros((1, 96, 96, 3), np.uint8)), np.linalg.inv(matrix), square)
+    look = CropResult(Coloured()(np.zeros((1, 96, 96, 3), np.uint8)), np.linalg.inv(matrix), square, 96)
     np.testing.assert_allclose(geometry.apply_affine(matrix, look.middle), geometry.crop_middle(96))
 
 

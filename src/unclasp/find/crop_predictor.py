@@ -15,9 +15,10 @@ from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
 from unclasp.errors import UnclaspError
 from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
-from unclasp.find.regions import box_around
+from unclasp.find.regions import box_around, box_around_hands, middles_of
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
+from unclasp.hands import HAND_SLICES
 from unclasp.pose import MIN_PRESENCE
 
 Floats = npt.NDArray[np.floating]
@@ -135,7 +136,7 @@ class CropPredictor:
         """
         first = wider = result = self.one_crop(image, square)
         for is_last in (False, True):
-            box = box_around(result.joints_2d, result.present, image)
+            box = box_around_hands(result.joints_2d, result.present, image)
             if box is None:
                 break
             square = geometry.square_box(box)
@@ -162,7 +163,7 @@ class CropPredictor:
             The result for both, with the joints of each hand from the closer crops, and the remaining regions; None
             without another hand.
         """
-        box = box_around(result.joints_2d, result.present, image)
+        box = box_around_hands(result.joints_2d, result.present, image)
         if box is None or result.present.all() or result.output.confidence is None:
             return None
         slot = result.slot
@@ -191,10 +192,10 @@ class CropPredictor:
             yield region, np.delete(others, index, axis=0)
         wide = self.one_crop(image, geometry.expand_box(geometry.square_box(box), WIDER_CROP))
         other_slot = 1 - result.slot
-        other_box = box_around(wide.joints_2d, np.arange(2) == other_slot, image)
+        other_box = box_around(wide.joints_2d[HAND_SLICES[other_slot]], image)
         if other_box is None or not wide.present.all() or wide.confidence(other_slot) < MIN_CONFIDENCE:
             return
-        middle = (other_box[:2] + other_box[2:]) / 2
+        middle = middles_of(other_box)
         if ((middle < box[:2]) | (middle > box[2:])).any():
             yield other_box, others
 
@@ -261,4 +262,4 @@ class CropPredictor:
         optional = (values for values in (output.root_depth, output.confidence) if values is not None)
         if not all(np.isfinite(values).all() for values in (output.pose_2p5d, output.presence, *optional)):
             raise UnclaspError(f"the output of {self.network.name} is not finite; are its weights damaged?")
-        return CropResult(output, crop.image_from_crop, square)
+        return CropResult(output, crop.image_from_crop, square, size)

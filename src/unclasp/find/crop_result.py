@@ -50,6 +50,8 @@ class CropResult(NamedTuple):
     image_from_crop: Floats
     square: Floats
     """(4,) x1, y1, x2, y2 px."""
+    image_size: int
+    """Side of the crop in its own px."""
     middles: Floats | None = None
     """(2, 2) px of the picture: the middles of the crops that the right and the left hand come from. None if both come
     from this crop."""
@@ -233,10 +235,9 @@ class CropResult(NamedTuple):
         )
         if np.linalg.det(other_from_this) > 0:
             return mapped
-        size = round(2 * half / self._crop_pixel)
         return mapped._replace(
-            output=mirror_output(self.output, size),
-            image_from_crop=mapped.image_from_crop @ geometry.flip_matrix(size),
+            output=mirror_output(self.output, self.image_size),
+            image_from_crop=mapped.image_from_crop @ geometry.flip_matrix(self.image_size),
             middles=None if mapped.middles is None else mapped.middles[::-1],
             hand_scores=None if mapped.hand_scores is None else mapped.hand_scores[::-1],
             fused_confidence=None if mapped.fused_confidence is None else mapped.fused_confidence[FLIPPED_JOINTS],

@@ -11,6 +11,7 @@ from unclasp.batch import ByteArray
 from unclasp.find.credibility import is_credible, without_ghost
 from unclasp.find.crop_result import CropResult
 from unclasp.find.hand_detector import DetectedHand, pair_of, proposal_of_hands, with_detected
+from unclasp.find.regions import middles_of
 from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
 
@@ -64,7 +65,7 @@ class Others:
     def add_regions(self, regions: Floats, predict_at: PredictAt) -> None:
         """Predict in boxes (N, 4) px that may hold hands which the hand detector missed."""
         for region in regions:
-            middle = (region[:2] + region[2:]) / 2
+            middle = middles_of(region)
             if self._predictions < MAX_PLACES and not any(_is_in(middle, joints) for joints in self._known):
                 self._keep(self._predict(Proposal(geometry.square_box(region), np.zeros((0, 4))), predict_at))
 

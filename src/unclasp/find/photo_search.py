@@ -26,12 +26,13 @@ from unclasp.find.hand_detector import (
 )
 from unclasp.find.palms import PalmFinder
 from unclasp.find.people import Others
-from unclasp.find.regions import box_around, pooled
+from unclasp.find.regions import box_around, middles_of, pooled
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
 from unclasp.find.sweep import best_box, is_better, is_needed
 from unclasp.find.touch_up import TouchUp
 from unclasp.follow.versions import Versions
+from unclasp.hands import HAND_SLICES
 
 Floats = npt.NDArray[np.floating]
 
@@ -186,9 +187,9 @@ class PhotoSearch:
     @staticmethod
     def _outside_hands(result: CropResult, boxes: Floats, image: ByteArray) -> Floats:
         """Return the boxes (N, 4) whose middles lie in none of the result's hands."""
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        middles = middles_of(boxes)
         for slot in result.present_slots:
-            hand = box_around(result.joints_2d, np.arange(2) == slot, image)
+            hand = box_around(result.joints_2d[HAND_SLICES[slot]], image)
             if hand is not None:
                 outside = ((middles < hand[:2]) | (middles > hand[2:])).any(axis=1)
                 boxes, middles = boxes[outside], middles[outside]

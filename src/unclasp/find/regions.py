@@ -11,7 +11,7 @@ from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network
-from unclasp.hands import NUM_JOINTS
+from unclasp.hands import JOINTS_PER_HAND
 
 Floats = npt.NDArray[np.floating]
 
@@ -25,29 +25,44 @@ _MIN_AREA_SHARE: Final = 0.2
 """Regions with less than this share of the largest one's cells are dropped."""
 
 
-def box_around(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArray) -> Floats | None:
-    """Return the box around the joints of the present hands, as an annotator would draw it.
+def box_around_hands(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArray) -> Floats | None:
+    """Return the box around the joints of the present hands, as `box_around` does.
 
     Args:
         joints_2d: (42, 2) px.
         present: (2,) which hands count.
         image: (H, W, 3).
+    """
+    return box_around(joints_2d[np.repeat(present, JOINTS_PER_HAND)], image)
+
+
+def box_around(joints_2d: Floats, image: ByteArray) -> Floats | None:
+    """Return the box around joints, as an annotator would draw it.
+
+    Args:
+        joints_2d: (N, 2) px.
+        image: (H, W, 3).
 
     Returns:
-        (4,) x1, y1, x2, y2 px; None where no hand is present, or the box is smaller than
-        `SMALLEST_CROP` or outside the picture.
+        (4,) x1, y1, x2, y2 px; None where there are no joints, or the box is smaller than `SMALLEST_CROP` or outside
+        the picture.
     """
-    if not present.any():
+    if not len(joints_2d):
         return None
-    tight = geometry.tight_box(joints_2d, np.repeat(present, NUM_JOINTS // 2))
+    tight = np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)])
     if max(tight[2:] - tight[:2]) < SMALLEST_CROP or not meets(tight, image):
         return None
     return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED)
 
 
+def middles_of(boxes: Floats) -> Floats:
+    """Return the middles (..., 2) px of boxes (..., 4) px."""
+    return np.asarray((boxes[..., :2] + boxes[..., 2:]) / 2)
+
+
 def pooled(boxes: Floats, more: Floats) -> Floats:
     """Return boxes (N, 4), followed by those of `more` (M, 4) whose middles lie in none of them."""
-    middles = (more[:, None, :2] + more[:, None, 2:]) / 2
+    middles = middles_of(more)[:, None]
     inside = ((middles >= boxes[:, :2]) & (middles <= boxes[:, 2:])).all(axis=2)
     return np.concatenate([boxes, more[~np.any(inside, axis=1)]])
 

@@ -62,9 +62,10 @@ def best_box(crop_predictor: CropPredictor, landmarks: Landmarks, image: ByteArr
             confidence = result.confidence(slot)
             if confidence < MIN_CONFIDENCE_TO_READ or confidence * (1 + UNSEEN_WEIGHT) <= best_score:
                 continue
-            reading = landmarks(image, result.joints_2d[HAND_SLICES[slot]], SIDES[slot])
+            joints = result.joints_2d[HAND_SLICES[slot]]
+            reading = landmarks(image, joints, SIDES[slot])
             score = confidence * (reading.hand_score * reading.side_score + UNSEEN_WEIGHT)
-            around = box_around(result.joints_2d, np.arange(2) == slot, image)
+            around = box_around(joints, image)
             if score > best_score and around is not None:
                 best_score, box = score, around
     return box

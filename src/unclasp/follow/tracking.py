@@ -9,7 +9,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
-from unclasp.find.regions import box_around
+from unclasp.find.regions import box_around_hands
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import PoseFilter, seconds_between
 from unclasp.follow.versions import Versions
@@ -140,7 +140,7 @@ class Tracker:
         if self._last is None:
             return self._search(image, fresh=True)
         last = self._last.tracked
-        box = box_around(last.joints_2d, last.present, image)
+        box = box_around_hands(last.joints_2d, last.present, image)
         if box is not None:
             return self._follow(image, last, box)
         if self._frames_since_search >= SEARCH_EVERY_NO_HAND:
