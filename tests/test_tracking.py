@@ -13,15 +13,14 @@ from scripted import BLACK, Script
 from unclasp import geometry
 from unclasp.find.crop_result import MIN_SCORE_GAIN
 from unclasp.follow.frame_result import FrameResult, exchanged
+from unclasp.follow.track import FIRST_SIDE_CHANGE_FRAMES, SIDE_CHANGE_FRAMES, Track
 from unclasp.follow.tracking import (
-    FIRST_SIDE_CHANGE_FRAMES,
     MAX_FRAMES_NOT_CREDIBLE,
     MAX_HELD_FRAMES,
     MAX_VAIN_SEARCHES,
     SEARCH_EVERY_DOUBTFUL,
     SEARCH_EVERY_NO_HAND,
     SEARCH_EVERY_ONE_HAND,
-    SIDE_CHANGE_FRAMES,
     Tracker,
 )
 from unclasp.follow.versions import Versions
@@ -592,3 +591,21 @@ def test_two_versions_that_are_one_object_are_changed_once() -> None:
     once = Versions(one, one).map(change)
     assert called == [one] and once.tracked is once.reported
     assert Versions(1, 2).map(change) == ("1", "2") and called == [one, 1, 2]
+
+
+def test_an_exchanged_track_exchanges_all_values_of_the_hands() -> None:
+    """Exchanged twice, it is the same but for its sides, which count as new."""
+    pose = pose_of(moving_hands(1)[0], presence=np.array([0.9, 0.8]))
+    last = FrameResult(Versions(pose, pose), hand_evidence=np.array([0.1, 0.2]))
+    track = Track(
+        last=last, presence=np.array([0.3, 0.4]), evidence=np.array([0.5, 0.6]), held=np.array([7, 8]),
+        side_agreement=SIDE_CHANGE_FRAMES, frames_not_credible=1, vain_searches=2,
+    )  # fmt: skip
+    once, twice = track.exchanged(), track.exchanged().exchanged()
+    assert once.last is not None and twice.last is not None
+    np.testing.assert_array_equal(once.last.tracked.presence, [0.8, 0.9])
+    for name in ("presence", "evidence", "held"):
+        np.testing.assert_array_equal(getattr(once, name), getattr(track, name)[::-1])
+        np.testing.assert_array_equal(getattr(twice, name), getattr(track, name))
+    np.testing.assert_array_equal(twice.last.tracked.joints_3d, pose.joints_3d)
+    assert (once.side_agreement, once.frames_not_credible, once.vain_searches) == (FIRST_SIDE_CHANGE_FRAMES, 1, 2)

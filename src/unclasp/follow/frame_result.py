@@ -9,7 +9,7 @@ import numpy.typing as npt
 from unclasp.batch import ByteArray
 from unclasp.follow.versions import Versions
 from unclasp.hands import FLIPPED_JOINTS
-from unclasp.pose import HandPose
+from unclasp.pose import HandPose, present_hands
 
 Floats = npt.NDArray[np.floating]
 
@@ -32,6 +32,16 @@ class FrameResult(NamedTuple):
     def tracked(self) -> HandPose:
         """The pose for the tracker's decisions."""
         return self.poses.tracked
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the network predicts hands that were all rejected (`credibility.is_credible`)."""
+        return bool(present_hands(self.tracked.presence).any()) and not self.tracked.present.any()
+
+    @property
+    def credible_presence(self) -> Floats:
+        """(2,) presence of each hand; zeros if the hands were rejected."""
+        return np.zeros(2) if self.is_rejected else self.tracked.presence
 
     def exchanged(self) -> "FrameResult":
         """Return the result with the hands in each other's slots."""

@@ -12,16 +12,13 @@ from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
 from unclasp.find.regions import box_around_hands
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import PoseFilter, seconds_between
+from unclasp.follow.track import MIN_PRESENCE_TO_STAY, SIDE_CHANGE_FRAMES, Track
 from unclasp.follow.versions import Versions
 from unclasp.hands import HAND_SLICES, NUM_JOINTS
-from unclasp.pose import HandPose, present_hands
+from unclasp.pose import HandPose
 
 Floats = npt.NDArray[np.floating]
 
-MIN_PRESENCE_TO_STAY: Final = 0.25
-"""A hand stays present until its presence, averaged over frames, falls below this."""
-PRESENCE_DECAY: Final = 0.5
-"""Weight of the old value in the moving average of the presence."""
 SEARCH_EVERY_DOUBTFUL: Final = 15
 """Frames between two searches of the whole frame while one of two hands is doubtful."""
 SEARCH_EVERY_ONE_HAND: Final = 8
@@ -34,26 +31,12 @@ MAX_VAIN_SEARCHES: Final = 4
 the crop, where only a search can find them again."""
 MAX_FRAMES_NOT_CREDIBLE: Final = 10
 """Tracked hands are dropped after this many frames in a row that, as photos, would not count as showing hands."""
-EVIDENCE_DECAY: Final = 0.9
-"""Weight of the old value in the moving average of a hand's evidence (`CropResult.hand_evidence`)."""
-FIRST_EVIDENCE: Final = 0.5
-"""Evidence for a hand before any frame has given some."""
-GHOST_EVIDENCE: Final = (0.15, 0.3)
-"""Evidence below which a ghost (a spurious second hand) is dropped, and from which a dropped hand may return."""
-MIN_EVIDENCE_BESIDE: Final = 0.5
-"""A hand can be a ghost only beside a hand with at least this much evidence."""
-CERTAIN_EVIDENCE: Final = 0.9
-"""A hand that has this much evidence in a single frame is present at once."""
 DOUBTFUL_CONFIDENCE: Final = 0.1
 """Mean confidence of a hand's joints below which the crop may be misplaced."""
 CONFIDENCE_PER_SIZE_MOVED: Final = 0.4
 """Mean confidence that a hand needs per hand size that it has moved within one frame."""
 MAX_HELD_FRAMES: Final = 8
 """Frames for which a hand whose new position is rejected is held at its last one."""
-SIDE_CHANGE_FRAMES: Final = 120
-"""Frames for which the network has to disagree before hands that have had their sides for long swap them."""
-FIRST_SIDE_CHANGE_FRAMES: Final = 10
-"""The same for hands that have just appeared, because the first frames may have been wrong."""
 _NEW_HAND_DISTANCE: Final = 1.5
 """Upper limit of a hand's move in hand sizes; also the move assumed for a hand that was not present before."""
 _MIN_SIDE_MARGIN: Final = 0.15
@@ -89,43 +72,35 @@ class Tracker:
         self._reported_filter = PoseFilter() if smooth and live else None
         self.changes = 0
         """How often the hands have swapped sides, or may have been replaced by other hands."""
-        self._last: FrameResult | None = None
-        self._presence: Floats = np.zeros(2)
-        self._evidence: Floats = np.full(2, FIRST_EVIDENCE)
+        self._track = Track()
         self._frames_since_search = 0
-        self._vain_searches = 0
-        self._held = np.zeros(2, int)
-        self._frames_not_credible = 0
-        self._side_agreement = FIRST_SIDE_CHANGE_FRAMES
 
     def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
         """Return the pose of the next frame, which is `time` seconds from the start."""
-        if self._frames_not_credible >= MAX_FRAMES_NOT_CREDIBLE:
+        if self._track.frames_not_credible >= MAX_FRAMES_NOT_CREDIBLE:
             self._forget()
         result = self._predict(image)
-        self._frames_not_credible = 0 if result.is_known else self._frames_not_credible + 1
-        if self._last is not None:
-            result = self._with_last_sides(result, self._last)
-            result = self._with_held_hands(result, self._last)  # _with_last_sides may have replaced self._last
-        present = self._update_presence(result)
+        self._track.frames_not_credible = 0 if result.is_known else self._track.frames_not_credible + 1
+        if self._track.last is not None:
+            result = self._assign_sides(result, self._track.last)
+            result = self._hold_hands(result, self._track.last)  # _assign_sides may have replaced it
+        present = self._track.update_presence(result)
         if not present.any():
-            self._frames_not_credible = 0
+            self._track.frames_not_credible = 0
         result = result._replace(poses=result.poses.map(lambda pose: replace(pose, present=present, time=time)))
-        self._last = self._smoothed(result)
-        return self._last.poses.reported
+        self._track.last = self._smoothed(result)
+        return self._track.last.poses.reported
 
     def _forget(self) -> None:
         """Reset everything known about the hands, so that the next ones count as other hands."""
+        self._track = Track()
         self.changes += 1
         for pose_filter in self._filters:
             pose_filter.forget()
-        self._last = None
-        self._presence, self._evidence, self._held = np.zeros(2), np.full(2, FIRST_EVIDENCE), np.zeros(2, int)
-        self._frames_not_credible, self._vain_searches, self._side_agreement = 0, 0, FIRST_SIDE_CHANGE_FRAMES
 
     def _smoothed(self, result: FrameResult) -> FrameResult:
         tracked, reported = result.poses
-        seconds = seconds_between(None if self._last is None else self._last.tracked, tracked)
+        seconds = seconds_between(None if self._track.last is None else self._track.last.tracked, tracked)
         if self._filter is not None:
             tracked = self._filter(tracked, seconds)
         if self._reported_filter is not None:
@@ -137,9 +112,9 @@ class Tracker:
         if self._box is not None:
             return self._predict_frame(image, self._box, fresh=False)
         self._frames_since_search += 1
-        if self._last is None:
+        if self._track.last is None:
             return self._search(image, fresh=True)
-        last = self._last.tracked
+        last = self._track.last.tracked
         box = box_around_hands(last.joints_2d, last.present, image)
         if box is not None:
             return self._follow(image, last, box)
@@ -153,19 +128,19 @@ class Tracker:
         pose, are_two = result.tracked, expected > 1
         if _outside_crop(pose):
             return self._search(image, fresh=not are_two)
-        if self._vain_searches >= MAX_VAIN_SEARCHES and self._frames_since_search < SEARCH_EVERY_NO_HAND:
+        if self._track.vain_searches >= MAX_VAIN_SEARCHES and self._frames_since_search < SEARCH_EVERY_NO_HAND:
             return result
-        are_lost = int((_credible_presence(pose) >= MIN_PRESENCE_TO_STAY).sum()) < expected
+        are_lost = int((result.credible_presence >= MIN_PRESENCE_TO_STAY).sum()) < expected
         is_doubtful = are_two and _min_confidence(pose) < DOUBTFUL_CONFIDENCE
         is_due = (is_doubtful and self._frames_since_search >= SEARCH_EVERY_DOUBTFUL) or (
             not are_two and self._frames_since_search >= SEARCH_EVERY_ONE_HAND
         )
         if not (are_lost or is_due or (are_two and _in_same_place(pose))):
-            self._vain_searches = 0
+            self._track.vain_searches = 0
             return result
         found = self._search(image, fresh=not are_two)
         is_accepted = _shows_more(found, result) if are_two else _is_better(found, result)
-        self._vain_searches = 0 if is_accepted else self._vain_searches + 1
+        self._track.vain_searches = 0 if is_accepted else self._track.vain_searches + 1
         if is_accepted and not are_two and _is_elsewhere(found.tracked, last):
             self._forget()
         return found if is_accepted else result
@@ -174,73 +149,43 @@ class Tracker:
         self._frames_since_search = 0
         return self._predict_frame(image, None, fresh=fresh)
 
-    def _with_last_sides(self, result: FrameResult, last: FrameResult) -> FrameResult:
-        """Assign the hands to the slots of the tracked ones, or swap those if the network has disagreed for long."""
-        swapped = exchanged(result.tracked)
-        trust = 1 - self._held / MAX_HELD_FRAMES  # a hand that has been held may have moved on
-        before = last.tracked
+    def _assign_sides(self, result: FrameResult, last: FrameResult) -> FrameResult:
+        """Return the hands in the slots of the tracked ones.
+
+        If the network has disagreed for long, the tracked ones change their slots instead (`_exchange_slots`).
+        """
+        track, before, swapped = self._track, last.tracked, exchanged(result.tracked)
+        trust = 1 - track.held / MAX_HELD_FRAMES  # a hand that has been held may have moved on
         margin = _distance_to_track(result.tracked, before, trust) - _distance_to_track(swapped, before, trust)
         if abs(margin) > _CLEAR_SIDE_MARGIN:
-            self._side_agreement = min(self._side_agreement + (1 if margin < 0 else -1), SIDE_CHANGE_FRAMES)
+            track.side_agreement = min(track.side_agreement + (1 if margin < 0 else -1), SIDE_CHANGE_FRAMES)
         if margin <= _MIN_SIDE_MARGIN:
             return result
-        if self._side_agreement >= 0:
+        if track.side_agreement >= 0:
             return result.exchanged()
-        self._exchange_slots(last)
+        self._exchange_slots()
         return result
 
     @property
     def _filters(self) -> list[PoseFilter]:
         return [pose_filter for pose_filter in (self._filter, self._reported_filter) if pose_filter is not None]
 
-    def _exchange_slots(self, last: FrameResult) -> None:
+    def _exchange_slots(self) -> None:
         """Accept the network's sides: swap all tracking state between the slots."""
-        self._side_agreement, self._last = FIRST_SIDE_CHANGE_FRAMES, last.exchanged()
-        self._presence, self._held = self._presence[::-1], self._held[::-1]
-        self._evidence = self._evidence[::-1]
+        self._track = self._track.exchanged()
         self.changes += 1
         for pose_filter in self._filters:
             pose_filter.exchange()
 
-    def _with_held_hands(self, result: FrameResult, last: FrameResult) -> FrameResult:
-        """Return the result with implausible hands held at their last position, for up to `MAX_HELD_FRAMES` frames."""
-        rejected = last.tracked.present & _is_not_credible(result.tracked)
-        held = (_jumped(result.tracked, last.tracked) | rejected) & (self._held < MAX_HELD_FRAMES)
-        self._held = np.where(held, self._held + 1, 0)
+    def _hold_hands(self, result: FrameResult, last: FrameResult) -> FrameResult:
+        """Hold implausible hands at their last position, for up to `MAX_HELD_FRAMES` frames."""
+        rejected = last.tracked.present & result.is_rejected
+        held = (_jumped(result.tracked, last.tracked) | rejected) & (self._track.held < MAX_HELD_FRAMES)
+        self._track.held = np.where(held, self._track.held + 1, 0)
         for slot in np.flatnonzero(held).tolist():
             pairs = zip(result.poses, last.poses, strict=True)
             result = result._replace(poses=Versions(*(_with_hand(pose, before, slot) for pose, before in pairs)))
         return result
-
-    def _update_presence(self, result: FrameResult) -> npt.NDArray[np.bool_]:
-        """Update the averages of presence and evidence, and return which hands are present by them: (2,)."""
-        presence = _credible_presence(result.tracked)
-        if self._last is None:
-            self._presence, self._evidence = presence, np.full(2, FIRST_EVIDENCE)
-            return result.tracked.present
-        self._presence = PRESENCE_DECAY * self._presence + (1 - PRESENCE_DECAY) * presence
-        before, (min_to_stay, min_to_return) = self._last.tracked.present, GHOST_EVIDENCE
-        if not before.any():
-            self._evidence = np.full(2, FIRST_EVIDENCE)
-        certain = np.zeros(2, dtype=np.bool_)
-        if result.hand_evidence is not None:
-            self._evidence = EVIDENCE_DECAY * self._evidence + (1 - EVIDENCE_DECAY) * result.hand_evidence
-            certain = present_hands(presence) & (result.hand_evidence >= CERTAIN_EVIDENCE)
-        may_be_ghost = (present_hands(self._presence) & (self._evidence >= MIN_EVIDENCE_BESIDE))[::-1]
-        stays = (self._presence >= MIN_PRESENCE_TO_STAY) & ~(may_be_ghost & (self._evidence < min_to_stay))
-        appears = certain | (present_hands(self._presence) & ~(may_be_ghost & (self._evidence < min_to_return)))
-        self._evidence = np.where(certain & ~before, FIRST_EVIDENCE, self._evidence)
-        return np.where(before, stays, appears)
-
-
-def _is_not_credible(pose: HandPose) -> bool:
-    """Tell whether the network predicts hands that were all rejected (`credibility.is_credible`)."""
-    return bool(present_hands(pose.presence).any()) and not pose.present.any()
-
-
-def _credible_presence(pose: HandPose) -> Floats:
-    """Return the presence of each hand, or zeros if the hands were rejected: (2,)."""
-    return np.zeros(2) if _is_not_credible(pose) else pose.presence
 
 
 def _jumped(pose: HandPose, last: HandPose) -> npt.NDArray[np.bool_]:
