@@ -251,6 +251,13 @@ def test_a_second_hand_that_neither_network_supports_is_a_ghost(
     assert without_ghost(beside_none) is beside_none
 
 
+def test_without_confidence_no_hand_is_a_ghost() -> None:
+    """The same scores with low confidences drop the left hand."""
+    results = [result_of(BRIGHT, BRIGHTER, confidence=each, scores=(0.9, 0.0)) for each in (None, (0.5, 0.0))]
+    assert [without_ghost(result).present_slots for result in results] == [[RIGHT, LEFT], [RIGHT]]
+    assert [result.has_confidence for result in results] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("confidence", "seen", "other", "share", "ghosts"),
     [

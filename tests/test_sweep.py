@@ -162,3 +162,5 @@ def test_a_swept_hand_needs_a_clearly_higher_confidence() -> None:
     unseen = before._replace(hand_scores=np.array([0.0, 0.9]))
     assert sweep.is_needed(unseen) and sweep.is_needed(before._replace(hand_scores=None)), "no present hand is certain"
     assert sweep.is_needed(nothing) and not sweep.is_needed(before) and not sweep.is_needed(result_with(200))
+    without = nothing._replace(output=nothing.output._replace(confidence=None))
+    assert not sweep.is_needed(without), "a network without confidences cannot tell"

@@ -33,14 +33,14 @@ def is_credible(result: CropResult) -> bool:
     The pose network is trained only on pictures that show hands, and predicts some in any picture. Results without
     confidence or hand scores are always credible.
     """
-    if result.output.confidence is None or result.hand_scores is None:
+    if not result.has_confidence or result.hand_scores is None:
         return True
     return result.detection_score >= MIN_DETECTION_SCORE or result.max_confidence >= MIN_CONFIDENCE_UNSEEN
 
 
 def is_credible_in_track(result: CropResult) -> bool:
     """Tell whether there are hands, by the lower thresholds for frames after one that had hands (`MIN_IN_TRACK`)."""
-    if result.output.confidence is None or result.hand_scores is None:
+    if not result.has_confidence or result.hand_scores is None:
         return True
     min_confidence, min_hand_score = MIN_IN_TRACK
     return result.max_confidence >= min_confidence or result.max_hand_score >= min_hand_score
@@ -52,7 +52,7 @@ def without_ghost(result: CropResult) -> CropResult:
     The pose network is trained on more pictures of two hands than of one. This is for whole photos, and for frames
     of videos that follow a frame without hands; otherwise the frames before decide, and with a box the user does.
     """
-    if result.hand_scores is None or result.output.confidence is None or len(result.present_slots) < 2:
+    if not result.has_confidence or result.hand_scores is None or len(result.present_slots) < 2:
         return result
     ghost = int(result.hand_scores.argmin())
     score, other_score = result.hand_scores[ghost], result.hand_scores[1 - ghost]

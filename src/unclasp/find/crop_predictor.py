@@ -109,7 +109,7 @@ class CropPredictor:
         """
         result, others = self._zoom_in_on_each(image, proposal.square), proposal.others
         replaced: Floats = np.zeros((0, 4))
-        if result.output.confidence is None or result.mean_confidence >= MIN_CONFIDENCE or proposal.fallback is None:
+        if not result.has_confidence or result.mean_confidence >= MIN_CONFIDENCE or proposal.fallback is None:
             return result, others, replaced
         squares = [geometry.square_box(other) for other in others[:MAX_OTHER_REGIONS]]
         min_confidence = result.mean_confidence + MIN_CONFIDENCE_GAIN
@@ -164,7 +164,7 @@ class CropPredictor:
             without another hand.
         """
         box = box_around_hands(result.joints_2d, result.present, image)
-        if box is None or result.present.all() or result.output.confidence is None:
+        if box is None or result.present.all() or not result.has_confidence:
             return None
         slot = result.slot
         for other_box, remaining in self._elsewhere(image, result, box, others):

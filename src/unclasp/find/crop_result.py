@@ -92,8 +92,13 @@ class CropResult(NamedTuple):
         """The slots of the hands that count as present, 0 right and 1 left."""
         return [int(slot) for slot in np.flatnonzero(self.present)]
 
+    @property
+    def has_confidence(self) -> bool:
+        """Whether the network predicts confidences. Without them all rules that need one are left out."""
+        return self.output.confidence is not None
+
     def confidence(self, slot: int) -> float:
-        """Return the mean confidence of a hand's joints; 0 where the network predicts none."""
+        """Return the mean confidence of a hand's joints; 0 without any (`has_confidence`)."""
         return 0.0 if self.output.confidence is None else float(self.output.confidence[0, HAND_SLICES[slot]].mean())
 
     @property
@@ -129,9 +134,7 @@ class CropResult(NamedTuple):
         With `alone` only the hand with the higher presence counts.
         """
         slots = self._slots(alone=alone)
-        if self.output.confidence is None:
-            return float(self.output.presence[0, slots].mean())
-        return self.mean_confidence_of(slots)
+        return self.mean_confidence_of(slots) if self.has_confidence else float(self.output.presence[0, slots].mean())
 
     def mean_confidence_of(self, slots: list[int]) -> float:
         """Return the mean confidence of the joints of some hands, 0 right and 1 left; 0 without any."""
@@ -173,7 +176,7 @@ class CropResult(NamedTuple):
     @property
     def hand_evidence(self) -> Floats | None:
         """(2,) the higher of hand score and mean confidence of each hand; None where either is missing."""
-        if self.output.confidence is None or self.hand_scores is None:
+        if not self.has_confidence or self.hand_scores is None:
             return None
         return np.maximum(self.hand_scores, [self.confidence(slot) for slot in (0, 1)])
 

@@ -140,7 +140,7 @@ def can_fuse(result: CropResult) -> bool:
     It needs a confidence in each joint, the distance of the wrists in depth, and depths along the crop's line of sight.
     """
     output = result.output
-    return output.confidence is not None and output.root_depth is not None and output.depth_axis is DepthAxis.CROP
+    return result.has_confidence and output.root_depth is not None and output.depth_axis is DepthAxis.CROP
 
 
 def fusion_input(result: CropResult, slot: int, reading: LandmarkReading) -> FusionInput:

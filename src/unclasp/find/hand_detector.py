@@ -286,7 +286,7 @@ def is_certain(result: CropResult) -> bool:
 
     False without the landmark network, True where the pose network predicts no confidence.
     """
-    if result.output.confidence is None:
+    if not result.has_confidence:
         return True
     scores = np.zeros(2) if result.hand_scores is None else result.hand_scores
     return len(result.present_slots) == 2 and all(

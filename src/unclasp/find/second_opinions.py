@@ -57,7 +57,7 @@ def is_doubtful(result: CropResult) -> bool:
     `DENIED_PRESENCE`; a single hand that is more confident upright excludes it (`CropResult.with_one_hand`). Never
     where the pose network predicts no confidence.
     """
-    if result.output.confidence is None:
+    if not result.has_confidence:
         return False
     is_unsure = min(map(result.confidence, result.present_slots), default=1.0) < MIN_CONFIDENCE
     is_unseen = (

@@ -39,11 +39,7 @@ def is_needed(result: CropResult) -> bool:
 
     Never where the pose network predicts no confidence.
     """
-    return (
-        result.output.confidence is not None
-        and result.max_confidence < MIN_CONFIDENCE
-        and result.max_hand_score <= MIN_HAND_SCORE
-    )
+    return result.has_confidence and result.max_confidence < MIN_CONFIDENCE and result.max_hand_score <= MIN_HAND_SCORE
 
 
 def best_box(crop_predictor: CropPredictor, landmarks: Landmarks, image: ByteArray) -> Floats | None:

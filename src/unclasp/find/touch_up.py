@@ -129,7 +129,7 @@ def _find_elsewhere(
     found = {}
     for slot, reading in readings.items():
         joints = result.joints_2d[HAND_SLICES[slot]]
-        is_doubtful = result.output.confidence is not None and result.confidence(slot) < MAX_CONFIDENCE_TO_FOLLOW
+        is_doubtful = result.has_confidence and result.confidence(slot) < MAX_CONFIDENCE_TO_FOLLOW
         if not is_doubtful or _agrees(reading, joints):
             continue
         reached = _follow(reading, image, SIDES[slot], landmarks)
