@@ -74,7 +74,7 @@ class CropResult(NamedTuple):
 
     @property
     def _crop_pixel(self) -> float:
-        """Side of a pixel of the crop, in px of the picture."""
+        """Side of a pixel of the crop, in px of the picture; the square's over `image_size` but for rounding."""
         return float(np.sqrt(np.abs(np.linalg.det(self.image_from_crop[:2, :2]))))
 
     @property
