@@ -151,7 +151,7 @@ def foreign(kind: str, path: Path, good: Path) -> None:
         ("cut", "not a whole safetensors file"),
         ("cut in the header", "not a whole safetensors file"),
         ("pickle", "not a whole safetensors file"),
-        ("folder", "not a whole safetensors file"),
+        ("folder", "is a folder; give the weights file in it, which ends in .safetensors; there is none"),
         ("foreign", "got one without a format; was it written by unclasp train"),
         ("later format", "expected a weights file of format 1, got 2"),
         ("no config", "config"),
@@ -168,6 +168,27 @@ def test_files_that_are_not_ours_are_refused_in_one_line(weights: Path, tmp_path
     with pytest.raises(CheckpointError, match=told) as caught:
         load_model(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_is_answered_with_the_weights_in_it(weights: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"{weights.parent} is a folder; give the weights file in it, such as "):
+        load_model(weights.parent)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".npz", ".bin", ".xml"])
+def test_files_of_other_kinds_are_answered_with_the_kind_that_is_expected(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(b"PK and so on, longer than a header")
+    with pytest.raises(CheckpointError, match=rf"expected a weights file \(\.safetensors\), got \{suffix}"):
+        load_model(path)
+
+
+def test_equal_weights_are_written_as_equal_files(weights: Path, model: DFL, tmp_path: Path) -> None:
+    """Safetensors itself writes the metadata in a random order."""
+    for number in range(5):
+        again = tmp_path / f"{number}.safetensors"
+        save_weights(again, model.state_dict(), tiny(), notes={"steps": 7})
+        assert again.read_bytes() == weights.read_bytes()
 
 
 def test_the_shipped_model_loads_by_name() -> None:

@@ -93,6 +93,12 @@ def test_errors_name_the_field_and_what_came(make: Callable[..., Any], field: st
     assert str(value) in str(caught.value)
 
 
+def test_the_learning_rate_does_not_drop_before_the_start() -> None:
+    with pytest.raises(UnclaspError, match="decay_epochs must be at least 0, got -1"):
+        TrainConfig(decay_epochs=(24, -1))
+    assert TrainConfig(decay_epochs=()).decay_epochs == ()
+
+
 def test_heads_fit_where_they_divide_both_kinds_of_channels() -> None:
     assert ModelConfig(fpn_channels=223, heads=8).appearance_channels == 256
 

@@ -4,6 +4,9 @@ import math
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 import tracemalloc
 from contextlib import nullcontext
 from dataclasses import replace
@@ -43,6 +46,7 @@ from unclasp.train import (
     optimiser,
     train,
 )
+from unclasp.training.interruption import Interruption
 from unclasp.training.optimisation import MovingAverage
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
@@ -453,9 +457,96 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path):
     ):
         with pytest.raises(CheckpointError, match=f"{told}: resume with what it began with"):
             train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True, **changes))
+    for changes in ({"start_weights": tmp_path / WEIGHTS}, {"backbone_weights": tmp_path / "resnet18.pth"}):
+        (name, path) = next(iter(changes.items()))
+        with pytest.raises(CheckpointError, match=f"trained with {name} None, got {path.name}: resume with"):
+            train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True, **changes))
     save_state(tmp_path / STATE, {"step": 3})
-    with pytest.raises(CheckpointError, match="not a training state of this version: it lacks average, config, model"):
+    with pytest.raises(
+        CheckpointError, match="not a training state of this version: it lacks average, config, data, model"
+    ):
         train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True))
+
+
+class Named(Samples):
+    """Samples whose names are known."""
+
+    def __init__(self, size, *, split="train", prefix="image"):
+        super().__init__(size)
+        self.split, self.file_names = split, [f"{prefix}{index}.jpg" for index in range(size)]
+
+
+@pytest.mark.parametrize("other", [{"split": "val"}, {"prefix": "other"}])
+def test_a_run_goes_on_with_the_pictures_that_it_began_with(tmp_path, other):
+    train(config_for(epochs=1), Named(12), cpu(tmp_path, max_steps=1))
+    with pytest.raises(CheckpointError, match=r"other pictures, by their names or their split, .*resume with the data"):
+        train(config_for(epochs=1), Named(12, **other), cpu(tmp_path, resume=True))
+    train(config_for(epochs=1), Named(12), cpu(tmp_path, resume=True))
+    assert load_state(tmp_path / STATE)["step"] == 3
+
+
+def test_weights_without_a_state_are_not_overwritten(tmp_path):
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path))
+    (tmp_path / STATE).unlink()
+    before = (tmp_path / WEIGHTS).read_bytes(), (tmp_path / LOG).read_bytes()
+    with pytest.raises(
+        CheckpointError, match=r"weights\.safetensors exists without a state\.pt .*another --out, or move"
+    ):
+        train(config_for(epochs=1), Samples(12), cpu(tmp_path))
+    assert before == ((tmp_path / WEIGHTS).read_bytes(), (tmp_path / LOG).read_bytes())
+
+
+def test_a_run_may_be_resumed_with_all_options_that_it_began_with(tmp_path):
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "first"))
+    begun = {"start_weights": tmp_path / "first" / WEIGHTS}
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", max_steps=1, **begun))
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, max_steps=2, **begun))
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True))
+    assert load_state(tmp_path / "run" / STATE)["step"] == 3
+
+
+def test_a_precision_that_a_device_does_not_have_is_not_replaced_in_silence(tmp_path):
+    with pytest.raises(UnclaspError, match="the precision 16-mixed does not exist on the device cpu: use bf16-mixed"):
+        train(config_for(), Samples(12), cpu(tmp_path, precision="16-mixed"))
+
+
+def test_only_a_second_signal_interrupts_at_once():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("ended_by", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGTERM, 1)])
+def test_ctrl_c_and_what_ends_a_process_keep_the_steps_that_were_done(tmp_path, ended_by, workers):
+    """Without waiting for the next checkpoint, and with loader processes that get the signal, too."""
+    words = (
+        "train", "tiny", "--data", "synthetic:train", "--out", tmp_path / "run", "--accelerator", "cpu", "--workers",
+        workers, "--report-every", "1", "--train.batch-size", "2",
+    )  # fmt: skip
+    running = subprocess.Popen(
+        [sys.executable, "-m", "unclasp", *map(str, words)], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )  # fmt: skip
+    log, deadline = tmp_path / "run" / LOG, time.monotonic() + 120
+    while running.poll() is None and time.monotonic() < deadline:
+        if log.exists() and log.read_text().count("\n") >= 2:
+            os.killpg(running.pid, ended_by)
+            break
+        time.sleep(0.05)
+    errors = running.communicate(timeout=120)[1]
+    state = load_state(tmp_path / "run" / STATE)
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert running.returncode == 130, errors
+    assert state["step"] == steps[-1] < 500 and load_model(tmp_path / "run" / WEIGHTS)
+    told = errors.splitlines()
+    assert told[0] == "interrupted: this step is finished first; a second signal stops at once"
+    kept = f"step {steps[-1]} of 1000000, which is saved in {tmp_path / 'run' / STATE}"
+    assert told[1:] == [f"interrupted after {kept}: the same command with --resume goes on"]
 
 
 def test_schedules():

@@ -24,6 +24,8 @@ from unclasp.version import installed_version
 
 FORMAT = "1"
 """Version of the weights file format: metadata keys and tensor names."""
+SUFFIX = ".safetensors"
+"""Suffix of weights files."""
 
 
 def save_weights(
@@ -46,7 +48,7 @@ def save_weights(
         for key, value in state.items()
     }
     facts = {"format": FORMAT, "unclasp": installed_version(), "config": json.dumps(to_dict(config))}
-    write_bytes(path, save(tensors, metadata={**facts, "notes": json.dumps(notes or {})}))
+    write_bytes(path, tensor_file(tensors, {**facts, "notes": json.dumps(notes or {})}))
 
 
 def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
@@ -123,21 +125,41 @@ def mean_of(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
+def tensor_file(tensors: dict[str, Tensor], facts: dict[str, str]) -> bytes:
+    """Return the content of a safetensors file, which is the same for equal tensors and facts.
+
+    Safetensors itself writes the metadata in a random order.
+    """
+    content = save(tensors, metadata=facts)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file.
 
     Raises:
-        CheckpointError: The file is missing or damaged.
+        CheckpointError: The file is missing, damaged or of another kind.
     """
+    if path.is_dir():
+        inside = sorted(path.glob(f"*{SUFFIX}"))
+        there = f", such as {inside[0]}" if inside else f", which ends in {SUFFIX}; there is none"
+        raise CheckpointError(f"{path} is a folder; give the weights file in it{there}")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
             return tensors, file.metadata() or {}
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no weights file {path}") from error
-    except IsADirectoryError as error:
-        raise CheckpointError(f"{path} is a folder; give the weights file in it") from error
     except (SafetensorError, OSError) as error:
+        if path.suffix != SUFFIX:
+            raise CheckpointError(
+                f"{path}: expected a weights file ({SUFFIX}), got {path.suffix or 'a file'}"
+            ) from error
         raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
 
 

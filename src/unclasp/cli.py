@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except UnclaspError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(_FAILED)
-    except KeyboardInterrupt:
-        print("interrupted; what was finished is kept", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(str(interruption) or "interrupted; what was finished is kept", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()

@@ -259,7 +259,7 @@ class TrainConfig:
             raise UnclaspError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
         check_at_least(
             0, backbone_rate=self.backbone_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps,
-            clip_norm=self.clip_norm, seed=self.seed,
+            clip_norm=self.clip_norm, seed=self.seed, decay_epochs=min(self.decay_epochs, default=0),
         )  # fmt: skip
         check_choice("frozen_stride", self.frozen_stride, get_args(Stride))
         check_choice("schedule", self.schedule, get_args(Schedule))

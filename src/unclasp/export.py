@@ -8,7 +8,7 @@ import copy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -35,6 +35,7 @@ from unclasp.files import whole
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
+from unclasp.version import installed_version
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -131,7 +132,7 @@ def export_onnx(
         if compact:
             graph = compacted(graph, [values.numpy() for values in model.state_dict().values()])
         facts = ModelMetadata(
-            name=name, version=metadata.version("unclasp"), image_size=config.model.image_size, precision=precision,
+            name=name, version=installed_version(), image_size=config.model.image_size, precision=precision,
             crop=CROP, joints=JOINT_NAMES, parts=PART_NAMES, config=to_dict(config),
         )  # fmt: skip
         document(graph, facts)

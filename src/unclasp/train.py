@@ -6,7 +6,7 @@ gives bit for bit the same weights as an uninterrupted one.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from unclasp.checkpoint import load_model, save_state, save_weights
 from unclasp.config import Config, TrainConfig, to_dict
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, collate, collate_or_error, raise_errors, start_worker
+from unclasp.data.lookup import fingerprint_of
 from unclasp.data.transforms import Example, make_example, random_view
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.losses import compute_losses, total
@@ -32,6 +33,7 @@ from unclasp.model.loading import load_strictly
 from unclasp.model.style import StyleMixing
 from unclasp.model.tflite import TFLITE, unfold_norms
 from unclasp.training.devices import fabric_on
+from unclasp.training.interruption import Interruption
 from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
@@ -128,8 +130,9 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
         UnclaspError: The data set is smaller than a batch, the batch does not divide among the devices, or the config
             enables the confidence head, which is fitted after training.
         CheckpointError: There is nothing to resume, the state belongs to another run, or a run that is not resumed
-            would overwrite a state.
+            would overwrite files of another.
         NonFiniteLossError: The loss or its gradient became infinite or not a number; the last checkpoint is kept.
+        KeyboardInterrupt: Ctrl-C or a signal to end, after the step was finished and saved; the message says where.
     """
     if len(dataset) < config.train.batch_size:
         raise UnclaspError(
@@ -139,26 +142,32 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
         raise UnclaspError(f"batch_size {config.train.batch_size} must be a multiple of the {options.devices} devices")
     if config.model.confidence_head:
         raise UnclaspError("the confidence head is fitted after training: leave it off, and run unclasp calibrate then")
-    state_path = options.out / STATE
-    if not options.resume and state_path.exists():
-        raise CheckpointError(f"{state_path} exists: add --resume to go on with it, or choose another --out")
-    state = state_to_resume(state_path, config, len(dataset), options) if options.resume else None
+    if not options.resume:
+        _check_unused(options.out)
+    state = state_to_resume(options.out / STATE, config, dataset, options) if options.resume else None
     fabric = fabric_on(options.accelerator, options.devices, precision=options.precision)
     fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
     return options.out / WEIGHTS if fabric.is_global_zero else None
 
 
+def _check_unused(out: Path) -> None:
+    if (out / STATE).exists():
+        raise CheckpointError(f"{out / STATE} exists: add --resume to go on with it, or choose another --out")
+    if (out / WEIGHTS).exists():
+        raise CheckpointError(
+            f"{out / WEIGHTS} exists without a {STATE} to go on from, and is not overwritten: choose another --out, or "
+            "move it away"
+        )
+
+
 def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, state: dict[str, Any] | None) -> None:
     fabric.seed_everything(config.train.seed, verbose=False)
-    per_epoch = len(dataset) // config.train.batch_size
-    steps = per_epoch * config.train.epochs
-    last_step, done = min(steps, options.max_steps or steps), 0
     plain = _start(config, options, state, TrainingExamples(dataset, config))
     _freeze(plain.encoder.backbone, config)
     adam = optimiser(plain, config.train)
     styles = StyleMixing(plain.encoder.backbone, config.augment.style)
     model, adam = fabric.setup(plain, adam)
-    result = Result(plain, config.train.ema_decay)
+    result, done = Result(plain, config.train.ema_decay), 0
     # The parameters are on their device by now, and the optimiser's state is loaded onto the same device.
     if state is not None:
         adam.load_state_dict(state["optimiser"])
@@ -166,27 +175,82 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
             fabric.strategy.precision.load_state_dict(state["precision"])
         result.resume(state["average"])
         done = state["step"]
-
-    def save() -> None:
-        _save(fabric, options, plain, adam, result, config, step=done, samples=len(dataset))
-
+    facts = {"samples": len(dataset), "data": fingerprint_of(dataset), "run": run_facts(options)}
+    run = _Run(fabric, config, options, plain, model, adam, result, styles, facts, done)
+    per_epoch = len(dataset) // config.train.batch_size
+    steps = per_epoch * config.train.epochs
+    last_step = min(steps, options.max_steps or steps)
     if done >= last_step:  # the weights file may have been deleted since
-        save()
+        run.save()
     loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last_step)
-    with Reporter(
-        options.out / LOG if fabric.is_global_zero else None, first_step=done, last_step=last_step,
-        batch_size=config.train.batch_size, every=options.report_every,
-    ) as reporter:  # fmt: skip
-        for batch in raise_errors(loader):
-            reporter.data_ready()
-            styles.start(config.train.seed, done, fabric.global_rank)
-            rate = learning_rate(done, config.train, steps_per_epoch=per_epoch)
-            terms = _step(fabric, model, adam, batch.to(fabric.device), config, at=done, rate=rate)
-            result.update(done)
-            done += 1
-            reporter.stepped(terms, rate)
-            if done % options.save_every == 0 or done == last_step:
-                save()
+    run.take_steps(raise_errors(loader), last_step=last_step, per_epoch=per_epoch)
+
+
+@dataclass
+class _Run:
+    """A run that is set up, and how far it is."""
+
+    fabric: Fabric
+    config: Config
+    options: RunOptions
+    plain: DFL
+    model: Any
+    """`plain` as Fabric has set it up."""
+    adam: torch.optim.Optimizer
+    result: Result
+    styles: StyleMixing
+    facts: dict[str, Any]
+    """What a run must have in common with this one to resume it."""
+    done: int
+    """Number of steps done."""
+
+    def take_steps(self, batches: Iterable[Batch], *, last_step: int, per_epoch: int) -> None:
+        """Train on the batches and save; if the process is to end, finish and save the current step first."""
+        fabric, config, options = self.fabric, self.config, self.options
+        log = options.out / LOG if fabric.is_global_zero else None
+        with Interruption() as interruption, Reporter(
+            log, first_step=self.done, last_step=last_step, batch_size=config.train.batch_size,
+            every=options.report_every,
+        ) as reporter:  # fmt: skip
+            for batch in batches:
+                reporter.data_ready()
+                self.styles.start(config.train.seed, self.done, fabric.global_rank)
+                rate = learning_rate(self.done, config.train, steps_per_epoch=per_epoch)
+                here = batch.to(fabric.device)
+                terms = _step(fabric, self.model, self.adam, here, config, at=self.done, rate=rate)
+                self.result.update(self.done)
+                self.done += 1
+                reporter.stepped(terms, rate)
+                is_end = self.done == last_step or _any_interrupted(fabric, interruption)
+                if is_end or self.done % options.save_every == 0:
+                    self.save()
+                if is_end:
+                    break
+        if self.done < last_step and fabric.is_global_zero:
+            raise KeyboardInterrupt(
+                f"interrupted after step {self.done} of {last_step}, which is saved in {options.out / STATE}: the same "
+                "command with --resume goes on"
+            )
+
+    def save(self) -> None:
+        """Write the state and the weights; all processes wait for it."""
+        if self.fabric.is_global_zero:
+            state = {
+                "config": to_dict(self.config), "step": self.done, "model": self.plain.state_dict(),
+                "average": self.result.state, "optimiser": self.adam.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(), **self.facts,
+            }  # fmt: skip
+            save_state(self.options.out / STATE, state)
+            save_weights(self.options.out / WEIGHTS, self.result.state, self.config, notes={"steps": self.done})
+        self.fabric.barrier()
+
+
+def _any_interrupted(fabric: Fabric, interruption: Interruption) -> bool:
+    """Return whether any process is to end; all of them must stop after the same step."""
+    if fabric.world_size == 1:
+        return interruption.requested
+    flag = torch.tensor(float(interruption.requested), device=fabric.device)
+    return bool(fabric.all_reduce(flag, reduce_op="sum"))
 
 
 def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:
@@ -282,18 +346,3 @@ def _stop_if_not_finite(
     values = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
     where = "on another device" if bool(finite[0]) else f"on this device with {', '.join(batch.names)}"
     raise NonFiniteLossError(f"the loss is not finite at step {at} ({values}) {where}; the last checkpoint is unharmed")
-
-
-def _save(
-    fabric: Fabric, options: RunOptions, model: DFL, adam: torch.optim.Optimizer, result: Result,
-    config: Config, *, step: int, samples: int,
-) -> None:  # fmt: skip
-    if fabric.is_global_zero:
-        state = {
-            "config": to_dict(config), "step": step, "model": model.state_dict(),
-            "average": result.state, "optimiser": adam.state_dict(), "samples": samples,
-            "precision": fabric.strategy.precision.state_dict(), "run": run_facts(options),
-        }  # fmt: skip
-        save_state(options.out / STATE, state)
-        save_weights(options.out / WEIGHTS, result.state, config, notes={"steps": step})
-    fabric.barrier()

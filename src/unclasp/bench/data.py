@@ -136,7 +136,7 @@ def speeds(dataset: MadeUp, repeats: int) -> tuple[Any, Any, Any]:
     strong = TrainingExamples(dataset, replace(config, augment=augment))
     times = np.zeros((3, repeats))
     threads = cv2.getNumThreads()
-    start_worker(0)
+    cv2.setNumThreads(0)
     gc.disable()
     try:
         for repeat in range(-5, repeats):  # the first few are warm-up

@@ -1,5 +1,6 @@
 """Collates numpy examples into a batch of tensors; a module of its own, so that cutting crops does not need torch."""
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -60,7 +61,13 @@ def listed_or_error(items: Sequence[_Item | UnclaspError]) -> list[_Item] | Uncl
 
 
 def start_worker(_: int) -> None:
-    """Limit a loader process to one thread, because the work is already spread over the processes."""
+    """Limit a loader process to one thread, because the work is already spread over the processes.
+
+    Signals that end all processes of a group are left to the main process, which needs its loaders until its step is
+    finished; they end when it does.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)  # 1 would wait for ever for the parent's threads, which do not exist in a forked process
 
 

@@ -1,17 +1,21 @@
 """Access to names, ids and annotations of a data set's samples, without decoding pictures where possible.
 
 Beyond `Dataset`, a data set may have: `file_names`, the names of its samples in order; `annotation_ids`, the integer
-ids of its annotations; `record(index)`, the fields of a `Sample` except `image` and `parts`; `notes`, how it was read,
-for reports. All of them are optional.
+ids of its annotations; `split`, the part of it that is read; `record(index)`, the fields of a `Sample` except `image`
+and `parts`; `notes`, how it was read, for reports. All of them are optional.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import Sample
 from unclasp.data import Dataset
+
+_NAMES_COMPARED: Final = 10_000
 
 
 def names_of(dataset: Dataset) -> Sequence[str]:
@@ -40,3 +44,14 @@ def notes_of(dataset: Dataset) -> dict[str, str]:
     """Return the data set's notes on how it was read, for the report."""
     notes: Mapping[str, str] = getattr(dataset, "notes", None) or {}
     return dict(notes)
+
+
+def fingerprint_of(dataset: Dataset) -> str:
+    """Return a hash by which a data set is recognised: of its size, its split and the names of its samples.
+
+    Of a large data set, 10,000 names are taken, evenly spread; without `file_names`, none.
+    """
+    count, names = len(dataset), getattr(dataset, "file_names", ())
+    rows = np.linspace(0, len(names) - 1, min(len(names), _NAMES_COMPARED)).astype(int).tolist()
+    facts = [str(count), str(getattr(dataset, "split", "")), *(str(names[row]) for row in rows)]
+    return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()

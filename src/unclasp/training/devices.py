@@ -20,7 +20,12 @@ def fabric_on(device: str, devices: int, **options: Any) -> Fabric:
         UnclaspError: The devices are not available; the message says why.
     """
     try:
-        return Fabric(accelerator=device, devices=devices, **options)
+        fabric = Fabric(accelerator=device, devices=devices, **options)
     except (RuntimeError, ValueError, MisconfigurationException) as error:  # depending on what is unavailable
         reason = " ".join(str(error).split()).split(". ")[0]
         raise UnclaspError(f"device {device!r} cannot be used: {reason}") from error
+    wanted, got = options.get("precision"), fabric.strategy.precision.precision
+    if wanted not in (None, got):
+        kind = fabric.device.type
+        raise UnclaspError(f"the precision {wanted} does not exist on the device {kind}: use {got}, or another device")
+    return fabric

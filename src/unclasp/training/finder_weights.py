@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
-from unclasp.checkpoint import mean_of, read_tensors
+from unclasp.checkpoint import mean_of, read_tensors, tensor_file
 from unclasp.errors import CheckpointError
 from unclasp.files import write_bytes
 from unclasp.model.finder import FinderNet
 from unclasp.model.loading import load_strictly
+from unclasp.version import installed_version
 
 FORMAT: Final = "finder 2"
 """Version of the file format: metadata keys and tensor names."""
@@ -39,10 +38,10 @@ def save_finder(
         if not key.endswith("num_batches_tracked")
     }
     facts = {
-        "format": FORMAT, "unclasp": metadata.version("unclasp"), "channels": str(channels),
+        "format": FORMAT, "unclasp": installed_version(), "channels": str(channels),
         "notes": json.dumps(notes or {}),
     }  # fmt: skip
-    write_bytes(path, save(tensors, metadata=facts))
+    write_bytes(path, tensor_file(tensors, facts))
 
 
 def load_finder(path: Path | str) -> FinderNet:

@@ -1,11 +1,13 @@
-"""Reports of a training run: a progress bar and a log of JSON lines."""
+"""Reports of a training run: a progress bar on stderr, if that is a terminal, and a log of JSON lines."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -37,9 +39,11 @@ class Reporter:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, "".join(_lines_until(path, first_step)))
             self._file = path.open("a", encoding="utf-8")
+        is_shown = path is not None and sys.stderr is not None and sys.stderr.isatty()
         self._bar = Progress(
             TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[summary]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), disable=path is None,
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True),
+            disable=not is_shown,
         )  # fmt: skip
         self._task = self._bar.add_task("train", total=last_step, completed=first_step, summary="")
         self._data_seconds, self._reported_step = 0.0, first_step

@@ -5,24 +5,34 @@ from typing import Any, Final
 
 from unclasp.checkpoint import load_state
 from unclasp.config import Config, from_dict
+from unclasp.data import Dataset
+from unclasp.data.lookup import fingerprint_of
 from unclasp.errors import CheckpointError
 from unclasp.training.options import RunOptions
 
-_KEYS: Final = {"config", "step", "model", "average", "optimiser", "samples", "precision", "run"}
+_KEYS: Final = {"config", "step", "model", "average", "optimiser", "samples", "data", "precision", "run"}
+_ONLY_AT_START: Final = ("start_weights", "backbone_weights")
 
 
 def run_facts(options: RunOptions) -> dict[str, Any]:
     """Return the options that affect the result; the number of devices does, as each has its own batch statistics."""
-    return {"precision": options.precision, "devices": options.devices}
+    starts = (options.start_weights, options.backbone_weights)
+    start, backbone = (None if path is None else path.name for path in starts)
+    return {
+        "precision": options.precision, "devices": options.devices, "start_weights": start,
+        "backbone_weights": backbone,
+    }  # fmt: skip
 
 
-def state_to_resume(path: Path, config: Config, samples: int, options: RunOptions) -> dict[str, Any]:
+def state_to_resume(path: Path, config: Config, dataset: Dataset, options: RunOptions) -> dict[str, Any]:
     """Load a training state, and check that it belongs to the run to resume.
+
+    The weights that the run started from need not be given again; if they are, they must have the same names.
 
     Args:
         path: The state file.
         config: Config of the run.
-        samples: Number of pictures in the data set.
+        dataset: Data set of the run.
         options: Options of the run.
 
     Raises:
@@ -37,14 +47,19 @@ def state_to_resume(path: Path, config: Config, samples: int, options: RunOption
         )
     if from_dict(state["config"]) != config:
         raise CheckpointError(f"{path} was trained with another config; resume with the settings it began with")
-    if state["samples"] != samples:
+    if state["samples"] != len(dataset):
         raise CheckpointError(
-            f"{path} was trained on {state['samples']} pictures, the data set has {samples}; resume with the data that "
-            "it began with"
+            f"{path} was trained on {state['samples']} pictures, the data set has {len(dataset)}; resume with the data "
+            "that it began with"
+        )
+    if state["data"] != fingerprint_of(dataset):
+        raise CheckpointError(
+            f"{path} was trained on other pictures, by their names or their split, than those of the data set; resume "
+            "with the data that it began with"
         )
     for name, now in run_facts(options).items():
         before = state["run"].get(name)
-        if before != now:
+        if before != now and (now is not None or name not in _ONLY_AT_START):
             raise CheckpointError(
                 f"{path} was trained with {name} {before}, got {now}: resume with what it began with, or start another "
                 "run from its weights (--start-weights)"
