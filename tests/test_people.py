@@ -14,8 +14,8 @@ from detected import RIGHT, FakePalms, hand_in, joints_in, make_predictor, resul
 from poses import random_pose
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, picture
 from unclasp.find.crop_result import CropResult
-from unclasp.find.hand_detector import PALM_SIZES, DetectedHand, pair_of
-from unclasp.find.people import MAX_PLACES, MAX_REACH, Others
+from unclasp.find.hand_detector import MAX_REACH, PALM_SIZES, DetectedHand, pair_of
+from unclasp.find.people import MAX_PLACES, Others
 from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
 from unclasp.picture import read_picture

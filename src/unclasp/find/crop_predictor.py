@@ -15,7 +15,7 @@ from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
 from unclasp.errors import UnclaspError
 from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
-from unclasp.find.regions import box_around, box_around_hands, middles_of
+from unclasp.find.regions import box_around, box_around_hands, middles_of, union_of
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
 from unclasp.hands import HAND_SLICES
@@ -174,7 +174,7 @@ class CropPredictor:
             other = self._upright(image, self._zoom_in(image, geometry.square_box(other_box)), alone=True)
             if other.output.presence[0, 1 - slot] < MIN_PRESENCE or other.confidence(1 - slot) < MIN_CONFIDENCE:
                 continue
-            around = np.concatenate([np.minimum(box[:2], other_box[:2]), np.maximum(box[2:], other_box[2:])])
+            around = union_of(box, other_box)
             both = self.one_crop(image, geometry.square_box(around))
             if both.present.all():
                 return both.with_hands({slot: result, 1 - slot: other}), remaining

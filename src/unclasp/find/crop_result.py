@@ -293,6 +293,22 @@ class CropResult(NamedTuple):
             }
         )
 
+    def with_hands_of(self, right: "CropResult", left: "CropResult") -> "CropResult":
+        """Return the result, of a crop around both hands, with the right and the left hand of touched-up results.
+
+        Only the distance of the wrists in depth is this result's own.
+        """
+        results = {0: right, 1: left}
+        joined = self.with_hands(results)
+        presence = np.array([[result.output.presence[0, slot] for slot, result in results.items()]])
+        joined = joined._replace(output=joined.output._replace(presence=presence))
+        if right.hand_scores is not None and left.hand_scores is not None:
+            joined = joined._replace(hand_scores=np.array([right.hand_scores[0], left.hand_scores[1]]))
+        confidence = {slot: result.reported_confidence for slot, result in results.items()}
+        return joined.with_fused_confidence(
+            {slot: values[HAND_SLICES[slot]] for slot, values in confidence.items() if values is not None}
+        )
+
     def with_hands(self, results: dict[int, "CropResult"]) -> "CropResult":
         """Return the result with the joints, depths and confidences of some hands, 0 right and 1 left, from others."""
         moved = self.with_joints_2d({slot: result.joints_2d[HAND_SLICES[slot]] for slot, result in results.items()})

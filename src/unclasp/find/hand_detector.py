@@ -48,6 +48,10 @@ OVERLAPPED_DISTANCES: Final = (0.3, 1.5)
 and faces are mostly farther."""
 MIN_OVERLAPPED_SIZE: Final = 0.55
 """It is at least this many times as large as that one."""
+MAX_REACH: Final = 7.0
+"""Two hands are not taken for one person's if their distance is at least this many sizes of the larger one."""
+MAX_SIZE_RATIO_OF_PAIR: Final = 2.0
+"""Nor if one is more than this many times as large as the other."""
 SAME_DETECTION: Final = 0.35
 """Two detections are of one hand if the distance of their middles is below this share of the larger one's extent."""
 
@@ -102,9 +106,14 @@ class DetectedHand(NamedTuple):
         """(2,) px: the mean of its joints."""
         return np.asarray(self.joints_2d.mean(axis=0))
 
-    def distance_to(self, other: "DetectedHand") -> float:
-        """Return the distance to another hand's middle, px."""
-        return float(np.linalg.norm(self.middle - other.middle))
+    def distance_to(self, joints_2d: Floats) -> float:
+        """Return the distance to the middle of a hand with these joints (21, 2) px."""
+        return float(np.linalg.norm(self.middle - joints_2d.mean(axis=0)))
+
+    def is_in_reach_of(self, joints_2d: Floats) -> bool:
+        """Tell whether a hand with these joints (21, 2) px can belong to the same person, by distance and size."""
+        small, large = sorted((self.extent, geometry.extent(joints_2d)))
+        return self.distance_to(joints_2d) < MAX_REACH * large and large <= MAX_SIZE_RATIO_OF_PAIR * small
 
     def is_at(self, joints_2d: Floats) -> bool:
         """Tell whether a hand with these joints (21, 2) px is at the same place."""
@@ -199,8 +208,8 @@ class HandDetector:
 
 def _is_overlapped(hand: DetectedHand, others: Sequence[DetectedHand]) -> bool:
     """Tell whether a hand that is detected once the others are painted over is one of its own."""
-    nearest = min(others, key=hand.distance_to)
-    distance = hand.distance_to(nearest) / max(hand.extent, nearest.extent)
+    nearest = min(others, key=lambda other: hand.distance_to(other.joints_2d))
+    distance = hand.distance_to(nearest.joints_2d) / max(hand.extent, nearest.extent)
     low, high = OVERLAPPED_DISTANCES
     is_large = hand.extent >= MIN_OVERLAPPED_SIZE * nearest.extent
     return hand.score >= MIN_OVERLAPPED_SCORE and low <= distance < high and is_large
@@ -209,13 +218,32 @@ def _is_overlapped(hand: DetectedHand, others: Sequence[DetectedHand]) -> bool:
 def pair_of(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
     """Return the hand with the best score and size, and the nearest one of the other side, if there is any."""
     first = max(hands, key=_prominence)
-    nearest = min((hand for hand in hands if hand.side != first.side), key=first.distance_to, default=None)
+    others = (hand for hand in hands if hand.side != first.side)
+    nearest = min(others, key=lambda other: first.distance_to(other.joints_2d), default=None)
     return [first] if nearest is None else [first, nearest]
 
 
 def _prominence(hand: DetectedHand) -> float:
     """Return the weight by which hands are ordered: large ones first, if their score is good."""
     return hand.score**2 * hand.extent
+
+
+def partner_of(result: CropResult, hands: Sequence[DetectedHand]) -> DetectedHand | None:
+    """Return the detected hand that is taken for the other hand of a person of whom one is known.
+
+    It is the nearest one of the other side, unless that is too far away, too small or too large.
+
+    Args:
+        result: A result; there is no partner unless exactly one hand is present in it.
+        hands: The hands detected in the whole picture.
+    """
+    if len(result.present_slots) != 1:
+        return None
+    (slot,) = result.present_slots
+    known = result.joints_2d[HAND_SLICES[slot]]
+    others = [hand for hand in hands if hand.slot != slot and hand.score > MIN_HAND_SCORE and not hand.is_at(known)]
+    reachable = [hand for hand in others if hand.is_in_reach_of(known)]
+    return min(reachable, key=lambda hand: hand.distance_to(known), default=None)
 
 
 def proposal_of_hands(hands: Sequence[DetectedHand], image: ByteArray) -> Proposal:

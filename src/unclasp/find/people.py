@@ -22,9 +22,6 @@ PredictAt = Callable[[Proposal], CropResult]
 MAX_PLACES: Final = 12
 """At most this many proposals are predicted: a crowd has many hands, and each takes as long as a picture."""
 
-MAX_REACH: Final = 6.0
-"""Two hands are not taken for one person's if their distance is at least this many sizes of the larger one."""
-
 SAME_HAND: Final = 0.3
 """Two hands are the same if the distance of their middles is below this share of the larger one's extent."""
 
@@ -55,9 +52,7 @@ class Others:
         remaining = self._unknown(hands)
         while remaining and self._predictions < MAX_PLACES:
             first, *nearest = pair_of(remaining)
-            partners = [
-                hand for hand in nearest if first.distance_to(hand) < MAX_REACH * max(first.extent, hand.extent)
-            ]
+            partners = [hand for hand in nearest if hand.is_in_reach_of(first.joints_2d)]
             proposal = proposal_of_hands([first, *partners], image)
             self._keep(with_detected(self._predict(proposal, predict_at), remaining, proposal.square))
             remaining = self._unknown([hand for hand in remaining if hand is not first])

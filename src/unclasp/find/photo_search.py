@@ -22,11 +22,13 @@ from unclasp.find.hand_detector import (
     DetectionCandidate,
     HandDetector,
     is_certain,
+    partner_of,
     proposal_of_hands,
+    with_detected,
 )
 from unclasp.find.palms import PalmFinder
 from unclasp.find.people import Others
-from unclasp.find.regions import box_around, middles_of, pooled
+from unclasp.find.regions import box_around, middles_of, pooled, union_of
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
 from unclasp.find.sweep import best_box, is_better, is_needed
@@ -108,7 +110,11 @@ class PhotoSearch:
         others = others if result is first else self._outside_hands(result, others, image)
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
-        return PhotoSearchResult(without_ghost(result), others, is_credible=is_credible(result), hands=hands)
+        one_or_two = without_ghost(result)
+        both = self._with_partner(one_or_two, hands, image) if hands and is_credible(result) else None
+        if both is None:
+            return PhotoSearchResult(one_or_two, others, is_credible=is_credible(result), hands=hands)
+        return PhotoSearchResult(both, self._outside_hands(both, others, image), is_credible=True, hands=hands)
 
     def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
@@ -162,6 +168,26 @@ class PhotoSearch:
             return None
         proposal = proposal_of_hands(hands, image)
         return DetectionCandidate(*crop_predictor.predict_proposal(image, proposal), hands, proposal.square)
+
+    def _with_partner(self, result: CropResult, hands: list[DetectedHand], image: ByteArray) -> CropResult | None:
+        """Return the result with the person's other hand, if only one is known and the other was detected elsewhere.
+
+        That is for hands too far apart for one crop, in which they are too small.
+        """
+        partner = partner_of(result, hands)
+        if partner is None:
+            return None
+        proposal = proposal_of_hands([partner], image)
+        other = with_detected(self._predict_touched_up(image, proposal), [partner], proposal.square)
+        right_and_left = (result, other) if partner.slot == 1 else (other, result)
+        boxes = [
+            box_around(hand.joints_2d[joints], image) for hand, joints in zip(right_and_left, HAND_SLICES, strict=True)
+        ]
+        is_found = other.present[partner.slot] and partner.is_at(other.joints_2d[HAND_SLICES[partner.slot]])
+        if not is_found or boxes[0] is None or boxes[1] is None:
+            return None
+        square = geometry.square_box(union_of(boxes[0], boxes[1]))
+        return self.crop_predictor.one_crop(image, square).with_hands_of(*right_and_left)
 
     def _sweep(self, result: CropResult, image: ByteArray) -> CropResult:
         """Return the result at the most confident hand of a sweep, if it is better than the given one."""

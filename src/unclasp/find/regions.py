@@ -60,6 +60,11 @@ def middles_of(boxes: Floats) -> Floats:
     return np.asarray((boxes[..., :2] + boxes[..., 2:]) / 2)
 
 
+def union_of(box: Floats, other: Floats) -> Floats:
+    """Return the smallest box (4,) px around two boxes (4,) px."""
+    return np.concatenate([np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])])
+
+
 def pooled(boxes: Floats, more: Floats) -> Floats:
     """Return boxes (N, 4), followed by those of `more` (M, 4) whose middles lie in none of them."""
     middles = middles_of(more)[:, None]
