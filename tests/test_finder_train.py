@@ -1,8 +1,11 @@
 """Training of the finder: hand-made labels, identities of the losses, overfitting of a few scenes, and the export."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,14 +180,51 @@ def test_a_few_scenes_are_learnt(tmp_path: Path) -> None:
     assert load_finder(run.out).answer.in_channels == 16
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".jsonl"])
+class Deadly(Scenes):
+    """Scenes whose fourth one ends the process."""
+
+    def __init__(self, ended_by: signal.Signals | type[Exception]) -> None:
+        super().__init__()
+        self.ended_by, self.left = ended_by, 4
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self.left -= 1
+        if not self.left and isinstance(self.ended_by, signal.Signals):
+            os.kill(os.getpid(), self.ended_by)
+        elif not self.left:
+            raise self.ended_by  # type: ignore[misc]
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize(("ended_by", "save_every"), [(signal.SIGINT, 100), (signal.SIGTERM, 100), (DataError, 1)])
+def test_what_ends_early_leaves_a_finder(tmp_path: Path, ended_by: Any, save_every: int) -> None:
+    """Weights without the file that prediction uses would be of no use, and would block another run."""
+    config = FinderConfig(image_size=SIZE, steps=5, batch_size=2, channels=16)
+    run = FinderRun(out=tmp_path / "f.safetensors", bf16=False, save_every=save_every)
+    with pytest.raises((KeyboardInterrupt, DataError)) as caught:
+        train_finder(config, Deadly(ended_by), None, run)
+    if ended_by is not DataError:
+        assert str(caught.value) == f"interrupted after step 2 of 5, whose weights are {run.out}"
+    assert load_finder(run.out).answer.in_channels == 16
+    assert open_finder(run.out.with_suffix(".onnx"), engine="opencv")
+
+
+def test_a_log_without_weights_blocks_no_run(tmp_path: Path) -> None:
+    log = tmp_path / "f.jsonl"
+    log.write_text('{"step": 1, "loss": {}}\n{"step": 2, "loss": {}}\n')
+    config = FinderConfig(image_size=SIZE, steps=1, batch_size=2, channels=16)
+    train_finder(config, Scenes(), None, FinderRun(out=tmp_path / "f.safetensors"))
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".jsonl"])
 def test_an_earlier_run_is_not_overwritten(tmp_path: Path, suffix: str) -> None:
     earlier = tmp_path / f"f{suffix}"
-    earlier.write_text("kept")
+    earlier.write_text("kept\n")
     config = FinderConfig(image_size=SIZE, steps=1, batch_size=2, channels=16)
-    with pytest.raises(CheckpointError, match=rf"f{suffix} exists and is not overwritten"):
+    with pytest.raises(UnclaspError, match=rf"f{suffix} .*is not overwritten"):
         train_finder(config, Scenes(), None, FinderRun(out=tmp_path / "f.safetensors"))
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept\n"]
 
 
 def test_a_start_of_another_width_is_told_at_once(tmp_path: Path) -> None:
@@ -323,6 +363,11 @@ def test_rendering_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.
     for image, mask, boxes in (wholes[index] for index in range(4)):
         assert image.shape[:2] == mask.shape and max(mask.shape) == 96 and boxes.shape[1] == 4
         assert set(np.unique(mask)) <= {0, IGNORED, *range(1, len(boxes) + 1)}
+    for fewer in (2, 3):
+        with pytest.raises(
+            DataError, match=f"holds 4 pictures, more than {fewer}: ask for at least as many, or choose"
+        ):
+            list(write_wholes(tmp_path, fewer, seed=5, size=96))
     with pytest.raises(DataError, match="was made with"):
         list(write_wholes(tmp_path, 4, seed=6, size=96))
     with pytest.raises(DataError, match="gloved"):

@@ -318,6 +318,51 @@ def test_an_interrupted_run_goes_on(written: Path, tmp_path: Path, monkeypatch: 
     assert lost.read_bytes() == lost_bytes
 
 
+@pytest.mark.parametrize("which", ["image1.jpg", "image1.png"])
+def test_a_file_that_was_lost_is_made_again(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    write = copy_of(written, tmp_path, monkeypatch)
+    lost = next(tmp_path.rglob(which))
+    before = lost.read_bytes()
+    lost.unlink()
+    list(write.write_dataset(tmp_path, 4, seed=9, image_size=64))
+    assert lost.read_bytes() == before
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_smaller_count_does_not_shrink_the_set(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    write = copy_of(written, tmp_path, monkeypatch)
+    with pytest.raises(DataError, match=f"the split train of .* has 4 pictures, more than {count}: ask for at least"):
+        list(write.write_dataset(tmp_path, count, seed=9, image_size=64))
+    assert len(InterHand(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_two_splits_never_have_the_same_pictures(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """By the default seed alone, val would be train again."""
+    write = copy_of(written, tmp_path, monkeypatch)
+    with pytest.raises(DataError, match=r"the split train of .* has the pictures of seed 9, and val .*another seed"):
+        list(write.write_dataset(tmp_path, 1, seed=9, split="val", image_size=size))
+    assert not (tmp_path / "annotations" / "val").exists()
+    list(write.write_dataset(tmp_path, 1, seed=10, split="val", image_size=64))
+    assert len(InterHand(tmp_path, "val")) == 1
+
+
+@pytest.mark.parametrize("split", ["../../evil", "..", "", "a/b", "test,fps=5"])
+def test_a_split_is_a_plain_name(tmp_path: Path, split: str) -> None:
+    pytest.importorskip("numba")
+    from unclasp.data.write import write_dataset
+
+    with pytest.raises(DataError, match="split must be a plain name of letters, digits, - and _, got"):
+        list(write_dataset(tmp_path / "set", 1, seed=9, split=split))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("options", [{"seed": 10}, {"image_size": 96}])
 def test_pictures_of_other_options_are_not_mixed_in(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, int]

@@ -21,7 +21,7 @@ class RenderArguments:
     out: Path
     """Output folder."""
     count: int = 6000
-    """Number of pictures; with a larger count, pictures are added to those in the folder."""
+    """Number of pictures; with a larger count, pictures are added to those in the folder. A smaller one is refused."""
     seed: int = 1
     """Seed of the pictures. 2 is reserved for validation."""
     size: int = 224
@@ -76,7 +76,7 @@ def train(words: list[str]) -> int:
     check_device(arguments.run.device)
     close_ups = None if arguments.close_ups is None else open_dataset(arguments.close_ups)
     weights = train_finder(arguments.config, Wholes(arguments.data), close_ups, arguments.run)
-    _export(weights)
+    print(f"weights: {weights}\nfinder: {weights.with_suffix('.onnx')}")
     return 0
 
 
@@ -95,17 +95,11 @@ def average(words: list[str]) -> int:
     arguments = parse(AverageArguments, words, "finder average")
     need_stages(arguments.weights)
     need_out(arguments.out, ".safetensors")
-    from unclasp.training.finder_weights import average_finders
+    from unclasp.exporting.finder import export_finder
+    from unclasp.training.finder_weights import average_finders, load_finder
 
     average_finders(arguments.weights, arguments.out)
-    _export(arguments.out)
+    exported = arguments.out.with_suffix(".onnx")
+    export_finder(load_finder(arguments.out), exported)
+    print(f"weights: {arguments.out}\nfinder: {exported}")
     return 0
-
-
-def _export(weights: Path) -> None:
-    from unclasp.exporting.finder import export_finder
-    from unclasp.training.finder_weights import load_finder
-
-    exported = weights.with_suffix(".onnx")
-    export_finder(load_finder(weights), exported)
-    print(f"weights: {weights}\nfinder: {exported}")

@@ -55,9 +55,10 @@ class WriteArguments:
     out: Path
     """Output folder; train on it with --data interhand:OUT."""
     count: int = 1000
-    """Number of pictures; with a larger count, pictures are added to those in the folder."""
+    """Number of pictures; with a larger count, pictures are added to those in the folder. A smaller one is refused."""
     seed: int = 1
-    """Seed of the pictures. Do not train on seeds 2 and 3, those of synthetic:val and synthetic:test."""
+    """Seed of the pictures, another one for each split. Do not train on seeds 2 and 3, those of synthetic:val and
+    synthetic:test."""
     split: str = "train"
     """Name of the split on disk."""
     size: int = 256

@@ -29,11 +29,16 @@ def write_wholes(folder: Path, count: int, *, seed: int, size: int, gloved: floa
         The number of pictures done, after each file.
 
     Raises:
-        DataError: `count` is not positive, or the folder holds pictures made with other options.
+        DataError: `count` is not positive, or the folder holds more pictures, or some made with other options.
     """
     if count < 1:
         raise DataError(f"count must be at least 1, got {count}")
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob(_PATTERN)) and len(Wholes(folder)) > count:
+        raise DataError(
+            f"{folder} holds {len(Wholes(folder))} pictures, more than {count}: ask for at least as many, or choose "
+            "another folder"
+        )
     for start in range(0, count, SHARD):
         path, done = folder / f"wholes-{start:06d}.arrays", min(start + SHARD, count)
         options = {"seed": seed, "size": size} | ({"gloved": gloved} if gloved else {})

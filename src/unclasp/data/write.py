@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,15 +47,15 @@ def write_dataset(
 ) -> Iterator[int]:  # fmt: skip
     """Render pictures 0 to count - 1 of a seed; a generator, so iterate over the result to do the work.
 
-    An interrupted run resumes where it stopped, and one with a larger `count` adds to the existing pictures: each
-    finished capture stores its annotations under annotations/SPLIT/captures, and the three annotation files are
-    written at the end.
+    An interrupted run resumes where it stopped, one with a larger `count` adds to the existing pictures, and a capture
+    that lacks a file is rendered again: each finished capture stores its annotations under annotations/SPLIT/captures,
+    and the three annotation files are written at the end.
 
     Args:
         root: Folder of the data set.
         count: Number of pictures.
         seed: Seed of the pictures, as for `Synthetic`.
-        split: Name of the split on disk.
+        split: Name of the split on disk, of letters, digits, - and _.
         image_size: Side of the pictures in px.
         mix: Probabilities of the kinds of scenes and views.
         processes: Number of captures that are rendered in parallel.
@@ -63,10 +64,13 @@ def write_dataset(
         The number of pictures done, after each capture.
 
     Raises:
-        DataError: The folder holds pictures made with other options, or `count` or `seed` is too small.
+        DataError: The folder holds pictures made with other options, more than `count` of them, or those of this seed
+            in another split; `count` or `seed` is too small, or `split` is no plain name.
     """
     if count < 1 or seed < 0:
         raise DataError(f"count must be at least 1 and seed at least 0, got {count} and {seed}")
+    if not re.fullmatch(r"[\w-]+", split):
+        raise DataError(f"split must be a plain name of letters, digits, - and _, got {split!r}")
     mix = mix or SceneMix()
     # Folders written before `other_side` existed do not have it in their stored options.
     mix_text = repr(mix).replace(", other_side=0.0", "")
@@ -75,6 +79,7 @@ def write_dataset(
         _Job(root, split, seed, image_size, mix, start // CAPTURE_SIZE, range(start, min(start + CAPTURE_SIZE, count)))
         for start in range(0, count, CAPTURE_SIZE)
     ]
+    _check_not_fewer(jobs[-1], count)
     done = 0
     if processes <= 1:
         for job in jobs:
@@ -90,7 +95,13 @@ def write_dataset(
 
 def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None:
     path = root / "annotations" / split / "captures" / "options.json"
-    if path.exists() and any(path.parent.glob("Capture*.json")):
+    for other in sorted(root.glob("annotations/*/captures/options.json")):
+        if other != path and _read_json(other).get("seed") == options["seed"] and _captures_beside(other):
+            raise DataError(
+                f"the split {other.parents[1].name} of {root} has the pictures of seed {options['seed']}, and {split} "
+                "would have the same ones: choose another seed"
+            )
+    if path.exists() and _captures_beside(path):
         present = _read_json(path)
         if present != options:
             raise DataError(f"{root} holds pictures made with {present}, not with {options}; choose another folder")
@@ -98,14 +109,42 @@ def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None
         write_text(path, json.dumps(options))
 
 
+def _captures_beside(options: Path) -> list[int]:
+    """Return the numbers of the finished captures beside a file of options."""
+    return sorted(int(path.stem.removeprefix("Capture")) for path in options.parent.glob("Capture*.json"))
+
+
+def _check_not_fewer(last: _Job, count: int) -> None:
+    captures = _captures_beside(last.finished)
+    if captures and captures[-1] >= last.capture:
+        final = _read_json(last.finished.with_name(f"Capture{captures[-1]}.json"))
+        present = captures[-1] * CAPTURE_SIZE + len(final)
+        if present > count:
+            raise DataError(
+                f"the split {last.split} of {last.root} has {present} pictures, more than {count}: ask for at least as "
+                "many, or choose another folder"
+            )
+
+
 def _render_capture(job: _Job) -> int:
-    if job.finished.exists() and len(_read_json(job.finished)) == len(job.indices):
+    if _is_whole(job):
         return len(job.indices)
     cv2.setNumThreads(1)
     dataset = Synthetic(job.seed, job.indices.stop, job.mix, image_size=job.image_size)
     entries = [_write_sample(job, dataset[index], index) for index in job.indices]
     write_text(job.finished, json.dumps(entries))
     return len(entries)
+
+
+def _is_whole(job: _Job) -> bool:
+    """Return whether a capture is finished, with all its pictures and part masks."""
+    if not job.finished.exists():
+        return False
+    names = [entry["image"]["file_name"] for entry in _read_json(job.finished)]
+    return len(names) == len(job.indices) and all(
+        (job.root / "images" / job.split / name).exists() and parts_path(job.root, job.split, name).exists()
+        for name in names
+    )
 
 
 def _write_sample(job: _Job, sample: Sample, index: int) -> dict[str, Any]:

@@ -18,12 +18,14 @@ from unclasp.data.photometric import apply_photometric, random_photometric
 from unclasp.data.views import Labels, cut, labels, random_window
 from unclasp.data.wholes import Wholes
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
+from unclasp.exporting.finder import export_finder
 from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
 from unclasp.model.palms import load_palm_backbone
 from unclasp.synth.regions import are_one_region
 from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_weights import load_finder, save_finder
+from unclasp.training.interruption import Interruption
 from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.reporter import Reporter
 
@@ -113,15 +115,16 @@ def _shuffled(seed: int, epoch: int, count: int) -> list[int]:
 
 
 def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None, run: FinderRun) -> Path:
-    """Train a finder and return the path of its weights.
+    """Train a finder, and return the path of its weights; the .onnx file that prediction uses is written beside them.
 
     Raises:
-        CheckpointError: The weights `run.out` or its log exist already, or the weights to start from do not fit.
+        CheckpointError: The weights `run.out` or their .onnx exist already, or the weights to start from do not fit.
         UnclaspError: The finder to start from has another number of channels.
         NonFiniteLossError: The loss became infinite or not a number; the last saved weights are kept.
+        KeyboardInterrupt: Ctrl-C or a signal to end, after the step was finished and saved.
     """
-    log = run.out.with_suffix(".jsonl")
-    for path in (run.out, run.out.with_suffix(".onnx"), log):
+    exported = run.out.with_suffix(".onnx")
+    for path in (run.out, exported):
         if path.exists():
             raise CheckpointError(f"{path} exists and is not overwritten: choose another --out, or move it away")
     torch.manual_seed(config.seed)
@@ -129,13 +132,25 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     net = _start(config, run).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if config.freeze_down:
         net.freeze_down()
+    try:
+        _take_steps(config, net, batch_maker(wholes, close_ups, config), run, device)
+    finally:
+        if run.out.exists():  # also what was saved before an error
+            export_finder(load_finder(run.out), exported)
+    return run.out
+
+
+def _take_steps(
+    config: FinderConfig, net: FinderNet, make: Callable[[int], list[tuple[ByteArray, Labels]]], run: FinderRun,
+    device: torch.device,
+) -> None:  # fmt: skip
     result = Result(net, config.ema_decay)
     groups = parameter_groups(net, net.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay)
     adam = torch.optim.AdamW(groups)
-    make = batch_maker(wholes, close_ups, config)
-    with Reporter(
-        log, first_step=0, last_step=config.steps, batch_size=config.batch_size, every=run.report_every
-    ) as reporter:
+    with Interruption() as interruption, Reporter(
+        run.out.with_suffix(".jsonl"), first_step=0, last_step=config.steps, batch_size=config.batch_size,
+        every=run.report_every,
+    ) as reporter:  # fmt: skip
         for step in range(config.steps):
             images, targets = stack(make(step), device)
             reporter.data_ready()
@@ -154,9 +169,13 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
             adam.step()
             result.update(step)
             reporter.stepped({"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}, rate)
-            if (step + 1) % run.save_every == 0 or step + 1 == config.steps:
+            is_end = step + 1 == config.steps
+            if is_end or interruption.requested or (step + 1) % run.save_every == 0:
                 save_finder(run.out, result.state, channels=config.channels, notes={"steps": step + 1})
-    return run.out
+            if interruption.requested and not is_end:
+                raise KeyboardInterrupt(
+                    f"interrupted after step {step + 1} of {config.steps}, whose weights are {run.out}"
+                )
 
 
 def learning_rate(config: FinderConfig, step: int) -> float:
