@@ -46,7 +46,7 @@ def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:
 
 
 def cut(image: ByteArray, window: Matrix, size: int, *, flip: bool, nearest: bool = False) -> tuple[ByteArray, Matrix]:
-    """Letterbox a window of a picture into a square, as `finder.letterbox` does.
+    """Letterbox a window of a picture into a square, as `find.letterbox` does with a whole picture.
 
     Returns:
         The square (S, S, ...), and the 2x3 matrix from the picture's px to the square's.
