@@ -168,7 +168,21 @@ def test_planted_doubt_is_found() -> None:
     assert calibration.confident_mm < 15 and calibration.doubtful_mm > 45 and calibration.gap < 0.05
 
 
+def test_pictures_are_spread_over_the_data_set_and_progress_is_told() -> None:
+    class Watched(Samples):
+        def __getitem__(self, index: int):
+            seen.append(index)
+            return super().__getitem__(index)
+
+    seen, told = list[int](), list[tuple[str, int, int]]()
+    calibrate(build(tiny().model).eval(), tiny(), Watched(100), limit=8, progress=lambda *done: told.append(done))
+    assert seen == [0, 14, 28, 42, 57, 71, 85, 99]
+    assert told[0] == ("predict", 8, 8) and told[1] == ("fit", 1, 500) and told[-1] == ("fit", 500, 500)
+
+
 def test_too_few_pictures_are_refused() -> None:
+    with pytest.raises(UnclaspError, match="batch_size must be at least 1, got 0"):
+        calibrate(build(tiny().model).eval(), tiny(), Samples(9), batch_size=0)
     with pytest.raises(UnclaspError, match="at least 8 pictures, got 3"):
         calibrate(build(tiny().model).eval(), tiny(), Samples(3))
 
@@ -193,12 +207,21 @@ def test_training_refuses_the_head(tmp_path: Path) -> None:
 def test_the_command_keeps_the_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     path, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     save_weights(path, build(tiny().model).state_dict(), tiny(), notes={"steps": 5})
-    monkeypatch.setattr("unclasp.data.open_dataset", lambda name: Samples(9))
+    monkeypatch.setattr("unclasp.data.open_dataset", lambda name, **_: Samples(9))
     with pytest.raises(SystemExit) as stop:
         main(["calibrate", str(path), "--out", str(out)])
     assert stop.value.code == 0 and "the more confident half of the joints" in capsys.readouterr().out
     assert load_notes(out) == {"steps": 5, "calibrated_on": "synthetic:val", "calibrated_within_mm": WITHIN}
     assert load_model(out)[1].model.confidence_head
+
+
+def test_the_command_stores_the_split(tmp_path: Path, golden_mini: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save_weights(path, build(tiny().model).state_dict(), tiny())
+    with pytest.raises(SystemExit) as stop:
+        main(["calibrate", str(path), "--out", str(out), "--data", f"interhand:{golden_mini}", "--limit", "9"])
+    assert stop.value.code == 0 and f"fitted on: interhand:{golden_mini}, test\n" in capsys.readouterr().out
+    assert load_notes(out)["calibrated_split"] == "test"
 
 
 def test_the_shipped_confidences_mean_what_they_are_said_to() -> None:

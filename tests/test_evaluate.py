@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from evaluated import SIZE, Replay, Samples, dataset, guesses, run, slow_camera_joints, true_pose
 from unclasp import geometry
@@ -322,6 +323,26 @@ def test_recorded_predictions_lose_no_figure(dataset: Samples, guesses: dict[str
     write_predictions(tmp_path / "kept.npz", recorder.predictions(SIZE))
     again = score_predictions(read_predictions(tmp_path / "kept.npz"), dataset)
     assert again.figures == report.figures and None not in report.figures.values()
+
+
+def test_each_evaluation_has_a_recorder_of_its_own(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
+    recorder = Recorder()
+    run(dataset, guesses, recorder=recorder)
+    with pytest.raises(UnclaspError, match="this Recorder holds the predictions of another evaluation"):
+        run(dataset, guesses, recorder=recorder)
+    assert len(recorder.entries) == 7
+
+
+@pytest.mark.parametrize(("name", "value", "least"), [("batch_size", 0, 1), ("workers", -1, 0)])
+def test_options_out_of_range_are_named(name: str, value: int, least: int) -> None:
+    with pytest.raises(UnclaspError, match=f"{name} must be at least {least}, got {value}"):
+        EvaluateOptions(**{name: value})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_device_that_is_missing_is_told(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
+    with pytest.raises(UnclaspError, match="device 'cuda' cannot be used"):
+        evaluate(Replay(**guesses), dataset, device="cuda")
 
 
 @pytest.mark.parametrize("limit", [0, -1])

@@ -1,6 +1,7 @@
 """The command `unclasp evaluate`: models, prediction files, the protocol's flags, and invalid combinations."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = HER
 
 
 def report_of(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = HERE) -> dict[str, Any]:
-    code, told, error = run(capsys, *words, "--json", "--workers", "0", data=data)
+    loads = not {"--predictions", "--as-predicted"} & set(words)
+    code, told, error = run(capsys, *words, "--json", *("--workers", "0") * loads, data=data)
     assert code == 0, error
     content: dict[str, Any] = json.loads(told)
     return content
@@ -60,7 +62,7 @@ def test_saved_predictions_get_the_figures_of_the_model(
         assert model[key] == again[key], key
     assert model["figures"]["mrrpe_mm"] > 0 and model["figures"]["handedness_accuracy"] is not None
     assert (model["model"], again["model"]) == ("mine", "saved")
-    assert again["notes"] == {"predictions": "2.5D poses in 64 px crops as above"}
+    assert again["notes"] == {"split": "test", "predictions": "2.5D poses in 64 px crops as above"}
 
 
 def test_what_users_get_is_scored_too(
@@ -79,6 +81,7 @@ def test_what_users_get_is_scored_too(
     assert [each.landmarks is None for each in loaded] == [True, False]
     assert ["corrected" in each["notes"]["prediction"] for each in (looked, plain)] == [True, False]
     assert looked["samples"] == once["samples"] and looked["model"] == "mine"
+    assert looked["image_size"] == 64, "the size at which the network runs, not the unit of the 2D error"
     assert looked["figures"]["mpjpe_all_mm"] != once["figures"]["mpjpe_all_mm"]
     assert report_of(capsys, "--predictions", path)["figures"] == looked["figures"]
 
@@ -130,6 +133,14 @@ def test_the_worst_pictures_are_named(capsys: pytest.CaptureFixture[str], weight
         (("--as-predicted", "--mean-pose"), "--as-predicted scores a model in one process"),
         (("--as-predicted", "--devices", "2"), "--as-predicted scores a model in one process"),
         (("--as-predicted", "--box-source", "rootnet", "--rootnet", "a"), "--as-predicted takes the annotated boxes"),
+        (("--predictions", "a.npz", "--device", "cuda"), "--predictions runs no network: leave out --device"),
+        (("--predictions", "a.npz", "--workers", "0"), "--predictions runs no network: leave out --workers"),
+        (
+            ("--as-predicted", "--batch-size", "1", "--workers", "9"),
+            "--as-predicted takes one picture at a time: leave out --batch-size and --workers",
+        ),
+        (("--out", "x.json", "--save-predictions", "./x.json"), "--out and --save-predictions are both x.json: give"),
+        (("--box-expansion", "inf"), "box_expansion must be greater than 0 and finite, got inf"),
         (("--devices", "0"), "--devices must be at least 1, got 0"),
         (("--worst", "101"), "--worst must be from 0 to 100, got 101"),
         (("--limit", "0", "--workers", "0"), "there is nothing to evaluate"),
@@ -141,6 +152,36 @@ def test_what_does_not_go_together_is_told_in_one_line(
     code, out, error = run(capsys, *words)
     assert (code, out) == (2, "")
     assert error.startswith(f"error: {told}") and error.count("\n") == 1
+
+
+def test_all_trainings_are_told_apart(capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path) -> None:
+    """They all call their file weights.safetensors."""
+    (tmp_path / "first").mkdir()
+    path = shutil.copy(weights, tmp_path / "first" / "weights.safetensors")
+    assert report_of(capsys, "--weights", path)["model"] == "first/weights"
+    assert report_of(capsys, "--weights", path, "--as-predicted")["model"] == "first/weights"
+
+
+def test_the_split_is_told_and_must_be_named_if_there_are_several(
+    capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path, golden_mini: Path
+) -> None:
+    words = ("--weights", str(weights), "--workers", "0")
+    with pytest.raises(SystemExit):
+        main(["evaluate", f"interhand:{golden_mini}", *words])
+    assert "\nsplit: test\n" in capsys.readouterr().out
+    for split in ("train", "test"):
+        folder = tmp_path / "annotations" / split
+        shutil.copytree(golden_mini / "annotations" / "test", folder)
+        for path in folder.iterdir():
+            path.rename(folder / path.name.replace("test", split))
+    for command in (
+        ["evaluate", *words], ["calibrate", str(weights), "--out", str(tmp_path / "c.safetensors"), "--data"],
+        ["fusion", "collect", "--out", str(tmp_path / "e.npz")], ["gallery"],
+    ):  # fmt: skip
+        with pytest.raises(SystemExit):
+            main([*command, f"interhand:{tmp_path}"])
+        wanted = f"{tmp_path} has the splits train, test: say which one is meant, for example interhand:{tmp_path}:test"
+        assert wanted in capsys.readouterr().err, command
 
 
 def save_moved(path: Path, data: Path, move: np.ndarray, joints: slice) -> None:

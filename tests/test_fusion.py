@@ -1,5 +1,6 @@
 """The fusion network: what it sees, what it may do, its file, its training, and what the shipped one is worth."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -404,7 +405,9 @@ def made_up_evidence(path: Path, hands: int = 300, **changed: Any) -> Path:
     truth[numbers[:, 0] > 0, :, :2] = read[numbers[:, 0] > 0]
     arrays = {"numbers": numbers.astype(np.float16), "side_mm": np.full(hands, 250, np.float32)}
     arrays |= {key: each.astype(np.float32) for key, each in (("own", own), ("read", read), ("truth", truth))}
-    np.savez(path, **({"format": np.array(FORMAT), "network": np.array("small")} | arrays | changed))
+    np.savez(
+        path, **({"format": np.array(FORMAT), "network": np.array("small"), "digest": np.array("")} | arrays | changed)
+    )
     return path
 
 
@@ -556,7 +559,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("numba", reason="rendering is an extra")
     evidence, out = tmp_path / "l.npz", tmp_path / "f.npz"
     assert run("fusion", "collect", "synthetic:val", "--out", str(evidence), "--limit", "2", "--mirrored") == 0
-    hands = int(capsys.readouterr().out.split(" hands: ")[0])
+    hands = int(capsys.readouterr().out.split(" hands of val: ")[0])
     assert 1 <= hands <= 4 and np.load(evidence)["numbers"].shape == (hands, NUMBERS + FEATURES)
     assert run("fusion", "train", str(evidence), "--out", str(out)) == 2
     assert f"expected at least 256 hands to train on, got {hands}" in capsys.readouterr().err
@@ -587,9 +590,30 @@ def test_evidence_that_cannot_be_used_is_named(tmp_path: Path, change: dict[str,
 
 def test_evidence_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "torn.npz").write_bytes(made_up_evidence(tmp_path / "l.npz").read_bytes()[:2000])
-    for name in ("torn", "none"):
-        with pytest.raises(DataError, match=rf"{name}\.npz: expected a file of unclasp fusion collect"):
+    for name, wrong in (("torn", ": expected a file of unclasp fusion collect"), ("none", "; make it with unclasp f")):
+        with pytest.raises(DataError, match=rf"{name}\.npz{wrong}"):
             fusion_train.train_fusion([tmp_path / f"{name}.npz"], tmp_path / "f.npz")
+
+
+def test_networks_of_one_name_are_told_apart_by_their_weights(tmp_path: Path) -> None:
+    """All trainings call their file weights.safetensors."""
+    digests = []
+    for run in ("first", "second"):
+        (tmp_path / run).write_bytes(run.encode())
+        digests.append(fusion_evidence.digest_of(tmp_path / run))
+    evidence = [made_up_evidence(tmp_path / f"{digest}.npz", digest=np.array(digest)) for digest in digests]
+    with pytest.raises(DataError, match=r"has evidence of small, .* of small, with other weights: use one network's"):
+        fusion_train.train_fusion(evidence, tmp_path / "f.npz")
+    assert fusion_evidence.digest_of(None) == ""
+
+
+def test_evidence_tells_the_file_of_its_network(make_sample: MakeSample, tmp_path: Path) -> None:
+    network = Sees()
+    network.network.source = tmp_path / "a.onnx"
+    network.network.source.write_bytes(b"weights")
+    predictor: Any = network
+    fusion_evidence.collect_evidence(predictor, Made([make_sample()]), tmp_path / "l.npz")
+    assert np.load(tmp_path / "l.npz")["digest"] == hashlib.sha256(b"weights").hexdigest()
 
 
 def test_evidence_of_two_networks_is_named(tmp_path: Path) -> None:
@@ -670,7 +694,7 @@ def calibrated_evidence(path: Path, weights: Floats, hands: int = 4000) -> Path:
     truth[:, -1] = own[:, -1]
     arrays = {"own": own, "read": own[..., :2], "truth": truth, "side_mm": np.full(hands, 250.0)}
     np.savez(
-        path, format=np.array(FORMAT), network=np.array("small"), numbers=numbers,
+        path, format=np.array(FORMAT), network=np.array("small"), digest=np.array(""), numbers=numbers,
         **{name: array.astype(np.float32) for name, array in arrays.items()},
     )  # fmt: skip
     return path

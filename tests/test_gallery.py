@@ -60,9 +60,9 @@ def halves(sheet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_perfect_model_draws_the_truth_and_another_does_not(make_sample: MakeSample) -> None:
     dots = Dots(make_sample, 3)
-    left, right = halves(draw_gallery(Knows(dots, 0.0), dots, image_size=64, count=1))
+    left, right = halves(draw_gallery(Knows(dots, 0.0), dots, count=1))
     assert (np.abs(left.astype(int) - right) > 40).mean() < 0.002
-    left, right = halves(draw_gallery(Knows(dots, 9.0), dots, image_size=64, count=1))
+    left, right = halves(draw_gallery(Knows(dots, 9.0), dots, count=1))
     assert (np.abs(left.astype(int) - right) > 40).mean() > 0.01
 
 
@@ -71,7 +71,7 @@ def test_the_seed_decides_which(make_sample: MakeSample) -> None:
     drawn = []
     for seed in (0, 0, 1):
         dots.read = []
-        sheet = draw_gallery(Knows(dots, 0.0), dots, image_size=64, count=4, seed=seed, columns=3)
+        sheet = draw_gallery(Knows(dots, 0.0), dots, count=4, seed=seed, columns=3)
         drawn.append(sorted(set(dots.read[-4:])))
         assert sheet.shape == (2 * 312, 3 * 578, 3) and (sheet[320:600, 1200:] == (243, 242, 238)).all()
     assert drawn[0] == drawn[1] != drawn[2]
@@ -80,7 +80,7 @@ def test_the_seed_decides_which(make_sample: MakeSample) -> None:
 def test_each_of_many_has_its_error(make_sample: MakeSample, monkeypatch: pytest.MonkeyPatch) -> None:
     dots, told = Dots(make_sample, WORST_KEPT + 2), []
     monkeypatch.setattr("unclasp.evaluation.gallery.cv2.putText", lambda _picture, text, *_: told.append(text))
-    sheet = draw_gallery(Knows(dots, 9.0), dots, image_size=64, count=WORST_KEPT + 2, columns=6)
+    sheet = draw_gallery(Knows(dots, 9.0), dots, count=WORST_KEPT + 2, columns=6)
     assert sheet.shape[0] == 17 * 312 and len(told) == WORST_KEPT + 2
     assert [text for text in told if not re.match(r"\d+ mm   ", text)] == []
     assert sorted(text.split("   ")[1] for text in told) == sorted(sample.name for sample in dots.samples)
@@ -90,7 +90,7 @@ def test_each_of_many_has_its_error(make_sample: MakeSample, monkeypatch: pytest
 def test_there_must_be_so_many(make_sample: MakeSample, count: int) -> None:
     dots = Dots(make_sample, 3)
     with pytest.raises(UnclaspError, match="from 1 to all 3 pictures"):
-        draw_gallery(Knows(dots, 0.0), dots, image_size=64, count=count)
+        draw_gallery(Knows(dots, 0.0), dots, count=count)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,14 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from command_line import run_here
 from dots import make_sample_function
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluation.measure import (
-    Photo,
     PhotoScore,
     ReferenceHand,
+    ReferencePhoto,
     measure,
     read_photos,
     score_photo,
@@ -37,8 +38,8 @@ class Pose:
         self.joints_2d, self.sides = np.concatenate([right, left]), sides
 
 
-def photo(*hands: ReferenceHand, in_view: int | None = 2) -> Photo:
-    return Photo(Path("a.jpg"), hands, in_view)
+def photo(*hands: ReferenceHand, in_view: int | None = 2) -> ReferencePhoto:
+    return ReferencePhoto(Path("a.jpg"), hands, in_view)
 
 
 REFERENCE = photo(ReferenceHand("right", RIGHT), ReferenceHand("left", LEFT))
@@ -113,6 +114,32 @@ def test_damaged_references_are_named(folder: Path, content: str | None, told: s
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("points", [[[math.nan, 1.0], *[[2.0, 3.0]] * 20], [[5.0, 5.0]] * 21, [[1e999, 0.0]] * 21])
+def test_references_without_a_place_or_an_extent_are_named(folder: Path, points: list[list[float]]) -> None:
+    """No distance to them would be a number, and every hand would count as missed."""
+    path = folder / "points" / "a.json"
+    path.write_text(json.dumps({"hands": [{"handedness_raw": "Right", "keypoints_2d_px": points}]}))
+    with pytest.raises(DataError, match=r"a\.json is not a file of reference hands .*finite, and not all the same"):
+        read_photos(folder / "photos", folder / "points")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--changed",), "--changed is for photos: add --photos and --references"),
+        (
+            ("--rendered", "None", "--frames", "interhand:x", "--limit", "3"),
+            "--limit is for rendered pictures, and there",
+        ),
+    ],
+)
+def test_options_without_an_effect_are_refused(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    code, _, errors = run_here(capsys, "measure", *words)
+    assert code == 2 and errors.startswith(f"error: {told}")
+
+
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures"):
         read_photos(tmp_path, tmp_path)
@@ -146,7 +173,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypat
     weights = folder / "a.safetensors"
     save_weights(weights, build(tiny().model).state_dict(), tiny())
     make = make_sample_function()
-    monkeypatch.setattr("unclasp.data.open_dataset", lambda name: [make(0), make(1, hands="left")])
+    monkeypatch.setattr("unclasp.data.open_dataset", lambda name, **_: [make(0), make(1, hands="left")])
     words = ["measure", str(weights), str(weights), "--rendered", "None", "--frames", "interhand:x"]
     with pytest.raises(SystemExit) as stop:
         main([*words, "--photos", str(folder / "photos"), "--references", str(folder / "points")])

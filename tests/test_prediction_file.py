@@ -236,6 +236,9 @@ DAMAGE: dict[str, tuple[Fields, str]] = {
     "root depth": ({"root_depth": np.zeros((5, 1))}, r"root_depth must have shape \(5,\), got \(5, 1\)"),
     "no size": ({"image_size": None}, "lacks image_size"),
     "size": ({"image_size": 0}, "image_size must be a whole number of pixels, got 0"),
+    "size as text": ({"image_size": "64"}, "image_size must be a whole number of pixels, got '64'"),
+    "presence above 1": ({"presence": np.full((5, 2), 1.5)}, "presence must lie between 0 and 1, got 1.5"),
+    "negative confidence": ({"confidence": np.full((5, 42), -3.0)}, "confidence must lie between 0 and 1, got -3"),
     "parts": ({"parts": np.full((5, 8, 8), 40)}, "parts must be part classes 0-32"),
     "boxes": ({"boxes": np.zeros((5, 4))}, "boxes are the crops of space crop"),
 }
@@ -261,6 +264,52 @@ def test_numbers_that_are_none_are_refused_by_name(dataset: Samples, guesses: np
     )
     with pytest.raises(DataError, match="root_depth of 1 predictions are not finite, the first of them made:2"):
         read_predictions(path)
+
+
+@pytest.mark.parametrize("name", ["presence", "confidence"])
+@pytest.mark.parametrize("value", [float("nan"), 1.01, -0.2, float("inf")])
+def test_probabilities_are_checked_without_a_file_too(guesses: np.ndarray, name: str, value: float) -> None:
+    given = np.full((5, {"presence": 2, "confidence": 42}[name]), 0.5)
+    PosePredictions(joints_cam=guesses, **{name: given})
+    given[3, 1] = value
+    with pytest.raises(UnclaspError, match=f"{name} must lie between 0 and 1, got {value:g}"):
+        PosePredictions(joints_cam=guesses, **{name: given})
+
+
+def test_lists_are_as_good_as_arrays(dataset: Samples, guesses: np.ndarray) -> None:
+    listed = PosePredictions(joints_cam=guesses.tolist(), names=dataset.file_names)  # type: ignore[arg-type]
+    wanted = PosePredictions(joints_cam=guesses, names=tuple(dataset.file_names))
+    assert score_predictions(listed, dataset) == score_predictions(wanted, dataset)
+    with pytest.raises(UnclaspError, match="joints_cam must be an array of numbers"):
+        PosePredictions(joints_cam=[[1.0], [2.0, 3.0]])  # type: ignore[arg-type]
+    with pytest.raises(UnclaspError, match="image_size must be a whole number of pixels, got '64'"):
+        PosePredictions(pose_2p5d=guesses, image_size="64")  # type: ignore[arg-type]
+
+
+def test_a_file_needs_names(guesses: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(UnclaspError, match=r"p\.npz: these predictions have neither names nor annotation_ids, which"):
+        write_predictions(tmp_path / "p.npz", PosePredictions(joints_cam=guesses))
+    assert not list(tmp_path.iterdir())
+
+
+def test_joints_behind_the_camera_are_told(dataset: Samples, guesses: np.ndarray) -> None:
+    everything = score_predictions(PosePredictions(joints_cam=guesses), dataset)
+    assert "2D error" not in everything.notes
+    guesses[0, :10, 2] = -5.0
+    report = score_predictions(PosePredictions(joints_cam=guesses), dataset)
+    count = sum(int(sample.valid.sum()) for sample in dataset.samples)
+    left = count - int(dataset.samples[0].valid[:10].sum())
+    assert report.notes["2D error"].startswith(
+        f"of {left} of the {count} scored joints ({left / count:.2%}); the others"
+    )
+    assert "2D error" not in score_predictions(PosePredictions(joints_cam=guesses, relative=True), dataset).notes
+
+
+def test_predictions_that_are_not_of_crops_have_no_crop_size(dataset: Samples, guesses: np.ndarray) -> None:
+    """256 px is only the unit of their 2D error."""
+    report = score_predictions(PosePredictions(pose_2p5d=guesses, pixels="image"), dataset)
+    assert report.image_size is None and str(report).splitlines()[0] == "predictions on Samples"
+    assert Report.from_json(report.to_json()) == report
 
 
 def test_what_is_no_such_file_is_told(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_w
 from unclasp.data.lookup import annotated, notes_of
 from unclasp.data.progress import Progress
 from unclasp.data.transforms import View, make_example
-from unclasp.errors import UnclaspError
+from unclasp.engines.torch_network import check_device
+from unclasp.errors import UnclaspError, check_at_least
 from unclasp.evaluation.baseline import MeanPose, mean_pose
 from unclasp.evaluation.predictions import PosePredictions, Recorder, column
 from unclasp.evaluation.protocol import Protocol
@@ -84,7 +85,11 @@ class EvaluateOptions:
     progress: Progress | None = None
     """Called after every batch, with the number of samples done and the total."""
     recorder: Recorder | None = None
-    """Stores every prediction."""
+    """Stores every prediction; a new one for each evaluation."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, batch_size=self.batch_size)
+        check_at_least(0, workers=self.workers)
 
 
 def evaluate(
@@ -99,7 +104,8 @@ def evaluate(
         device: Device that the crops are moved to.
 
     Raises:
-        UnclaspError: There are no samples, something that the protocol needs is missing, or a prediction is not finite.
+        UnclaspError: There are no samples, something that the protocol needs is missing, a prediction is not finite,
+            the recorder is used, or the device is not available.
     """
     options = options or EvaluateOptions()
     count = sample_count(dataset, options.limit)
@@ -124,6 +130,9 @@ def collect_scores(
     The sum of the scores of all shares, whatever their sizes, gives the same report as a single process. The arguments
     are those of `evaluate` and `indices`, the samples of this share, which replace `options.limit`.
     """
+    check_device(device)
+    if options.recorder is not None and options.recorder.entries:
+        raise UnclaspError("this Recorder holds the predictions of another evaluation: give each one a new Recorder()")
     crops = _Crops(dataset, indices, model.image_size, options.protocol, options.external)
     loader: DataLoader[Any] = DataLoader(
         Guarded(crops), sampler=range(len(indices)), batch_size=options.batch_size, num_workers=options.workers,
@@ -194,8 +203,8 @@ def score_predictions(
         if progress is not None:
             progress(index + 1, count)
     return Report.from_scores(
-        scores, model=name, dataset=_name(dataset), image_size=size, protocol=protocol,
-        notes={**notes_of(dataset), **predictions.notes()},
+        scores, model=name, dataset=_name(dataset), image_size=size if predictions.in_crops else None,
+        protocol=protocol, notes={**notes_of(dataset), **predictions.notes()},
     )  # fmt: skip
 
 

@@ -41,6 +41,14 @@ def weights_file(weights: Path | str | None = None) -> Path:
     return named if path.name == str(path) and named.exists() and not path.exists() else path
 
 
+def model_name(path: Path, *, in_folder: bool = False) -> str:
+    """Return the name of a model for reports: its file's without suffix, after its folder's if the file is `weights`.
+
+    All trainings name their file `weights`. With `in_folder`, the folder's name always comes first.
+    """
+    return f"{path.resolve().parent.name}/{path.stem}" if in_folder or path.stem == "weights" else path.stem
+
+
 def exported_file(weights: Path | str | None = None) -> Path | None:
     """Return the exported ONNX form of a shipped model, given its name, or None for the default one.
 

@@ -1,11 +1,8 @@
 """`unclasp data check`, `unclasp data index`, `unclasp data parts` and `unclasp data show`."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -38,12 +35,13 @@ class CheckArguments:
 def check(words: list[str]) -> int:
     """Run `unclasp data check`."""
     arguments = parse(CheckArguments, words, "data check")
+    from unclasp.commands.progress import named_bars
     from unclasp.data.check import check as run
     from unclasp.data.findings import EXIT_CODES
 
     if arguments.opened < 0:
         raise UnclaspError(f"--opened must be at least 0, got {arguments.opened}")
-    with _progress() as update:
+    with named_bars() as update:
         result = run(arguments.root, opened=None if arguments.open_all else arguments.opened, progress=update)
     print(result.to_json() if arguments.json else result)
     return EXIT_CODES[result.verdict]
@@ -69,10 +67,11 @@ class IndexArguments:
 def index(words: list[str]) -> int:
     """Run `unclasp data index`."""
     arguments = parse(IndexArguments, words, "data index")
+    from unclasp.commands.progress import named_bars
     from unclasp.data.filtered import filtered_rows
     from unclasp.data.index import build_index, fresh_index
 
-    with _progress() as update:
+    with named_bars() as update:
         for name, layout in _layouts(arguments.root, arguments.split):
             current = None if arguments.force else fresh_index(layout)
             built = current or build_index(layout, lambda *done, name=name: update(name, *done), anew=arguments.force)
@@ -108,9 +107,10 @@ def parts(words: list[str]) -> int:
     arguments = parse(PartsArguments, words, "data parts")
     need_positive(processes=arguments.processes)
     need_synth()
+    from unclasp.commands.progress import named_bars
     from unclasp.data.mano_parts import write_parts
 
-    with _progress() as update:
+    with named_bars() as update:
         for name, layout in _layouts(arguments.root, arguments.split):
             done = write_parts(
                 layout, arguments.mano, processes=arguments.processes,
@@ -177,21 +177,3 @@ def _layouts(root: Path, split: str | None) -> "list[tuple[str, Layout]]":
     return [
         (layout.split if layout.subset == "all" else f"{layout.split} ({layout.subset})", layout) for layout in layouts
     ]
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function that updates the progress bar of a named task; bars are shown if stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def update(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
-
-        yield update

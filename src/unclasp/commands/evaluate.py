@@ -1,7 +1,7 @@
 """`unclasp evaluate`."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,11 +52,11 @@ class EvaluateArguments:
     worst: int = 0
     """List this many of the worst pictures with their mean errors, at most 100."""
     batch_size: int = 32
-    """Crops per forward pass."""
+    """Crops per forward pass; not with --predictions or --as-predicted."""
     workers: int = 2
-    """Loader processes per device."""
+    """Loader processes per device; not with --predictions or --as-predicted."""
     device: str = "cpu"
-    """Device: cpu, cuda or mps."""
+    """Device: cpu, cuda or mps; not with --predictions."""
     devices: int = 1
     """Number of devices, with one process each; the figures do not depend on it."""
     out: OptionalPath = None
@@ -75,7 +75,7 @@ def evaluate(words: list[str]) -> int:
     from unclasp.commands.progress import bar
     from unclasp.data import open_dataset
 
-    dataset = open_dataset(arguments.data)
+    dataset = open_dataset(arguments.data, default_split=None)
     with bar("scoring") as progress:
         report, predictions = _report(arguments, dataset, progress)
     if report is None:  # only the first process reports
@@ -96,7 +96,24 @@ def evaluate(words: list[str]) -> int:
 
 
 def _check(arguments: EvaluateArguments) -> None:
-    protocol = arguments.protocol
+    _check_method(arguments)
+    _check_protocol(arguments)
+    for flag, value, least, most in (
+        ("--devices", arguments.devices, 1, math.inf), ("--worst", arguments.worst, 0, WORST_KEPT),
+        ("--batch-size", arguments.batch_size, 1, math.inf), ("--workers", arguments.workers, 0, math.inf),
+    ):  # fmt: skip
+        if not least <= value <= most:
+            bounds = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise UnclaspError(f"{flag} must be {bounds}, got {value}")
+    saved, out = arguments.save_predictions, arguments.out
+    if saved is not None and saved.suffix not in (".npz", ".json"):
+        raise UnclaspError(f"--save-predictions must end in .npz or .json, got {saved}")
+    if saved is not None and out is not None and saved.resolve() == out.resolve():
+        raise UnclaspError(f"--out and --save-predictions are both {saved}: give each a file of its own")
+
+
+def _check_method(arguments: EvaluateArguments) -> None:
+    """Check that there is one thing to score, and that all options apply to it."""
     values = (arguments.weights, arguments.mean_pose, arguments.predictions)
     methods = [flag for flag, value in zip(("--weights", "--mean-pose", "--predictions"), values, strict=True) if value]
     if len(methods) > 1:
@@ -109,6 +126,22 @@ def _check(arguments: EvaluateArguments) -> None:
         raise UnclaspError("--no-landmarks is for --as-predicted: a single pass never uses the landmark network")
     if arguments.fusion is not None and not arguments.as_predicted:
         raise UnclaspError("--fusion is for --as-predicted: a single pass never uses the fusion network")
+    if arguments.predictions is not None:
+        _refuse(arguments, "workers", "batch_size", "device", reason="--predictions runs no network")
+    if arguments.as_predicted:
+        _refuse(arguments, "workers", "batch_size", reason="--as-predicted takes one picture at a time")
+
+
+def _refuse(arguments: EvaluateArguments, *names: str, reason: str) -> None:
+    given = [each.name for each in fields(arguments)
+             if each.name in names and getattr(arguments, each.name) != each.default]  # fmt: skip
+    if given:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UnclaspError(f"{reason}: leave out {flags}")
+
+
+def _check_protocol(arguments: EvaluateArguments) -> None:
+    protocol = arguments.protocol
     if arguments.as_predicted and protocol.box_source != "annotated":
         raise UnclaspError("--as-predicted takes the annotated boxes; leave out --box-source")
     if "given" in (protocol.depth_source, protocol.box_source):
@@ -117,16 +150,6 @@ def _check(arguments: EvaluateArguments) -> None:
         raise UnclaspError("--depth-source or --box-source rootnet needs RootNet's file: add --rootnet FILE")
     if arguments.rootnet is not None and not protocol.needs_rootnet:
         raise UnclaspError("--rootnet is not used: add --depth-source rootnet, --box-source rootnet, or both")
-    for flag, value, least, most in (
-        ("--devices", arguments.devices, 1, math.inf), ("--worst", arguments.worst, 0, WORST_KEPT),
-        ("--batch-size", arguments.batch_size, 1, math.inf), ("--workers", arguments.workers, 0, math.inf),
-    ):  # fmt: skip
-        if not least <= value <= most:
-            bounds = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise UnclaspError(f"{flag} must be {bounds}, got {value}")
-    saved = arguments.save_predictions
-    if saved is not None and saved.suffix not in (".npz", ".json"):
-        raise UnclaspError(f"--save-predictions must end in .npz or .json, got {saved}")
 
 
 def _report(
@@ -181,7 +204,7 @@ def _run_predictor(
     report = score_predictions(
         predictions, dataset, protocol=options.protocol, external=options.external, limit=options.limit
     )
-    return report, predictor.network.name, predictions
+    return report.named(image_size=predictor.network.image_size), predictor.network.name, predictions
 
 
 def _run_model(
@@ -194,7 +217,7 @@ def _run_model(
     from unclasp.evaluate import mean_pose
     from unclasp.evaluation.exported import ExportedScored
     from unclasp.evaluation.ranks import evaluate_over, launch, under_torchrun
-    from unclasp.shipped import weights_file
+    from unclasp.shipped import model_name, weights_file
 
     scored: DFL | MeanPose | ExportedScored
     several = arguments.devices > 1 or under_torchrun()
@@ -207,7 +230,7 @@ def _run_model(
         if not several:
             check_device(arguments.device)
         scored, _ = load_model(path)
-    name = path.stem
+    name = model_name(path)
     if arguments.mean_pose:
         scored = mean_pose(
             dataset, image_size=scored.image_size, protocol=options.protocol, limit=options.limit,

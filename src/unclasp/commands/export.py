@@ -62,7 +62,7 @@ def export(words: list[str]) -> int:
     from unclasp.export import export_onnx, export_openvino
     from unclasp.model import build
     from unclasp.presets import preset
-    from unclasp.shipped import weights_file
+    from unclasp.shipped import model_name, weights_file
 
     if arguments.preset is not None:
         name, config = arguments.preset, preset(arguments.preset)
@@ -70,8 +70,8 @@ def export(words: list[str]) -> int:
         model = build(config.model).eval()
     else:
         path = weights_file(arguments.weights)
-        name, (model, config) = path.stem, load_model(path)
-    out = out or Path(name + suffix)
+        name, (model, config) = model_name(path), load_model(path)
+    out = out or Path(Path(name).name + suffix)
     check_writable(out)
     size = config.model.image_size
     unseen = synthetic_crops("test", arguments.pictures, size)

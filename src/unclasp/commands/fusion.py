@@ -1,17 +1,13 @@
 """`unclasp fusion collect`, `unclasp fusion train` and `unclasp fusion calibrate`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from unclasp.commands.arguments import OptionalInt, OptionalPath, need_out, need_positive, need_seed, parse
 from unclasp.errors import UnclaspError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,22 +35,24 @@ def collect(words: list[str]) -> int:
     need_seed(arguments.seed)
     if arguments.limit is not None:
         need_positive(limit=arguments.limit)
-    from rich.progress import Progress
-
+    from unclasp.commands.progress import bar
     from unclasp.data import open_dataset
+    from unclasp.data.lookup import notes_of
     from unclasp.engines.opening import open_network
     from unclasp.find.landmarks import open_landmarks
     from unclasp.predictor import Predictor
     from unclasp.training.fusion_evidence import collect_evidence
 
-    dataset = open_dataset(arguments.data)
+    dataset = open_dataset(arguments.data, default_split=None)
     predictor = Predictor(open_network(arguments.weights), landmarks=open_landmarks())
-    with Progress(transient=True) as bars:
+    with bar("predict") as progress:
         hands = collect_evidence(
             predictor, dataset, arguments.out, mirrored=arguments.mirrored, seed=arguments.seed, limit=arguments.limit,
-            progress=_shown(bars, "predict"),
+            progress=progress,
         )  # fmt: skip
-    print(f"{hands} hands: {arguments.out}")
+    split = notes_of(dataset).get("split")
+    where = "" if split is None else f" of {split}"
+    print(f"{hands} hands{where}: {arguments.out}")
     return 0
 
 
@@ -80,14 +78,13 @@ def train(words: list[str]) -> int:
     if not arguments.evidence:
         raise UnclaspError("name at least one file of unclasp fusion collect")
     need_seed(arguments.seed)
-    from rich.progress import Progress
-
+    from unclasp.commands.progress import bar
     from unclasp.training.fusion_train import train_fusion
 
-    with Progress(transient=True) as bars:
+    with bar("train") as progress:
         loss = train_fusion(
             arguments.evidence, arguments.out, epochs=arguments.epochs, seed=arguments.seed,
-            progress=_shown(bars, "train"),
+            progress=progress,
         )  # fmt: skip
     print(f"loss {loss:.4f}\nfusion: {arguments.out}")
     return 0
@@ -111,19 +108,10 @@ def calibrate(words: list[str]) -> int:
     need_out(arguments.out, ".npz")
     if not arguments.evidence:
         raise UnclaspError("name at least one file of unclasp fusion collect")
-    from rich.progress import Progress
-
+    from unclasp.commands.progress import bar
     from unclasp.training.fusion_calibrate import calibrate_fusion
 
-    with Progress(transient=True) as bars:
-        calibration = calibrate_fusion(
-            arguments.evidence, arguments.out, weights=arguments.fusion, progress=_shown(bars, "predict")
-        )
+    with bar("predict") as progress:
+        calibration = calibrate_fusion(arguments.evidence, arguments.out, weights=arguments.fusion, progress=progress)
     print(f"{calibration}\nfusion: {arguments.out}")
     return 0
-
-
-def _shown(bars: "Progress", label: str) -> Callable[[int, int], None]:
-    """Add a bar, and return what updates it."""
-    task = bars.add_task(label, total=None)
-    return lambda done, total: bars.update(task, completed=done, total=total)

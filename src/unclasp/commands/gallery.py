@@ -40,11 +40,9 @@ def gallery(words: list[str]) -> int:
     from unclasp.evaluation.gallery import draw_gallery
     from unclasp.files import write_bytes
 
-    model, config = load_model(arguments.weights)
-    sheet = draw_gallery(
-        model, open_dataset(arguments.data), image_size=config.model.image_size, count=arguments.count,
-        seed=arguments.seed, columns=arguments.columns,
-    )  # fmt: skip
+    model, _ = load_model(arguments.weights)
+    dataset = open_dataset(arguments.data, default_split=None)
+    sheet = draw_gallery(model, dataset, count=arguments.count, seed=arguments.seed, columns=arguments.columns)
     write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, sheet[..., ::-1])[1].tobytes())
     print(f"gallery: {arguments.out}")
     return 0

@@ -34,7 +34,7 @@ def linearise(words: list[str]) -> int:
     need_synth()
     from unclasp.checkpoint import load_model, load_notes, save_weights
     from unclasp.data.crops import synthetic_crops
-    from unclasp.shipped import weights_file
+    from unclasp.shipped import model_name, weights_file
     from unclasp.training.linearise import linearised
 
     path = weights_file(arguments.weights)
@@ -42,8 +42,8 @@ def linearise(words: list[str]) -> int:
     crops = synthetic_crops("val", arguments.pictures, config.model.image_size)
     fitted, linear = linearised(model, config, crops, steps=arguments.steps)
     notes = {name: note for name, note in load_notes(path).items() if not name.startswith("calibrated_")}
-    save_weights(arguments.out, fitted.state_dict(), linear, notes={**notes, "linearised": path.stem})
-    print(f"{arguments.out}: {path.stem} with a linear part segmentation head, fitted to {len(crops)} pictures")
+    save_weights(arguments.out, fitted.state_dict(), linear, notes={**notes, "linearised": model_name(path)})
+    print(f"{arguments.out}: {model_name(path)} with a linear part segmentation head, fitted to {len(crops)} pictures")
     if config.model.confidence_head:
         print("the confidence head was fitted to the original model and is dropped: run unclasp calibrate again")
     return 0

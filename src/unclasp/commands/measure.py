@@ -49,15 +49,22 @@ def measure(words: list[str]) -> int:
     arguments = parse(MeasureArguments, words, "measure")
     if (arguments.photos is None) != (arguments.references is None):
         raise UnclaspError("--photos and --references go together: a folder of photos, and one of their joints")
+    if arguments.changed and arguments.photos is None:
+        raise UnclaspError("--changed is for photos: add --photos and --references")
+    if arguments.limit is not None and arguments.rendered is None:
+        raise UnclaspError("--limit is for rendered pictures, and there are none: leave it out, or give --rendered")
     from unclasp.data import open_dataset
     from unclasp.evaluation.measure import as_markdown, read_photos
     from unclasp.evaluation.measure import measure as run
-    from unclasp.shipped import weights_file
+    from unclasp.shipped import model_name, weights_file
 
     photos = []
     if arguments.photos is not None and arguments.references is not None:
         photos = read_photos(arguments.photos, arguments.references)
-    rendered, frames = (None if name is None else open_dataset(name) for name in (arguments.rendered, arguments.frames))
+    rendered, frames = (
+        None if name is None else open_dataset(name, default_split=None)
+        for name in (arguments.rendered, arguments.frames)
+    )  # fmt: skip
     measured = []
     with Console(stderr=True).status("measure") as status:
         for weights in arguments.weights or (None,):
@@ -68,7 +75,7 @@ def measure(words: list[str]) -> int:
                 flip_test=arguments.flip_test, landmarks=arguments.landmarks,
                 second_opinions=arguments.second_opinions, changed=arguments.changed,
             )  # fmt: skip
-            measured.append((f"{path.resolve().parent.name}/{path.stem}", figures))
+            measured.append((model_name(path, in_folder=True), figures))
     if arguments.json:
         entries = [{"model": name, "figures": [asdict(figure) for figure in figures]} for name, figures in measured]
         print(json.dumps(entries, allow_nan=False))

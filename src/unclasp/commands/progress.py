@@ -30,6 +30,20 @@ def bar(task: str, total: int | None = None) -> Iterator[Callable[[int, int], No
         yield lambda done, total: bars.update(number, completed=done, total=total)
 
 
+@contextmanager
+def named_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function to call with the name of a task, the amount done and the total; each task has its bar."""
+    with _bars() as bars:
+        tasks: dict[str, Any] = {}
+
+        def update(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield update
+
+
 def track(items: Iterable[_Item], task: str, *, total: int) -> Iterator[_Item]:
     """Yield the items of a task, of which there are `total`."""
     with _bars() as bars:

@@ -18,15 +18,16 @@ class Dataset(Protocol):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
-def open_dataset(name: str) -> Dataset:
+def open_dataset(name: str, *, default_split: str | None = "train") -> Dataset:
     """Open a data set by its command-line name.
 
     Args:
         name: `synthetic:SPLIT` (train, val or test; rendered on the fly), or `interhand:ROOT[:SPLIT]` for a folder in
-            InterHand2.6M's layout: the original, or the output of `unclasp synth write`. Without a split, train is
-            opened, or the only split that exists. Options of `InterHand` may follow:
+            InterHand2.6M's layout: the original, or the output of `unclasp synth write`. Without a split,
+            `default_split` is opened, or the only split that exists. Options of `InterHand` may follow:
             interhand:ROOT:test,subset=human,hands=interacting,fps=5,filtered,parts=none. `hic:ROOT` and
             `rgb2hands:ROOT` are for evaluation and take the options of `HIC` and `RGB2Hands`.
+        default_split: The split of a folder that has several; None if the name must say which one.
 
     Raises:
         DataError: The name does not have this form, or the data set does not exist.
@@ -42,7 +43,7 @@ def open_dataset(name: str) -> Dataset:
         root, separator, split = rest.rpartition(":")
         if separator and (split in ("train", "val", "test") or split in splits_in(Path(root))):
             return InterHand(Path(root), split, **options)
-        return InterHand(Path(rest), _split_of(Path(rest)), **options)
+        return InterHand(Path(rest), _split_of(Path(rest), default_split), **options)
     if kind == "hic" and rest:
         from unclasp.data.hic import HIC
 
@@ -56,13 +57,18 @@ def open_dataset(name: str) -> Dataset:
     )
 
 
-def _split_of(root: Path) -> str:
-    """Return the only split of a folder; train if it has several or none."""
+def _split_of(root: Path, default: str | None) -> str:
+    """Return the only split of a folder; the default one if it has several, or train if it has none."""
     from unclasp.data.layout import splits_in
 
     splits = splits_in(root)
-    if len(splits) != 1 or "train" in splits:
-        return "train"
+    if len(splits) > 1 and default is None:
+        raise DataError(
+            f"{root} has the splits {', '.join(splits)}: say which one is meant, for example "
+            f"interhand:{root}:{splits[-1]}"
+        )
+    if len(splits) != 1 or splits == [default]:
+        return default or "train"
     _log.warning("%s has no split but %s, which is taken", root, splits[0])
     return splits[0]
 

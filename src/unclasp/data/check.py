@@ -1,7 +1,7 @@
 """Checks an InterHand2.6M folder against its annotations and against the counts that its owners publish."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,12 @@ from unclasp.data.findings import Check, Mano, Pictures, SplitCheck, to_fetch
 from unclasp.data.index import fresh_index
 from unclasp.data.interhand import frame_step
 from unclasp.data.layout import PUBLISHED, PUBLISHED_V0, SUBSETS, Counts, Layout, Subset, find_layout, layouts_in
+from unclasp.data.progress import NamedProgress
 from unclasp.data.tables import MANO_KEY, Columns
 from unclasp.errors import DataError
 
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the step, the amount done and the total."""
 
-
-def check(root: Path | str, *, opened: int | None = 500, progress: Progress | None = None) -> Check:
+def check(root: Path | str, *, opened: int | None = 500, progress: NamedProgress | None = None) -> Check:
     """Check all splits of a folder.
 
     Args:
@@ -48,7 +46,7 @@ def check(root: Path | str, *, opened: int | None = 500, progress: Progress | No
     return result
 
 
-def _check_split(layout: Layout, opened: int | None, report_progress: Progress) -> SplitCheck:
+def _check_split(layout: Layout, opened: int | None, report_progress: NamedProgress) -> SplitCheck:
     index = fresh_index(layout)
     if index is not None:
         columns, problems, has_mano, lists = index.columns, index.problems, index.has_mano, index.lists
@@ -126,7 +124,7 @@ def _check_mano(columns: Columns) -> Mano:
     )
 
 
-def _check_pictures(layout: Layout, columns: Columns, opened: int | None, report_progress: Progress) -> Pictures:
+def _check_pictures(layout: Layout, columns: Columns, opened: int | None, report_progress: NamedProgress) -> Pictures:
     names = sorted(_names(columns))
     present: list[str] = []
     missing: Counter[str] = Counter()

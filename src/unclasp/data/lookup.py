@@ -41,9 +41,10 @@ def annotated(dataset: Dataset, index: int) -> Sample:
 
 
 def notes_of(dataset: Dataset) -> dict[str, str]:
-    """Return the data set's notes on how it was read, for the report."""
+    """Return the data set's split and its notes on how it was read, for the report."""
     notes: Mapping[str, str] = getattr(dataset, "notes", None) or {}
-    return dict(notes)
+    split: str | None = getattr(dataset, "split", None)
+    return dict(notes) if split is None else {"split": split, **notes}
 
 
 def fingerprint_of(dataset: Dataset) -> str:

@@ -28,6 +28,11 @@ class Synthetic:
         return self.size
 
     @property
+    def split(self) -> str:
+        """The split that the seed belongs to, or the seed itself."""
+        return next((name for name, seed in SEEDS.items() if seed == self.seed), f"seed {self.seed}")
+
+    @property
     def file_names(self) -> list[str]:
         """The names of the samples, which are not rendered for this."""
         return [self._name(index) for index in range(self.size)]

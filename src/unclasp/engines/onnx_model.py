@@ -241,6 +241,7 @@ class OnnxNetwork:
         engine = OpenVinoModel if Path(path).suffix == ".xml" else OnnxModel
         self.model: ExportedModel = engine(path, threads=threads)
         self.name, self.image_size = self.model.name, self.model.image_size
+        self.source = Path(path)
 
     def __call__(self, crops: ByteArray, /) -> NetworkOutput:
         """Predict from (N, S, S, 3) RGB crops."""

@@ -13,16 +13,19 @@ from unclasp.errors import UnclaspError
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
-from unclasp.shipped import weights_file
+from unclasp.shipped import model_name, weights_file
 
 Floats = npt.NDArray[np.floating]
 
 
 class TorchNetwork:
-    """A `DFL` on a device as a `network.Network`."""
+    """A `DFL` on a device as a `network.Network`; `source` is the file that it was read from."""
 
-    def __init__(self, model: DFL, *, name: str, image_size: int, device: torch.device | str = "cpu") -> None:
-        self.name, self.image_size, self.device = name, image_size, torch.device(device)
+    def __init__(
+        self, model: DFL, *, name: str, image_size: int, device: torch.device | str = "cpu",
+        source: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.image_size, self.device, self.source = name, image_size, torch.device(device), source
         self._model = model.eval().to(self.device)
         self._depth_axis = model.depth_axis
 
@@ -64,7 +67,9 @@ def load_network(
         torch.set_num_threads(threads)
     path = weights_file(weights)
     model, config = load_model(path)
-    return TorchNetwork(optimise(model), name=path.stem, image_size=config.model.image_size, device=device)
+    return TorchNetwork(
+        optimise(model), name=model_name(path), image_size=config.model.image_size, device=device, source=path
+    )
 
 
 def check_device(device: torch.device | str) -> None:

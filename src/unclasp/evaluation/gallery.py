@@ -26,9 +26,7 @@ _GAP: Final = 6
 """Space around each picture in px."""
 
 
-def draw_gallery(
-    model: CropModel, dataset: Dataset, *, image_size: int, count: int = 12, seed: int = 0, columns: int = 3
-) -> ByteArray:
+def draw_gallery(model: CropModel, dataset: Dataset, *, count: int = 12, seed: int = 0, columns: int = 3) -> ByteArray:
     """Draw random samples, each as a pair of crops: the predicted skeletons on the left, the true ones on the right.
 
     The caption shows the mean error over the valid joints, with each hand aligned by its wrist, and the sample's name.
@@ -36,7 +34,6 @@ def draw_gallery(
     Args:
         model: Maps crops to predictions, as for `evaluate`.
         dataset: Samples.
-        image_size: Side of the model's input crops in pixels.
         count: Number of samples.
         seed: Seed of the random selection.
         columns: Samples per row.
@@ -53,14 +50,14 @@ def draw_gallery(
     cells: list[ByteArray] = []
     for start in range(0, count, WORST_KEPT):  # a report lists the errors of at most this many samples
         samples = [dataset[index] for index in chosen[start : start + WORST_KEPT]]
-        cells += _cells(model, samples, image_size)
+        cells += _cells(model, samples)
     columns = min(columns, len(cells))
     cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
     rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
     return np.concatenate(rows, axis=0)
 
 
-def _cells(model: CropModel, samples: list[Sample], image_size: int) -> list[ByteArray]:
+def _cells(model: CropModel, samples: list[Sample]) -> list[ByteArray]:
     """Draw up to `WORST_KEPT` samples, in the given order."""
     recorder = Recorder()
     errors = dict(evaluate(model, samples, EvaluateOptions(recorder=recorder)).worst)
@@ -70,7 +67,7 @@ def _cells(model: CropModel, samples: list[Sample], image_size: int) -> list[Byt
             raise UnclaspError("this model gives no 2.5D poses to draw")
         presence = predicted.presence
         present = np.array([True, True]) if presence is None else present_hands(np.asarray(presence))
-        cells.append(_cell(samples[index], predicted.pose_2p5d, present, image_size, errors.get(name)))
+        cells.append(_cell(samples[index], predicted.pose_2p5d, present, model.image_size, errors.get(name)))
     return cells
 
 

@@ -45,7 +45,7 @@ class ReferenceHand:
 
 
 @dataclass(frozen=True)
-class Photo:
+class ReferencePhoto:
     """A picture with reference hands."""
 
     path: Path
@@ -55,7 +55,7 @@ class Photo:
     """Number of hands in the picture, as counted by a person; None if not counted."""
 
 
-def read_photos(folder: Path | str, references: Path | str) -> list[Photo]:
+def read_photos(folder: Path | str, references: Path | str) -> list[ReferencePhoto]:
     """Read a folder of pictures with reference joints.
 
     Args:
@@ -72,7 +72,9 @@ def read_photos(folder: Path | str, references: Path | str) -> list[Photo]:
     if not paths:
         raise DataError(f"{folder} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
     counts = _counts(folder)
-    return [Photo(path, _read_hands(references / f"{path.stem}.json"), counts.get(path.name)) for path in paths]
+    return [
+        ReferencePhoto(path, _read_hands(references / f"{path.stem}.json"), counts.get(path.name)) for path in paths
+    ]
 
 
 def _counts(folder: Path) -> dict[str, int]:
@@ -103,6 +105,8 @@ def _read_hands(path: Path) -> tuple[ReferenceHand, ...]:
 def _hand(hand: dict[str, Any]) -> ReferenceHand:
     side: Side = {"Left": "left", "Right": "right"}[hand["handedness_raw"]]  # type: ignore[assignment]
     joints = np.asarray(hand["keypoints_2d_px"], dtype=np.float64).reshape(JOINTS_PER_HAND, 2)
+    if not (np.isfinite(joints).all() and np.ptp(joints, axis=0).max() > 0):
+        raise ValueError("the points of a hand must be finite, and not all the same")
     ours = np.empty_like(joints)
     ours[HAND_ORDERS["mediapipe"]] = joints
     return ReferenceHand(side, ours)
@@ -123,7 +127,7 @@ class PhotoScore:
     """Number of hands in the picture; None if unknown."""
 
 
-def score_photo(pose: HandPose, photo: Photo) -> PhotoScore:
+def score_photo(pose: HandPose, photo: ReferencePhoto) -> PhotoScore:
     """Match predicted with reference hands greedily, the closest pair first, and measure each pair."""
     predicted = {
         side: pose.joints_2d[slot] for side, slot in zip(SIDES, HAND_SLICES, strict=True) if side in pose.sides
@@ -187,7 +191,7 @@ def measure(
     rendered: Dataset | None = None,
     limit: int | None = None,
     frames: Dataset | None = None,
-    photos: Sequence[Photo] = (),
+    photos: Sequence[ReferencePhoto] = (),
     flip_test: bool = False,
     landmarks: bool = True,
     second_opinions: bool = True,
@@ -240,7 +244,7 @@ def measure(
     return measured
 
 
-def in_version(photo: Photo, version: Version) -> Photo:
+def in_version(photo: ReferencePhoto, version: Version) -> ReferencePhoto:
     """Return the photo with its reference in the pixels of a version; mirroring swaps the hands' sides."""
     mirrored = np.linalg.det(version.version_from_photo) < 0
     other: dict[Side, Side] = {"right": "left", "left": "right"}

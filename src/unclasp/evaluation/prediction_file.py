@@ -56,8 +56,6 @@ def read_predictions(path: Path | str) -> PosePredictions:
     _finite(path, joints, "joints", label)
     joints = _in_interhand_order(joints, order, first)
     if optional["confidence"] is not None:
-        if not ((optional["confidence"] >= 0) & (optional["confidence"] <= 1)).all():
-            raise DataError(f"{path}: confidence must lie between 0 and 1")
         optional["confidence"] = _in_interhand_order(optional["confidence"], order, first)
     scale = UNITS[unit]
     if optional["root_depth"] is not None:
@@ -87,6 +85,10 @@ def read_predictions(path: Path | str) -> PosePredictions:
 def write_predictions(path: Path | str, predictions: PosePredictions) -> None:
     """Write predictions atomically to .npz or .json, whichever the suffix says; reading gives the same numbers."""
     path = Path(path)
+    if predictions.names is None and predictions.annotation_ids is None:
+        raise UnclaspError(
+            f"{path}: these predictions have neither names nor annotation_ids, which files need: add one"
+        )
     joints, space = predictions.joints_cam, "root_relative" if predictions.relative else "camera"
     if joints is None:
         joints, space = predictions.pose_2p5d, predictions.pixels
@@ -193,7 +195,7 @@ def _image_size(path: Path, fields: dict[str, Any], space: str) -> int:
         return PLANE_UNITS
     size = np.asarray(fields["image_size"])
     if size.size != 1 or size.dtype.kind not in "iu" or int(size.item()) < 1:
-        raise DataError(f"{path}: image_size must be a whole number of pixels, got {fields['image_size']!s}")
+        raise DataError(f"{path}: image_size must be a whole number of pixels, got {size.tolist()!r}")
     return int(size.item())
 
 

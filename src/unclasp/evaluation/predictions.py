@@ -59,6 +59,7 @@ class PosePredictions:
     """(N,) ids of the annotations in the data set's files."""
 
     def __post_init__(self) -> None:
+        self._convert()
         check_choice("pixels", self.pixels, get_args(Pixels))
         if (self.pose_2p5d is None) == (self.joints_cam is None):
             raise UnclaspError("predictions are either pose_2p5d or joints_cam; give one of them")
@@ -81,6 +82,25 @@ class PosePredictions:
             raise UnclaspError(f"parts must have shape ({count}, h, w), got {self.parts.shape}")
         if self.names is not None and len(self.names) != count:
             raise UnclaspError(f"there are {count} poses but {len(self.names)} names")
+        for name in ("presence", "confidence"):
+            array = getattr(self, name)
+            if array is not None and not (good := (array >= 0) & (array <= 1)).all():
+                raise UnclaspError(f"{name} must lie between 0 and 1, got {array[~good][0]:g}")
+
+    def _convert(self) -> None:
+        """Turn lists into arrays and the names into a tuple, and check that the image size is one."""
+        for name in ("pose_2p5d", "boxes", "joints_cam", "root_depth", "presence", "confidence", "parts"):
+            value = getattr(self, name)
+            try:
+                array = value if value is None or isinstance(value, np.ndarray) else np.asarray(value, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise UnclaspError(f"{name} must be an array of numbers: {error}") from error
+            object.__setattr__(self, name, array)
+        if self.annotation_ids is not None:
+            object.__setattr__(self, "annotation_ids", np.asarray(self.annotation_ids))
+        object.__setattr__(self, "names", None if self.names is None else tuple(self.names))
+        if not isinstance(self.image_size, int | np.integer) or self.image_size < 1:
+            raise UnclaspError(f"image_size must be a whole number of pixels, got {self.image_size!r}")
 
     @classmethod
     def from_heatmaps(
@@ -108,6 +128,11 @@ class PosePredictions:
     def __len__(self) -> int:
         joints = self.pose_2p5d if self.joints_cam is None else self.joints_cam
         return 0 if joints is None else len(joints)
+
+    @property
+    def in_crops(self) -> bool:
+        """Whether the poses are of crops; for others, `image_size` is only the unit of the 2D error."""
+        return self.pose_2p5d is not None and self.pixels == "crop"
 
     def rows(self, dataset: Dataset, count: int) -> npt.NDArray[np.int64]:
         """Return the row of the prediction for each of the first `count` samples, (count,).

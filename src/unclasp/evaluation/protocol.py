@@ -4,6 +4,7 @@ The fields of `Protocol` are also flags of `unclasp evaluate`. The defaults are 
 A2J-Transformer's code: ground-truth depths and boxes, 42 joints, wrists as roots, no scaling.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -69,8 +70,8 @@ class Protocol:
             if getattr(self, name) not in allowed:
                 listed = ", ".join(str(choice) for choice in allowed)
                 raise UnclaspError(f"{name} must be one of: {listed}; got {getattr(self, name)!r}")
-        if not self.box_expansion > 0:
-            raise UnclaspError(f"box_expansion must be greater than 0, got {self.box_expansion}")
+        if not 0 < self.box_expansion < math.inf:
+            raise UnclaspError(f"box_expansion must be greater than 0 and finite, got {self.box_expansion}")
 
     @property
     def needs_rootnet(self) -> bool:

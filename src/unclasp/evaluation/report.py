@@ -27,8 +27,8 @@ class Report:
     """Name of the model."""
     dataset: str
     """Name of the data set."""
-    image_size: int
-    """Side of the crops in pixels."""
+    image_size: int | None
+    """Side of the crops in pixels; None for predictions that are not of crops."""
     protocol: Protocol
     """The evaluation protocol."""
     samples: Mapping[Bucket, int]
@@ -50,7 +50,7 @@ class Report:
 
     @classmethod
     def from_scores(
-        cls, scores: Scores, *, model: str, dataset: str, image_size: int, protocol: Protocol,
+        cls, scores: Scores, *, model: str, dataset: str, image_size: int | None, protocol: Protocol,
         notes: Mapping[str, str] | None = None,
     ) -> Self:  # fmt: skip
         """Build a report from the scores of an evaluation, or from the sum of several."""
@@ -65,12 +65,16 @@ class Report:
             figures=_figures(scores, protocol),
             joint_errors={name: _known(float(mean)) for name, mean in zip(JOINT_NAMES, means, strict=True)},
             pck={bucket: None if math.isnan(curve[0]) else tuple(curve) for bucket, curve in curves.items()},
-            worst=scores.worst, version=installed_version(), notes=dict(notes or {}),
+            worst=scores.worst, version=installed_version(), notes={**(notes or {}), **_plane_note(scores)},
         )  # fmt: skip
 
-    def named(self, *, model: str | None = None, dataset: str | None = None) -> Self:
-        """Return the report with the names of the model or the data set replaced."""
-        return replace(self, model=model or self.model, dataset=dataset or self.dataset)
+    def named(
+        self, *, model: str | None = None, dataset: str | None = None, image_size: int | None = None
+    ) -> Self:  # fmt: skip
+        """Return the report with the names of the model or the data set, or the size of the crops, replaced."""
+        return replace(
+            self, model=model or self.model, dataset=dataset or self.dataset, image_size=image_size or self.image_size
+        )
 
     def noting(self, notes: Mapping[str, str]) -> Self:
         """Return the report with notes added."""
@@ -126,7 +130,8 @@ class Report:
         write_text(path, self.to_json() + "\n")
 
     def _title(self) -> str:
-        return f"{self.model} on {self.dataset} ({self.image_size} x {self.image_size})"
+        size = "" if self.image_size is None else f" ({self.image_size} x {self.image_size})"
+        return f"{self.model} on {self.dataset}{size}"
 
     def _footer(self) -> str:
         return "\n".join(
@@ -169,6 +174,15 @@ def _figures(scores: Scores, protocol: Protocol) -> dict[str, float | None]:
     figures["mean_iou"] = metrics.mean_iou(scores.confusion)
     figures["confident_half_mm"], figures["doubtful_half_mm"] = scores.halves_by_confidence(root=root)
     return {name: _known(value) for name, value in figures.items()}
+
+
+def _plane_note(scores: Scores) -> dict[str, str]:
+    """Return a note on the 2D error if it leaves out joints; there is none if it leaves out all."""
+    counted, scored = int(scores.plane_joints.sum()), int(scores.joints.sum())
+    if counted in (0, scored):
+        return {}
+    share = f"of {counted} of the {scored} scored joints ({counted / scored:.2%})"
+    return {"2D error": f"{share}; the others are predicted behind the camera, and have no place in the picture"}
 
 
 def _other(average: Average) -> Average:

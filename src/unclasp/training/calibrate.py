@@ -19,9 +19,9 @@ from unclasp import geometry
 from unclasp.batch import Prediction, Sample
 from unclasp.config import Config, with_model
 from unclasp.data import Dataset
-from unclasp.data.progress import Progress
+from unclasp.data.progress import NamedProgress
 from unclasp.data.transforms import crop_image, sight_of
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_at_least
 from unclasp.hands import ROOTS
 from unclasp.model import DFL, build
 from unclasp.model.confidence import WITHIN, Confidence, evidence
@@ -60,7 +60,7 @@ class Calibration:
 
 def calibrate(
     model: DFL, config: Config, dataset: Dataset, *, limit: int | None = None, batch_size: int = 32,
-    progress: Progress | None = None,
+    progress: NamedProgress | None = None,
 ) -> tuple[DFL, Config, Calibration]:  # fmt: skip
     """Return the model with a fitted confidence head, its config, and the quality of the confidences.
 
@@ -68,13 +68,16 @@ def calibrate(
         model: The model, in evaluation mode; an existing confidence head is replaced.
         config: Config of the model.
         dataset: Pictures that the model was not trained on; a quarter is held out from the fit.
-        limit: Use at most this many of them, the first ones.
+        limit: Use at most this many of them, evenly spread.
         batch_size: Crops per forward pass.
-        progress: Called with the number of pictures done and the total.
+        progress: Called with the name of the step (predict, fit), the amount done and the total.
 
     Raises:
-        UnclaspError: The model has no relations, or there are too few pictures or no annotated joints in them.
+        UnclaspError: The model has no relations, there are too few pictures or no annotated joints in them, or
+            `batch_size` is below 1.
     """
+    check_at_least(1, batch_size=batch_size)
+    report_progress = progress or (lambda *_: None)
     fitted_config = with_model(config, confidence_head=True, confidence_context=True)
     fitted = build(fitted_config.model)
     head = cast(Confidence, fitted.confidence)
@@ -86,15 +89,15 @@ def calibrate(
     data = _CalibrationData()
     for batch in _batches(dataset, count, batch_size):
         data.add(model, batch, config.model.image_size)
-        if progress is not None:
-            progress(len(data.evidence), count)
-    calibration = data.fit(head)
+        report_progress("predict", len(data.evidence), count)
+    calibration = data.fit(head, report_progress)
     return fitted.eval(), fitted_config, calibration
 
 
 def _batches(dataset: Dataset, count: int, size: int) -> Iterator[list[Sample]]:
+    indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
     for start in range(0, count, size):
-        yield [dataset[index] for index in range(start, min(start + size, count))]
+        yield [dataset[index] for index in indices[start : start + size]]
 
 
 class _CalibrationData:
@@ -127,7 +130,7 @@ class _CalibrationData:
             for errors, difference in ((self.camera_errors, joints - truth), (self.relative_errors, relative)):
                 errors.append(np.where(valid, np.linalg.norm(difference, axis=1), np.nan))
 
-    def fit(self, head: Confidence) -> Calibration:
+    def fit(self, head: Confidence, progress: NamedProgress = lambda *_: None) -> Calibration:
         """Fit the head to three quarters of the pictures and evaluate it on the others."""
         inputs = torch.stack(self.evidence)
         camera_errors, errors = (
@@ -156,6 +159,7 @@ class _CalibrationData:
             adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
+            progress("fit", step + 1, _STEPS)
         head.requires_grad_(False)
         confidence, valid = head(inputs[held_out]).sigmoid(), known[held_out]
         # The error of a wrist relative to itself is always 0.

@@ -5,7 +5,7 @@ A confidence means the same as before the fusion (`training.calibrate`): 0.8 tha
 confidence is too low for them. The fusion network itself is not changed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from unclasp.data.progress import Progress
 from unclasp.errors import DataError
 from unclasp.find.fusion import DEPTH_CORRECTION_SHARE, FORMAT, UNIT_MM, Fusion, confidence_inputs, open_fusion
 from unclasp.model.confidence import WITHIN
@@ -24,7 +25,6 @@ from unclasp.training.fusion_evidence import read_evidence
 from unclasp.training.reliability import calibration_error
 
 Floats = npt.NDArray[np.floating]
-Progress = Callable[[int, int], None]
 
 _HELD_OUT: Final = 4
 """Every how many-th hand is held out from the fit."""

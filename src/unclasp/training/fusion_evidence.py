@@ -4,7 +4,8 @@ The pictures must not be those that the pose network was trained on, because it 
 than on users' pictures.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import Sample
 from unclasp.data import Dataset
+from unclasp.data.progress import Progress
 from unclasp.data.transforms import sight_of
 from unclasp.errors import DataError, UnclaspError
 from unclasp.find.crop_result import LIKELY_PRESENCE, CropResult
@@ -25,7 +27,6 @@ from unclasp.npz import read_arrays, write_arrays
 from unclasp.predictor import Predictor
 
 Floats = npt.NDArray[np.floating]
-Progress = Callable[[int, int], None]
 
 _MAX_SHIFT: Final = 0.06
 """Largest offset of the crop from the annotated box along each axis, in sides of the box."""
@@ -65,6 +66,8 @@ def collect_evidence(
     landmarks = predictor.landmarks
     if landmarks is None:
         raise UnclaspError("the fusion learns from the landmark network, and the predictor has none: landmarks=True")
+    network = predictor.network
+    facts = {"format": FORMAT, "network": network.name, "digest": digest_of(getattr(network, "source", None))}
     count = len(dataset) if limit is None else min(limit, len(dataset))
     rows: list[tuple[Floats, ...]] = []
     for index in range(count):
@@ -89,9 +92,18 @@ def collect_evidence(
     if not rows:
         raise DataError("there is no hand with all its joints in these pictures that the network sees")
     columns = (np.stack(column) for column in zip(*rows, strict=True))
-    facts = {"format": np.array(FORMAT), "network": np.array(predictor.network.name)}
-    write_arrays(out, facts | dict(zip(_COLUMNS, columns, strict=True)))
+    write_arrays(
+        out, {name: np.array(fact) for name, fact in facts.items()} | dict(zip(_COLUMNS, columns, strict=True))
+    )
     return len(rows)
+
+
+def digest_of(weights: Path | None) -> str:
+    """Return a hash of a network's file, with the .bin beside an .xml; an empty one for a network without a file."""
+    if weights is None:
+        return ""
+    files = [weights, weights.with_suffix(".bin")] if weights.suffix == ".xml" else [weights]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def read_evidence(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
@@ -103,10 +115,10 @@ def read_evidence(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
     """
     files = [_read(path) for path in paths]
     for path, file in zip(paths, files, strict=True):
-        if file["network"] != files[0]["network"]:
-            raise DataError(
-                f"{path} has evidence of {file['network']}, {paths[0]} of {files[0]['network']}: use one network's"
-            )
+        if file["network"] != files[0]["network"] or file["digest"] != files[0]["digest"]:
+            first, network = files[0]["network"], file["network"]
+            other = f"{first}, with other weights" if network == first else first
+            raise DataError(f"{path} has evidence of {network}, {paths[0]} of {other}: use one network's")
     return {name: np.concatenate([file[name] for file in files]) for name in _COLUMNS}
 
 
@@ -155,11 +167,16 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Read a file of `collect_evidence`, and check its format, shapes and values."""
     try:
         arrays = read_arrays(path)
-    except (FileNotFoundError, ValueError) as error:
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}; make it with unclasp fusion collect") from error
+    except ValueError as error:
         raise DataError(f"{path}: expected a file of unclasp fusion collect ({error})") from error
     kind = str(arrays.get("format", "none"))
-    if kind != FORMAT or arrays.keys() != {"format", "network", *_COLUMNS}:
-        raise DataError(f"{path}: expected a file of unclasp fusion collect, format {FORMAT!r}, got {kind!r}")
+    if kind != FORMAT or arrays.keys() != {"format", "network", "digest", *_COLUMNS}:
+        raise DataError(
+            f"{path}: expected a file of unclasp fusion collect, format {FORMAT!r}, got {kind!r} with "
+            f"{', '.join(sorted(arrays))}; collect it with this version"
+        )
     for key, (_, shape) in _COLUMNS.items():
         if arrays[key].shape != (len(arrays["numbers"]), *shape) or not np.isfinite(arrays[key]).all():
             raise DataError(f"{path}: {key} is not finite or not of shape (hands, {', '.join(map(str, shape))})")

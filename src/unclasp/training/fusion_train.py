@@ -1,6 +1,6 @@
 """Training of the fusion network, on files of `fusion_evidence`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unclasp.data.progress import Progress
 from unclasp.errors import DataError, UnclaspError
 from unclasp.find.fusion import FORMAT, UNIT_MM
 from unclasp.npz import write_arrays
 from unclasp.training.fusion_evidence import read_evidence
 from unclasp.training.fusion_net import FusionNet
-
-Progress = Callable[[int, int], None]
 
 _CROP_MM: Final = 250.0
 """Approximate side of the landmark network's crop at the hand; converts in-plane errors to mm, like those of depth."""
