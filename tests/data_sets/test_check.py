@@ -122,6 +122,31 @@ def test_an_index_that_is_up_to_date_saves_the_reading(small: Path, monkeypatch:
     ]
 
 
+@pytest.mark.parametrize("focal", [[0.0, 0.0], [-500.0, 500.0], [float("nan"), 1.0], [float("inf"), 1.0]])
+def test_a_camera_without_a_focal_length_is_damage(small: Path, focal: list[float]) -> None:
+    """Projection would divide by it, and the errors would look like the model's."""
+    change(small, "camera", lambda cameras: cameras["0"]["focal"].update({"000": focal}))
+    result = check(small)
+    assert result.verdict == "unusable" and result.splits[0].damaged
+    with pytest.raises(DataError, match=r"damaged in camera\.json \(capture '0' camera '000': 'focal' must hold"):
+        InterHand(small)
+
+
+def test_images_without_an_annotated_joint_are_told(small: Path) -> None:
+    def blank(count: int) -> Any:
+        return lambda data: [entry.update(joint_valid=[[0]] * 42) for entry in data["annotations"][:count]]
+
+    change(small, "data", blank(1))
+    result = check(small)
+    assert result.verdict == "whole" and len(InterHand(small)) == 3
+    told = "1 images without an annotated joint, on which no pose can be trained or scored (image 0)"
+    assert result.splits[0].problems == [told]
+    change(small, "data", blank(3))
+    assert check(small).verdict == "unusable"
+    with pytest.raises(DataError, match="3 images, which are all that there are, without an annotated joint"):
+        InterHand(small)
+
+
 def test_one_bad_split_does_not_hide_the_others(small: Path) -> None:
     for kind in ("data", "camera", "joint_3d"):
         path = annotation_path(small, "val", kind)

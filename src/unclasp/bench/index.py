@@ -69,7 +69,8 @@ def _cameras(rng: np.random.Generator, names: list[str]) -> dict[str, Any]:
     def numbers(*shape: int) -> dict[str, Any]:
         return {name: rng.normal(0, 500, shape).tolist() for name in names}
 
-    return {"campos": numbers(3), "camrot": numbers(3, 3), "focal": numbers(2), "princpt": numbers(2)}
+    focal = {name: rng.uniform(500, 1500, 2).tolist() for name in names}
+    return {"campos": numbers(3), "camrot": numbers(3, 3), "focal": focal, "princpt": numbers(2)}
 
 
 def _frame(rng: np.random.Generator, frame: int) -> dict[str, Any]:

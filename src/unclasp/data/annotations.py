@@ -256,6 +256,8 @@ def _join(images: Columns, annotations: Columns, finite: Array, problems: Proble
     _report(ids[annotated & ~boxed], "box", problems, "image {}")
     if len(finite) and not finite.all():
         images["valid"] &= np.packbits(finite, axis=1)[images["frame"]]
+    jointless = annotated & ~images["valid"].any(axis=1)
+    _report(ids[jointless], "no joint at all" if jointless.all() else "no joint", problems, "image {}")
     usable = annotated & boxed & (images["camera"] >= 0) & (images["frame"] >= 0)
     images["hand_type"] = (kind & 3).astype(np.uint8)
     images["flags"] = np.where(kind & 4, TYPE_VALID, 0).astype(np.uint8) | np.where(usable, USABLE, 0).astype(np.uint8)

@@ -26,8 +26,8 @@ try:
 except ModuleNotFoundError:  # Windows: two processes may build it at once, and the last one's complete file wins
     fcntl = None  # type: ignore[assignment]
 
-VERSION: Final = 1
-"""Version of the arrays' meaning; an index of another version is rebuilt."""
+VERSION: Final = 2
+"""Version of the arrays' meaning and of what is checked; an index of another version is rebuilt."""
 SLOW_FROM_BYTES: Final = 100_000_000
 """Above this total size of the annotations, building an index is announced in the log."""
 _CLOCK_SECONDS: Final = 0.02

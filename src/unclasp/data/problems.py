@@ -14,11 +14,13 @@ FATAL: Final = {
     "unannotated": "images without an annotation",
     "camera": "images whose camera is missing or damaged in camera.json",
     "frame": "images whose frame is missing or damaged in joint_3d.json",
+    "no joint at all": "images, which are all that there are, without an annotated joint",
 }
 """Faults that prevent an index: such files are not what the owners distribute."""
 NOTED: Final = {
     "box": "images without a box of positive size, which are left out",
     "joints": "frames with joints that are not finite, which count as not annotated",
+    "no joint": "images without an annotated joint, on which no pose can be trained or scored",
     "orphan": "annotations of images that the file does not list",
     "id": "annotations whose id is not that of their image",
     "order": "annotations that stand in another order than the images",

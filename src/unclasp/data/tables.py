@@ -62,6 +62,8 @@ def _numbers(table: dict[str, Any], key: str, name: str) -> Array:
         raise ValueError(f"'{key}' holds no numbers for it") from None
     if values.shape != shape or not np.isfinite(values).all():
         raise ValueError(f"'{key}' must hold {shape} finite numbers for it, got {values.shape}")
+    if key == "focal" and not (values > 0).all():
+        raise ValueError(f"'focal' must hold positive numbers for it, got {values.tolist()}")
     return values
 
 
