@@ -8,12 +8,22 @@ import cv2
 import numpy as np
 import pytest
 
+from detected import FakePalms, make_predictor
 from made_results import hands, made_result
 from motion import moving_hands
 from poses import poses_of
 from scripted import Script
+from shades import DIM
 from unclasp import geometry
-from unclasp.find.credibility import MIN_CONFIDENCE_UNSEEN, MIN_IN_TRACK, is_credible, is_credible_in_track
+from unclasp.find.credibility import (
+    MIN_CONFIDENCE_UNSEEN,
+    MIN_IN_TRACK,
+    WEAK_DETECTION_SCORE,
+    WEAK_SHARE,
+    discounted,
+    is_credible,
+    is_credible_in_track,
+)
 from unclasp.find.crop_result import CropResult
 from unclasp.find.search import Proposal, everywhere
 from unclasp.follow.frame_result import exchanged
@@ -64,6 +74,28 @@ def test_a_result_is_credible_with_a_high_score_or_confidence(result: CropResult
 )
 def test_tracked_hands_stay_credible_at_lower_thresholds(result: CropResult, credible: bool) -> None:
     assert is_credible_in_track(result) is credible
+
+
+@pytest.mark.parametrize(
+    ("score", "confidence", "is_weak"),
+    [(0.4, 0.6, True), (0.5, 0.6, False), (0.0, 0.9, True)],
+    ids=["hardly seen", "seen", "not seen, but sure"],
+)
+def test_confidences_are_lower_where_there_may_be_no_hand(score: float, confidence: float, is_weak: bool) -> None:
+    result = result_with(confidence=(confidence, 0.3), scores=(score, 0.0), presence=(1.0, 0.0))
+    assert (result.detection_score < WEAK_DETECTION_SCORE) == is_weak
+    after = discounted(result)
+    assert after.reported_confidence is not None and after.output.confidence is result.output.confidence
+    expected = confidence * (WEAK_SHARE if is_weak else 1)
+    np.testing.assert_allclose(after.reported_confidence, [*[expected] * 21, *[0.3] * 21])
+
+
+@pytest.mark.parametrize(
+    "lacking", [{"confidence": None, "scores": (0.0, 0.0)}, {"confidence": (0.9, 0.9), "scores": None}]
+)
+def test_nothing_is_lowered_without_both_networks(lacking: Any) -> None:
+    result = result_with(**lacking)
+    assert discounted(result) is result
 
 
 def test_hand_scores_are_mirrored_with_the_hands() -> None:
@@ -200,3 +232,12 @@ def test_hands_that_go_are_gone(predictor: Predictor, table: np.ndarray, tmp_pat
     assert sides[:6] == [()] * 6
     assert sides[8:12] == [("right", "left")] * 4
     assert sides[-4:] == [()] * 4
+
+
+def test_a_hand_that_may_not_be_there_is_in_doubt() -> None:
+    """One that the pose network is 60 % sure of, but the landmark network nearly denies."""
+    image = np.zeros((300, 400, 3), np.uint8)
+    cv2.rectangle(image, (30, 40), (90, 100), (int(0.6 * 255), 0, 0), -1)
+    for score, doubted in ((0.2, ("right",)), (0.9, ())):
+        pose = make_predictor(FakePalms((DIM, "right", score)), DIM)(image)
+        assert pose.sides == ("right",) and pose.doubted == doubted

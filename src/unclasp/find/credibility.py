@@ -3,6 +3,7 @@
 from typing import Final
 
 from unclasp.find.crop_result import CropResult
+from unclasp.hands import HAND_SLICES
 
 MIN_DETECTION_SCORE: Final = 0.3
 """A result is credible if its `CropResult.detection_score` is at least this."""
@@ -10,6 +11,12 @@ MIN_DETECTION_SCORE: Final = 0.3
 MIN_CONFIDENCE_UNSEEN: Final = 0.5
 """A result is also credible if the mean confidence of one hand is at least this, whatever the landmark network says:
 the hand may be hidden behind the other one."""
+
+WEAK_DETECTION_SCORE: Final = 0.5
+"""Below this detection score, most photos show no hand at the place of the result."""
+
+WEAK_SHARE: Final = 0.25
+"""The share of them that do, about: five to seven of 30 (docs/decisions.md)."""
 
 MIN_IN_TRACK: Final = (0.15, 0.5)
 """Where the last frame of a video had hands, a result is credible if one hand has at least this mean confidence, or at
@@ -61,3 +68,17 @@ def without_ghost(result: CropResult) -> CropResult:
     is_on_other = score < max_on and other_score >= min_other_on and result.are_at_one_place
     is_ghost = result.confidence(ghost) < GHOST_MAX_CONFIDENCE and (is_beside or is_on_other)
     return result.without_hand(ghost) if is_ghost else result
+
+
+def discounted(result: CropResult) -> CropResult:
+    """Return a photo's result with lower confidences reported where there may be no hand at all (`WEAK_SHARE`).
+
+    The confidence in a joint is fitted on pictures with hands: it is the probability that the joint is right if the
+    hand exists.
+    """
+    reported = result.reported_confidence
+    if result.hand_scores is None or reported is None or result.detection_score >= WEAK_DETECTION_SCORE:
+        return result
+    return result.with_fused_confidence(
+        {slot: WEAK_SHARE * reported[HAND_SLICES[slot]] for slot in result.present_slots}
+    )

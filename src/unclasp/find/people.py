@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.credibility import is_credible, without_ghost
+from unclasp.find.credibility import discounted, is_credible, without_ghost
 from unclasp.find.crop_result import CropResult
 from unclasp.find.hand_detector import DetectedHand, pair_of, proposal_of_hands, with_detected
 from unclasp.find.regions import middles_of
@@ -83,7 +83,7 @@ class Others:
     def _keep(self, result: CropResult) -> None:
         result = without_ghost(result)
         if result.present.any() and is_credible(result):
-            self.found.append(result)
+            self.found.append(discounted(result))
             self._known += _hands_of(result)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.credibility import is_credible, without_ghost
+from unclasp.find.credibility import discounted, is_credible, without_ghost
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
 from unclasp.find.hand_detector import (
@@ -113,8 +113,11 @@ class PhotoSearch:
         one_or_two = without_ghost(result)
         both = self._with_partner(one_or_two, hands, image) if hands and is_credible(result) else None
         if both is None:
-            return PhotoSearchResult(one_or_two, others, is_credible=is_credible(result), hands=hands)
-        return PhotoSearchResult(both, self._outside_hands(both, others, image), is_credible=True, hands=hands)
+            credible = is_credible(result)
+            return PhotoSearchResult(discounted(one_or_two), others, is_credible=credible, hands=hands)
+        return PhotoSearchResult(
+            discounted(both), self._outside_hands(both, others, image), is_credible=True, hands=hands
+        )
 
     def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
