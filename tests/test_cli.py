@@ -144,8 +144,12 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
         (("predicct", "a.jpg"), "there is no command 'predicct'; did you mean predict?"),
         (("synth", "previw"), "there is no command 'synth'; did you mean synth preview?"),
         ((__file__,), f"there is no command {__file__!r}; did you mean unclasp predict {__file__}?"),
-        (("synth",), "there is no command 'synth'"),
-        (("synth", "paint"), "there is no command 'synth'"),
+        (("synth",), "there is no command 'synth'; those of synth are synth preview, synth write\n"),
+        (("synth", "paint"), "there is no command 'synth'; those of synth are synth preview, synth write\n"),
+        (
+            ("bench", "foo"),
+            "there is no command 'bench'; those of bench are bench latency, bench pieces, bench finder, ",
+        ),
         (("presets", "all"), "unclasp presets takes no arguments, got all"),
         (("predict",), "name at least one picture, video, folder, glob or camera number"),
         (("train",), "usage: unclasp train PRESET --data DATA"),
@@ -185,6 +189,7 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("synth preview --count 0", "--count must be at least 1, got 0"),
         ("synth preview --columns 0", "--columns must be at least 1, got 0"),
         ("synth write --out x --processes 0", "--processes must be at least 1, got 0"),
+        ("synth write --out x --split ../../evil", "split must be a plain name of letters, digits, - and _, got '../"),
         ("bench synth --count 0", "--count must be at least 1, got 0"),
         ("bench synth --supersample -1", "--supersample must be at least 1, got -1"),
         ("bench predict x.png --threads 0", "--threads must be at least 1, got 0"),
@@ -243,6 +248,18 @@ def test_a_folder_that_nobody_writes_to_is_told(
     spoken = words.format(data=f"interhand:{golden_mini}:test", weights=weights)
     code, _, errors = run_here(capsys, *spoken.split(), "--out", "/proc/mine.safetensors")
     assert code == 2 and errors.startswith("error: /proc/mine.safetensors: ") and errors.count("\n") == 1, errors
+
+
+@pytest.mark.parametrize(
+    "words", ["train tiny --data synthetic:train", "synth write --count 1", "finder render --count 1", "predict a.png"]
+)
+def test_a_file_in_the_place_of_a_folder_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: str
+) -> None:
+    (tmp_path / "file").touch()
+    for out, told in ((tmp_path / "file", "the file"), (tmp_path / "file" / "below", "a path inside the file")):
+        code, _, errors = run_here(capsys, *words.split(), "--out", out)
+        assert code == 2 and errors == f"error: --out must be a folder, got {told} {tmp_path / 'file'}\n"
 
 
 def test_a_full_disk_names_the_file_that_was_meant(

@@ -290,8 +290,9 @@ def test_files_that_are_not_models(exported: SimpleNamespace, tmp_path: Path) ->
         OnnxModel(tmp_path / "nowhere.onnx")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(exported.path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="ONNX Runtime can read"):
+    with pytest.raises(CheckpointError, match="ONNX Runtime can read") as caught:
         OnnxModel(broken)
+    assert str(caught.value).count(str(broken)) == 1
     foreign = onnx.load(exported.path)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "foreign.onnx")

@@ -320,6 +320,8 @@ def test_what_is_no_such_file_is_told(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=r"not a file of predictions|must be a JSON object"):
             read_predictions(tmp_path / name)
+    with pytest.raises(DataError, match=rf"^{tmp_path} is a folder; give the name of a file in it, \.npz or \.json$"):
+        read_predictions(tmp_path)
     np.save(tmp_path / "e.npy", np.zeros(3))
     with pytest.raises(DataError, match="is a bare array"):
         read_predictions(tmp_path / "e.npy")

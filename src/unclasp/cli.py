@@ -108,6 +108,12 @@ def _run(words: list[str]) -> int:
 
     if Path(words[0]).exists():
         raise UnclaspError(f"there is no command {words[0]!r}; did you mean unclasp predict {words[0]}?")
-    similar = [name for typed in (" ".join(words[:2]), words[0]) for name in get_close_matches(typed, COMMANDS, 1)]
-    hint = f"did you mean {similar[0]}?" if similar else f"the commands are {', '.join(COMMANDS)}"
+    group = {name.partition(" ")[2]: name for name in COMMANDS if name.startswith(f"{words[0]} ")}
+    if group:
+        similar = [group[name] for name in get_close_matches(" ".join(words[1:2]), group, 1)]
+        others = f"those of {words[0]} are {', '.join(group.values())}"
+    else:
+        similar = get_close_matches(" ".join(words[:2]), COMMANDS, 1) or get_close_matches(words[0], COMMANDS, 1)
+        others = f"the commands are {', '.join(COMMANDS)}"
+    hint = f"did you mean {similar[0]}?" if similar else others
     raise UnclaspError(f"there is no command {words[0]!r}; {hint}")

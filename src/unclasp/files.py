@@ -63,6 +63,8 @@ def check_writable(path: Path | str) -> None:
         temporary.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            reason = "it is a file, not a folder"
         obstacle = error.filename if error.filename not in (None, str(temporary)) else target
         raise UnclaspError(f"{obstacle}: cannot be written ({reason}); choose another place") from None
 

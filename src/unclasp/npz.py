@@ -28,6 +28,8 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error  # the path is for the caller to tell
     except Exception as error:  # zipfile and numpy raise many types, depending on the damage
         raise ValueError(str(error) or type(error).__name__) from error
 

@@ -32,6 +32,15 @@ def need_out(out: Path, *suffixes: str) -> None:
     check_writable(out)
 
 
+def need_folder(out: Path) -> None:
+    """Raise an error if --out is a file or lies below one; it need not exist."""
+    if out.exists() and not out.is_dir():
+        raise UnclaspError(f"--out must be a folder, got the file {out}")
+    existing = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UnclaspError(f"--out must be a folder, got a path inside the file {existing}")
+
+
 def need_stages(weights: tuple[Path, ...]) -> None:
     """Raise an error unless at least two files are given, as averaging requires."""
     if len(weights) < 2:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_out, need_positive, need_seed, need_stages, need_synth, parse
+from unclasp.commands.arguments import need_folder, need_out, need_positive, need_seed, need_stages, need_synth, parse
 from unclasp.errors import UnclaspError
 from unclasp.training.finder_config import FinderConfig, FinderRun
 
@@ -33,6 +33,7 @@ class RenderArguments:
 def render(words: list[str]) -> int:
     """Run `unclasp finder render`."""
     arguments = parse(RenderArguments, words, "finder render")
+    need_folder(arguments.out)
     need_positive(count=arguments.count, size=arguments.size)
     need_seed(arguments.seed)
     if not 0 <= arguments.gloved <= 1:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import tyro
 from rich.console import Console
 
-from unclasp.commands.arguments import OptionalInt, OptionalPath, parse, with_numbers_last
+from unclasp.commands.arguments import OptionalInt, OptionalPath, need_folder, parse, with_numbers_last
 from unclasp.commands.progress import over_frames, over_sources
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable, replaceable
@@ -162,11 +162,7 @@ def _check(arguments: PredictArguments) -> None:
     """Raise an error for invalid arguments, before anything is loaded."""
     if not arguments.sources:
         raise UnclaspError("name at least one picture, video, folder, glob or camera number")
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise UnclaspError(f"--out must be a folder, got the file {arguments.out}")
-    existing = next(path for path in (arguments.out, *arguments.out.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise UnclaspError(f"--out must be a folder, got a path inside the file {existing}")
+    need_folder(arguments.out)
     _stream_options(arguments)
     if arguments.out.exists():  # otherwise it is created with the first result
         check_writable(arguments.out / ".unclasp")

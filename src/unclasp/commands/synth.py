@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from unclasp.commands.arguments import need_out, need_positive, need_seed, need_synth, parse
+from unclasp.commands.arguments import need_folder, need_out, need_positive, need_seed, need_synth, parse
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class WriteArguments:
 def write(words: list[str]) -> int:
     """Run `unclasp synth write`."""
     arguments = parse(WriteArguments, words, "synth write")
+    need_folder(arguments.out)
     need_positive(count=arguments.count, size=arguments.size, processes=arguments.processes)
     need_seed(arguments.seed)
     need_synth()

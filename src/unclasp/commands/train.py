@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from unclasp import presets
-from unclasp.commands.arguments import parse
+from unclasp.commands.arguments import need_folder, parse
 from unclasp.config import Config
 from unclasp.errors import UnclaspError
 from unclasp.training.options import RunOptions
@@ -36,6 +36,7 @@ def train(words: list[str]) -> int:
     preset = presets.preset(words[0])
     # With a default object, tyro needs a value for `data`, too; MISSING keeps it required.
     arguments = parse(TrainArguments, words[1:], "train PRESET", TrainArguments(data=tyro.MISSING, config=preset))
+    need_folder(arguments.run.out)
     from unclasp.data import open_dataset
     from unclasp.train import train as run
 

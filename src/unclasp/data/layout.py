@@ -152,7 +152,7 @@ def _candidates(root: Path, split: str) -> tuple[Layout, dict[Subset, Layout]]:
 def _hint(root: Path, split: str) -> str:
     """Suggest the folder or split that was probably meant."""
     if not root.is_dir():
-        return f"; there is no folder {root}"
+        return f"; {root} is a file" if root.exists() else f"; there is no folder {root}"
     splits = splits_in(root)
     if splits:
         return f" (the splits there are {', '.join(splits)})" if split not in splits else ""

@@ -156,7 +156,8 @@ class OnnxModel(ExportedModel):
         try:
             self._session = open_session(onnxruntime, Path(path), threads=threads)
         except Exception as error:  # the engine's exceptions have no more specific base
-            raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({_first_line(error)})") from error
+            reason = _first_line(error).replace(f"Load model from {path} failed:", "")
+            raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({reason})") from error
         super().__init__(ModelMetadata.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path)))
         self._outputs = [output.name for output in self._session.get_outputs()]
 

@@ -117,6 +117,8 @@ def _smallest(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _fields(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give the name of a file in it, .npz or .json")
     try:
         if path.suffix == ".json":
             content = json.loads(path.read_bytes())

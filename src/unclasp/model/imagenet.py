@@ -51,7 +51,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} is not a readable weights file: {error}") from error
+        raise CheckpointError(f"{path} is not a readable weights file ({type(error).__name__}: {error})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} must hold a dict from parameter names to tensors, got {type(state).__name__}")
     return state
