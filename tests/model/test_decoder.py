@@ -9,7 +9,8 @@ from torch import Tensor
 
 from unclasp.config import Decoder, ModelConfig, Relation
 from unclasp.model import build, decoder
-from unclasp.model.decoder import DecoupledDecoder, needs
+from unclasp.model.assembly import needs
+from unclasp.model.decoder import DecoupledDecoder
 from unclasp.model.relation import Features, RelationLayer
 from unclasp.presets import tiny
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unclasp.config import ModelConfig, Relation
+from unclasp.config import Relation
 from unclasp.hands import NUM_JOINTS
 from unclasp.model.relation import KINDS, Features, Kind, Readout, RelationLayer, Widths, aggregate, relate
 
@@ -25,32 +25,6 @@ class Decoded(NamedTuple):
     """Logits (B, 42, L) of the initialisation and of each J-I relation, averaged over heads."""
     joints: Tensor
     """(B, 42, C) final joint features, for the optional heads."""
-
-
-class Needs(NamedTuple):
-    """The kinds of features that each stage must produce, because a later stage reads them."""
-
-    initial: frozenset[Kind]
-    joint_joint: tuple[frozenset[Kind], ...]
-    joint_image: tuple[frozenset[Kind], ...]
-
-
-def needs(config: ModelConfig) -> Needs:
-    """Determine, backwards from the pose, which features each stage must produce, so that no unused layer is built.
-
-    In the paper's model, for example, the last appearance features are unused: the pose is computed from the last
-    position features alone.
-    """
-    estimate = frozenset(KINDS[config.regress_from])
-    after: frozenset[Kind] = estimate | (frozenset(KINDS[Relation.BOTH]) if config.root_depth_head else frozenset())
-    joint_joint: list[frozenset[Kind]] = []
-    joint_image: list[frozenset[Kind]] = []
-    for _ in range(config.iterations):
-        joint_image.append(after)
-        between = after.union(KINDS[config.joint_image_relation])
-        joint_joint.append(between)
-        after = between.union(KINDS[config.joint_joint_relation]) if config.joint_joint else between
-    return Needs(after, tuple(reversed(joint_joint)), tuple(reversed(joint_image)))
 
 
 class Initialisation(nn.Module):
