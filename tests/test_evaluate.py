@@ -325,6 +325,11 @@ def test_recorded_predictions_lose_no_figure(dataset: Samples, guesses: dict[str
     assert again.figures == report.figures and None not in report.figures.values()
 
 
+def test_a_recorder_without_predictions_says_so() -> None:
+    with pytest.raises(UnclaspError, match="this Recorder holds no predictions"):
+        Recorder().predictions(SIZE)
+
+
 def test_each_evaluation_has_a_recorder_of_its_own(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
     recorder = Recorder()
     run(dataset, guesses, recorder=recorder)

@@ -17,7 +17,7 @@ from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.inputs import check_threads
 from unclasp.predictor import Predictor
-from unclasp.shipped import exported_file, shipped_names, shipped_weights, weights_file
+from unclasp.shipped import exported_file, model_name, shipped_names, shipped_weights, weights_file
 
 
 def test_a_missing_shipped_model_is_named() -> None:
@@ -46,6 +46,15 @@ def test_a_file_of_a_shipped_model_s_name_goes_first(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert weights_file("small") == Path("small")
     assert exported_file("small") is None
+
+
+def test_weights_have_the_name_of_their_training() -> None:
+    """All trainings call their file weights.safetensors."""
+    named = {"runs/a/weights.safetensors": "a/weights", "runs/a/mean.safetensors": "mean", "weights.onnx": None}
+    for path, name in named.items():
+        assert model_name(Path(path)) == (name or f"{Path.cwd().name}/weights")
+    assert model_name(Path("runs/a/mean.safetensors"), in_folder=True) == "a/mean"
+    assert model_name(shipped_weights()) == "small"
 
 
 def test_onnx_runtime_runs_the_shipped_model_on_the_cpu() -> None:

@@ -103,6 +103,7 @@ def test_a_run_starts_from_weights_and_from_a_backbone_s_file(tmp_path, monkeypa
     save_weights(tmp_path / "start.safetensors", start.state_dict(), lite)
     layers = [Layer(conv.weight.detach(), torch.rand(conv.out_channels)) for conv in convolutions[:-1]]
     monkeypatch.setattr("unclasp.model.tflite.read_layers", lambda path: layers)
+    (tmp_path / "hands.tflite").touch()
     given = {"start_weights": tmp_path / "start.safetensors", "backbone_weights": tmp_path / "hands.tflite"}
     train(hands, Samples(4), cpu(tmp_path / "run", max_steps=1, **given))
     begun = load_state(tmp_path / "run" / STATE)["model"]
@@ -457,10 +458,11 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path):
     ):
         with pytest.raises(CheckpointError, match=f"{told}: resume with what it began with"):
             train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True, **changes))
-    for changes in ({"start_weights": tmp_path / WEIGHTS}, {"backbone_weights": tmp_path / "resnet18.pth"}):
-        (name, path) = next(iter(changes.items()))
-        with pytest.raises(CheckpointError, match=f"trained with {name} None, got {path.name}: resume with"):
-            train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True, **changes))
+    for name in ("start_weights", "backbone_weights"):
+        with pytest.raises(
+            CheckpointError, match=rf"trained with {name} None, got weights\.safetensors \(\w+\): resume"
+        ):
+            train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True, **{name: tmp_path / WEIGHTS}))
     save_state(tmp_path / STATE, {"step": 3})
     with pytest.raises(
         CheckpointError, match="not a training state of this version: it lacks average, config, data, model"
@@ -500,9 +502,15 @@ def test_a_run_may_be_resumed_with_all_options_that_it_began_with(tmp_path):
     train(config_for(epochs=1), Samples(12), cpu(tmp_path / "first"))
     begun = {"start_weights": tmp_path / "first" / WEIGHTS}
     train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", max_steps=1, **begun))
-    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, max_steps=2, **begun))
-    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True))
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, max_steps=2))
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, **begun))
     assert load_state(tmp_path / "run" / STATE)["step"] == 3
+    for path, told in (
+        (tmp_path / "run" / WEIGHTS, "resume with"),
+        (tmp_path / "gone", "there is no weights file .*left"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, start_weights=path))
 
 
 def test_a_precision_that_a_device_does_not_have_is_not_replaced_in_silence(tmp_path):
@@ -528,7 +536,7 @@ def test_ctrl_c_and_what_ends_a_process_keep_the_steps_that_were_done(tmp_path, 
         workers, "--report-every", "1", "--train.batch-size", "2",
     )  # fmt: skip
     running = subprocess.Popen(
-        [sys.executable, "-m", "unclasp", *map(str, words)], stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "unclasp", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )  # fmt: skip
@@ -538,10 +546,10 @@ def test_ctrl_c_and_what_ends_a_process_keep_the_steps_that_were_done(tmp_path, 
             os.killpg(running.pid, ended_by)
             break
         time.sleep(0.05)
-    errors = running.communicate(timeout=120)[1]
+    printed, errors = running.communicate(timeout=120)
     state = load_state(tmp_path / "run" / STATE)
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
-    assert running.returncode == 130, errors
+    assert running.returncode == 130 and not printed, errors
     assert state["step"] == steps[-1] < 500 and load_model(tmp_path / "run" / WEIGHTS)
     told = errors.splitlines()
     assert told[0] == "interrupted: this step is finished first; a second signal stops at once"

@@ -1,5 +1,6 @@
 """Writes files atomically: completely or not at all."""
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -84,6 +85,11 @@ def replaceable(path: Path | str) -> Path:
     if resolved.is_symlink():
         raise UnclaspError(f"{target}: is a link to itself; remove it, or give another name")
     return resolved
+
+
+def digest(*paths: Path) -> str:
+    """Return a SHA-256 hash of the content of some files."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
 def write_text(path: Path | str, text: str) -> None:

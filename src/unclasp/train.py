@@ -175,7 +175,8 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
             fabric.strategy.precision.load_state_dict(state["precision"])
         result.resume(state["average"])
         done = state["step"]
-    facts = {"samples": len(dataset), "data": fingerprint_of(dataset), "run": run_facts(options)}
+    facts = {"samples": len(dataset), "data": fingerprint_of(dataset)}
+    facts["run"] = run_facts(options) if state is None else state["run"]  # the start may be left out when resuming
     run = _Run(fabric, config, options, plain, model, adam, result, styles, facts, done)
     per_epoch = len(dataset) // config.train.batch_size
     steps = per_epoch * config.train.epochs

@@ -43,8 +43,8 @@ def annotated(dataset: Dataset, index: int) -> Sample:
 def notes_of(dataset: Dataset) -> dict[str, str]:
     """Return the data set's split and its notes on how it was read, for the report."""
     notes: Mapping[str, str] = getattr(dataset, "notes", None) or {}
-    split: str | None = getattr(dataset, "split", None)
-    return dict(notes) if split is None else {"split": split, **notes}
+    split = getattr(dataset, "split", None)
+    return dict(notes) if split is None else {"split": str(split), **notes}
 
 
 def fingerprint_of(dataset: Dataset) -> str:

@@ -234,8 +234,10 @@ class Recorder:
         """Return the stored predictions in the data set's order.
 
         Raises:
-            UnclaspError: The depths of some predictions are along the camera's axis, those of others are not.
+            UnclaspError: There are none, or the depths of some are along the camera's axis, those of others are not.
         """
+        if not self.entries:
+            raise UnclaspError("this Recorder holds no predictions: evaluate a model with it first")
         self.entries.sort(key=lambda entry: entry[0])
         predicted = [sample for _, _, sample in self.entries]
         along_sight = {sample.sight_pixel is not None for sample in predicted}

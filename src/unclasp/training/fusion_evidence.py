@@ -4,7 +4,6 @@ The pictures must not be those that the pose network was trained on, because it 
 than on users' pictures.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from unclasp.data import Dataset
 from unclasp.data.progress import Progress
 from unclasp.data.transforms import sight_of
 from unclasp.errors import DataError, UnclaspError
+from unclasp.files import digest
 from unclasp.find.crop_result import LIKELY_PRESENCE, CropResult
 from unclasp.find.fusion import FORMAT, NUMBERS, UNIT_MM, can_fuse, fusion_input, in_crop
 from unclasp.find.landmarks import FEATURES, SIZE, Landmarks
@@ -102,8 +102,8 @@ def digest_of(weights: Path | None) -> str:
     """Return a hash of a network's file, with the .bin beside an .xml; an empty one for a network without a file."""
     if weights is None:
         return ""
-    files = [weights, weights.with_suffix(".bin")] if weights.suffix == ".xml" else [weights]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    beside = [weights.with_suffix(".bin")] if weights.suffix == ".xml" else []
+    return digest(weights, *beside)
 
 
 def read_evidence(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:

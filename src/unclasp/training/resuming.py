@@ -8,6 +8,7 @@ from unclasp.config import Config, from_dict
 from unclasp.data import Dataset
 from unclasp.data.lookup import fingerprint_of
 from unclasp.errors import CheckpointError
+from unclasp.files import digest
 from unclasp.training.options import RunOptions
 
 _KEYS: Final = {"config", "step", "model", "average", "optimiser", "samples", "data", "precision", "run"}
@@ -16,18 +17,25 @@ _ONLY_AT_START: Final = ("start_weights", "backbone_weights")
 
 def run_facts(options: RunOptions) -> dict[str, Any]:
     """Return the options that affect the result; the number of devices does, as each has its own batch statistics."""
-    starts = (options.start_weights, options.backbone_weights)
-    start, backbone = (None if path is None else path.name for path in starts)
     return {
-        "precision": options.precision, "devices": options.devices, "start_weights": start,
-        "backbone_weights": backbone,
+        "precision": options.precision, "devices": options.devices, "start_weights": _file(options.start_weights),
+        "backbone_weights": _file(options.backbone_weights),
     }  # fmt: skip
+
+
+def _file(path: Path | None) -> str | None:
+    """Return a file's name with the beginning of its hash, because many are called weights.safetensors."""
+    if path is None:
+        return None
+    if not path.is_file():
+        raise CheckpointError(f"there is no weights file {path}; to resume, it can be left out")
+    return f"{path.name} ({digest(path)[:12]})"
 
 
 def state_to_resume(path: Path, config: Config, dataset: Dataset, options: RunOptions) -> dict[str, Any]:
     """Load a training state, and check that it belongs to the run to resume.
 
-    The weights that the run started from need not be given again; if they are, they must have the same names.
+    The weights that the run started from need not be given again; if they are, they must be the same files.
 
     Args:
         path: The state file.
