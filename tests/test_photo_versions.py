@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from unclasp import geometry
-from unclasp.evaluation.measure import Photo, ReferenceHand, in_version
+from unclasp.evaluation.measure import ReferenceHand, ReferencePhoto, in_version
 from unclasp.evaluation.photo_versions import versions
 
 NAMES = ["mirrored", "half as large", "turned left", "turned right", "wider", "darker", "grey", "coarse JPEG"]
@@ -42,7 +42,7 @@ def test_tiny_photos_are_not_halved() -> None:
 
 def test_in_a_mirrored_version_right_hands_are_left_ones() -> None:
     joints = np.random.default_rng(0).uniform(10, 50, (21, 2))
-    photo = Photo(path=None, hands=(ReferenceHand("right", joints),), in_view=1)  # type: ignore[arg-type]
+    photo = ReferencePhoto(path=None, hands=(ReferenceHand("right", joints),), in_view=1)  # type: ignore[arg-type]
     sides = []
     for version in versions(np.zeros((60, 64, 3), np.uint8)):
         (hand,) = in_version(photo, version).hands
