@@ -18,6 +18,7 @@ from unclasp.find.fusion import (
 )
 from unclasp.find.landmarks import FEATURES, SIZE, LandmarkReading, crop_of
 from unclasp.hands import HAND_SLICES
+from unclasp.training.fusion_evidence import EVIDENCE_FORMAT
 from unclasp.training.fusion_net import FusionNet
 
 Floats = npt.NDArray[np.floating]
@@ -88,6 +89,11 @@ def made_up_evidence(path: Path, hands: int = 300, **changed: Any) -> Path:
     arrays = {"numbers": numbers.astype(np.float16), "side_mm": np.full(hands, 250, np.float32)}
     arrays |= {key: each.astype(np.float32) for key, each in (("own", own), ("read", read), ("truth", truth))}
     np.savez(
-        path, **({"format": np.array(FORMAT), "network": np.array("small"), "digest": np.array("")} | arrays | changed)
+        path,
+        **(
+            {"format": np.array(EVIDENCE_FORMAT), "network": np.array("small"), "digest": np.array("")}
+            | arrays
+            | changed
+        ),
     )
     return path

@@ -308,14 +308,14 @@ def test_a_file_comes_back(tmp_path: Path) -> None:
     ids=["without one", "without its width", "one more", "not finite", "another shape", "text"],
 )
 def test_another_file_is_told(tmp_path: Path, change: Any) -> None:
-    with pytest.raises(CheckpointError, match=r"f\.npz is no fusion network of format 'fusion 2'; was it"):
+    with pytest.raises(CheckpointError, match=r"f\.npz is damaged: tensors of a fusion network"):
         open_fusion(changed(tmp_path, change))
 
 
 def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is no fusion network of format"):
+    with pytest.raises(CheckpointError, match="expected a fusion network of format 'fusion 2', got 'fusion 9'"):
         open_fusion(changed(tmp_path, lambda tensors: tensors.update(format=np.array("fusion 9"))))
-    with pytest.raises(CheckpointError, match="is no fusion network of format"):
+    with pytest.raises(CheckpointError, match="got 'fusion evidence 2'"):
         open_fusion(made_up_evidence(tmp_path / "l.npz"))
     np.save(tmp_path / "bare.npy", np.zeros(3))
     with pytest.raises(CheckpointError, match=r"cannot be read as npz \(it is a bare array\)"):

@@ -19,7 +19,6 @@ from unclasp.config import DepthAxis
 from unclasp.errors import DataError, UnclaspError
 from unclasp.find.crop_result import CropResult
 from unclasp.find.fusion import (
-    FORMAT,
     NUMBERS,
     UNIT_MM,
     confidence_inputs,
@@ -31,6 +30,7 @@ from unclasp.find.landmarks import FEATURES, SIZE, LandmarkReading
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.training import fusion_evidence, fusion_train
 from unclasp.training.fusion_calibrate import calibrate_fusion
+from unclasp.training.fusion_evidence import EVIDENCE_FORMAT
 
 Floats = npt.NDArray[np.floating]
 
@@ -197,7 +197,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (
             {"format": np.array("fusion 9")},
-            "expected a file of unclasp fusion collect, format 'fusion 2', got 'fusion 9'",
+            "expected a file of unclasp fusion collect, format 'fusion evidence 2', got 'fusion 9'",
         ),
         ({"more": np.zeros(2)}, "expected a file of unclasp fusion collect, format"),
         ({"numbers": np.zeros((300, 5))}, rf"numbers is not finite or not of shape \(hands, {NUMBERS + FEATURES}\)"),
@@ -226,7 +226,7 @@ def test_networks_of_one_name_are_told_apart_by_their_weights(tmp_path: Path) ->
         (tmp_path / run).write_bytes(run.encode())
         digests.append(fusion_evidence.digest_of(tmp_path / run))
     evidence = [made_up_evidence(tmp_path / f"{digest}.npz", digest=np.array(digest)) for digest in digests]
-    with pytest.raises(DataError, match=r"has evidence of small, .* of small, with other weights: use one network's"):
+    with pytest.raises(DataError, match=r"has evidence of small, .* of another file of small: use one network's"):
         fusion_train.train_fusion(evidence, tmp_path / "f.npz")
     assert fusion_evidence.digest_of(None) == ""
 
@@ -270,7 +270,7 @@ def calibrated_evidence(path: Path, weights: Floats, hands: int = 4000) -> Path:
     truth[:, -1] = own[:, -1]
     arrays = {"own": own, "read": own[..., :2], "truth": truth, "side_mm": np.full(hands, 250.0)}
     np.savez(
-        path, format=np.array(FORMAT), network=np.array("small"), digest=np.array(""), numbers=numbers,
+        path, format=np.array(EVIDENCE_FORMAT), network=np.array("small"), digest=np.array(""), numbers=numbers,
         **{name: array.astype(np.float32) for name, array in arrays.items()},
     )  # fmt: skip
     return path

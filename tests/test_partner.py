@@ -83,6 +83,16 @@ def test_the_other_hand_is_predicted_in_a_crop_of_its_own() -> None:
     assert pose.other_regions is not None and not len(pose.other_regions)
 
 
+def test_a_hand_alone_stays_although_it_is_less_likely_than_its_partner() -> None:
+    """Its presence is enough for one hand, but not for the second of two."""
+    right = result_of(NEAR, ABSENT, presence=(0.6, 0.1), scores=(0.9, 0.0))
+    left = result_of(ABSENT, FAR, presence=(0.1, 0.95), scores=(0.0, 0.9))
+    assert right.present_slots == [RIGHT]
+    both = result_of(NEAR, FAR, presence=(0.3, 0.3)).with_hands_of(right, left)
+    assert both.present_slots == [RIGHT, LEFT]
+    assert both.hand_scores is not None and both.hand_scores.tolist() == [0.9, 0.9]
+
+
 def test_where_the_pose_network_misses_it_it_is_in_doubt() -> None:
     image, palms = with_far_hand(shade=0)
     pose = make_predictor(palms, NEAR)(image)

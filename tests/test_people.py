@@ -74,6 +74,18 @@ def test_hands_that_are_too_far_apart_are_two_people_s(apart: float, together: b
     assert (len(proposal.others) > 0 or proposal.square[2] > 100 + 10 * apart) == together
 
 
+def test_a_partner_of_like_size_is_not_hidden_by_a_nearer_small_hand() -> None:
+    right, left = hand_in((100, 100, 140, 140)), hand_in((250, 100, 290, 140), "left", score=0.6)
+    small = hand_in((160, 100, 170, 110), "left", score=0.6)
+    fake = FakePredictor(result_of((100, 100, 140, 140), (250, 100, 290, 140), scores=(0.9, 0.9)))
+    found(fake, right, small, left)
+    first = fake.proposals[0]
+    places = np.concatenate([first.square[None], first.others])
+    assert ((places[:, 0] < 270) & (places[:, 2] > 270)).any() and not (
+        (places[:, 0] > 150) & (places[:, 2] < 180)
+    ).any()
+
+
 def test_a_known_hand_is_dropped_from_a_result_and_the_detected_one_added() -> None:
     """It predicts the clearest hand around, the first person's; another right one was detected there, too."""
     near = (95.0, 40.0, 155.0, 100.0)

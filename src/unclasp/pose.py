@@ -134,7 +134,7 @@ class HandPose:
     def __post_init__(self) -> None:
         for name in (*_SHAPES, "other_regions"):
             value = getattr(self, name)
-            if name == "present" and np.size(value) == 0:
+            if value is UNDECIDED:
                 value = present_hands(self.presence)
             if value is not None or name not in ("confidence", "other_regions"):
                 self._freeze(name, np.array(value, dtype=bool if name == "present" else np.float64))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.engines.network import NetworkOutput, mirror_output
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND
-from unclasp.pose import present_hands
+from unclasp.pose import MIN_PRESENCE_SECOND, present_hands
 
 Floats = npt.NDArray[np.floating]
 
@@ -296,11 +296,13 @@ class CropResult(NamedTuple):
     def with_hands_of(self, right: "CropResult", left: "CropResult") -> "CropResult":
         """Return the result, of a crop around both hands, with the right and the left hand of touched-up results.
 
-        Only the distance of the wrists in depth is this result's own.
+        Both count as present. Only the distance of the wrists in depth is this result's own.
         """
         results = {0: right, 1: left}
         joined = self.with_hands(results)
         presence = np.array([[result.output.presence[0, slot] for slot, result in results.items()]])
+        # A hand alone needs less to count than the second one of two.
+        presence = np.maximum(presence, MIN_PRESENCE_SECOND)
         joined = joined._replace(output=joined.output._replace(presence=presence))
         if right.hand_scores is not None and left.hand_scores is not None:
             joined = joined._replace(hand_scores=np.array([right.hand_scores[0], left.hand_scores[1]]))

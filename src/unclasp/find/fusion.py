@@ -25,7 +25,7 @@ from unclasp.shipped import WEIGHTS
 Floats = npt.NDArray[np.floating]
 
 FORMAT: Final = "fusion 2"
-"""Version of the file: names and shapes of its tensors, and the order of the values in `FusionInput`."""
+"""Version of a network's file: names and shapes of its tensors, and the order of the values in `FusionInput`."""
 NUMBERS: Final = 278
 """Number of input values other than the landmark network's features."""
 BLOCKS: Final = 2
@@ -46,7 +46,10 @@ _MAX_OFFSET: Final = 3.0
 _MAX_DEPTH: Final = 4.0
 """The other hand's depths are clipped at this, in units of `UNIT_MM`."""
 _MAX_LOGIT: Final = 8.0
-"""Logits of probabilities are clipped at this."""
+"""The logits of the landmark network's two probabilities are clipped at this."""
+_MAX_CONFIDENCE_LOGIT: Final = 6.0
+"""The logits of confidences are clipped at this, above which half precision, in files of evidence, cannot tell them
+apart."""
 _CONFIDENCES: Final = slice(63, 84)
 """Where `FusionInput.numbers` have the pose network's confidences."""
 _LOGITS: Final = slice(190, 192)
@@ -185,7 +188,7 @@ def confidence_inputs(numbers: Floats) -> Floats:
         (..., 21, `CONFIDENCE_INPUTS`): the logits of the pose network's confidence, and of the landmark network's
         probabilities that there is a hand and that it is of that side; and 1.
     """
-    own = _logits(numbers[..., _CONFIDENCES])[..., None]
+    own = np.clip(_logits(numbers[..., _CONFIDENCES]), -_MAX_CONFIDENCE_LOGIT, _MAX_CONFIDENCE_LOGIT)[..., None]
     read = np.broadcast_to(numbers[..., None, _LOGITS], (*own.shape[:-1], 2))
     return np.concatenate([own, read, np.ones_like(own)], axis=-1)
 
@@ -218,12 +221,15 @@ def open_fusion(weights: Path | str | None = None) -> Fusion:
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be read as npz ({error})") from error
     kind = str(tensors.pop("format", "none"))
-    shapes = shapes_of(tensors["enter.bias"].size if "enter.bias" in tensors else 0)
-    is_valid = kind == FORMAT and {name: tensor.shape for name, tensor in tensors.items()} == shapes
-    if not (is_valid and all(tensor.dtype.kind == "f" and np.isfinite(tensor).all() for tensor in tensors.values())):
+    if kind != FORMAT:
         raise CheckpointError(
-            f"{path} is no fusion network of format {FORMAT!r}; was it written by unclasp fusion train?"
+            f"{path}: expected a fusion network of format {FORMAT!r}, got {kind!r}; "
+            "write it with this version's unclasp fusion train"
         )
+    shapes = shapes_of(tensors["enter.bias"].size if "enter.bias" in tensors else 0)
+    is_valid = {name: tensor.shape for name, tensor in tensors.items()} == shapes
+    if not (is_valid and all(tensor.dtype.kind == "f" and np.isfinite(tensor).all() for tensor in tensors.values())):
+        raise CheckpointError(f"{path} is damaged: tensors of a fusion network are missing, or not finite")
     return Fusion(tensors)
 
 

@@ -217,10 +217,15 @@ def _is_overlapped(hand: DetectedHand, others: Sequence[DetectedHand]) -> bool:
 
 def pair_of(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
     """Return the hand with the best score and size, and the nearest one of the other side, if there is any."""
-    first = max(hands, key=_prominence)
+    first = most_prominent(hands)
     others = (hand for hand in hands if hand.side != first.side)
     nearest = min(others, key=lambda other: first.distance_to(other.joints_2d), default=None)
     return [first] if nearest is None else [first, nearest]
+
+
+def most_prominent(hands: Sequence[DetectedHand]) -> DetectedHand:
+    """Return the hand with the best score and size."""
+    return max(hands, key=_prominence)
 
 
 def _prominence(hand: DetectedHand) -> float:
@@ -241,9 +246,20 @@ def partner_of(result: CropResult, hands: Sequence[DetectedHand]) -> DetectedHan
         return None
     (slot,) = result.present_slots
     known = result.joints_2d[HAND_SLICES[slot]]
-    others = [hand for hand in hands if hand.slot != slot and hand.score > MIN_HAND_SCORE and not hand.is_at(known)]
-    reachable = [hand for hand in others if hand.is_in_reach_of(known)]
-    return min(reachable, key=lambda hand: hand.distance_to(known), default=None)
+    others = [hand for hand in hands if hand.score > MIN_HAND_SCORE and not hand.is_at(known)]
+    return nearest_in_reach(known, slot, others)
+
+
+def nearest_in_reach(joints_2d: Floats, slot: int, hands: Sequence[DetectedHand]) -> DetectedHand | None:
+    """Return the nearest hand of the other side than a hand with these joints (21, 2) px that can be the same person's.
+
+    Args:
+        joints_2d: (21, 2) px.
+        slot: The side of that hand, 0 right and 1 left.
+        hands: Detected hands.
+    """
+    reachable = [hand for hand in hands if hand.slot != slot and hand.is_in_reach_of(joints_2d)]
+    return min(reachable, key=lambda hand: hand.distance_to(joints_2d), default=None)
 
 
 def proposal_of_hands(hands: Sequence[DetectedHand], image: ByteArray) -> Proposal:

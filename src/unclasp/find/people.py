@@ -10,7 +10,13 @@ from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.find.credibility import discounted, is_credible, without_ghost
 from unclasp.find.crop_result import CropResult
-from unclasp.find.hand_detector import DetectedHand, pair_of, proposal_of_hands, with_detected
+from unclasp.find.hand_detector import (
+    DetectedHand,
+    most_prominent,
+    nearest_in_reach,
+    proposal_of_hands,
+    with_detected,
+)
 from unclasp.find.regions import middles_of
 from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
@@ -51,9 +57,9 @@ class Others:
         """
         remaining = self._unknown(hands)
         while remaining and self._predictions < MAX_PLACES:
-            first, *nearest = pair_of(remaining)
-            partners = [hand for hand in nearest if hand.is_in_reach_of(first.joints_2d)]
-            proposal = proposal_of_hands([first, *partners], image)
+            first = most_prominent(remaining)
+            partner = nearest_in_reach(first.joints_2d, first.slot, remaining)
+            proposal = proposal_of_hands([first] if partner is None else [first, partner], image)
             self._keep(with_detected(self._predict(proposal, predict_at), remaining, proposal.square))
             remaining = self._unknown([hand for hand in remaining if hand is not first])
 

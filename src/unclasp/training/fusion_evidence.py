@@ -20,13 +20,16 @@ from unclasp.data.transforms import sight_of
 from unclasp.errors import DataError, UnclaspError
 from unclasp.files import digest
 from unclasp.find.crop_result import LIKELY_PRESENCE, CropResult
-from unclasp.find.fusion import FORMAT, NUMBERS, UNIT_MM, can_fuse, fusion_input, in_crop
+from unclasp.find.fusion import NUMBERS, UNIT_MM, can_fuse, fusion_input, in_crop
 from unclasp.find.landmarks import FEATURES, SIZE, Landmarks
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND, SIDES
 from unclasp.npz import read_arrays, write_arrays
 from unclasp.predictor import Predictor
 
 Floats = npt.NDArray[np.floating]
+
+EVIDENCE_FORMAT: Final = "fusion evidence 2"
+"""Version of the file."""
 
 _MAX_SHIFT: Final = 0.06
 """Largest offset of the crop from the annotated box along each axis, in sides of the box."""
@@ -67,7 +70,7 @@ def collect_evidence(
     if landmarks is None:
         raise UnclaspError("the fusion learns from the landmark network, and the predictor has none: landmarks=True")
     network = predictor.network
-    facts = {"format": FORMAT, "network": network.name, "digest": digest_of(getattr(network, "source", None))}
+    facts = {"format": EVIDENCE_FORMAT, "network": network.name, "digest": digest_of(getattr(network, "source", None))}
     count = len(dataset) if limit is None else min(limit, len(dataset))
     rows: list[tuple[Floats, ...]] = []
     for index in range(count):
@@ -117,7 +120,7 @@ def read_evidence(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
     for path, file in zip(paths, files, strict=True):
         if file["network"] != files[0]["network"] or file["digest"] != files[0]["digest"]:
             first, network = files[0]["network"], file["network"]
-            other = f"{first}, with other weights" if network == first else first
+            other = f"another file of {first}" if network == first else first
             raise DataError(f"{path} has evidence of {network}, {paths[0]} of {other}: use one network's")
     return {name: np.concatenate([file[name] for file in files]) for name in _COLUMNS}
 
@@ -172,9 +175,9 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     except ValueError as error:
         raise DataError(f"{path}: expected a file of unclasp fusion collect ({error})") from error
     kind = str(arrays.get("format", "none"))
-    if kind != FORMAT or arrays.keys() != {"format", "network", "digest", *_COLUMNS}:
+    if kind != EVIDENCE_FORMAT or arrays.keys() != {"format", "network", "digest", *_COLUMNS}:
         raise DataError(
-            f"{path}: expected a file of unclasp fusion collect, format {FORMAT!r}, got {kind!r} with "
+            f"{path}: expected a file of unclasp fusion collect, format {EVIDENCE_FORMAT!r}, got {kind!r} with "
             f"{', '.join(sorted(arrays))}; collect it with this version"
         )
     for key, (_, shape) in _COLUMNS.items():
