@@ -58,6 +58,11 @@ def test_the_only_split_needs_no_name(golden_mini: Path, caplog: pytest.LogCaptu
     ]
 
 
+def test_the_only_split_is_no_news_where_none_was_expected(golden_mini: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(open_dataset(f"interhand:{golden_mini}", default_split=None)) == 33
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(("evaluator", "size"), EVALUATORS)
 def test_the_command_gives_the_published_figures(
     golden_mini: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], evaluator: str, size: int

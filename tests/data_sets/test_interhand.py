@@ -330,6 +330,16 @@ def test_a_file_that_was_lost_is_made_again(
     assert lost.read_bytes() == before
 
 
+def test_files_of_others_among_the_captures_are_left_alone(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = copy_of(written, tmp_path, monkeypatch)
+    stray = tmp_path / "annotations" / "train" / "captures" / "Capture1 (copy).json"
+    stray.write_text("[]")
+    assert list(write.write_dataset(tmp_path, 4, seed=9, image_size=64)) == [3, 4]
+    assert stray.read_text() == "[]"
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_smaller_count_does_not_shrink_the_set(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int

@@ -69,7 +69,8 @@ def _split_of(root: Path, default: str | None) -> str:
         )
     if len(splits) != 1 or splits == [default]:
         return default or "train"
-    _log.warning("%s has no split but %s, which is taken", root, splits[0])
+    if default is not None:
+        _log.warning("%s has no split but %s, which is taken", root, splits[0])
     return splits[0]
 
 

@@ -2,7 +2,8 @@
 
 Beyond `Dataset`, a data set may have: `file_names`, the names of its samples in order; `annotation_ids`, the integer
 ids of its annotations; `split`, the part of it that is read; `record(index)`, the fields of a `Sample` except `image`
-and `parts`; `notes`, how it was read, for reports. All of them are optional.
+and `parts`; `notes`, how it was read, for reports; `recipe`, a text that with the length determines all of its samples.
+All of them are optional.
 """
 
 import hashlib
@@ -48,11 +49,12 @@ def notes_of(dataset: Dataset) -> dict[str, str]:
 
 
 def fingerprint_of(dataset: Dataset) -> str:
-    """Return a hash by which a data set is recognised: of its size, its split and the names of its samples.
+    """Return a hash by which a data set is recognised: of its size, its split and its recipe or the samples' names.
 
     Of a large data set, 10,000 names are taken, evenly spread; without `file_names`, none.
     """
-    count, names = len(dataset), getattr(dataset, "file_names", ())
+    count, recipe = len(dataset), getattr(dataset, "recipe", None)
+    names = getattr(dataset, "file_names", ()) if recipe is None else [recipe]
     rows = np.linspace(0, len(names) - 1, min(len(names), _NAMES_COMPARED)).astype(int).tolist()
     facts = [str(count), str(getattr(dataset, "split", "")), *(str(names[row]) for row in rows)]
     return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()

@@ -33,6 +33,11 @@ class Synthetic:
         return next((name for name, seed in SEEDS.items() if seed == self.seed), f"seed {self.seed}")
 
     @property
+    def recipe(self) -> str:
+        """All that the pictures depend on."""
+        return f"seed {self.seed}, {self.image_size} px, {self.mix}"
+
+    @property
     def file_names(self) -> list[str]:
         """The names of the samples, which are not rendered for this."""
         return [self._name(index) for index in range(self.size)]

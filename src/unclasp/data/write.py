@@ -111,7 +111,8 @@ def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None
 
 def _captures_beside(options: Path) -> list[int]:
     """Return the numbers of the finished captures beside a file of options."""
-    return sorted(int(path.stem.removeprefix("Capture")) for path in options.parent.glob("Capture*.json"))
+    found = (re.fullmatch(r"Capture(\d+)\.json", path.name) for path in options.parent.iterdir())
+    return sorted(int(match[1]) for match in found if match)
 
 
 def _check_not_fewer(last: _Job, count: int) -> None:
