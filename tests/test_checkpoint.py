@@ -175,6 +175,20 @@ def test_a_folder_is_answered_with_the_weights_in_it(weights: Path) -> None:
         load_model(weights.parent)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_a_file_that_may_not_be_read_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("Permission denied (os error 13)")  # as safetensors does, without a number of its own
+
+    monkeypatch.setattr("unclasp.checkpoint.safe_open", refused)
+    path = tmp_path / f"mine{suffix}"
+    path.touch()
+    with pytest.raises(CheckpointError, match=rf"mine\{suffix} cannot be read: Permission denied"):
+        load_model(path)
+
+
 @pytest.mark.parametrize("suffix", [".onnx", ".npz", ".bin", ".xml"])
 def test_files_of_other_kinds_are_answered_with_the_kind_that_is_expected(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"mine{suffix}"

@@ -139,23 +139,34 @@ def tensor_file(tensors: dict[str, Tensor], facts: dict[str, str]) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
+def check_no_folder(path: Path) -> None:
+    """Raise an error that names a weights file in it, if `path` is a folder.
+
+    Raises:
+        CheckpointError: It is one.
+    """
+    if path.is_dir():
+        inside = sorted(path.glob(f"*{SUFFIX}"))
+        there = f", such as {inside[0]}" if inside else f", which ends in {SUFFIX}; there is none"
+        raise CheckpointError(f"{path} is a folder; give the weights file in it{there}")
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file.
 
     Raises:
         CheckpointError: The file is missing, damaged or of another kind.
     """
-    if path.is_dir():
-        inside = sorted(path.glob(f"*{SUFFIX}"))
-        there = f", such as {inside[0]}" if inside else f", which ends in {SUFFIX}; there is none"
-        raise CheckpointError(f"{path} is a folder; give the weights file in it{there}")
+    check_no_folder(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
             return tensors, file.metadata() or {}
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no weights file {path}") from error
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
         if path.suffix != SUFFIX:
             raise CheckpointError(
                 f"{path}: expected a weights file ({SUFFIX}), got {path.suffix or 'a file'}"

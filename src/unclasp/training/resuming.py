@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from unclasp.checkpoint import load_state
+from unclasp.checkpoint import check_no_folder, load_state
 from unclasp.config import Config, from_dict
 from unclasp.data import Dataset
 from unclasp.data.lookup import fingerprint_of
@@ -27,6 +27,7 @@ def _file(path: Path | None) -> str | None:
     """Return a file's name with the beginning of its hash, because many are called weights.safetensors."""
     if path is None:
         return None
+    check_no_folder(path)
     if not path.is_file():
         raise CheckpointError(f"there is no weights file {path}; to resume, it can be left out")
     return f"{path.name} ({digest(path)[:12]})"
