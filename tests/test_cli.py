@@ -142,13 +142,14 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
     [
         (("zzz",), "there is no command 'zzz'; the commands are predict, "),
         (("predicct", "a.jpg"), "there is no command 'predicct'; did you mean predict?"),
-        (("synth", "previw"), "there is no command 'synth'; did you mean synth preview?"),
+        (("synth", "previw"), "there is no command 'synth previw'; did you mean synth preview?"),
         ((__file__,), f"there is no command {__file__!r}; did you mean unclasp predict {__file__}?"),
-        (("synth",), "there is no command 'synth'; those of synth are synth preview, synth write\n"),
-        (("synth", "paint"), "there is no command 'synth'; those of synth are synth preview, synth write\n"),
+        (("synth",), "name a command of synth: synth preview, synth write\n"),
+        (("synth", "--help"), "name a command of synth: synth preview, synth write\n"),
+        (("synth", "paint"), "there is no command 'synth paint'; those of synth are synth preview, synth write\n"),
         (
             ("bench", "foo"),
-            "there is no command 'bench'; those of bench are bench latency, bench pieces, bench finder, ",
+            "there is no command 'bench foo'; those of bench are bench latency, bench pieces, bench finder, ",
         ),
         (("presets", "all"), "unclasp presets takes no arguments, got all"),
         (("predict",), "name at least one picture, video, folder, glob or camera number"),
@@ -305,6 +306,30 @@ def test_interruptions_and_errors_have_their_codes(
         main(["presets"])
     assert exit_.value.code == code
     assert capsys.readouterr().err in ("interrupted; what was finished is kept\n", "error: it is so\n")
+
+
+def test_an_interruption_is_one_although_nobody_reads_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after Ctrl-C in `unclasp predict --json | head`: the list of what was done finds no reader."""
+
+    def fail(words: list[str]) -> int:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("unclasp.commands.presets.presets", fail)
+    with pytest.raises(SystemExit) as exit_:
+        main(["presets"])
+    assert exit_.value.code == 130
+
+
+@pytest.mark.parametrize(("words", "code"), [("presets", 0), ("zzz", 2)])
+def test_errors_that_nobody_reads_have_their_codes(words: str, code: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "unclasp", words], stderr=writing, check=False, timeout=120)
+    os.close(writing)
+    assert done.returncode == code
 
 
 def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -713,11 +738,11 @@ def ends(send: str) -> subprocess.CompletedProcess[str]:
     return run(
         code=f"""
 import os, signal, time
-from unclasp.commands.predict import _signals_as_interrupts
+from unclasp.interruption import signals_as_interrupts
 {send.partition("|")[0]}
 before = signal.getsignal(signal.SIGTERM)
 try:
-    with _signals_as_interrupts():
+    with signals_as_interrupts():
         try:
             {send.partition("|")[2]}
             print("goes on")

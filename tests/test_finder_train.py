@@ -1,5 +1,6 @@
 """Training of the finder: hand-made labels, identities of the losses, overfitting of a few scenes, and the export."""
 
+import errno
 import json
 import os
 import signal
@@ -183,7 +184,7 @@ def test_a_few_scenes_are_learnt(tmp_path: Path) -> None:
 class Deadly(Scenes):
     """Scenes whose fourth one ends the process."""
 
-    def __init__(self, ended_by: signal.Signals | type[Exception]) -> None:
+    def __init__(self, ended_by: signal.Signals | type[Exception] | Exception) -> None:
         super().__init__()
         self.ended_by, self.left = ended_by, 4
 
@@ -207,6 +208,54 @@ def test_what_ends_early_leaves_a_finder(tmp_path: Path, ended_by: Any, save_eve
         assert str(caught.value) == f"interrupted after step 2 of 5, whose weights are {run.out}"
     assert load_finder(run.out).answer.in_channels == 16
     assert open_finder(run.out.with_suffix(".onnx"), engine="opencv")
+
+
+@pytest.mark.parametrize("save_every", [1, 100])
+def test_a_second_signal_ends_it_at_once_and_tells_what_is_saved(tmp_path: Path, save_every: int) -> None:
+    class Impatient(Deadly):
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            item = super().__getitem__(index)
+            if not self.left:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return item
+
+    config = FinderConfig(image_size=SIZE, steps=5, batch_size=2, channels=16)
+    run = FinderRun(out=tmp_path / "f.safetensors", bf16=False, save_every=save_every)
+    exported = run.out.with_suffix(".onnx")
+    kept = f"saved is {run.out}, without {exported}" if save_every == 1 else "nothing is saved yet"
+    with pytest.raises(KeyboardInterrupt, match=f"^interrupted; {kept}$"):
+        train_finder(config, Impatient(signal.SIGTERM), None, run)
+    assert run.out.exists() == (save_every == 1) and not exported.exists()
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "kind", "told"),
+    [
+        (DataError("a lost picture"), DataError, "^a lost picture; "),
+        (signal.SIGTERM, KeyboardInterrupt, "^interrupted after step 2 of 5, .*; "),
+        (None, UnclaspError, "^"),
+    ],
+)
+def test_what_cannot_be_exported_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended_by: Any, kind: type[BaseException], told: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("unclasp.training.finder_train.export_finder", full)
+    config = FinderConfig(image_size=SIZE, steps=5, batch_size=2, channels=16)
+    run = FinderRun(out=tmp_path / "f.safetensors", bf16=False, save_every=1)
+    told += r".*f\.safetensors is saved, but .*f\.onnx cannot be written: .*No space left"
+    with pytest.raises(kind, match=told):
+        train_finder(config, Scenes() if ended_by is None else Deadly(ended_by), None, run)
+
+
+def test_a_mistake_in_the_program_exports_nothing(tmp_path: Path) -> None:
+    config = FinderConfig(image_size=SIZE, steps=5, batch_size=2, channels=16)
+    run = FinderRun(out=tmp_path / "f.safetensors", bf16=False, save_every=1)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train_finder(config, Deadly(RuntimeError("out of memory")), None, run)
+    assert run.out.exists() and not run.out.with_suffix(".onnx").exists()
 
 
 def test_a_log_without_weights_blocks_no_run(tmp_path: Path) -> None:

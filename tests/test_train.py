@@ -4,9 +4,6 @@ import math
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import time
 import tracemalloc
 from contextlib import nullcontext
 from dataclasses import replace
@@ -25,6 +22,7 @@ from unclasp import train as train_module
 from unclasp.checkpoint import load_model, load_state, save_state, save_weights
 from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, with_model
 from unclasp.data.collate import collate
+from unclasp.data.lookup import fingerprint_of
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.evaluate import EvaluateOptions, evaluate
@@ -40,16 +38,15 @@ from unclasp.train import (
     WEIGHTS,
     Batches,
     TrainingExamples,
-    _stop_if_not_finite,
     batches_of,
     learning_rate,
     optimiser,
     train,
 )
-from unclasp.training.interruption import Interruption
 from unclasp.training.optimisation import MovingAverage
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
+from unclasp.training.step import check_devices
 
 
 class Samples:
@@ -282,7 +279,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_what_it_saw(tmp_path,
         return {**terms, "pose": terms["pose"] * (float("nan") if calls.append(1) or len(calls) > 3 else 1.0)}
 
     calls = []
-    monkeypatch.setattr("unclasp.train.compute_losses", poisoned)
+    monkeypatch.setattr("unclasp.training.step.compute_losses", poisoned)
     with pytest.raises(NonFiniteLossError, match=r"step 3 .*pose nan.*made:\d+"):
         train(config_for(), Samples(12), cpu(tmp_path))
     assert load_state(tmp_path / STATE)["step"] == 2, "the last good checkpoint stays"
@@ -299,7 +296,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(tmp_path, monkeypatch):
         return {**terms, "pose": terms["pose"] + cliff}
 
     calls = []
-    monkeypatch.setattr("unclasp.train.compute_losses", steep)
+    monkeypatch.setattr("unclasp.training.step.compute_losses", steep)
     with pytest.raises(NonFiniteLossError, match="the gradient is not finite at step 3"):
         train(config_for(clip_norm=0.0), Samples(12), cpu(tmp_path, save_every=1))
     assert load_state(tmp_path / STATE)["step"] == 3
@@ -309,8 +306,8 @@ def test_a_gradient_that_is_not_finite_stops_the_run_too(tmp_path, monkeypatch):
 class Devices:
     """Two devices as `Fabric`; what is reduced is added, in place, to the flags of the other one."""
 
-    def __init__(self, other=(1.0, 1.0), *, scaler=None):
-        self.world_size, self.other, self.reduced = 2, torch.tensor(other), 0
+    def __init__(self, other=(1.0, 1.0), *, scaler=None, ends=False):
+        self.world_size, self.other, self.reduced = 2, torch.tensor([*other, float(ends)]), 0
         self.strategy = SimpleNamespace(precision=SimpleNamespace(scaler=scaler))
 
     def all_reduce(self, flags, reduce_op):
@@ -335,7 +332,14 @@ def test_all_devices_stop_if_one_has_to(loss, norm, other, scaler, told):
     devices, batch = Devices(other, scaler=scaler), SimpleNamespace(names=("a", "b", "c", "d"))
     loss = torch.tensor(loss)
     with nullcontext() if told is None else pytest.raises(NonFiniteLossError, match=told):
-        _stop_if_not_finite(devices, loss, torch.tensor(norm), {"pose": loss}, batch, 7)
+        check_devices(devices, loss, torch.tensor(norm), {"pose": loss}, batch, 7, ends=False)
+    assert devices.reduced == 1
+
+
+@pytest.mark.parametrize(("here", "there"), [(False, False), (False, True), (True, False), (True, True)])
+def test_all_devices_stop_after_the_same_step(here, there):
+    devices, loss = Devices(ends=there), torch.tensor(1.0)
+    assert check_devices(devices, loss, loss, {}, SimpleNamespace(names=()), 7, ends=here) == (here or there)
     assert devices.reduced == 1
 
 
@@ -347,7 +351,9 @@ def test_a_step_reads_the_device_once(tmp_path, monkeypatch):
         monkeypatch.setattr(
             torch.Tensor, name, lambda self, *args, name=name, plain=plain: (reads.append(name), plain(self, *args))[1]
         )
-    steps, step = [], train_module._step
+    steps, reduced, step = [], [], train_module.take_step
+    reduce = Fabric.all_reduce
+    monkeypatch.setattr(Fabric, "all_reduce", lambda *args, **how: (reduced.append(1), reduce(*args, **how))[1])
 
     def counted(*args, **options):
         reads.clear()
@@ -355,13 +361,13 @@ def test_a_step_reads_the_device_once(tmp_path, monkeypatch):
         steps.append(list(reads))
         return terms
 
-    monkeypatch.setattr(train_module, "_step", counted)
+    monkeypatch.setattr(train_module, "take_step", counted)
     # On a CPU, AdamW reads the number of its step.
     monkeypatch.setattr(
         "unclasp.train.optimiser", lambda model, _: torch.optim.SGD([{"params": model.parameters(), "rate": 1.0}])
     )
     train(config_for(epochs=1), Samples(12), cpu(tmp_path, report_every=100))
-    assert steps == [["tolist"]] * 3
+    assert steps == [["tolist"]] * 3 and len(reduced) == 3
 
 
 def test_weights_that_were_lost_come_back(tmp_path):
@@ -487,6 +493,21 @@ def test_a_run_goes_on_with_the_pictures_that_it_began_with(tmp_path, other):
     assert load_state(tmp_path / STATE)["step"] == 3
 
 
+def test_rendered_pictures_are_known_by_all_that_they_depend_on(monkeypatch):
+    """Without making a million names for it."""
+    pytest.importorskip("numba")
+    from unclasp.data.synthetic import Synthetic
+    from unclasp.synth.scene import SceneMix
+
+    monkeypatch.setattr(Synthetic, "file_names", None)
+    sets = [
+        Synthetic(1, 1_000_000), Synthetic(1, 1_000), Synthetic(2, 1_000_000), Synthetic(1, 1_000_000, image_size=128),
+        Synthetic(1, 1_000_000, replace(SceneMix(), other_side=0.5)),
+    ]  # fmt: skip
+    assert len({fingerprint_of(dataset) for dataset in sets}) == 5
+    assert fingerprint_of(sets[0]) == fingerprint_of(Synthetic(1, 1_000_000, SceneMix()))
+
+
 def test_weights_without_a_state_are_not_overwritten(tmp_path):
     train(config_for(epochs=1), Samples(12), cpu(tmp_path))
     (tmp_path / STATE).unlink()
@@ -508,6 +529,7 @@ def test_a_run_may_be_resumed_with_all_options_that_it_began_with(tmp_path):
     for path, told in (
         (tmp_path / "run" / WEIGHTS, "resume with"),
         (tmp_path / "gone", "there is no weights file .*left"),
+        (tmp_path / "first", r"is a folder; give the weights file in it, such as .*weights\.safetensors"),
     ):
         with pytest.raises(CheckpointError, match=told):
             train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, start_weights=path))
@@ -516,45 +538,6 @@ def test_a_run_may_be_resumed_with_all_options_that_it_began_with(tmp_path):
 def test_a_precision_that_a_device_does_not_have_is_not_replaced_in_silence(tmp_path):
     with pytest.raises(UnclaspError, match="the precision 16-mixed does not exist on the device cpu: use bf16-mixed"):
         train(config_for(), Samples(12), cpu(tmp_path, precision="16-mixed"))
-
-
-def test_only_a_second_signal_interrupts_at_once():
-    before = signal.getsignal(signal.SIGTERM)
-    with Interruption() as interruption:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert interruption.requested
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) == before
-
-
-@pytest.mark.parametrize(("ended_by", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGTERM, 1)])
-def test_ctrl_c_and_what_ends_a_process_keep_the_steps_that_were_done(tmp_path, ended_by, workers):
-    """Without waiting for the next checkpoint, and with loader processes that get the signal, too."""
-    words = (
-        "train", "tiny", "--data", "synthetic:train", "--out", tmp_path / "run", "--accelerator", "cpu", "--workers",
-        workers, "--report-every", "1", "--train.batch-size", "2",
-    )  # fmt: skip
-    running = subprocess.Popen(
-        [sys.executable, "-m", "unclasp", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
-    )  # fmt: skip
-    log, deadline = tmp_path / "run" / LOG, time.monotonic() + 120
-    while running.poll() is None and time.monotonic() < deadline:
-        if log.exists() and log.read_text().count("\n") >= 2:
-            os.killpg(running.pid, ended_by)
-            break
-        time.sleep(0.05)
-    printed, errors = running.communicate(timeout=120)
-    state = load_state(tmp_path / "run" / STATE)
-    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
-    assert running.returncode == 130 and not printed, errors
-    assert state["step"] == steps[-1] < 500 and load_model(tmp_path / "run" / WEIGHTS)
-    told = errors.splitlines()
-    assert told[0] == "interrupted: this step is finished first; a second signal stops at once"
-    kept = f"step {steps[-1]} of 1000000, which is saved in {tmp_path / 'run' / STATE}"
-    assert told[1:] == [f"interrupted after {kept}: the same command with --resume goes on"]
 
 
 def test_schedules():

@@ -1,11 +1,13 @@
 """The command line: dispatches to the commands, and turns errors into one-line messages and exit codes."""
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
 from unclasp import __version__
 from unclasp.errors import UnclaspError
@@ -78,23 +80,40 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         sys.exit(_run(words))
     except UnclaspError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(_FAILED)
+        _end(f"error: {error}", _FAILED)
     except KeyboardInterrupt as interruption:
-        print(str(interruption) or "interrupted; what was finished is kept", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        _end(str(interruption) or "interrupted; what was finished is kept", _INTERRUPTED)
+    except BrokenPipeError as error:  # a reader such as `head` has had enough
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                _discard(stream)
+        _end("", _INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else 0)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "unclasp":
             raise
-        print(f"error: {words[0]} needs the package {error.name}: pip install {error.name}", file=sys.stderr)
-        sys.exit(_FAILED)
+        _end(f"error: {words[0]} needs the package {error.name}: pip install {error.name}", _FAILED)
     except OSError as error:  # for example a file that cannot be read or written, or a full disk
         reason = error.strerror or str(error) or type(error).__name__
-        print(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}", file=sys.stderr)
-        sys.exit(_FAILED)
+        _end(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}", _FAILED)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """Print a message, if the terminal or the reader of stderr is still there, and exit."""
+    try:
+        if message and sys.stderr is not None:
+            print(message, file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+    sys.exit(code)
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what a stream cannot write go nowhere; else Python would try it again at its exit, which changes the code."""
+    try:
+        stream.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(words: list[str]) -> int:
@@ -109,11 +128,15 @@ def _run(words: list[str]) -> int:
     if Path(words[0]).exists():
         raise UnclaspError(f"there is no command {words[0]!r}; did you mean unclasp predict {words[0]}?")
     group = {name.partition(" ")[2]: name for name in COMMANDS if name.startswith(f"{words[0]} ")}
+    called = words[0]
     if group:
+        if len(words) == 1 or words[1].startswith("-"):
+            raise UnclaspError(f"name a command of {words[0]}: {', '.join(group.values())}")
+        called = " ".join(words[:2])
         similar = [group[name] for name in get_close_matches(" ".join(words[1:2]), group, 1)]
         others = f"those of {words[0]} are {', '.join(group.values())}"
     else:
         similar = get_close_matches(" ".join(words[:2]), COMMANDS, 1) or get_close_matches(words[0], COMMANDS, 1)
         others = f"the commands are {', '.join(COMMANDS)}"
     hint = f"did you mean {similar[0]}?" if similar else others
-    raise UnclaspError(f"there is no command {words[0]!r}; {hint}")
+    raise UnclaspError(f"there is no command {called!r}; {hint}")

@@ -139,11 +139,11 @@ def collect_scores(
         collate_fn=listed_or_error, worker_init_fn=start_worker,
     )  # fmt: skip
     scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
-    next_indices = iter(indices)
+    next_indices, batches = iter(indices), raise_errors(loader)
     try:
         for module, _ in modes:
             module.training = False
-        for items in raise_errors(loader) if len(indices) else ():
+        for items in batches if len(indices) else ():
             images = torch.from_numpy(np.stack([image for image, _ in items]).transpose(0, 3, 1, 2)).to(device)
             with torch.inference_mode():
                 prediction = model(images)
@@ -156,6 +156,7 @@ def collect_scores(
             if options.progress is not None:
                 options.progress(int(scores.samples.sum()), len(indices))
     finally:
+        batches.close()
         for module, training in modes:
             module.training = training
     return scores

@@ -7,6 +7,7 @@ gives bit for bit the same weights as an uninterrupted one.
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,30 +15,30 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unclasp.batch import Batch
-from unclasp.checkpoint import load_model, save_state, save_weights
+from unclasp.checkpoint import load_model, load_state, save_state, save_weights
 from unclasp.config import Config, TrainConfig, to_dict
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, collate, collate_or_error, raise_errors, start_worker
 from unclasp.data.lookup import fingerprint_of
 from unclasp.data.transforms import Example, make_example, random_view
-from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
-from unclasp.losses import compute_losses, total
+from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.interruption import Interruption
 from unclasp.model import DFL, build, load_backbone
 from unclasp.model.backbones import Backbone
 from unclasp.model.loading import load_strictly
 from unclasp.model.style import StyleMixing
 from unclasp.model.tflite import TFLITE, unfold_norms
 from unclasp.training.devices import fabric_on
-from unclasp.training.interruption import Interruption
 from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
 from unclasp.training.resuming import run_facts, state_to_resume
+from unclasp.training.step import take_step
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: the state that `--resume` needs, the resulting model, and the log with one JSON object per line."""
@@ -146,8 +147,19 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
         _check_unused(options.out)
     state = state_to_resume(options.out / STATE, config, dataset, options) if options.resume else None
     fabric = fabric_on(options.accelerator, options.devices, precision=options.precision)
-    fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
+    try:
+        fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(str(interruption) or _what_is_saved(options.out)) from interruption
     return options.out / WEIGHTS if fabric.is_global_zero else None
+
+
+def _what_is_saved(out: Path) -> str:
+    """Return the message for a run that was ended at once."""
+    if not (out / STATE).exists():
+        return "interrupted; nothing is saved yet"
+    step = load_state(out / STATE)["step"]
+    return f"interrupted; saved is step {step} in {out / STATE}: the same command with --resume goes on"
 
 
 def _check_unused(out: Path) -> None:
@@ -184,7 +196,8 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     if done >= last_step:  # the weights file may have been deleted since
         run.save()
     loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last_step)
-    run.take_steps(raise_errors(loader), last_step=last_step, per_epoch=per_epoch)
+    with closing(raise_errors(loader)) as batches:
+        run.take_steps(batches, last_step=last_step, per_epoch=per_epoch)
 
 
 @dataclass
@@ -218,11 +231,13 @@ class _Run:
                 self.styles.start(config.train.seed, self.done, fabric.global_rank)
                 rate = learning_rate(self.done, config.train, steps_per_epoch=per_epoch)
                 here = batch.to(fabric.device)
-                terms = _step(fabric, self.model, self.adam, here, config, at=self.done, rate=rate)
+                terms, ends = take_step(
+                    fabric, self.model, self.adam, here, config, at=self.done, rate=rate, interruption=interruption
+                )
                 self.result.update(self.done)
                 self.done += 1
                 reporter.stepped(terms, rate)
-                is_end = self.done == last_step or _any_interrupted(fabric, interruption)
+                is_end = ends or self.done == last_step
                 if is_end or self.done % options.save_every == 0:
                     self.save()
                 if is_end:
@@ -244,14 +259,6 @@ class _Run:
             save_state(self.options.out / STATE, state)
             save_weights(self.options.out / WEIGHTS, self.result.state, self.config, notes={"steps": self.done})
         self.fabric.barrier()
-
-
-def _any_interrupted(fabric: Fabric, interruption: Interruption) -> bool:
-    """Return whether any process is to end; all of them must stop after the same step."""
-    if fabric.world_size == 1:
-        return interruption.requested
-    flag = torch.tensor(float(interruption.requested), device=fabric.device)
-    return bool(fabric.all_reduce(flag, reduce_op="sum"))
 
 
 def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:
@@ -307,43 +314,3 @@ def _loader(
         worker_init_fn=start_worker,
         pin_memory=fabric.device.type == "cuda",
     )  # fmt: skip
-
-
-def _step(
-    fabric: Fabric, model: Any, adam: torch.optim.Optimizer, batch: Batch, config: Config, *, at: int, rate: float
-) -> dict[str, Tensor]:
-    """Take one optimiser step and return the loss terms, with their weighted sum as `total`."""
-    for group in adam.param_groups:
-        group["lr"] = rate * group["rate"]
-    prediction = model(batch.image)
-    terms = compute_losses(prediction, batch, config.loss, image_size=config.model.image_size)
-    loss = total(terms, config.loss)
-    adam.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    max_norm = config.train.clip_norm or math.inf
-    norm: Any = fabric.clip_gradients(model, adam, max_norm=max_norm, error_if_nonfinite=False)
-    _stop_if_not_finite(fabric, loss.detach(), norm, terms, batch, at)
-    adam.step()
-    return {"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
-
-
-def _stop_if_not_finite(
-    fabric: Fabric, loss: Tensor, norm: Tensor, terms: dict[str, Tensor], batch: Batch, at: int
-) -> None:
-    """Raise an error on all devices if the loss or the norm of the gradients is not finite on any of them.
-
-    This is the only result that a step reads from the device. Besides, Fabric waits for all devices before it reduces,
-    16-mixed reads its scaler, and `augment.style` copies its draws to the device. With 16-mixed, a gradient that is not
-    finite is no error: the scaler skips the step and reduces its scale.
-    """
-    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None  # with 16-mixed
-    finite = torch.stack([torch.isfinite(value) for value in (loss, loss if scaled else norm)])
-    finite_devices: Any = fabric.all_reduce(finite.float(), reduce_op="sum")
-    with_loss, with_gradient = finite_devices.tolist()
-    if with_loss == with_gradient == fabric.world_size:
-        return
-    if with_loss == fabric.world_size:
-        raise NonFiniteLossError(f"the gradient is not finite at step {at}; the last checkpoint is unharmed")
-    values = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
-    where = "on another device" if bool(finite[0]) else f"on this device with {', '.join(batch.names)}"
-    raise NonFiniteLossError(f"the loss is not finite at step {at} ({values}) {where}; the last checkpoint is unharmed")

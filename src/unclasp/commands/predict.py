@@ -1,15 +1,13 @@
 """`unclasp predict`."""
 
 import json
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -18,6 +16,7 @@ from unclasp.commands.arguments import OptionalInt, OptionalPath, need_folder, p
 from unclasp.commands.progress import over_frames, over_sources
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable, replaceable
+from unclasp.interruption import signals_as_interrupts
 from unclasp.marks import is_marked, is_result, marked
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from unclasp.sources import Source
     from unclasp.streaming import StreamOptions
 
-_TERMINATION_SIGNALS: Final = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
 _Box = Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X1 Y1 X2 Y2", help_behavior_hint="")]
 _Focal = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="FX FY", help_behavior_hint="")]
@@ -114,7 +112,7 @@ def predict(words: list[str]) -> int:
     errors = Console(stderr=True)
     done: list[dict[str, Any]] = []
     try:
-        with _signals_as_interrupts(), closing(over_sources(sources, errors)) as shown:  # closed before the list
+        with signals_as_interrupts(), closing(over_sources(sources, errors)) as shown:  # closed before the list
             for source in shown:
                 entry = _predict_source(predictor, source, stems, arguments, protected=protected)
                 done.append(entry)
@@ -131,31 +129,6 @@ def predict(words: list[str]) -> int:
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
     return 0 if not failed else 1 if failed < len(done) else 2
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into KeyboardInterrupt, so that a video is kept up to that point, as after Ctrl-C.
-
-    Signals that are not at their default handler are left alone, such as those that nohup ignores. After the first
-    signal, further ones are ignored while the files are completed.
-    """
-    is_main = threading.current_thread() is threading.main_thread()  # only the main thread may set handlers
-    handlers = {number: signal.getsignal(number) for number in _TERMINATION_SIGNALS} if is_main else {}
-    replaced = [number for number, handler in handlers.items() if handler == signal.SIG_DFL]
-
-    def interrupt(*_: object) -> None:
-        for number in replaced:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in replaced:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in replaced:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _check(arguments: PredictArguments) -> None:

@@ -1,7 +1,7 @@
 """Collates numpy examples into a batch of tensors; a module of its own, so that cutting crops does not need torch."""
 
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import cv2
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 from unclasp.batch import Batch
 from unclasp.data.transforms import PART_STRIDE, Example
 from unclasp.errors import UnclaspError
+from unclasp.interruption import SIGNALS
 
 _Item = TypeVar("_Item")
 _Value_co = TypeVar("_Value_co", covariant=True)
@@ -38,12 +39,24 @@ class Guarded(TorchDataset[_Item | UnclaspError]):
             return error
 
 
-def raise_errors(batches: Iterable[_Item | UnclaspError]) -> Iterator[_Item]:
-    """Yield the batches of a loader of `Guarded` items; raise the first error among them."""
-    for batch in batches:
-        if isinstance(batch, UnclaspError):
-            raise batch
-        yield batch
+def raise_errors(loader: Iterable[_Item | UnclaspError]) -> Generator[_Item, None, None]:
+    """Yield the batches of a loader of `Guarded` items; raise the first error among them.
+
+    Use it within `contextlib.closing`: the loader's processes, which ignore signals, are ended with it, also after an
+    error. At its exit, Python would wait for them for ever.
+    """
+    batches: Any = iter(loader)
+    try:
+        for batch in batches:
+            if isinstance(batch, UnclaspError):
+                raise batch
+            yield batch
+    finally:
+        if hasattr(batches, "_shutdown_workers"):  # absent without processes
+            batches._shutdown_workers()
+            for worker in batches._workers:
+                if worker.is_alive():
+                    worker.kill()
 
 
 def collate_or_error(examples: Sequence[Example | UnclaspError]) -> Batch | UnclaspError:
@@ -64,9 +77,9 @@ def start_worker(_: int) -> None:
     """Limit a loader process to one thread, because the work is already spread over the processes.
 
     Signals that end all processes of a group are left to the main process, which needs its loaders until its step is
-    finished; they end when it does.
+    finished; it ends them (`raise_errors`), and they end by themselves if it is killed.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)  # 1 would wait for ever for the parent's threads, which do not exist in a forked process
 

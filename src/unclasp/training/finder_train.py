@@ -20,12 +20,12 @@ from unclasp.data.wholes import Wholes
 from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
 from unclasp.exporting.finder import export_finder
 from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
+from unclasp.interruption import Interruption
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
 from unclasp.model.palms import load_palm_backbone
 from unclasp.synth.regions import are_one_region
 from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_weights import load_finder, save_finder
-from unclasp.training.interruption import Interruption
 from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.reporter import Reporter
 
@@ -121,7 +121,7 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
         CheckpointError: The weights `run.out` or their .onnx exist already, or the weights to start from do not fit.
         UnclaspError: The finder to start from has another number of channels.
         NonFiniteLossError: The loss became infinite or not a number; the last saved weights are kept.
-        KeyboardInterrupt: Ctrl-C or a signal to end, after the step was finished and saved.
+        KeyboardInterrupt: Ctrl-C or a signal to end, after the step was finished and saved; at the second one, at once.
     """
     exported = run.out.with_suffix(".onnx")
     for path in (run.out, exported):
@@ -132,18 +132,40 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     net = _start(config, run).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     if config.freeze_down:
         net.freeze_down()
+    stopped: UnclaspError | KeyboardInterrupt | None = None
     try:
-        _take_steps(config, net, batch_maker(wholes, close_ups, config), run, device)
-    finally:
-        if run.out.exists():  # also what was saved before an error
-            export_finder(load_finder(run.out), exported)
+        done = _take_steps(config, net, batch_maker(wholes, close_ups, config), run, device)
+        if done < config.steps:
+            stopped = KeyboardInterrupt(f"interrupted after step {done} of {config.steps}, whose weights are {run.out}")
+    except UnclaspError as error:  # what was saved before is exported all the same
+        stopped = error
+    except KeyboardInterrupt as interruption:  # the second signal
+        kept = f"saved is {run.out}, without {exported}" if run.out.exists() else "nothing is saved yet"
+        raise KeyboardInterrupt(f"interrupted; {kept}") from interruption
+    if run.out.exists():
+        _export(run.out, exported, stopped)
+    if stopped is not None:
+        raise stopped
     return run.out
+
+
+def _export(weights: Path, exported: Path, stopped: UnclaspError | KeyboardInterrupt | None) -> None:
+    """Write the file that prediction uses; an error also tells what had stopped the training."""
+    try:
+        export_finder(load_finder(weights), exported)
+    except (UnclaspError, OSError) as error:
+        told = f"{weights} is saved, but {exported} cannot be written: {error}"
+        if stopped is None:
+            raise UnclaspError(told) from error
+        stopped.args = (f"{stopped}; {told}",)
+        raise stopped from error
 
 
 def _take_steps(
     config: FinderConfig, net: FinderNet, make: Callable[[int], list[tuple[ByteArray, Labels]]], run: FinderRun,
     device: torch.device,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
+    """Train and save; return the number of steps done, which an interruption may have ended early."""
     result = Result(net, config.ema_decay)
     groups = parameter_groups(net, net.backbone, backbone_rate=config.backbone_rate, weight_decay=config.weight_decay)
     adam = torch.optim.AdamW(groups)
@@ -169,13 +191,12 @@ def _take_steps(
             adam.step()
             result.update(step)
             reporter.stepped({"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}, rate)
-            is_end = step + 1 == config.steps
-            if is_end or interruption.requested or (step + 1) % run.save_every == 0:
+            is_end = interruption.requested or step + 1 == config.steps
+            if is_end or (step + 1) % run.save_every == 0:
                 save_finder(run.out, result.state, channels=config.channels, notes={"steps": step + 1})
-            if interruption.requested and not is_end:
-                raise KeyboardInterrupt(
-                    f"interrupted after step {step + 1} of {config.steps}, whose weights are {run.out}"
-                )
+            if is_end:
+                break
+    return step + 1
 
 
 def learning_rate(config: FinderConfig, step: int) -> float:
