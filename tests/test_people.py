@@ -13,7 +13,7 @@ from command_line import predict_here
 from detected import RIGHT, FakePalms, hand_in, joints_in, make_predictor, result_of
 from poses import random_pose
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, picture
-from unclasp.find.crop_result import CropResult
+from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import MAX_REACH, PALM_SIZES, DetectedHand, pair_of
 from unclasp.find.people import MAX_PLACES, Others
 from unclasp.find.search import Proposal
@@ -72,6 +72,12 @@ def test_hands_that_are_too_far_apart_are_two_people_s(apart: float, together: b
     proposal = fake.proposals[0]
     assert len(pair_of([right, left])) == 2
     assert (len(proposal.others) > 0 or proposal.square[2] > 100 + 10 * apart) == together
+
+
+@pytest.mark.parametrize(("score", "counts"), [(MIN_HAND_SCORE - 0.01, 0), (MIN_HAND_SCORE + 0.01, 1)])
+def test_hands_in_regions_need_the_landmark_network(score: float, counts: int) -> None:
+    sure = result_of(BRIGHT, EMPTY, presence=(1, 0), confidence=(0.9, 0.0), scores=(score, 0.0))
+    assert len(found(FakePredictor(sure), regions=[BRIGHT])) == counts
 
 
 def test_a_partner_of_like_size_is_not_hidden_by_a_nearer_small_hand() -> None:

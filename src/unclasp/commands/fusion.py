@@ -75,8 +75,7 @@ def train(words: list[str]) -> int:
     arguments = parse(TrainArguments, words, "fusion train")
     need_out(arguments.out, ".npz")
     need_positive(epochs=arguments.epochs)
-    if not arguments.evidence:
-        raise UnclaspError("name at least one file of unclasp fusion collect")
+    _need_evidence(arguments.evidence, arguments.out)
     need_seed(arguments.seed)
     from unclasp.commands.progress import bar
     from unclasp.training.fusion_train import train_fusion
@@ -106,8 +105,7 @@ def calibrate(words: list[str]) -> int:
     """Run `unclasp fusion calibrate`."""
     arguments = parse(CalibrateArguments, words, "fusion calibrate")
     need_out(arguments.out, ".npz")
-    if not arguments.evidence:
-        raise UnclaspError("name at least one file of unclasp fusion collect")
+    _need_evidence(arguments.evidence, arguments.out)
     from unclasp.commands.progress import bar
     from unclasp.training.fusion_calibrate import calibrate_fusion
 
@@ -115,3 +113,11 @@ def calibrate(words: list[str]) -> int:
         calibration = calibrate_fusion(arguments.evidence, arguments.out, weights=arguments.fusion, progress=progress)
     print(f"{calibration}\nfusion: {arguments.out}")
     return 0
+
+
+def _need_evidence(evidence: tuple[Path, ...], out: Path) -> None:
+    """Raise an error unless there is evidence, which the output must not overwrite."""
+    if not evidence:
+        raise UnclaspError("name at least one file of unclasp fusion collect")
+    if out.resolve() in (path.resolve() for path in evidence):
+        raise UnclaspError(f"--out {out} is a file of evidence, which it would overwrite; choose another name")

@@ -148,7 +148,7 @@ class Report:
         overall = (
             ("MRRPE mm", "mrrpe_mm", 2), ("Handedness", "handedness_accuracy", 4), ("All pixels", "pixel_accuracy", 4),
             ("Hand pixels", "hand_pixel_accuracy", 4), ("Mean IoU of parts", "mean_iou", 4),
-            ("Confident half mm", "confident_half_mm", 2), ("Doubtful half mm", "doubtful_half_mm", 2),
+            ("Confident half mm", "confident_half_mm", 2), ("Less confident half mm", "doubtful_half_mm", 2),
         )  # fmt: skip
         single, two, both = (str(self.samples[bucket]) for bucket in BUCKETS)
         rows = [("pictures", single, two, both)]

@@ -214,8 +214,12 @@ def open_fusion(weights: Path | str | None = None) -> Fusion:
     """
     path = Path(weights) if weights is not None else WEIGHTS / "fusion.npz"
     if not path.is_file():
-        advice = "--no-landmarks, landmarks=False" if weights is None else "the shipped one is used then"
-        raise CheckpointError(f"there is no fusion network {path}; leave it out: {advice}")
+        advice = (
+            "leave it out with --no-landmarks, landmarks=False"
+            if weights is None
+            else "unclasp fusion train writes one"
+        )
+        raise CheckpointError(f"there is no fusion network {path}; {advice}")
     try:
         tensors = read_arrays(path)
     except ValueError as error:

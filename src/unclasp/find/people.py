@@ -9,7 +9,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.find.credibility import discounted, is_credible, without_ghost
-from unclasp.find.crop_result import CropResult
+from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import (
     DetectedHand,
     most_prominent,
@@ -64,11 +64,13 @@ class Others:
             remaining = self._unknown([hand for hand in remaining if hand is not first])
 
     def add_regions(self, regions: Floats, predict_at: PredictAt) -> None:
-        """Predict in boxes (N, 4) px that may hold hands which the hand detector missed."""
+        """Predict in boxes (N, 4) px, which may show hands that the hand detector missed."""
         for region in regions:
             middle = middles_of(region)
             if self._predictions < MAX_PLACES and not any(_is_in(middle, joints) for joints in self._known):
-                self._keep(self._predict(Proposal(geometry.square_box(region), np.zeros((0, 4))), predict_at))
+                result = self._predict(Proposal(geometry.square_box(region), np.zeros((0, 4))), predict_at)
+                if result.hand_scores is None or result.max_hand_score > MIN_HAND_SCORE:
+                    self._keep(result)
 
     def _unknown(self, hands: Sequence[DetectedHand]) -> list[DetectedHand]:
         return [hand for hand in hands if not self._is_known(hand.joints_2d)]
