@@ -216,16 +216,16 @@ def test_an_unexpected_error_ends_a_training_with_its_loaders(tmp_path: Path) ->
     assert done.returncode == 1 and done.stderr.endswith("RuntimeError: out of memory\n")
 
 
-def test_an_unexpected_error_ends_an_evaluation_with_its_loaders(tmp_path: Path) -> None:
+def test_an_unexpected_error_in_a_loader_ends_an_evaluation(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_weights(tmp_path / "t.safetensors", build(tiny().model).state_dict(), tiny())
     code = """
 import sys
 from unclasp import evaluate
 from unclasp.cli import main
-def _split_batch(*_):
+def crop(*_):
     raise RuntimeError('out of memory')
-evaluate._split_batch = _split_batch
+evaluate._Crops.__getitem__ = crop
 main(sys.argv[1:])
 """
     words = ("evaluate", "synthetic:val", "--weights", tmp_path / "t.safetensors", "--workers", "1", "--limit", "9")
@@ -233,4 +233,4 @@ main(sys.argv[1:])
         [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, timeout=60,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 1 and done.stderr.endswith("RuntimeError: out of memory\n"), done.stderr
+    assert done.returncode == 1 and done.stderr.rstrip().endswith("RuntimeError: out of memory"), done.stderr
