@@ -185,6 +185,8 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("fusion train evidence.npz --out x.safetensors", "--out must end in .npz, got x.safetensors"),
         ("fusion train evidence.npz --out x.npz --epochs 0", "--epochs must be at least 1, got 0"),
         ("fusion train --out x.npz", "name at least one file of unclasp fusion collect"),
+        ("fusion train x.npz y.npz --out y.npz", "--out y.npz is a file of evidence, which it would overwrite"),
+        ("fusion calibrate --out x.npz", "name at least one file of unclasp fusion collect"),
         ("synth preview --out x.xyz", "--out must end in .png or .jpg or .jpeg, got x.xyz"),
         ("synth preview --out x", "--out must end in .png or .jpg or .jpeg, got x"),
         ("synth preview --count 0", "--count must be at least 1, got 0"),
