@@ -320,7 +320,7 @@ def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
     np.save(tmp_path / "bare.npy", np.zeros(3))
     with pytest.raises(CheckpointError, match=r"cannot be read as npz \(it is a bare array\)"):
         open_fusion(tmp_path / "bare.npy")
-    with pytest.raises(CheckpointError, match=r"there is no fusion network .*none\.npz; unclasp fusion train writes one"):
+    with pytest.raises(CheckpointError, match=r"no fusion network .*none\.npz; unclasp fusion train writes one"):
         open_fusion(tmp_path / "none.npz")
     for name in ("torn", "empty"):
         (tmp_path / f"{name}.npz").write_bytes(SHIPPED.read_bytes()[: 1000 * (name == "torn")])

@@ -189,6 +189,15 @@ def test_hands_of_other_people_are_grey_and_lie_below_in_their_order() -> None:
     np.testing.assert_array_equal(expected[middles(own)], draw_people(plain(640, 640), [[own]])[middles(own)])
 
 
+def test_the_page_says_what_grey_hands_are() -> None:
+    own, other = open_hand("right", centre=(200.0, 300.0)), open_hand("left", centre=(450.0, 300.0))
+    alone, together, nobody = (draw_pose(plain(640, 640), [own], others=others) for others in ((), [[other]], [[]]))
+    views = np.s_[:, 700:]
+    rows, columns = np.nonzero((alone[views] != together[views]).any(axis=2))
+    assert rows.max() < 100 and np.ptp(columns) > 50, "a caption in the upper card"
+    np.testing.assert_array_equal(alone, nobody)
+
+
 def test_close_ups_show_the_hands_of_other_people_too() -> None:
     own, other = (open_hand("right", centre=(x, 500.0), scale=0.4) for x in (520.0, 530.0))
     alone, together = (draw_pose(plain(640, 640), [own], others=others) for others in ((), [[other]]))

@@ -153,7 +153,7 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, others: Sequence[Seque
         lay_close_up(overlay, draw_people(cut.of(image), _placed(people, cut.place)), cut.shown)
     lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
     if hands:
-        return _with_views(page, hands, left)
+        return _with_views(page, hands, left, has_others=any(others))
     lay_card(page, (left, _MARGIN, right, _MARGIN + _HEIGHT))
     canvas = Canvas(page, 2)
     canvas.text("no hand found", (left + right) / 2, _MARGIN + _HEIGHT / 2, size=0.55, align=0.5)
@@ -171,8 +171,11 @@ def turn_about_vertical(points: Floats, degrees: float) -> Floats:
     return np.stack([turned_x, points[..., 1], turned_z], axis=-1)
 
 
-def _with_views(page: Image, hands: Sequence[HandView], left: int) -> Image:
-    """Return the page with the legend, the front view and the side view of hands from x = `left` on, at one scale."""
+def _with_views(page: Image, hands: Sequence[HandView], left: int, *, has_others: bool) -> Image:
+    """Return the page with the legend, the front view and the side view of hands from x = `left` on, at one scale.
+
+    With `has_others` it says what the grey hands are.
+    """
     height = (_HEIGHT - _LEGEND - _GUTTER) // 2
     boxes = [(left, top, left + _CARD_WIDTH, top + height) for top in (_MARGIN + _LEGEND, _MARGIN + _HEIGHT - height)]
     world = np.stack([hand.joints_3d for hand in hands])
@@ -186,6 +189,8 @@ def _with_views(page: Image, hands: Sequence[HandView], left: int) -> Image:
     _draw_legend(canvas, hands, left, _MARGIN)
     for name, view, box in zip(_VIEWS, views, boxes, strict=True):
         _draw_view(canvas, box, list(zip(hands, view, strict=True)), name, scale)
+    if has_others:
+        canvas.caption("grey: other people", boxes[0][2] - 18, boxes[0][1] + 26, align=1.0)
     return canvas.finished()
 
 
