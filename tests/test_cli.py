@@ -720,10 +720,10 @@ def test_options_that_suit_no_source_are_told(
 ) -> None:
     given, photo = ("--weights", weights, "--out", tmp_path / "out"), photos / "one.png"
     code, _, errors = predict_here(capsys, photo, *given, "--rerun", "--html")
-    assert code == 0 and errors == "--rerun is only for videos and cameras, and there are none: it is ignored\n"
+    assert code == 0 and errors == "--rerun is only for videos and cameras, and none are given: it is ignored\n"
     clip = make_video(tmp_path / "clip.mp4", 2)
     code, _, errors = predict_here(capsys, clip, *given, "--html")
-    assert code == 0 and errors == "--html is only for pictures, and there are none: it is ignored\n"
+    assert code == 0 and errors == "--html is only for pictures, and none are given: it is ignored\n"
     assert not predict_here(capsys, clip, photo, *given, "--html")[2], "it is for one of them"
 
 

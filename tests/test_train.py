@@ -524,12 +524,13 @@ def test_a_run_may_be_resumed_with_all_options_that_it_began_with(tmp_path):
     begun = {"start_weights": tmp_path / "first" / WEIGHTS}
     train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", max_steps=1, **begun))
     train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, max_steps=2))
-    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, **begun))
+    renamed = begun["start_weights"].rename(tmp_path / "renamed.safetensors")
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, start_weights=renamed))
     assert load_state(tmp_path / "run" / STATE)["step"] == 3
     for path, told in (
         (tmp_path / "run" / WEIGHTS, "resume with"),
         (tmp_path / "gone", "there is no weights file .*left"),
-        (tmp_path / "first", r"is a folder; give the weights file in it, such as .*weights\.safetensors"),
+        (tmp_path / "run", r"is a folder; give the weights file in it, such as .*weights\.safetensors"),
     ):
         with pytest.raises(CheckpointError, match=told):
             train(config_for(epochs=1), Samples(12), cpu(tmp_path / "run", resume=True, start_weights=path))

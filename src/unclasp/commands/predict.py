@@ -155,7 +155,7 @@ def _report_unused_options(arguments: PredictArguments, usable: "list[Source]") 
         ("--rerun", arguments.rerun, any(source.is_video for source in usable), "videos and cameras"),
     ):
         if is_set and usable and not applies:
-            print(f"{option} is only for {kind}, and there are none: it is ignored", file=sys.stderr)
+            print(f"{option} is only for {kind}, and none are given: it is ignored", file=sys.stderr)
 
 
 def _summary(entry: dict[str, Any]) -> str:

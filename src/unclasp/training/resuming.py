@@ -33,6 +33,11 @@ def _file(path: Path | None) -> str | None:
     return f"{path.name} ({digest(path)[:12]})"
 
 
+def _digest_in(file: str) -> str:
+    """Return the hash in a result of `_file`; the file may have been renamed."""
+    return file.rpartition(" (")[2]
+
+
 def state_to_resume(path: Path, config: Config, dataset: Dataset, options: RunOptions) -> dict[str, Any]:
     """Load a training state, and check that it belongs to the run to resume.
 
@@ -68,7 +73,8 @@ def state_to_resume(path: Path, config: Config, dataset: Dataset, options: RunOp
         )
     for name, now in run_facts(options).items():
         before = state["run"].get(name)
-        if before != now and (now is not None or name not in _ONLY_AT_START):
+        is_same = _digest_in(before) == _digest_in(now) if name in _ONLY_AT_START and before and now else before == now
+        if not is_same and (now is not None or name not in _ONLY_AT_START):
             raise CheckpointError(
                 f"{path} was trained with {name} {before}, got {now}: resume with what it began with, or start another "
                 "run from its weights (--start-weights)"
