@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from poses import HEIGHT, WIDTH
+from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult
 from unclasp.follow.tracking import Tracker
-from unclasp.follow.versions import Versions
 from unclasp.pose import HandPose
 
 BLACK = np.zeros((HEIGHT, WIDTH, 3), np.uint8)

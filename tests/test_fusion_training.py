@@ -265,6 +265,7 @@ def calibrated_evidence(path: Path, weights: Floats, hands: int = 4000) -> Path:
     numbers = numbers.astype(np.float16)
     is_right = rng.uniform(size=(hands, 21)) < 1 / (1 + np.exp(-confidence_inputs(numbers) @ weights))
     own = rng.normal(0, 0.2, (hands, 21, 3))
+    own[:, -1, 2] = 0  # depths are relative to the wrist
     truth = own.copy()
     truth[..., 0] += np.where(is_right, 0, 80 / 250)
     truth[:, -1] = own[:, -1]

@@ -35,7 +35,7 @@ from unclasp.find.hand_detector import (
 )  # fmt: skip
 from unclasp.find.search import Proposal, everywhere
 from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW
-from unclasp.follow.versions import Versions
+from unclasp.find.versions import Versions
 from unclasp.geometry import square_box
 from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
 from unclasp.lifting import BONE_LENGTHS_MM, hand_sized

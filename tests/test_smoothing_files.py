@@ -12,10 +12,10 @@ import pytest
 from motion import RATE, acceleration, filtered, lag, moving_hands, stack
 from poses import pose_of
 from unclasp.errors import VideoError
+from unclasp.find.versions import Versions
 from unclasp.follow import smoothing
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import MIN_WEIGHT, SIGMA_SECONDS, smoothed
-from unclasp.follow.versions import Versions
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, video_poses
 from unclasp.video import Frame

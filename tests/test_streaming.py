@@ -13,8 +13,8 @@ from clips import Camera, make_video
 from motion import moving_hands
 from poses import pose_of
 from unclasp.errors import UnclaspError
+from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult, PredictFrame
-from unclasp.follow.versions import Versions
 from unclasp.pose import HandPose
 from unclasp.streaming import StreamOptions, stream
 

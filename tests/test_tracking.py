@@ -12,6 +12,7 @@ from poses import HEIGHT, WIDTH, pose_of, poses_of
 from scripted import BLACK, Script
 from unclasp import geometry
 from unclasp.find.crop_result import MIN_SCORE_GAIN
+from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult, exchanged
 from unclasp.follow.track import FIRST_SIDE_CHANGE_FRAMES, SIDE_CHANGE_FRAMES, Track
 from unclasp.follow.tracking import (
@@ -23,7 +24,6 @@ from unclasp.follow.tracking import (
     SEARCH_EVERY_ONE_HAND,
     Tracker,
 )
-from unclasp.follow.versions import Versions
 from unclasp.pose import UNDECIDED, HandPose
 
 ASIDE = np.array([7.0, 0.0])

@@ -180,13 +180,13 @@ def mask_without_root(valid: Bools) -> Bools:
     return valid & valid[..., ROOT_OF_JOINT]
 
 
-def tight_box(points: Array, valid: Bools) -> Array:
-    """Return the tight box (x1, y1, x2, y2) around the valid points of `points` (N, 2).
+def tight_box(points: Array, valid: Bools | None = None) -> Array:
+    """Return the tight box (x1, y1, x2, y2) around the valid points of `points` (N, 2); without `valid`, around all.
 
     Raises:
         ValueError: No point is valid.
     """
-    points = points[valid]
+    points = points if valid is None else points[valid]
     if not len(points):
         raise ValueError("a box needs at least one valid joint, got none")
     return np.concatenate([points.min(axis=0), points.max(axis=0)])

@@ -174,7 +174,7 @@ class HIC:
             return np.array([0, 0, entry["width"], entry["height"]], dtype=np.float32)
         points = joints if self.box == "joints" else np.concatenate(meshes)
         pixels = geometry.project(points, np.array(FOCAL), np.array(PRINCPT))
-        tight = geometry.tight_box(pixels, np.ones(len(pixels), dtype=np.bool_))
+        tight = geometry.tight_box(pixels)
         return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED).astype(np.float32)
 
 

@@ -110,9 +110,7 @@ class RGB2Hands:
         if not len(points):
             height, width = read_rgb(self.root / self.file_names[index]).shape[:2]
             return np.array([0.0, 0.0, width, height])
-        return geometry.expand_box(
-            geometry.tight_box(points, np.ones(len(points), dtype=np.bool_)), geometry.TIGHT_TO_ANNOTATED
-        )
+        return geometry.expand_box(geometry.tight_box(points), geometry.TIGHT_TO_ANNOTATED)
 
     def _joints(self, points: Doubles) -> tuple[Doubles, npt.NDArray[np.bool_]]:
         """Return the joints (42, 3) mm in the camera frame, and which of them are valid."""

@@ -79,6 +79,6 @@ def discounted(result: CropResult) -> CropResult:
     reported = result.reported_confidence
     if result.hand_scores is None or reported is None or result.detection_score >= WEAK_DETECTION_SCORE:
         return result
-    return result.with_fused_confidence(
+    return result.with_reported_confidence(
         {slot: WEAK_SHARE * reported[HAND_SLICES[slot]] for slot in result.present_slots}
     )

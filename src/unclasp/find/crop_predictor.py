@@ -131,8 +131,7 @@ class CropPredictor:
 
         A closer crop counts unless its result is far less confident (`MIN_CONFIDENCE_RATIO`); the last one must have as
         many hands, too. A hand whose presence was below `crop_result.DENIED_PRESENCE` in the first, widest crop cannot
-        appear in a closer one that shows another hand. Joints are averaged with the
-        wider crop's (`wider_crop_share`).
+        appear in a closer one that shows another hand. Joints are averaged with the wider crop's (`wider_crop_share`).
         """
         first = wider = result = self.one_crop(image, square)
         for is_last in (False, True):

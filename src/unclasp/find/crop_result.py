@@ -58,9 +58,9 @@ class CropResult(NamedTuple):
     hand_scores: Floats | None = None
     """(2,) probability, by the landmark network, that there is a right hand at the joints of the right one, and a left
     hand at those of the left one; 0 where it was not run. None without the landmark network."""
-    fused_confidence: Floats | None = None
-    """(42,) confidence of the joints after the fusion with the landmark network's. It is only reported: all rules are
-    for the pose network's. None without the fusion network."""
+    adjusted_confidence: Floats | None = None
+    """(42,) the confidence to report where it is not the pose network's: after the fusion, or where there may be no
+    hand. All rules are for the pose network's."""
 
     @property
     def joints_2d(self) -> Floats:
@@ -103,9 +103,9 @@ class CropResult(NamedTuple):
 
     @property
     def reported_confidence(self) -> Floats | None:
-        """(42,) the confidence of each joint, after the fusion where there is one; None where none is predicted."""
-        if self.output.confidence is None or self.fused_confidence is not None:
-            return self.fused_confidence
+        """(42,) the confidence of each joint that users see; None where the network predicts none."""
+        if self.output.confidence is None or self.adjusted_confidence is not None:
+            return self.adjusted_confidence
         return np.asarray(self.output.confidence[0])
 
     @property
@@ -200,9 +200,7 @@ class CropResult(NamedTuple):
         confidence = self.output.confidence.copy()
         confidence[0, HAND_SLICES[slot]] = 0.0
         result = self._replace(output=self.output._replace(confidence=confidence))
-        return (
-            result if self.fused_confidence is None else result.with_fused_confidence({slot: np.zeros(JOINTS_PER_HAND)})
-        )
+        return result.with_reported_confidence({slot: np.zeros(JOINTS_PER_HAND)})
 
     def without_hands(self, hands: npt.NDArray[np.bool_]) -> "CropResult":
         """Return the result without the hands that are marked in `hands` (2,)."""
@@ -243,7 +241,9 @@ class CropResult(NamedTuple):
             image_from_crop=mapped.image_from_crop @ geometry.flip_matrix(self.image_size),
             middles=None if mapped.middles is None else mapped.middles[::-1],
             hand_scores=None if mapped.hand_scores is None else mapped.hand_scores[::-1],
-            fused_confidence=None if mapped.fused_confidence is None else mapped.fused_confidence[FLIPPED_JOINTS],
+            adjusted_confidence=None
+            if mapped.adjusted_confidence is None
+            else mapped.adjusted_confidence[FLIPPED_JOINTS],
         )
 
     def with_joints_2d(self, joints_2d: dict[int, Floats]) -> "CropResult":
@@ -261,14 +261,14 @@ class CropResult(NamedTuple):
             pose[0, HAND_SLICES[slot], 2] = hand_depths
         return self._replace(output=self.output._replace(pose_2p5d=pose))
 
-    def with_fused_confidence(self, confidence: dict[int, Floats]) -> "CropResult":
-        """Return the result with the confidence (21,) after the fusion for some hands, 0 right and 1 left."""
+    def with_reported_confidence(self, confidence: dict[int, Floats]) -> "CropResult":
+        """Return the result with another confidence (21,) to report for some hands, 0 right and 1 left."""
         if not confidence or self.reported_confidence is None:
             return self
         reported = self.reported_confidence.copy()
         for slot, of_hand in confidence.items():
             reported[HAND_SLICES[slot]] = of_hand
-        return self._replace(fused_confidence=reported)
+        return self._replace(adjusted_confidence=reported)
 
     def averaged(self, other: "CropResult", share: float) -> "CropResult":
         """Return the result with its joints averaged with those of another one, in pixels of the picture.
@@ -307,7 +307,7 @@ class CropResult(NamedTuple):
         if right.hand_scores is not None and left.hand_scores is not None:
             joined = joined._replace(hand_scores=np.array([right.hand_scores[0], left.hand_scores[1]]))
         confidence = {slot: result.reported_confidence for slot, result in results.items()}
-        return joined.with_fused_confidence(
+        return joined.with_reported_confidence(
             {slot: values[HAND_SLICES[slot]] for slot, values in confidence.items() if values is not None}
         )
 

@@ -24,6 +24,8 @@ from unclasp.shipped import WEIGHTS
 
 Floats = npt.NDArray[np.floating]
 
+SHIPPED: Final = WEIGHTS / "fusion.npz"
+"""The shipped network."""
 FORMAT: Final = "fusion 2"
 """Version of a network's file: names and shapes of its tensors, and the order of the values in `FusionInput`."""
 NUMBERS: Final = 278
@@ -97,12 +99,17 @@ class Fusion:
             reading: The landmark network's reading of it.
         """
         inputs = fusion_input(result, slot, reading)
+        joints = self.joints(inputs)
+        pixels = geometry.apply_affine(np.linalg.inv(reading.crop_from_image), (joints[:, :2] + 0.5) * SIZE)
+        return FusedHand(pixels, UNIT_MM * joints[:, 2], self.confidence(inputs.numbers))
+
+    def joints(self, inputs: FusionInput) -> Floats:
+        """Return the fused joints (21, 3) of a hand, in the form of `FusionInput.own`."""
         share, correction = self.forward(inputs.numbers)
-        joints = share[:, None] * inputs.own[:, :2] + (1 - share[:, None]) * inputs.read
-        depths = UNIT_MM * (inputs.own[:, 2] + DEPTH_CORRECTION_SHARE * correction)
+        places = share[:, None] * inputs.own[:, :2] + (1 - share[:, None]) * inputs.read
+        depths = inputs.own[:, 2] + DEPTH_CORRECTION_SHARE * correction
         depths[-1] = 0.0  # depths are relative to the wrist
-        pixels = geometry.apply_affine(np.linalg.inv(reading.crop_from_image), (joints + 0.5) * SIZE)
-        return FusedHand(pixels, depths, self.confidence(inputs.numbers))
+        return np.column_stack([places, depths])
 
     def confidence(self, numbers: Floats) -> Floats:
         """Return the confidence (21,) in the joints of a hand.
@@ -212,7 +219,7 @@ def open_fusion(weights: Path | str | None = None) -> Fusion:
     Raises:
         CheckpointError: The file is missing, damaged or something else.
     """
-    path = Path(weights) if weights is not None else WEIGHTS / "fusion.npz"
+    path = SHIPPED if weights is None else Path(weights)
     if not path.is_file():
         advice = (
             "leave it out with --no-landmarks, landmarks=False"

@@ -80,7 +80,7 @@ class DetectedHand(NamedTuple):
     @property
     def box(self) -> Floats:
         """(4,) x1, y1, x2, y2 px, tight around the joints."""
-        return np.concatenate([self.joints_2d.min(axis=0), self.joints_2d.max(axis=0)])
+        return geometry.tight_box(self.joints_2d)
 
     def box_in(self, width: int, height: int) -> Floats:
         """Return its box (4,), clipped to a picture of this size."""

@@ -33,7 +33,7 @@ from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
 from unclasp.find.sweep import best_box, is_better, is_needed
 from unclasp.find.touch_up import TouchUp
-from unclasp.follow.versions import Versions
+from unclasp.find.versions import Versions
 from unclasp.hands import HAND_SLICES
 
 Floats = npt.NDArray[np.floating]
@@ -110,14 +110,11 @@ class PhotoSearch:
         others = others if result is first else self._outside_hands(result, others, image)
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
-        one_or_two = without_ghost(result)
-        both = self._with_partner(one_or_two, hands, image) if hands and is_credible(result) else None
-        if both is None:
-            credible = is_credible(result)
-            return PhotoSearchResult(discounted(one_or_two), others, is_credible=credible, hands=hands)
-        return PhotoSearchResult(
-            discounted(both), self._outside_hands(both, others, image), is_credible=True, hands=hands
-        )
+        credible, result = is_credible(result), without_ghost(result)
+        both = self._with_partner(result, hands, image) if hands and credible else None
+        if both is not None:
+            result, others = both, self._outside_hands(both, others, image)
+        return PhotoSearchResult(discounted(result), others, is_credible=credible, hands=hands)
 
     def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""

@@ -49,7 +49,7 @@ def box_around(joints_2d: Floats, image: ByteArray) -> Floats | None:
     """
     if not len(joints_2d):
         return None
-    tight = np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)])
+    tight = geometry.tight_box(joints_2d)
     if max(tight[2:] - tight[:2]) < SMALLEST_CROP or not meets(tight, image):
         return None
     return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED)

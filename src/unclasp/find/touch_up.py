@@ -14,7 +14,7 @@ from unclasp.batch import ByteArray
 from unclasp.find.crop_result import LIKELY_PRESENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.fusion import Fusion, can_fuse, fusion_input
 from unclasp.find.landmarks import LandmarkReading, Landmarks
-from unclasp.follow.versions import Versions
+from unclasp.find.versions import Versions
 from unclasp.hands import HAND_SLICES, SIDES, Side
 
 Floats = npt.NDArray[np.floating]
@@ -118,7 +118,7 @@ def _corrected(
             moved[slot] = shares * joints + (1 - shares) * reading.joints_2d
     used = readings | found
     scores = np.array([used[slot].hand_score * used[slot].side_score if slot in used else 0.0 for slot in (0, 1)])
-    result = result.with_joints_2d(moved).with_depths(depths).with_fused_confidence(fused_confidence)
+    result = result.with_joints_2d(moved).with_depths(depths).with_reported_confidence(fused_confidence)
     return result._replace(hand_scores=scores)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
-from unclasp.follow.versions import Versions
+from unclasp.find.versions import Versions
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.pose import HandPose, present_hands
 

@@ -10,10 +10,10 @@ from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
 from unclasp.find.regions import box_around_hands
+from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import PoseFilter, seconds_between
 from unclasp.follow.track import MIN_PRESENCE_TO_STAY, SIDE_CHANGE_FRAMES, Track
-from unclasp.follow.versions import Versions
 from unclasp.hands import HAND_SLICES, NUM_JOINTS
 from unclasp.pose import HandPose
 

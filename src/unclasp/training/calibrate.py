@@ -27,11 +27,11 @@ from unclasp.model import DFL, build
 from unclasp.model.confidence import WITHIN, Confidence, evidence
 from unclasp.model.loading import load_strictly
 from unclasp.model.units import depth_share_of, shares_of
+from unclasp.training.reliability import calibration_error
 
 _STEPS = 500
 _LEARNING_RATE = 3e-3
 _HELD_OUT_SHARE = 0.25
-_BINS = 10
 _MIN_PICTURES = 8
 """Smallest number of pictures that calibration accepts."""
 
@@ -184,12 +184,7 @@ def _measure(confidence: Tensor, errors: Tensor, found: Tensor, pictures: int) -
     ranked = errors[confidence.argsort(descending=True)]
     ranked = ranked[ranked.isfinite()]
     half = len(ranked) // 2
-    bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
-    gap = 0.0
-    for index in range(_BINS):
-        inside = bins == index
-        if inside.any():
-            gap += float(inside.float().mean() * (confidence[inside].mean() - found[inside].mean()).abs())
     return Calibration(
-        pictures=pictures, confident_mm=float(ranked[:half].mean()), doubtful_mm=float(ranked[half:].mean()), gap=gap,
+        pictures=pictures, confident_mm=float(ranked[:half].mean()), doubtful_mm=float(ranked[half:].mean()),
+        gap=calibration_error(confidence.numpy(), found.bool().numpy()),
     )  # fmt: skip

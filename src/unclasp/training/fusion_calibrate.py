@@ -17,10 +17,9 @@ from torch.nn import functional
 
 from unclasp.data.progress import Progress
 from unclasp.errors import DataError
-from unclasp.find.fusion import DEPTH_CORRECTION_SHARE, FORMAT, UNIT_MM, Fusion, confidence_inputs, open_fusion
+from unclasp.find.fusion import FORMAT, SHIPPED, UNIT_MM, Fusion, FusionInput, confidence_inputs, open_fusion
 from unclasp.model.confidence import WITHIN
 from unclasp.npz import read_arrays, write_arrays
-from unclasp.shipped import WEIGHTS
 from unclasp.training.fusion_evidence import read_evidence
 from unclasp.training.reliability import calibration_error
 
@@ -89,18 +88,16 @@ def calibrate_fusion(
         calibration_error(1 / (1 + np.exp(-logits[held_out].ravel())), found[held_out].ravel())
         for logits in (inputs[..., 0], inputs @ fitted)
     )
-    tensors = read_arrays(WEIGHTS / "fusion.npz" if weights is None else weights)
+    tensors = read_arrays(SHIPPED if weights is None else weights)
     write_arrays(out, tensors | {"format": np.array(FORMAT), "confidence": fitted.astype(np.float32)})
     return FusionCalibration(hands=int(held_out.sum()), before=before, after=after)
 
 
 def _errors(fusion: Fusion, numbers: Floats, own: Floats, read: Floats, truth: Floats, side_mm: Any) -> Floats:
     """Return the distances (21,) mm of a hand's fused joints from the truth, relative to the wrist."""
-    share, correction = fusion.forward(numbers)
-    places = share[:, None] * own[:, :2] + (1 - share[:, None]) * read - truth[:, :2]
-    depths = own[:, 2] + DEPTH_CORRECTION_SHARE * correction - truth[:, 2]
-    depths[-1] = 0.0  # depths are relative to the wrist
-    offsets: Floats = np.column_stack([side_mm * (places - places[-1]), UNIT_MM * depths])
+    offsets = fusion.joints(FusionInput(numbers, own, read)) - truth
+    offsets -= offsets[-1].copy()
+    offsets *= [side_mm, side_mm, UNIT_MM]
     return np.asarray(np.linalg.norm(offsets, axis=1))
 
 
