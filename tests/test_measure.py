@@ -35,7 +35,7 @@ class Pose:
     """The fields of a `HandPose` that `score_photo` reads."""
 
     def __init__(self, right: np.ndarray, left: np.ndarray, sides: tuple[str, ...]) -> None:
-        self.joints_2d, self.sides = np.concatenate([right, left]), sides
+        self.joints_2d, self.sides, self.touching = np.concatenate([right, left]), sides, ()
 
 
 def photo(*hands: ReferenceHand, in_view: int | None = 2) -> ReferencePhoto:

@@ -40,7 +40,7 @@ class Painted(HandDetector):
 
 
 def found(*hands: DetectedHand, front: tuple[DetectedHand, ...] = (hand_in(FRONT),)) -> list[DetectedHand]:
-    return Painted(*hands).overlapped(np.full((300, 600, 3), 7, np.uint8), front)[1]
+    return Painted(*hands).overlapped(np.full((300, 600, 3), 7, np.uint8), [hand.joints_2d for hand in front]).hands
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_nearest_hand_decides() -> None:
 def test_hands_are_painted_over_in_a_copy() -> None:
     image = np.random.default_rng(0).integers(0, 255, (300, 600, 3)).astype(np.uint8)
     before, detector, front = image.copy(), Painted(), hand_in(FRONT)
-    returned, _ = detector.overlapped(image, [front])
+    returned, _ = detector.overlapped(image, [front.joints_2d])
     np.testing.assert_array_equal(image, before)
     (painted,) = detector.pictures
     assert painted is returned
@@ -82,7 +82,7 @@ def test_hands_are_painted_over_in_a_copy() -> None:
 
 def test_without_hands_nothing_is_painted_or_detected() -> None:
     detector = Painted(behind(0.5))
-    assert detector.overlapped(np.zeros((300, 600, 3), np.uint8), [])[1] == [] and not detector.pictures
+    assert detector.overlapped(np.zeros((300, 600, 3), np.uint8), []).hands == [] and not detector.pictures
 
 
 def test_such_a_hand_is_not_taken_for_the_one_before_it() -> None:

@@ -109,7 +109,9 @@ class HandPose:
     other_regions: Floats | None = None
     """(N, 4) x1, y1, x2, y2 px: other regions with hands, the most promising first, to be passed as `box` of further
     calls; empty if there are none, and usually without a search. None with a box, in video frames in which hands are
-    tracked, and for the further people of `Predictor.everyone`."""
+    tracked, and for the further people of `Predictor.everyone` and `touching`."""
+    touching: tuple["HandPose", ...] = ()
+    """Hands of other people that touch the only hand of this person in a photo, as in a handshake: a pose for each."""
     camera: Camera
     """Focal length and principal point."""
     depth_assumed: str | None
@@ -227,8 +229,11 @@ class HandPose:
         """Return the JSON form as a dict of plain Python values.
 
         Args:
-            others: Poses of other people in the same picture, to be added under the key `others`.
+            others: Poses of other people in the same picture, to be added under the key `others`; defaults to
+                `touching`, if there are any.
         """
+        if others is None:
+            others = self.touching or None
         # The name of a file that is not UTF-8 holds lone surrogates, which are not valid in JSON.
         source = None if self.source is None else self.source.encode(errors="replace").decode()
         others_entry = {} if others is None else {"others": [other._person_to_dict() for other in others]}
@@ -283,13 +288,14 @@ class HandPose:
         write_text(path, page(self.to_dict()))
 
     def plot(
-        self, image: npt.NDArray[np.uint8] | None = None, *, others: "Sequence[HandPose]" = ()
+        self, image: npt.NDArray[np.uint8] | None = None, *, others: "Sequence[HandPose] | None" = None
     ) -> npt.NDArray[np.uint8]:
         """Draw the hands over the picture, with 3D views beside it.
 
         Args:
             image: (H, W, 3) uint8 RGB; defaults to the pose's own picture.
-            others: Poses of other people in the same picture; their hands are drawn in greys, and only in 2D.
+            others: Poses of other people in the same picture; their hands are drawn in greys, and only in 2D. Defaults
+                to `touching`.
 
         Returns:
             (H', W', 3) uint8 RGB.
@@ -302,6 +308,7 @@ class HandPose:
         image = self.image if image is None else image
         if image is None:
             raise UnclaspError("this pose does not hold its picture; give it: pose.plot(image)")
+        others = self.touching if others is None else others
         return draw_pose(image, self.views(), others=[other.views() for other in others])
 
     def views(self) -> "list[HandView]":

@@ -1,6 +1,7 @@
 """From a picture to a `HandPose`: cropping, inference, and lifting the output to picture pixels and millimetres."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -155,7 +156,7 @@ class Predictor:
         princpt: tuple[float, float] | None = None,
         mirrored: bool = False,
     ) -> HandPose:
-        """Predict the pose of one person's hands.
+        """Predict the pose of one person's hands; other people's that touch a single hand are in `touching`.
 
         Args:
             image: (H, W, 3) uint8 RGB; grey and RGBA pictures are converted.
@@ -176,7 +177,9 @@ class Predictor:
             result = self.crop_predictor.hands_in(shot.image, geometry.square_box(shot.box))
             return self._lift(self.touch_up(result, shot.image), shot, None)
         found = self.photo_search.in_photo(shot.image)
-        return self._lift(found.result, shot, found.regions, is_credible=found.is_credible)
+        pose = self._lift(found.result, shot, found.regions, is_credible=found.is_credible)
+        touching = [self._lift(other, shot, None) for other in self.photo_search.of_touching(found)]
+        return replace(pose, touching=tuple(touching)) if touching else pose
 
     def everyone(
         self,
@@ -188,9 +191,10 @@ class Predictor:
     ) -> list[HandPose]:
         """Predict the poses of all people's hands, at most one right and one left hand per person.
 
-        The first pose is the one that `Predictor.__call__` returns, with or without hands; each further pose has at
-        least one hand. Hands are paired into people by their sides and distance alone. Without the palm detector, only
-        the other regions of the hand finder are predicted on; other searches find one person only.
+        The first pose is the one that `Predictor.__call__` returns, with or without hands, but without `touching`:
+        those hands are among the further poses, each of which has at least one hand. Hands are paired into people by
+        their sides and distance alone. Without the palm detector, only the other regions of the hand finder are
+        predicted on; other searches find one person only.
 
         Args:
             image: As in `__call__`.

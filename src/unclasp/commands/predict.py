@@ -71,8 +71,8 @@ class PredictArguments:
     """The pictures are mirror images, such as selfies; right and left are exchanged, so that they are the person's
     own."""
     everyone: bool = False
-    """Find the hands of all people in pictures. Those of other people are drawn, too, and are listed as `others` in the
-    JSON. With --no-landmarks fewer of them are found."""
+    """Find the hands of all people in pictures, not only one person's and those that touch a single hand. They are
+    drawn, too, and those of other people are listed as `others` in the JSON. With --no-landmarks fewer are found."""
     html: bool = False
     """Also write OUT/NAME.html, an interactive 3D view of the hands in a picture."""
     smooth: bool = True
@@ -214,19 +214,20 @@ def _predict_picture(
         image, focal = read_photo(source.name)
         focal = arguments.focal or focal
         if arguments.everyone:
-            poses = predictor.everyone(image, focal=focal, mirrored=arguments.mirrored)
+            found, *others = predictor.everyone(image, focal=focal, mirrored=arguments.mirrored)
         else:
-            poses = [predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)]
-        pose, *others = (replace(found, source=source.name) for found in poses)
+            found = predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)
+            others = list(found.touching)
+        pose, are_listed = replace(found, source=source.name), arguments.everyone or bool(others)
         overlay = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
         write_bytes(outputs["overlay"], overlay)
         if arguments.html:
             pose.save_html(outputs["html"])
         # last, so that a JSON file implies that the result is complete
-        pose.save_json(outputs["json"], others=others if arguments.everyone else None)
+        pose.save_json(outputs["json"], others=others if are_listed else None)
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, source.name)}
-    others_entry = {"others": [_hands_entry(other) for other in others]} if arguments.everyone else {}
+    others_entry = {"others": [_hands_entry(other) for other in others]} if are_listed else {}
     return {"source": source.name, **_hands_entry(pose), **others_entry, **outputs}
 
 

@@ -145,7 +145,8 @@ def score_photo(pose: HandPose, photo: ReferencePhoto) -> PhotoScore:
     for index, hand in enumerate(photo.hands):
         distances.append(matched[index][0] if index in matched else float("inf"))
         sides.append(index in matched and matched[index][1] == hand.side)
-    return PhotoScore(tuple(distances), tuple(sides), len(pose.sides), photo.in_view)
+    reported = sum(len(person.sides) for person in (pose, *pose.touching))
+    return PhotoScore(tuple(distances), tuple(sides), reported, photo.in_view)
 
 
 @dataclass(frozen=True)

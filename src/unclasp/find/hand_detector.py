@@ -136,6 +136,15 @@ class DetectionCandidate(NamedTuple):
         return with_detected(result, self.hands, self.square)
 
 
+class Overlapped(NamedTuple):
+    """Hands that are detected once others are painted over."""
+
+    image: ByteArray
+    """(H, W, 3) RGB: the copy of the picture with those painted over; the picture itself without any."""
+    hands: list[DetectedHand]
+    """The further hands, by descending score."""
+
+
 class HandDetector:
     """Detects hands in whole pictures.
 
@@ -168,26 +177,22 @@ class HandDetector:
                 distinct.append(hand)
         return distinct
 
-    def overlapped(self, image: ByteArray, hands: Sequence[DetectedHand]) -> tuple[ByteArray, list[DetectedHand]]:
+    def overlapped(self, image: ByteArray, hands: Sequence[Floats]) -> Overlapped:
         """Detect hands beside others, once those are painted over.
 
         Of two hands in contact, the palm detector and the landmark network often find the clearer one twice.
 
         Args:
             image: (H, W, 3) RGB.
-            hands: The hands detected in it.
-
-        Returns:
-            A copy of the picture with these painted over (the picture itself without any), and the further hands, by
-            descending score.
+            hands: (21, 2) px each: the joints of the hands that are known.
         """
         if not hands:
-            return image, []
+            return Overlapped(image, [])
         painted, colour = image.copy(), cv2.mean(image)
-        for hand in hands:
-            outline = np.rint(cv2.convexHull(hand.joints_2d.astype(np.float32))).astype(np.int32)
+        for joints_2d in hands:
+            outline = np.rint(cv2.convexHull(joints_2d.astype(np.float32))).astype(np.int32)
             cv2.fillConvexPoly(painted, outline, colour)
-        return painted, [hand for hand in self(painted) if _is_overlapped(hand, hands)]
+        return Overlapped(painted, [hand for hand in self(painted) if _is_overlapped(hand, hands)])
 
     def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:
         """Yield the hand at a palm, if there is one.
@@ -206,12 +211,13 @@ class HandDetector:
                 return
 
 
-def _is_overlapped(hand: DetectedHand, others: Sequence[DetectedHand]) -> bool:
+def _is_overlapped(hand: DetectedHand, others: Sequence[Floats]) -> bool:
     """Tell whether a hand that is detected once the others are painted over is one of its own."""
-    nearest = min(others, key=lambda other: hand.distance_to(other.joints_2d))
-    distance = hand.distance_to(nearest.joints_2d) / max(hand.extent, nearest.extent)
+    nearest = min(others, key=hand.distance_to)
+    extent = geometry.extent(nearest)
+    distance = hand.distance_to(nearest) / max(hand.extent, extent)
     low, high = OVERLAPPED_DISTANCES
-    is_large = hand.extent >= MIN_OVERLAPPED_SIZE * nearest.extent
+    is_large = hand.extent >= MIN_OVERLAPPED_SIZE * extent
     return hand.score >= MIN_OVERLAPPED_SCORE and low <= distance < high and is_large
 
 

@@ -21,13 +21,14 @@ from unclasp.find.hand_detector import (
     DetectedHand,
     DetectionCandidate,
     HandDetector,
+    Overlapped,
     is_certain,
     partner_of,
     proposal_of_hands,
     with_detected,
 )
 from unclasp.find.palms import PalmFinder
-from unclasp.find.people import Others
+from unclasp.find.people import Others, PredictAt
 from unclasp.find.regions import box_around, middles_of, pooled, union_of
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
@@ -52,6 +53,8 @@ class PhotoSearchResult(NamedTuple):
     """Whether there are hands at all."""
     hands: list[DetectedHand] | None = None
     """All hands that the hand detector found in the picture; None where it was not run."""
+    overlapped: Overlapped | None = None
+    """What it found beside the person's only hand, once that was painted over; None where that was not tried."""
 
 
 class FrameSearchResult(NamedTuple):
@@ -111,21 +114,31 @@ class PhotoSearch:
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
         credible, result = is_credible(result), without_ghost(result)
-        both = self._with_partner(result, hands, image) if hands and credible else None
+        both, overlapped = self._completed(result, hands, image) if credible else (None, None)
         if both is not None:
             result, others = both, self._outside_hands(both, others, image)
-        return PhotoSearchResult(discounted(result), others, is_credible=credible, hands=hands)
+        return PhotoSearchResult(discounted(result), others, credible, hands, overlapped)
+
+    def of_touching(self, found: PhotoSearchResult) -> list[CropResult]:
+        """Return the results for hands of other people that touch a person's only hand, one for each person."""
+        others = Others(found.result)
+        self._add_overlapped(others, found.overlapped)
+        return others.found
 
     def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
         others = Others(found.result)
+        self._add_overlapped(others, found.overlapped)
         hands = self._detect_hands(image, PALM_SIZES) if found.hands is None else found.hands
         others.add_detected(hands, image, partial(self._predict_touched_up, image))
         others.add_regions(found.regions, partial(self._predict_touched_up, image))
         if self.detector is not None:
-            painted, overlapped = self.detector.overlapped(image, hands)
-            others.add_detected(overlapped, painted, partial(self._predict_touched_up, painted))
+            self._add_overlapped(others, self.detector.overlapped(image, [hand.joints_2d for hand in hands]))
         return others.found
+
+    def _add_overlapped(self, others: Others, overlapped: Overlapped | None) -> None:
+        if overlapped is not None:
+            others.add_detected(overlapped.hands, overlapped.image, partial(self._predict_overlapped, overlapped))
 
     def in_frame(self, image: ByteArray, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
         """Find the hands in a whole frame of a video.
@@ -155,6 +168,20 @@ class PhotoSearch:
         """Predict at a proposal in a photo, and touch the result up."""
         return self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image)
 
+    def _predict_overlapped(self, overlapped: Overlapped, proposal: Proposal) -> CropResult:
+        """Predict at a proposal in a picture with hands painted over; the detected hands' positions in it count.
+
+        The joints of hands that are partly painted over are less exact in the pose network's crop, and so is then the
+        landmark network's crop around them.
+        """
+        result = self._predict_touched_up(overlapped.image, proposal)
+        joints = {
+            hand.slot: hand.joints_2d
+            for hand in overlapped.hands
+            if hand.is_at(result.joints_2d[HAND_SLICES[hand.slot]])
+        }
+        return result.with_joints_2d(joints)
+
     def _detect_hands(self, image: ByteArray, sizes: Sequence[int]) -> list[DetectedHand]:
         """Return the hands that the hand detector finds with letterboxes of these sizes; none without it."""
         return [] if self.detector is None else self.detector(image, sizes)
@@ -169,16 +196,31 @@ class PhotoSearch:
         proposal = proposal_of_hands(hands, image)
         return DetectionCandidate(*crop_predictor.predict_proposal(image, proposal), hands, proposal.square)
 
-    def _with_partner(self, result: CropResult, hands: list[DetectedHand], image: ByteArray) -> CropResult | None:
-        """Return the result with the person's other hand, if only one is known and the other was detected elsewhere.
+    def _completed(
+        self, result: CropResult, hands: list[DetectedHand] | None, image: ByteArray
+    ) -> tuple[CropResult | None, Overlapped | None]:
+        """Return the result with the person's other hand, if only one is known and the other is detected after all.
 
-        That is for hands too far apart for one crop, in which they are too small.
+        That is for hands too far apart for one crop, in which they are too small, and for hands behind others. Also
+        returned is what was detected with the only hand painted over, if that was tried.
         """
+        both = self._with_partner(result, hands or [], image, partial(self._predict_touched_up, image))
+        if both is not None or self.detector is None or len(result.present_slots) != 1:
+            return both, None
+        known = result.joints_2d[HAND_SLICES[result.present_slots[0]]]
+        overlapped = self.detector.overlapped(image, [known])
+        predict_at = partial(self._predict_overlapped, overlapped)
+        return self._with_partner(result, overlapped.hands, image, predict_at), overlapped
+
+    def _with_partner(
+        self, result: CropResult, hands: list[DetectedHand], image: ByteArray, predict_at: PredictAt
+    ) -> CropResult | None:
+        """Return the result with the person's other hand, if only one is known and the other was detected elsewhere."""
         partner = partner_of(result, hands)
         if partner is None:
             return None
         proposal = proposal_of_hands([partner], image)
-        other = with_detected(self._predict_touched_up(image, proposal), [partner], proposal.square)
+        other = with_detected(predict_at(proposal), [partner], proposal.square)
         right_and_left = (result, other) if partner.slot == 1 else (other, result)
         boxes = [
             box_around(hand.joints_2d[joints], image) for hand, joints in zip(right_and_left, HAND_SLICES, strict=True)

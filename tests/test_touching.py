@@ -1,0 +1,93 @@
+"""Hands that are detected only once the person's only hand is painted over: the other hand, or another person's."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detected import FakePalms, joints_in, make_predictor
+from poses import random_pose
+from shades import BRIGHT, EMPTY, Box
+from unclasp.batch import ByteArray
+from unclasp.find.hand_detector import MIN_OVERLAPPED_SCORE, PALM_SIZES
+from unclasp.find.palms import Palm
+from unclasp.hands import HAND_SLICES, Side
+from unclasp.pose import HandPose
+
+BEHIND: Box = (185.0, 50, 245, 110)
+FAR: Box = (320.0, 40, 380, 100)
+RED = 150
+
+
+def picture() -> ByteArray:
+    """A red, right hand; what is behind it, neither the finder nor the pose network knows."""
+    image = np.zeros((300, 420, 3), np.uint8)
+    x1, y1, x2, y2 = map(int, BRIGHT)
+    cv2.rectangle(image, (x1, y1), (x2, y2), (RED, 0, 0), -1)
+    return image
+
+
+class HiddenPalms(FakePalms):
+    """Sees the second hand only where the first one is painted over."""
+
+    def __call__(self, image: ByteArray, size: int) -> list[Palm]:
+        palms = super().__call__(image, size)
+        is_painted = image[70, 180].max() < RED
+        return palms[1:] if is_painted else palms[:1]
+
+
+def found(*, side: Side = "right", at: Box = BEHIND, score: float = 0.95, mirrored: bool = False) -> HandPose:
+    image = picture()[:, ::-1] if mirrored else picture()
+    return make_predictor(HiddenPalms((BRIGHT, "right", 0.95), (at, side, score)), BRIGHT)(image, mirrored=mirrored)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_hand_of_the_same_side_is_another_person_s(mirrored: bool) -> None:
+    pose = found(mirrored=mirrored)
+    assert pose.sides == ("right",) and len(pose.touching) == 1
+    (other,) = pose.touching
+    assert other.sides == ("right",) and not other.touching and other.mirrored == mirrored
+    joints = joints_in(BEHIND)
+    expected = np.column_stack([419 - joints[:, 0], joints[:, 1]]) if mirrored else joints
+    np.testing.assert_allclose(other.joints_2d[HAND_SLICES[0]], expected, atol=0.01)
+
+
+def test_a_hand_of_the_other_side_is_the_person_s_own() -> None:
+    pose = found(side="left")
+    assert pose.sides == ("right", "left") and not pose.touching
+    np.testing.assert_allclose(pose.joints_2d[HAND_SLICES[1]], joints_in(BEHIND), atol=0.01)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize(("at", "score"), [(BEHIND, MIN_OVERLAPPED_SCORE - 0.01), (FAR, 0.95)])
+def test_what_is_less_certain_or_far_away_does_not_count(at: Box, score: float, side: Side) -> None:
+    pose = found(at=at, score=score, side=side)
+    assert pose.sides == ("right",) and not pose.touching
+
+
+def test_nothing_is_painted_over_with_a_box_and_without_hands() -> None:
+    palms = HiddenPalms((BRIGHT, "right", 0.95), (BEHIND, "right", 0.95))
+    assert not make_predictor(palms, BRIGHT)(picture(), BRIGHT).touching and not palms.calls
+    empty = FakePalms()
+    assert not make_predictor(empty, EMPTY)(np.zeros((300, 420, 3), np.uint8)).sides
+    assert empty.calls == list(PALM_SIZES)
+
+
+def test_everyone_lists_them_as_people() -> None:
+    palms = HiddenPalms((BRIGHT, "right", 0.95), (BEHIND, "right", 0.95))
+    first, other = make_predictor(palms, BRIGHT).everyone(picture())
+    assert not first.touching and other.sides == ("right",)
+
+
+def test_they_are_drawn_and_saved_like_other_people(tmp_path: Path) -> None:
+    alone, other = random_pose(), random_pose(left=0.1)
+    pose, black = replace(alone, touching=(other,)), np.zeros((240, 256, 3), np.uint8)
+    np.testing.assert_array_equal(pose.plot(black), alone.plot(black, others=[other]))
+    assert (pose.plot(black) != pose.plot(black, others=[])).any()
+    assert pose.to_dict() == alone.to_dict(others=[other])
+    pose.save_json(tmp_path / "pose.json")
+    assert len(json.loads((tmp_path / "pose.json").read_text())["others"]) == 1
+    assert "others" not in alone.to_dict()
