@@ -8,7 +8,6 @@ miss hands that hide each other, which the finder and the pose network know.
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +16,7 @@ from unclasp.batch import ByteArray
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.finder import Regions, merge_nearby
 from unclasp.find.landmarks import LandmarkReading, Landmarks
+from unclasp.find.overlap import painted_over
 from unclasp.find.palms import Palm, PalmFinder
 from unclasp.find.regions import SMALLEST_CROP, meets
 from unclasp.find.search import Proposal, proposal_of
@@ -188,10 +188,7 @@ class HandDetector:
         """
         if not hands:
             return Overlapped(image, [])
-        painted, colour = image.copy(), cv2.mean(image)
-        for joints_2d in hands:
-            outline = np.rint(cv2.convexHull(joints_2d.astype(np.float32))).astype(np.int32)
-            cv2.fillConvexPoly(painted, outline, colour)
+        painted = painted_over(image, hands)
         return Overlapped(painted, [hand for hand in self(painted) if _is_overlapped(hand, hands)])
 
     def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:

@@ -27,6 +27,7 @@ from unclasp.find.hand_detector import (
     proposal_of_hands,
     with_detected,
 )
+from unclasp.find.overlap import without_double
 from unclasp.find.palms import PalmFinder
 from unclasp.find.people import Others, PredictAt
 from unclasp.find.regions import box_around, middles_of, pooled, union_of
@@ -113,7 +114,7 @@ class PhotoSearch:
         others = others if result is first else self._outside_hands(result, others, image)
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
-        credible, result = is_credible(result), without_ghost(result)
+        credible, result = is_credible(result), self._without_double(without_ghost(result), image)
         both, overlapped = self._completed(result, hands, image) if credible else (None, None)
         if both is not None:
             result, others = both, self._outside_hands(both, others, image)
@@ -130,8 +131,8 @@ class PhotoSearch:
         others = Others(found.result)
         self._add_overlapped(others, found.overlapped)
         hands = self._detect_hands(image, PALM_SIZES) if found.hands is None else found.hands
-        others.add_detected(hands, image, partial(self._predict_touched_up, image))
-        others.add_regions(found.regions, partial(self._predict_touched_up, image))
+        others.add_detected(hands, image, partial(self._predict_person, image))
+        others.add_regions(found.regions, partial(self._predict_person, image))
         if self.detector is not None:
             self._add_overlapped(others, self.detector.overlapped(image, [hand.joints_2d for hand in hands]))
         return others.found
@@ -168,6 +169,10 @@ class PhotoSearch:
         """Predict at a proposal in a photo, and touch the result up."""
         return self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image)
 
+    def _predict_person(self, image: ByteArray, proposal: Proposal) -> CropResult:
+        """Predict at a proposal in a photo as in `in_photo`, but without the steps for results in doubt."""
+        return self._without_double(self._predict_touched_up(image, proposal), image)
+
     def _predict_overlapped(self, overlapped: Overlapped, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a picture with hands painted over; the detected hands' positions in it count.
 
@@ -195,6 +200,11 @@ class PhotoSearch:
             return None
         proposal = proposal_of_hands(hands, image)
         return DetectionCandidate(*crop_predictor.predict_proposal(image, proposal), hands, proposal.square)
+
+    def _without_double(self, result: CropResult, image: ByteArray) -> CropResult:
+        """Return the result with one hand where both are the same one."""
+        landmarks = self.touch_up.landmarks
+        return result if landmarks is None else without_double(result, image, landmarks)
 
     def _completed(
         self, result: CropResult, hands: list[DetectedHand] | None, image: ByteArray
