@@ -33,6 +33,7 @@ from unclasp.find.hand_detector import (
     proposal_of_hands,
     with_detected,
 )  # fmt: skip
+from unclasp.find.palms import SIZE
 from unclasp.find.search import Proposal, everywhere
 from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW
 from unclasp.find.versions import Versions
@@ -289,7 +290,7 @@ def test_hands_that_the_search_misses_are_detected() -> None:
         palms = FakePalms((box, "right", 0.95))
         pose = make_predictor(palms, EMPTY)(picture())
         assert pose.sides == ("right",) and is_around(pose, box)
-        assert palms.calls == 2 * list(PALM_SIZES), "the second time with the hand painted over"
+        assert palms.calls == [*PALM_SIZES, SIZE], "at last around the hand, which is painted over"
 
 
 def test_a_candidate_without_a_higher_score_does_not_count() -> None:

@@ -8,13 +8,8 @@ import pytest
 from detected import hand_in
 from shades import Box
 from unclasp.batch import ByteArray
-from unclasp.find.hand_detector import (
-    MIN_OVERLAPPED_SCORE,
-    MIN_OVERLAPPED_SIZE,
-    OVERLAPPED_DISTANCES,
-    DetectedHand,
-    HandDetector,
-)
+from unclasp.find.hand_detector import DetectedHand, HandDetector
+from unclasp.find.overlap import MIN_OVERLAPPED_SCORE, MIN_OVERLAPPED_SIZE, OVERLAPPED_DISTANCES, overlapped
 from unclasp.find.people import SAME_HAND
 
 FRONT: Box = (100, 100, 200, 200)
@@ -40,7 +35,7 @@ class Painted(HandDetector):
 
 
 def found(*hands: DetectedHand, front: tuple[DetectedHand, ...] = (hand_in(FRONT),)) -> list[DetectedHand]:
-    return Painted(*hands).overlapped(np.full((300, 600, 3), 7, np.uint8), [hand.joints_2d for hand in front]).hands
+    return overlapped(Painted(*hands), np.full((300, 600, 3), 7, np.uint8), [hand.joints_2d for hand in front]).hands
 
 
 @pytest.mark.parametrize(
@@ -69,7 +64,7 @@ def test_the_nearest_hand_decides() -> None:
 def test_hands_are_painted_over_in_a_copy() -> None:
     image = np.random.default_rng(0).integers(0, 255, (300, 600, 3)).astype(np.uint8)
     before, detector, front = image.copy(), Painted(), hand_in(FRONT)
-    returned, _ = detector.overlapped(image, [front.joints_2d])
+    returned, _ = overlapped(detector, image, [front.joints_2d])
     np.testing.assert_array_equal(image, before)
     (painted,) = detector.pictures
     assert painted is returned
@@ -82,7 +77,7 @@ def test_hands_are_painted_over_in_a_copy() -> None:
 
 def test_without_hands_nothing_is_painted_or_detected() -> None:
     detector = Painted(behind(0.5))
-    assert detector.overlapped(np.zeros((300, 600, 3), np.uint8), []).hands == [] and not detector.pictures
+    assert overlapped(detector, np.zeros((300, 600, 3), np.uint8), []).hands == [] and not detector.pictures
 
 
 def test_such_a_hand_is_not_taken_for_the_one_before_it() -> None:

@@ -15,6 +15,7 @@ from poses import random_pose
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, picture
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import MAX_REACH, PALM_SIZES, DetectedHand, pair_of
+from unclasp.find.palms import SIZE
 from unclasp.find.people import MAX_PLACES, Others
 from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
@@ -137,7 +138,7 @@ def test_a_call_s_hands_come_first_and_the_others_have_some(mirrored: bool) -> N
     palms = FakePalms((BRIGHT, "right", 0.95), (FAINT, "right", 0.8))
     predictor = make_predictor(palms, EMPTY)
     first, *others = predictor.everyone(picture(), mirrored=mirrored)
-    assert palms.calls == 3 * list(PALM_SIZES), "once, with the first hand painted over, and with all hands"
+    assert palms.calls == [*PALM_SIZES, SIZE, *PALM_SIZES], "whole, around the first hand, and with hands painted over"
     alone = predictor(picture(), mirrored=mirrored)
     assert first.to_dict() == alone.to_dict() and first.mirrored == mirrored
     assert len(others) == 1 and others[0].sides and others[0].image is first.image

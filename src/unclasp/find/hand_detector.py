@@ -5,7 +5,7 @@ pictures, and tell hands from feet, faces and leaves where the finder, which is 
 miss hands that hide each other, which the finder and the pose network know.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ from unclasp.batch import ByteArray
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.finder import Regions, merge_nearby
 from unclasp.find.landmarks import LandmarkReading, Landmarks
-from unclasp.find.overlap import painted_over
 from unclasp.find.palms import Palm, PalmFinder
 from unclasp.find.regions import SMALLEST_CROP, meets
 from unclasp.find.search import Proposal, proposal_of
@@ -41,13 +40,6 @@ CERTAIN_SCORE: Final = 0.9
 """Palms at a detected hand with a score above this are not read again."""
 MAX_PALMS: Final = 16
 """At most this many palms are read at each size, in the order of their scores: a crowd has many."""
-MIN_OVERLAPPED_SCORE: Final = 0.9
-"""A hand that is detected only once the others are painted over counts from this score on."""
-OVERLAPPED_DISTANCES: Final = (0.3, 1.5)
-"""Its distance from the nearest of them in sizes of the larger one: what is nearer is what is left of that hand; feet
-and faces are mostly farther."""
-MIN_OVERLAPPED_SIZE: Final = 0.55
-"""It is at least this many times as large as that one."""
 MAX_REACH: Final = 7.0
 """Two hands are not taken for one person's if their distance is at least this many sizes of the larger one."""
 MAX_SIZE_RATIO_OF_PAIR: Final = 2.0
@@ -136,15 +128,6 @@ class DetectionCandidate(NamedTuple):
         return with_detected(result, self.hands, self.square)
 
 
-class Overlapped(NamedTuple):
-    """Hands that are detected once others are painted over."""
-
-    image: ByteArray
-    """(H, W, 3) RGB: the copy of the picture with those painted over; the picture itself without any."""
-    hands: list[DetectedHand]
-    """The further hands, by descending score."""
-
-
 class HandDetector:
     """Detects hands in whole pictures.
 
@@ -163,12 +146,15 @@ class HandDetector:
             image: (H, W, 3) RGB.
             sizes: px: sides of the squares on which the palm detector runs.
         """
+        return self.read_all(image, (palm for size in sizes for palm in self.palms(image, size)[:MAX_PALMS]))
+
+    def read_all(self, image: ByteArray, palms: Iterable[Palm]) -> list[DetectedHand]:
+        """Return the distinct hands at palms, by descending score."""
         height, width = image.shape[:2]
         readings: list[DetectedHand] = []
-        for size in sizes:
-            for palm in self.palms(image, size)[:MAX_PALMS]:
-                if not any(hand.score > CERTAIN_SCORE and hand.contains(palm.middle) for hand in readings):
-                    readings.extend(self._read(image, palm))
+        for palm in palms:
+            if not any(hand.score > CERTAIN_SCORE and hand.contains(palm.middle) for hand in readings):
+                readings.extend(self._read(image, palm))
         distinct: list[DetectedHand] = []
         for hand in sorted(readings, key=lambda hand: -hand.score):
             visible = hand.box_in(width, height)
@@ -176,20 +162,6 @@ class HandDetector:
             if is_new and meets(hand.box, image) and max(visible[2:] - visible[:2]) >= SMALLEST_CROP:
                 distinct.append(hand)
         return distinct
-
-    def overlapped(self, image: ByteArray, hands: Sequence[Floats]) -> Overlapped:
-        """Detect hands beside others, once those are painted over.
-
-        Of two hands in contact, the palm detector and the landmark network often find the clearer one twice.
-
-        Args:
-            image: (H, W, 3) RGB.
-            hands: (21, 2) px each: the joints of the hands that are known.
-        """
-        if not hands:
-            return Overlapped(image, [])
-        painted = painted_over(image, hands)
-        return Overlapped(painted, [hand for hand in self(painted) if _is_overlapped(hand, hands)])
 
     def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:
         """Yield the hand at a palm, if there is one.
@@ -206,16 +178,6 @@ class HandDetector:
             if hand.reading.finite and hand.score > MIN_DETECTED_SCORE:
                 yield hand
                 return
-
-
-def _is_overlapped(hand: DetectedHand, others: Sequence[Floats]) -> bool:
-    """Tell whether a hand that is detected once the others are painted over is one of its own."""
-    nearest = min(others, key=hand.distance_to)
-    extent = geometry.extent(nearest)
-    distance = hand.distance_to(nearest) / max(hand.extent, extent)
-    low, high = OVERLAPPED_DISTANCES
-    is_large = hand.extent >= MIN_OVERLAPPED_SIZE * extent
-    return hand.score >= MIN_OVERLAPPED_SCORE and low <= distance < high and is_large
 
 
 def pair_of(hands: Sequence[DetectedHand]) -> list[DetectedHand]:

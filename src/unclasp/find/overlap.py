@@ -1,21 +1,42 @@
 """Evidence from painting hands over in a copy of the picture: what is behind them, and whether two hands are one."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import CropResult
+from unclasp.find.hand_detector import MAX_PALMS, DetectedHand, HandDetector
 from unclasp.find.landmarks import Landmarks
+from unclasp.find.palms import SIZE
 from unclasp.hands import HAND_SLICES, SIDES
 
 Floats = npt.NDArray[np.floating]
 
+MIN_OVERLAPPED_SCORE: Final = 0.9
+"""A hand that is detected only once the others are painted over counts from this score on."""
+OVERLAPPED_DISTANCES: Final = (0.3, 1.5)
+"""Its distance from the nearest of them in sizes of the larger one: what is nearer is what is left of that hand; feet
+and faces are mostly farther."""
+MIN_OVERLAPPED_SIZE: Final = 0.55
+"""It is at least this many times as large as that one."""
+SURROUNDINGS: Final = 4.0
+"""Side of the square around a hand that is searched for hands beside it, in sizes of the hand."""
 MIN_REMAINING_SCORE: Final = 0.2
 """Two hands on one place are one if neither has a hand score of at least this once the other one is painted over."""
+
+
+class Overlapped(NamedTuple):
+    """Hands that are detected once others are painted over."""
+
+    image: ByteArray
+    """(H, W, 3) RGB: the copy of the picture with those painted over; the picture itself without any."""
+    hands: list[DetectedHand]
+    """The further hands, by descending score."""
 
 
 def painted_over(image: ByteArray, hands: Sequence[Floats]) -> ByteArray:
@@ -30,6 +51,50 @@ def painted_over(image: ByteArray, hands: Sequence[Floats]) -> ByteArray:
         outline = np.rint(cv2.convexHull(joints_2d.astype(np.float32))).astype(np.int32)
         cv2.fillConvexPoly(painted, outline, colour)
     return painted
+
+
+def beside(detector: HandDetector, image: ByteArray, joints_2d: Floats) -> Overlapped:
+    """Detect hands beside one, like `overlapped`, but only around it and at its size: faster, and no less is found.
+
+    Args:
+        detector: Detects the hands.
+        image: (H, W, 3) RGB.
+        joints_2d: (21, 2) px: the joints of that hand.
+    """
+    painted, half = painted_over(image, [joints_2d]), SURROUNDINGS / 2 * geometry.extent(joints_2d)
+    low, high = (np.rint(joints_2d.mean(axis=0) + sign * half).astype(int) for sign in (-1, 1))
+    (x1, y1), (x2, y2) = np.maximum(low, 0), np.maximum(high, 0)
+    surroundings = np.ascontiguousarray(painted[y1:y2, x1:x2])
+    if not surroundings.size:
+        return Overlapped(painted, [])
+    palms = [palm.moved(np.array([x1, y1])) for palm in detector.palms(surroundings, SIZE)[:MAX_PALMS]]
+    return Overlapped(painted, [hand for hand in detector.read_all(painted, palms) if _is_beside(hand, [joints_2d])])
+
+
+def overlapped(detector: HandDetector, image: ByteArray, hands: Sequence[Floats]) -> Overlapped:
+    """Detect hands beside others, once those are painted over.
+
+    Of two hands in contact, the palm detector and the landmark network often find the clearer one twice.
+
+    Args:
+        detector: Detects the hands.
+        image: (H, W, 3) RGB.
+        hands: (21, 2) px each: the joints of the hands that are known.
+    """
+    if not hands:
+        return Overlapped(image, [])
+    painted = painted_over(image, hands)
+    return Overlapped(painted, [hand for hand in detector(painted) if _is_beside(hand, hands)])
+
+
+def _is_beside(hand: DetectedHand, others: Sequence[Floats]) -> bool:
+    """Tell whether a hand that is detected once others are painted over is another one, in contact with one of them."""
+    nearest = min(others, key=hand.distance_to)
+    extent = geometry.extent(nearest)
+    distance = hand.distance_to(nearest) / max(hand.extent, extent)
+    low, high = OVERLAPPED_DISTANCES
+    is_large = hand.extent >= MIN_OVERLAPPED_SIZE * extent
+    return hand.score >= MIN_OVERLAPPED_SCORE and low <= distance < high and is_large
 
 
 def without_double(result: CropResult, image: ByteArray, landmarks: Landmarks) -> CropResult:

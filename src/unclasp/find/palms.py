@@ -58,6 +58,10 @@ class Palm(NamedTuple):
     side: float
     """px: the longer side of its box."""
 
+    def moved(self, offset: Floats) -> "Palm":
+        """Return the palm shifted by (2,) px."""
+        return self._replace(middle=self.middle + offset, wrist=self.wrist + offset, knuckle=self.knuckle + offset)
+
     def around_hand(self) -> tuple[Floats, float]:
         """Return the square (4,) px around the hand, and the degrees clockwise by which the hand is turned in it."""
         x, y = self.knuckle - self.wrist

@@ -21,13 +21,12 @@ from unclasp.find.hand_detector import (
     DetectedHand,
     DetectionCandidate,
     HandDetector,
-    Overlapped,
     is_certain,
     partner_of,
     proposal_of_hands,
     with_detected,
 )
-from unclasp.find.overlap import without_double
+from unclasp.find.overlap import Overlapped, beside, overlapped, without_double
 from unclasp.find.palms import PalmFinder
 from unclasp.find.people import Others, PredictAt
 from unclasp.find.regions import box_around, middles_of, pooled, union_of
@@ -54,7 +53,7 @@ class PhotoSearchResult(NamedTuple):
     """Whether there are hands at all."""
     hands: list[DetectedHand] | None = None
     """All hands that the hand detector found in the picture; None where it was not run."""
-    overlapped: Overlapped | None = None
+    behind: Overlapped | None = None
     """What it found beside the person's only hand, once that was painted over; None where that was not tried."""
 
 
@@ -115,31 +114,31 @@ class PhotoSearch:
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
         credible, result = is_credible(result), self._without_double(without_ghost(result), image)
-        both, overlapped = self._completed(result, hands, image) if credible else (None, None)
+        both, behind = self._completed(result, hands, image) if credible else (None, None)
         if both is not None:
             result, others = both, self._outside_hands(both, others, image)
-        return PhotoSearchResult(discounted(result), others, credible, hands, overlapped)
+        return PhotoSearchResult(discounted(result), others, credible, hands, behind)
 
     def of_touching(self, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for hands of other people that touch a person's only hand, one for each person."""
         others = Others(found.result)
-        self._add_overlapped(others, found.overlapped)
+        self._add_overlapped(others, found.behind)
         return others.found
 
     def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
         others = Others(found.result)
-        self._add_overlapped(others, found.overlapped)
+        self._add_overlapped(others, found.behind)
         hands = self._detect_hands(image, PALM_SIZES) if found.hands is None else found.hands
         others.add_detected(hands, image, partial(self._predict_person, image))
         others.add_regions(found.regions, partial(self._predict_person, image))
         if self.detector is not None:
-            self._add_overlapped(others, self.detector.overlapped(image, [hand.joints_2d for hand in hands]))
+            self._add_overlapped(others, overlapped(self.detector, image, [hand.joints_2d for hand in hands]))
         return others.found
 
-    def _add_overlapped(self, others: Others, overlapped: Overlapped | None) -> None:
-        if overlapped is not None:
-            others.add_detected(overlapped.hands, overlapped.image, partial(self._predict_overlapped, overlapped))
+    def _add_overlapped(self, others: Others, found: Overlapped | None) -> None:
+        if found is not None:
+            others.add_detected(found.hands, found.image, partial(self._predict_overlapped, found))
 
     def in_frame(self, image: ByteArray, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
         """Find the hands in a whole frame of a video.
@@ -173,17 +172,15 @@ class PhotoSearch:
         """Predict at a proposal in a photo as in `in_photo`, but without the steps for results in doubt."""
         return self._without_double(self._predict_touched_up(image, proposal), image)
 
-    def _predict_overlapped(self, overlapped: Overlapped, proposal: Proposal) -> CropResult:
+    def _predict_overlapped(self, found: Overlapped, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a picture with hands painted over; the detected hands' positions in it count.
 
         The joints of hands that are partly painted over are less exact in the pose network's crop, and so is then the
         landmark network's crop around them.
         """
-        result = self._predict_touched_up(overlapped.image, proposal)
+        result = self._predict_touched_up(found.image, proposal)
         joints = {
-            hand.slot: hand.joints_2d
-            for hand in overlapped.hands
-            if hand.is_at(result.joints_2d[HAND_SLICES[hand.slot]])
+            hand.slot: hand.joints_2d for hand in found.hands if hand.is_at(result.joints_2d[HAND_SLICES[hand.slot]])
         }
         return result.with_joints_2d(joints)
 
@@ -217,10 +214,8 @@ class PhotoSearch:
         both = self._with_partner(result, hands or [], image, partial(self._predict_touched_up, image))
         if both is not None or self.detector is None or len(result.present_slots) != 1:
             return both, None
-        known = result.joints_2d[HAND_SLICES[result.present_slots[0]]]
-        overlapped = self.detector.overlapped(image, [known])
-        predict_at = partial(self._predict_overlapped, overlapped)
-        return self._with_partner(result, overlapped.hands, image, predict_at), overlapped
+        behind = beside(self.detector, image, result.joints_2d[HAND_SLICES[result.present_slots[0]]])
+        return self._with_partner(result, behind.hands, image, partial(self._predict_overlapped, behind)), behind
 
     def _with_partner(
         self, result: CropResult, hands: list[DetectedHand], image: ByteArray, predict_at: PredictAt
