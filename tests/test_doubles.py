@@ -1,20 +1,34 @@
-"""One hand that was found twice is told from two hands in contact by painting one of them over."""
+"""One hand that was found twice is told from two hands in contact: by painting one over, or as one is elsewhere."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from detected import RIGHT, FakeLandmarks, FakePalms, joints_in, make_predictor, result_of
+import unclasp
+from detected import LEFT, RIGHT, FakeLandmarks, FakePalms, hand_in, joints_in, make_predictor, result_of
 from made_results import reading_of
 from shades import BRIGHT, Box
 from unclasp.batch import ByteArray
-from unclasp.find.crop_result import CropResult
+from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
+from unclasp.find.hand_detector import DetectedHand
 from unclasp.find.landmarks import LandmarkReading
-from unclasp.find.overlap import MIN_REMAINING_SCORE, painted_over, without_double
+from unclasp.find.overlap import (
+    MAX_REACH_OF_MISPLACED,
+    MAX_WRIST_DISTANCE,
+    MIN_REMAINING_SCORE,
+    painted_over,
+    without_double,
+    without_misplaced,
+)
 from unclasp.hands import HAND_SLICES, Side
+from unclasp.picture import read_picture
+from unclasp.predictor import Predictor
 
 HAND: Box = (100, 100, 200, 200)
-NEAR: Box = (115, 100, 215, 200)
+NEAR: Box = (110, 100, 210, 200)
 APART: Box = (130, 100, 230, 200)
+ELSEWHERE: Box = (250, 100, 350, 200)
 BELOW, ENOUGH = MIN_REMAINING_SCORE - 0.01, MIN_REMAINING_SCORE + 0.01
 
 
@@ -29,7 +43,17 @@ class Remaining:
         return reading_of(joints_2d, self.scores[side], 1.0)
 
 
-def sides_of(result: CropResult, right: float, left: float) -> list[int]:
+def with_wrists(distance: float, *, scores: tuple[float, float] = (0.6, 0.5)) -> CropResult:
+    """Return hands on one place, with a distance between their wrists in sizes of the larger one."""
+    right, left = joints_in(HAND, 3), joints_in(NEAR, 4)
+    right[-1], left[-1] = (150, 150), (150 + 100 * distance, 150)
+    return result_of(HAND, NEAR, scores=scores).with_joints_2d({RIGHT: right, LEFT: left})
+
+
+DOUBLE = with_wrists(0.1)
+
+
+def slots_of(result: CropResult, right: float, left: float) -> list[int]:
     landmarks = Remaining(right=right, left=left)
     return without_double(result, np.full((300, 300, 3), 9, np.uint8), landmarks).present_slots  # type: ignore[arg-type]
 
@@ -39,12 +63,26 @@ def sides_of(result: CropResult, right: float, left: float) -> list[int]:
     [(BELOW, BELOW, 1), (ENOUGH, BELOW, 2), (BELOW, ENOUGH, 2), (0.9, 0.9, 2), (0.0, 0.0, 1)],
 )
 def test_hands_on_one_place_are_two_if_either_is_left_without_the_other(right: float, left: float, count: int) -> None:
-    assert len(sides_of(result_of(HAND, NEAR, scores=(0.6, 0.5)), right, left)) == count
+    assert len(slots_of(DOUBLE, right, left)) == count
+
+
+@pytest.mark.parametrize(
+    ("result", "count"),
+    [
+        (with_wrists(MAX_WRIST_DISTANCE - 0.01), 1),
+        (with_wrists(MAX_WRIST_DISTANCE + 0.01), 2),
+        (with_wrists(0.1, scores=(MIN_HAND_SCORE + 0.01, 0)), 1),
+        (with_wrists(0.1, scores=(MIN_HAND_SCORE - 0.01, 0)), 2),
+    ],
+)
+def test_a_double_has_one_wrist_and_was_seen_as_a_hand_before(result: CropResult, count: int) -> None:
+    """Of hands that the landmark network has never seen, it also sees nothing where they are painted over."""
+    assert len(slots_of(result, 0.0, 0.0)) == count
 
 
 @pytest.mark.parametrize(("scores", "kept"), [((0.6, 0.5), 0), ((0.5, 0.6), 1)])
 def test_the_hand_with_the_higher_score_stays(scores: tuple[float, float], kept: int) -> None:
-    assert sides_of(result_of(HAND, NEAR, scores=scores), 0.0, 0.0) == [kept]
+    assert slots_of(with_wrists(0.1, scores=scores), 0.0, 0.0) == [kept]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +101,7 @@ def test_only_two_hands_on_one_place_with_scores_are_asked_about(result: CropRes
 
 def test_each_hand_is_read_with_the_other_one_painted_over() -> None:
     image = np.random.default_rng(0).integers(0, 255, (300, 300, 3)).astype(np.uint8)
-    result, landmarks = result_of(HAND, NEAR), Remaining(right=1.0, left=1.0)
+    result, landmarks = DOUBLE, Remaining(right=1.0, left=1.0)
     without_double(result, image, landmarks)  # type: ignore[arg-type]
     for side, other in (("right", 1), ("left", 0)):
         np.testing.assert_array_equal(landmarks.read[side], painted_over(image, [result.joints_2d[HAND_SLICES[other]]]))
@@ -88,3 +126,41 @@ def test_a_photo_of_one_hand_has_one() -> None:
     pose = predictor(image)
     assert pose.sides == ("right",)
     assert np.abs(pose.joints_2d[HAND_SLICES[RIGHT]].mean(axis=0) - joints_in(BRIGHT).mean(axis=0)).max() < 20
+
+
+def at(distance: float, side: Side = "left", *, score: float = 0.9) -> DetectedHand:
+    """Return a detected hand at a distance to the right of `HAND`, in sizes."""
+    x = 100 + 100 * distance
+    return hand_in((x, 100, x + 100, 200), side, score)
+
+
+@pytest.mark.parametrize(
+    ("hands", "scores", "slots"),
+    [
+        ([at(1)], (0.6, 0.3), [RIGHT]),
+        ([at(MAX_REACH_OF_MISPLACED - 0.2)], (0.6, 0.3), [RIGHT]),
+        ([at(MAX_REACH_OF_MISPLACED + 0.2)], (0.6, 0.3), [RIGHT, LEFT]),
+        ([at(1, score=MIN_HAND_SCORE - 0.01)], (0.6, 0.3), [RIGHT, LEFT]),
+        ([at(1, "right")], (0.6, 0.3), [RIGHT, LEFT]),
+        ([at(0)], (0.6, 0.3), [RIGHT, LEFT]),
+        ([at(1)], (0.9, MIN_HAND_SCORE + 0.01), [RIGHT, LEFT]),
+        ([at(1, "right")], (0.3, 0.6), [LEFT]),
+        ([], (0.6, 0.3), [RIGHT, LEFT]),
+    ],
+)
+def test_a_weak_hand_on_the_other_one_gives_way_to_one_that_was_detected_near_by(
+    hands: list[DetectedHand], scores: tuple[float, float], slots: list[int]
+) -> None:
+    assert without_misplaced(with_wrists(0.5, scores=scores), hands).present_slots == slots
+
+
+def test_a_weak_hand_that_is_apart_stays() -> None:
+    apart = result_of(HAND, ELSEWHERE, scores=(0.6, 0.3))
+    assert without_misplaced(apart, [at(-1)]).present_slots == [RIGHT, LEFT]
+    assert without_misplaced(result_of(HAND, NEAR, scores=None), [at(1)]).present_slots == [RIGHT, LEFT]
+
+
+def test_the_page_s_hands_in_contact_are_two() -> None:
+    """The landmark network hardly sees them, painted over or not."""
+    picture = read_picture(Path(unclasp.__file__).parent / "pictures" / "crossed.jpg")
+    assert Predictor.load()(picture).sides == ("right", "left")

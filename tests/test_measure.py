@@ -35,7 +35,8 @@ class Pose:
     """The fields of a `HandPose` that `score_photo` reads."""
 
     def __init__(self, right: np.ndarray, left: np.ndarray, sides: tuple[str, ...]) -> None:
-        self.joints_2d, self.sides, self.touching = np.concatenate([right, left]), sides, ()
+        self.joints_2d, self.sides = np.concatenate([right, left]), sides
+        self.touching: tuple[Pose, ...] = ()
 
 
 def photo(*hands: ReferenceHand, in_view: int | None = 2) -> ReferencePhoto:
@@ -63,6 +64,12 @@ def test_swapped_sides_are_close_and_wrong() -> None:
 def test_each_predicted_hand_goes_with_one_reference() -> None:
     score = score_photo(Pose(RIGHT, LEFT, ("right",)), REFERENCE)
     assert score == PhotoScore((0.0, float("inf")), (True, False), 1, 2)
+
+
+def test_hands_of_others_that_touch_a_single_one_are_reported_too() -> None:
+    pose = Pose(RIGHT, LEFT, ("right",))
+    pose.touching = (Pose(LEFT, RIGHT, ("right",)),)
+    assert score_photo(pose, REFERENCE).hands == 2
 
 
 def test_figures_of_known_scores() -> None:

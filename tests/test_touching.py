@@ -3,20 +3,25 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from command_line import predict_here
 from detected import FakePalms, joints_in, make_predictor
 from poses import random_pose
 from shades import BRIGHT, EMPTY, Box
 from unclasp.batch import ByteArray
+from unclasp.errors import UnclaspError
 from unclasp.find.hand_detector import PALM_SIZES
-from unclasp.find.overlap import MIN_OVERLAPPED_SCORE, SURROUNDINGS
+from unclasp.find.overlap import MIN_BESIDE_SCORE, SURROUNDINGS, beside_one
 from unclasp.find.palms import Palm
 from unclasp.hands import HAND_SLICES, Side
 from unclasp.pose import HandPose
+from unclasp.predictor import Predictor
+from unclasp.web.answer import answer_picture
 
 BEHIND: Box = (185.0, 50, 245, 110)
 FAR: Box = (320.0, 40, 380, 100)
@@ -56,6 +61,7 @@ def test_a_hand_of_the_same_side_is_another_person_s(mirrored: bool) -> None:
     assert pose.sides == ("right",) and len(pose.touching) == 1
     (other,) = pose.touching
     assert other.sides == ("right",) and not other.touching and other.mirrored == mirrored
+    assert other.image is None and other.source is None, "they are the first pose's"
     joints = joints_in(BEHIND)
     expected = np.column_stack([419 - joints[:, 0], joints[:, 1]]) if mirrored else joints
     np.testing.assert_allclose(other.joints_2d[HAND_SLICES[0]], expected, atol=0.01)
@@ -68,10 +74,15 @@ def test_a_hand_of_the_other_side_is_the_person_s_own() -> None:
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize(("at", "score"), [(BEHIND, MIN_OVERLAPPED_SCORE - 0.01), (FAR, 0.95)])
+@pytest.mark.parametrize(("at", "score"), [(BEHIND, MIN_BESIDE_SCORE - 0.01), (FAR, 0.95)])
 def test_what_is_less_certain_or_far_away_does_not_count(at: Box, score: float, side: Side) -> None:
     pose = found(at=at, score=score, side=side)
     assert pose.sides == ("right",) and not pose.touching
+
+
+def test_a_hand_of_the_other_side_that_cannot_be_the_person_s_own_is_left_out() -> None:
+    pose = found(side="left", at=(150, 50, 290, 190))
+    assert pose.sides == ("right",) and not pose.touching, "it is more than twice as large"
 
 
 def test_nothing_is_painted_over_with_a_box_and_without_hands() -> None:
@@ -97,3 +108,52 @@ def test_they_are_drawn_and_saved_like_other_people(tmp_path: Path) -> None:
     pose.save_json(tmp_path / "pose.json")
     assert len(json.loads((tmp_path / "pose.json").read_text())["others"]) == 1
     assert "others" not in alone.to_dict()
+    assert repr(pose).startswith("HandPose(right, left, touching right; ")
+
+
+@pytest.mark.parametrize("touching", [None, [random_pose()], (1,), random_pose()])
+def test_only_a_tuple_of_poses_touches(touching: Any) -> None:
+    with pytest.raises(UnclaspError, match="touching must be a tuple of poses, got "):
+        replace(random_pose(), touching=touching)
+
+
+def test_nothing_is_searched_for_around_a_hand_outside_the_picture() -> None:
+    detector = make_predictor(FakePalms(), EMPTY).photo_search.detector
+    assert detector is not None
+    outside = joints_in((-900.0, -900, -840, -840))
+    assert not beside_one(detector, picture(), outside).hands
+
+
+def touched(monkeypatch: pytest.MonkeyPatch) -> HandPose:
+    """Every picture has a right hand, and somebody else's left one that touches it."""
+    pose = random_pose(right=0.9, left=0.1)
+    pose = replace(pose, touching=(random_pose(right=0.1, left=0.9),))
+    monkeypatch.setattr(Predictor, "__call__", lambda self, image, *_, **__: replace(pose, image=image))
+    return pose
+
+
+def test_the_command_lists_them_after_a_semicolon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touched(monkeypatch)
+    cv2.imwrite(str(tmp_path / "a.png"), picture())
+    code, out, _ = predict_here(capsys, tmp_path / "a.png", "--out", tmp_path / "poses")
+    assert code == 0 and ": right; left -> " in out
+    assert len(json.loads((tmp_path / "poses" / "a.json").read_text())["others"]) == 1
+
+
+def test_the_page_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    pose, drawn = touched(monkeypatch), []
+
+    def draw(image: ByteArray, people: Any) -> ByteArray:
+        drawn.extend(people)
+        return image
+
+    monkeypatch.setattr("unclasp.web.answer.draw_people", draw)
+    coded = cv2.imencode(".png", picture())[1].tobytes()
+    answer = json.loads(answer_picture(Predictor.load(), coded, name="a.png", mirrored=False, max_pixels=10**6))
+    assert [[(view.side, view.neutral) for view in person] for person in drawn] == [
+        [("left", True)],
+        [("right", False)],
+    ]
+    assert json.loads(answer["result"])["others"] == pose.to_dict()["others"]

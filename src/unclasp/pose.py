@@ -111,7 +111,8 @@ class HandPose:
     calls; empty if there are none, and usually without a search. None with a box, in video frames in which hands are
     tracked, and for the further people of `Predictor.everyone` and `touching`."""
     touching: tuple["HandPose", ...] = ()
-    """Hands of other people that touch the only hand of this person in a photo, as in a handshake: a pose for each."""
+    """Hands of other people that touch the only hand of this person, as in a handshake: a pose for each, without
+    `image` and `source`. Searched for in whole photos, with the landmark network."""
     camera: Camera
     """Focal length and principal point."""
     depth_assumed: str | None
@@ -134,6 +135,8 @@ class HandPose:
     `dataclasses.replace(pose, image=None)` releases it."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.touching, tuple) or not all(isinstance(other, HandPose) for other in self.touching):
+            raise UnclaspError(f"touching must be a tuple of poses, got {self.touching!r:.80}")
         for name in (*_SHAPES, "other_regions"):
             value = getattr(self, name)
             if value is UNDECIDED:
@@ -205,6 +208,7 @@ class HandPose:
 
     def __repr__(self) -> str:
         hands = ", ".join(f"{side} in doubt" if side in self.doubted else side for side in self.sides) or "no hand"
+        hands += "".join(f", touching {side}" for other in self.touching for side in other.sides)
         width, height = self.image_size
         frame = "" if self.frame is None else f", frame {self.frame}"
         return f"HandPose({hands}; {self.source or 'an array'}{frame}, {width}x{height})"

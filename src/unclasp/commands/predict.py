@@ -35,8 +35,9 @@ class PredictArguments:
     """Predict the hands in pictures, videos and cameras.
 
     For each picture, writes OUT/NAME.png, the overlay with 3D views, and OUT/NAME.json (docs/json-schema.md). For each
-    video or camera, writes OUT/NAME.mp4, the overlay, and OUT/NAME.jsonl, with a line for each frame. Ctrl-C stops a
-    video or camera and keeps both files; cameras run until then.
+    video or camera, writes OUT/NAME.mp4, the overlay, and OUT/NAME.jsonl, with a line for each frame. Prints a line for
+    each source; a semicolon separates the hands of different people. Ctrl-C stops a video or camera and keeps both
+    files; cameras run until then.
     """
 
     sources: Sources
@@ -218,7 +219,8 @@ def _predict_picture(
         else:
             found = predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)
             others = list(found.touching)
-        pose, are_listed = replace(found, source=source.name), arguments.everyone or bool(others)
+        pose = replace(found, source=source.name)
+        are_listed = arguments.everyone or bool(others)
         overlay = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
         write_bytes(outputs["overlay"], overlay)
         if arguments.html:

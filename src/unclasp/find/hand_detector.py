@@ -102,10 +102,10 @@ class DetectedHand(NamedTuple):
         """Return the distance to the middle of a hand with these joints (21, 2) px."""
         return float(np.linalg.norm(self.middle - joints_2d.mean(axis=0)))
 
-    def is_in_reach_of(self, joints_2d: Floats) -> bool:
+    def is_in_reach_of(self, joints_2d: Floats, reach: float = MAX_REACH) -> bool:
         """Tell whether a hand with these joints (21, 2) px can belong to the same person, by distance and size."""
         small, large = sorted((self.extent, geometry.extent(joints_2d)))
-        return self.distance_to(joints_2d) < MAX_REACH * large and large <= MAX_SIZE_RATIO_OF_PAIR * small
+        return self.distance_to(joints_2d) < reach * large and large <= MAX_SIZE_RATIO_OF_PAIR * small
 
     def is_at(self, joints_2d: Floats) -> bool:
         """Tell whether a hand with these joints (21, 2) px is at the same place."""

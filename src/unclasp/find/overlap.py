@@ -9,28 +9,33 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
-from unclasp.find.crop_result import CropResult
-from unclasp.find.hand_detector import MAX_PALMS, DetectedHand, HandDetector
+from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
+from unclasp.find.hand_detector import MAX_PALMS, DetectedHand, HandDetector, partner_of
 from unclasp.find.landmarks import Landmarks
 from unclasp.find.palms import SIZE
-from unclasp.hands import HAND_SLICES, SIDES
+from unclasp.hands import HAND_SLICES, ROOTS, SIDES
 
 Floats = npt.NDArray[np.floating]
 
-MIN_OVERLAPPED_SCORE: Final = 0.9
+MIN_BESIDE_SCORE: Final = 0.9
 """A hand that is detected only once the others are painted over counts from this score on."""
-OVERLAPPED_DISTANCES: Final = (0.3, 1.5)
+BESIDE_DISTANCES: Final = (0.3, 1.5)
 """Its distance from the nearest of them in sizes of the larger one: what is nearer is what is left of that hand; feet
 and faces are mostly farther."""
-MIN_OVERLAPPED_SIZE: Final = 0.55
+MIN_BESIDE_SIZE: Final = 0.55
 """It is at least this many times as large as that one."""
 SURROUNDINGS: Final = 4.0
 """Side of the square around a hand that is searched for hands beside it, in sizes of the hand."""
+MAX_WRIST_DISTANCE: Final = 0.2
+"""Only hands whose wrists are nearer than this, in sizes of the larger one, can be one hand that was found twice."""
+MAX_REACH_OF_MISPLACED: Final = 3.0
+"""A hand on another one is misplaced if it was detected elsewhere, less than this many sizes away."""
 MIN_REMAINING_SCORE: Final = 0.2
-"""Two hands on one place are one if neither has a hand score of at least this once the other one is painted over."""
+"""They are if neither has a hand score of at least this once the other one is painted over, and one of them had
+`MIN_HAND_SCORE` before."""
 
 
-class Overlapped(NamedTuple):
+class BesideHands(NamedTuple):
     """Hands that are detected once others are painted over."""
 
     image: ByteArray
@@ -53,8 +58,8 @@ def painted_over(image: ByteArray, hands: Sequence[Floats]) -> ByteArray:
     return painted
 
 
-def beside(detector: HandDetector, image: ByteArray, joints_2d: Floats) -> Overlapped:
-    """Detect hands beside one, like `overlapped`, but only around it and at its size: faster, and no less is found.
+def beside_one(detector: HandDetector, image: ByteArray, joints_2d: Floats) -> BesideHands:
+    """Detect hands beside one, like `beside_all`, but only around it and at its size, which is faster.
 
     Args:
         detector: Detects the hands.
@@ -66,12 +71,12 @@ def beside(detector: HandDetector, image: ByteArray, joints_2d: Floats) -> Overl
     (x1, y1), (x2, y2) = np.maximum(low, 0), np.maximum(high, 0)
     surroundings = np.ascontiguousarray(painted[y1:y2, x1:x2])
     if not surroundings.size:
-        return Overlapped(painted, [])
+        return BesideHands(painted, [])
     palms = [palm.moved(np.array([x1, y1])) for palm in detector.palms(surroundings, SIZE)[:MAX_PALMS]]
-    return Overlapped(painted, [hand for hand in detector.read_all(painted, palms) if _is_beside(hand, [joints_2d])])
+    return BesideHands(painted, [hand for hand in detector.read_all(painted, palms) if _is_beside(hand, [joints_2d])])
 
 
-def overlapped(detector: HandDetector, image: ByteArray, hands: Sequence[Floats]) -> Overlapped:
+def beside_all(detector: HandDetector, image: ByteArray, hands: Sequence[Floats]) -> BesideHands:
     """Detect hands beside others, once those are painted over.
 
     Of two hands in contact, the palm detector and the landmark network often find the clearer one twice.
@@ -82,9 +87,9 @@ def overlapped(detector: HandDetector, image: ByteArray, hands: Sequence[Floats]
         hands: (21, 2) px each: the joints of the hands that are known.
     """
     if not hands:
-        return Overlapped(image, [])
+        return BesideHands(image, [])
     painted = painted_over(image, hands)
-    return Overlapped(painted, [hand for hand in detector(painted) if _is_beside(hand, hands)])
+    return BesideHands(painted, [hand for hand in detector(painted) if _is_beside(hand, hands)])
 
 
 def _is_beside(hand: DetectedHand, others: Sequence[Floats]) -> bool:
@@ -92,27 +97,51 @@ def _is_beside(hand: DetectedHand, others: Sequence[Floats]) -> bool:
     nearest = min(others, key=hand.distance_to)
     extent = geometry.extent(nearest)
     distance = hand.distance_to(nearest) / max(hand.extent, extent)
-    low, high = OVERLAPPED_DISTANCES
-    is_large = hand.extent >= MIN_OVERLAPPED_SIZE * extent
-    return hand.score >= MIN_OVERLAPPED_SCORE and low <= distance < high and is_large
+    low, high = BESIDE_DISTANCES
+    is_large = hand.extent >= MIN_BESIDE_SIZE * extent
+    return hand.score >= MIN_BESIDE_SCORE and low <= distance < high and is_large
 
 
 def without_double(result: CropResult, image: ByteArray, landmarks: Landmarks) -> CropResult:
     """Return the result without the weaker of two hands on one place, if they are one hand that was found twice.
 
-    Of two hands in contact, at least one is still seen as a hand where the other one is painted over; of a hand that
-    was found twice, nothing is left.
+    A hand that was found twice has one wrist, and nothing of it is left where it is painted over; of two hands in
+    contact, at least one is still seen as a hand.
 
     Args:
-        result: A result of the picture, with hand scores.
+        result: A result of the picture.
         image: (H, W, 3) RGB.
         landmarks: Tells what is left.
     """
-    if len(result.present_slots) < 2 or result.hand_scores is None or not result.are_at_one_place:
+    scores = result.hand_scores
+    if len(result.present_slots) < 2 or scores is None or max(scores) < MIN_HAND_SCORE or not result.are_at_one_place:
         return result
     right, left = (result.joints_2d[joints] for joints in HAND_SLICES)
+    wrists = float(np.linalg.norm(np.subtract(*result.joints_2d[list(ROOTS)])))
+    if wrists >= MAX_WRIST_DISTANCE * max(geometry.extent(right), geometry.extent(left)):
+        return result
     pairs = zip((right, left), (left, right), SIDES, strict=True)
     remaining = [landmarks(painted_over(image, [other]), hand, side).hand_score for hand, other, side in pairs]
     if max(remaining) >= MIN_REMAINING_SCORE:
         return result
-    return result.without_hand(int(result.hand_scores.argmin()))
+    return result.without_hand(int(scores.argmin()))
+
+
+def without_misplaced(result: CropResult, hands: Sequence[DetectedHand]) -> CropResult:
+    """Return the result without the weaker of two hands on one place, if a hand of its side was detected elsewhere.
+
+    Args:
+        result: A result of the picture.
+        hands: The hands detected in it.
+    """
+    scores = result.hand_scores
+    if len(result.present_slots) < 2 or scores is None or not result.are_at_one_place:
+        return result
+    weaker = int(scores.argmin())
+    if scores[weaker] >= MIN_HAND_SCORE:
+        return result
+    alone = result.without_hand(weaker)
+    (slot,) = alone.present_slots
+    partner, known = partner_of(alone, hands), result.joints_2d[HAND_SLICES[slot]]
+    is_near = partner is not None and partner.is_in_reach_of(known, MAX_REACH_OF_MISPLACED)
+    return alone if is_near else result

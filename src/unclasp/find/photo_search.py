@@ -26,7 +26,7 @@ from unclasp.find.hand_detector import (
     proposal_of_hands,
     with_detected,
 )
-from unclasp.find.overlap import Overlapped, beside, overlapped, without_double
+from unclasp.find.overlap import BesideHands, beside_all, beside_one, without_double, without_misplaced
 from unclasp.find.palms import PalmFinder
 from unclasp.find.people import Others, PredictAt
 from unclasp.find.regions import box_around, middles_of, pooled, union_of
@@ -53,7 +53,7 @@ class PhotoSearchResult(NamedTuple):
     """Whether there are hands at all."""
     hands: list[DetectedHand] | None = None
     """All hands that the hand detector found in the picture; None where it was not run."""
-    behind: Overlapped | None = None
+    beside: BesideHands | None = None
     """What it found beside the person's only hand, once that was painted over; None where that was not tried."""
 
 
@@ -113,32 +113,38 @@ class PhotoSearch:
         others = others if result is first else self._outside_hands(result, others, image)
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
-        credible, result = is_credible(result), self._without_double(without_ghost(result), image)
-        both, behind = self._completed(result, hands, image) if credible else (None, None)
+        credible, result = is_credible(result), self._without_double(without_ghost(result), image, hands)
+        both, beside = self._completed(result, hands, image) if credible else (None, None)
         if both is not None:
             result, others = both, self._outside_hands(both, others, image)
-        return PhotoSearchResult(discounted(result), others, credible, hands, behind)
+        return PhotoSearchResult(discounted(result), others, credible, hands, beside)
 
     def of_touching(self, found: PhotoSearchResult) -> list[CropResult]:
-        """Return the results for hands of other people that touch a person's only hand, one for each person."""
-        others = Others(found.result)
-        self._add_overlapped(others, found.behind)
-        return others.found
+        """Return the results for hands of other people that touch a person's only hand, one for each person.
+
+        They have the side of that hand: one of the other side would be the person's own.
+        """
+        if found.beside is None or len(found.result.present_slots) != 1:
+            return []
+        (slot,) = found.result.present_slots
+        others, same_side = Others(found.result), [hand for hand in found.beside.hands if hand.slot == slot]
+        self._add_beside(others, found.beside._replace(hands=same_side))
+        return [result.without_hand(1 - slot) for result in others.found if result.present[slot]]
 
     def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
         others = Others(found.result)
-        self._add_overlapped(others, found.behind)
+        self._add_beside(others, found.beside)
         hands = self._detect_hands(image, PALM_SIZES) if found.hands is None else found.hands
         others.add_detected(hands, image, partial(self._predict_person, image))
         others.add_regions(found.regions, partial(self._predict_person, image))
         if self.detector is not None:
-            self._add_overlapped(others, overlapped(self.detector, image, [hand.joints_2d for hand in hands]))
+            self._add_beside(others, beside_all(self.detector, image, [hand.joints_2d for hand in hands]))
         return others.found
 
-    def _add_overlapped(self, others: Others, found: Overlapped | None) -> None:
+    def _add_beside(self, others: Others, found: BesideHands | None) -> None:
         if found is not None:
-            others.add_detected(found.hands, found.image, partial(self._predict_overlapped, found))
+            others.add_detected(found.hands, found.image, partial(self._predict_beside, found))
 
     def in_frame(self, image: ByteArray, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
         """Find the hands in a whole frame of a video.
@@ -170,17 +176,19 @@ class PhotoSearch:
 
     def _predict_person(self, image: ByteArray, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a photo as in `in_photo`, but without the steps for results in doubt."""
-        return self._without_double(self._predict_touched_up(image, proposal), image)
+        return self._without_double(self._predict_touched_up(image, proposal), image, None)
 
-    def _predict_overlapped(self, found: Overlapped, proposal: Proposal) -> CropResult:
+    def _predict_beside(self, found: BesideHands, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a picture with hands painted over; the detected hands' positions in it count.
 
         The joints of hands that are partly painted over are less exact in the pose network's crop, and so is then the
         landmark network's crop around them.
         """
         result = self._predict_touched_up(found.image, proposal)
-        joints = {
-            hand.slot: hand.joints_2d for hand in found.hands if hand.is_at(result.joints_2d[HAND_SLICES[hand.slot]])
+        joints = {  # of several hands at one place the last one counts: the likeliest
+            hand.slot: hand.joints_2d
+            for hand in reversed(found.hands)
+            if hand.is_at(result.joints_2d[HAND_SLICES[hand.slot]])
         }
         return result.with_joints_2d(joints)
 
@@ -198,14 +206,16 @@ class PhotoSearch:
         proposal = proposal_of_hands(hands, image)
         return DetectionCandidate(*crop_predictor.predict_proposal(image, proposal), hands, proposal.square)
 
-    def _without_double(self, result: CropResult, image: ByteArray) -> CropResult:
-        """Return the result with one hand where both are the same one."""
+    def _without_double(self, result: CropResult, image: ByteArray, hands: list[DetectedHand] | None) -> CropResult:
+        """Return the result with one hand where both are the same one; `hands` are those detected in the picture."""
         landmarks = self.touch_up.landmarks
-        return result if landmarks is None else without_double(result, image, landmarks)
+        if landmarks is None:
+            return result
+        return without_misplaced(without_double(result, image, landmarks), hands or [])
 
     def _completed(
         self, result: CropResult, hands: list[DetectedHand] | None, image: ByteArray
-    ) -> tuple[CropResult | None, Overlapped | None]:
+    ) -> tuple[CropResult | None, BesideHands | None]:
         """Return the result with the person's other hand, if only one is known and the other is detected after all.
 
         That is for hands too far apart for one crop, in which they are too small, and for hands behind others. Also
@@ -214,8 +224,8 @@ class PhotoSearch:
         both = self._with_partner(result, hands or [], image, partial(self._predict_touched_up, image))
         if both is not None or self.detector is None or len(result.present_slots) != 1:
             return both, None
-        behind = beside(self.detector, image, result.joints_2d[HAND_SLICES[result.present_slots[0]]])
-        return self._with_partner(result, behind.hands, image, partial(self._predict_overlapped, behind)), behind
+        beside = beside_one(self.detector, image, result.joints_2d[HAND_SLICES[result.present_slots[0]]])
+        return self._with_partner(result, beside.hands, image, partial(self._predict_beside, beside)), beside
 
     def _with_partner(
         self, result: CropResult, hands: list[DetectedHand], image: ByteArray, predict_at: PredictAt

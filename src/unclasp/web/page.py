@@ -166,7 +166,9 @@ function show(payload, name) {
     result.image.mirrored ? "the picture is a mirror image: right and left are the person's own" :
       "the picture is not mirrored: if right and left are wrong, tick the box for selfies"].filter(Boolean));
   const doubted = result.hands.filter(hand => hand.doubted).map(hand => hand.side).join(" and ");
-  const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + (doubted && ` (${doubted} in doubt)`);
+  const touching = (result.others || []).length ? ", and one that touches it, in grey" : "";
+  const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + touching
+    + (doubted && ` (${doubted} in doubt)`);
   say(`${found} in ${name}, ${result.image.width} × ${result.image.height} px, in ${payload.seconds.toFixed(2)} s.`);
   at("empty").hidden = true;
   at("result").hidden = false;

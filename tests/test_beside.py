@@ -9,11 +9,11 @@ from detected import hand_in
 from shades import Box
 from unclasp.batch import ByteArray
 from unclasp.find.hand_detector import DetectedHand, HandDetector
-from unclasp.find.overlap import MIN_OVERLAPPED_SCORE, MIN_OVERLAPPED_SIZE, OVERLAPPED_DISTANCES, overlapped
+from unclasp.find.overlap import BESIDE_DISTANCES, MIN_BESIDE_SCORE, MIN_BESIDE_SIZE, beside_all
 from unclasp.find.people import SAME_HAND
 
 FRONT: Box = (100, 100, 200, 200)
-NEAREST, FARTHEST = OVERLAPPED_DISTANCES
+NEAREST, FARTHEST = BESIDE_DISTANCES
 
 
 def behind(distance: float, *, size: float = 1.0, score: float = 0.95) -> DetectedHand:
@@ -35,7 +35,7 @@ class Painted(HandDetector):
 
 
 def found(*hands: DetectedHand, front: tuple[DetectedHand, ...] = (hand_in(FRONT),)) -> list[DetectedHand]:
-    return overlapped(Painted(*hands), np.full((300, 600, 3), 7, np.uint8), [hand.joints_2d for hand in front]).hands
+    return beside_all(Painted(*hands), np.full((300, 600, 3), 7, np.uint8), [hand.joints_2d for hand in front]).hands
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def found(*hands: DetectedHand, front: tuple[DetectedHand, ...] = (hand_in(FRONT
         (behind(NEAREST - 0.02), False),
         (behind(FARTHEST - 0.02), True),
         (behind(FARTHEST + 0.02), False),
-        (behind(0.5, score=MIN_OVERLAPPED_SCORE - 0.01), False),
-        (behind(0.5, size=MIN_OVERLAPPED_SIZE + 0.02), True),
-        (behind(0.5, size=MIN_OVERLAPPED_SIZE - 0.02), False),
+        (behind(0.5, score=MIN_BESIDE_SCORE - 0.01), False),
+        (behind(0.5, size=MIN_BESIDE_SIZE + 0.02), True),
+        (behind(0.5, size=MIN_BESIDE_SIZE - 0.02), False),
     ],
 )
 def test_only_certain_hands_beside_others_count(hand: DetectedHand, counts: bool) -> None:
@@ -64,7 +64,7 @@ def test_the_nearest_hand_decides() -> None:
 def test_hands_are_painted_over_in_a_copy() -> None:
     image = np.random.default_rng(0).integers(0, 255, (300, 600, 3)).astype(np.uint8)
     before, detector, front = image.copy(), Painted(), hand_in(FRONT)
-    returned, _ = overlapped(detector, image, [front.joints_2d])
+    returned, _ = beside_all(detector, image, [front.joints_2d])
     np.testing.assert_array_equal(image, before)
     (painted,) = detector.pictures
     assert painted is returned
@@ -77,7 +77,7 @@ def test_hands_are_painted_over_in_a_copy() -> None:
 
 def test_without_hands_nothing_is_painted_or_detected() -> None:
     detector = Painted(behind(0.5))
-    assert overlapped(detector, np.zeros((300, 600, 3), np.uint8), []).hands == [] and not detector.pictures
+    assert beside_all(detector, np.zeros((300, 600, 3), np.uint8), []).hands == [] and not detector.pictures
 
 
 def test_such_a_hand_is_not_taken_for_the_one_before_it() -> None:
