@@ -220,16 +220,15 @@ def _predict_picture(
             found = predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)
             others = list(found.touching)
         pose = replace(found, source=source.name)
-        are_listed = arguments.everyone or bool(others)
         overlay = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
         write_bytes(outputs["overlay"], overlay)
         if arguments.html:
             pose.save_html(outputs["html"])
         # last, so that a JSON file implies that the result is complete
-        pose.save_json(outputs["json"], others=others if are_listed else None)
+        pose.save_json(outputs["json"], others=others if arguments.everyone else None)
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, source.name)}
-    others_entry = {"others": [_hands_entry(other) for other in others]} if are_listed else {}
+    others_entry = {"others": [_hands_entry(other) for other in others]} if arguments.everyone or others else {}
     return {"source": source.name, **_hands_entry(pose), **others_entry, **outputs}
 
 

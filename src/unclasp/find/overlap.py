@@ -28,11 +28,11 @@ SURROUNDINGS: Final = 4.0
 """Side of the square around a hand that is searched for hands beside it, in sizes of the hand."""
 MAX_WRIST_DISTANCE: Final = 0.2
 """Only hands whose wrists are nearer than this, in sizes of the larger one, can be one hand that was found twice."""
-MAX_REACH_OF_MISPLACED: Final = 3.0
-"""A hand on another one is misplaced if it was detected elsewhere, less than this many sizes away."""
 MIN_REMAINING_SCORE: Final = 0.2
 """They are if neither has a hand score of at least this once the other one is painted over, and one of them had
 `MIN_HAND_SCORE` before."""
+MAX_REACH_OF_MISPLACED: Final = 3.0
+"""A hand on another one is misplaced if it was detected elsewhere, less than this many sizes away."""
 
 
 class BesideHands(NamedTuple):
