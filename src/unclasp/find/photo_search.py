@@ -113,7 +113,7 @@ class PhotoSearch:
         others = others if result is first else self._outside_hands(result, others, image)
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
-        credible, result = is_credible(result), self._without_double(without_ghost(result), image, hands)
+        credible, result = is_credible(result), self._without_double(without_ghost(result), image)
         both, beside = self._completed(result, hands, image) if credible else (None, None)
         if both is not None:
             result, others = both, self._outside_hands(both, others, image)
@@ -176,7 +176,7 @@ class PhotoSearch:
 
     def _predict_person(self, image: ByteArray, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a photo as in `in_photo`, but without the steps for results in doubt."""
-        return self._without_double(self._predict_touched_up(image, proposal), image, None)
+        return self._without_double(self._predict_touched_up(image, proposal), image)
 
     def _predict_beside(self, found: BesideHands, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a picture with hands painted over; the detected hands' positions in it count.
@@ -206,22 +206,22 @@ class PhotoSearch:
         proposal = proposal_of_hands(hands, image)
         return DetectionCandidate(*crop_predictor.predict_proposal(image, proposal), hands, proposal.square)
 
-    def _without_double(self, result: CropResult, image: ByteArray, hands: list[DetectedHand] | None) -> CropResult:
-        """Return the result with one hand where both are the same one; `hands` are those detected in the picture."""
+    def _without_double(self, result: CropResult, image: ByteArray) -> CropResult:
+        """Return the result with one hand where both are the same one."""
         landmarks = self.touch_up.landmarks
-        if landmarks is None:
-            return result
-        return without_misplaced(without_double(result, image, landmarks), hands or [])
+        return result if landmarks is None else without_double(result, image, landmarks)
 
     def _completed(
         self, result: CropResult, hands: list[DetectedHand] | None, image: ByteArray
     ) -> tuple[CropResult | None, BesideHands | None]:
-        """Return the result with the person's other hand, if only one is known and the other is detected after all.
+        """Return the result with the person's other hand, if it is missing or misplaced and detected after all.
 
         That is for hands too far apart for one crop, in which they are too small, and for hands behind others. Also
         returned is what was detected with the only hand painted over, if that was tried.
         """
-        both = self._with_partner(result, hands or [], image, partial(self._predict_touched_up, image))
+        hands = hands or []
+        known = without_misplaced(result, hands)
+        both = self._with_partner(known, hands, image, partial(self._predict_touched_up, image))
         if both is not None or self.detector is None or len(result.present_slots) != 1:
             return both, None
         beside = beside_one(self.detector, image, result.joints_2d[HAND_SLICES[result.present_slots[0]]])
