@@ -11,15 +11,13 @@ from made_results import reading_of
 from shades import BRIGHT, Box
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
-from unclasp.find.hand_detector import DetectedHand
+from unclasp.find.hand_detector import MAX_REACH_OF_MISPLACED, DetectedHand, without_misplaced
 from unclasp.find.landmarks import LandmarkReading
 from unclasp.find.overlap import (
-    MAX_REACH_OF_MISPLACED,
     MAX_WRIST_DISTANCE,
     MIN_REMAINING_SCORE,
     painted_over,
     without_double,
-    without_misplaced,
 )
 from unclasp.hands import HAND_SLICES, Side
 from unclasp.picture import read_picture

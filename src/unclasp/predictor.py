@@ -178,8 +178,8 @@ class Predictor:
             return self._lift(self.touch_up(result, shot.image), shot, None)
         found = self.photo_search.in_photo(shot.image)
         pose = self._lift(found.result, shot, found.regions, is_credible=found.is_credible)
-        touching = (self._lift(other, shot, None) for other in self.photo_search.of_touching(found))
-        return replace(pose, touching=tuple(replace(other, image=None) for other in touching))
+        touching = [self._lift(other, shot, None) for other in self.photo_search.of_touching(found)]
+        return replace(pose, touching=tuple(replace(other, image=None) for other in touching)) if touching else pose
 
     def everyone(
         self,

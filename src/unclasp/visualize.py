@@ -127,6 +127,11 @@ def draw_people(image: Image, people: Sequence[Sequence[HandView]], *, samples: 
     return canvas.finished()
 
 
+def with_others(hands: Sequence[HandView], others: Sequence[Sequence[HandView]]) -> list[Sequence[HandView]]:
+    """Return people for `draw_people`: the others in greys, below the one with `hands`."""
+    return [*([replace(hand, neutral=True) for hand in person] for person in others), hands]
+
+
 def draw_pose(image: Image, hands: Sequence[HandView], *, others: Sequence[Sequence[HandView]] = ()) -> Image:
     """Draw the picture with its 2D skeletons and, to its right, the 3D skeletons from the front and from the side.
 
@@ -141,7 +146,7 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, others: Sequence[Seque
         (H', W', 3) uint8 RGB: a page of fixed height, whose width depends on the picture's aspect ratio.
     """
     image, hands = _as_rgb(image), _drawable(hands)
-    people = [*([replace(hand, neutral=True) for hand in person] for person in others), hands]
+    people = with_others(hands, others)
     picture, ratio = _to_page(image)
     (height, width), left = picture.shape[:2], _MARGIN + picture.shape[1] + _GUTTER
     right = left + _CARD_WIDTH

@@ -44,6 +44,8 @@ MAX_REACH: Final = 7.0
 """Two hands are not taken for one person's if their distance is at least this many sizes of the larger one."""
 MAX_SIZE_RATIO_OF_PAIR: Final = 2.0
 """Nor if one is more than this many times as large as the other."""
+MAX_REACH_OF_MISPLACED: Final = 3.0
+"""A hand on another one is misplaced if it was detected elsewhere, less than this many sizes away."""
 SAME_DETECTION: Final = 0.35
 """Two detections are of one hand if the distance of their middles is below this share of the larger one's extent."""
 
@@ -213,6 +215,26 @@ def partner_of(result: CropResult, hands: Sequence[DetectedHand]) -> DetectedHan
     known = result.joints_2d[HAND_SLICES[slot]]
     others = [hand for hand in hands if hand.score > MIN_HAND_SCORE and not hand.is_at(known)]
     return nearest_in_reach(known, slot, others)
+
+
+def without_misplaced(result: CropResult, hands: Sequence[DetectedHand]) -> CropResult:
+    """Return the result without the weaker of two hands on one place, if a hand of its side was detected elsewhere.
+
+    Args:
+        result: A result of the picture.
+        hands: The hands detected in it.
+    """
+    scores = result.hand_scores
+    if len(result.present_slots) < 2 or scores is None or not result.are_at_one_place:
+        return result
+    weaker = int(scores.argmin())
+    if scores[weaker] >= MIN_HAND_SCORE:
+        return result
+    alone = result.without_hand(weaker)
+    (slot,) = alone.present_slots
+    partner, known = partner_of(alone, hands), result.joints_2d[HAND_SLICES[slot]]
+    is_near = partner is not None and partner.is_in_reach_of(known, MAX_REACH_OF_MISPLACED)
+    return alone if is_near else result
 
 
 def nearest_in_reach(joints_2d: Floats, slot: int, hands: Sequence[DetectedHand]) -> DetectedHand | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
-from unclasp.find.hand_detector import MAX_PALMS, DetectedHand, HandDetector, partner_of
+from unclasp.find.hand_detector import MAX_PALMS, DetectedHand, HandDetector
 from unclasp.find.landmarks import Landmarks
 from unclasp.find.palms import SIZE
 from unclasp.hands import HAND_SLICES, ROOTS, SIDES
@@ -31,8 +31,6 @@ MAX_WRIST_DISTANCE: Final = 0.2
 MIN_REMAINING_SCORE: Final = 0.2
 """They are if neither has a hand score of at least this once the other one is painted over, and one of them had
 `MIN_HAND_SCORE` before."""
-MAX_REACH_OF_MISPLACED: Final = 3.0
-"""A hand on another one is misplaced if it was detected elsewhere, less than this many sizes away."""
 
 
 class BesideHands(NamedTuple):
@@ -125,23 +123,3 @@ def without_double(result: CropResult, image: ByteArray, landmarks: Landmarks) -
     if max(remaining) >= MIN_REMAINING_SCORE:
         return result
     return result.without_hand(int(scores.argmin()))
-
-
-def without_misplaced(result: CropResult, hands: Sequence[DetectedHand]) -> CropResult:
-    """Return the result without the weaker of two hands on one place, if a hand of its side was detected elsewhere.
-
-    Args:
-        result: A result of the picture.
-        hands: The hands detected in it.
-    """
-    scores = result.hand_scores
-    if len(result.present_slots) < 2 or scores is None or not result.are_at_one_place:
-        return result
-    weaker = int(scores.argmin())
-    if scores[weaker] >= MIN_HAND_SCORE:
-        return result
-    alone = result.without_hand(weaker)
-    (slot,) = alone.present_slots
-    partner, known = partner_of(alone, hands), result.joints_2d[HAND_SLICES[slot]]
-    is_near = partner is not None and partner.is_in_reach_of(known, MAX_REACH_OF_MISPLACED)
-    return alone if is_near else result

@@ -25,8 +25,9 @@ from unclasp.find.hand_detector import (
     partner_of,
     proposal_of_hands,
     with_detected,
+    without_misplaced,
 )
-from unclasp.find.overlap import BesideHands, beside_all, beside_one, without_double, without_misplaced
+from unclasp.find.overlap import BesideHands, beside_all, beside_one, without_double
 from unclasp.find.palms import PalmFinder
 from unclasp.find.people import Others, PredictAt
 from unclasp.find.regions import box_around, middles_of, pooled, union_of

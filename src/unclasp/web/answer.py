@@ -14,7 +14,7 @@ from unclasp.picture import Picture, decode_photo
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 from unclasp.view3d import page
-from unclasp.visualize import draw_people
+from unclasp.visualize import draw_people, with_others
 
 _MAX_OVERLAY_PX: Final = 1280
 """Longest side of the overlay in px; for larger pictures it is drawn on a downscaled copy."""
@@ -54,7 +54,7 @@ def _overlay(pose: HandPose, image: Picture) -> bytes:
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
     scale = np.array(size) / (width, height)
-    people = [*([replace(view, neutral=True) for view in other.views()] for other in pose.touching), pose.views()]
+    people = with_others(pose.views(), [other.views() for other in pose.touching])
     placed = [[replace(view, joints_2d=resized(view.joints_2d, scale)) for view in views] for views in people]
     drawn = draw_people(np.asarray(small, dtype=np.uint8), placed)
     return cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
