@@ -7,16 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.data.interhand import InterHand
 from unclasp.evaluation.prediction_file import FORMAT
 from unclasp.evaluation.protocol import Protocol
-from unclasp.model import build
 from unclasp.predictor import Predictor
-from unclasp.presets import tiny
 
 HERE = Path()
 
@@ -25,14 +21,6 @@ HERE = Path()
 def _in_golden_mini(golden_mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `interhand:.` the made-up set that published evaluators were run on."""
     monkeypatch.chdir(golden_mini)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
-    save_weights(path, build(tiny().model).state_dict(), tiny())
-    return path
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path, data: Path = HERE) -> tuple[int, str, str]:
@@ -62,7 +50,8 @@ def test_saved_predictions_get_the_figures_of_the_model(
         assert model[key] == again[key], key
     assert model["figures"]["mrrpe_mm"] > 0 and model["figures"]["handedness_accuracy"] is not None
     assert (model["model"], again["model"]) == ("mine", "saved")
-    assert again["notes"] == {"split": "test", "predictions": "2.5D poses in 64 px crops as above"}
+    assert again["notes"] == {**model["notes"], "predictions": "2.5D poses in 64 px crops as above"}
+    assert model["notes"]["images"] == "33 of 33 annotated; layout v1.0, subset all, hands all, all frames"
 
 
 def test_what_users_get_is_scored_too(

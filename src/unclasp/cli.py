@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
     "measure": "Compare models on rendered pictures, real frames and photos in one table.",
     "gallery": "Draw predictions beside the ground truth for randomly chosen pictures.",
+    "figures attention": "Draw where a joint looks in a picture, by appearance and by position.",
+    "figures curves": "Draw the PCK curves of saved reports, with their AUC.",
     "train": "Train a preset.",
     "average": "Average the weights of several stages of a training run.",
     "calibrate": "Fit a confidence for each joint of a trained model.",
@@ -71,14 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may not be encodable
-    if not words or words[0] in ("-h", "--help"):
-        print(help_text())
-        sys.exit(0 if words else _FAILED)
-    if words[0] == "--version":
-        print(__version__)
-        sys.exit(0)
     try:
-        sys.exit(_run(words))
+        code = _run(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what cannot be written fails here, not at the interpreter's exit
+        sys.exit(code)
     except UnclaspError as error:
         _end(f"error: {error}", _FAILED)
     except KeyboardInterrupt as interruption:
@@ -117,6 +116,12 @@ def _discard(stream: TextIO) -> None:
 
 
 def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(help_text())
+        return 0 if words else _FAILED
+    if words[0] == "--version":
+        print(__version__)
+        return 0
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in COMMANDS:

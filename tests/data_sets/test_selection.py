@@ -125,6 +125,24 @@ def test_the_older_layout_has_its_subsets_in_folders(six: Path) -> None:
         InterHand(six, subset="machine")
 
 
+def test_the_older_val_has_a_machine_folder_alone(six: Path) -> None:
+    below = six / "annotations" / "machine_annot"
+    below.mkdir()
+    for kind in ("data", "camera", "joint_3d"):
+        annotation_path(six, "train", kind).rename(below / f"InterHand2.6M_val_{kind}.json")
+    assert len(InterHand(six, "val")) == len(InterHand(six, "val", subset="machine")) == 6
+    with pytest.raises(DataError, match=r"human_annot.*val_data\.json is missing"):
+        InterHand(six, "val", subset="human")
+
+
+def test_a_report_says_which_pictures_were_read(six: Path) -> None:
+    assert InterHand(six).notes == {
+        "images": "6 of 6 annotated; layout v1.0, subset all, hands all, all frames", "part masks": "none",
+    }  # fmt: skip
+    chosen = InterHand(six, hands="single", fps=30).notes["images"]
+    assert chosen == "2 of 6 annotated; layout v1.0, subset all, hands single, thinned to 30 frames per second"
+
+
 def test_options_may_follow_a_name(six: Path) -> None:
     assert len(open_dataset(f"interhand:{six}:train,hands=single")) == 2
     assert len(open_dataset(f"interhand:{six},fps=5,hands=interacting")) == 1

@@ -130,9 +130,14 @@ def test_the_gain_multiplies_each_channel(make_sample):
 
 
 def test_a_black_crop_trains_nothing(make_sample):
-    sample = make_sample(7)
+    sample = make_sample(0)
+    view = plain_view(sample.box)
+    seen = make_example(sample, view, 64)
+    assert seen.valid.any() and seen.parts is not None and seen.hand_type_valid and seen.root_depth_valid
     sample.image[:] = 0
-    assert not make_example(sample, plain_view(sample.box), 64).valid.any()
+    black = make_example(sample, view, 64)
+    assert not black.valid.any() and black.parts is None
+    assert not black.hand_type_valid and not black.root_depth_valid
     config = AugmentConfig(photographic=1.0, texture=1.0)
     for seed in range(8):
         view = random_view(sample.box, config, np.random.default_rng(seed))

@@ -77,6 +77,8 @@ class InterHand:
             chosen &= filtered_rows(self.index, self.layout)
         self._rows: Rows | None = None if chosen.all() else np.flatnonzero(chosen)
         self._parts = open_part_masks(self.root, split, parts)
+        frames = "all frames" if fps is None else f"thinned to {fps} frames per second"
+        self._choices = f"subset {subset}, hands {hands}, {frames}{', filtered' if filtered else ''}"
 
     def __len__(self) -> int:
         return len(self.index) if self._rows is None else len(self._rows)
@@ -91,6 +93,15 @@ class InterHand:
     def file_names(self) -> "FileNames":
         """The pictures' names, relative to images/SPLIT, as in `Sample.name`."""
         return FileNames(self)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """How the data set was read, for reports."""
+        masks = "none" if self._parts is None else "published" if self._parts.published else "in this project's order"
+        return {
+            "images": f"{len(self)} of {len(self.index)} annotated; layout {self.layout.release}, {self._choices}",
+            "part masks": masks,
+        }
 
     @property
     def annotation_ids(self) -> Rows:

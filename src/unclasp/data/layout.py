@@ -116,6 +116,8 @@ def find_layout(root: Path, split: str, subset: Subset = "all") -> Layout:
     v1, older = _candidates(root, split)
     has_older = any(layout.path("data").exists() for layout in older.values())
     found = older[subset] if has_older and not v1.path("data").exists() else v1
+    if found is older["all"] and split == "val" and not found.path("data").exists():
+        found = older["machine"]  # all of val is, and the older release has a folder only for that
     for path in (found.path(kind) for kind in FILES):
         if not path.exists():
             raise DataError(

@@ -138,8 +138,8 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
         depth_axis: Axis along which depths are measured.
 
     Returns:
-        The crop and its targets. Joints outside the crop or the depth range, and all joints of a black crop, are
-        invalid.
+        The crop and its targets. Joints outside the crop or the depth range are invalid; in a black crop, everything
+        is.
     """
     crop = crop_image(sample.image, view.box, size, rotation=view.rotation, flip=view.flip)
     image = crop.image
@@ -153,7 +153,7 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
     sight = sight_of(crop.middle, sample.focal, sample.princpt, depth_axis)
     pose = geometry.pose_2p5d_from_cam(safe, sample.focal, sample.princpt, crop.crop_from_image, sight)[order]
     valid = sample.valid[order]
-    roots_known = bool(sample.valid[list(ROOTS)].all()) and sample.interacting
+    roots_known = bool(sample.valid[list(ROOTS)].all()) and sample.interacting and not_black
     depth = geometry.root_depth(safe, sight) * (-1 if view.flip else 1)
     inside = ((pose[:, :2] >= 0) & (pose[:, :2] < size)).all(axis=1)
     trainable = valid & inside & (np.abs(pose[:, 2]) < geometry.DEPTH_RANGE / 2) & not_black
@@ -161,9 +161,9 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
         image=image,
         pose_2p5d=np.where(valid[:, None], pose, 0.0).astype(np.float32),
         valid=trainable,
-        parts=_crop_parts(sample.parts, crop.crop_from_image, size, flip=view.flip),
+        parts=_crop_parts(sample.parts, crop.crop_from_image, size, flip=view.flip) if not_black else None,
         hand_type=sample.hand_type[::-1].copy() if view.flip else sample.hand_type,
-        hand_type_valid=sample.hand_type_valid,
+        hand_type_valid=sample.hand_type_valid and not_black,
         root_depth=depth if roots_known else 0.0,
         root_depth_valid=roots_known,
         name=sample.name,

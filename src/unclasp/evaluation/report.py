@@ -129,6 +129,18 @@ class Report:
         """Write `to_json` to a file atomically."""
         write_text(path, self.to_json() + "\n")
 
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a file of `save`.
+
+        Raises:
+            DataError: The file holds no report of this version.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except (DataError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: {error}") from error
+
     def _title(self) -> str:
         size = "" if self.image_size is None else f" ({self.image_size} x {self.image_size})"
         return f"{self.model} on {self.dataset}{size}"

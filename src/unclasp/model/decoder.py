@@ -47,13 +47,17 @@ class Initialisation(nn.Module):
             else:
                 self.register_buffer(kind, torch.zeros(NUM_JOINTS, 0), persistent=False)
 
+    @property
+    def queries(self) -> Features:
+        """The queries (42, C) of each kind."""
+        return Features(self.appearance, self.position)
+
     def forward(self, level: Features) -> tuple[Features, Tensor]:
         """Return the joint features and the relation's logits (B, 42, L)."""
-        queries = Features(self.appearance, self.position)
-        logits = relate(queries, level, self.by).expand(level.appearance.shape[0], -1, -1)
+        logits = relate(self.queries, level, self.by).expand(level.appearance.shape[0], -1, -1)
         joints = aggregate(logits.softmax(dim=-1), level)
         if self.residual:
-            joints = joints._replace(**{kind: joints.of(kind) + queries.of(kind) for kind in KINDS[self.by]})
+            joints = joints._replace(**{kind: joints.of(kind) + self.queries.of(kind) for kind in KINDS[self.by]})
         return joints, logits
 
 

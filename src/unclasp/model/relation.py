@@ -65,11 +65,20 @@ def relate(queries: Features, keys: Features, by: Relation) -> Tensor:
     Returns:
         (B, N, L) logits; their softmax over the last axis is the relation.
     """
+    return _summed(relation_terms(queries, keys, by))
+
+
+def relation_terms(queries: Features, keys: Features, by: Relation) -> dict[Kind, Tensor]:
+    """Return the logits (B, N, L) that each kind adds to those of `relate`."""
     kinds = KINDS[by]
     scale = sum(keys.of(kind).shape[-1] for kind in kinds) ** -0.5
-    terms = [scale * queries.of(kind) @ keys.of(kind).transpose(-1, -2) for kind in kinds]
-    logits: Tensor = sum(terms[1:], start=terms[0])
-    return logits
+    return {kind: scale * queries.of(kind) @ keys.of(kind).transpose(-1, -2) for kind in kinds}
+
+
+def _summed(terms: dict[Kind, Tensor]) -> Tensor:
+    first, *others = terms.values()
+    total: Tensor = sum(others, start=first)
+    return total
 
 
 def aggregate(relation: Tensor, values: Features) -> Features:
@@ -157,10 +166,13 @@ class RelationLayer(nn.Module):
         self.kinds_related: tuple[Kind, ...] = KINDS[by]
         self.kinds_updated: tuple[Kind, ...] = tuple(sorted(updates))
 
+    def terms(self, joints: Features, tokens: Features) -> dict[Kind, Tensor]:
+        """Return the unscaled logits (B, H, N, L) of each kind, the terms of eq. 4."""
+        return {kind: self.similarity[kind](joints.of(kind), tokens.of(kind)) for kind in self.kinds_related}
+
     def logits(self, joints: Features, tokens: Features) -> Tensor:
         """Return the relation's logits (B, H, N, L), summed over the kinds, so that a single softmax covers both."""
-        terms: list[Tensor] = [self.similarity[kind](joints.of(kind), tokens.of(kind)) for kind in self.kinds_related]
-        logits: Tensor = self.scale * sum(terms[1:], start=terms[0])
+        logits: Tensor = self.scale * _summed(self.terms(joints, tokens))
         return logits
 
     def forward(self, joints: Features, tokens: Features) -> tuple[Features, Tensor]:

@@ -1,0 +1,105 @@
+"""Draws the relations of a joint to the pixels of a crop (Figures 1 and 6)."""
+
+import itertools
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from unclasp.batch import ByteArray
+from unclasp.canvas import INK, PAPER, Canvas, resized
+from unclasp.data.transforms import crop_image
+from unclasp.model import DFL
+from unclasp.model.attention import AttentionMaps, attention_maps
+
+Floats = npt.NDArray[np.floating]
+
+_CELL: Final = 220
+"""Side of each picture in px."""
+_GAP: Final = 10
+_LABELS: Final = 104
+"""Width of the column of labels, in px."""
+_HEADING: Final = 34
+"""Height of the row of headings, in px."""
+_SHADE: Final = 0.45
+"""Brightness of the picture behind a map."""
+_ROWS: Final = {"appearance": "appearance", "position": "position", "": "as used"}
+"""Label of each row of maps; the last one is the relation that the network uses."""
+
+
+def draw_attention(model: DFL, image: ByteArray, box: Floats, joint: int) -> ByteArray:
+    """Draw the maps of one joint: a column for each stage, a row for each kind of features and one for their sum.
+
+    Each map is scaled to its own maximum and laid over the grey crop; a ring marks where the network puts the joint.
+    The crop by itself is on the left.
+
+    Args:
+        model: See `attention_maps`.
+        image: (H, W, 3) RGB.
+        box: (4,) px, the square that the crop shows.
+        joint: Index of the joint, 0 to 41.
+
+    Returns:
+        (H', W', 3) RGB.
+
+    Raises:
+        UnclaspError: The network has no such maps.
+    """
+    crop = crop_image(image, box, model.image_size)
+    tensor = torch.from_numpy(np.ascontiguousarray(crop.image.transpose(2, 0, 1)))
+    stages = attention_maps(model, tensor)
+    with torch.no_grad():
+        place = model(tensor.unsqueeze(0)).pose_2p5d[0, joint, :2].numpy()
+    picture = np.asarray(cv2.resize(crop.image, (_CELL, _CELL), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    place = resized(place, _CELL / model.image_size)
+    rows = [kind for kind in _ROWS if not kind or any(kind in stage.of_kinds for stage in stages)]
+    page = np.full(
+        (_HEADING + len(rows) * (_CELL + _GAP), _LABELS + (1 + len(stages)) * (_CELL + _GAP), 3), PAPER, dtype=np.uint8
+    )
+    _paste(page, _ringed(picture, place), 0, 0)
+    for column, stage in enumerate(stages, start=1):
+        for row, kind in enumerate(rows):
+            heat = _map_of(stage, kind, joint)
+            if heat is not None:
+                _paste(page, _ringed(_overlaid(picture, heat), place), row, column)
+    return _labelled(page, rows, [stage.stage for stage in stages])
+
+
+def _map_of(stage: AttentionMaps, kind: str, joint: int) -> Floats | None:
+    """Return the (M, M) map of a row, or None if the kind does not take part."""
+    maps = stage.of_kinds.get(kind) if kind else stage.relation  # type: ignore[call-overload]
+    return None if maps is None else maps[joint].numpy()
+
+
+def _overlaid(picture: ByteArray, heat: Floats) -> ByteArray:
+    """Lay a map (M, M) over a picture (S, S, 3), the warmer and more opaque, the higher it is."""
+    size = picture.shape[1], picture.shape[0]
+    grey = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) * _SHADE
+    share = cv2.resize((heat / heat.max()).astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+    colours = cv2.applyColorMap(np.rint(255 * share).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    return np.asarray(np.rint(grey + (colours - grey) * np.sqrt(share)[..., None]), dtype=np.uint8)
+
+
+def _ringed(picture: ByteArray, place: Floats) -> ByteArray:
+    canvas = Canvas(picture, 3)
+    for radius, colour in ((6.0, INK), (4.8, PAPER)):
+        ring = [place + radius * np.array([np.cos(angle), np.sin(angle)]) for angle in np.linspace(0, 2 * np.pi, 25)]
+        for start, end in itertools.pairwise(ring):
+            canvas.line(start, end, 1.3, colour)
+    return canvas.finished()
+
+
+def _paste(page: ByteArray, cell: ByteArray, row: int, column: int) -> None:
+    top, left = _HEADING + row * (_CELL + _GAP), _LABELS + column * (_CELL + _GAP)
+    page[top : top + _CELL, left : left + _CELL] = cell
+
+
+def _labelled(page: ByteArray, rows: list[str], stages: list[str]) -> ByteArray:
+    canvas = Canvas(page, 2)
+    for column, stage in enumerate(["crop", *stages]):
+        canvas.text(stage, _LABELS + column * (_CELL + _GAP), _HEADING - 11, colour=INK)
+    for row, kind in enumerate(rows):
+        canvas.text(_ROWS[kind], _LABELS - 12, _HEADING + row * (_CELL + _GAP) + _CELL / 2, colour=INK, align=1.0)
+    return canvas.finished()

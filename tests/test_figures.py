@@ -1,0 +1,120 @@
+"""The drawings of `unclasp figures`: attention maps and PCK curves."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from test_report import make_report
+from unclasp.checkpoint import save_weights
+from unclasp.cli import main
+from unclasp.errors import DataError
+from unclasp.evaluation.attention import draw_attention
+from unclasp.evaluation.curves import MAX_REPORTS, draw_curves
+from unclasp.evaluation.protocol import Protocol
+from unclasp.model import build
+from unclasp.model.attention import AttentionMaps
+from unclasp.presets import preset, tiny
+
+PAPER = (243, 242, 238)
+BOX = np.array([0.0, 0.0, 99.0, 99.0])
+HANDS = Path(__file__).parents[1] / "examples" / "two_hands.jpg"
+
+
+def cell(page: np.ndarray, row: int, column: int) -> np.ndarray:
+    """Return a picture (220, 220, 3) of the page of attention maps."""
+    return page[34 + row * 230 :, 104 + column * 230 :][:220, :220]
+
+
+def test_a_row_for_each_kind_and_a_column_for_each_stage() -> None:
+    image = np.full((100, 100, 3), 90, dtype=np.uint8)
+    page = draw_attention(build(tiny().model).eval(), image, BOX, 4)
+    assert page.shape == (34 + 3 * 230, 104 + 5 * 230, 3)
+    drawn = [[bool((cell(page, row, column) != PAPER).any()) for column in range(5)] for row in range(3)]
+    assert drawn == [[True] * 5, [False, False, True, True, True], [False, True, True, True, True]]
+    fused = draw_attention(build(preset("tiny-table1-ji").model).eval(), image, BOX, 4)
+    assert fused.shape == (34 + 230, 104 + 5 * 230, 3)
+
+
+def test_the_joint_s_map_is_drawn_where_it_is_high(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = np.full((42, 4, 4), 1e-3)
+    maps[7, 1, 2] = 0.9
+    stage = AttentionMaps("initialisation", torch.from_numpy(maps), {})
+    monkeypatch.setattr("unclasp.evaluation.attention.attention_maps", lambda *_: [stage])
+    image = np.full((100, 100, 3), 90, dtype=np.uint8)
+    heat = cell(draw_attention(build(tiny().model).eval(), image, BOX, 7), 0, 1).max(axis=2)
+    assert heat[60:105, 115:160].min() > 200
+    assert heat[:50].max() < 60
+    other = cell(draw_attention(build(tiny().model).eval(), image, BOX, 8), 0, 1)
+    assert np.ptp(other[:50].astype(int), axis=(0, 1)).max() == 0, "an even map"
+
+
+def test_curves_pass_through_their_values() -> None:
+    page = draw_curves([("a", make_report())])
+    assert page.shape == (16 * 2 + 40 + 340 + 50 + 22, 3 * (52 + 340 + 20 + 16) + 16, 3)
+    red = np.all(np.abs(page[56:396, 68:408].astype(int) - (214, 66, 62)) < 30, axis=2)  # the plot of Single
+    assert red[-8:, :75].any() and red[:4, 90:].any() and not red[20:-20, 95:].any()  # 0 below 12 mm, then 1
+    rows = np.argwhere(red[20:-20])[:, 1]
+    assert rows.min() > 0.22 * 340 and rows.max() < 0.27 * 340
+
+
+def test_a_bucket_without_pictures_has_no_card() -> None:
+    report = make_report()
+    single = replace(report, pck={**report.pck, "two": None})
+    assert draw_curves([("a", single)]).shape[1] == 428 + 16
+    assert draw_curves([("a", single), ("b", report)]).shape[1] == 3 * 428 + 16
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    report = make_report()
+    with pytest.raises(DataError, match="a and b have different protocols"):
+        draw_curves([("a", report), ("b", make_report(Protocol(joints=40)))])
+    with pytest.raises(DataError, match=f"1 to {MAX_REPORTS} reports to draw, got {MAX_REPORTS + 1}"):
+        draw_curves([("a", report)] * (MAX_REPORTS + 1))
+    with pytest.raises(DataError, match="got 0"):
+        draw_curves([])
+    with pytest.raises(DataError, match="no report has a PCK curve"):
+        draw_curves([("a", replace(report, pck=dict.fromkeys(report.pck)))])
+
+
+def run(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main(["figures", *words])
+    return int(exit_.value.code or 0)
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, report = tmp_path / "w.safetensors", tmp_path / "dfl.json"
+    save_weights(weights, build(tiny().model).state_dict(), tiny())
+    make_report().save(report)
+    assert (
+        run(
+            ["attention", str(HANDS), "--box", "40,50,215,225", "--weights", str(weights), "--out", f"{tmp_path}/a.png"]
+        )
+        == 0
+    )
+    assert run(["curves", str(report), str(report), "--out", f"{tmp_path}/c.jpg"]) == 0
+    assert cv2.imread(f"{tmp_path}/a.png").shape == (724, 1254, 3) and cv2.imread(f"{tmp_path}/c.jpg") is not None
+    assert "attention of r_index4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["attention", str(HANDS), "--joint", "index4"], "no joint 'index4'; the joints are r_thumb4, "),
+        (["attention", str(HANDS), "--out", "a.gif"], "must end in .png or .jpg"),
+        (["attention", "{tmp}/black.png"], "black.png: no hands were found; give --box"),
+        (["curves", "{tmp}/none.json"], "none.json: No such file"),
+        (["curves", "{tmp}/black.png"], "black.png: "),
+        (["curves", "{tmp}/other.json"], "other.json: not a report of this version of unclasp"),
+    ],
+)
+def test_wrong_use(words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(f"{tmp_path}/black.png", np.zeros((64, 64, 3), dtype=np.uint8))
+    (tmp_path / "other.json").write_text("{}")
+    given = [word.format(tmp=tmp_path) for word in words]
+    assert run([*given, *([] if "--out" in given else ["--out", f"{tmp_path}/out.png"])]) == 2
+    assert told in capsys.readouterr().err and not (tmp_path / "out.png").exists()
