@@ -13,6 +13,9 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from dots import MakeSample, make_sample_function  # noqa: E402
+from unclasp.checkpoint import save_weights  # noqa: E402
+from unclasp.model import build  # noqa: E402
+from unclasp.presets import tiny  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "data" / "golden" / "interhand_mini"
 REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
@@ -22,6 +25,15 @@ REAL = Path(__file__).parents[2] / "shared" / "real" / "interhand2.6m_sample"
 def seeded() -> None:
     """Random weights are the same whichever tests have run before, and in whichever process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of a tiny network."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    save_weights(path, build(tiny().model).state_dict(), tiny())
+    return path
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from unclasp.bench.finder import finder_speed
-from unclasp.bench.latency import BareBackbone, interleaved, measure
+from unclasp.bench.latency import BareBackbone, measure
 from unclasp.bench.pieces import REST, piece_macs, piece_times, pieces
 from unclasp.bench.predict import predict_speed
 from unclasp.bench.start import STAGES, start_speed
+from unclasp.bench.timing import interleaved
 from unclasp.bench.train import random_batch, train_speed
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
@@ -55,7 +56,9 @@ def test_every_engine_stands_beside_its_backbone() -> None:
         ({"engines": ("abacus",)}, "engines are plain"),
         ({"engines": ()}, "got none"),
         ({"engines": ("onnx",), "device": "cuda"}, "measured on the CPU"),
-        ({"repeats": 0}, "at least 1"),
+        ({"batch": 0}, "^batch must be at least 1, got 0$"),
+        ({"threads": -1}, "^threads must be at least 1, got -1$"),
+        ({"repeats": 0}, "^repeats must be at least 1, got 0$"),
     ],
 )
 def test_what_cannot_be_measured(changed: dict[str, object], told: str) -> None:
@@ -90,6 +93,12 @@ def test_the_finder_is_timed_as_beside_an_exported_model(monkeypatch: pytest.Mon
     assert spins == [True] and any("ONNX Runtime" in line for line in told)
 
 
+@pytest.mark.parametrize("name", ["width", "height", "repeats", "threads"])
+def test_the_finder_needs_a_picture_and_calls(name: str) -> None:
+    with pytest.raises(UnclaspError, match=f"^{name} must be at least 1, got 0$"):
+        finder_speed(**{"width": 40, "height": 30, "repeats": 1, "threads": 1, name: 0})
+
+
 def test_pieces_add_up(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnx", reason="exporting is an extra")
     model = build(tiny().model).eval()
@@ -107,8 +116,9 @@ def test_pieces_add_up(capsys: pytest.CaptureFixture[str]) -> None:
         main(["bench", "pieces", "tiny", "--repeats", "1", "--threads", "1", "--linear-head"])
     rows = capsys.readouterr().out.splitlines()
     assert exit_.value.code == 0 and rows[0].startswith("tiny, linear head, batch 1") and len(rows) == 3 + len(measured)
-    with pytest.raises(UnclaspError, match="at least 1"):
-        pieces(model, threads=1, repeats=0)
+    for threads, repeats, told in ((1, 0, "repeats"), (0, 1, "threads")):
+        with pytest.raises(UnclaspError, match=f"^{told} must be at least 1, got 0$"):
+            pieces(model, threads=threads, repeats=repeats)
 
 
 def test_times_of_nodes_go_to_their_pieces() -> None:
@@ -154,6 +164,8 @@ def test_a_prediction_by_stage(tmp_path: Path) -> None:
     assert times["landmarks"] > 0, "random weights see hands in noise"
     found = predict_speed(picture, network, repeats=1, box=None, threads=1).splitlines()
     assert float(found[2].split()[1]) > 0
+    with pytest.raises(UnclaspError, match=r"^repeats must be at least 1, got 0$"):
+        predict_speed(picture, network, repeats=0, box=None)
 
 
 def test_a_fresh_process_by_stage(tmp_path: Path) -> None:
@@ -167,7 +179,7 @@ def test_a_fresh_process_by_stage(tmp_path: Path) -> None:
     assert times["engine and weights"] > 0.1, "torch is imported there"
     with pytest.raises(UnclaspError, match="there is no weights file"):
         start_speed(picture, tmp_path / "nowhere.safetensors", repeats=1, box=None)
-    with pytest.raises(UnclaspError, match="at least 1"):
+    with pytest.raises(UnclaspError, match=r"^repeats must be at least 1, got 0$"):
         start_speed(picture, weights, repeats=0, box=None)
 
 

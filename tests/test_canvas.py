@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from unclasp.canvas import Canvas, Image
+from unclasp.canvas import Canvas, Image, in_rows
 
 
 def read_only(image: Image) -> Image:
@@ -35,3 +35,11 @@ def test_drawing_leaves_the_callers_picture_alone(factor: int) -> None:
     canvas = Canvas(image, factor)
     canvas.disc(np.array([30.0, 20.0]), 8.0, (255, 0, 0))
     assert (image == 128).all() and (canvas.finished() != 128).any()
+
+
+def test_rows_are_no_longer_than_their_pictures_need() -> None:
+    cells = [np.full((2, 3, 3), grey, dtype=np.uint8) for grey in (10, 20, 30)]
+    sheet = in_rows(cells, columns=2, background=(1, 2, 3))
+    assert sheet.shape == (4, 6, 3)
+    np.testing.assert_array_equal(sheet[::2, ::3], [[[10] * 3, [20] * 3], [[30] * 3, [1, 2, 3]]])
+    np.testing.assert_array_equal(in_rows(cells[:1], columns=4, background=(1, 2, 3)), cells[0])

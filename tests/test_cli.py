@@ -21,15 +21,13 @@ import torch
 import unclasp
 from clips import make_video
 from command_line import predict_here, run_here
-from unclasp.checkpoint import save_weights
 from unclasp.cli import COMMANDS, main
 from unclasp.commands.arguments import with_numbers_last
 from unclasp.errors import UnclaspError
-from unclasp.model import build
 from unclasp.picture import read_picture
 from unclasp.pose import UNDECIDED, HandPose
 from unclasp.predictor import Predictor
-from unclasp.presets import PRESETS, tiny
+from unclasp.presets import PRESETS
 from unclasp.video import Video
 
 HEAVY = ("torch", "cv2", "numba", "numpy", "tyro", "rich", "matplotlib", "lightning_fabric")
@@ -48,14 +46,6 @@ def run(*words: str | Path, code: str | None = None) -> subprocess.CompletedProc
     return subprocess.run(
         [sys.executable, *start], capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False
     )
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
-    save_weights(path, build(tiny().model).state_dict(), tiny())
-    return path
 
 
 @pytest.fixture
@@ -108,7 +98,7 @@ def test_the_commands_are_these() -> None:
         "synth preview", "synth write",
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
-        "data show", "data parts", "bench data", "presets", "demo", "gallery",
+        "data show", "data parts", "bench data", "presets", "demo", "gallery", "figures attention", "figures curves",
         "finder render", "finder train", "finder average", "bench finder", "fusion collect", "fusion train",
         "fusion calibrate",
     }  # fmt: skip
@@ -325,6 +315,25 @@ def test_an_interruption_is_one_although_nobody_reads_any_more(monkeypatch: pyte
     assert exit_.value.code == 130
 
 
+@pytest.mark.parametrize("words", ["--help", "--version", "presets"])
+@pytest.mark.parametrize(("reader", "code", "told"), [("| true", 0, ""), ("> /dev/full", 2, "No space left")])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device")
+def test_what_finds_no_reader_or_no_space_ends_in_a_line_at_most(words: str, reader: str, code: int, told: str) -> None:
+    command = f'set -o pipefail; "{sys.executable}" -u -m unclasp {words} {reader}'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == code and told in done.stderr and len(done.stderr.splitlines()) <= 1, done.stderr
+
+
+def test_names_that_the_locale_cannot_decode(weights: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "two.jpg").rename(photos / "zw\u00f6lf.jpg")
+    done = subprocess.run(
+        [sys.executable, "-m", "unclasp", "predict", ".", "--weights", weights, "--out", tmp_path / "out"],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, cwd=photos, check=False,
+        capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert b"Traceback" not in done.stderr and (tmp_path / "out" / "zw\u00f6lf.json").exists()
+
+
 @pytest.mark.parametrize(("words", "code"), [("presets", 0), ("zzz", 2)])
 def test_errors_that_nobody_reads_have_their_codes(words: str, code: int) -> None:
     reading, writing = os.pipe()
@@ -488,6 +497,20 @@ def test_files_of_others_are_not_overwritten_and_earlier_results_are(
 
 
 @pytest.mark.parametrize(
+    "words", [("--box", "1,2,30,40", "x.png"), ("x.png", "--box", "1", "2", "30", "40"), ("--box=1,2,30,40", "x.png")]
+)
+def test_a_box_to_measure_is_given_as_one_to_predict(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "unclasp.bench.start.start_speed", lambda picture, _, *, repeats, box: asked.append((picture, repeats, box))
+    )
+    code, *_ = run_here(capsys, "bench", "predict", *words, "--fresh", "--repeats", "3")
+    assert code == 0 and asked == [(Path("x.png"), 3, (1, 2, 30, 40))]
+
+
+@pytest.mark.parametrize(
     ("before", "after", "box", "focal"),
     [
         (("--box", "1", "2", "30", "40"), (), [1, 2, 30, 40], None),
@@ -523,6 +546,7 @@ def test_numbers_that_are_no_option_s_stay_where_they_are() -> None:
         (["--focal=50,60", "a.jpg"], ["a.jpg", "--focal", "50", "60"]),
         (["--focal", "5", "a.jpg", "--focal", "6,7"], ["a.jpg", "--focal", "6", "7"]),
         (["--box=1,2,3,4", "--box=1,2,3,5"], ["--box", "1", "2", "3", "5"]),
+        (["--focal", "5", "--", "-x.jpg", "--box"], ["--focal", "5", "5", "--", "-x.jpg", "--box"]),
     ):
         assert with_numbers_last(given) == meant, given
     with pytest.raises(UnclaspError, match=r"--box needs 4 numbers x1 y1 x2 y2 in px, got 40 50 215$"):

@@ -23,28 +23,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from unclasp.checkpoint import save_weights
 from unclasp.demo import DemoServer, Limits
 from unclasp.errors import UnclaspError
-from unclasp.model import build
 from unclasp.picture import decode_photo
 from unclasp.predictor import Predictor
-from unclasp.presets import tiny
 from unclasp.web.connections import is_closed
 from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 
 MB = 1_000_000
 PDF = b"%PDF-1.7\n" + bytes(2000)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
-    save_weights(path, build(tiny().model).state_dict(), tiny())
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -30,11 +30,6 @@ CROP = 64
 CONFIG = LossConfig(relation_weight=0.5)
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def make_batch(size: int = 3) -> Batch:
     return Batch(
         image=torch.zeros(size, 3, CROP, CROP, dtype=torch.uint8),

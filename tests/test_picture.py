@@ -451,6 +451,9 @@ def test_check_image_takes_rgb_grey_and_rgba() -> None:
     half = np.dstack([rgb, np.full(grey.shape, 128, np.uint8)])
     np.testing.assert_array_equal(check_image(half), np.round(rgb * (128 / 255) + 127).astype(np.uint8))
     assert check_image(rgb[:, ::-1]).flags.c_contiguous
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix(grey)  # its operations keep two dimensions
+    np.testing.assert_array_equal(check_image(matrix), np.dstack([grey] * 3))
 
 
 @pytest.mark.parametrize(

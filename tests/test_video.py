@@ -13,7 +13,7 @@ import pytest
 
 from clips import RATE, Camera, make_video
 from unclasp import video
-from unclasp.errors import VideoError
+from unclasp.errors import UnclaspError, VideoError
 from unclasp.video import Video, VideoWriter
 
 
@@ -79,8 +79,26 @@ def test_a_closed_video_does_not_count_as_truncated(clip: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"every": 0}, {"max_frames": 0}, {"every": -1}])
 def test_counts_below_one_are_refused(clip: Path, options: dict[str, int]) -> None:
-    with pytest.raises(VideoError, match="every and max_frames must be at least 1"):
+    ((name, value),) = options.items()
+    with pytest.raises(UnclaspError, match=f"^{name} must be at least 1, got {value}$"):
         Video(clip, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"every": 1.5}, {"every": "2"}, {"every": None}, {"every": True}, {"max_frames": float("nan")}]
+)
+def test_counts_are_whole(clip: Path, options: dict[str, Any]) -> None:
+    ((name, value),) = options.items()
+    with pytest.raises(UnclaspError, match=f"^{name} must be a whole number, got {value!r}$"):
+        Video(clip, **options)
+    assert len(list(Video(clip, every=np.int64(5)))) == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [-1, np.int64(-7)])
+def test_cameras_are_numbered_from_zero(number: Any) -> None:
+    """OpenCV ends the process if it is asked for another one."""
+    with pytest.raises(VideoError, match=f"^the number of a camera must be at least 0, got {number}$"):
+        Video(number)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Positions and sizes are in pixels of the finished picture, with pixel centres at integers; colours are RGB.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -91,6 +92,14 @@ def lay(page: Image, content: Image | Colour, box: Box, *, inset: float = 0.0) -
     mask = np.clip(radius - inset + 0.5 - np.hypot(x, y), 0.0, 1.0)[..., None]
     region = page[box[1] : box[3], box[0] : box[2]]
     region[:] = np.rint(region + (np.asarray(content, dtype=np.float32) - region) * mask)
+
+
+def in_rows(cells: Sequence[Image], *, columns: int, background: Colour) -> Image:
+    """Lay pictures of the same size out in rows of at most `columns`; what the last row lacks is `background`."""
+    columns = min(columns, len(cells))
+    filled = [*cells, *[np.full_like(cells[0], background)] * (-len(cells) % columns)]
+    rows = [np.concatenate(filled[start : start + columns], axis=1) for start in range(0, len(filled), columns)]
+    return np.concatenate(rows, axis=0)
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:

@@ -5,6 +5,7 @@ The command line prints these exceptions as one line, without a traceback.
 
 import math
 from collections.abc import Collection
+from numbers import Integral
 
 
 class UnclaspError(ValueError):
@@ -54,3 +55,15 @@ def check_at_least(least: float, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not least <= value < math.inf:
             raise UnclaspError(f"{name} must be at least {least:g}, got {value}")
+
+
+def check_whole(least: int, **values: object) -> None:
+    """Raise an error that names the first value that is no whole number, or below a bound.
+
+    Raises:
+        UnclaspError: A value is not whole, or out of range.
+    """
+    for name, value in values.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise UnclaspError(f"{name} must be a whole number, got {value!r}")
+        check_at_least(least, **{name: int(value)})

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ def temporary_beside(path: Path) -> Path:
 
     Each call returns a different path, because several threads or machines may write to the same place.
     """
-    stem = os.fsencode(path.stem)[:_MAX_STEM_BYTES].decode(errors="ignore")
+    stem = os.fsencode(path.stem)[:_MAX_STEM_BYTES].decode(sys.getfilesystemencoding(), errors="ignore")
     return path.with_name(f".{stem}.{secrets.token_hex(6)}.partial{path.suffix}")
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.errors import BoxError, UnclaspError
-from unclasp.find.regions import meets
+from unclasp.find.boxes import meets
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal
 from unclasp.picture import check_image
 from unclasp.pose import Camera, HandPose

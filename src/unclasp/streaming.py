@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
-from unclasp.errors import UnclaspError, check_at_least
+from unclasp.errors import UnclaspError, check_whole
 from unclasp.follow.frame_result import PredictFrame
 from unclasp.follow.smoothing import smoothed
 from unclasp.follow.tracking import Tracker
@@ -44,11 +44,9 @@ class StreamOptions:
     """Stop a video after this many predicted frames."""
 
     def __post_init__(self) -> None:
-        for name, value in (("every", self.every), ("max_frames", self.max_frames)):
-            is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not (is_whole or (value is None and name == "max_frames")):
-                raise UnclaspError(f"{name} must be a whole number, got {value!r}")
-        check_at_least(1, every=self.every, max_frames=self.max_frames)
+        check_whole(1, every=self.every)
+        if self.max_frames is not None:
+            check_whole(1, max_frames=self.max_frames)
 
 
 def stream(

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from unclasp.batch import ByteArray
-from unclasp.errors import VideoError
+from unclasp.errors import VideoError, check_whole
 from unclasp.files import replaceable, temporary_beside
 from unclasp.marks import mark_mp4
 from unclasp.quiet import quiet_ffmpeg, quiet_opencv
@@ -62,20 +62,24 @@ class Video:
         max_frames: Stop after this many decoded frames.
 
     Raises:
+        UnclaspError: `every` or `max_frames` is no whole number of at least 1.
         VideoError: The source cannot be opened; while iterating: it has no frame, a file ends early, or it has
             been closed.
     """
 
     def __init__(self, source: Path | str | int, *, every: int = 1, max_frames: int | None = None) -> None:
-        if every < 1 or (max_frames is not None and max_frames < 1):
-            raise VideoError(f"every and max_frames must be at least 1, got {every} and {max_frames}")
+        check_whole(1, every=every)
+        if max_frames is not None:
+            check_whole(1, max_frames=max_frames)
         if isinstance(source, bool) or not isinstance(source, str | Path | int | np.integer):
             raise VideoError(f"expected the path of a video or the number of a camera, got {source!r}")
         self.source = int(source) if isinstance(source, np.integer) else source
         self.every, self.max_frames = every, max_frames
         self.live = isinstance(self.source, int)
-        if not self.live:
-            _check_file(Path(source))  # type: ignore[arg-type]
+        if not isinstance(self.source, int):
+            _check_file(Path(self.source))
+        elif self.source < 0:  # OpenCV would end the process
+            raise VideoError(f"the number of a camera must be at least 0, got {self.source}")
         with quiet_ffmpeg():
             self._capture = self._open()
         rate, announced = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))

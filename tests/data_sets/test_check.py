@@ -12,13 +12,14 @@ from made_set import change, fit, make_small, set_annotations, set_mano
 
 from unclasp import geometry
 from unclasp.cli import main
+from unclasp.commands.sheets import write_sheet
 from unclasp.data import check as module
 from unclasp.data.check import check
 from unclasp.data.entries import annotation_entries
 from unclasp.data.interhand import InterHand
 from unclasp.data.layout import PUBLISHED, Counts, annotation_path
 from unclasp.data.show import contact_sheet, draw_annotations
-from unclasp.errors import DataError
+from unclasp.errors import DataError, UnclaspError
 from unclasp.hands import FINGER_COLOURS
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "interhand_mini"
@@ -179,12 +180,17 @@ def test_as_many_pictures_are_decoded_as_asked(
 
 
 def test_wrong_use_is_told(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (small / "a.png").mkdir()
+    (small / "a.txt").touch()
     for words, told in (
         (("check", small, "--opened", "-1"), "--opened must be at least 0, got -1"),
         (("check", small / "nowhere"), f"there is no folder {small / 'nowhere'}"),
         (("index", small, "--split", "val"), "val_data.json is missing"),
         (("show", small, "--count", "0"), "--count must be at least 1, got 0"),
-        (("show", small, "--out", small), f"{small}: is a folder; give the name of a file in it"),
+        (("show", small, "--out", small / "a.png"), f"{small / 'a.png'}: is a folder; give the name of a file in it"),
+        (("show", small / "nowhere", "--out", "x.gif"), "--out must end in .png or .jpg or .jpeg, got x.gif"),
+        (("show", small / "nowhere", "--out", "x"), "--out must end in .png or .jpg or .jpeg, got x"),
+        (("show", small / "nowhere", "--out", small / "a.txt" / "x.png"), "it is a file, not a folder"),
     ):
         code, out, errors = run(capsys, *words)
         assert code == 2 and not out and told in errors and errors.count("\n") == 1, errors
@@ -249,6 +255,15 @@ def test_a_sheet_shows_as_many_as_asked(small: Path, tmp_path: Path, capsys: pyt
     assert run(capsys, "show", small, "--hands", "interacting", "--out", out)[1].startswith("1 of 1 pictures")
     with pytest.raises(DataError, match="there is nothing to show"):
         contact_sheet(InterHand(small), [])
+
+
+def test_a_sheet_that_is_too_large_for_a_jpeg_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out, sheet = tmp_path / "sheet.jpg", np.zeros((65501, 2, 3), dtype=np.uint8)
+    with pytest.raises(UnclaspError, match=r"sheet.jpg: a sheet of 2 x 65501 px is too large for this format"):
+        write_sheet(out, sheet)
+    assert not out.exists() and capfd.readouterr() == ("", "")
+    write_sheet(out.with_suffix(".PNG"), sheet)
+    assert cv2.imread(str(out.with_suffix(".PNG"))).shape == sheet.shape
 
 
 def test_a_folder_without_that_split_is_shown_by_the_one_it_has(

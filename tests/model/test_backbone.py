@@ -17,11 +17,6 @@ from unclasp.model.backbones.efficientnet import EfficientNetLite0, SameConv2d
 from unclasp.presets import tiny
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize("name", BACKBONES)
 def test_maps_have_the_promised_strides_and_channels(name: str) -> None:
     backbone = build_backbone(name).eval()

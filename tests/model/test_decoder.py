@@ -18,11 +18,6 @@ PAPER = replace(tiny().model, presence_head=False, root_depth_head=False)
 BOTH = frozenset({"appearance", "position"})
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def decoder_of(config: ModelConfig) -> DecoupledDecoder:
     return build(config).double().decoder
 

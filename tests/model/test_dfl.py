@@ -18,11 +18,6 @@ TINY = [name for name in PRESETS if name.startswith("tiny")]
 LARGE = [name for name in PRESETS if not name.startswith("tiny")]
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def random_batch(size: int = 3, image_size: int = 64, *, seed: int = 0, device: str = "cpu") -> Batch:
     generator = torch.Generator().manual_seed(seed)
 

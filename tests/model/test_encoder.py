@@ -3,7 +3,6 @@
 import itertools
 import math
 
-import pytest
 import torch
 from torch.nn import functional
 
@@ -11,11 +10,6 @@ from unclasp.config import Decoder, Relation, with_model
 from unclasp.model import build
 from unclasp.model.encoder import PositionFeatures, Pyramid, part_segmentation, pixel_centres, sine_code
 from unclasp.presets import tiny
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
 
 
 def test_the_sine_code_is_what_it_says() -> None:

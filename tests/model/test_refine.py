@@ -1,15 +1,9 @@
 """SPR: the graph of the skeleton, and information flow between all joints."""
 
-import pytest
 import torch
 
 from unclasp.hands import JOINT_NAMES, PARENTS
 from unclasp.model.refine import RefineBlock, skeleton_adjacency, spatial_refinement
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
 
 
 def test_rows_average_a_joint_with_its_neighbours() -> None:

@@ -15,11 +15,6 @@ WIDTHS = Widths(12, 8)
 BOTH = KINDS[Relation.BOTH]
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def features(tokens: int, *, batch: int = 2, grad: bool = False) -> Features:
     return Features(
         torch.randn(batch, tokens, 12, dtype=torch.float64, requires_grad=grad),

@@ -84,5 +84,6 @@ def test_preview_draws_three_pictures_per_sample() -> None:
     assert sheet.shape == (2 * SIZE, 6 * SIZE, 3)
     np.testing.assert_array_equal(sheet[:SIZE, :SIZE], samples[0].image)
     assert (sheet[SIZE:, 3 * SIZE :] == 0).all()
+    np.testing.assert_array_equal(contact_sheet(samples[:1], columns=4), draw_sample(samples[0]))
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([])

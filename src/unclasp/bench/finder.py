@@ -1,14 +1,13 @@
 """Benchmark of the hand finder in each engine."""
 
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from statistics import median
 
 import cv2
 import numpy as np
 
-from unclasp.errors import UnclaspError
+from unclasp.bench.timing import Run, interleaved
+from unclasp.errors import check_at_least
 from unclasp.find.finder import SIZE, open_finder
 from unclasp.find.letterbox import letterbox
 
@@ -25,8 +24,7 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
         repeats: Number of calls to time.
         threads: Number of cores to use.
     """
-    if min(width, height, repeats, threads) < 1:
-        raise UnclaspError("width, height, repeats and threads must be at least 1")
+    check_at_least(1, width=width, height=height, repeats=repeats, threads=threads)
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
     picture = np.asarray(cv2.resize(noise, (width, height)), dtype=np.uint8)
     previous_threads = cv2.getNumThreads()
@@ -48,12 +46,7 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
     return "\n".join(lines)
 
 
-def _milliseconds(call: Callable[[], object], repeats: int) -> float:
+def _milliseconds(call: Run, repeats: int) -> float:
     """Return the median duration of a call in ms."""
-    times = []
-    for repeat in range(-3, repeats):
-        start = time.perf_counter()
-        call()
-        if repeat >= 0:
-            times.append(1e3 * (time.perf_counter() - start))
-    return median(times)
+    (seconds,) = interleaved([call], repeats)
+    return 1e3 * median(seconds)

@@ -14,33 +14,33 @@ import numpy as np
 from unclasp.data.index import build_index
 from unclasp.data.interhand import InterHand
 from unclasp.data.layout import annotation_path, find_layout
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_at_least
 from unclasp.files import whole
 
 CAMERAS: Final = 80
 """Cameras per capture, about as many as in the data set."""
 FRAMES_PER_SEQUENCE: Final = 24
+_SPLIT: Final = "train"
 _SEQUENCES_PER_CAPTURE: Final = 27
 
 
-def write_made_up(root: Path, count: int, split: str = "train", seed: int = 0) -> int:
+def write_made_up(root: Path, count: int) -> int:
     """Write synthetic annotations of `count` images in the v1.0 layout, without pictures; return their size in bytes.
 
     Values are random, but their types, precision and number match the real files, so that the cost in time and memory
     does too. The MANO fits have an entry for each frame, with null for every seventh hand.
     """
-    rng = np.random.default_rng(seed)
+    check_at_least(1, count=count)
+    rng = np.random.default_rng(0)
     frames = -(-count // CAMERAS)
     names = [str(400000 + 10000 * (i % 4 == 3) + i) for i in range(CAMERAS)]
-    if count < 1:
-        raise UnclaspError(f"count must be at least 1, got {count}")
     capture_of = [frame // (FRAMES_PER_SEQUENCE * _SEQUENCES_PER_CAPTURE) for frame in range(frames)]
     captures = sorted(set(capture_of))
-    _write_json(annotation_path(root, split, "camera"), {str(c): _cameras(rng, names) for c in captures})
-    _write_members(annotation_path(root, split, "joint_3d"), capture_of, lambda frame: _frame(rng, frame))
-    _write_members(annotation_path(root, split, "MANO_NeuralAnnot"), capture_of, lambda frame: _fits(rng, frame))
-    _write_data(annotation_path(root, split, "data"), count, names, capture_of, rng)
-    return sum(path.stat().st_size for path in find_layout(root, split).sources if path.exists())
+    _write_json(annotation_path(root, _SPLIT, "camera"), {str(c): _cameras(rng, names) for c in captures})
+    _write_members(annotation_path(root, _SPLIT, "joint_3d"), capture_of, lambda frame: _frame(rng, frame))
+    _write_members(annotation_path(root, _SPLIT, "MANO_NeuralAnnot"), capture_of, lambda frame: _fits(rng, frame))
+    _write_data(annotation_path(root, _SPLIT, "data"), count, names, capture_of, rng)
+    return sum(path.stat().st_size for path in find_layout(root, _SPLIT).sources if path.exists())
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -131,8 +131,8 @@ def _boxes(count: int, rng: np.random.Generator) -> Iterator[str]:
         )
 
 
-def index_cost(root: Path, split: str = "train", workers: int = 8, records: int = 20_000) -> dict[str, Any]:
-    """Rebuild and open the index of a split, and measure the time of both and the memory of processes that read it.
+def index_cost(root: Path, workers: int = 8, records: int = 20_000) -> dict[str, Any]:
+    """Rebuild and open the index of made-up annotations; measure the time of both, and the memory of its readers.
 
     Memory is measured in child processes: the one that builds the index, and `workers` processes that are forked after
     the data set has been opened, like those of a loader, and read `records` random records each, at the same time.
@@ -142,15 +142,15 @@ def index_cost(root: Path, split: str = "train", workers: int = 8, records: int 
         memory; seconds to open the index, as the median of several times; and medians over the workers of their private
         and shared memory and of the seconds per record. Memory is in bytes.
     """
-    layout = find_layout(root, split)
+    layout = find_layout(root, _SPLIT)
     start = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        processor, peak = pool.apply(_build, (root, split))
+        processor, peak = pool.apply(_build, (root,))
     seconds = time.perf_counter() - start
     open_seconds = []
     for _ in range(5):
         start = time.perf_counter()
-        dataset = InterHand(root, split)
+        dataset = InterHand(root, _SPLIT)
         open_seconds.append(time.perf_counter() - start)
     return {
         "images": len(dataset), "annotation_bytes": sum(p.stat().st_size for p in layout.sources if p.exists()),
@@ -175,9 +175,9 @@ def summary(cost: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
-def _build(root: Path, split: str) -> tuple[float, int]:
+def _build(root: Path) -> tuple[float, int]:
     """Build the index, and return the CPU seconds and the peak memory in bytes of this process."""
-    build_index(find_layout(root, split), anew=True)
+    build_index(find_layout(root, _SPLIT), anew=True)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 

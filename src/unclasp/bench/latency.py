@@ -7,7 +7,6 @@ than times.
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -20,15 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unclasp.bench.timing import Run, interleaved
 from unclasp.engines.onnx_model import INPUT, openvino_core
 from unclasp.engines.onnx_session import open_session
 from unclasp.engines.torch_network import check_device
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_at_least
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
-
-Run = Callable[[], object]
 
 ENGINES: Final = ("plain", "eager", "eager-bf16", "compiled", "onnx", "openvino")
 """plain is the network as trained; all others run the optimised network, in PyTorch with channels_last."""
@@ -101,8 +99,7 @@ def measure(
         raise UnclaspError(f"engines are {', '.join(ENGINES)}, got {', '.join(unknown) or 'none'}")
     if device != "cpu" and {"onnx", "openvino"}.intersection(engines):
         raise UnclaspError(f"onnx and openvino are measured on the CPU, got --device {device}")
-    if min(batch, threads, repeats) < 1:
-        raise UnclaspError("batch, threads and repeats must be at least 1")
+    check_at_least(1, batch=batch, threads=threads, repeats=repeats)
     check_device(device)
     torch.set_num_threads(threads)
     engines = tuple(dict.fromkeys(engines))  # without duplicates
@@ -120,18 +117,6 @@ def measure(
         name, batch, threads, repeats, count_macs(lean, size), count_macs(model, size),
         count_macs(BareBackbone(lean), size), peak_memory(device), tuple(lines),
     )  # fmt: skip
-
-
-def interleaved(runs: Sequence[Run], repeats: int, *, warm_up: int = 3) -> list[list[float]]:
-    """Return the seconds per repeat of several calls, which are run in turn."""
-    times: list[list[float]] = [[] for _ in runs]
-    for repeat in range(-warm_up, repeats):
-        for run, seconds in zip(runs, times, strict=True):
-            start = time.perf_counter()
-            run()
-            if repeat >= 0:
-                seconds.append(time.perf_counter() - start)
-    return times
 
 
 def peak_memory(device: str) -> float:

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from unclasp.bench.latency import write_bare
 from unclasp.engines.onnx_model import INPUT
 from unclasp.engines.onnx_session import open_session
-from unclasp.errors import UnclaspError
+from unclasp.errors import check_at_least
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 
@@ -54,8 +54,7 @@ def pieces(model: DFL, *, threads: int, repeats: int) -> tuple[Piece, ...]:
     Raises:
         UnclaspError: The packages for the export are missing, or an argument is below 1.
     """
-    if min(threads, repeats) < 1:
-        raise UnclaspError("threads and repeats must be at least 1")
+    check_at_least(1, threads=threads, repeats=repeats)
     lean, size = optimise(model), model.normalise.image_size
     macs, times = piece_macs(lean, size), _times(lean, size, threads, repeats)
     return tuple(Piece(name, macs.get(name, 0), times.get(name, 0.0)) for name in (*PIECES.values(), REST))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from unclasp.batch import ByteArray
 from unclasp.engines.network import Network, NetworkOutput
 from unclasp.engines.onnx_model import in_onnx_runtime
-from unclasp.errors import UnclaspError
+from unclasp.errors import check_at_least
 from unclasp.find.finder import Finder, Regions, open_finder
 from unclasp.find.fusion import open_fusion
 from unclasp.find.landmarks import LandmarkReading, Landmarks, open_landmarks
@@ -85,8 +85,7 @@ def predict_speed(
         box: Box of the hands, x1, y1, x2, y2 in px; if None, hands are detected.
         threads: Number of cores that finder, landmark network and palm detector may use; by default all.
     """
-    if repeats < 1:
-        raise UnclaspError("repeats must be at least 1")
+    check_at_least(1, repeats=repeats)
     timed, spin = _Timed(network), in_onnx_runtime(network)
     finder = _TimedFinder(open_finder(threads=threads, spin=spin).run)
     landmarks = _TimedLandmarks(open_landmarks(threads=threads, spin=spin).run)

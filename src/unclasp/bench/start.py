@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_at_least
 from unclasp.shipped import exported_file
 
 STAGES: Final = ("interpreter", "import unclasp", "engine and weights", "first picture")
@@ -54,8 +54,7 @@ def start_speed(
     Raises:
         UnclaspError: A process failed; the message is the last line of its standard error.
     """
-    if repeats < 1:
-        raise UnclaspError("repeats must be at least 1")
+    check_at_least(1, repeats=repeats)
     exported = weights if weights is not None and weights.suffix in _ENGINE_OF_SUFFIX else exported_file(weights)
     engine = "torch" if exported is None else _ENGINE_OF_SUFFIX[exported.suffix]
     arguments = json.dumps([str(picture), None if weights is None else str(weights), box])

@@ -5,7 +5,8 @@ from statistics import median
 import torch
 
 from unclasp.batch import Batch
-from unclasp.bench.latency import interleaved, peak_memory
+from unclasp.bench.latency import peak_memory
+from unclasp.bench.timing import interleaved
 from unclasp.config import Config
 from unclasp.errors import check_at_least
 from unclasp.losses import compute_losses, total

@@ -84,7 +84,8 @@ def with_numbers_last(words: list[str]) -> list[str]:
     Raises:
         UnclaspError: An option has the wrong number of numbers.
     """
-    others, moved = list(words), list[str]()
+    end = words.index("--") if "--" in words else len(words)  # what follows it are sources, whatever they look like
+    others, moved = words[:end], list[str]()
     for option, names in (("--box", "x1 y1 x2 y2"), ("--focal", "fx fy")):
         count, numbers = len(names.split()), list[str]()
         while (at := _position_of(option, others)) is not None:  # a repeated option overrides the one before
@@ -99,7 +100,7 @@ def with_numbers_last(words: list[str]) -> list[str]:
                 got = " ".join(used) or "none"
                 raise UnclaspError(f"{option} needs {count} numbers {names} in px, got {got}")
         moved += [option, *numbers] if numbers else []
-    return others + moved
+    return [*others, *moved, *words[end:]]
 
 
 def _position_of(option: str, words: list[str]) -> int | None:

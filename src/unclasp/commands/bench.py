@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import OptionalPath, need_positive, need_synth, parse
+from unclasp.commands.arguments import OptionalPath, need_positive, need_synth, parse, with_numbers_last
 
 if TYPE_CHECKING:
     from unclasp.model import DFL
@@ -30,7 +30,7 @@ def synth(words: list[str]) -> int:
     arguments = parse(BenchSynthArguments, words, "bench synth")
     need_positive(count=arguments.count, size=arguments.size, supersample=arguments.supersample)
     need_synth()
-    from unclasp.bench.medians import synth_speed
+    from unclasp.bench.synth import synth_speed
 
     print(synth_speed(arguments.count, size=arguments.size, supersample=arguments.supersample))
     return 0
@@ -257,7 +257,7 @@ class BenchPredictArguments:
 
 def predict(words: list[str]) -> int:
     """Run `unclasp bench predict`."""
-    arguments = parse(BenchPredictArguments, words, "bench predict")
+    arguments = parse(BenchPredictArguments, with_numbers_last(words), "bench predict")
     need_positive(threads=arguments.threads, repeats=arguments.repeats)
     if arguments.fresh:
         from unclasp.bench.start import start_speed

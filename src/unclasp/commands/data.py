@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import need_positive, need_synth, parse
+from unclasp.commands.arguments import need_out, need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
 
 if TYPE_CHECKING:
@@ -138,31 +138,27 @@ class ShowArguments:
     hands: Literal["all", "single", "interacting"] = "all"
     """Draw from all pictures, only those of one hand, or only those of two."""
     out: Path = Path("sheet.png")
-    """Output file."""
+    """Output file: .png or .jpg."""
 
 
 def show(words: list[str]) -> int:
     """Run `unclasp data show`."""
     arguments = parse(ShowArguments, words, "data show")
-    import cv2
+    need_out(arguments.out, ".png", ".jpg", ".jpeg")
+    need_positive(count=arguments.count, columns=arguments.columns)
     import numpy as np
 
+    from unclasp.commands.sheets import write_sheet
     from unclasp.data.interhand import InterHand
     from unclasp.data.layout import splits_in
     from unclasp.data.show import contact_sheet
-    from unclasp.files import write_bytes
 
-    need_positive(count=arguments.count, columns=arguments.columns)
     split = arguments.split or next(iter(splits_in(arguments.root)), "train")
     dataset = InterHand(arguments.root, split, hands=arguments.hands)
     count = min(arguments.count, len(dataset))
     indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
     sheet = contact_sheet(dataset, indices, columns=arguments.columns)
-    try:
-        encoded = cv2.imencode(arguments.out.suffix or ".png", sheet[..., ::-1])[1].tobytes()
-        write_bytes(arguments.out, encoded)
-    except (OSError, cv2.error) as error:
-        raise UnclaspError(f"{arguments.out} cannot be written ({' '.join(str(error).split())})") from error
+    write_sheet(arguments.out, sheet)
     print(f"{count} of {len(dataset):,} pictures of {split}: {arguments.out}")
     return 0
 

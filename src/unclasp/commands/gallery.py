@@ -33,16 +33,14 @@ def gallery(words: list[str]) -> int:
     need_out(arguments.out, ".png", ".jpg", ".jpeg")
     need_positive(columns=arguments.columns)
     need_seed(arguments.seed)
-    import cv2
-
     from unclasp.checkpoint import load_model
+    from unclasp.commands.sheets import write_sheet
     from unclasp.data import open_dataset
     from unclasp.evaluation.gallery import draw_gallery
-    from unclasp.files import write_bytes
 
     model, _ = load_model(arguments.weights)
     dataset = open_dataset(arguments.data, default_split=None)
     sheet = draw_gallery(model, dataset, count=arguments.count, seed=arguments.seed, columns=arguments.columns)
-    write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, sheet[..., ::-1])[1].tobytes())
+    write_sheet(arguments.out, sheet)
     print(f"gallery: {arguments.out}")
     return 0

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,7 +102,7 @@ def predict(words: list[str]) -> int:
         raise UnclaspError(f"all sources are earlier results, such as those in {arguments.out}")
     usable = [source for source in sources if source.error is None]
     _report_unused_options(arguments, usable)
-    stems = iter(output_stems([source.name for source in usable]))
+    stems = dict(zip(usable, output_stems([source.name for source in usable]), strict=True))
     protected = {source.path.resolve() for source in usable if source.path is not None}
     predictor = Predictor.load(
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector,
@@ -192,13 +191,13 @@ def _is_earlier_result(source: "Source", out: Path) -> bool:
 
 
 def _predict_source(
-    predictor: "Predictor", source: "Source", stems: Iterator[str], arguments: PredictArguments, *,
+    predictor: "Predictor", source: "Source", stems: "dict[Source, str]", arguments: PredictArguments, *,
     protected: set[Path],
 ) -> dict[str, Any]:  # fmt: skip
     if source.error is not None:
         return {"source": source.given, "error": source.error}
     predict_one = _predict_video if source.is_video else _predict_picture
-    return predict_one(predictor, source, arguments.out / next(stems), arguments, protected=protected)
+    return predict_one(predictor, source, arguments.out / stems[source], arguments, protected=protected)
 
 
 def _predict_picture(

@@ -23,10 +23,10 @@ _Item = TypeVar("_Item")
 
 
 @contextmanager
-def bar(task: str, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
+def bar(task: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to call with the amount done and the total of a task."""
     with _bars() as bars:
-        number = bars.add_task(task, total=total)
+        number = bars.add_task(task, total=None)
         yield lambda done, total: bars.update(number, completed=done, total=total)
 
 

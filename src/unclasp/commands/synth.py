@@ -28,10 +28,8 @@ def preview(words: list[str]) -> int:
     need_out(arguments.out, ".png", ".jpg", ".jpeg")
     need_positive(count=arguments.count, size=arguments.size, columns=arguments.columns)
     need_seed(arguments.seed)
-    import cv2
-
     from unclasp.commands.progress import track
-    from unclasp.files import write_bytes
+    from unclasp.commands.sheets import write_sheet
 
     need_synth()
     from unclasp.synth.generate import generate
@@ -40,7 +38,7 @@ def preview(words: list[str]) -> int:
     count = arguments.count
     samples = [generate(arguments.seed, i, size=arguments.size) for i in track(range(count), "render", total=count)]
     sheet = contact_sheet(samples, columns=arguments.columns)
-    write_bytes(arguments.out, cv2.imencode(arguments.out.suffix, sheet[..., ::-1])[1].tobytes())
+    write_sheet(arguments.out, sheet)
     print(f"{arguments.count} samples: {arguments.out}")
     return 0
 

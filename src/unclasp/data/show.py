@@ -8,6 +8,7 @@ import numpy as np
 
 from unclasp import geometry
 from unclasp.batch import ByteArray, Sample
+from unclasp.canvas import in_rows
 from unclasp.data import Dataset
 from unclasp.errors import DataError
 from unclasp.hands import BONES, FINGER_COLOURS, JOINTS_PER_HAND
@@ -28,11 +29,7 @@ def contact_sheet(dataset: Dataset, indices: Sequence[int], *, columns: int = 4)
     """Draw samples of a data set in rows of `columns` and return the sheet (H, W, 3) RGB."""
     if not indices:
         raise DataError("there is nothing to show: the data set is empty or the count is 0")
-    cells = [_cell(dataset[index]) for index in indices]
-    columns = min(columns, len(cells))
-    cells += [np.full_like(cells[0], _BACKGROUND)] * (-len(cells) % columns)
-    rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
-    return np.concatenate(rows, axis=0)
+    return in_rows([_cell(dataset[index]) for index in indices], columns=columns, background=_BACKGROUND)
 
 
 def draw_annotations(sample: Sample, zoom: float = 1.0) -> ByteArray:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import BoolArray, ByteArray, Sample
-from unclasp.canvas import INK, PAPER
+from unclasp.canvas import INK, PAPER, in_rows
 from unclasp.data import Dataset
 from unclasp.data.transforms import crop_image, plain_view, view_matrix
 from unclasp.errors import UnclaspError
@@ -51,10 +51,7 @@ def draw_gallery(model: CropModel, dataset: Dataset, *, count: int = 12, seed: i
     for start in range(0, count, WORST_KEPT):  # a report lists the errors of at most this many samples
         samples = [dataset[index] for index in chosen[start : start + WORST_KEPT]]
         cells += _cells(model, samples)
-    columns = min(columns, len(cells))
-    cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
-    rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
-    return np.concatenate(rows, axis=0)
+    return in_rows(cells, columns=columns, background=PAPER)
 
 
 def _cells(model: CropModel, samples: list[Sample]) -> list[ByteArray]:

@@ -14,8 +14,8 @@ from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
 from unclasp.errors import UnclaspError
+from unclasp.find.boxes import box_around, box_around_hands, middles_of, union_of
 from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
-from unclasp.find.regions import box_around, box_around_hands, middles_of, union_of
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
 from unclasp.hands import HAND_SLICES

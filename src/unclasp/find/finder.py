@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
+from unclasp.find.boxes import clipped, union_of
 from unclasp.find.letterbox import letterbox
 
 Floats = npt.NDArray[np.floating]
@@ -83,8 +84,8 @@ class Finder:
         square = letterbox(image, SIZE)
         regions = merge_nearby(decode_regions(self.maps(square.image)))
         height, width = image.shape[:2]
-        corners = square.to_picture(regions.boxes.reshape(-1, 2, 2))
-        return Regions(np.clip(corners, -0.5, np.array([width, height]) - 0.5).reshape(-1, 4), regions.scores)
+        boxes = square.to_picture(regions.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+        return Regions(clipped(boxes, width, height), regions.scores)
 
     def maps(self, square: ByteArray) -> FinderOutput:
         """Run the network on one (S, S, 3) RGB square, S being `SIZE`."""
@@ -140,7 +141,7 @@ def merge_nearby(regions: Regions) -> Regions:
         if pair is None:
             break
         first, second = pair
-        merged = _union(boxes[first], boxes[second])
+        merged = union_of(boxes[first], boxes[second])
         score, hand = max(scores[first], scores[second]), max(hands[first], hands[second])
         for index in (second, first):
             del boxes[index], scores[index], hands[index]
@@ -169,16 +170,12 @@ def _closest(boxes: list[Floats], scores: list[float], hands: list[float]) -> tu
             if low < _MIN_SCORE_RATIO * high:
                 continue
             small, large = sorted((hands[first], hands[second]))
-            width = float(_sides(_union(boxes[first], boxes[second])[None])[0] / large)
+            width = float(_sides(union_of(boxes[first], boxes[second])[None])[0] / large)
             gap = _gap(boxes[first], boxes[second]) / large
             max_gap = _MAX_GAP_EQUAL_SIZE if large < _EQUAL_SIZE_RATIO * small else _MAX_GAP
             if large < _MAX_SIZE_RATIO * small and gap < max_gap and width < _MAX_WIDTH and gap < smallest:
                 smallest, pair = gap, (first, second)
     return pair
-
-
-def _union(first: Floats, second: Floats) -> Floats:
-    return np.concatenate([np.minimum(first, second)[:2], np.maximum(first, second)[2:]])
 
 
 def _gap(first: Floats, second: Floats) -> float:

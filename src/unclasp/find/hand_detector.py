@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
+from unclasp.find.boxes import SMALLEST_CROP, clipped, meets
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.finder import Regions, merge_nearby
 from unclasp.find.landmarks import LandmarkReading, Landmarks
 from unclasp.find.palms import Palm, PalmFinder
-from unclasp.find.regions import SMALLEST_CROP, meets
 from unclasp.find.search import Proposal, proposal_of
 from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW, SAME_HAND_DISTANCE
 from unclasp.hands import HAND_SLICES, SIDES, Side
@@ -78,7 +78,7 @@ class DetectedHand(NamedTuple):
 
     def box_in(self, width: int, height: int) -> Floats:
         """Return its box (4,), clipped to a picture of this size."""
-        return np.clip(self.box, -0.5, np.array([width, height] * 2) - 0.5)
+        return clipped(self.box, width, height)
 
     @property
     def extent(self) -> float:

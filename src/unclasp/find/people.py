@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
+from unclasp.find.boxes import middles_of
 from unclasp.find.credibility import discounted, is_credible, without_ghost
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import (
@@ -17,7 +18,6 @@ from unclasp.find.hand_detector import (
     proposal_of_hands,
     with_detected,
 )
-from unclasp.find.regions import middles_of
 from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
 

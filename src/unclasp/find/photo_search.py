@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
+from unclasp.find.boxes import box_around, middles_of, pooled, union_of
 from unclasp.find.credibility import discounted, is_credible, without_ghost
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
@@ -30,7 +31,6 @@ from unclasp.find.hand_detector import (
 from unclasp.find.overlap import BesideHands, beside_all, beside_one, without_double
 from unclasp.find.palms import PalmFinder
 from unclasp.find.people import Others, PredictAt
-from unclasp.find.regions import box_around, middles_of, pooled, union_of
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
 from unclasp.find.sweep import best_box, is_better, is_needed

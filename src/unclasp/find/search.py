@@ -11,8 +11,9 @@ from unclasp.batch import ByteArray
 from unclasp.engines.network import Network
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.errors import check_choice
+from unclasp.find.boxes import whole_square
 from unclasp.find.finder import Finder, open_finder
-from unclasp.find.regions import find_region, whole_square
+from unclasp.find.regions import find_region
 
 Floats = npt.NDArray[np.floating]
 Detector = Literal["finder", "network", "none"]

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.batch import ByteArray
+from unclasp.find.boxes import box_around
 from unclasp.find.crop_predictor import MIN_CONFIDENCE_GAIN, CropPredictor
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.landmarks import Landmarks
-from unclasp.find.regions import box_around
 from unclasp.hands import HAND_SLICES, SIDES
 
 Floats = npt.NDArray[np.floating]

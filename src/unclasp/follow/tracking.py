@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.batch import ByteArray
+from unclasp.find.boxes import box_around_hands
 from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
-from unclasp.find.regions import box_around_hands
 from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import PoseFilter, seconds_between
@@ -145,7 +145,7 @@ class Tracker:
             self._forget()
         return found if is_accepted else result
 
-    def _search(self, image: ByteArray, *, fresh: bool = False) -> FrameResult:
+    def _search(self, image: ByteArray, *, fresh: bool) -> FrameResult:
         self._frames_since_search = 0
         return self._predict_frame(image, None, fresh=fresh)
 

@@ -20,6 +20,18 @@ _RING: Final = 24
 _TUBE_RINGS: Final = 16
 _FINGER_OVERLAP_MM, _THUMB_OVERLAP_MM, _PALM_OVERLAP_MM = 3.0, 6.0, 8.0
 _THENAR_OVERLAP_MM = 15.0  # a curled index finger presses into the ball of the thumb
+_PUSH_STEPS: Final = 25
+"""Most steps of `push_apart`."""
+_SLIDE_START_MM: Final = 300.0
+"""How far away `slide_in` starts."""
+_SLIDE_TOLERANCE_MM: Final = 1.0
+"""Overlap of spheres from which hands count as touching in `slide_in`."""
+_SETTLE_STEPS: Final = 14
+"""Most steps of `settle`."""
+_TOUCH_GAP_MM: Final = 1.5
+"""Widest gap between surfaces that touch."""
+_REACH_MM: Final = 40.0
+"""Points of two surfaces farther apart than this are not compared."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -186,10 +198,10 @@ def overlap(a: Spheres, b: Spheres) -> float:
     return float(_overlap(a.centres, a.radii, b.centres, b.radii, np.zeros(3)))
 
 
-def push_apart(a: Spheres, b: Spheres, *, tolerance: float, rounds: int = 25) -> Floats | None:
+def push_apart(a: Spheres, b: Spheres, *, tolerance: float) -> Floats | None:
     """Return a translation of b after which the overlap is below `tolerance` mm, or None if none is found."""
     moved, push = np.zeros(3), np.zeros(3)
-    for _ in range(rounds):
+    for _ in range(_PUSH_STEPS):
         deepest = _overlap(a.centres, a.radii, b.centres + moved, b.radii, push)
         if deepest < tolerance:
             return moved
@@ -197,21 +209,19 @@ def push_apart(a: Spheres, b: Spheres, *, tolerance: float, rounds: int = 25) ->
     return None
 
 
-def slide_in(
-    a: Spheres, b: Spheres, direction: Floats, *, start: float = 300.0, tolerance: float = 1.0
-) -> float | None:
-    """Slide b along `direction` towards a, from `start` mm away, until they touch.
+def slide_in(a: Spheres, b: Spheres, direction: Floats) -> float | None:
+    """Slide b along `direction` towards a, from `_SLIDE_START_MM` away, until they touch.
 
     Returns:
         The displacement of b along `direction` in mm at contact, or None if it passes by.
     """
-    moved, push = start, np.zeros(3)
+    moved, push = _SLIDE_START_MM, np.zeros(3)
     for _ in range(80):
         gap = -_overlap(a.centres, a.radii, b.centres + moved * direction, b.radii, push)
-        if gap < -tolerance:
+        if gap < -_SLIDE_TOLERANCE_MM:
             return moved
         moved -= max(gap, 1.0)
-        if moved < -start:
+        if moved < -_SLIDE_START_MM:
             return None
     return None
 
@@ -271,17 +281,17 @@ def _bounds(points: Floats, margin: float) -> tuple[Floats, Floats]:
 
 
 @njit(cache=True, nogil=True)
-def _probe(points: Floats, of: Floats, normals: Floats, reach: float) -> tuple[float, Floats, float, Floats]:
-    """Measure `points` against a surface, given as points `of` with normals; pairs beyond `reach` mm are ignored.
+def _probe(points: Floats, of: Floats, normals: Floats) -> tuple[float, Floats, float, Floats]:
+    """Measure `points` against a surface, given as points `of` with normals; pairs beyond `_REACH_MM` are ignored.
 
     Returns:
         Penetration depth of the deepest point and the direction out of the surface there; smallest distance and the
         vector to the nearest point of the surface.
     """
     deepest, out, nearest, towards = 0.0, np.zeros(3), 1e9, np.zeros(3)
-    low, high = _bounds(points, reach)
+    low, high = _bounds(points, _REACH_MM)
     candidates = _indices_in_box(of, low, high)
-    low, high = _bounds(of, reach)
+    low, high = _bounds(of, _REACH_MM)
     for i in _indices_in_box(points, low, high):
         best, at = 1e18, -1
         for j in candidates:
@@ -300,28 +310,26 @@ def _probe(points: Floats, of: Floats, normals: Floats, reach: float) -> tuple[f
     return deepest, out, nearest, towards
 
 
-def settle(
-    a: Surface, b: Surface, *, touch: bool, depth: float = 2.6, gap: float = 1.5, rounds: int = 14
-) -> Floats | None:
+def settle(a: Surface, b: Surface, *, touch: bool, depth: float = 2.6) -> Floats | None:
     """Move b until the surfaces touch, or at least do not penetrate each other.
 
-    They end up at most `depth` mm inside each other and, if they must `touch`, at most `gap` mm apart.
+    They end up at most `depth` mm inside each other and, if they must `touch`, at most `_TOUCH_GAP_MM` apart.
 
     Returns:
-        The translation of b, or None if the search fails within `rounds` steps.
+        The translation of b, or None if the search fails within `_SETTLE_STEPS`.
     """
     moved = np.zeros(3)
-    for _ in range(rounds):
+    for _ in range(_SETTLE_STEPS):
         points = b.points + moved
-        into_a, out_of_a, near, towards = _probe(points, a.points, a.normals, 40.0)
-        into_b, out_of_b, _, _ = _probe(a.points, points, b.normals, 40.0)
+        into_a, out_of_a, near, towards = _probe(points, a.points, a.normals)
+        into_b, out_of_b, _, _ = _probe(a.points, points, b.normals)
         if max(into_a, into_b) > depth:
             push = out_of_a * into_a if into_a >= into_b else -out_of_b * into_b
             moved = moved + push * (1 - 0.5 * depth / max(into_a, into_b))
-        elif touch and max(into_a, into_b) == 0.0 and near > gap:
+        elif touch and max(into_a, into_b) == 0.0 and near > _TOUCH_GAP_MM:
             if near > 60.0:
                 return None
-            moved = moved + towards * (1 - 0.5 * gap / near)
+            moved = moved + towards * (1 - 0.5 * _TOUCH_GAP_MM / near)
         else:
             return moved
     return None

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unclasp import geometry
+from unclasp.canvas import in_rows
 from unclasp.hands import BONES, FINGER_COLOURS, JOINTS_PER_HAND, PART_COLOURS
 from unclasp.synth.generate import Generated
 
@@ -19,8 +21,8 @@ def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Image8:
     """Draw the projected joints over the picture, enlarged `zoom` times: (zoom * H, zoom * W, 3)."""
     height, width = sample.image.shape[:2]
     picture = cv2.resize(sample.image, (width * zoom, height * zoom), interpolation=cv2.INTER_LINEAR)
-    depth = np.where(sample.valid, sample.joints_cam[:, 2], 1.0)[:, None]
-    pixels = sample.joints_cam[:, :2] / depth * sample.focal + sample.princpt
+    joints = np.where(sample.valid[:, None], sample.joints_cam, 1.0)
+    pixels = geometry.project(joints, sample.focal, sample.princpt)
     points = np.rint(((pixels + 0.5) * zoom - 0.5) * 2**_FRACTION_BITS).astype(int).tolist()
     order = sorted(BONES, key=lambda bone: -float(sample.joints_cam[bone[0], 2]))
     for joint, parent in order:
@@ -42,10 +44,7 @@ def draw_sample(sample: Generated) -> Image8:
 
 
 def contact_sheet(samples: Sequence[Generated], *, columns: int = 2) -> Image8:
-    """Arrange samples of the same size in rows of `columns`; RGB, with empty cells black."""
+    """Arrange samples of the same size in rows of at most `columns`; RGB, with empty cells black."""
     if not samples:
         raise ValueError("expected at least one sample to draw, got none")
-    cells = [draw_sample(sample) for sample in samples]
-    cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
-    rows = [np.concatenate(cells[start : start + columns], axis=1) for start in range(0, len(cells), columns)]
-    return np.concatenate(rows, axis=0)
+    return in_rows([draw_sample(sample) for sample in samples], columns=columns, background=(0, 0, 0))

@@ -1,0 +1,79 @@
+"""Boxes x1, y1, x2, y2 px in a picture: around joints, around and between each other, and around the whole."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unclasp import geometry
+from unclasp.batch import ByteArray
+from unclasp.hands import JOINTS_PER_HAND
+
+Floats = npt.NDArray[np.floating]
+
+SMALLEST_CROP: Final = 16.0
+"""Minimum longer side of the box around a hand's joints, px: joints in one place must not lead to an empty crop."""
+
+
+def box_around_hands(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArray) -> Floats | None:
+    """Return the box around the joints of the present hands, as `box_around` does.
+
+    Args:
+        joints_2d: (42, 2) px.
+        present: (2,) which hands count.
+        image: (H, W, 3).
+    """
+    return box_around(joints_2d[np.repeat(present, JOINTS_PER_HAND)], image)
+
+
+def box_around(joints_2d: Floats, image: ByteArray) -> Floats | None:
+    """Return the box around joints, as an annotator would draw it.
+
+    Args:
+        joints_2d: (N, 2) px.
+        image: (H, W, 3).
+
+    Returns:
+        (4,) x1, y1, x2, y2 px; None where there are no joints, or the box is smaller than `SMALLEST_CROP` or outside
+        the picture.
+    """
+    if not len(joints_2d):
+        return None
+    tight = geometry.tight_box(joints_2d)
+    if max(tight[2:] - tight[:2]) < SMALLEST_CROP or not meets(tight, image):
+        return None
+    return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED)
+
+
+def middles_of(boxes: Floats) -> Floats:
+    """Return the middles (..., 2) px of boxes (..., 4) px."""
+    return np.asarray((boxes[..., :2] + boxes[..., 2:]) / 2)
+
+
+def union_of(box: Floats, other: Floats) -> Floats:
+    """Return the smallest box (4,) px around two boxes (4,) px."""
+    return np.concatenate([np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])])
+
+
+def pooled(boxes: Floats, more: Floats) -> Floats:
+    """Return boxes (N, 4), followed by those of `more` (M, 4) whose middles lie in none of them."""
+    middles = middles_of(more)[:, None]
+    inside = ((middles >= boxes[:, :2]) & (middles <= boxes[:, 2:])).all(axis=2)
+    return np.concatenate([boxes, more[~np.any(inside, axis=1)]])
+
+
+def clipped(boxes: Floats, width: int, height: int) -> Floats:
+    """Return boxes (..., 4) px, clipped to a picture of this size."""
+    return np.clip(boxes, -0.5, np.array([width, height] * 2) - 0.5)
+
+
+def meets(box: Floats, image: ByteArray) -> bool:
+    """Tell whether a box (x1, y1, x2, y2) contains a pixel of the picture."""
+    height, width = image.shape[:2]
+    return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)
+
+
+def whole_square(image: ByteArray) -> Floats:
+    """Return the square (4,) x1, y1, x2, y2 px around a whole picture (H, W, 3)."""
+    height, width = image.shape[:2]
+    return geometry.square_box(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), expansion=1.0)
