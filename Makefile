@@ -56,7 +56,7 @@ e2e: $(VENV)/.dev  ## the whole chain on a tiny model: render, train, resume, ev
 
 docs: $(VENV)/.docs  ## install, then the documentation as a site that needs no server: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "Open site/index.html"
+	@echo "Open site/index.html; its search needs a server: python -m http.server -d site"
 
 bench: $(VENV)/.dev  ## how fast the engine renders
 	$(BIN)/unclasp bench synth

@@ -68,7 +68,8 @@ class Limits:
 class DemoServer(ThreadingHTTPServer):
     """Serves the page, the example pictures, and predictions.
 
-    >>> DemoServer("127.0.0.1", 7860, Predictor.load()).serve_forever()  # doctest: +SKIP
+    Examples:
+        >>> DemoServer("127.0.0.1", 7860, Predictor.load()).serve_forever()  # doctest: +SKIP
 
     Args:
         host: Address to listen on. If it is a loopback address, the Host header of requests must be one too, so that

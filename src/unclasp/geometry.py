@@ -37,8 +37,9 @@ Bools = npt.NDArray[np.bool_]
 def camera_from_world(points: Array, rotation: Array, position: Array) -> Array:
     """Transform world points (…, 3) mm to the frame of a camera with a 3x3 rotation at a world position.
 
-    >>> camera_from_world(np.array([1.0, 2.0, 3.0]), np.eye(3), np.array([1.0, 0.0, 0.0])).tolist()
-    [0.0, 2.0, 3.0]
+    Examples:
+        >>> camera_from_world(np.array([1.0, 2.0, 3.0]), np.eye(3), np.array([1.0, 0.0, 0.0])).tolist()
+        [0.0, 2.0, 3.0]
     """
     return (points - position) @ rotation.T
 
@@ -62,8 +63,9 @@ def relative_to_roots(joints: Array) -> Array:
 def sight_through(pixel: Array, focal: Array, princpt: Array) -> Array:
     """Return the unit vector (3,) of the line of sight through a pixel (2,), in the camera frame.
 
-    >>> sight_through(np.array([500.0, 250.0]), np.array([500.0, 500.0]), np.array([500.0, 250.0])).tolist()
-    [0.0, 0.0, 1.0]
+    Examples:
+        >>> sight_through(np.array([500.0, 250.0]), np.array([500.0, 500.0]), np.array([500.0, 250.0])).tolist()
+        [0.0, 0.0, 1.0]
     """
     ray = _rays(pixel, focal, princpt)
     return ray / np.linalg.norm(ray)
@@ -215,8 +217,9 @@ TIGHT_TO_ANNOTATED: Final = 1.2
 def expand_box(box: Array, factor: float) -> Array:
     """Scale a box about its centre.
 
-    >>> expand_box(np.array([0.0, 0.0, 10.0, 20.0]), 1.2).tolist()
-    [-1.0, -2.0, 11.0, 22.0]
+    Examples:
+        >>> expand_box(np.array([0.0, 0.0, 10.0, 20.0]), 1.2).tolist()
+        [-1.0, -2.0, 11.0, 22.0]
     """
     x1, y1, x2, y2 = box.tolist()
     x, y, half_x, half_y = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2 * factor, (y2 - y1) / 2 * factor
@@ -248,8 +251,9 @@ def crop_middle(size: int) -> Array:
 def box_iou(first: Array, second: Array) -> float:
     """Return the IoU of two boxes x1, y1, x2, y2 that are not empty.
 
-    >>> box_iou(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2]))
-    0.3333333333333333
+    Examples:
+        >>> box_iou(np.array([0, 0, 2, 2]), np.array([1, 0, 3, 2]))
+        0.3333333333333333
     """
     shared = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
     common = float(shared.clip(0).prod())

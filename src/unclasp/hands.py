@@ -53,8 +53,9 @@ FLIPPED_PARTS: Final[npt.NDArray[np.uint8]] = np.r_[0, 17:33, 1:17].astype(np.ui
 def parts_at_joint(joint: int) -> tuple[int, ...]:
     """Return the part classes that meet at a joint (0-41); the pixel of a visible joint shows one of them.
 
-    >>> parts_at_joint(4), parts_at_joint(5), parts_at_joint(7), parts_at_joint(41)
-    ((7,), (6, 7), (1, 5), (17, 0))
+    Examples:
+        >>> parts_at_joint(4), parts_at_joint(5), parts_at_joint(7), parts_at_joint(41)
+        ((7,), (6, 7), (1, 5), (17, 0))
     """
     hand, local = divmod(joint, JOINTS_PER_HAND)
     if local == 20:

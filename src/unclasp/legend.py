@@ -9,8 +9,9 @@ def how_sure(presence: float, confidence: float | None, *, doubted: bool) -> str
         confidence: Mean confidence of its joints, 0 to 1, or None if the network does not predict it.
         doubted: The hand is in doubt.
 
-    >>> how_sure(1.0, 0.634, doubted=False), how_sure(0.9, None, doubted=False), how_sure(1.0, 0.1, doubted=True)
-    ('63% sure', '90% there', 'in doubt')
+    Examples:
+        >>> how_sure(1.0, 0.634, doubted=False), how_sure(0.9, None, doubted=False), how_sure(1.0, 0.1, doubted=True)
+        ('63% sure', '90% there', 'in doubt')
     """
     if doubted:
         return "in doubt"

@@ -37,8 +37,9 @@ treated as errors."""
 def assumed_focal(width: int, height: int) -> float:
     """Return the focal length in px that corresponds to `FIELD_OF_VIEW`.
 
-    >>> round(assumed_focal(1000, 500), 1)
-    866.0
+    Examples:
+        >>> round(assumed_focal(1000, 500), 1)
+        866.0
     """
     return max(width, height) / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
 

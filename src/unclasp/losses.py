@@ -29,8 +29,9 @@ def smooth_l1(x: Tensor, tau: float) -> Tensor:
     The values are those of `functional.smooth_l1_loss`, whose gradients differ in the last bit for some `tau`, so that
     runs would no longer repeat earlier ones.
 
-    >>> smooth_l1(torch.tensor([0.5, -2.0, 5.0]), 3.0).tolist()
-    [0.0416666679084301, 0.6666666865348816, 3.5]
+    Examples:
+        >>> smooth_l1(torch.tensor([0.5, -2.0, 5.0]), 3.0).tolist()
+        [0.0416666679084301, 0.6666666865348816, 3.5]
     """
     size = x.abs()
     return torch.where(size < tau, x.square() / (2 * tau), size - tau / 2)
@@ -224,8 +225,9 @@ def total(losses: dict[str, Tensor], config: LossConfig) -> Tensor:
 def to_space(pose: Tensor, image_size: int) -> Tensor:
     """Convert (B, 42, 2 or 3) u, v in crop pixels and optional depth in mm to 256-unit space; a crop starts at 0.
 
-    >>> to_space(torch.tensor([[[-0.5, 63.5, 25.0]]]), 128).tolist()
-    [[[0.0, 128.0, 16.0]]]
+    Examples:
+        >>> to_space(torch.tensor([[[-0.5, 63.5, 25.0]]]), 128).tolist()
+        [[[0.0, 128.0, 16.0]]]
     """
     pose = _full(pose)
     return torch.cat(((pose[..., :2] + 0.5) * (PLANE_UNITS / image_size), pose[..., 2:] / DEPTH_UNIT), dim=-1)

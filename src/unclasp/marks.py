@@ -20,8 +20,9 @@ _FREE_BOX: Final = struct.pack(">I4s", 15, b"free") + b"unclasp"
 def marked(png: bytes) -> bytes:
     """Return a PNG with a tEXt chunk that names the software (PNG 1.2, section 11.3.4.3).
 
-    >>> marked(_SIGNATURE + bytes(25) + b"rest").endswith(b"rest")
-    True
+    Examples:
+        >>> marked(_SIGNATURE + bytes(25) + b"rest").endswith(b"rest")
+        True
     """
     body = b"tEXt" + _SOFTWARE
     chunk = struct.pack(">I", len(_SOFTWARE)) + body + struct.pack(">I", zlib.crc32(body))

@@ -120,9 +120,10 @@ def mpjpe(errors: Floats, valid: Bools, *, average: Average = "joint") -> float:
         valid: (N, J).
         average: Order of averaging, see `Average`.
 
-    >>> errors, valid = np.array([[2.0, 6.0], [4.0, 0.0]]), np.array([[True, True], [True, False]])
-    >>> mpjpe(errors, valid), mpjpe(errors, valid, average="sample")
-    (4.5, 4.0)
+    Examples:
+        >>> errors, valid = np.array([[2.0, 6.0], [4.0, 0.0]]), np.array([[True, True], [True, False]])
+        >>> mpjpe(errors, valid), mpjpe(errors, valid, average="sample")
+        (4.5, 4.0)
     """
     total = np.where(valid, errors, 0.0).sum(axis=0, dtype=np.float64)
     return mean_of_joints(total, valid.sum(axis=0, dtype=np.int64), average)
@@ -238,8 +239,9 @@ def pck_curve(errors: Floats, valid: Bools, *, wrists: bool = False, thresholds:
 def auc(curve: Doubles, thresholds: Doubles = PCK_THRESHOLDS) -> float:
     """Return the area under a PCK curve by the trapezoidal rule, divided by the range of the thresholds: in [0, 1].
 
-    >>> auc(np.array([0.0, 0.5, 1.0]), np.array([0.0, 25.0, 50.0]))
-    0.5
+    Examples:
+        >>> auc(np.array([0.0, 0.5, 1.0]), np.array([0.0, 25.0, 50.0]))
+        0.5
     """
     return float(np.trapezoid(curve, thresholds) / (thresholds[-1] - thresholds[0]))
 

@@ -47,10 +47,11 @@ def present_hands(presence: Floats) -> Bools:
     Args:
         presence: (2,) probability that the right and the left hand are in the picture.
 
-    >>> present_hands(np.array([0.6, 0.9])).tolist(), present_hands(np.array([0.3, 0.49])).tolist()
-    ([False, True], [False, True])
-    >>> present_hands(np.array([0.6, 0.6])).tolist()
-    [True, True]
+    Examples:
+        >>> present_hands(np.array([0.6, 0.9])).tolist(), present_hands(np.array([0.3, 0.49])).tolist()
+        ([False, True], [False, True])
+        >>> present_hands(np.array([0.6, 0.6])).tolist()
+        [True, True]
     """
     any_there = bool(1 - np.prod(1 - presence) >= MIN_PRESENCE)
     return np.asarray(((presence == presence.max()) & any_there) | (presence >= MIN_PRESENCE_SECOND))

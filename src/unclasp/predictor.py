@@ -43,8 +43,9 @@ Floats = npt.NDArray[np.floating]
 class Predictor:
     """Predicts the poses of the hands in pictures.
 
-    >>> pose = Predictor.load()(image)  # doctest: +SKIP
-    >>> pose.sides, pose.hand("right")[1]  # doctest: +SKIP
+    Examples:
+        >>> pose = Predictor.load()(image)  # doctest: +SKIP
+        >>> pose.sides, pose.hand("right")[1]  # doctest: +SKIP
 
     Args:
         network: The pose network, which predicts the hands in a crop.
@@ -224,11 +225,12 @@ class Predictor:
     ) -> Iterator[HandPose]:
         """Yield the poses of pictures, videos, cameras or folders lazily, one at a time.
 
-        >>> for pose in predictor.stream("clip.mp4"):  # doctest: +SKIP
-        ...     print(pose.frame, pose.sides)
-
         A video yields one pose per frame, with `frame` and `time` set; its hands are tracked, keep their slots, and are
         smoothed (docs/on-a-video.md).
+
+        Examples:
+            >>> for pose in predictor.stream("clip.mp4"):  # doctest: +SKIP
+            ...     print(pose.frame, pose.sides)
 
         Args:
             source: The path of a picture or video, a folder, a glob pattern, a camera number, an array (H, W, 3), or an

@@ -84,8 +84,9 @@ def output_stems(paths: Sequence[Path | str]) -> list[str]:
     Paths with the same stem are prefixed with the names of as many parent folders as needed. If that is not enough, a
     number is appended.
 
-    >>> output_stems(["a/hand.jpg", "b/hand.jpg", "b/hand.png", "wave.jpg"])
-    ['a_hand', 'b_hand', 'b_hand_2', 'wave']
+    Examples:
+        >>> output_stems(["a/hand.jpg", "b/hand.jpg", "b/hand.png", "wave.jpg"])
+        ['a_hand', 'b_hand', 'b_hand_2', 'wave']
     """
     all_parts = [_folders_and_stem(Path(path)) for path in paths]
     names = {parts: parts[-1] for parts in all_parts}

@@ -168,8 +168,9 @@ def draw_pose(image: Image, hands: Sequence[HandView], *, others: Sequence[Seque
 def turn_about_vertical(points: Floats, degrees: float) -> Floats:
     """Rotate camera points (…, 3) about the vertical axis, the far side (z) towards the right (x).
 
-    >>> turn_about_vertical(np.array([0.0, 5.0, 2.0]), 90.0).round(6).tolist()
-    [2.0, 5.0, 0.0]
+    Examples:
+        >>> turn_about_vertical(np.array([0.0, 5.0, 2.0]), 90.0).round(6).tolist()
+        [2.0, 5.0, 0.0]
     """
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turned_x, turned_z = cos * points[..., 0] + sin * points[..., 2], cos * points[..., 2] - sin * points[..., 0]

@@ -12,8 +12,9 @@ def split_options(name: str, allowed: Collection[str]) -> tuple[str, dict[str, s
     Raises:
         DataError: An option is unknown or given twice.
 
-    >>> split_options("/data/a,b,images=all", ("images", "box"))
-    ('/data/a,b', {'images': 'all'})
+    Examples:
+        >>> split_options("/data/a,b,images=all", ("images", "box"))
+        ('/data/a,b', {'images': 'all'})
     """
     options: dict[str, str] = {}
     while (match := re.fullmatch(r"(.+),([a-z_]+)=([^,]*)", name, re.DOTALL)) is not None:

@@ -138,9 +138,10 @@ class ExportedModel(ABC):
 class OnnxModel(ExportedModel):
     """An exported model run by ONNX Runtime.
 
-    >>> model = OnnxModel("model.onnx")  # doctest: +SKIP
-    >>> model(crops).pose_2p5d.shape  # doctest: +SKIP
-    (8, 42, 3)
+    Examples:
+        >>> model = OnnxModel("model.onnx")  # doctest: +SKIP
+        >>> model(crops).pose_2p5d.shape  # doctest: +SKIP
+        (8, 42, 3)
 
     Args:
         path: A file of `unclasp export`, ending in .onnx.

@@ -60,8 +60,9 @@ def part_segmentation(channels: int, hidden: int) -> nn.Sequential:
 def pixel_centres(size: int) -> Tensor:
     """Return the pixel centres (size * size, 2) of a square map, row-major, as x, y in units of the crop's side.
 
-    >>> pixel_centres(2).tolist()
-    [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+    Examples:
+        >>> pixel_centres(2).tolist()
+        [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
     """
     centres = (torch.arange(size) + 0.5) / size
     y, x = torch.meshgrid(centres, centres, indexing="ij")

@@ -53,8 +53,9 @@ class Buffers(NamedTuple):
 def supersampled(points: Doubles, supersample: int) -> Doubles:
     """Map picture coordinates (pixels) to a grid with `supersample` samples per pixel side.
 
-    >>> supersampled(np.array([0.0, 1.0]), 2)
-    array([0.5, 2.5])
+    Examples:
+        >>> supersampled(np.array([0.0, 1.0]), 2)
+        array([0.5, 2.5])
     """
     return (points + 0.5) * supersample - 0.5
 

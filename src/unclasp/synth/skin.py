@@ -143,8 +143,9 @@ class SkinLook(NamedTuple):
 def lab_to_linear(lab: npt.NDArray[np.floating]) -> Floats:
     """Convert CIELAB (D65) to linear sRGB, clipped to 0.005-0.95; any shape (..., 3).
 
-    >>> [round(float(value), 2) for value in lab_to_linear(np.array([50.0, 0.0, 0.0]))]
-    [0.18, 0.18, 0.18]
+    Examples:
+        >>> [round(float(value), 2) for value in lab_to_linear(np.array([50.0, 0.0, 0.0]))]
+        [0.18, 0.18, 0.18]
     """
     lightness = (lab[..., 0] + 16) / 116
     root = np.stack([lightness + lab[..., 1] / 500, lightness, lightness - lab[..., 2] / 200], axis=-1)
