@@ -751,6 +751,24 @@ def test_options_that_suit_no_source_are_told(
     assert not predict_here(capsys, clip, photo, *given, "--html")[2], "it is for one of them"
 
 
+def test_predictions_go_on_although_nobody_reads_any_more(weights: Path, photos: Path, tmp_path: Path) -> None:
+    predict = f'"{sys.executable}" -u -m unclasp predict one.png two.jpg --weights {weights} --out {tmp_path / "out"}'
+    command = f"set -o pipefail; {predict} | true"
+    done = subprocess.run(["bash", "-c", command], cwd=photos, check=False, timeout=120, capture_output=True)
+    assert done.returncode == 0 and not done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.json")) == ["one.json", "two.json"]
+
+
+def test_a_name_too_long_for_its_results_leaves_none(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = photos / f"{'x' * 251}.png"
+    (photos / "one.png").rename(long)
+    code, _, errors = predict_here(capsys, long, "--weights", weights, "--out", tmp_path / "out")
+    assert code == 2 and "this name of a result has 256 bytes, more than 255" in errors
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_closed_outputs_lose_no_work(weights: Path, photos: Path, tmp_path: Path, closed: str) -> None:
     command = f'"{sys.executable}" -m unclasp predict one.png two.jpg --weights {weights} --out {tmp_path / "out"}'

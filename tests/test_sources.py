@@ -64,11 +64,12 @@ def test_a_long_search_says_so(
 
 
 def test_globs(save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("b.jpg", "a.jpg", "c.png", "sub/d.jpg", ".e.jpg", "notes.txt"):
+    for name in ("b.jpg", "a.jpg", "c.png", "sub/d.jpg", ".e.jpg", "sub/.cache/f.jpg", "notes.txt"):
         save(b"x", name)
     (tmp_path / "folder.jpg").mkdir()
     assert names(find_sources([f"{tmp_path}/*.jpg"]), tmp_path) == ["a.jpg", "b.jpg"]
     assert names(find_sources([f"{tmp_path}/**/*.jpg"]), tmp_path) == ["a.jpg", "b.jpg", "sub/d.jpg"]
+    assert names(find_sources([f"{tmp_path}/*/.cache/*.jpg"]), tmp_path) == ["sub/.cache/f.jpg"]
     assert names(find_sources([f"{tmp_path}/[bc].*"]), tmp_path) == ["b.jpg", "c.png"]
     monkeypatch.chdir(tmp_path)
     assert find_sources(["*.png"]) == [Source(Path("c.png"), None, "*.png")]

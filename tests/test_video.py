@@ -1,5 +1,6 @@
 """Videos made here: read, truncated, written, interrupted."""
 
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -170,10 +171,11 @@ def test_a_truncated_video_gives_what_there_is_and_says_so(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("last", [0.99, 0.6])
 def test_a_file_that_announces_its_length_in_seconds_alone(
-    clip: Path, monkeypatch: pytest.MonkeyPatch, last: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: float
 ) -> None:
     """Of Matroska files with uneven times OpenCV tells duration times rate as the number of frames: here 100."""
-    rate, frames = 25.0, len(list(Video(clip)))
+    clip = make_video(tmp_path / "clip.avi", 12, codec="MJPG")  # its structure does not tell
+    rate, frames = 25.0, 12
     with Video(clip) as video:
         capture = video._capture
         times = iter(np.linspace(0, last * 100 / rate, frames) * 1000)
@@ -193,6 +195,36 @@ def test_a_file_that_announces_its_length_in_seconds_alone(
         else:
             with pytest.raises(VideoError, match=f"ends after {frames} of 100 frames"):
                 list(video)
+
+
+def test_a_whole_file_with_fewer_frames_than_it_announces(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a trimmed MP4, whose edit list hides frames, or a Matroska file whose sound is longer."""
+    with Video(clip) as video:
+        monkeypatch.setattr(video, "_announced", 100)
+        assert len(list(video)) == 12
+    cut = clip.with_name("cut.mp4")
+    cut.write_bytes(clip.read_bytes() + struct.pack(">I4s", 99, b"free"))  # a box without its content
+    with Video(cut) as video:
+        monkeypatch.setattr(video, "_announced", 100)
+        with pytest.raises(VideoError, match="ends after 12 of 100 frames"):
+            list(video)
+
+
+def test_the_time_goes_on_in_a_second_recording(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two transport streams in one file, each with a clock of its own."""
+    with Video(clip) as video:
+        capture, clock = video._capture, iter([0, 40, 80, 0, 40, *range(80, 360, 40)])
+
+        class Restarting:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(capture, name)
+
+            def get(self, key: int) -> float:
+                return float(next(clock)) if key == cv2.CAP_PROP_POS_MSEC else capture.get(key)
+
+        monkeypatch.setattr(video, "_capture", Restarting())
+        times = [frame.time for frame in video]
+    np.testing.assert_allclose(np.diff(times), 1 / RATE, atol=1e-9)
 
 
 def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
@@ -311,6 +343,25 @@ def test_with_times_a_picture_stays_until_the_next_one(tmp_path: Path) -> None:
             writer.write(picture, time=time)
     greens = [frame.image[..., 1].mean() for frame in Video(tmp_path / "out.mp4")]
     np.testing.assert_allclose(greens, [40, 40, 40, 50, 60, 60, 70], atol=4)
+
+
+@pytest.mark.parametrize(
+    ("times", "greens"),
+    [
+        ((0.0, 0.1, 0.2, 0.3), [40, 50, 60, 70]),
+        ((0.0, 0.14, 0.15, 0.31), [40, 50, 60, 70]),  # uneven, but nowhere far from the rate
+        ((0.0, 0.01, 0.02, 0.03), [40, 50, 60, 70]),  # too early: none is dropped
+        ((0.0, 0.1, 0.5, 0.6), [40, 50, 50, 50, 50, 60, 70]),  # a gap
+    ],
+)
+def test_all_frames_of_a_file_are_kept_and_its_gaps_are_filled(
+    tmp_path: Path, times: tuple[float, ...], greens: list[int]
+) -> None:
+    with VideoWriter(tmp_path / "out.mp4", rate=10, all_frames=True) as writer:
+        for picture, time in zip(pictures(4), times, strict=True):
+            writer.write(picture, time=time)
+    written = [frame.image[..., 1].mean() for frame in Video(tmp_path / "out.mp4")]
+    np.testing.assert_allclose(written, greens, atol=4)
 
 
 def test_a_camera_that_slept_leaves_no_hour_of_one_picture(tmp_path: Path) -> None:

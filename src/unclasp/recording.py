@@ -65,7 +65,8 @@ def record(
         stem: Path of the files, without a suffix.
         rate: Frames per second of the MP4.
         live: The poses come from a camera, as fast as they are predicted. The MP4 then repeats or drops frames to play
-            in real time, and Ctrl-C is the usual way to end the recording.
+            in real time, and Ctrl-C is the usual way to end the recording. Of a file no frame is dropped, and frames
+            are repeated only in its gaps.
         rerun: Also write a Rerun recording.
         on_frame: Called with each pose after its frame has been written.
 
@@ -78,13 +79,13 @@ def record(
     recorded = Recorded()
     with ExitStack() as stack:
         log = stack.enter_context(RerunLog(stem.with_name(stem.name + ".rrd"))) if rerun else None
-        video = stack.enter_context(VideoWriter(stem.with_name(stem.name + ".mp4"), rate=rate))
+        video = stack.enter_context(VideoWriter(stem.with_name(stem.name + ".mp4"), rate=rate, all_frames=not live))
         lines = stack.enter_context(_lines(stem.with_name(stem.name + ".jsonl")))
         try:
             for pose in _until_failure(poses, recorded):
                 if pose.image is None:
                     raise UnclaspError("a recording needs poses that hold their pictures")
-                video.write(draw_frame(pose.image, pose.views()), time=pose.time if live else None)
+                video.write(draw_frame(pose.image, pose.views()), time=pose.time)
                 lines.write(pose.to_json(indent=None) + "\n")
                 if log is not None:
                     log.write(pose)

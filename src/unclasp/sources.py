@@ -16,7 +16,8 @@ _logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({
-    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv",
+    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
+    ".ogv", ".vob",
 })  # fmt: skip
 _UNSUPPORTED: Final = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".gif": "GIF", ".jxl": "JPEG XL"}
 """Suffixes of picture formats that cannot be read; such files in a folder are counted for a warning."""
@@ -133,7 +134,7 @@ def _expand(given: str) -> Iterator[Source]:
             yield Source(None, None, given, camera=int(given))
             return
         if any(letter in given for letter in "*?["):
-            matches = sorted(filter(_is_source, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+            matches = sorted(match for match in _matches(path) if _is_source(match))
             yield from (Source(match, None, given) for match in matches)
             if matches:
                 return
@@ -173,6 +174,14 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
     if not found and not problems:
         error = f"expected a folder with pictures ({' '.join(sorted(PICTURE_SUFFIXES))}), found none; check the folder"
         yield Source(None, f"{given}: {error}", given)
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Yield what matches a pattern, without files in hidden folders, unless the pattern names these."""
+    named = {part for part in pattern.parts if part.startswith(".")}
+    for match in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))):
+        if not any(part.startswith(".") and part not in named for part in match.parent.parts):
+            yield match
 
 
 def _is_source(path: Path) -> bool:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from unclasp.batch import ByteArray
+from unclasp.containers import is_cut_off
 from unclasp.errors import VideoError, check_whole
 from unclasp.files import replaceable, temporary_beside
 from unclasp.marks import mark_mp4
@@ -35,9 +36,10 @@ rate."""
 _MIN_RATE: Final = 0.002
 """Lowest rate at which OpenCV can write an MP4, frames per second; slower videos get this rate."""
 _COMPLETE_SHARE: Final = 0.95
-"""Share of the announced frames, or of their duration, from which a file counts as complete.
-
-Matroska and WebM store only a duration, from which OpenCV estimates the number of frames."""
+"""Share of the announced frames, or of their duration, from which a file counts as complete. One with fewer may be
+complete, too, which only its structure tells (`containers`)."""
+_MAX_LEAD_SECONDS: Final = 0.1
+"""Longest time by which an MP4 with all frames may be ahead of their times."""
 
 
 class Frame(NamedTuple):
@@ -140,7 +142,10 @@ class Video:
         if not decoded or image is None:
             return None
         now = time.monotonic() if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        self._started = now if self._started is None else self._started
+        if self._started is None:
+            self._started = now
+        elif now - self._started < self._seconds:  # two recordings in one file, each with a clock of its own
+            self._started = now - self._seconds - self.every / self.rate
         self._seconds = now - self._started
         number = self._grabbed
         return Frame(_rgb(np.asarray(image, dtype=np.uint8)), number, self._time(number, self._seconds))
@@ -159,7 +164,8 @@ class Video:
                 "with H.264, or copy or download it again"
             )
         reached = max(self._grabbed, self._seconds * self.rate)
-        if self._announced is not None and reached < _COMPLETE_SHARE * self._announced - self.every:
+        is_short = self._announced is not None and reached < _COMPLETE_SHARE * self._announced - self.every
+        if is_short and is_cut_off(Path(str(self.source))) is not False:
             raise VideoError(
                 f"{self.source}: ends after {self._grabbed} of {self._announced} frames: it is truncated or damaged; "
                 "copy or download it again"
@@ -202,10 +208,13 @@ class VideoWriter:
     Args:
         path: The MP4 file.
         rate: Frames per second.
+        all_frames: Drop no frame, whatever its time, and repeat frames only if the MP4 would get ahead of their times
+            by more than 0.1 s: for files, whose frames mostly come at an even rate.
     """
 
-    def __init__(self, path: Path | str, *, rate: float) -> None:
+    def __init__(self, path: Path | str, *, rate: float, all_frames: bool = False) -> None:
         self.path = replaceable(path)
+        self.all_frames = all_frames
         self.rate = max(_MIN_RATE, round(rate, 3 if rate < _MAX_TIME_STEPS / 1000 else 2))
         self.codec: str | None = None
         """The codec in use, known after the first frame."""
@@ -235,6 +244,8 @@ class VideoWriter:
             raise VideoError(f"{self.path}: all frames must be {self._size[0]} × {self._size[1]} px, got {size}")
         frame = np.asarray(cv2.cvtColor(image[: size[1], : size[0]], cv2.COLOR_RGB2BGR), dtype=np.uint8)
         number = self._frames if time is None else self._number_at(time)
+        if self.all_frames and number - self._frames <= _MAX_LEAD_SECONDS * self.rate:
+            number = self._frames
         repeated = [] if self._last is None else [self._last] * (number - self._frames)
         for output in [*repeated, *([frame] if number >= self._frames else [])]:
             with quiet_opencv():

@@ -1,12 +1,13 @@
 """`unclasp predict`."""
 
 import json
+import os
 import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import tyro
 from rich.console import Console
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
 _Box = Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X1 Y1 X2 Y2", help_behavior_hint="")]
+_MAX_NAME_BYTES: Final = 255
+"""Longest name of a file in most file systems."""
 _Focal = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="FX FY", help_behavior_hint="")]
 
 
@@ -119,7 +122,7 @@ def predict(words: list[str]) -> int:
                 if "error" in entry:
                     errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
                 if "overlay" in entry and not arguments.json:
-                    print(_summary(entry))
+                    _print(_summary(entry))
                 if entry.get("interrupted"):
                     raise KeyboardInterrupt
     finally:  # also after Ctrl-C: list what was done
@@ -129,6 +132,14 @@ def predict(words: list[str]) -> int:
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
     return 0 if not failed else 1 if failed < len(done) else 2
+
+
+def _print(line: str) -> None:
+    """Print a line at once. If nobody reads any more, as in `unclasp predict ... | head -1`, predictions go on."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check(arguments: PredictArguments) -> None:
@@ -280,6 +291,10 @@ def _stream_options(arguments: PredictArguments) -> "StreamOptions":
 def _result_path(stem: Path, suffix: str, protected: set[Path]) -> Path:
     """Return the path of an output file; raise an error if it is a source, or exists and is not an earlier result."""
     path = stem.with_name(stem.name + suffix)
+    if (length := len(os.fsencode(path.name))) > _MAX_NAME_BYTES:
+        raise UnclaspError(
+            f"{path.name}: this name of a result has {length} bytes, more than {_MAX_NAME_BYTES}; rename the source"
+        )
     target = replaceable(path)
     if target.resolve() in protected:
         raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
