@@ -20,7 +20,7 @@ from unclasp.checkpoint import load_model, save_weights
 from unclasp.cli import main
 from unclasp.config import Config, DepthAxis, to_dict, with_model
 from unclasp.data.crops import synthetic_crops
-from unclasp.engines.onnx_model import INPUT, OUTPUTS, OnnxModel, OnnxNetwork, OpenVinoModel
+from unclasp.engines.onnx_model import INPUT, OUTPUTS, ExportedNetwork, OnnxModel, OpenVinoModel
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.evaluation.exported import ExportedScored
@@ -120,10 +120,10 @@ def test_it_runs_without_torch(exported: SimpleNamespace, tmp_path: Path) -> Non
 import sys
 sys.modules["torch"] = None
 import numpy as np
-from unclasp.engines.onnx_model import OnnxModel, OnnxNetwork
+from unclasp.engines.onnx_model import OnnxModel, ExportedNetwork
 images = np.load({str(tmp_path / "images.npy")!r})
 pose = OnnxModel({str(exported.path)!r})(images).pose_2p5d
-answer = OnnxNetwork({str(exported.path)!r})(images.transpose(0, 2, 3, 1))
+answer = ExportedNetwork({str(exported.path)!r})(images.transpose(0, 2, 3, 1))
 assert np.array_equal(answer.pose_2p5d, pose)
 np.save({str(tmp_path / "pose.npy")!r}, pose)
 try:
@@ -153,7 +153,7 @@ def test_as_a_network_it_answers_like_torch(config: Config, tmp_path: Path) -> N
     export_onnx(model, config, path, name="model", precision="fp32", unseen=crops(1))
     images = crops(2, seed=3).transpose(0, 2, 3, 1).copy()
     expected = TorchNetwork(model, name="model", image_size=64)(images)
-    network = OnnxNetwork(path)
+    network = ExportedNetwork(path)
     got = network(images)
     assert (network.name, network.image_size) == ("model", 64)
     assert got.depth_axis is config.model.depth_axis and ExportedScored(path).depth_axis is config.model.depth_axis
@@ -224,7 +224,7 @@ def test_openvino(exported: SimpleNamespace, tmp_path: Path) -> None:
     assert sorted(each.name for each in path.parent.iterdir()) == ["tiny.bin", "tiny.xml"]
     assert OpenVinoModel(path).facts == OnnxModel(exported.path).facts == OpenVinoModel(exported.path).facts
     np.testing.assert_allclose(
-        OnnxNetwork(path)(crops(2).transpose(0, 2, 3, 1)).pose_2p5d, OnnxModel(exported.path)(crops(2)).pose_2p5d,
+        ExportedNetwork(path)(crops(2).transpose(0, 2, 3, 1)).pose_2p5d, OnnxModel(exported.path)(crops(2)).pose_2p5d,
         atol=1e-3,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from unclasp import geometry
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.engines.onnx_engine import OpenCvRunner
 from unclasp.errors import CheckpointError
-from unclasp.find.palms import MIN_SCORE, OUTPUTS, SIZE, Palm, PalmFinder, open_palms
+from unclasp.find.palms import MIN_SCORE, OUTPUTS, SIZE, Palm, PalmDetector, open_palms
 from unclasp.picture import read_picture
 
 Floats = npt.NDArray[np.floating]
@@ -55,7 +55,7 @@ def place(middle: tuple[float, float], extent: tuple[float, float], *points: tup
 def test_a_palm_is_where_its_cell_says(size: int, shape: tuple[int, int], stride: int, anchor: int) -> None:
     row, column = size // stride // 2, size // stride // 3
     told = place((3.0, -5.0), (30.0, 24.0), (1.0, 9.0), (-2.0, -7.0))
-    (palm,) = PalmFinder(Answers((stride, anchor, row, column, 0.8, told)))(np.zeros((*shape, 3), np.uint8), size)
+    (palm,) = PalmDetector(Answers((stride, anchor, row, column, 0.8, told)))(np.zeros((*shape, 3), np.uint8), size)
     height, width = shape
     scale = size / max(shape)
     left, top = (size - round(width * scale)) // 2, (size - round(height * scale)) // 2
@@ -79,7 +79,7 @@ def test_detections_of_the_same_palm_are_merged_and_others_are_not() -> None:
         (8, 1, 20, 20, 0.6, place((0, 0), wide, (0, 12), (0, -12))),
         (8, 0, 3, 20, MIN_SCORE - 0.01, place((0, 0), wide, (0, 12), (0, -12))),
     )
-    both, alone = PalmFinder(answers)(np.zeros((SIZE, SIZE, 3), np.uint8))
+    both, alone = PalmDetector(answers)(np.zeros((SIZE, SIZE, 3), np.uint8))
     assert (both.score, alone.score) == pytest.approx((0.9, 0.6)), "by descending score, without the low one"
     first, second = 10.5 * 8 - 0.5, 5.5 * 16 - 0.5
     np.testing.assert_allclose(both.middle, np.full(2, (0.5 * first + 0.9 * second) / 1.4), atol=1e-4)
@@ -88,7 +88,7 @@ def test_detections_of_the_same_palm_are_merged_and_others_are_not() -> None:
 
 
 def test_low_scores_are_no_palms() -> None:
-    assert PalmFinder(Answers())(np.zeros((30, 40, 3), np.uint8)) == []
+    assert PalmDetector(Answers())(np.zeros((30, 40, 3), np.uint8)) == []
 
 
 @pytest.mark.parametrize("extent", [0.5, 400.0])
@@ -103,13 +103,13 @@ def test_detections_everywhere_come_to_an_end(extent: float) -> None:
             places.reshape(1, -1, 18, *places.shape[2:])[:, :, 2:4] = extent
         return maps
 
-    found = len(PalmFinder(run)(np.zeros((512, 512, 3), np.uint8), 512))
+    found = len(PalmDetector(run)(np.zeros((512, 512, 3), np.uint8), 512))
     assert found > 8192 if extent < 1 else found < 64
 
 
 @pytest.mark.parametrize("extent", [(0.0, 20.0), (20.0, -5.0), (np.nan, 20.0), (np.inf, 20.0)])
 def test_boxes_without_an_area_are_no_palms(extent: tuple[float, float]) -> None:
-    assert PalmFinder(Answers((8, 0, 3, 3, 0.9, place((0, 0), extent))))(np.zeros((192, 192, 3), np.uint8)) == []
+    assert PalmDetector(Answers((8, 0, 3, 3, 0.9, place((0, 0), extent))))(np.zeros((192, 192, 3), np.uint8)) == []
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 90, 180, -120])
@@ -128,12 +128,12 @@ def test_the_square_around_a_hand_goes_from_the_palm_towards_the_fingers(degrees
 
 
 @pytest.fixture(scope="module")
-def palms() -> PalmFinder:
+def palms() -> PalmDetector:
     return open_palms()
 
 
 @pytest.mark.parametrize("size", [128, SIZE, 320])
-def test_both_engines_agree_at_all_sizes(palms: PalmFinder, size: int) -> None:
+def test_both_engines_agree_at_all_sizes(palms: PalmDetector, size: int) -> None:
     pytest.importorskip("onnxruntime")
     opencv = open_palms(engine="opencv")
     assert type(opencv.run) is not type(palms.run)
@@ -155,7 +155,7 @@ def test_the_shipped_file_is_a_small_one_in_half_precision() -> None:
     ]
 
 
-def test_no_palms_in_grey_noise_and_black(palms: PalmFinder) -> None:
+def test_no_palms_in_grey_noise_and_black(palms: PalmDetector) -> None:
     noise = np.repeat(np.random.default_rng(0).integers(0, 256, (120, 160, 1)), 3, axis=2).astype(np.uint8)
     for image in (noise, np.zeros((120, 160, 3), np.uint8)):
         assert palms(image) == []
@@ -172,7 +172,7 @@ def test_other_networks_are_told_from_palm_detectors() -> None:
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real pictures in ../shared are not there")
 @pytest.mark.parametrize("name", ["mediapipe_thumb_up", "mediapipe_video_f00101", "hamer_test5"])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_real_palms_are_where_mediapipe_has_their_joints(palms: PalmFinder, name: str, mirrored: bool) -> None:
+def test_real_palms_are_where_mediapipe_has_their_joints(palms: PalmDetector, name: str, mirrored: bool) -> None:
     image = read_picture(REAL / "photos" / f"{name}.jpg")
     hands = json.loads((REAL / "mediapipe" / f"{name}.json").read_text())["hands"]
     flip = geometry.flip_matrix(image.shape[1]) if mirrored else np.eye(3)

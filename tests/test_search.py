@@ -13,7 +13,7 @@ from bright import Bright
 from unclasp import geometry
 from unclasp.engines.network import NetworkOutput
 from unclasp.engines.onnx_engine import OpenCvRunner
-from unclasp.engines.onnx_model import OnnxModel, OnnxNetwork, OpenVinoModel
+from unclasp.engines.onnx_model import ExportedNetwork, OnnxModel, OpenVinoModel
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.find import search
 from unclasp.find.finder import Finder, Regions, open_finder
@@ -219,7 +219,7 @@ def test_an_unknown_detector_is_no_finder() -> None:
 def test_the_finder_waits_busily_only_beside_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
     monkeypatch.setattr(search, "open_finder", lambda *, spin, threads: asked.append(spin))
-    exported = OnnxNetwork.__new__(OnnxNetwork)
+    exported = ExportedNetwork.__new__(ExportedNetwork)
     for engine in (OnnxModel, OpenVinoModel):
         exported.model = engine.__new__(engine)
         search_with("finder", exported)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unclasp.data.crops import synthetic_crops
-from unclasp.engines.onnx_model import OnnxNetwork
+from unclasp.engines.onnx_model import ExportedNetwork
 from unclasp.engines.onnx_session import open_session
 from unclasp.engines.opening import open_network
 from unclasp.engines.torch_network import TorchNetwork
@@ -58,9 +58,9 @@ def test_weights_have_the_name_of_their_training() -> None:
 
 
 def test_onnx_runtime_runs_the_shipped_model_on_the_cpu() -> None:
-    assert isinstance(open_network(), OnnxNetwork)
-    assert isinstance(open_network("small"), OnnxNetwork)
-    assert isinstance(open_network(device=torch.device("cpu", 0)), OnnxNetwork)
+    assert isinstance(open_network(), ExportedNetwork)
+    assert isinstance(open_network("small"), ExportedNetwork)
+    assert isinstance(open_network(device=torch.device("cpu", 0)), ExportedNetwork)
 
 
 def test_torch_runs_it_by_its_weights_file_and_where_onnx_runtime_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

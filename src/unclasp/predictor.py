@@ -17,12 +17,11 @@ from unclasp.engines.onnx_engine import RunnerOptions
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.engines.opening import open_network
 from unclasp.errors import UnclaspError
-from unclasp.find import credibility
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import CropResult
 from unclasp.find.fusion import Fusion, open_fusion
 from unclasp.find.landmarks import Landmarks, open_landmarks
-from unclasp.find.palms import PalmFinder, open_palms
+from unclasp.find.palms import PalmDetector, open_palms
 from unclasp.find.photo_search import PhotoSearch
 from unclasp.find.search import Detector, Search, by_network, search_with
 from unclasp.find.touch_up import TouchUp
@@ -69,7 +68,7 @@ class Predictor:
 
     def __init__(
         self, network: Network, *, flip_test: bool = False, search: Search | None = None,
-        landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: PalmFinder | None = None,
+        landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: PalmDetector | None = None,
         second_opinions: bool = True,
     ) -> None:  # fmt: skip
         self.crop_predictor = CropPredictor(network, flip_test=flip_test)
@@ -90,7 +89,7 @@ class Predictor:
         return self.photo_search.search
 
     @property
-    def palms(self) -> PalmFinder | None:
+    def palms(self) -> PalmDetector | None:
         """The palm detector, for pictures where the search is uncertain; unused without `landmarks`."""
         return self.photo_search.palms
 
@@ -282,31 +281,12 @@ class Predictor:
         self, image: ByteArray, box: npt.ArrayLike | None, /, *, fresh: bool, focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None, mirrored: bool, hands_given: bool,
     ) -> FrameResult:  # fmt: skip
-        """Predict the hands of one video frame, without second opinions: the other frames tell more.
-
-        The tracker follows the joints of the rule-based touch-up, because its thresholds were tuned on them; with the
-        fusion network's joints, crossing hands swap sides.
-
-        With `fresh` no hands are tracked yet, or another one is looked for: the search is more thorough and requires
-        stronger evidence. With `hands_given` the frame is known to show hands, so none is rejected.
-        """
+        """Predict the hands of one video frame: `PhotoSearch.in_frame`, lifted to 3D."""
         shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
-        if shot.box is not None:
-            result, regions = self.crop_predictor.hands_in(shot.image, geometry.square_box(shot.box)), None
-            touched_up = self.touch_up.for_video(result, shot.image)
-        else:
-            touched_up, regions, hands_given = self.photo_search.in_frame(
-                shot.image, fresh=fresh, hands_given=hands_given
-            )
-        if fresh and not hands_given:
-            ghosts = touched_up.tracked.present & ~credibility.without_ghost(touched_up.tracked).present
-            touched_up = touched_up.map(lambda result: result.without_hands(ghosts))
-        first = touched_up.tracked
-        is_known = hands_given or credibility.is_credible(first)
-        is_credible = hands_given or (credibility.is_credible_in_track(first) and (is_known or not fresh))
-        poses = touched_up.map(lambda result: self._lift(result, shot, regions, is_credible=is_credible))
-        evidence = None if hands_given else first.hand_evidence
-        return FrameResult(poses, is_known=is_known, detection_score=first.detection_score, hand_evidence=evidence)
+        square = None if shot.box is None else geometry.square_box(shot.box)
+        found = self.photo_search.in_frame(shot.image, square, fresh=fresh, hands_given=hands_given)
+        poses = found.results.map(lambda result: self._lift(result, shot, found.regions, is_credible=found.is_credible))
+        return FrameResult(poses, found.is_known, found.results.tracked.detection_score, found.hand_evidence)
 
     def _lift(
         self, result: CropResult, shot: CheckedPicture, other_regions: Floats | None, *, is_credible: bool = True

@@ -14,7 +14,7 @@ from unclasp.errors import check_at_least
 from unclasp.find.finder import Finder, Regions, open_finder
 from unclasp.find.fusion import open_fusion
 from unclasp.find.landmarks import LandmarkReading, Landmarks, open_landmarks
-from unclasp.find.palms import SIZE, Palm, PalmFinder, open_palms
+from unclasp.find.palms import SIZE, Palm, PalmDetector, open_palms
 from unclasp.find.search import by_finder
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
@@ -60,7 +60,7 @@ class _TimedLandmarks(Landmarks):
         return reading
 
 
-class _TimedPalms(PalmFinder):
+class _TimedPalms(PalmDetector):
     """A palm detector that accumulates the time of its calls in `spent`."""
 
     spent = 0.0

@@ -231,7 +231,7 @@ def _metadata_of(model: Any) -> dict[str, str]:
     return {}
 
 
-class OnnxNetwork:
+class ExportedNetwork:
     """An exported model as a `network.Network`.
 
     Args:
@@ -261,7 +261,7 @@ class OnnxNetwork:
 
 def in_onnx_runtime(network: Network) -> bool:
     """Return whether a network is run by ONNX Runtime."""
-    return isinstance(network, OnnxNetwork) and isinstance(network.model, OnnxModel)
+    return isinstance(network, ExportedNetwork) and isinstance(network.model, OnnxModel)
 
 
 def _softmax(logits: FloatArray) -> FloatArray:

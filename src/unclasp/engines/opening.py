@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unclasp.engines.network import Network
-from unclasp.engines.onnx_model import EXPORTED, OnnxNetwork
+from unclasp.engines.onnx_model import EXPORTED, ExportedNetwork
 from unclasp.errors import UnclaspError
 from unclasp.shipped import exported_file
 
@@ -36,10 +36,10 @@ def open_network(
     if weights is not None and Path(weights).suffix in EXPORTED:
         if not is_cpu(device):
             raise UnclaspError(f"exported models run on the cpu, got device {str(device)!r}")
-        return OnnxNetwork(weights, threads=threads)
+        return ExportedNetwork(weights, threads=threads)
     if is_cpu(device) and (exported := exported_file(weights)):
         with suppress(ImportError):  # installed, but it cannot be loaded on this machine
-            return OnnxNetwork(exported, threads=threads)
+            return ExportedNetwork(exported, threads=threads)
     try:
         from unclasp.engines.torch_network import load_network  # noqa: PLC0415 (see the module docstring)
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unclasp.batch import FloatArray, Prediction
-from unclasp.engines.onnx_model import OnnxNetwork
+from unclasp.engines.onnx_model import ExportedNetwork
 
 
 class ExportedScored:
@@ -19,7 +19,7 @@ class ExportedScored:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._model = OnnxNetwork(path).model
+        self._model = ExportedNetwork(path).model
         self.name, self.image_size = self._model.name, self._model.image_size
         self.depth_axis = self._model.depth_axis
 

@@ -17,7 +17,7 @@ from unclasp.find.boxes import SMALLEST_CROP, clipped, meets
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.finder import Regions, merge_nearby
 from unclasp.find.landmarks import LandmarkReading, Landmarks
-from unclasp.find.palms import Palm, PalmFinder
+from unclasp.find.palms import Palm, PalmDetector
 from unclasp.find.search import Proposal, proposal_of
 from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW, SAME_HAND_DISTANCE
 from unclasp.hands import HAND_SLICES, SIDES, Side
@@ -138,7 +138,7 @@ class HandDetector:
         landmarks: The landmark network.
     """
 
-    def __init__(self, palms: PalmFinder, landmarks: Landmarks) -> None:
+    def __init__(self, palms: PalmDetector, landmarks: Landmarks) -> None:
         self.palms, self.landmarks = palms, landmarks
 
     def __call__(self, image: ByteArray, sizes: Sequence[int] = PALM_SIZES) -> list[DetectedHand]:

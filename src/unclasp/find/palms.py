@@ -71,7 +71,7 @@ class Palm(NamedTuple):
         return np.concatenate([middle - half, middle + half]), float(np.rad2deg(angle))
 
 
-class PalmFinder:
+class PalmDetector:
     """Finds palms in whole pictures with the palm detector.
 
     Args:
@@ -145,7 +145,7 @@ def _weighted_nms(scores: Floats, values: Floats) -> list[tuple[float, Floats]]:
     return distinct
 
 
-def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> PalmFinder:
+def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> PalmDetector:
     """Open a file written by `unclasp palms`, or the shipped one.
 
     Args:
@@ -155,4 +155,4 @@ def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOption
     Raises:
         CheckpointError: The file is missing, damaged or another network.
     """
-    return PalmFinder(open_runner(PALMS, weights, **options))
+    return PalmDetector(open_runner(PALMS, weights, **options))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.batch import ByteArray
 from unclasp.find.boxes import box_around, middles_of, pooled, union_of
-from unclasp.find.credibility import discounted, is_credible, without_ghost
+from unclasp.find.credibility import discounted, is_credible, is_credible_in_track, without_ghost
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
 from unclasp.find.hand_detector import (
@@ -29,7 +29,7 @@ from unclasp.find.hand_detector import (
     without_misplaced,
 )
 from unclasp.find.overlap import BesideHands, beside_all, beside_one, without_double
-from unclasp.find.palms import PalmFinder
+from unclasp.find.palms import PalmDetector
 from unclasp.find.people import Others, PredictAt
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
@@ -62,10 +62,14 @@ class FrameSearchResult(NamedTuple):
     """The hands in a whole frame of a video."""
 
     results: Versions[CropResult]
-    regions: Floats
-    """(N, 4) px: boxes around other hands."""
-    hands_given: bool
-    """Whether the frame is known to show hands."""
+    regions: Floats | None
+    """(N, 4) px: boxes around other hands; None in a tracked crop."""
+    is_known: bool
+    """Whether the frame, as a photo, would count as showing hands."""
+    is_credible: bool
+    """Whether it does as a frame of a video."""
+    hand_evidence: Floats | None
+    """(2,) `CropResult.hand_evidence`; None if the hands are given."""
 
 
 class PhotoSearch:
@@ -81,7 +85,7 @@ class PhotoSearch:
     """
 
     def __init__(
-        self, crop_predictor: CropPredictor, search: Search, touch_up: TouchUp, *, palms: PalmFinder | None,
+        self, crop_predictor: CropPredictor, search: Search, touch_up: TouchUp, *, palms: PalmDetector | None,
         second_opinions: bool,
     ) -> None:  # fmt: skip
         self.crop_predictor, self.search, self.touch_up, self.palms = crop_predictor, search, touch_up, palms
@@ -147,14 +151,35 @@ class PhotoSearch:
         if found is not None:
             others.add_detected(found.hands, found.image, partial(self._predict_beside, found))
 
-    def in_frame(self, image: ByteArray, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
-        """Find the hands in a whole frame of a video.
+    def in_frame(self, image: ByteArray, square: Floats | None, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
+        """Find the hands in a frame of a video, without second opinions: the other frames tell more.
+
+        The tracker follows the joints of the rule-based touch-up, because its thresholds were tuned on them; with the
+        fusion network's joints, crossing hands swap sides.
 
         Args:
             image: (H, W, 3) RGB.
-            fresh: No hand, or only one, is tracked: the hand detector runs, too, unless two hands are certain.
-            hands_given: The frame is known to show hands.
+            square: (4,) px, the crop to predict in; None to search the whole frame.
+            fresh: No hands are tracked yet, or another one is looked for: stronger evidence is required. In a whole
+                frame the hand detector runs, too, unless two hands are certain.
+            hands_given: The frame is known to show hands, so that none is rejected.
         """
+        if square is None:
+            results, regions, hands_given = self._search_frame(image, fresh=fresh, hands_given=hands_given)
+        else:
+            results, regions = self.touch_up.for_video(self.frame_predictor.hands_in(image, square), image), None
+        if fresh and not hands_given:
+            ghosts = results.tracked.present & ~without_ghost(results.tracked).present
+            results = results.map(lambda result: result.without_hands(ghosts))
+        tracked = results.tracked
+        is_known = hands_given or is_credible(tracked)
+        credible = hands_given or (is_credible_in_track(tracked) and (is_known or not fresh))
+        return FrameSearchResult(results, regions, is_known, credible, None if hands_given else tracked.hand_evidence)
+
+    def _search_frame(
+        self, image: ByteArray, *, fresh: bool, hands_given: bool
+    ) -> tuple[Versions[CropResult], Floats, bool]:
+        """Find the hands in a whole frame; return them, boxes around others, and whether there are hands for sure."""
         proposal = self.search(image)
         hands_given = hands_given or proposal.hands_given
         if fresh and self.detector is not None:
@@ -169,7 +194,7 @@ class PhotoSearch:
             touched_up = self.touch_up.for_video(candidate.result, image).map(candidate.with_detected)
             if touched_up.tracked.detection_score > results.tracked.detection_score + MIN_SCORE_GAIN:
                 results, others = touched_up, pooled(candidate.others, others)
-        return FrameSearchResult(results, others, hands_given)
+        return results, others, hands_given
 
     def _predict_touched_up(self, image: ByteArray, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a photo, and touch the result up."""
