@@ -5,9 +5,9 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.batch import ByteArray
+from unclasp.batch import ByteArray, FloatArray
 from unclasp.config import DepthAxis
-from unclasp.hands import FLIPPED_JOINTS
+from unclasp.hands import FLIPPED_JOINTS, PARTS_PER_HAND
 
 Floats = npt.NDArray[np.floating]
 
@@ -32,6 +32,48 @@ class NetworkOutput(NamedTuple):
     """(N, 42) confidence in each joint, 0 to 1; None without a confidence head."""
     depth_axis: DepthAxis = DepthAxis.CAMERA
     """Axis along which depths are measured."""
+
+
+def output_of(
+    *, pose_2p5d: FloatArray, part_logits: FloatArray, presence: FloatArray | None, root_depth: FloatArray | None,
+    confidence: FloatArray | None, depth_axis: DepthAxis,
+) -> NetworkOutput:  # fmt: skip
+    """Convert a network's raw outputs, in which parts, presence and confidence are logits.
+
+    Args:
+        pose_2p5d: As of `NetworkOutput`.
+        part_logits: (N, 33, h, w).
+        presence: (N, 2) logits, or None without that head: then the part segmentation decides (`CLEAREST_SHARE`).
+        root_depth: As of `NetworkOutput`.
+        confidence: (N, 42) logits, or None without that head.
+        depth_axis: As of `NetworkOutput`.
+    """
+    probabilities = _softmax(part_logits)
+    return NetworkOutput(
+        pose_2p5d=pose_2p5d.astype(np.float64),
+        presence=_presence_from_parts(probabilities) if presence is None else _sigmoid(presence),
+        root_depth=None if root_depth is None else root_depth.astype(np.float64),
+        hand_probability=1 - probabilities[:, 0].astype(np.float64),
+        confidence=None if confidence is None else _sigmoid(confidence),
+        depth_axis=depth_axis,
+    )
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _sigmoid(logits: FloatArray) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
+
+
+def _presence_from_parts(probabilities: FloatArray) -> Floats:
+    """Return (N, 2): the mean probability of each hand over the `CLEAREST_SHARE` of pixels where it is highest."""
+    sides = probabilities[:, 1:].reshape(len(probabilities), 2, PARTS_PER_HAND, -1).sum(axis=2)
+    count = max(1, round(CLEAREST_SHARE * sides.shape[2]))
+    return np.asarray(np.sort(sides, axis=2)[..., -count:].mean(axis=2, dtype=np.float64))
 
 
 class Network(Protocol):

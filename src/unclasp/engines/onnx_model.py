@@ -14,14 +14,12 @@ from threading import Lock
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.config import DepthAxis
-from unclasp.engines.network import CLEAREST_SHARE, Network, NetworkOutput
+from unclasp.engines.network import Network, NetworkOutput, output_of
 from unclasp.engines.onnx_session import open_session
 from unclasp.errors import CheckpointError, UnclaspError
-from unclasp.hands import PARTS_PER_HAND
 
 EXPORTED: Final = (".onnx", ".xml")
 """Suffixes of the files that `unclasp export` writes; .xml files are run by OpenVINO."""
@@ -248,37 +246,12 @@ class ExportedNetwork:
     def __call__(self, crops: ByteArray, /) -> NetworkOutput:
         """Predict from (N, S, S, 3) RGB crops."""
         arrays = self.model(crops.transpose(0, 3, 1, 2))
-        probabilities = _softmax(arrays.part_logits)
-        return NetworkOutput(
-            pose_2p5d=arrays.pose_2p5d.astype(np.float64),
-            presence=_presence_from_parts(probabilities) if arrays.presence is None else _sigmoid(arrays.presence),
-            root_depth=None if arrays.root_depth is None else arrays.root_depth.astype(np.float64),
-            hand_probability=1 - probabilities[:, 0].astype(np.float64),
-            confidence=None if arrays.confidence is None else _sigmoid(arrays.confidence),
-            depth_axis=self.model.depth_axis,
-        )
+        return output_of(**arrays._asdict(), depth_axis=self.model.depth_axis)
 
 
 def in_onnx_runtime(network: Network) -> bool:
     """Return whether a network is run by ONNX Runtime."""
     return isinstance(network, ExportedNetwork) and isinstance(network.model, OnnxModel)
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-    return shares
-
-
-def _sigmoid(logits: FloatArray) -> npt.NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
-
-
-def _presence_from_parts(probabilities: FloatArray) -> npt.NDArray[np.float64]:
-    """Return (N, 2): the mean probability of each hand over the `CLEAREST_SHARE` of pixels where it is highest."""
-    sides = probabilities[:, 1:].reshape(len(probabilities), 2, PARTS_PER_HAND, -1).sum(axis=2)
-    count = max(1, round(CLEAREST_SHARE * sides.shape[2]))
-    return np.asarray(np.sort(sides, axis=2)[..., -count:].mean(axis=2, dtype=np.float64))
 
 
 def _first_line(error: Exception) -> str:

@@ -2,20 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from unclasp.batch import ByteArray
+from unclasp.batch import ByteArray, FloatArray
 from unclasp.checkpoint import load_model
-from unclasp.engines.network import CLEAREST_SHARE, NetworkOutput
+from unclasp.engines.network import NetworkOutput, output_of
 from unclasp.errors import UnclaspError
-from unclasp.hands import PARTS_PER_HAND
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 from unclasp.shipped import model_name, weights_file
-
-Floats = npt.NDArray[np.floating]
 
 
 class TorchNetwork:
@@ -32,21 +27,13 @@ class TorchNetwork:
     @torch.inference_mode()
     def __call__(self, crops: ByteArray, /) -> NetworkOutput:
         """Predict from (N, S, S, 3) RGB crops."""
-        images = torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device)
-        prediction = self._model(images)
-        probabilities = prediction.part_logits.float().softmax(dim=1)
-        if prediction.presence is not None:
-            presence = prediction.presence.float().sigmoid()
-        else:
-            # Without a presence head: the mean probability of the hand over the pixels where it is highest.
-            sides = probabilities[:, 1:].unflatten(1, (2, PARTS_PER_HAND)).sum(dim=2).flatten(2)
-            presence = sides.topk(max(1, round(CLEAREST_SHARE * sides.shape[2])), dim=2).values.mean(dim=2)
-        return NetworkOutput(
+        prediction = self._model(torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device))
+        return output_of(
             pose_2p5d=_numpy(prediction.pose_2p5d),
-            presence=_numpy(presence),
+            part_logits=_numpy(prediction.part_logits),
+            presence=None if prediction.presence is None else _numpy(prediction.presence),
             root_depth=None if prediction.root_depth is None else _numpy(prediction.root_depth),
-            hand_probability=_numpy(1 - probabilities[:, 0]),
-            confidence=None if prediction.confidence is None else _numpy(prediction.confidence.float().sigmoid()),
+            confidence=None if prediction.confidence is None else _numpy(prediction.confidence),
             depth_axis=self._depth_axis,
         )
 
@@ -85,5 +72,5 @@ def check_device(device: torch.device | str) -> None:
         raise UnclaspError(f"device {str(device)!r} cannot be used: {reason}") from error
 
 
-def _numpy(tensor: torch.Tensor) -> Floats:
-    return tensor.float().cpu().numpy().astype(np.float64)
+def _numpy(tensor: torch.Tensor) -> FloatArray:
+    return tensor.float().cpu().numpy()
