@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from test_report import make_report
-from unclasp.checkpoint import save_weights
+from unclasp.canvas import Canvas
 from unclasp.cli import main
 from unclasp.errors import DataError
 from unclasp.evaluation.attention import draw_attention
@@ -70,7 +70,7 @@ def test_a_bucket_without_pictures_has_no_card() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     report = make_report()
-    with pytest.raises(DataError, match="a and b have different protocols"):
+    with pytest.raises(DataError, match="a and b differ in joints, so that their curves cannot be compared"):
         draw_curves([("a", report), ("b", make_report(Protocol(joints=40)))])
     with pytest.raises(DataError, match=f"1 to {MAX_REPORTS} reports to draw, got {MAX_REPORTS + 1}"):
         draw_curves([("a", report)] * (MAX_REPORTS + 1))
@@ -86,19 +86,42 @@ def run(words: list[str]) -> int:
     return int(exit_.value.code or 0)
 
 
-def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    weights, report = tmp_path / "w.safetensors", tmp_path / "dfl.json"
-    save_weights(weights, build(tiny().model).state_dict(), tiny())
-    make_report().save(report)
-    assert (
-        run(
-            ["attention", str(HANDS), "--box", "40,50,215,225", "--weights", str(weights), "--out", f"{tmp_path}/a.png"]
-        )
-        == 0
-    )
-    assert run(["curves", str(report), str(report), "--out", f"{tmp_path}/c.jpg"]) == 0
-    assert cv2.imread(f"{tmp_path}/a.png").shape == (724, 1254, 3) and cv2.imread(f"{tmp_path}/c.jpg") is not None
+def test_the_commands(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps, curves = tmp_path / "a.png", tmp_path / "c.jpg"
+    reports = [tmp_path / name / "report.json" for name in ("dfl", "other")]
+    for path in reports:
+        make_report().save(path)
+    assert run(["attention", str(HANDS), "--box", "40,50,215,225", "--weights", str(weights), "--out", str(maps)]) == 0
+    assert run(["curves", *map(str, reports), "--out", str(curves)]) == 0
+    assert cv2.imread(str(maps)).shape == (724, 1254, 3) and cv2.imread(str(curves)) is not None
     assert "attention of r_index4" in capsys.readouterr().out
+    assert run(["attention", str(maps), "--out", str(maps)]) == 2 and "is the picture itself" in capsys.readouterr().err
+
+
+def test_a_joint_of_a_hand_that_is_not_there_is_told(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unclasp.pose.HandPose.sides", ("left",))
+    words = ["attention", str(HANDS), "--box", "40,50,215,225", "--weights", str(weights), "--out", f"{tmp_path}/a.png"]
+    assert run(words) == 0 and "attention of r_index4, although no right hand was found" in capsys.readouterr().out
+    assert run([*words, "--joint", "l_wrist"]) == 0 and "although" not in capsys.readouterr().out
+
+
+def test_the_legend_tells_reports_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    text = Canvas.text
+    monkeypatch.setattr(
+        Canvas,
+        "text",
+        lambda canvas, words, *place, **look: written.append(words) or text(canvas, words, *place, **look),
+    )
+    report = make_report()
+    draw_curves([("short", report), ("long" * 40, report)])
+    assert "short" in written and "AUC 0.765" in written
+    (cut,) = {words for words in written if words.startswith("long")}
+    assert "..." in cut and 20 < len(cut) < 40
+    draw_curves([("a", report), ("b", replace(report, dataset="else"))])
+    assert {"a, d", "b, else"} <= set(written)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,27 @@ def test_empty_buckets_are_null_in_json_and_a_dash_in_the_table() -> None:
 def test_what_is_not_a_report_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="not a report"):
         Report.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content["pck"].clear(),
+        lambda content: content["pck"].update(two=[0.5]),
+        lambda content: content["figures"].pop("auc_two"),
+        lambda content: content["figures"].update(auc_two=None),
+        lambda content: content["protocol"].update(joints=41),
+    ],
+)
+def test_a_damaged_report_is_refused(damage: Callable[[dict[str, Any]], object], tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    make_report().save(path)
+    assert Report.load(path) == make_report()
+    content = json.loads(path.read_text())
+    damage(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"report\.json: not a report of this version"):
+        Report.load(path)
 
 
 def test_the_text_names_the_whole_protocol() -> None:

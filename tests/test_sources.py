@@ -69,7 +69,8 @@ def test_globs(save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "folder.jpg").mkdir()
     assert names(find_sources([f"{tmp_path}/*.jpg"]), tmp_path) == ["a.jpg", "b.jpg"]
     assert names(find_sources([f"{tmp_path}/**/*.jpg"]), tmp_path) == ["a.jpg", "b.jpg", "sub/d.jpg"]
-    assert names(find_sources([f"{tmp_path}/*/.cache/*.jpg"]), tmp_path) == ["sub/.cache/f.jpg"]
+    for pattern in ("*/.cache/*.jpg", "*/.c*/*.jpg", "**/.*/*.jpg"):
+        assert names(find_sources([f"{tmp_path}/{pattern}"]), tmp_path) == ["sub/.cache/f.jpg"], pattern
     assert names(find_sources([f"{tmp_path}/[bc].*"]), tmp_path) == ["b.jpg", "c.png"]
     monkeypatch.chdir(tmp_path)
     assert find_sources(["*.png"]) == [Source(Path("c.png"), None, "*.png")]

@@ -56,10 +56,15 @@ class Canvas:
     ) -> float:
         """Write a text with its baseline at y and return its width; the share `align`, 0 to 1, of it is left of x."""
         scale, font = size * self.factor, cv2.FONT_HERSHEY_DUPLEX
-        width = float(cv2.getTextSize(words, font, scale, 1)[0][0]) / self.factor
+        width = self.width_of(words, size=size)
         corner = round((x - align * width) * self.factor), round(y * self.factor)
         cv2.putText(self.samples, words, corner, font, scale, colour, 1, cv2.LINE_AA)
         return width
+
+    def width_of(self, words: str, *, size: float = 0.42) -> float:
+        """Return the width of a text."""
+        box, _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_DUPLEX, size * self.factor, 1)
+        return float(box[0]) / self.factor
 
     def caption(self, words: str, x: float, y: float, *, align: float = 0.0) -> None:
         """Write a text on a card, clearing the grid behind it."""

@@ -18,7 +18,7 @@ from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_worker
 from unclasp.data.lookup import annotated, notes_of
 from unclasp.data.progress import Progress
-from unclasp.data.transforms import View, make_example
+from unclasp.data.transforms import crop_image, crop_parts
 from unclasp.engines.torch_network import check_device
 from unclasp.errors import UnclaspError, check_at_least
 from unclasp.evaluation.baseline import MeanPose, mean_pose
@@ -284,8 +284,9 @@ class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
     def __getitem__(self, index: int) -> tuple[ByteArray, Truth]:
         sample = self.dataset[self.indices[index]]
         box = crop_box(sample, self.protocol, self.external)
-        example = make_example(sample, View(box), self.image_size)
-        return example.image, Truth.of(sample, geometry.crop_matrix(box, self.image_size), example.parts)
+        crop = crop_image(sample.image, box, self.image_size)
+        parts = crop_parts(sample.parts, crop.crop_from_image, self.image_size)
+        return crop.image, Truth.of(sample, geometry.crop_matrix(box, self.image_size), parts)
 
 
 def _split_batch(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> list[PredictedSample]:

@@ -105,7 +105,6 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
         image = _decode_pixels(data, kind)
     except (struct.error, EOFError):
         raise _refuse(f"a complete {kind}", "one that is truncated or damaged", "copy or download it again") from None
-    image = np.asarray(image)  # subclasses such as np.matrix have operations of their own
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
         raise _refuse("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")

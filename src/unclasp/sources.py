@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({
-    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
+    ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
     ".ogv", ".vob",
 })  # fmt: skip
 _UNSUPPORTED: Final = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".gif": "GIF", ".jxl": "JPEG XL"}
@@ -178,9 +179,10 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
 
 def _matches(pattern: Path) -> Iterator[Path]:
     """Yield what matches a pattern, without files in hidden folders, unless the pattern names these."""
-    named = {part for part in pattern.parts if part.startswith(".")}
+    named = [part for part in pattern.parts if part.startswith(".")]
     for match in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))):
-        if not any(part.startswith(".") and part not in named for part in match.parent.parts):
+        hidden = [part for part in match.parent.parts if part.startswith(".")]
+        if all(any(fnmatchcase(part, name) for name in named) for part in hidden):
             yield match
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from unclasp.batch import ByteArray
-from unclasp.containers import is_cut_off
+from unclasp.containers import is_complete
 from unclasp.errors import VideoError, check_whole
 from unclasp.files import replaceable, temporary_beside
 from unclasp.marks import mark_mp4
@@ -38,8 +38,10 @@ _MIN_RATE: Final = 0.002
 _COMPLETE_SHARE: Final = 0.95
 """Share of the announced frames, or of their duration, from which a file counts as complete. One with fewer may be
 complete, too, which only its structure tells (`containers`)."""
+_MAX_STEP_BACK: Final = 1.0
+"""Seconds: a clock that goes back by more has started again, as where recordings were joined."""
 _MAX_LEAD_SECONDS: Final = 0.1
-"""Longest time by which an MP4 with all frames may be ahead of their times."""
+"""Longest time by which a frame is shown too early in an MP4 with all frames."""
 
 
 class Frame(NamedTuple):
@@ -142,17 +144,20 @@ class Video:
         if not decoded or image is None:
             return None
         now = time.monotonic() if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        if self._started is None:
-            self._started = now
-        elif now - self._started < self._seconds:  # two recordings in one file, each with a clock of its own
-            self._started = now - self._seconds - self.every / self.rate
-        self._seconds = now - self._started
         number = self._grabbed
-        return Frame(_rgb(np.asarray(image, dtype=np.uint8)), number, self._time(number, self._seconds))
+        return Frame(_rgb(np.asarray(image, dtype=np.uint8)), number, self._time(number, now))
 
-    def _time(self, number: int, seconds: float) -> float:
-        """Return the time from the source, or one computed from the rate if the source has none."""
-        return seconds if math.isfinite(seconds) and (seconds > 0 or number == 0) else number / self.rate
+    def _time(self, number: int, clock: float) -> float:
+        """Return the time since the first frame by the source's clock (s), or by the rate if the source tells none."""
+        self._started = clock if self._started is None else self._started
+        seconds = clock - self._started
+        if seconds < self._seconds - _MAX_STEP_BACK and clock > 0:  # the next recording in the same file
+            seconds = self._seconds + self.every / self.rate
+            self._started = clock - seconds
+        if not math.isfinite(seconds) or (seconds <= 0 and number > 0):
+            return number / self.rate
+        self._seconds = seconds
+        return seconds
 
     def _check_end(self) -> None:
         """Raise an error unless a file has been read to its end, with at least one frame; cameras never end."""
@@ -165,7 +170,7 @@ class Video:
             )
         reached = max(self._grabbed, self._seconds * self.rate)
         is_short = self._announced is not None and reached < _COMPLETE_SHARE * self._announced - self.every
-        if is_short and is_cut_off(Path(str(self.source))) is not False:
+        if is_short and not is_complete(Path(str(self.source)), reached / self.rate):
             raise VideoError(
                 f"{self.source}: ends after {self._grabbed} of {self._announced} frames: it is truncated or damaged; "
                 "copy or download it again"
@@ -208,8 +213,8 @@ class VideoWriter:
     Args:
         path: The MP4 file.
         rate: Frames per second.
-        all_frames: Drop no frame, whatever its time, and repeat frames only if the MP4 would get ahead of their times
-            by more than 0.1 s: for files, whose frames mostly come at an even rate.
+        all_frames: Drop no frame, whatever its time, and repeat one only if the next would be shown more than 0.1 s too
+            early: for files, whose frames mostly come at an even rate.
     """
 
     def __init__(self, path: Path | str, *, rate: float, all_frames: bool = False) -> None:

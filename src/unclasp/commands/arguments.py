@@ -14,6 +14,10 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 """An optional path; its help text says what happens without it, so tyro adds no hint."""
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 """The same for an integer."""
+OptionalBox = Annotated[
+    tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X1 Y1 X2 Y2", help_behavior_hint="")
+]
+"""An optional box in px; `with_numbers_last` lets its numbers stand anywhere."""
 
 
 def parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:
@@ -30,6 +34,11 @@ def need_out(out: Path, *suffixes: str) -> None:
     if out.suffix.lower() not in suffixes:
         raise UnclaspError(f"--out must end in {' or '.join(suffixes)}, got {out}")
     check_writable(out)
+
+
+def need_sheet(out: Path) -> None:
+    """Raise an error unless --out can be written and is a picture's name."""
+    need_out(out, ".png", ".jpg", ".jpeg")
 
 
 def need_folder(out: Path) -> None:

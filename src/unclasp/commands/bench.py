@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import OptionalPath, need_positive, need_synth, parse, with_numbers_last
+from unclasp.commands.arguments import OptionalBox, OptionalPath, need_positive, need_synth, parse, with_numbers_last
 
 if TYPE_CHECKING:
     from unclasp.model import DFL
@@ -245,8 +245,8 @@ class BenchPredictArguments:
     """The picture to predict."""
     weights: OptionalPath = None
     """A weights file, or an exported .onnx or .xml; the shipped model, small, if not given."""
-    box: tuple[float, float, float, float] | None = None
-    """x1 y1 x2 y2 in px around the hands; searched for if not given."""
+    box: OptionalBox = None
+    """Box around the hands in px; searched for if not given."""
     threads: int = 2
     """CPU threads to use."""
     repeats: int = 20

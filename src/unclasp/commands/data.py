@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import need_out, need_positive, need_synth, parse
+from unclasp.commands.arguments import need_positive, need_sheet, need_synth, parse
 from unclasp.errors import UnclaspError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class ShowArguments:
 def show(words: list[str]) -> int:
     """Run `unclasp data show`."""
     arguments = parse(ShowArguments, words, "data show")
-    need_out(arguments.out, ".png", ".jpg", ".jpeg")
+    need_sheet(arguments.out)
     need_positive(count=arguments.count, columns=arguments.columns)
     import numpy as np
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import OptionalPath, need_out, need_positive, need_seed, parse
+from unclasp.commands.arguments import OptionalPath, need_positive, need_seed, need_sheet, parse
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class GalleryArguments:
 def gallery(words: list[str]) -> int:
     """Run `unclasp gallery`."""
     arguments = parse(GalleryArguments, words, "gallery")
-    need_out(arguments.out, ".png", ".jpg", ".jpeg")
+    need_sheet(arguments.out)
     need_positive(columns=arguments.columns)
     need_seed(arguments.seed)
     from unclasp.checkpoint import load_model

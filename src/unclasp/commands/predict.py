@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import tyro
 from rich.console import Console
 
-from unclasp.commands.arguments import OptionalInt, OptionalPath, need_folder, parse, with_numbers_last
+from unclasp.commands.arguments import OptionalBox, OptionalInt, OptionalPath, need_folder, parse, with_numbers_last
 from unclasp.commands.progress import over_frames, over_sources
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable, replaceable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from unclasp.streaming import StreamOptions
 
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
-_Box = Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X1 Y1 X2 Y2", help_behavior_hint="")]
 _MAX_NAME_BYTES: Final = 255
 """Longest name of a file in most file systems."""
 _Focal = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="FX FY", help_behavior_hint="")]
@@ -48,7 +47,7 @@ class PredictArguments:
     """Folder for the results."""
     weights: OptionalPath = None
     """A weights file, or an .onnx or .xml of `unclasp export`; the shipped model, small, if not given."""
-    box: _Box = None
+    box: OptionalBox = None
     """Box around the hands in px, used for every picture; searched for if not given."""
     detector: Literal["finder", "network", "none"] = "finder"
     """How hands are searched for without a box: by the finder, the pose network, or not at all (whole picture)."""

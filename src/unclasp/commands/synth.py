@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from unclasp.commands.arguments import need_folder, need_out, need_positive, need_seed, need_synth, parse
+from unclasp.commands.arguments import need_folder, need_positive, need_seed, need_sheet, need_synth, parse
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PreviewArguments:
 def preview(words: list[str]) -> int:
     """Run `unclasp synth preview`."""
     arguments = parse(PreviewArguments, words, "synth preview")
-    need_out(arguments.out, ".png", ".jpg", ".jpeg")
+    need_sheet(arguments.out)
     need_positive(count=arguments.count, size=arguments.size, columns=arguments.columns)
     need_seed(arguments.seed)
     from unclasp.commands.progress import track

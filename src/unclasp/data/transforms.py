@@ -161,7 +161,7 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
         image=image,
         pose_2p5d=np.where(valid[:, None], pose, 0.0).astype(np.float32),
         valid=trainable,
-        parts=_crop_parts(sample.parts, crop.crop_from_image, size, flip=view.flip) if not_black else None,
+        parts=crop_parts(sample.parts, crop.crop_from_image, size, flip=view.flip) if not_black else None,
         hand_type=sample.hand_type[::-1].copy() if view.flip else sample.hand_type,
         hand_type_valid=sample.hand_type_valid and not_black,
         root_depth=depth if roots_known else 0.0,
@@ -189,9 +189,10 @@ def _multiply(image: ByteArray, gain: FloatArray) -> ByteArray:
     return np.asarray(cv2.transform(image, np.diag(gain)), dtype=np.uint8)
 
 
-def _crop_parts(
-    parts: ByteArray | None, crop_from_image: Matrix, size: int, *, flip: bool
+def crop_parts(
+    parts: ByteArray | None, crop_from_image: Matrix, size: int, *, flip: bool = False
 ) -> npt.NDArray[np.int64] | None:
+    """Return the part classes (size / 4, size / 4) of a crop, from those of the picture (H, W)."""
     if parts is None:
         return None
     # A pixel of the map covers PART_STRIDE crop pixels, so its centre is at (i + 0.5) * stride - 0.5.

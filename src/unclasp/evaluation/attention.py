@@ -7,12 +7,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from unclasp.batch import ByteArray
 from unclasp.canvas import INK, PAPER, Canvas, resized
+from unclasp.config import Relation
 from unclasp.data.transforms import crop_image
 from unclasp.model import DFL
 from unclasp.model.attention import AttentionMaps, attention_maps
+from unclasp.model.relation import KINDS
 
 Floats = npt.NDArray[np.floating]
 
@@ -25,8 +28,6 @@ _HEADING: Final = 34
 """Height of the row of headings, in px."""
 _SHADE: Final = 0.45
 """Brightness of the picture behind a map."""
-_ROWS: Final = {"appearance": "appearance", "position": "position", "": "as used"}
-"""Label of each row of maps; the last one is the relation that the network uses."""
 
 
 def draw_attention(model: DFL, image: ByteArray, box: Floats, joint: int) -> ByteArray:
@@ -54,23 +55,25 @@ def draw_attention(model: DFL, image: ByteArray, box: Floats, joint: int) -> Byt
         place = model(tensor.unsqueeze(0)).pose_2p5d[0, joint, :2].numpy()
     picture = np.asarray(cv2.resize(crop.image, (_CELL, _CELL), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     place = resized(place, _CELL / model.image_size)
-    rows = [kind for kind in _ROWS if not kind or any(kind in stage.of_kinds for stage in stages)]
+    rows = _rows(stages)
     page = np.full(
         (_HEADING + len(rows) * (_CELL + _GAP), _LABELS + (1 + len(stages)) * (_CELL + _GAP), 3), PAPER, dtype=np.uint8
     )
     _paste(page, _ringed(picture, place), 0, 0)
-    for column, stage in enumerate(stages, start=1):
-        for row, kind in enumerate(rows):
-            heat = _map_of(stage, kind, joint)
-            if heat is not None:
-                _paste(page, _ringed(_overlaid(picture, heat), place), row, column)
-    return _labelled(page, rows, [stage.stage for stage in stages])
+    for row, of_stages in enumerate(rows.values()):
+        for column, maps in enumerate(of_stages, start=1):
+            if maps is not None:
+                _paste(page, _ringed(_overlaid(picture, maps[joint].numpy()), place), row, column)
+    return _labelled(page, list(rows), [stage.stage for stage in stages])
 
 
-def _map_of(stage: AttentionMaps, kind: str, joint: int) -> Floats | None:
-    """Return the (M, M) map of a row, or None if the kind does not take part."""
-    maps = stage.of_kinds.get(kind) if kind else stage.relation  # type: ignore[call-overload]
-    return None if maps is None else maps[joint].numpy()
+def _rows(stages: list[AttentionMaps]) -> dict[str, list[Tensor | None]]:
+    """Return the maps of each stage by row: a row for each kind that takes part anywhere, and one for the relation."""
+    rows: dict[str, list[Tensor | None]] = {}
+    for kind in KINDS[Relation.BOTH]:
+        if any(kind in stage.of_kinds for stage in stages):
+            rows[kind] = [stage.of_kinds.get(kind) for stage in stages]
+    return {**rows, "as used": [stage.relation for stage in stages]}
 
 
 def _overlaid(picture: ByteArray, heat: Floats) -> ByteArray:
@@ -101,5 +104,5 @@ def _labelled(page: ByteArray, rows: list[str], stages: list[str]) -> ByteArray:
     for column, stage in enumerate(["crop", *stages]):
         canvas.text(stage, _LABELS + column * (_CELL + _GAP), _HEADING - 11, colour=INK)
     for row, kind in enumerate(rows):
-        canvas.text(_ROWS[kind], _LABELS - 12, _HEADING + row * (_CELL + _GAP) + _CELL / 2, colour=INK, align=1.0)
+        canvas.text(kind, _LABELS - 12, _HEADING + row * (_CELL + _GAP) + _CELL / 2, colour=INK, align=1.0)
     return canvas.finished()

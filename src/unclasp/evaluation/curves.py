@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,8 @@ _PLOT: Final = 340
 _CARD_PADDING: Final = (52, 40, 20, 50)
 """px around it, left, above, right and below, for headings and numbers."""
 _GAP: Final = 16
+_AUC_WIDTH: Final = 90
+"""Width of the AUC in the legend and the space before it, in px."""
 _LEGEND_LINE: Final = 22
 """Height of a line of the legend in px."""
 _GRID: Final = (232, 230, 224)
@@ -48,8 +51,12 @@ def draw_curves(reports: Sequence[tuple[str, Report]]) -> ByteArray:
         raise DataError(f"expected 1 to {MAX_REPORTS} reports to draw, got {len(reports)}")
     (first_name, first), *others = reports
     for name, report in others:
-        if report.protocol != first.protocol:
-            raise DataError(f"{first_name} and {name} have different protocols, so that their curves say nothing")
+        different = [key for key, value in asdict(first.protocol).items() if asdict(report.protocol)[key] != value]
+        if different:
+            raise DataError(
+                f"{first_name} and {name} differ in {', '.join(different)}, so that their curves cannot be compared; "
+                "score both under one protocol"
+            )
     buckets = [bucket for bucket in BUCKETS if any(report.pck[bucket] is not None for _, report in reports)]
     if "all" in buckets and len(buckets) == 2:
         buckets.remove("all")  # the same as the only other one
@@ -80,7 +87,9 @@ def _draw_card(canvas: Canvas, card: Box, bucket: Bucket, reports: Sequence[tupl
     canvas.text(f"{_HEADINGS[bucket]}: share of joints within a distance", x, y - 16, colour=INK)
     canvas.text("mm", x + _PLOT, bottom + 36, align=1.0)
     line = bottom + _CARD_PADDING[3] + 8
+    is_same_data = len({report.dataset for _, report in reports}) == 1
     for (name, report), colour in zip(reports, _COLOURS, strict=False):
+        label = name if is_same_data else f"{name}, {report.dataset}"
         curve = report.pck[bucket]
         if curve is None:
             continue
@@ -88,5 +97,15 @@ def _draw_card(canvas: Canvas, card: Box, bucket: Bucket, reports: Sequence[tupl
         for start, end in itertools.pairwise(points):
             canvas.line(start, end, 2.2, colour)
         canvas.line(np.array([x, line - 4]), np.array([x + 22, line - 4]), 3.0, colour)
-        canvas.text(f"{name}   AUC {report.figures[f'auc_{bucket}']:.3f}", x + 32, line, colour=INK)
+        canvas.text(f"AUC {report.figures[f'auc_{bucket}']:.3f}", x + _PLOT, line, colour=INK, align=1.0)
+        canvas.text(_shortened(canvas, label, _PLOT - 32 - _AUC_WIDTH), x + 32, line, colour=INK)
         line += _LEGEND_LINE
+
+
+def _shortened(canvas: Canvas, words: str, width: float) -> str:
+    """Return a text without as much of its middle as it takes to fit a width in px."""
+    shown, kept = words, len(words)
+    while kept > 2 and canvas.width_of(shown) > width:
+        kept -= 1
+        shown = f"{words[: kept // 2]}...{words[len(words) - kept // 2 :]}"
+    return shown

@@ -121,8 +121,13 @@ class Report:
                 bucket: None if curve is None else tuple(curve) for bucket, curve in content["pck"].items()
             }
             content["worst"] = tuple((name, error) for name, error in content["worst"])
+            for bucket in BUCKETS:
+                if (curve := content["pck"][bucket]) is not None:
+                    if len(curve) != len(metrics.PCK_THRESHOLDS):
+                        raise ValueError(f"the PCK curve {bucket} has {len(curve)} values")
+                    float(content["figures"][f"auc_{bucket}"])
             return cls(**content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise DataError(f"not a report of this version of unclasp: {error}") from error
 
     def save(self, path: Path | str) -> None:

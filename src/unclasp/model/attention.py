@@ -1,7 +1,7 @@
 """Reads the relations between joints and pixels out of a network: what Figures 1 and 6 show.
 
 In the decoupled decoder the logits of two kinds of features are added before one softmax (eq. 4). The map of a single
-kind is the softmax of its own term, which is what the relation would be without the other kind.
+kind is the softmax of its own term.
 """
 
 import math
