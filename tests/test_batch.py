@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from unclasp.batch import Batch, Sample
 
@@ -61,13 +62,17 @@ def test_interacting_is_decided_by_the_hand_type_alone(hand_type: tuple[bool, bo
     assert sample.interacting is interacting
 
 
-def test_a_batch_moves_every_tensor_and_keeps_the_names() -> None:
-    batch = Batch(
+@pytest.fixture
+def batch() -> Batch:
+    return Batch(
         image=torch.zeros(2, 3, 8, 8, dtype=torch.uint8), pose_2p5d=torch.zeros(2, 42, 3), valid=torch.zeros(2, 42) > 0,
         parts=torch.zeros(2, 8, 8, dtype=torch.int64), parts_valid=torch.zeros(2) > 0, hand_type=torch.zeros(2, 2) > 0,
         hand_type_valid=torch.zeros(2) > 0, root_depth=torch.zeros(2), root_depth_valid=torch.zeros(2) > 0,
         names=("a", "b"),
     )  # fmt: skip
+
+
+def test_a_batch_moves_every_tensor_and_keeps_the_names(batch: Batch) -> None:
     moved = batch.to("meta")
     assert len(moved) == len(batch) == 2
     assert moved.names == ("a", "b")
@@ -75,3 +80,11 @@ def test_a_batch_moves_every_tensor_and_keeps_the_names() -> None:
     assert len(tensors) == 9
     assert all(tensor.device.type == "meta" for tensor in tensors)
     assert batch.image.device.type == "cpu"
+
+
+def test_a_batch_can_be_pinned(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader asks for it; without the method it would leave the batch as it is, and say nothing."""
+    pinned: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    assert pin_memory(batch).names == batch.names
+    assert len(pinned) == 9

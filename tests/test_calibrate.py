@@ -206,7 +206,7 @@ def test_training_refuses_the_head(tmp_path: Path) -> None:
 
 def test_the_command_keeps_the_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     path, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    save_weights(path, build(tiny().model).state_dict(), tiny(), notes={"steps": 5})
+    save_weights(path, build(tiny().model).state_dict(), tiny(), notes={"steps": 5, "calibrated_split": "old"})
     monkeypatch.setattr("unclasp.data.open_dataset", lambda name, **_: Samples(9))
     with pytest.raises(SystemExit) as stop:
         main(["calibrate", str(path), "--out", str(out)])

@@ -292,6 +292,24 @@ def test_what_blows_up_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (tmp_path / "f.safetensors").exists()
 
 
+def test_a_gradient_that_is_not_finite_spoils_no_saved_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is finite, its gradient is not."""
+    calls: list[int] = []
+
+    def steep(found: Any, targets: Any) -> dict[str, torch.Tensor]:
+        terms = finder_losses(found, targets)
+        calls.append(1)
+        cliff = (terms["hand"] - terms["hand"].detach()).square().sqrt() if len(calls) > 2 else 0
+        return {**terms, "hand": terms["hand"] + cliff}
+
+    monkeypatch.setattr("unclasp.training.finder_train.finder_losses", steep)
+    config = FinderConfig(image_size=SIZE, steps=4, batch_size=2, channels=16)
+    out = tmp_path / "f.safetensors"
+    with pytest.raises(NonFiniteLossError, match="the finder's gradient is not finite at step 2"):
+        train_finder(config, Scenes(), None, FinderRun(out=out, save_every=1))
+    assert all(torch.isfinite(value).all() for value in load_finder(out).state_dict().values())
+
+
 def test_every_scene_comes_once_an_epoch_and_batches_depend_on_their_step_alone() -> None:
     scenes, seen = Scenes(), []
     scenes.__class__ = type("Watched", (Scenes,), {"__getitem__": lambda self, i: seen.append(i) or self.items[i]})

@@ -38,7 +38,6 @@ from unclasp.train import (
     WEIGHTS,
     Batches,
     TrainingExamples,
-    batches_of,
     learning_rate,
     optimiser,
     train,
@@ -198,13 +197,13 @@ def test_it_overfits_two_samples_below_5_mm():
 
 def test_the_ranks_share_the_batches_of_one_process():
     config = TrainConfig(batch_size=4, epochs=2, seed=3)
-    alone = list(batches_of(11, config, first_step=0, last_step=4, rank=0, world=1))
-    shares = [list(batches_of(11, config, first_step=0, last_step=4, rank=rank, world=2)) for rank in range(2)]
+    alone = list(Batches(size=11, config=config, first_step=0, last_step=4, rank=0, world=1))
+    shares = [list(Batches(size=11, config=config, first_step=0, last_step=4, rank=rank, world=2)) for rank in range(2)]
     for whole, first, second in zip(alone, *shares, strict=True):
         assert sorted(whole) == sorted(first + second) and len(first) == len(second) == 2
     assert [epoch for batch in alone for epoch, _ in batch] == [0] * 8 + [1] * 8
     assert len({index for batch in alone[:2] for _, index in batch}) == 8, "no sample twice in an epoch"
-    assert alone[2:] == list(batches_of(11, config, first_step=2, last_step=4, rank=0, world=1))
+    assert alone[2:] == list(Batches(size=11, config=config, first_step=2, last_step=4, rank=0, world=1))
 
 
 def test_a_whole_run_of_batches_is_never_listed():
@@ -218,7 +217,6 @@ def test_a_whole_run_of_batches_is_never_listed():
     assert len(batches) == 1_063_300 and [len(batch) for batch in first] == [64] * 3
     assert peak < 30e6, "one epoch's permutation is 11 MB"
     again = Batches(size=11, config=TrainConfig(batch_size=3), first_step=1, last_step=4, rank=0, world=1)
-    assert list(again) == list(batches_of(11, again.config, first_step=1, last_step=4, rank=0, world=1))
     assert list(again) == list(again) and len(again) == 3
 
 
@@ -491,6 +489,16 @@ def test_a_run_goes_on_with_the_pictures_that_it_began_with(tmp_path, other):
         train(config_for(epochs=1), Named(12, **other), cpu(tmp_path, resume=True))
     train(config_for(epochs=1), Named(12), cpu(tmp_path, resume=True))
     assert load_state(tmp_path / STATE)["step"] == 3
+
+
+def test_part_masks_are_part_of_the_data():
+    """Resumed without them, a run would silently lose two of its losses."""
+    masked, published = Samples(12), Samples(12)
+    masked.notes, published.notes = {"part masks": "in this project's order"}, {"part masks": "published"}
+    plain = Samples(12)
+    plain.notes = {"part masks": "none"}
+    assert fingerprint_of(plain) == fingerprint_of(Samples(12))
+    assert len({fingerprint_of(samples) for samples in (plain, masked, published)}) == 3
 
 
 def test_rendered_pictures_are_known_by_all_that_they_depend_on(monkeypatch):

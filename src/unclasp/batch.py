@@ -4,8 +4,9 @@ Letters: B batch size, H and W height and width of a picture or crop, h and w th
 of decoder iterations, L number of pixels of a pyramid level.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -100,12 +101,15 @@ class Batch:
 
     def to(self, device: "torch.device | str") -> Self:
         """Return the batch with all tensors on `device`."""
-        moved = {
-            field.name: getattr(self, field.name).to(device, non_blocking=True)
-            for field in fields(self)
-            if field.name != "names"
-        }
-        return replace(self, **moved)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """Return the batch in page-locked memory, from which copies to a GPU need not wait; for `DataLoader`."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[["Tensor"], "Tensor"]) -> Self:
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value if name == "names" else change(value) for name, value in values.items()})
 
     def __len__(self) -> int:
         return len(self.names)

@@ -61,27 +61,14 @@ class TrainingExamples(TorchDataset[Example]):
         return make_example(sample, view, model.image_size, depth_axis=model.depth_axis)
 
 
-def batches_of(
-    size: int, config: TrainConfig, *, first_step: int, last_step: int, rank: int, world: int
-) -> Iterator[list[tuple[int, int]]]:
-    """Yield this rank's share of each step's (epoch, index) pairs.
-
-    Together, the ranks get the batches that a single process would. Each epoch has its own permutation; samples that
-    do not fill a last batch are skipped in that epoch.
-    """
-    per_epoch = size // config.batch_size
-    order, order_epoch = np.empty(0, dtype=np.int64), -1
-    for step in range(first_step, last_step):
-        epoch, batch = divmod(step, per_epoch)
-        if epoch != order_epoch:
-            order, order_epoch = np.random.default_rng([config.seed, epoch]).permutation(size), epoch
-        indices = order[batch * config.batch_size : (batch + 1) * config.batch_size]
-        yield [(epoch, int(index)) for index in indices[rank::world]]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """The batches of a run, generated on demand: at the paper's size, a list of them would take gigabytes."""
+    """One rank's share of the (epoch, index) pairs of each step of a run.
+
+    Together, the ranks get the batches that a single process would. Each epoch has its own permutation; samples that
+    do not fill a last batch are skipped in that epoch. Batches are generated on demand: at the paper's size, a list of
+    them would take gigabytes.
+    """
 
     size: int
     """Number of samples in the data set."""
@@ -95,10 +82,15 @@ class Batches:
         return max(0, self.last_step - self.first_step)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return batches_of(
-            self.size, self.config, first_step=self.first_step, last_step=self.last_step, rank=self.rank,
-            world=self.world,
-        )  # fmt: skip
+        batch_size = self.config.batch_size
+        per_epoch = self.size // batch_size
+        order, order_epoch = np.empty(0, dtype=np.int64), -1
+        for step in range(self.first_step, self.last_step):
+            epoch, batch = divmod(step, per_epoch)
+            if epoch != order_epoch:
+                order, order_epoch = np.random.default_rng([self.config.seed, epoch]).permutation(self.size), epoch
+            indices = order[batch * batch_size : (batch + 1) * batch_size]
+            yield [(epoch, int(index)) for index in indices[self.rank :: self.world]]
 
 
 def learning_rate(step: int, config: TrainConfig, *, steps_per_epoch: int) -> float:

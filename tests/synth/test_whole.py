@@ -5,7 +5,6 @@ import pytest
 
 pytest.importorskip("numba", reason="rendering is an extra")
 
-from unclasp.data import views
 from unclasp.synth import background
 from unclasp.synth.figure import Light, Person, draw_body, draw_idle_arms, draw_limb
 from unclasp.synth.scene import SceneMix, sample_scene
@@ -25,7 +24,6 @@ def test_a_scene_is_a_function_of_seed_and_index(scenes: list[Whole]) -> None:
     assert (
         not np.array_equal(scenes[3].image.shape, scenes[4].image.shape) or (scenes[3].image != scenes[4].image).any()
     )
-    assert IGNORED == views.IGNORED
 
 
 def test_pictures_have_all_aspects_and_every_number_of_regions(scenes: list[Whole]) -> None:

@@ -21,6 +21,7 @@ from unclasp.data.interhand import InterHand
 from unclasp.data.pictures import read_rgb
 from unclasp.data.transforms import random_view, view_matrix
 from unclasp.errors import UnclaspError
+from unclasp.opencv_threads import opencv_threads
 from unclasp.presets import paper
 from unclasp.train import Batches, TrainingExamples
 
@@ -135,21 +136,19 @@ def speeds(dataset: MadeUp, repeats: int) -> tuple[Any, Any, Any]:
     augment = replace(config.augment, photographic=_PHOTOGRAPHIC_STRENGTH)
     strong = TrainingExamples(dataset, replace(config, augment=augment))
     times = np.zeros((3, repeats))
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
     gc.disable()
     try:
-        for repeat in range(-5, repeats):  # the first few are warm-up
-            index = repeat % len(dataset)
-            calls: list[Callable[[], Any]] = [
-                bare_crop(dataset, index, config), lambda i=index: plain[0, i], lambda i=index: strong[0, i],  # type: ignore[misc]
-            ]  # fmt: skip
-            spent = [_timed(call) for call in calls]
-            if repeat >= 0:
-                times[:, repeat] = spent
+        with opencv_threads(0):
+            for repeat in range(-5, repeats):  # the first few are warm-up
+                index = repeat % len(dataset)
+                calls: list[Callable[[], Any]] = [
+                    bare_crop(dataset, index, config), lambda i=index: plain[0, i], lambda i=index: strong[0, i],  # type: ignore[misc]
+                ]  # fmt: skip
+                spent = [_timed(call) for call in calls]
+                if repeat >= 0:
+                    times[:, repeat] = spent
     finally:
         gc.enable()
-        cv2.setNumThreads(threads)
     return times[0], times[1], times[2]
 
 

@@ -10,6 +10,7 @@ from unclasp.bench.timing import Run, interleaved
 from unclasp.errors import check_at_least
 from unclasp.find.finder import SIZE, open_finder
 from unclasp.find.letterbox import letterbox
+from unclasp.opencv_threads import opencv_threads
 
 
 def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
@@ -27,10 +28,8 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
     check_at_least(1, width=width, height=height, repeats=repeats, threads=threads)
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
     picture = np.asarray(cv2.resize(noise, (width, height)), dtype=np.uint8)
-    previous_threads = cv2.getNumThreads()
-    cv2.setNumThreads(threads)
     lines = [f"finder at {SIZE}x{SIZE} on a picture of {width}x{height}, {threads} threads, medians of {repeats}"]
-    try:
+    with opencv_threads(threads):
         square = letterbox(picture, SIZE).image
         lines.append(f"  {'square':22}{_milliseconds(lambda: letterbox(picture, SIZE), repeats):8.2f} ms")
         for engine in ("any", "opencv") if find_spec("onnxruntime") else ("opencv",):
@@ -41,8 +40,6 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
                 _milliseconds(lambda: finder(picture), repeats),  # noqa: B023
             )
             lines.append(f"  {name:14}network {network:8.2f} ms   together {total:8.2f} ms")
-    finally:
-        cv2.setNumThreads(previous_threads)
     return "\n".join(lines)
 
 

@@ -3,19 +3,17 @@
 import time
 from statistics import median
 
-import cv2
 import numpy as np
 
+from unclasp.opencv_threads import opencv_threads
 from unclasp.synth.close_up import render
 from unclasp.synth.scene import SceneMix, sample_scene
 
 
 def synth_speed(count: int, *, size: int, supersample: int) -> str:
     """Render `count` pictures of `size` x `size` px on one core and return a table of times per stage."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        posing, rendering = [], []
+    posing, rendering = [], []
+    with opencv_threads(1):
         for index in range(-5, count):  # the first few are warm-up: they compile code and fill caches
             rng = np.random.default_rng([0, index + 5])
             start = time.perf_counter()
@@ -25,8 +23,6 @@ def synth_speed(count: int, *, size: int, supersample: int) -> str:
             if index >= 0:
                 posing.append(posed - start)
                 rendering.append(time.perf_counter() - posed)
-    finally:
-        cv2.setNumThreads(threads)
     total = np.array(posing) + np.array(rendering)
     return "\n".join([
         f"{count} pictures of {size}x{size}, {supersample}x{supersample} samples per pixel, one core",

@@ -44,7 +44,8 @@ def calibrate(words: list[str]) -> int:
         model, config, calibration = run(model, config, dataset, limit=arguments.limit, progress=progress)
     split = {f"calibrated_{key}": note for key, note in notes_of(dataset).items() if key == "split"}
     fitted = {"calibrated_on": arguments.data, **split, "calibrated_within_mm": WITHIN}
-    save_weights(arguments.out, model.state_dict(), config, notes={**load_notes(arguments.weights), **fitted})
+    others = {name: note for name, note in load_notes(arguments.weights).items() if not name.startswith("calibrated_")}
+    save_weights(arguments.out, model.state_dict(), config, notes={**others, **fitted})
     where = "".join(f", {name}" for name in split.values())
     print(f"fitted on: {arguments.data}{where}\n{calibration}\nweights: {arguments.out}")
     return 0

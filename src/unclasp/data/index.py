@@ -74,14 +74,14 @@ class Index:
         return self.columns["names"][start:end].tobytes().decode()
 
 
-def open_index(layout: Layout, progress: Progress | None = None) -> Index:
+def open_index(layout: Layout) -> Index:
     """Open the index of a split; build it first if there is no up-to-date one.
 
     Raises:
         DataError: The annotations are missing or damaged, or the index cannot be written anywhere.
     """
     found = fresh_index(layout)
-    return found if found is not None else build_index(layout, progress)
+    return found if found is not None else build_index(layout)
 
 
 def fresh_index(layout: Layout) -> Index | None:

@@ -51,10 +51,12 @@ def notes_of(dataset: Dataset) -> dict[str, str]:
 def fingerprint_of(dataset: Dataset) -> str:
     """Return a hash by which a data set is recognised: of its size, its split and its recipe or the samples' names.
 
-    Of a large data set, 10,000 names are taken, evenly spread; without `file_names`, none.
+    Of a large data set, 10,000 names are taken, evenly spread; without `file_names`, none. Part masks count, too.
     """
     count, recipe = len(dataset), getattr(dataset, "recipe", None)
     names = getattr(dataset, "file_names", ()) if recipe is None else [recipe]
     rows = np.linspace(0, len(names) - 1, min(len(names), _NAMES_COMPARED)).astype(int).tolist()
+    masks = notes_of(dataset).get("part masks", "none")
     facts = [str(count), str(getattr(dataset, "split", "")), *(str(names[row]) for row in rows)]
+    facts += [] if masks == "none" else [masks]
     return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()

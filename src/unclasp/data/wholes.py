@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.errors import DataError
+from unclasp.opencv_threads import opencv_threads
 from unclasp.synth.regions import IGNORED
 
 SHARD: Final = 250
@@ -59,17 +59,13 @@ def _render(seed: int, indices: range, size: int, gloved: float) -> dict[str, By
     count = len(indices)
     images, masks = np.zeros((count, size, size, 3), dtype=np.uint8), np.zeros((count, size, size), dtype=np.uint8)
     sizes, boxes = np.zeros((count, 2), dtype=np.float32), np.full((count, MAX_REGIONS, 4), np.nan, dtype=np.float32)
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
+    with opencv_threads(1):
         for row, index in enumerate(indices):
             whole = generate_whole(seed, index, size=size, gloved=gloved)
             height, width = whole.mask.shape
             images[row, :height, :width], sizes[row] = whole.image, (width, height)
             masks[row, :height, :width] = np.where(whole.mask > MAX_REGIONS, IGNORED, whole.mask)
             boxes[row, : len(whole.boxes)] = whole.boxes[:MAX_REGIONS]
-    finally:
-        cv2.setNumThreads(threads)
     return {"image": images, "mask": masks, "size": sizes, "boxes": boxes}
 
 

@@ -18,6 +18,7 @@ from unclasp.data.synthetic import Synthetic
 from unclasp.errors import DataError
 from unclasp.files import write_bytes, write_text
 from unclasp.hands import JOINT_NAMES, PARENTS
+from unclasp.opencv_threads import opencv_threads
 from unclasp.synth.scene import SceneMix
 
 CAPTURE_SIZE = 500
@@ -130,9 +131,9 @@ def _check_not_fewer(last: _Job, count: int) -> None:
 def _render_capture(job: _Job) -> int:
     if _is_whole(job):
         return len(job.indices)
-    cv2.setNumThreads(1)
     dataset = Synthetic(job.seed, job.indices.stop, job.mix, image_size=job.image_size)
-    entries = [_write_sample(job, dataset[index], index) for index in job.indices]
+    with opencv_threads(1):
+        entries = [_write_sample(job, dataset[index], index) for index in job.indices]
     write_text(job.finished, json.dumps(entries))
     return len(entries)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.synth.contact import overlap, rest_spheres
-from unclasp.synth.hand import Floats, HandModel, RestHand
+from unclasp.synth.hand import Floats, HandModel
 from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, rotation_about, rotation_between
 
 Kind = Literal["contact", "interlaced", "apart", "right", "left"]
@@ -52,8 +52,6 @@ class PosedHand:
     """(V, 3) unit, camera frame."""
     joints: Float32s
     """(21, 3) mm, camera frame."""
-    rest: RestHand
-    """The shape as a right hand, for textures that stick to the skin."""
 
 
 @dataclass(frozen=True)
@@ -275,5 +273,4 @@ def _posed(item: _Placed, shift: Floats) -> PosedHand:
         vertices=(hand.vertices @ item.rotation.T + item.translation + shift).astype(np.float32),
         normals=(hand.normals @ item.rotation.T).astype(np.float32),
         joints=(item.joints + shift).astype(np.float32),
-        rest=hand.body.rest[hand.left],
     )

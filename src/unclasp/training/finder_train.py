@@ -120,7 +120,7 @@ def train_finder(config: FinderConfig, wholes: Wholes, close_ups: Dataset | None
     Raises:
         CheckpointError: The weights `run.out` or their .onnx exist already, or the weights to start from do not fit.
         UnclaspError: The finder to start from has another number of channels.
-        NonFiniteLossError: The loss became infinite or not a number; the last saved weights are kept.
+        NonFiniteLossError: The loss or its gradient became infinite or not a number; the last saved weights are kept.
         KeyboardInterrupt: Ctrl-C or a signal to end, after the step was finished and saved; at the second one, at once.
     """
     exported = run.out.with_suffix(".onnx")
@@ -183,11 +183,12 @@ def _take_steps(
                 found = net(images)
             terms = finder_losses(found, targets)
             loss = torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum()
-            if not bool(torch.isfinite(loss)):
-                raise NonFiniteLossError(f"the finder's loss is not finite at step {step}; lower learning_rate")
             adam.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            norm = torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            for name, value in (("loss", loss), ("gradient", norm)):
+                if not bool(torch.isfinite(value)):
+                    raise NonFiniteLossError(f"the finder's {name} is not finite at step {step}; lower learning_rate")
             adam.step()
             result.update(step)
             reporter.stepped({"total": loss.detach(), **{name: term.detach() for name, term in terms.items()}}, rate)
