@@ -271,6 +271,23 @@ def test_two_processes_give_the_gradients_of_one():
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5 * (1 + float(ours.abs().max())), err_msg=name)
 
 
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_process_that_waits_for_one_that_ended_says_so(tmp_path, monkeypatch, saved):
+    if saved:
+        train(config_for(), Samples(12), cpu(tmp_path, max_steps=2))
+
+    def fail(*_):
+        raise RuntimeError(reasons.pop())
+
+    reasons = ["another reason", "[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:5278"]
+    monkeypatch.setattr("unclasp.train._run", fail)
+    told = r"saved is step 2 in .*--resume" if saved else "nothing is saved yet"
+    with pytest.raises(UnclaspError, match=f"another process of this run has ended, .*{told}"):
+        train(config_for(), Samples(12), cpu(tmp_path, resume=saved))
+    with pytest.raises(RuntimeError, match="another reason"):
+        train(config_for(), Samples(12), cpu(tmp_path, resume=saved))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_what_it_saw(tmp_path, monkeypatch):
     def poisoned(prediction, batch, config, *, image_size):
         terms = compute_losses(prediction, batch, config, image_size=image_size)

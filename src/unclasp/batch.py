@@ -108,8 +108,9 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[["Tensor"], "Tensor"]) -> Self:
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value if name == "names" else change(value) for name, value in values.items()})
+        names = [field.name for field in fields(self) if field.name != "names"]
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in names}
+        return replace(self, **changed)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -43,6 +43,8 @@ from unclasp.training.step import take_step
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: the state that `--resume` needs, the resulting model, and the log with one JSON object per line."""
 
+_LOST_PROCESS = ("closed by peer", "reset by peer", "remote process exited")
+"""What gloo and NCCL say in a process that waits for one that has ended."""
 _STATISTICS_CROPS = 96
 """Crops from which the statistics of a backbone with folded batch norms are initialised."""
 
@@ -142,16 +144,21 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
     try:
         fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
     except KeyboardInterrupt as interruption:
-        raise KeyboardInterrupt(str(interruption) or _what_is_saved(options.out)) from interruption
+        raise KeyboardInterrupt(str(interruption) or f"interrupted; {_what_is_saved(options.out)}") from interruption
+    except RuntimeError as error:  # gloo and NCCL raise it as it is, or a class of their own
+        if not any(told in str(error) for told in _LOST_PROCESS):
+            raise
+        message = f"another process of this run has ended, and its message says why; {_what_is_saved(options.out)}"
+        raise UnclaspError(message) from error
     return options.out / WEIGHTS if fabric.is_global_zero else None
 
 
 def _what_is_saved(out: Path) -> str:
-    """Return the message for a run that was ended at once."""
+    """Tell what a run that was ended at once has saved."""
     if not (out / STATE).exists():
-        return "interrupted; nothing is saved yet"
+        return "nothing is saved yet"
     step = load_state(out / STATE)["step"]
-    return f"interrupted; saved is step {step} in {out / STATE}: the same command with --resume goes on"
+    return f"saved is step {step} in {out / STATE}: the same command with --resume goes on"
 
 
 def _check_unused(out: Path) -> None:

@@ -46,6 +46,16 @@ def test_blur_and_shrinking_take_detail_and_noise_gives_grain():
     )
 
 
+def test_no_change_darkens_by_cutting_off_decimals():
+    image = np.random.default_rng(0).integers(60, 196, (96, 96, 3)).astype(np.uint8)
+    for change in ({"noise": 4.0, "seed": 1}, {"saturation": 0.7}, {"contrast": 0.9}):
+        look = PhotometricChange(**change)
+        before = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean() if look.saturation < 1 else image.mean()
+        after = apply_photometric(image, look)
+        got = cv2.cvtColor(after, cv2.COLOR_RGB2GRAY).mean() if look.saturation < 1 else after.mean()
+        assert abs(got - before) < 0.15, look
+
+
 def test_a_new_texture_keeps_shapes_and_contrast():
     disc = cv2.circle(np.full((64, 64, 3), (60, 90, 150), dtype=np.uint8), (32, 32), 18, (210, 160, 120), -1)
     inside = cv2.circle(np.zeros((64, 64), dtype=np.uint8), (32, 32), 14, 1, -1).astype(bool)

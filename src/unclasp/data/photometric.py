@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from unclasp.batch import ByteArray
 
@@ -70,14 +71,14 @@ def apply_photometric(image: ByteArray, look: PhotometricChange) -> ByteArray:
         image = _retexture(image, look.texture, np.random.default_rng(look.seed))
     if look.noise > 0:
         grain = np.random.default_rng(look.seed).standard_normal(image.shape, dtype=np.float32)
-        image = np.clip(image + look.noise * grain, 0, 255).astype(np.uint8)
+        image = _rounded(image + look.noise * grain)
     if look.saturation < 1:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-        image = (look.saturation * image + (1 - look.saturation) * grey).astype(np.uint8)
+        image = _rounded(look.saturation * image + (1 - look.saturation) * grey)
     if look.gamma != 1 or look.contrast != 1:
         levels = 255 * (np.arange(256) / 255) ** look.gamma
         middle = float(levels[image].mean())
-        table = np.clip(middle + look.contrast * (levels - middle), 0, 255).astype(np.uint8)
+        table = _rounded(middle + look.contrast * (levels - middle))
         image = table[image]
     return image
 
@@ -100,4 +101,9 @@ def _retexture(image: ByteArray, share: float, rng: np.random.Generator) -> Byte
         mixed = np.asarray(cv2.merge(channels))
     gain = rng.uniform(0.6, 1.2) * float(centred.std()) / (float(mixed.std()) + 1e-3)
     blended = cv2.addWeighted(centred, 1 - share, mixed, share * gain, 127.0)
-    return np.clip(blended, 0, 255).astype(np.uint8)
+    return _rounded(blended)
+
+
+def _rounded(values: npt.NDArray[np.floating | np.integer]) -> ByteArray:
+    """Return values as levels 0 to 255; cutting decimals off would darken the picture with each change."""
+    return np.asarray(np.rint(np.clip(values, 0, 255)), dtype=np.uint8)
