@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Floats
+
 Image = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating]
 Colour = tuple[float, float, float]
 Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels."""

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.canvas import Box, Floats, Image, lay, resized
+from unclasp.arrays import Floats
+from unclasp.canvas import Box, Image, lay, resized
 
 CUT_EXPANSION: Final = 1.3
 """Ratio of the side of the cut-out square to the extent of the hands."""

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Bools, Floats
 from unclasp.hands import JOINTS_PER_HAND, ROOT_OF_JOINT, ROOTS
 
 DEPTH_RANGE: Final = 400.0
@@ -30,11 +31,8 @@ InterHand2.6M line)."""
 CAMERA_AXIS: Final = (0.0, 0.0, 1.0)
 """Default line of sight along which depths are measured."""
 
-Array = npt.NDArray[np.floating]
-Bools = npt.NDArray[np.bool_]
 
-
-def camera_from_world(points: Array, rotation: Array, position: Array) -> Array:
+def camera_from_world(points: Floats, rotation: Floats, position: Floats) -> Floats:
     """Transform world points (…, 3) mm to the frame of a camera with a 3x3 rotation at a world position.
 
     Examples:
@@ -44,23 +42,23 @@ def camera_from_world(points: Array, rotation: Array, position: Array) -> Array:
     return (points - position) @ rotation.T
 
 
-def project(points: Array, focal: Array, princpt: Array) -> Array:
+def project(points: Floats, focal: Floats, princpt: Floats) -> Floats:
     """Project camera points (…, 3) mm to pixels u, v (…, 2)."""
     return points[..., :2] / points[..., 2:] * focal + princpt
 
 
-def unproject(pixels: Array, depth: Array, focal: Array, princpt: Array) -> Array:
+def unproject(pixels: Floats, depth: Floats, focal: Floats, princpt: Floats) -> Floats:
     """Back-project pixels (…, 2) with depths (…) in mm to camera points (…, 3) mm."""
     lateral = (pixels - princpt) / focal * depth[..., None]
     return np.concatenate([lateral, depth[..., None]], axis=-1)
 
 
-def relative_to_roots(joints: Array) -> Array:
+def relative_to_roots(joints: Floats) -> Floats:
     """Return joints (…, 42, 3) relative to the wrist of their own hand."""
     return joints - joints[..., ROOT_OF_JOINT, :]
 
 
-def sight_through(pixel: Array, focal: Array, princpt: Array) -> Array:
+def sight_through(pixel: Floats, focal: Floats, princpt: Floats) -> Floats:
     """Return the unit vector (3,) of the line of sight through a pixel (2,), in the camera frame.
 
     Examples:
@@ -72,8 +70,8 @@ def sight_through(pixel: Array, focal: Array, princpt: Array) -> Array:
 
 
 def pose_2p5d_from_cam(
-    joints_cam: Array, focal: Array, princpt: Array, crop_from_image: Array, sight: npt.ArrayLike = CAMERA_AXIS
-) -> Array:
+    joints_cam: Floats, focal: Floats, princpt: Floats, crop_from_image: Floats, sight: npt.ArrayLike = CAMERA_AXIS
+) -> Floats:
     """Convert camera joints (42, 3) mm to the 2.5D pose of a crop: crop pixels and wrist-relative mm.
 
     Args:
@@ -88,9 +86,9 @@ def pose_2p5d_from_cam(
 
 
 def cam_from_pose_2p5d(
-    pose_2p5d: Array, root_depths: Array, *, focal: Array, princpt: Array, image_from_crop: Array,
+    pose_2p5d: Floats, root_depths: Floats, *, focal: Floats, princpt: Floats, image_from_crop: Floats,
     sights: npt.ArrayLike = CAMERA_AXIS,
-) -> Array:  # fmt: skip
+) -> Floats:  # fmt: skip
     """Convert a 2.5D pose (42, 3) to camera joints (42, 3) mm.
 
     Args:
@@ -108,14 +106,14 @@ def cam_from_pose_2p5d(
 class JointLines(NamedTuple):
     """Joint positions as linear functions Z a + b of the depth Z of their wrist along the camera's axis."""
 
-    per_mm: Array
+    per_mm: Floats
     """(42, 3) a."""
-    fixed: Array
+    fixed: Floats
     """(42, 3) b, mm."""
 
 
 def joint_lines(
-    pixels: Array, relative: Array, focal: Array, princpt: Array, sights: npt.ArrayLike = CAMERA_AXIS
+    pixels: Floats, relative: Floats, focal: Floats, princpt: Floats, sights: npt.ArrayLike = CAMERA_AXIS
 ) -> JointLines:
     """Return the position of each joint as a linear function of its wrist's depth.
 
@@ -135,13 +133,13 @@ def joint_lines(
     return JointLines(rays * (along[ROOT_OF_JOINT] / along)[:, None], rays * (relative / along)[:, None])
 
 
-def on_lines(lines: JointLines, root_depths: Array) -> Array:
+def on_lines(lines: JointLines, root_depths: Floats) -> Floats:
     """Return the joints (42, 3) mm for the depths (2,) mm of the right and the left wrist."""
     return np.repeat(root_depths, JOINTS_PER_HAND)[:, None] * lines.per_mm + lines.fixed
 
 
 def offset_along(
-    wrists: Array, offset: float, focal: Array, princpt: Array, sight: npt.ArrayLike = CAMERA_AXIS
+    wrists: Floats, offset: float, focal: Floats, princpt: Floats, sight: npt.ArrayLike = CAMERA_AXIS
 ) -> tuple[float, float]:
     """Return the left wrist's depth as a linear function of the right wrist's depth Z: scale Z + shift.
 
@@ -159,7 +157,7 @@ def offset_along(
     return float(right / left), float(offset / left)
 
 
-def _lengths_along(rays: Array, sight: Array) -> Array:
+def _lengths_along(rays: Floats, sight: Floats) -> Floats:
     """Return the components (N,) of rays (N, 3) along unit vectors (N, 3) or (3,).
 
     The angle between the two is limited to 84 degrees: at 90 degrees a depth would not determine a joint's position.
@@ -167,12 +165,12 @@ def _lengths_along(rays: Array, sight: Array) -> Array:
     return np.asarray(np.maximum((rays * sight).sum(axis=1), 0.1 * np.linalg.norm(rays, axis=1)))
 
 
-def _rays(pixels: Array, focal: Array, princpt: Array) -> Array:
+def _rays(pixels: Floats, focal: Floats, princpt: Floats) -> Floats:
     """Return the points (…, 3) at depth 1 on the rays through pixels (…, 2)."""
     return unproject(pixels, np.ones(pixels.shape[:-1]), focal, princpt)
 
 
-def apply_affine(matrix: Array, points: Array) -> Array:
+def apply_affine(matrix: Floats, points: Floats) -> Floats:
     """Apply a 3x3 affine `destination_from_source` to points (…, 2)."""
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
@@ -182,7 +180,7 @@ def mask_without_root(valid: Bools) -> Bools:
     return valid & valid[..., ROOT_OF_JOINT]
 
 
-def tight_box(points: Array, valid: Bools | None = None) -> Array:
+def tight_box(points: Floats, valid: Bools | None = None) -> Floats:
     """Return the tight box (x1, y1, x2, y2) around the valid points of `points` (N, 2); without `valid`, around all.
 
     Raises:
@@ -194,17 +192,17 @@ def tight_box(points: Array, valid: Bools | None = None) -> Array:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def mean_distance(first: Array, second: Array) -> float:
+def mean_distance(first: Floats, second: Floats) -> float:
     """Return the mean distance between corresponding points (N, 2) and (N, 2)."""
     return float(np.linalg.norm(first - second, axis=1).mean())
 
 
-def extent(points: Array) -> float:
+def extent(points: Floats) -> float:
     """Return the longer side of the tight box around points (N, 2), at least 1 px so that it can be a divisor."""
     return max(float(np.ptp(points, axis=0).max()), 1.0)
 
 
-def on_one_place(first: Array, second: Array, share: float) -> bool:
+def on_one_place(first: Floats, second: Floats, share: float) -> bool:
     """Tell whether the mean points of two hands (N, 2) are closer than a share of the larger `extent`."""
     distance = float(np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)))
     return distance < share * max(extent(first), extent(second))
@@ -214,7 +212,7 @@ TIGHT_TO_ANNOTATED: Final = 1.2
 """Ratio of InterHand2.6M's annotated boxes, from which crops are made, to the tight boxes."""
 
 
-def expand_box(box: Array, factor: float) -> Array:
+def expand_box(box: Floats, factor: float) -> Floats:
     """Scale a box about its centre.
 
     Examples:
@@ -230,7 +228,7 @@ CROP_EXPANSION: Final = 1.25
 """Ratio of a crop's side to the longer side of the annotated box."""
 
 
-def square_box(box: Array, expansion: float = CROP_EXPANSION) -> Array:
+def square_box(box: Floats, expansion: float = CROP_EXPANSION) -> Floats:
     """Make a box square about its centre by extending its shorter side, then expand it: InterHand2.6M's crop rule.
 
     The annotated box is 1.2 times the tight box, so the crop's side is 1.5 times the tight box's longer side.
@@ -240,7 +238,7 @@ def square_box(box: Array, expansion: float = CROP_EXPANSION) -> Array:
     return np.array([x - half, y - half, x + half, y + half])
 
 
-def crop_middle(size: int) -> Array:
+def crop_middle(size: int) -> Floats:
     """Return the middle (2,) u, v of a crop of size x size px: the point that mirroring does not move.
 
     `crop_matrix` puts the centre of the box half a pixel further right and down.
@@ -248,7 +246,7 @@ def crop_middle(size: int) -> Array:
     return np.full(2, (size - 1) / 2)
 
 
-def box_iou(first: Array, second: Array) -> float:
+def box_iou(first: Floats, second: Floats) -> float:
     """Return the IoU of two boxes x1, y1, x2, y2 that are not empty.
 
     Examples:
@@ -260,13 +258,13 @@ def box_iou(first: Array, second: Array) -> float:
     return common / (float((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()) - common)
 
 
-def mirror_box(box: Array, width: int) -> Array:
+def mirror_box(box: Floats, width: int) -> Floats:
     """Mirror boxes x1, y1, x2, y2 (..., 4) in a picture that is `width` px wide."""
     last = width - 1
     return np.stack([last - box[..., 2], box[..., 1], last - box[..., 0], box[..., 3]], axis=-1)
 
 
-def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
+def crop_matrix(box: Floats, size: int, rotation: float = 0.0) -> Floats:
     """Return `crop_from_image`, 3x3, for a square box and a crop of size x size pixels.
 
     By the published rule, the box's centre maps to (size / 2, size / 2), and the middle of its (rotated) right edge to
@@ -285,7 +283,7 @@ def crop_matrix(box: Array, size: int, rotation: float = 0.0) -> Array:
     )
 
 
-def turned_box(box: Array, size: int, rotation: float) -> Array:
+def turned_box(box: Floats, size: int, rotation: float) -> Floats:
     """Return the box with which `crop_matrix`, given the rotation, rotates the crop about its middle.
 
     The published rule rotates a crop about its pixel (size / 2, size / 2), half a pixel off its middle. Crops of a
@@ -297,12 +295,12 @@ def turned_box(box: Array, size: int, rotation: float) -> Array:
     return np.asarray(box + np.concatenate([shift, shift]))
 
 
-def flip_matrix(width: int) -> Array:
+def flip_matrix(width: int) -> Floats:
     """Return the 3x3 matrix that mirrors a picture horizontally: u becomes width - 1 - u."""
     return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def turn_matrix(pivot: Array, degrees: float) -> Array:
+def turn_matrix(pivot: Floats, degrees: float) -> Floats:
     """Return the 3x3 matrix that rotates a picture about a pixel (2,), clockwise (y points down)."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = np.array([[cos, -sin], [sin, cos]])
@@ -311,7 +309,7 @@ def turn_matrix(pivot: Array, degrees: float) -> Array:
     return matrix
 
 
-def root_depth(joints_cam: Array, sight: npt.ArrayLike = CAMERA_AXIS) -> float:
+def root_depth(joints_cam: Floats, sight: npt.ArrayLike = CAMERA_AXIS) -> float:
     """Return the depth of the left wrist minus that of the right wrist, in mm along a line of sight."""
     right, left = ROOTS
     return float((joints_cam[left] - joints_cam[right]) @ np.asarray(sight))

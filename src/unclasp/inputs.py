@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.errors import BoxError, UnclaspError
 from unclasp.find.boxes import meets
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal
 from unclasp.picture import check_image
 from unclasp.pose import Camera, HandPose
-
-Floats = npt.NDArray[np.floating]
 
 MAX_BOX_TO_PICTURE: Final = 20.0
 """Largest side of a box, in multiples of the picture's longer side; in a larger box the picture is too small to see."""

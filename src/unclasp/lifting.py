@@ -11,10 +11,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Floats
 from unclasp.geometry import JointLines
 from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
-
-Floats = npt.NDArray[np.floating]
 
 FIELD_OF_VIEW: Final = 60.0
 """Degrees across the longer side of a picture from an unknown camera: between phones (65-75) and portraits (40)."""

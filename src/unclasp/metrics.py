@@ -11,11 +11,9 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Bools, Doubles, Floats
 from unclasp.hands import JOINTS_PER_HAND, NUM_JOINTS, NUM_PARTS, ROOTS
 
-Floats = npt.NDArray[np.floating]
-Doubles = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 
 Average = Literal["joint", "sample"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Bools, Floats
 from unclasp.errors import UnclaspError, check_choice
 from unclasp.files import write_text
 from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS, ROOTS, SIDES, Order, Side
@@ -18,8 +19,6 @@ from unclasp.version import installed_version
 if TYPE_CHECKING:
     from unclasp.visualize import HandView
 
-Floats = npt.NDArray[np.floating]
-Bools = npt.NDArray[np.bool_]
 
 SCHEMA: Final = 1
 """Version of the JSON form; increased when a key changes its meaning or is removed."""

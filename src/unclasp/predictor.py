@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import sight_of
 from unclasp.engines.network import Network
@@ -35,8 +36,6 @@ from unclasp.video import Video
 
 if TYPE_CHECKING:
     import torch
-
-Floats = npt.NDArray[np.floating]
 
 
 class Predictor:

@@ -19,7 +19,6 @@ from unclasp.pose import HandPose
 from unclasp.sources import Source, find_sources
 from unclasp.video import Video
 
-Floats = npt.NDArray[np.floating]
 SourceLike = str | Path | int | ByteArray
 Predict = Callable[[ByteArray, npt.ArrayLike | None, tuple[float, float] | None], HandPose]
 """Predicts the pose for a picture, a box (x1, y1, x2, y2 px, as annotated; None to search the whole picture) and the

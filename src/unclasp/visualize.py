@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, Floats, Image, lay, lay_card, mix, resized
+from unclasp.arrays import Floats
+from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, Image, lay, lay_card, mix, resized
 from unclasp.close_up import cut_around, lay_close_up
 from unclasp.errors import ImageError
 from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Doubles
 from unclasp.batch import Sample
 from unclasp.data.naming import one_of, split_options
 from unclasp.data.pictures import read_rgb
@@ -27,7 +28,6 @@ from unclasp.hands import HAND_ORDERS, HAND_SLICES, JOINTS_PER_HAND, NUM_JOINTS,
 
 Images = Literal["interacting", "both", "all"]
 Box = Literal["joints", "mesh", "image"]
-Array = npt.NDArray[np.float64]
 
 FOCAL: Final = (525.0, 525.0)
 PRINCPT: Final = (319.5, 239.5)
@@ -154,7 +154,7 @@ class HIC:
         names = (entry["file_name"], entry["right_mano_path"], entry["left_mano_path"])
         return [self.root / name for name in names if name is not None]
 
-    def _vertices(self, path: Path) -> Array:
+    def _vertices(self, path: Path) -> Doubles:
         """Return a hand's vertices (778, 3) in mm."""
         vertices = read_vertices(path)
         if vertices.shape != (_VERTICES, 3):
@@ -163,13 +163,13 @@ class HIC:
             raise DataError(f"{path} must lie in front of the camera, in metres, not at z = {vertices[:, 2].mean():g}")
         return vertices * 1000.0
 
-    def _joints(self, vertices: Array) -> Array:
+    def _joints(self, vertices: Doubles) -> Doubles:
         if len(self._regressor) == JOINTS_PER_HAND:
             return self._regressor @ vertices
         in_mano_order = np.concatenate([self._regressor @ vertices, vertices[list(_TIPS)]])
         return in_mano_order[np.argsort(HAND_ORDERS["mano"])]
 
-    def _box(self, entry: Mapping[str, Any], joints: Array, meshes: list[Array]) -> npt.NDArray[np.float32]:
+    def _box(self, entry: Mapping[str, Any], joints: Doubles, meshes: list[Doubles]) -> npt.NDArray[np.float32]:
         if self.box == "image" or not meshes:
             return np.array([0, 0, entry["width"], entry["height"]], dtype=np.float32)
         points = joints if self.box == "joints" else np.concatenate(meshes)
@@ -205,7 +205,7 @@ def _read_annotations(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _read_regressor(path: Path) -> Array:
+def _read_regressor(path: Path) -> Doubles:
     try:
         matrix = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
     except FileNotFoundError as error:

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Doubles
 from unclasp.data.inert_pickle import read_arrays
 from unclasp.errors import DataError
 from unclasp.hands import PARTS_PER_HAND, SIDES, Side
 
-Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 
 JOINTS: Final = 16

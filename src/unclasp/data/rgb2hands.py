@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Doubles
 from unclasp.batch import Sample
 from unclasp.data.naming import one_of, split_options
 from unclasp.data.pictures import read_rgb
@@ -24,7 +25,6 @@ from unclasp.errors import DataError
 from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, Order
 
 Frames = Literal["annotated", "all"]
-Doubles = npt.NDArray[np.float64]
 
 SEQUENCES: Final = ("seq01_crossed", "seq02_occlusion", "seq03_shuffle", "seq04_scratch")
 _OPTIONS: Final = ("frames", "order", "first_hand")

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Doubles
 from unclasp.data import Dataset
 from unclasp.data.lookup import annotation_ids_of, names_of
 from unclasp.errors import DataError
-
-Doubles = npt.NDArray[np.float64]
 
 
 class Rows(Mapping[str, Doubles]):

@@ -3,14 +3,11 @@
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.config import DepthAxis
 from unclasp.hands import FLIPPED_JOINTS, PARTS_PER_HAND
-
-Floats = npt.NDArray[np.floating]
-
 
 CLEAREST_SHARE: Final = 0.02
 """Without a presence head, the presence of a hand is its mean probability over this share of the pixels, those where it

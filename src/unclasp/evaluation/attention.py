@@ -5,10 +5,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.canvas import INK, PAPER, Canvas, resized
 from unclasp.config import Relation
@@ -16,8 +16,6 @@ from unclasp.data.transforms import crop_image
 from unclasp.model import DFL
 from unclasp.model.attention import AttentionMaps, attention_maps
 from unclasp.model.relation import KINDS
-
-Floats = npt.NDArray[np.floating]
 
 _CELL: Final = 220
 """Side of each picture in px."""

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import metrics
 from unclasp.batch import ByteArray
@@ -14,8 +13,6 @@ from unclasp.canvas import INK, PAPER, Box, Canvas, Colour, lay_card
 from unclasp.errors import DataError
 from unclasp.evaluation.report import Report
 from unclasp.evaluation.scores import BUCKETS, Bucket
-
-Floats = npt.NDArray[np.floating]
 
 _PLOT: Final = 340
 """Side of the square between the axes, in px."""

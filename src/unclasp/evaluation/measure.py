@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.checkpoint import load_model
 from unclasp.data import Dataset
 from unclasp.errors import DataError, UnclaspError
@@ -26,8 +27,6 @@ from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 from unclasp.sources import PICTURE_SUFFIXES
-
-Floats = npt.NDArray[np.floating]
 
 MAX_FOUND_DISTANCE: Final = 0.5
 """A hand counts as found if its mean joint distance to the reference is at most this share of the reference's

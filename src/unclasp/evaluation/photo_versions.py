@@ -8,13 +8,11 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.picture import MIN_SIDE, with_gamma
-
-Floats = npt.NDArray[np.floating]
 
 TURN_DEGREES: Final = 15.0
 """Rotation in degrees, in either direction."""

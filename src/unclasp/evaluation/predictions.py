@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.config import DepthAxis
 from unclasp.data import Dataset
 from unclasp.data.lookup import annotation_ids_of, names_of
 from unclasp.errors import UnclaspError, check_choice
-from unclasp.evaluation.scoring import Array, PredictedSample
+from unclasp.evaluation.scoring import PredictedSample
 from unclasp.hands import NUM_JOINTS
 from unclasp.metrics import PLANE_UNITS
 
@@ -30,26 +31,26 @@ class PosePredictions:
     Predictions are matched to samples by name or by annotation id; without either, they are in the data set's order.
     """
 
-    pose_2p5d: Array | None = None
+    pose_2p5d: Floats | None = None
     """(N, 42, 3) u, v in pixels, depth in mm relative to the joint's own wrist."""
     pixels: Pixels = "crop"
     """Whether u, v are pixels of the crop or of the whole picture."""
     image_size: int = PLANE_UNITS
     """Side of the crops in pixels. The crops are the protocol's, or those of `boxes`."""
-    boxes: Array | None = None
+    boxes: Floats | None = None
     """(N, 4) x1, y1, x2, y2 px in the picture: the method's own crops, if it did not use the protocol's."""
-    joints_cam: Array | None = None
+    joints_cam: Floats | None = None
     """(N, 42, 3) mm, in the camera frame."""
     relative: bool = False
     """Whether each hand's `joints_cam` are relative to an origin of its own, not in the camera frame."""
     depth_axis: DepthAxis = DepthAxis.CAMERA
     """Axis along which the depths of `pose_2p5d` and `root_depth` are measured; CROP refers to the crops of
     `image_size`."""
-    root_depth: Array | None = None
+    root_depth: Floats | None = None
     """(N,) mm, depth of the left wrist minus that of the right wrist."""
-    presence: Array | None = None
+    presence: Floats | None = None
     """(N, 2) probability of the right and of the left hand."""
-    confidence: Array | None = None
+    confidence: Floats | None = None
     """(N, 42) 0 to 1, the method's confidence in each joint."""
     parts: npt.NDArray[np.uint8] | None = None
     """(N, h, w) part classes of the protocol's crops; ignored for samples without ground-truth parts."""
@@ -104,8 +105,8 @@ class PosePredictions:
 
     @classmethod
     def from_heatmaps(
-        cls, joints: Array, *, size: int, image_size: int = PLANE_UNITS, depth_range: float = geometry.DEPTH_RANGE,
-        root_depth: Array | None = None, presence: Array | None = None, names: tuple[str, ...] | None = None,
+        cls, joints: Floats, *, size: int, image_size: int = PLANE_UNITS, depth_range: float = geometry.DEPTH_RANGE,
+        root_depth: Floats | None = None, presence: Floats | None = None, names: tuple[str, ...] | None = None,
     ) -> Self:  # fmt: skip
         """Convert from the heat-map units of InterNet and the methods that follow it.
 
@@ -165,7 +166,7 @@ class PosePredictions:
         )
         return np.array([row_of_key[key] for key in wanted[:count]], dtype=np.int64)
 
-    def answer(self, row: int, crop_from_image: Array) -> PredictedSample:
+    def answer(self, row: int, crop_from_image: Floats) -> PredictedSample:
         """Return one prediction in the form that is scored; a 2.5D pose is converted to the protocol's crop.
 
         Args:

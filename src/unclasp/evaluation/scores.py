@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import metrics
+from unclasp.arrays import Bools, Doubles
 from unclasp.errors import UnclaspError
 from unclasp.hands import NUM_JOINTS, NUM_PARTS
-from unclasp.metrics import Average, Bools, Counts, Doubles, Root
+from unclasp.metrics import Average, Counts, Root
 
 Bucket = Literal["single", "two", "all"]
 BUCKETS: Final[tuple[Bucket, ...]] = ("single", "two", "all")

@@ -13,22 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry, metrics
+from unclasp.arrays import Floats
 from unclasp.batch import BoolArray, Sample
 from unclasp.errors import UnclaspError
 from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.scores import SampleScore
 from unclasp.hands import ROOTS
 
-Array = npt.NDArray[np.floating]
-
 
 @dataclass(frozen=True, kw_only=True)
 class External:
     """Boxes and depths from another program, such as RootNet, by the name of the sample."""
 
-    boxes: Mapping[str, Array] = field(default_factory=dict)
+    boxes: Mapping[str, Floats] = field(default_factory=dict)
     """(4,) x1, y1, x2, y2 px, already expanded; for `box_source` "given" and "rootnet"."""
-    root_depths: Mapping[str, Array] = field(default_factory=dict)
+    root_depths: Mapping[str, Floats] = field(default_factory=dict)
     """(2,) mm, absolute depth of the right and of the left wrist; for `depth_source` "given" and "rootnet"."""
 
 
@@ -37,19 +36,19 @@ class Truth:
     """The ground truth of a sample: a `Sample` without its picture, with the matrix of its crop."""
 
     name: str
-    joints_cam: Array
+    joints_cam: Floats
     """(42, 3) mm; 1 where invalid, to avoid divisions by 0."""
     valid: BoolArray
-    focal: Array
-    princpt: Array
+    focal: Floats
+    princpt: Floats
     hand_type: BoolArray
     hand_type_valid: bool
-    crop_from_image: Array
+    crop_from_image: Floats
     parts: npt.NDArray[np.int64] | None = None
     """(h, w) part classes of the crop at the resolution of the prediction."""
 
     @classmethod
-    def of(cls, sample: Sample, crop_from_image: Array, parts: npt.NDArray[np.int64] | None = None) -> Self:
+    def of(cls, sample: Sample, crop_from_image: Floats, parts: npt.NDArray[np.int64] | None = None) -> Self:
         """Build the ground truth from a sample; joints of hands without an annotated wrist become invalid."""
         valid = geometry.mask_without_root(sample.valid)
         return cls(
@@ -65,7 +64,7 @@ class Truth:
         )
 
     @property
-    def pose_2p5d(self) -> Array:
+    def pose_2p5d(self) -> Floats:
         """(42, 3) u, v in crop pixels, depth in mm relative to the wrist; meaningless where invalid."""
         return geometry.pose_2p5d_from_cam(self.joints_cam, self.focal, self.princpt, self.crop_from_image)
 
@@ -81,33 +80,33 @@ class PredictedSample:
 
     image_size: int
     """Side of the protocol's crop in pixels."""
-    pose_2p5d: Array | None = None
+    pose_2p5d: Floats | None = None
     """(42, 3) u, v in pixels of the protocol's crop, depth in mm relative to the joint's own wrist."""
-    sight_pixel: Array | None = None
+    sight_pixel: Floats | None = None
     """(2,) u, v in pixels of the protocol's crop. The depths of `pose_2p5d` and `root_depth` are along the line of
     sight through this pixel; if None, along the camera's axis."""
-    joints_cam: Array | None = None
+    joints_cam: Floats | None = None
     """(42, 3) mm, in the camera frame, or relative to an origin of each hand's own if `relative`."""
     relative: bool = False
     """Whether the positions of the hands in `joints_cam`, in the camera frame and to each other, are unknown."""
-    presence: Array | None = None
+    presence: Floats | None = None
     """(2,) probability of the right and of the left hand."""
     root_depth: float | None = None
     """mm, depth of the left wrist minus that of the right wrist."""
     parts: npt.NDArray[np.integer] | None = None
     """(h, w) part classes."""
-    confidence: Array | None = None
+    confidence: Floats | None = None
     """(42,) 0 to 1, the model's confidence in each joint."""
 
 
-def crop_box(sample: Sample, protocol: Protocol, external: External) -> Array:
+def crop_box(sample: Sample, protocol: Protocol, external: External) -> Floats:
     """Return the square box (x1, y1, x2, y2) px of the crop that the protocol prescribes."""
     if protocol.box_source == "annotated":
         return geometry.square_box(sample.box.astype(np.float64), protocol.box_expansion)
     return geometry.square_box(_given(external.boxes, sample.name, (4,), "box", protocol.box_source), 1.0)
 
 
-def _given(values: Mapping[str, Array], name: str, shape: tuple[int, ...], what: str, source: str) -> Array:
+def _given(values: Mapping[str, Floats], name: str, shape: tuple[int, ...], what: str, source: str) -> Floats:
     if name not in values:
         where = "RootNet's file" if source == "rootnet" else "outside"
         raise UnclaspError(f"the protocol takes each {what} from {where}, but none is given for {name}")
@@ -149,7 +148,7 @@ def score(answer: PredictedSample, truth: Truth, protocol: Protocol, external: E
 
 def _joints_and_wrists(
     answer: PredictedSample, truth: Truth, protocol: Protocol, external: External
-) -> tuple[Array, Array | None]:
+) -> tuple[Floats, Floats | None]:
     """Return the joints (42, 3) mm, and the wrists (2, 3) mm that MRRPE compares, if the prediction has both."""
     roots = list(ROOTS)
     if answer.joints_cam is not None:
@@ -173,7 +172,7 @@ class _Placed(NamedTuple):
     """(scale, shift): the left wrist's depth as a linear function of the right one's; None without `root_depth`."""
 
     @classmethod
-    def of(cls, pose: Array, answer: PredictedSample, truth: Truth) -> Self:
+    def of(cls, pose: Floats, answer: PredictedSample, truth: Truth) -> Self:
         """Place the predicted pose (42, 3)."""
         image_from_crop = np.linalg.inv(truth.crop_from_image)
         pixels, sight = geometry.apply_affine(image_from_crop, pose[:, :2]), np.array(geometry.CAMERA_AXIS)
@@ -196,7 +195,7 @@ class _Placed(NamedTuple):
         return scale * right + shift
 
 
-def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: External) -> Array:
+def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: External) -> Floats:
     """Return the absolute depth of the right and of the left wrist, (2,) mm."""
     true_depths = truth.joints_cam[list(ROOTS), 2]
     if protocol.depth_source == "gt":
@@ -209,7 +208,7 @@ def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: Ex
 
 
 def _plane_errors(answer: PredictedSample, truth: Truth) -> npt.NDArray[np.float64] | None:
-    in_plane: Array | None
+    in_plane: Floats | None
     if answer.joints_cam is None:
         in_plane = None if answer.pose_2p5d is None else answer.pose_2p5d.astype(np.float64)[:, :2]
     elif answer.relative:

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from unclasp.arrays import Doubles
 from unclasp.batch import FloatArray
 
 Half = npt.NDArray[np.float16]
-Doubles = npt.NDArray[np.float64]
 
 
 class Rows(NamedTuple):

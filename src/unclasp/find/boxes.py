@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.hands import JOINTS_PER_HAND
-
-Floats = npt.NDArray[np.floating]
 
 SMALLEST_CROP: Final = 16.0
 """Minimum longer side of the box around a hand's joints, px: joints in one place must not lead to an empty crop."""

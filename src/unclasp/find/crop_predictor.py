@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
@@ -20,8 +20,6 @@ from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
 from unclasp.hands import HAND_SLICES
 from unclasp.pose import MIN_PRESENCE
-
-Floats = npt.NDArray[np.floating]
 
 SAME_CROP_IOU: Final = 0.85
 """If the IoU of a crop with the one around the joints found in it is above this, no closer crop follows."""

@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.engines.network import NetworkOutput, mirror_output
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND
 from unclasp.pose import MIN_PRESENCE_SECOND, present_hands
-
-Floats = npt.NDArray[np.floating]
 
 MIN_CONFIDENCE: Final = 0.2
 """A hand with a mean confidence below this is doubtful, and is searched for elsewhere or predicted again. Of 16 regions

@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.find.boxes import clipped, union_of
 from unclasp.find.letterbox import letterbox
-
-Floats = npt.NDArray[np.floating]
 
 SIZE: Final = 192
 """Side of the square that the network takes, px."""

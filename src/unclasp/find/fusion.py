@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.config import DepthAxis
 from unclasp.errors import CheckpointError
 from unclasp.find.crop_result import LIKELY_PRESENCE, CropResult
@@ -21,8 +21,6 @@ from unclasp.hands import HAND_SLICES, JOINTS_PER_HAND
 from unclasp.lifting import mm_per_px
 from unclasp.npz import read_arrays
 from unclasp.shipped import WEIGHTS
-
-Floats = npt.NDArray[np.floating]
 
 SHIPPED: Final = WEIGHTS / "fusion.npz"
 """The shipped network."""

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.boxes import SMALLEST_CROP, clipped, meets
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
@@ -23,8 +23,6 @@ from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW, SAME_HAND_DISTANCE
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.lifting import hand_sized
 from unclasp.pose import MIN_PRESENCE_SECOND
-
-Floats = npt.NDArray[np.floating]
 
 PALM_SIZES: Final = (128, 192, 320, 512)
 """px: sides of the squares on which the palm detector runs; larger ones show smaller hands (docs/decisions.md)."""

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Final, NamedTuple, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.hands import HAND_ORDERS, Side
-
-Floats = npt.NDArray[np.floating]
 
 SIZE: Final = 224
 """Side of the network's crop, px."""

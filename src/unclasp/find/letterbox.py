@@ -4,11 +4,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
-
-Floats = npt.NDArray[np.floating]
 
 
 class Letterbox(NamedTuple):

@@ -5,17 +5,15 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import MAX_PALMS, DetectedHand, HandDetector
 from unclasp.find.landmarks import Landmarks
 from unclasp.find.palms import SIZE
 from unclasp.hands import HAND_SLICES, ROOTS, SIDES
-
-Floats = npt.NDArray[np.floating]
 
 MIN_BESIDE_SCORE: Final = 0.9
 """A hand that is detected only once the others are painted over counts from this score on."""

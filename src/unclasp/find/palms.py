@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Final, NamedTuple, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray, FloatArray
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.find.letterbox import letterbox
-
-Floats = npt.NDArray[np.floating]
 
 SIZE: Final = 192
 """Side of the squares that it is trained on, px."""

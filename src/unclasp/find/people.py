@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.boxes import middles_of
 from unclasp.find.credibility import discounted, is_credible, without_ghost
@@ -21,7 +21,6 @@ from unclasp.find.hand_detector import (
 from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
 
-Floats = npt.NDArray[np.floating]
 PredictAt = Callable[[Proposal], CropResult]
 """Takes a proposal; returns the touched-up result there."""
 

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.boxes import box_around, middles_of, pooled, union_of
 from unclasp.find.credibility import discounted, is_credible, is_credible_in_track, without_ghost
@@ -37,8 +37,6 @@ from unclasp.find.sweep import best_box, is_better, is_needed
 from unclasp.find.touch_up import TouchUp
 from unclasp.find.versions import Versions
 from unclasp.hands import HAND_SLICES
-
-Floats = npt.NDArray[np.floating]
 
 SAME_PLACE_IOU: Final = 0.2
 """Two results are of different places if the IoU of their crops is below this."""

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network
 from unclasp.find.boxes import whole_square
-
-Floats = npt.NDArray[np.floating]
 
 _MAP_SIZE: Final = 192
 """Cells along the side of the map on which the windows' segmentations are merged."""

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.engines.network import Network
 from unclasp.engines.onnx_model import in_onnx_runtime
@@ -15,7 +15,6 @@ from unclasp.find.boxes import whole_square
 from unclasp.find.finder import Finder, open_finder
 from unclasp.find.regions import find_region
 
-Floats = npt.NDArray[np.floating]
 Detector = Literal["finder", "network", "none"]
 """`finder`: the shipped finder. `network`: the pose network's own search by its part segmentation. `none`: the whole
 picture."""

@@ -12,14 +12,13 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import DENIED_PRESENCE, MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.hands import HAND_SLICES
 
-Floats = npt.NDArray[np.floating]
 TURN: Final = 20.0
 """Degrees by which the picture is turned, clockwise and counterclockwise."""
 

@@ -4,11 +4,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Floats
 from unclasp.hands import HAND_SLICES
-
-Floats = npt.NDArray[np.floating]
 
 ONE_HAND_ROOM: Final = 1.3
 """Scale of the crop of one hand over its segmented region: fingertips are its least certain pixels."""

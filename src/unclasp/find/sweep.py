@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.boxes import box_around
 from unclasp.find.crop_predictor import MIN_CONFIDENCE_GAIN, CropPredictor
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.landmarks import Landmarks
 from unclasp.hands import HAND_SLICES, SIDES
-
-Floats = npt.NDArray[np.floating]
 
 MIN_CONFIDENCE_TO_READ: Final = 0.1
 """The landmark network reads a hand of a window if its mean confidence is at least this."""

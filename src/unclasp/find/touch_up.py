@@ -7,17 +7,15 @@ rendered hands; the landmark network is trained on real ones, but knows only one
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.crop_result import LIKELY_PRESENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.fusion import Fusion, can_fuse, fusion_input
 from unclasp.find.landmarks import LandmarkReading, Landmarks
 from unclasp.find.versions import Versions
 from unclasp.hands import HAND_SLICES, SIDES, Side
-
-Floats = npt.NDArray[np.floating]
 
 SAME_HAND_DISTANCE: Final = 0.2
 """The landmark network may be reading the other hand if the mean distance of its joints from the pose network's is at

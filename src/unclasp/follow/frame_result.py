@@ -6,12 +6,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.versions import Versions
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.pose import HandPose, present_hands
-
-Floats = npt.NDArray[np.floating]
 
 
 class FrameResult(NamedTuple):

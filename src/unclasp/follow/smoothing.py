@@ -17,13 +17,11 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.hands import HAND_SLICES, NUM_JOINTS
 from unclasp.pose import HandPose
-
-Floats = npt.NDArray[np.floating]
 
 MAX_GAP_SECONDS: Final = 0.5
 """Seconds between two frames beyond which the filter of each hand is reset."""

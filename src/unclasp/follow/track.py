@@ -6,11 +6,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Bools, Floats
 from unclasp.follow.frame_result import FrameResult
 from unclasp.pose import present_hands
-
-Floats = npt.NDArray[np.floating]
-Bools = npt.NDArray[np.bool_]
 
 MIN_PRESENCE_TO_STAY: Final = 0.25
 """A hand stays present until its presence, averaged over frames, falls below this."""

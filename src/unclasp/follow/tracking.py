@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import ByteArray
 from unclasp.find.boxes import box_around_hands
 from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
@@ -16,8 +17,6 @@ from unclasp.follow.smoothing import PoseFilter, seconds_between
 from unclasp.follow.track import MIN_PRESENCE_TO_STAY, SIDE_CHANGE_FRAMES, Track
 from unclasp.hands import HAND_SLICES, NUM_JOINTS
 from unclasp.pose import HandPose
-
-Floats = npt.NDArray[np.floating]
 
 SEARCH_EVERY_DOUBTFUL: Final = 15
 """Frames between two searches of the whole frame while one of two hands is doubtful."""

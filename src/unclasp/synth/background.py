@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.synth.light import Setting
 from unclasp.synth.people import draw_person
-from unclasp.synth.raster import Floats
 from unclasp.synth.scene import Scene
 from unclasp.synth.strokes import CLOUDS, GRAIN, WOOD, Colour, Strokes
 
@@ -29,7 +29,7 @@ _CAMERA_OF_VIEW: Final = {
 
 
 @lru_cache(maxsize=1)
-def _linear_from_srgb() -> Floats:
+def _linear_from_srgb() -> Singles:
     """Return the (256,) lookup table from 8-bit sRGB to linear light."""
     value = np.arange(256) / 255
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
@@ -54,7 +54,7 @@ class Subject(NamedTuple):
     """(3,) sRGB."""
 
 
-def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Floats, cloth: Floats) -> Floats:
+def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Singles, cloth: Singles) -> Singles:
     """Draw the background of a scene, (H, W, 3) linear RGB, under the scene's light.
 
     Args:
@@ -91,7 +91,7 @@ def draw_place(strokes: Strokes, kind: str) -> None:
         _KINDS[kind](strokes, nobody)
 
 
-def linear_from_srgb(canvas: npt.NDArray[np.uint8]) -> Floats:
+def linear_from_srgb(canvas: npt.NDArray[np.uint8]) -> Singles:
     """Convert 8-bit sRGB to linear light (0-1)."""
     return np.asarray(_linear_from_srgb()[canvas])
 

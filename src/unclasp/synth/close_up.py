@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.synth import background, effects
 from unclasp.synth.light import sample_sky
-from unclasp.synth.raster import Floats
 from unclasp.synth.render import Drawn, draw_hands
 from unclasp.synth.scene import Scene
 from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, sample_light
@@ -31,7 +31,7 @@ class Rendered(NamedTuple):
     parts: npt.NDArray[np.uint8]
     """(H, W) part class at the pixel's centre: 0 background, forearm, clothes and things, 1-16 right, 17-32 left
     hand."""
-    depth: Floats
+    depth: Singles
     """(H, W) mm at the pixel's centre, inf where nothing is."""
 
 

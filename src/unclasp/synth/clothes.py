@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.synth.material import BAND, CLOTH
-from unclasp.synth.raster import Floats, Ints
+from unclasp.synth.raster import Ints
 
 _SIDES: Final = 28
 _ARM_CELLS: Final = 48
@@ -25,9 +26,9 @@ class Wardrobe(NamedTuple):
     """Length of the cuff, mm; 0 for none."""
     folds: float
     """Height of the folds, mm."""
-    colours: Floats
+    colours: Singles
     """(2, 3) colours of the sleeve."""
-    pattern: Floats
+    pattern: Singles
     """(5,) see `material.Surface`."""
     strap_start: float | None
     """Distance from the wrist to a watch or bracelet, mm; None for none."""
@@ -37,7 +38,7 @@ class Wardrobe(NamedTuple):
     """The hand that wears it: 0 the first hand of the scene, 1 the second."""
     dial: bool
     """Whether the strap carries a watch."""
-    band: Floats
+    band: Singles
     """(2, 3) colours of strap and dial."""
     phase: float
     """Phase of the folds, radians."""
@@ -46,13 +47,13 @@ class Wardrobe(NamedTuple):
 class Tube(NamedTuple):
     """A mesh around a forearm. Camera frame, mm."""
 
-    vertices: Floats
+    vertices: Singles
     """(V, 3)."""
-    normals: Floats
+    normals: Singles
     """(V, 3)."""
-    texture: Floats
+    texture: Singles
     """(V, 3) mm: texture coordinates around and along the arm, and the phase of the folds, for patterns and noise."""
-    mark: Floats
+    mark: Singles
     """(V,) 1 on the dial of a watch."""
     faces: Ints
     """(F, 3)."""
@@ -60,7 +61,7 @@ class Tube(NamedTuple):
     """CLOTH or BAND."""
 
 
-def cloth_colour(rng: np.random.Generator) -> Floats:
+def cloth_colour(rng: np.random.Generator) -> Singles:
     """Draw the linear RGB of a textile; black, grey, white, blue and muted colours are common."""
     kind = rng.random()
     if kind < 0.5:
@@ -118,7 +119,7 @@ class _Arm(NamedTuple):
     """(_ARM_CELLS,) largest distance of the skin from the axis, per step of `_CELL_MM` from the wrist."""
 
 
-def _measure(vertices: Floats, wrist: Floats, forearm: npt.NDArray[np.bool_], far: npt.NDArray[np.bool_]) -> _Arm:
+def _measure(vertices: Singles, wrist: Singles, forearm: npt.NDArray[np.bool_], far: npt.NDArray[np.bool_]) -> _Arm:
     """Measure the forearm's axis and its thickness at each distance from the wrist."""
     skin = vertices[forearm].astype(np.float64) - wrist
     axis = vertices[far].mean(axis=0) - wrist
@@ -137,14 +138,14 @@ def _measure(vertices: Floats, wrist: Floats, forearm: npt.NDArray[np.bool_], fa
 
 def dress(
     wardrobe: Wardrobe,
-    vertices: Floats,
-    wrist: Floats,
-    dorsal: Floats,
+    vertices: Singles,
+    wrist: Singles,
+    dorsal: Singles,
     *,
     forearm: npt.NDArray[np.bool_],
     far: npt.NDArray[np.bool_],
     first: bool,
-    keep_out: Floats,
+    keep_out: Singles,
 ) -> list[Tube]:
     """Return the sleeve and the strap of one arm.
 
@@ -195,7 +196,7 @@ def _sleeve(wardrobe: Wardrobe, arm: _Arm, start: float) -> Tube:
     return _tube(arm, stations, radius=rings, kind=CLOTH, mark=np.zeros(_SIDES), phase=wardrobe.phase)
 
 
-def _strap(wardrobe: Wardrobe, arm: _Arm, start: float, dorsal: Floats) -> Tube:
+def _strap(wardrobe: Wardrobe, arm: _Arm, start: float, dorsal: Singles) -> Tube:
     width = max(wardrobe.strap_width, 14.0) if wardrobe.dial else wardrobe.strap_width
     stations = start + width * np.array([0.02, 0.0, 0.08, 0.5, 0.92, 1.0, 0.98])
     skin = float(np.interp((start + width) / _CELL_MM, np.arange(_ARM_CELLS), arm.radius))

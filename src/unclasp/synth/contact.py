@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from unclasp.synth.hand import FOREARM_MM, Floats, HandModel, RestHand, vertex_normals
+from unclasp.arrays import Doubles
+from unclasp.synth.hand import FOREARM_MM, HandModel, RestHand, vertex_normals
 
 _FINGER_SPHERES, _PALM_SPHERES, _FOREARM_SPHERES, _TUBE_SPHERES = 4, 6, 9, 12
 _RING: Final = 24
@@ -42,11 +43,11 @@ class Layout:
 
     bone: Indices
     """(S,) the bone that each sphere moves with."""
-    along: Floats
+    along: Doubles
     """(S,) position on the bone, 0 at its head and 1 at its tail; negative on the extruded forearm."""
     ring: Indices
     """(S, 24) vertices of the skin around the sphere."""
-    percentile: Floats
+    percentile: Doubles
     """(S,) quantile, from 0 to 1, of the ring's distances from the bone that gives the radius."""
     apart: npt.NDArray[np.float64]
     """(S, S) maximum overlap in mm of two spheres of one hand; infinite for neighbours."""
@@ -92,7 +93,7 @@ def _percentile(name: str) -> float:
     return 0.30 if name.startswith("finger") else 0.10 if name.startswith("metacarpal") else 0.45
 
 
-def _allowed_overlap(names: list[str]) -> Floats:
+def _allowed_overlap(names: list[str]) -> Doubles:
     finger = np.array([int(name[6]) if name.startswith("finger") else 0 for name in names])
     first = np.array([name.endswith("-1") for name in names])
     palm = np.array([name.startswith("metacarpal") for name in names])
@@ -106,9 +107,9 @@ def _allowed_overlap(names: list[str]) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _fit(vertices: Floats, heads: Floats, tails: Floats, bone: Indices, along: Floats, ring: Indices,
-percentile: Floats,
-         beyond: float) -> tuple[Floats, Floats]:  # fmt: skip
+def _fit(vertices: Doubles, heads: Doubles, tails: Doubles, bone: Indices, along: Doubles, ring: Indices,
+percentile: Doubles,
+         beyond: float) -> tuple[Doubles, Doubles]:  # fmt: skip
     centres, radii = np.empty((len(bone), 3)), np.empty(len(bone))
     distances = np.empty(ring.shape[1])
     for s in range(len(bone)):
@@ -136,10 +137,10 @@ percentile: Floats,
 class Spheres:
     """A hand as spheres: centres (S, 3) in mm, in any frame, and radii (S,)."""
 
-    centres: Floats
-    radii: Floats
+    centres: Doubles
+    radii: Doubles
 
-    def moved(self, rotation: Floats, translation: Floats) -> "Spheres":
+    def moved(self, rotation: Doubles, translation: Doubles) -> "Spheres":
         """Return the spheres transformed by `rotation @ x + translation`."""
         return Spheres(self.centres @ rotation.T + translation, self.radii)
 
@@ -153,14 +154,14 @@ def rest_spheres(rest: RestHand) -> Spheres:
     return Spheres(centres, radii)
 
 
-def pose_spheres(spheres: Spheres, transforms: Floats) -> Spheres:
+def pose_spheres(spheres: Spheres, transforms: Doubles) -> Spheres:
     """Transform the rest spheres with their bones."""
     of_bone = transforms[sphere_layout().bone]
     return Spheres(np.einsum("sij,sj->si", of_bone[:, :, :3], spheres.centres) + of_bone[:, :, 3], spheres.radii)
 
 
 @njit(cache=True, nogil=True)
-def _excess(centres: Floats, radii: Floats, allowed: Floats) -> float:
+def _excess(centres: Doubles, radii: Doubles, allowed: Doubles) -> float:
     worst = -1e9
     for i in range(len(radii)):
         for j in range(len(radii)):
@@ -176,7 +177,7 @@ def self_collides(spheres: Spheres) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _overlap(ca: Floats, ra: Floats, cb: Floats, rb: Floats, push: Floats) -> float:
+def _overlap(ca: Doubles, ra: Doubles, cb: Doubles, rb: Doubles, push: Doubles) -> float:
     """Return the deepest overlap of two hands' spheres, and write the summed push of b out of a to `push`."""
     worst = -1e9
     push[:] = 0.0
@@ -198,7 +199,7 @@ def overlap(a: Spheres, b: Spheres) -> float:
     return float(_overlap(a.centres, a.radii, b.centres, b.radii, np.zeros(3)))
 
 
-def push_apart(a: Spheres, b: Spheres, *, tolerance: float) -> Floats | None:
+def push_apart(a: Spheres, b: Spheres, *, tolerance: float) -> Doubles | None:
     """Return a translation of b after which the overlap is below `tolerance` mm, or None if none is found."""
     moved, push = np.zeros(3), np.zeros(3)
     for _ in range(_PUSH_STEPS):
@@ -209,7 +210,7 @@ def push_apart(a: Spheres, b: Spheres, *, tolerance: float) -> Floats | None:
     return None
 
 
-def slide_in(a: Spheres, b: Spheres, direction: Floats) -> float | None:
+def slide_in(a: Spheres, b: Spheres, direction: Doubles) -> float | None:
     """Slide b along `direction` towards a, from `_SLIDE_START_MM` away, until they touch.
 
     Returns:
@@ -230,17 +231,17 @@ def slide_in(a: Spheres, b: Spheres, direction: Floats) -> float | None:
 class Surface:
     """A posed surface as points with outward normals: the mesh vertices and rings along the extruded forearm."""
 
-    points: Floats
+    points: Doubles
     """(P, 3) mm."""
-    normals: Floats
+    normals: Doubles
     """(P, 3) unit."""
 
-    def moved(self, translation: Floats) -> "Surface":
+    def moved(self, translation: Doubles) -> "Surface":
         """Return the translated surface."""
         return Surface(self.points + translation, self.normals)
 
 
-def surface(model: HandModel, vertices: Floats, *, mirrored: bool) -> tuple[Surface, Floats]:
+def surface(model: HandModel, vertices: Doubles, *, mirrored: bool) -> tuple[Surface, Doubles]:
     """Return a posed mesh as a `Surface`, and its vertex normals (V, 3)."""
     normals = vertex_normals(vertices, model.faces)
     if mirrored:
@@ -259,7 +260,7 @@ def surface(model: HandModel, vertices: Floats, *, mirrored: bool) -> tuple[Surf
 
 
 @njit(cache=True, nogil=True)
-def _indices_in_box(points: Floats, low: Floats, high: Floats) -> Indices:
+def _indices_in_box(points: Doubles, low: Doubles, high: Doubles) -> Indices:
     found = np.empty(len(points), dtype=np.int64)
     count = 0
     for i in range(len(points)):
@@ -273,7 +274,7 @@ def _indices_in_box(points: Floats, low: Floats, high: Floats) -> Indices:
 
 
 @njit(cache=True, nogil=True)
-def _bounds(points: Floats, margin: float) -> tuple[Floats, Floats]:
+def _bounds(points: Doubles, margin: float) -> tuple[Doubles, Doubles]:
     low, high = np.empty(3), np.empty(3)
     for k in range(3):
         low[k], high[k] = points[:, k].min() - margin, points[:, k].max() + margin
@@ -281,7 +282,7 @@ def _bounds(points: Floats, margin: float) -> tuple[Floats, Floats]:
 
 
 @njit(cache=True, nogil=True)
-def _probe(points: Floats, of: Floats, normals: Floats) -> tuple[float, Floats, float, Floats]:
+def _probe(points: Doubles, of: Doubles, normals: Doubles) -> tuple[float, Doubles, float, Doubles]:
     """Measure `points` against a surface, given as points `of` with normals; pairs beyond `_REACH_MM` are ignored.
 
     Returns:
@@ -310,7 +311,7 @@ def _probe(points: Floats, of: Floats, normals: Floats) -> tuple[float, Floats, 
     return deepest, out, nearest, towards
 
 
-def settle(a: Surface, b: Surface, *, touch: bool, depth: float = 2.6) -> Floats | None:
+def settle(a: Surface, b: Surface, *, touch: bool, depth: float = 2.6) -> Doubles | None:
     """Move b until the surfaces touch, or at least do not penetrate each other.
 
     They end up at most `depth` mm inside each other and, if they must `touch`, at most `_TOUCH_GAP_MM` apart.

@@ -9,18 +9,17 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Doubles, Singles
 from unclasp.synth.light import Setting
-from unclasp.synth.raster import Floats
 
 Image8 = npt.NDArray[np.uint8]
-Doubles = npt.NDArray[np.float64]
 
 _CURVE_STEPS: Final = 1024
 _NOISE_SIZE: Final = 512
 
 
 @lru_cache(maxsize=1)
-def _noise() -> Floats:
+def _noise() -> Singles:
     """Return (2, N, N, 4) fields of standard normal noise: white noise, and noise as smooth as a camera's."""
     white = np.random.default_rng(23).standard_normal((_NOISE_SIZE, _NOISE_SIZE, 4)).astype(np.float32)
     smooth = cv2.GaussianBlur(white, (0, 0), 0.75)
@@ -28,7 +27,7 @@ def _noise() -> Floats:
 
 
 def photograph(
-    rng: np.random.Generator, hands: Floats, backdrop: Floats, *, setting: Setting, metered: float = 1.0
+    rng: np.random.Generator, hands: Singles, backdrop: Singles, *, setting: Setting, metered: float = 1.0
 ) -> Image8:
     """Compose hands and backdrop and photograph them: (H, W, 3) uint8 RGB.
 
@@ -57,7 +56,7 @@ def photograph(
     return np.ascontiguousarray(image)
 
 
-def _exposure(rng: np.random.Generator, hands: Floats, backdrop: Floats, metered: float) -> float:
+def _exposure(rng: np.random.Generator, hands: Singles, backdrop: Singles, metered: float) -> float:
     """Return the exposure: metered on the hands more than on the scene, with a random error."""
     inside = hands[..., 3] > 0.9
     luminance = hands[..., 1][inside][::7]
@@ -71,7 +70,7 @@ def _exposure(rng: np.random.Generator, hands: Floats, backdrop: Floats, metered
     return float(np.exp(np.clip(log, -2.0, 3.0)))
 
 
-def _compose(rng: np.random.Generator, hands: Floats, backdrop: Floats) -> Floats:
+def _compose(rng: np.random.Generator, hands: Singles, backdrop: Singles) -> Singles:
     """Compose the hands over the backdrop; in 40 % of the pictures, they cast a soft shadow on it."""
     coverage = hands[..., 3:]
     light = backdrop
@@ -85,7 +84,7 @@ def _compose(rng: np.random.Generator, hands: Floats, backdrop: Floats) -> Float
     return np.ascontiguousarray(hands[..., :3] + (1 - coverage) * light, dtype=np.float32)
 
 
-def _lens(rng: np.random.Generator, light: Floats) -> Floats:
+def _lens(rng: np.random.Generator, light: Singles) -> Singles:
     """Blur in some pictures, by defocus or motion, in proportion to the picture's size."""
     scale = min(light.shape[:2]) / 256
     kind = rng.random()
@@ -98,11 +97,11 @@ def _lens(rng: np.random.Generator, light: Floats) -> Floats:
     return light
 
 
-def _blurred(light: Floats, sigma: float) -> Floats:
+def _blurred(light: Singles, sigma: float) -> Singles:
     return np.asarray(cv2.GaussianBlur(light, (0, 0), sigma), dtype=np.float32)
 
 
-def _moved(light: Floats, length: float, angle: float) -> Floats:
+def _moved(light: Singles, length: float, angle: float) -> Singles:
     """Apply motion blur along a straight line; length in pixels, angle in radians."""
     middle = math.ceil(length / 2)
     kernel = np.zeros((2 * middle + 1, 2 * middle + 1), dtype=np.float32)
@@ -123,7 +122,7 @@ def _white_balance(rng: np.random.Generator, *, studio: bool) -> Doubles:
     return np.asarray(gains / (gains @ [0.21, 0.72, 0.07]))
 
 
-def _tone_curve(rng: np.random.Generator) -> Floats:
+def _tone_curve(rng: np.random.Generator) -> Singles:
     """Return the (N,) table from the square root of linear light (0-2) to 0-255: shoulder, sRGB, gamma, contrast."""
     linear = np.linspace(0, 2, _CURVE_STEPS) ** 2
     knee = rng.uniform(0.55, 0.9)
@@ -143,7 +142,7 @@ def _sensor(rng: np.random.Generator) -> tuple[float, float]:
 
 
 @nb.njit(cache=True, nogil=True)
-def _expose(curve: Floats, light: float) -> float:
+def _expose(curve: Singles, light: float) -> float:
     """Look up a value of linear light in the tone curve."""
     last = curve.shape[0] - 1
     return float(curve[min(last, int(math.sqrt(max(0.0, light)) * 0.5 * last))])
@@ -151,11 +150,11 @@ def _expose(curve: Floats, light: float) -> float:
 
 @nb.njit(cache=True, nogil=True)
 def _develop(
-    light: Floats,
-    curve: Floats,
+    light: Singles,
+    curve: Singles,
     gains: Doubles,
     look: Doubles,
-    noise: Floats,
+    noise: Singles,
     start: npt.NDArray[np.int64],
     image: Image8,
 ) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.synth.raster import Doubles, Floats
+from unclasp.arrays import Doubles, Singles
 from unclasp.synth.strokes import CLOUDS, Colour, Strokes
 
 _FACE_CELLS: Final = 72
@@ -20,7 +20,7 @@ _EDGE_PX: Final = 0.7
 class Light(NamedTuple):
     """The light on bodies and objects, consistent with that on the rendered hands."""
 
-    key: Floats
+    key: Singles
     """(3,) unit vector towards the key light; camera frame, y down, z away from the camera."""
     ambient: float
     """Share of ambient light."""
@@ -124,7 +124,7 @@ def _bump(x: Doubles, y: Doubles, place: tuple[float, float], size: tuple[float,
 
 def _face(
     strokes: Strokes, light: Light, skin: Colour, hair: Colour, *, yaw: float, pitch: float, turned: bool
-) -> tuple[Floats, Floats]:
+) -> tuple[Singles, Singles]:
     """Return (N, N, 3) sRGB and (N, N) coverage of a head, from a shaded height map with nose, eyes and mouth."""
     rng = strokes.rng
     grid = (np.arange(_FACE_CELLS) + 0.5) / _FACE_CELLS * 2 - 1

@@ -5,10 +5,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.errors import UnclaspError
 from unclasp.hands import JOINTS_PER_HAND, NUM_JOINTS, PARTS_PER_HAND
 from unclasp.synth.close_up import Rendered, render
-from unclasp.synth.raster import Floats
 from unclasp.synth.scene import Scene, SceneMix, sample_scene
 
 MIN_HAND_SHARE: Final = 0.009
@@ -27,15 +27,15 @@ class Generated(NamedTuple):
     """(H, W, 3) RGB."""
     parts: npt.NDArray[np.uint8]
     """(H, W) part class 0-32."""
-    depth: Floats
+    depth: Singles
     """(H, W) mm, including forearms, clothes and held things; inf for the background."""
-    joints_cam: Floats
+    joints_cam: Singles
     """(42, 3) mm, camera frame; 0 for an absent hand."""
     valid: npt.NDArray[np.bool_]
     """(42,) whether the joint's hand is present."""
-    focal: Floats
+    focal: Singles
     """(2,) pixels."""
-    princpt: Floats
+    princpt: Singles
     """(2,) pixels, pixel centres at integers."""
     hand_type: npt.NDArray[np.bool_]
     """(2,) whether the right and the left hand are present."""

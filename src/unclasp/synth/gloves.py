@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from unclasp.arrays import Singles
 from unclasp.synth.clothes import cloth_colour
 from unclasp.synth.material import noise_table, sample_noise
-from unclasp.synth.raster import Floats
 from unclasp.synth.skin import SkinLook, canvas
 
 _PRINT_CELLS_PER_MM: Final = 0.09
@@ -22,13 +22,13 @@ _DARK_PROBABILITY: Final = 0.35
 class Gloves(NamedTuple):
     """A pair of gloves. Colours are linear RGB; lengths are mm of the mean hand."""
 
-    back: Floats
+    back: Singles
     """(3,) colour of the back."""
-    palm: Floats
+    palm: Singles
     """(3,) colour of the palm, which is coated on some gloves."""
-    cuff: Floats
+    cuff: Singles
     """(3,) colour of the cuff."""
-    print: Floats
+    print: Singles
     """(3,) colour of letters and badges on the back."""
     printed: float | None
     """Noise threshold (unit variance) above which the back is printed; None for no print."""
@@ -44,7 +44,7 @@ class Gloves(NamedTuple):
     """mm."""
     roughness: float
     specular: float
-    offset: Floats
+    offset: Singles
     """(3,) offset of the prints in the noise."""
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from unclasp.arrays import Doubles
 from unclasp.synth.contact import Indices, Spheres
-from unclasp.synth.hand import Floats, RestHand
+from unclasp.synth.hand import RestHand
 from unclasp.synth.rig import Rig, place, rig_of
 
 _CLOSE: Final = np.deg2rad(np.array([4.0, 5.5, 3.0]))
@@ -22,7 +23,7 @@ _TOUCH_MM: Final = -0.4
 """Overlap of the spheres at which a finger stops; negative because spheres are a little thinner than the hand."""
 
 
-def close_fingers(rest: RestHand, spheres: Spheres, pose: Floats, others: Spheres) -> Floats:
+def close_fingers(rest: RestHand, spheres: Spheres, pose: Doubles, others: Spheres) -> Doubles:
     """Return the pose with its fingers closed until they touch the other hand.
 
     Fingers that touch nothing close as far as the others do on average.
@@ -52,7 +53,7 @@ def _digit(bone: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _overlaps(rig: Rig, placed: Floats, digit: int, others: Floats, radii: Floats) -> tuple[float, float]:
+def _overlaps(rig: Rig, placed: Doubles, digit: int, others: Doubles, radii: Doubles) -> tuple[float, float]:
     """Return a digit's deepest overlap in mm with the other hand, and with its own hand beyond the allowed one."""
     outer, inner = -1e9, -1e9
     for i in range(len(placed)):
@@ -70,7 +71,7 @@ def _overlaps(rig: Rig, placed: Floats, digit: int, others: Floats, radii: Float
 
 
 @njit(cache=True, nogil=True)
-def _flex(pose: Floats, digit: int, wrapping: bool) -> None:
+def _flex(pose: Doubles, digit: int, wrapping: bool) -> None:
     """Flex one digit by a step: all joints, or, if `wrapping`, all but the base."""
     for k in range(3):
         if digit == 0:
@@ -84,7 +85,7 @@ def _flex(pose: Floats, digit: int, wrapping: bool) -> None:
 
 @njit(cache=True, nogil=True)
 def _close(
-    rig: Rig, pose: Floats, others: Floats, radii: Floats, limits: Indices
+    rig: Rig, pose: Doubles, others: Doubles, radii: Doubles, limits: Indices
 ) -> tuple[Indices, npt.NDArray[np.bool_]]:
     """Close `pose` in place by at most `limits` steps per digit.
 

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-Floats = npt.NDArray[np.float64]
+from unclasp.arrays import Doubles
+
 Ints = npt.NDArray[np.int32]
 
 FOREARM_MM = 320.0
@@ -26,13 +27,13 @@ MEAN_LENGTH_MM = 185.0
 class RestHand:
     """A shape in rest pose, in the frame of a right hand; mm."""
 
-    vertices: Floats
+    vertices: Doubles
     """(V, 3)."""
-    heads: Floats
+    heads: Doubles
     """(B, 3) start of each bone."""
-    tails: Floats
+    tails: Doubles
     """(B, 3) end of each bone; the tails of the last finger bones are the fingertips."""
-    axes: Floats
+    axes: Doubles
     """(5, 3) unit flexion axis of each finger, derived from the nails and the bones."""
 
 
@@ -42,16 +43,16 @@ class HandModel:
 
     faces: Ints
     """(F, 3) vertex indices, anticlockwise seen from outside for a right hand; reverse the rows for a left one."""
-    weights: Floats
+    weights: Doubles
     """(V, B) skinning weights; rows sum to 1."""
     bone_names: tuple[str, ...]
     part_probabilities: npt.NDArray[np.float32]
     """(V, 17) skinning weights summed per part: 0 forearm, 1-16 the parts of `unclasp.hands`."""
     nail: npt.NDArray[np.float32]
     """(V,) membership of the nails, from 0 to 1."""
-    mean: Floats
+    mean: Doubles
     """(N + 2 B, 3) mean of the vertices without the extruded end, heads, and tails."""
-    components: Floats
+    components: Doubles
     """(12, N + 2 B, 3) shape components."""
     loop: Ints
     """Vertices of the forearm's open end, which is extruded: the last vertices are their copies."""
@@ -91,7 +92,7 @@ class HandModel:
             mean=arrays["mean"].astype(np.float64), components=arrays["pcs"].astype(np.float64), loop=loop,
         )  # fmt: skip
 
-    def rest(self, shape: Floats, length_mm: float) -> RestHand:
+    def rest(self, shape: Doubles, length_mm: float) -> RestHand:
         """Return a shape in rest pose.
 
         Args:
@@ -113,7 +114,7 @@ class HandModel:
         vertices, heads, tails = np.concatenate([vertices, end]) * scale, heads * scale, tails * scale
         return RestHand(vertices, heads, tails, self._flexion_axes(vertices, heads, tails))
 
-    def _flexion_axes(self, vertices: Floats, heads: Floats, tails: Floats) -> Floats:
+    def _flexion_axes(self, vertices: Doubles, heads: Doubles, tails: Doubles) -> Doubles:
         normals = vertex_normals(vertices, self.faces)
         axes = np.empty((5, 3))
         for finger in range(5):
@@ -130,7 +131,7 @@ class HandModel:
         return axes
 
 
-def _unit(vector: Floats) -> Floats:
+def _unit(vector: Doubles) -> Doubles:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
@@ -143,7 +144,7 @@ def _part_of_bone(name: str) -> int:
     return 0
 
 
-def _outward(faces: Ints, vertices: Floats) -> Ints:
+def _outward(faces: Ints, vertices: Doubles) -> Ints:
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     volume = np.einsum("ij,ij->", a, np.cross(b, c))
     return faces if volume > 0 else faces[:, ::-1]
@@ -160,7 +161,7 @@ def _extrude(faces: Ints, count: int) -> tuple[Ints, Ints]:
 
 
 @njit(cache=True, nogil=True)
-def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
+def vertex_normals(vertices: Doubles, faces: Ints) -> Doubles:
     """Return area-weighted unit normals (V, 3)."""
     normals = np.zeros(vertices.shape)
     for f in range(faces.shape[0]):

@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from unclasp.arrays import Doubles
 from unclasp.synth.contact import Spheres
-from unclasp.synth.hand import Floats, RestHand
+from unclasp.synth.hand import RestHand
 from unclasp.synth.pose import choose_templates, draw_pose, jitter, pose_bones, product, rotation_matrix
 from unclasp.synth.rig import Rig, place, rig_of
 
@@ -36,10 +37,10 @@ _THUMB_HIGH: Final = np.deg2rad(np.array([50.0, 22, 35, 55, 70]))
 class Woven:
     """Two poses, and the left hand's transform into the right hand's frame: `rotation @ x + translation`."""
 
-    right: Floats
-    left: Floats
-    rotation: Floats
-    translation: Floats
+    right: Doubles
+    left: Doubles
+    rotation: Doubles
+    translation: Doubles
 
 
 def weave(rng: np.random.Generator, rest: RestHand, spheres: Spheres) -> Woven | None:
@@ -66,7 +67,7 @@ def weave(rng: np.random.Generator, rest: RestHand, spheres: Spheres) -> Woven |
     return Woven(poses[0], poses[1], rotation, translation) if excess < _MAX_REMAINING_MM else None
 
 
-def _crossing_poses(rng: np.random.Generator, opening: float) -> Floats:
+def _crossing_poses(rng: np.random.Generator, opening: float) -> Doubles:
     """Draw the poses (2, 26): fingers flexed at the base so that they cross, and curled around the other hand."""
     pose = draw_pose(rng, choose_templates(rng, _STRAIGHT), spread=rng.uniform(11, 17), noise=0.25)
     crossing = rng.uniform(65, 135)
@@ -84,14 +85,14 @@ def _crossing_poses(rng: np.random.Generator, opening: float) -> Floats:
     return np.stack([pose, other])
 
 
-def _crossing_point(rest: RestHand, pose: Floats, along: float) -> Floats:
+def _crossing_point(rest: RestHand, pose: Doubles, along: float) -> Doubles:
     joints = pose_bones(rest, pose)[1]
     bases, middles = joints[[7, 11, 15, 19]].mean(axis=0), joints[[6, 10, 14, 18]].mean(axis=0)
     return np.asarray(bases + along * (middles - bases))
 
 
 @njit(cache=True, nogil=True)
-def _move(own: Floats, rotation: Floats, translation: Floats, moved: Floats) -> None:
+def _move(own: Doubles, rotation: Doubles, translation: Doubles, moved: Doubles) -> None:
     """Mirror a left hand's spheres and transform them to the right hand's frame."""
     for s in range(len(own)):
         for k in range(3):
@@ -101,7 +102,7 @@ def _move(own: Floats, rotation: Floats, translation: Floats, moved: Floats) -> 
 
 
 @njit(cache=True, nogil=True)
-def _between(a: Floats, b: Floats, radii: Floats) -> tuple[float, float]:
+def _between(a: Doubles, b: Doubles, radii: Doubles) -> tuple[float, float]:
     """Return the sum of squared overlaps of two hands' spheres, and the deepest one."""
     total, deepest = 0.0, 0.0
     for i in range(len(radii)):
@@ -117,7 +118,7 @@ def _between(a: Floats, b: Floats, radii: Floats) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True)
-def _within(rig: Rig, placed: Floats) -> float:
+def _within(rig: Rig, placed: Doubles) -> float:
     """Return the sum of squared overlaps, beyond the allowed ones, between the spheres of one hand."""
     total = 0.0
     for i in range(len(placed)):
@@ -132,7 +133,7 @@ def _within(rig: Rig, placed: Floats) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _wriggle(poses: Floats, hand: int, digit: int, noise: Floats, step: float) -> None:
+def _wriggle(poses: Doubles, hand: int, digit: int, noise: Doubles, step: float) -> None:
     """Perturb one digit of a pose within its limits."""
     if digit == 0:
         for k in range(5):
@@ -146,7 +147,7 @@ def _wriggle(poses: Floats, hand: int, digit: int, noise: Floats, step: float) -
 
 
 @njit(cache=True, nogil=True)
-def _search(rig: Rig, poses: Floats, rotation: Floats, translation: Floats, noise: Floats) -> float:
+def _search(rig: Rig, poses: Doubles, rotation: Doubles, translation: Doubles, noise: Doubles) -> float:
     """Reduce the overlap by changing poses, rotation and translation in place; return the deepest remaining one."""
     start, first = translation.copy(), poses.copy()
     own, moved, selves = np.empty((2, *rig.centres.shape)), np.empty(rig.centres.shape), np.empty(2)
@@ -182,7 +183,7 @@ def _search(rig: Rig, poses: Floats, rotation: Floats, translation: Floats, nois
 
 
 @njit(cache=True, nogil=True)
-def _pierces(p: Floats, q: Floats, a: Floats, b: Floats, c: Floats) -> bool:
+def _pierces(p: Doubles, q: Doubles, a: Doubles, b: Doubles, c: Doubles) -> bool:
     """Return whether the segment from p to q intersects a triangle."""
     normal = np.cross(b - a, c - a)
     before, after = ((p - a) * normal).sum(), ((q - a) * normal).sum()
@@ -196,7 +197,7 @@ def _pierces(p: Floats, q: Floats, a: Floats, b: Floats, c: Floats) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def fingers_between(a: Floats, b: Floats) -> int:
+def fingers_between(a: Doubles, b: Doubles) -> int:
     """Count the fingers of b that pass through the gaps between neighbouring fingers of a.
 
     Args:

@@ -5,8 +5,9 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.synth.material import POSITION
-from unclasp.synth.raster import Floats, Ints, Screen, rasterize, snap
+from unclasp.synth.raster import Ints, Screen, rasterize, snap
 from unclasp.synth.shade import Lights, occluded_ambient
 
 Setting = Literal["indoor", "window", "sun", "studio", "backlit", "evening"]
@@ -35,29 +36,29 @@ class Sky(NamedTuple):
     """The light of a scene without shadows; camera frame, linear RGB."""
 
     setting: Setting
-    key: Floats
+    key: Singles
     """(3,) unit vector towards the key light."""
-    key_colour: Floats
+    key_colour: Singles
     """(3,)."""
     softness: float
     """Spacing of the shadow filter's taps, in cells of the key light's shadow map."""
-    fill: Floats
+    fill: Singles
     """(3,) unit vector towards the fill light, which casts no shadow."""
-    fill_colour: Floats
+    fill_colour: Singles
     """(3,)."""
-    dome: Floats
+    dome: Singles
     """(L, 3) unit vectors towards the dome lights."""
-    dome_colours: Floats
+    dome_colours: Singles
     """(L, 3); an unoccluded surface receives about their mean times L / 4."""
 
 
-def _warm(log_ratio: float) -> Floats:
+def _warm(log_ratio: float) -> Singles:
     """Return a colour (3,) of mean 1 with the given log(red / blue)."""
     colour = np.exp(np.array([0.5, 0.03, -0.5]) * log_ratio)
     return np.asarray(colour / colour.mean(), dtype=np.float32)
 
 
-def _unit(vector: npt.NDArray[np.floating]) -> Floats:
+def _unit(vector: npt.NDArray[np.floating]) -> Singles:
     return np.asarray(vector / (np.linalg.norm(vector) + 1e-12), dtype=np.float32)
 
 
@@ -86,7 +87,7 @@ def sample_sky(rng: np.random.Generator, *, view: str) -> Sky:
     return Sky(setting, key, key_colour, softness, fill, fill_colour, dome, dome_colours)
 
 
-def _sample_dome(rng: np.random.Generator, up: Floats, ambient: Floats) -> tuple[Floats, Floats]:
+def _sample_dome(rng: np.random.Generator, up: Singles, ambient: Singles) -> tuple[Singles, Singles]:
     """Distribute lights over the sphere: sky above, reflections from the floor below, one side brighter."""
     index = np.arange(_DOME_LIGHTS)
     z = 1 - 2 * (index + 0.5) / _DOME_LIGHTS
@@ -100,7 +101,7 @@ def _sample_dome(rng: np.random.Generator, up: Floats, ambient: Floats) -> tuple
     return dome.astype(np.float32), colours.astype(np.float32)
 
 
-def light_hands(sky: Sky, rows: Floats, faces: Ints, *, centre: Floats, radius: float) -> Lights:
+def light_hands(sky: Sky, rows: Singles, faces: Ints, *, centre: Singles, radius: float) -> Lights:
     """Render the shadow maps, and write the ambient light at each vertex to its row.
 
     Args:
@@ -128,8 +129,8 @@ def light_hands(sky: Sky, rows: Floats, faces: Ints, *, centre: Floats, radius: 
 
 
 def _shadow_map(
-    direction: Floats, vertices: Floats, faces: Ints, *, centre: Floats, radius: float, cells: int
-) -> tuple[Floats, Floats]:
+    direction: Singles, vertices: Singles, faces: Ints, *, centre: Singles, radius: float, cells: int
+) -> tuple[Singles, Singles]:
     """Return (S, S) -depth along a parallel light, and the (3, 4) transform from camera mm to (column, row, depth)."""
     forward = -np.asarray(direction, dtype=np.float64)
     right = np.cross(forward, [0.31, 0.9, 0.13])

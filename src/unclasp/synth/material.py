@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.synth.raster import Floats
+from unclasp.arrays import Singles
 
 Vector = tuple[float, float, float]
 Corners = tuple[int, int, int]
@@ -46,7 +46,7 @@ CHECKS: Final = 2
 
 _NOISE_CELLS: Final = 32
 _Four = tuple[float, float, float, float]
-_Cells = tuple[Floats, Floats, Floats, Floats]
+_Cells = tuple[Singles, Singles, Singles, Singles]
 
 
 class SkinStrengths(NamedTuple):
@@ -73,16 +73,16 @@ class SkinStrengths(NamedTuple):
 class Surface(NamedTuple):
     """Appearance of skin and clothes; colours are linear RGB."""
 
-    noise: Floats
+    noise: Singles
     """(N, N, N, 4) periodic solid noise: value and gradient."""
-    finger_joints: Floats
+    finger_joints: Singles
     """(5, 3) ARC in mm of base, middle and end joint of each finger."""
     skin: SkinStrengths
-    cloth: Floats
+    cloth: Singles
     """(2, 3) both colours of the sleeve."""
-    pattern: Floats
+    pattern: Singles
     """(5,) PLAIN, STRIPES or CHECKS; radians per mm along and around; contrast and bump of the weave."""
-    band: Floats
+    band: Singles
     """(2, 3) colours of strap and dial."""
 
 
@@ -100,7 +100,7 @@ class Material(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def noise_table() -> Floats:
+def noise_table() -> Singles:
     """Return the (N, N, N, 4) periodic noise: a value of unit deviation and its gradient per cell; cached."""
     value = np.random.default_rng(7).standard_normal((_NOISE_CELLS,) * 3).astype(np.float32)
     for axis in range(3):
@@ -110,7 +110,7 @@ def noise_table() -> Floats:
     return np.ascontiguousarray(np.stack([value, *gradient], axis=-1), dtype=np.float32)
 
 
-def sample_noise(table: Floats, points: npt.NDArray[np.floating]) -> Floats:
+def sample_noise(table: Singles, points: npt.NDArray[np.floating]) -> Singles:
     """Sample the noise trilinearly at (V, 3) points, in cells: (V,)."""
     floor = np.floor(points).astype(np.int64)
     fraction = points - floor
@@ -124,14 +124,14 @@ def sample_noise(table: Floats, points: npt.NDArray[np.floating]) -> Floats:
 
 
 @nb.njit(cache=True, nogil=True)
-def blend(rows: Floats, corners: Corners, weights: Vector, column: int) -> float:
+def blend(rows: Singles, corners: Corners, weights: Vector, column: int) -> float:
     """Interpolate one attribute."""
     a, b, c = corners
     return float(weights[0] * rows[a, column] + weights[1] * rows[b, column] + weights[2] * rows[c, column])
 
 
 @nb.njit(cache=True, nogil=True)
-def blend3(rows: Floats, corners: Corners, weights: Vector, column: int) -> Vector:
+def blend3(rows: Singles, corners: Corners, weights: Vector, column: int) -> Vector:
     """Interpolate three attributes."""
     return (
         blend(rows, corners, weights, column),
@@ -150,7 +150,7 @@ def _mix4(low: _Cells, high: _Cells, across: _Four, share: float, channel: int) 
 
 
 @nb.njit(cache=True, nogil=True)
-def _solid(table: Floats, x: float, y: float, z: float) -> _Four:
+def _solid(table: Singles, x: float, y: float, z: float) -> _Four:
     """Trilinear value and gradient of the periodic noise, as a 4-tuple."""
     mask = table.shape[0] - 1
     floor_x, floor_y, floor_z = math.floor(x), math.floor(y), math.floor(z)
@@ -199,7 +199,7 @@ def _crease(surface: Surface, finger: int, arc: float, palm: float, lines: Vecto
 
 
 @nb.njit(cache=True, nogil=True)
-def skin_at(surface: Surface, rows: Floats, corners: Corners, weights: Vector, finger: int) -> Material:
+def skin_at(surface: Surface, rows: Singles, corners: Corners, weights: Vector, finger: int) -> Material:
     """Return the `Material` of skin, or of a nail."""
     skin = surface.skin
     rx, ry, rz = blend3(rows, corners, weights, REST)
@@ -231,7 +231,7 @@ def skin_at(surface: Surface, rows: Floats, corners: Corners, weights: Vector, f
 
 
 @nb.njit(cache=True, nogil=True)
-def worn_at(surface: Surface, rows: Floats, corners: Corners, weights: Vector, is_cloth: bool) -> Material:
+def worn_at(surface: Surface, rows: Singles, corners: Corners, weights: Vector, is_cloth: bool) -> Material:
     """Return the `Material` of a sleeve or of a strap."""
     rx, ry, rz = blend3(rows, corners, weights, REST)
     mid = _solid(surface.noise, 0.11 * rx + rz, 0.16 * ry, rz)

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Doubles
 from unclasp.synth.contact import (
     Spheres,
     Surface,
@@ -24,7 +25,7 @@ from unclasp.synth.contact import (
     surface,
 )
 from unclasp.synth.grasp import close_fingers
-from unclasp.synth.hand import Floats, HandModel, RestHand
+from unclasp.synth.hand import HandModel, RestHand
 from unclasp.synth.interlace import fingers_between, weave
 from unclasp.synth.pose import TEMPLATES, bend_wrist, choose_templates, draw_pose, jitter, pose_bones, skin
 from unclasp.synth.recipes import MIRRORS, TOUCHES, Mirrored
@@ -51,22 +52,22 @@ class Posed:
 
     body: Body
     left: bool
-    pose: Floats
+    pose: Doubles
     """(26,) radians, see `pose`."""
-    vertices: Floats
-    joints: Floats
+    vertices: Doubles
+    joints: Doubles
     spheres: Spheres
     surface: Surface
-    normals: Floats
+    normals: Doubles
 
     @property
-    def forearm(self) -> Floats:
+    def forearm(self) -> Doubles:
         """Unit vector from the wrist to the elbow."""
         direction = self.spheres.centres[-1] - self.joints[20]
         return np.asarray(direction / np.linalg.norm(direction))
 
 
-def pose_hand(body: Body, pose: Floats, *, left: bool) -> Posed | None:
+def pose_hand(body: Body, pose: Doubles, *, left: bool) -> Posed | None:
     """Pose a hand, or return None if it would penetrate itself."""
     model = HandModel.load()
     rest = body.rest[left]
@@ -125,7 +126,7 @@ def _pick(rng: np.random.Generator, weights: list[float]) -> int:
     return int(rng.choice(len(weights), p=np.array(weights) / sum(weights)))
 
 
-def rotation_about(axis: Floats, degrees: float) -> Floats:
+def rotation_about(axis: Doubles, degrees: float) -> Doubles:
     """Return the 3x3 rotation about an axis of any length."""
     x, y, z = axis / (np.linalg.norm(axis) + 1e-12)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
@@ -133,7 +134,7 @@ def rotation_about(axis: Floats, degrees: float) -> Floats:
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 
 
-def rotation_between(a: Floats, b: Floats) -> Floats:
+def rotation_between(a: Doubles, b: Doubles) -> Doubles:
     """Return the smallest rotation from the direction a to the direction b."""
     axis = np.cross(a, b)
     sine, cosine = float(np.linalg.norm(axis)), float(a @ b)
@@ -148,8 +149,8 @@ class Pair:
 
     right: Posed
     left: Posed
-    rotation: Floats
-    translation: Floats
+    rotation: Doubles
+    translation: Doubles
 
     @property
     def left_spheres(self) -> Spheres:
@@ -166,7 +167,7 @@ class Pair:
         outer = self.left.surface
         return Surface(outer.points @ self.rotation.T + self.translation, outer.normals @ self.rotation.T)
 
-    def moved(self, translation: Floats) -> "Pair":
+    def moved(self, translation: Doubles) -> "Pair":
         """Return the pair with the left hand translated."""
         return Pair(self.right, self.left, self.rotation, self.translation + translation)
 
@@ -208,7 +209,7 @@ def _closed(pair: Pair, *, left: bool) -> Pair | None:
     return replace(pair, left=closed) if left else replace(pair, right=closed)
 
 
-def _angle_about(axis: Floats, a: Floats, b: Floats) -> float:
+def _angle_about(axis: Doubles, a: Doubles, b: Doubles) -> float:
     a, b = a - (a @ axis) * axis, b - (b @ axis) * axis
     return float(np.rad2deg(np.arctan2(np.cross(a, b) @ axis, a @ b)))
 
@@ -229,7 +230,7 @@ def _twins(
     return None if right is None or left is None else (right, left)
 
 
-def _reflection(plane: Floats) -> Floats:
+def _reflection(plane: Doubles) -> Doubles:
     """Return the rotation that turns a left hand (mirrored in x) into the right hand's reflection in a plane."""
     normal = plane / np.linalg.norm(plane)
     return np.asarray((np.eye(3) - 2 * np.outer(normal, normal)) @ np.diag(MIRROR))
@@ -248,7 +249,7 @@ def _mirrored(rng: np.random.Generator, body: Body) -> Pair | None:
     return _slid(rng, twins, plane, slip=rng.normal(0, recipe.slip, 3))
 
 
-def _plane_through(points: Floats, facing: Floats) -> Floats:
+def _plane_through(points: Doubles, facing: Doubles) -> Doubles:
     """Return the normal of the plane that fits the points best; `facing` decides where the points do not."""
     offsets = points - points.mean(axis=0)
     spread = offsets.T @ offsets / len(points) + 4.0 * (np.eye(3) - np.outer(facing, facing))
@@ -256,7 +257,7 @@ def _plane_through(points: Floats, facing: Floats) -> Floats:
     return np.asarray(normal * np.sign(normal @ facing))
 
 
-def _slid(rng: np.random.Generator, hands: tuple[Posed, Posed], plane: Floats, *, slip: Floats) -> Pair | None:
+def _slid(rng: np.random.Generator, hands: tuple[Posed, Posed], plane: Doubles, *, slip: Doubles) -> Pair | None:
     right, left = hands
     direction = plane / np.linalg.norm(plane)
     turned = rotation_about(rng.standard_normal(3), abs(rng.normal(0, 6))) @ _reflection(plane)

@@ -17,7 +17,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from unclasp.synth.hand import Floats, HandModel, RestHand
+from unclasp.arrays import Doubles
+from unclasp.synth.hand import HandModel, RestHand
 
 ANGLES: Final = 26
 BONES: Final = 22
@@ -84,7 +85,7 @@ def choose_templates(rng: np.random.Generator, names: tuple[str, ...] = tuple(TE
 
 def draw_pose(
     rng: np.random.Generator, templates: tuple[str, str], *, spread: float = 4.0, noise: float = 1.0
-) -> Floats:
+) -> Doubles:
     """Draw a pose: a blend of two templates plus noise, within the joints' ranges.
 
     Args:
@@ -114,14 +115,14 @@ def draw_pose(
     return np.asarray(np.deg2rad(np.concatenate([thumb, rows, arch, wrist])))
 
 
-def jitter(rng: np.random.Generator, pose: Floats, degrees: float) -> Floats:
+def jitter(rng: np.random.Generator, pose: Doubles, degrees: float) -> Doubles:
     """Return the pose with noise on the angles of thumb and fingers; arch and wrist stay."""
     noise = np.deg2rad(rng.normal(0, degrees, ANGLES))
     noise[21:] = 0
     return np.asarray(pose + noise)
 
 
-def bend_wrist(rng: np.random.Generator, pose: Floats, extension: float) -> Floats:
+def bend_wrist(rng: np.random.Generator, pose: Doubles, extension: float) -> Doubles:
     """Return the pose with the wrist extended by about `extension` degrees, as when pushing against something."""
     bent = pose.copy()
     bent[23] = np.deg2rad(np.clip(rng.normal(-extension, 18), *WRIST_RANGE))
@@ -129,7 +130,7 @@ def bend_wrist(rng: np.random.Generator, pose: Floats, extension: float) -> Floa
 
 
 @njit(cache=True, nogil=True)
-def rotation_matrix(axis: Floats, angle: float) -> Floats:
+def rotation_matrix(axis: Doubles, angle: float) -> Doubles:
     """Return the 3x3 rotation about a unit axis by an angle in radians (Rodrigues' formula)."""
     x, y, z = axis[0], axis[1], axis[2]
     c, s = np.cos(angle), np.sin(angle)
@@ -142,7 +143,7 @@ def rotation_matrix(axis: Floats, angle: float) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def product(a: Floats, b: Floats) -> Floats:
+def product(a: Doubles, b: Doubles) -> Doubles:
     """Return the product of two 3x3 matrices; numba's own operator needs SciPy."""
     c = np.empty((3, 3))
     for i in range(3):
@@ -152,7 +153,7 @@ def product(a: Floats, b: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _rotate(a: Floats, vector: Floats) -> Floats:
+def _rotate(a: Doubles, vector: Doubles) -> Doubles:
     """Return a 3x3 matrix times a vector."""
     x, y, z = vector[0], vector[1], vector[2]
     return np.array([
@@ -162,13 +163,13 @@ def _rotate(a: Floats, vector: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _normalised(vector: Floats) -> Floats:
-    unit: Floats = vector / (np.sqrt((vector * vector).sum()) + 1e-12)
+def _normalised(vector: Doubles) -> Doubles:
+    unit: Doubles = vector / (np.sqrt((vector * vector).sum()) + 1e-12)
     return unit
 
 
 @njit(cache=True, nogil=True)
-def _frame(direction: Floats, axis: Floats) -> Floats:
+def _frame(direction: Doubles, axis: Doubles) -> Doubles:
     """Return the rotation with columns: the direction, the axis orthogonalised to it, and their cross product."""
     d = _normalised(direction)
     a = _normalised(axis - (axis * d).sum() * d)
@@ -178,20 +179,20 @@ def _frame(direction: Floats, axis: Floats) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _set(transforms: Floats, bone: int, rotation: Floats, head: Floats, to: Floats) -> None:
+def _set(transforms: Doubles, bone: int, rotation: Doubles, head: Doubles, to: Doubles) -> None:
     transforms[bone, :, :3] = rotation
     transforms[bone, :, 3] = to - _rotate(rotation, head)
 
 
 @njit(cache=True, nogil=True)
 def _finger(
-    transforms: Floats,
-    joints: Floats,
-    heads: Floats,
-    tails: Floats,
-    axis: Floats,
+    transforms: Doubles,
+    joints: Doubles,
+    heads: Doubles,
+    tails: Doubles,
+    axis: Doubles,
     finger: int,
-    angles: Floats,
+    angles: Doubles,
     arch: float,
 ) -> None:
     """Pose finger 1-4 (index to pinky) by absolute angles, which are independent of the rest pose."""
@@ -224,7 +225,9 @@ def _finger(
 
 
 @njit(cache=True, nogil=True)
-def _thumb(transforms: Floats, joints: Floats, heads: Floats, tails: Floats, axis: Floats, angles: Floats) -> None:
+def _thumb(
+    transforms: Doubles, joints: Doubles, heads: Doubles, tails: Doubles, axis: Doubles, angles: Doubles
+) -> None:
     z = np.array([0, 0, 1.0])
     bones = np.empty((3, 3))
     bones[0], bones[1], bones[2] = heads[2] - heads[1], heads[3] - heads[2], tails[3] - heads[3]
@@ -248,7 +251,7 @@ def _thumb(transforms: Floats, joints: Floats, heads: Floats, tails: Floats, axi
 
 
 @njit(cache=True, nogil=True)
-def bones_of(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[Floats, Floats]:
+def bones_of(heads: Doubles, tails: Doubles, axes: Doubles, pose: Doubles) -> tuple[Doubles, Doubles]:
     """Compute the result of `pose_bones` for callers compiled by numba."""
     transforms = np.zeros((BONES, 3, 4))
     for bone in range(BONES):
@@ -268,7 +271,7 @@ def bones_of(heads: Floats, tails: Floats, axes: Floats, pose: Floats) -> tuple[
     return transforms, joints
 
 
-def pose_bones(rest: RestHand, pose: Floats) -> tuple[Floats, Floats]:
+def pose_bones(rest: RestHand, pose: Doubles) -> tuple[Doubles, Doubles]:
     """Return the bone transforms (B, 3, 4), rest to posed, and the joints (21, 3) mm, in the hand's frame.
 
     The order of the bones is that of the asset: wrist, three of the thumb, a metacarpal and three bones per finger, two
@@ -279,7 +282,7 @@ def pose_bones(rest: RestHand, pose: Floats) -> tuple[Floats, Floats]:
 
 
 @njit(cache=True, nogil=True)
-def _skin(vertices: Floats, weights: Floats, transforms: Floats) -> Floats:
+def _skin(vertices: Doubles, weights: Doubles, transforms: Doubles) -> Doubles:
     posed = np.zeros(vertices.shape)
     for i in range(vertices.shape[0]):
         x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
@@ -292,7 +295,7 @@ def _skin(vertices: Floats, weights: Floats, transforms: Floats) -> Floats:
     return posed
 
 
-def skin(model: HandModel, rest: RestHand, transforms: Floats) -> Floats:
+def skin(model: HandModel, rest: RestHand, transforms: Doubles) -> Doubles:
     """Return the posed vertices (V, 3) mm by linear blend skinning, in the hand's frame."""
-    posed: Floats = _skin(rest.vertices, model.weights, transforms)
+    posed: Doubles = _skin(rest.vertices, model.weights, transforms)
     return posed

@@ -17,8 +17,8 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
+from unclasp.arrays import Doubles, Singles
+
 Ints = npt.NDArray[np.int32]
 
 SUBPIXEL: Final = 256.0
@@ -32,7 +32,7 @@ class Screen(NamedTuple):
 
     points: Doubles
     """(V, 2) column and row in grid steps, snapped to 1/256."""
-    keys: Floats
+    keys: Singles
     """(V,) 1 / z (perspective) or -depth (parallel light); triangles with a NaN vertex are dropped."""
 
 
@@ -41,10 +41,10 @@ class Buffers(NamedTuple):
 
     face: Ints
     """(H, W) index of the nearest face, -1 for none."""
-    key: Floats
+    key: Singles
     """(H, W) its interpolated key, -inf for none."""
 
-    def depth(self) -> Floats:
+    def depth(self) -> Singles:
         """Return the depth z (H, W) in mm for keys 1 / z; inf for no face."""
         with np.errstate(divide="ignore"):
             return np.where(self.face >= 0, 1.0 / self.key, np.inf).astype(np.float32)
@@ -102,7 +102,7 @@ def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Buffer
 
 
 @nb.njit(cache=True, nogil=True)
-def _rasterize(points: Doubles, keys: Floats, faces: Ints, face: Ints, best: Floats) -> None:
+def _rasterize(points: Doubles, keys: Singles, faces: Ints, face: Ints, best: Singles) -> None:
     height, width = face.shape
     face[:] = -1
     best[:] = -np.inf
@@ -138,7 +138,7 @@ def _rasterize(points: Doubles, keys: Floats, faces: Ints, face: Ints, best: Flo
 
 @nb.njit(cache=True, nogil=True)
 def barycentric(
-    points: Doubles, keys: Floats, corners: tuple[int, int, int], x: float, y: float
+    points: Doubles, keys: Singles, corners: tuple[int, int, int], x: float, y: float
 ) -> tuple[float, float, float]:
     """Return the perspective-correct weights of a triangle's vertices at grid point (x, y); keys are 1 / z."""
     a, b, c = corners

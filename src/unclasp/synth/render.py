@@ -5,12 +5,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
 from unclasp.synth.gloves import Gloves, put_on
 from unclasp.synth.hand import HandModel
 from unclasp.synth.light import Sky, light_hands, sample_sky
 from unclasp.synth.material import COLUMNS, SKIN, Surface, noise_table
-from unclasp.synth.raster import Buffers, Floats, Ints, project_to_grid, rasterize
+from unclasp.synth.raster import Buffers, Ints, project_to_grid, rasterize
 from unclasp.synth.scene import PosedHand, Scene
 from unclasp.synth.shade import Faces, Lights, View, label_parts, shade
 from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin
@@ -22,7 +23,7 @@ _SHADOW_RADIUS_MM: Final = 150.0
 class Mesh(NamedTuple):
     """Hands and clothes as one mesh. V vertices, F faces; camera frame, mm."""
 
-    rows: Floats
+    rows: Singles
     """(V, COLUMNS) vertex attributes, which the shading kernel interpolates."""
     faces: Ints
     """(F, 3) outward."""
@@ -39,11 +40,11 @@ class Mesh(NamedTuple):
 class Drawn(NamedTuple):
     """Hands without background, and the look that they were drawn with."""
 
-    coverage: Floats
+    coverage: Singles
     """(H, W, 4) linear RGB multiplied by coverage, and coverage."""
     parts: npt.NDArray[np.uint8]
     """(H, W) part class at the pixel's centre: 0 background, forearm and clothes, 1-16 right, 17-32 left hand."""
-    depth: Floats
+    depth: Singles
     """(H, W) mm at the pixel's centre, inf for the background."""
     look: SkinLook
     wardrobe: Wardrobe
@@ -77,7 +78,7 @@ def draw_hands(
     return Drawn(coverage, parts, centre.depth(), look, wardrobe)
 
 
-def arm_axis(hand: PosedHand) -> Floats:
+def arm_axis(hand: PosedHand) -> Singles:
     """Return the unit direction (3,) from the wrist to the elbow."""
     end = hand.vertices[-len(HandModel.load().loop) :].mean(axis=0) - hand.joints[20]
     return np.asarray(end / np.linalg.norm(end), dtype=np.float32)
@@ -118,7 +119,7 @@ def assemble(scene: Scene, look: SkinLook, wardrobe: Wardrobe) -> Mesh:
     return Mesh(faces=np.ascontiguousarray(np.concatenate(faces), dtype=np.int32), **joined)
 
 
-def _dorsal(hand: PosedHand) -> Floats:
+def _dorsal(hand: PosedHand) -> Singles:
     """Return the direction (3,) out of the back of the hand, from wrist, index base and pinky base."""
     wrist, index, pinky = hand.joints[20], hand.joints[7], hand.joints[19]
     normal = np.cross(index - wrist, pinky - wrist)
@@ -191,7 +192,7 @@ def _view(scene: Scene, mesh: Mesh, supersample: int) -> tuple[View, Buffers]:
 
 def _draw(
     scene: Scene, mesh: Mesh, lights: Lights, surface: Surface, *, supersample: int
-) -> tuple[Floats, Buffers, npt.NDArray[np.uint8]]:
+) -> tuple[Singles, Buffers, npt.NDArray[np.uint8]]:
     """Return (H, W, 4) linear RGB with coverage, the buffers at pixel centres, and the (H, W) part labels."""
     width, height = scene.size
     centre, buffers = _view(scene, mesh, 1)

@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numba import njit
 
+from unclasp.arrays import Doubles
 from unclasp.synth.contact import Indices, Spheres, sphere_layout
-from unclasp.synth.hand import Floats, RestHand
+from unclasp.synth.hand import RestHand
 from unclasp.synth.pose import bones_of
 
 _FOREARM: Final = 20
@@ -16,19 +17,19 @@ _FOREARM: Final = 20
 class Rig(NamedTuple):
     """The bones and the spheres of a shape in rest pose, as a right hand."""
 
-    heads: Floats
+    heads: Doubles
     """(B, 3) mm."""
-    tails: Floats
+    tails: Doubles
     """(B, 3) mm."""
-    axes: Floats
+    axes: Doubles
     """(5, 3) flexion axes of the fingers."""
-    centres: Floats
+    centres: Doubles
     """(S, 3) mm."""
-    radii: Floats
+    radii: Doubles
     """(S,) mm."""
     bone: Indices
     """(S,) the bone that each sphere moves with."""
-    allowed: Floats
+    allowed: Doubles
     """(S, S) maximum overlap in mm of two spheres of one hand."""
 
 
@@ -43,7 +44,7 @@ def rig_of(rest: RestHand, spheres: Spheres, *, forearm: bool) -> Rig:
 
 
 @njit(cache=True, nogil=True)
-def place(rig: Rig, pose: Floats, placed: Floats) -> None:
+def place(rig: Rig, pose: Doubles, placed: Doubles) -> None:
     """Write the centres of the posed spheres, (S, 3) mm, to `placed`."""
     transforms, _ = bones_of(rig.heads, rig.tails, rig.axes, pose)
     for s in range(len(rig.bone)):

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Doubles, Singles
 from unclasp.synth.contact import overlap, rest_spheres
-from unclasp.synth.hand import Floats, HandModel
+from unclasp.synth.hand import HandModel
 from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, rotation_about, rotation_between
 
 Kind = Literal["contact", "interlaced", "apart", "right", "left"]
 View = Literal["frontal", "lowered", "selfie", "reaching", "egocentric", "above", "any"]
 _Name = TypeVar("_Name", bound=str)
-Float32s = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,11 @@ class PosedHand:
     """One hand in front of the camera."""
 
     side: Literal["right", "left"]
-    vertices: Float32s
+    vertices: Singles
     """(V, 3) mm, camera frame."""
-    normals: Float32s
+    normals: Singles
     """(V, 3) unit, camera frame."""
-    joints: Float32s
+    joints: Singles
     """(21, 3) mm, camera frame."""
 
 
@@ -61,9 +60,9 @@ class Scene:
     kind: Kind
     hands: tuple[PosedHand, ...]
     """The present hands, the right one first."""
-    focal: Floats
+    focal: Doubles
     """(2,) px."""
-    princpt: Floats
+    princpt: Doubles
     """(2,) px; may be far from the middle, because the picture is a crop of a larger one."""
     size: tuple[int, int]
     """Width and height in px."""
@@ -116,11 +115,11 @@ class _Placed:
     """A hand with its transform to the camera's orientation, before the scene is moved in front of the camera."""
 
     hand: Posed
-    rotation: Floats
-    translation: Floats
+    rotation: Doubles
+    translation: Doubles
 
     @property
-    def joints(self) -> Floats:
+    def joints(self) -> Doubles:
         return np.asarray(self.hand.joints @ self.rotation.T + self.translation)
 
 
@@ -175,7 +174,7 @@ def _arrange(rng: np.random.Generator, kind: Kind, prior: _ViewPrior, other_side
     return [_Placed(hand, _turn_single(rng, hand, prior, lateral, other_side), np.zeros(3))]
 
 
-def _forearm_direction(rng: np.random.Generator, prior: _ViewPrior) -> Floats:
+def _forearm_direction(rng: np.random.Generator, prior: _ViewPrior) -> Doubles:
     direction = np.array(prior.forearm) + rng.normal(0, prior.spread)
     return np.asarray(direction / np.linalg.norm(direction))
 
@@ -203,7 +202,9 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
     ]
 
 
-def _turn_single(rng: np.random.Generator, hand: Posed, prior: _ViewPrior, lateral: float, other_side: float) -> Floats:
+def _turn_single(
+    rng: np.random.Generator, hand: Posed, prior: _ViewPrior, lateral: float, other_side: float
+) -> Doubles:
     """Return a rotation of one hand so that its forearm comes from its side, by about `lateral`, at any roll angle."""
     lateral = (-1 if hand.left else 1) * prior.right_side * abs(rng.normal(lateral, 0.5))
     if other_side and rng.random() < other_side:
@@ -266,7 +267,7 @@ def _in_front_of_camera(
     return Scene(kind, hands, np.full(2, focal), middle - focal * (low + high) / 2, (size, size), view)
 
 
-def _posed(item: _Placed, shift: Floats) -> PosedHand:
+def _posed(item: _Placed, shift: Doubles) -> PosedHand:
     hand = item.hand
     return PosedHand(
         side="left" if hand.left else "right",

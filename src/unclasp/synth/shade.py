@@ -15,6 +15,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.synth.material import (
     AMBIENT,
     CLOTH,
@@ -28,7 +29,7 @@ from unclasp.synth.material import (
     skin_at,
     worn_at,
 )
-from unclasp.synth.raster import Floats, Ints, barycentric
+from unclasp.synth.raster import Ints, barycentric
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -42,13 +43,13 @@ _BOUNCE: Final = 0.35
 class Lights(NamedTuple):
     """The directional lights and the key light's shadow map. Camera frame; colours are linear RGB."""
 
-    directions: Floats
+    directions: Singles
     """(2, 3) unit vectors towards the key light and the fill light."""
-    colours: Floats
+    colours: Singles
     """(2, 3)."""
-    shadow: Floats
+    shadow: Singles
     """(S, S) the key light's shadow map: the largest -depth in mm; -inf for no surface."""
-    shadow_from_camera: Floats
+    shadow_from_camera: Singles
     """(3, 4) transform from a camera point (mm) to (column, row, depth) of the shadow map."""
     softness: float
     """Spacing of the shadow's nine filter taps, in map cells."""
@@ -59,18 +60,18 @@ class View(NamedTuple):
 
     points: npt.NDArray[np.float64]
     """(V, 2) grid steps."""
-    keys: Floats
+    keys: Singles
     """(V,) 1 / z."""
     face: Ints
     """(H, W) visible face, -1 for none."""
-    key: Floats
+    key: Singles
     """(H, W) 1 / z of the visible face."""
 
 
 class Faces(NamedTuple):
     """The mesh with its vertex attributes."""
 
-    rows: Floats
+    rows: Singles
     """(V, COLUMNS), see `material`."""
     corners: Ints
     """(F, 3)."""
@@ -81,7 +82,7 @@ class Faces(NamedTuple):
 
 
 @nb.njit(cache=True, nogil=True)
-def _place(transform: Floats, x: float, y: float, z: float) -> Vector:
+def _place(transform: Singles, x: float, y: float, z: float) -> Vector:
     """Apply a (3, 4) transform to a point."""
     m = transform
     return (
@@ -92,7 +93,7 @@ def _place(transform: Floats, x: float, y: float, z: float) -> Vector:
 
 
 @nb.njit(cache=True, nogil=True)
-def _bilinear_visibility(shadow: Floats, column: float, row: float, key: float) -> float:
+def _bilinear_visibility(shadow: Singles, column: float, row: float, key: float) -> float:
     """Return the bilinear share of the four cells around (column, row) that are not in shadow; 1 outside the map."""
     size = shadow.shape[0]
     i, j = math.floor(column), math.floor(row)
@@ -106,7 +107,7 @@ def _bilinear_visibility(shadow: Floats, column: float, row: float, key: float) 
 
 @nb.njit(cache=True, nogil=True)
 def occluded_ambient(
-    rows: Floats, dome: Floats, dome_colours: Floats, maps: Floats, maps_from_camera: Floats, bias: float
+    rows: Singles, dome: Singles, dome_colours: Singles, maps: Singles, maps_from_camera: Singles, bias: float
 ) -> None:
     """Write the AMBIENT columns: the dome's light at each vertex, with one dim, tinted bounce of blocked light.
 
@@ -241,7 +242,7 @@ def _coverage(sub: View, row: int, column: int, samples: int, key: float) -> tup
 
 
 @nb.njit(cache=True, nogil=True)
-def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights, out: Floats) -> None:
+def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights, out: Singles) -> None:
     """Write (H, W, 4): linear RGB multiplied by coverage, and coverage.
 
     Args:
@@ -280,7 +281,7 @@ def label_parts(
     corners: Ints,
     left: npt.NDArray[np.bool_],
     model_rows: Ints,
-    probabilities: Floats,
+    probabilities: Singles,
     dominant: Bytes,
     parts: Bytes,
 ) -> None:

@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.synth.hand import MEAN_LENGTH_MM, HandModel, RestHand, vertex_normals
 from unclasp.synth.material import SkinStrengths, noise_table, sample_noise
-from unclasp.synth.raster import Floats, Ints
+from unclasp.synth.raster import Ints
 
 TONES: Final[npt.NDArray[np.float32]] = np.array(
     [[74, 8, 13], [69, 10, 15], [63, 11, 17], [56, 12, 17.5], [48, 12, 17], [39, 11, 14], [30, 9, 10.5]],
@@ -29,23 +30,23 @@ _STRENGTHS: Final = ((0.03, 0.12), (0.02, 0.16), (0.15, 0.35), (0.38, 0.62))
 class Canvas(NamedTuple):
     """Masks and coordinates on the mean hand. V vertices, F faces of one hand."""
 
-    rest: Floats
+    rest: Singles
     """(V, 3) mm, mean rest pose: the coordinates of solid textures."""
-    palm: Floats
+    palm: Singles
     """(V,) 1 on the palmar side of the hand, 0 on its back."""
-    flush: Floats
+    flush: Singles
     """(V,) redness of the skin, up to 1, at fingertips and knuckles."""
-    nail: Floats
+    nail: Singles
     """(V,)."""
-    arc: Floats
+    arc: Singles
     """(V,) mm along the finger, from its base joint."""
-    palm_lines: Floats
+    palm_lines: Singles
     """(V, 3) signed distance in mm to heart, head and life line."""
-    finger_joints: Floats
+    finger_joints: Singles
     """(5, 3) arc of the finger's base, middle and end joint."""
     face_finger: Ints
     """(F,) finger 0-4, -1 for palm and forearm."""
-    probabilities: Floats
+    probabilities: Singles
     """(V, 17)."""
     dominant: npt.NDArray[np.uint8]
     """(V,) argmax of the probabilities."""
@@ -77,7 +78,7 @@ def canvas() -> Canvas:
     )
 
 
-def _smooth(values: npt.NDArray[np.floating], faces: Ints, rounds: int) -> Floats:
+def _smooth(values: npt.NDArray[np.floating], faces: Ints, rounds: int) -> Singles:
     """Average each vertex with its neighbours, `rounds` times."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(edges, axis=1), axis=0)
@@ -88,7 +89,7 @@ def _smooth(values: npt.NDArray[np.floating], faces: Ints, rounds: int) -> Float
     return values.astype(np.float32)
 
 
-def _flush(probabilities: Floats, faces: Ints) -> Floats:
+def _flush(probabilities: Singles, faces: Ints) -> Singles:
     """Return the mask of redder skin: fingertips, and vertices shared by two bones of a finger."""
     tips = probabilities[:, 4::3].sum(axis=1)
     shared = 1 - np.abs(2 * probabilities[:, 2:].max(axis=1) - 1)
@@ -96,7 +97,7 @@ def _flush(probabilities: Floats, faces: Ints) -> Floats:
     return _smooth(0.8 * tips + 0.6 * knuckles, faces, 2)
 
 
-def _arc(model: HandModel, mean: RestHand) -> tuple[Floats, Floats]:
+def _arc(model: HandModel, mean: RestHand) -> tuple[Singles, Singles]:
     """Return the position (V,) along the finger, and the positions (5, 3) of its joints, in mm."""
     heads, tails, vertices = mean.heads, mean.tails, mean.vertices
     names = list(model.bone_names)
@@ -115,7 +116,7 @@ def _arc(model: HandModel, mean: RestHand) -> tuple[Floats, Floats]:
     return (arc / total).astype(np.float32), joints.astype(np.float32)
 
 
-def _palm_lines(rest: Floats) -> Floats:
+def _palm_lines(rest: Singles) -> Singles:
     """Return signed distances to three palm lines, drawn for a hand of 185 mm (x to the thumb, y to the fingers)."""
     x, y = rest[:, 0].astype(np.float64), rest[:, 1].astype(np.float64)
     heart = 0.9 * (y - 70 - 16 * ((x + 42) / 54) ** 2)
@@ -128,19 +129,19 @@ def _palm_lines(rest: Floats) -> Floats:
 class SkinLook(NamedTuple):
     """The skin of one picture, the same for both hands."""
 
-    albedo: Floats
+    albedo: Singles
     """(V, 3) linear RGB per vertex of a hand."""
-    low_noise: Floats
+    low_noise: Singles
     """(V,) low-frequency solid noise per vertex, for blotches and veins."""
-    colour: Floats
+    colour: Singles
     """(3,) linear RGB of the back of the hand, for other skin in the picture."""
     strengths: SkinStrengths
     gloved: bool
-    thickness: Floats | None = None
+    thickness: Singles | None = None
     """(V,) thickness of gloves in mm; None for bare hands and for gloves that are only a colour."""
 
 
-def lab_to_linear(lab: npt.NDArray[np.floating]) -> Floats:
+def lab_to_linear(lab: npt.NDArray[np.floating]) -> Singles:
     """Convert CIELAB (D65) to linear sRGB, clipped to 0.005-0.95; any shape (..., 3).
 
     Examples:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.synth.raster import Floats
+from unclasp.arrays import Singles
 
 Canvas8 = npt.NDArray[np.uint8]
 Colour = npt.NDArray[np.float64]
@@ -21,7 +21,7 @@ WOOD: Final = 2
 
 
 @lru_cache(maxsize=1)
-def _textures() -> Floats:
+def _textures() -> Singles:
     """Return (3, N, N) textures of unit standard deviation: clouds, grain and wood; cached."""
     rng = np.random.default_rng(11)
     clouds = np.zeros((_TEXTURE, _TEXTURE), dtype=np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Singles
 from unclasp.synth import background
 from unclasp.synth.clothes import cloth_colour
 from unclasp.synth.figure import (
@@ -22,7 +23,6 @@ from unclasp.synth.figure import (
     draw_upper_arm,
 )
 from unclasp.synth.light import Sky
-from unclasp.synth.raster import Floats
 from unclasp.synth.render import Drawn, arm_axis
 from unclasp.synth.scene import Scene
 from unclasp.synth.skin import sample_skin
@@ -54,14 +54,14 @@ def sample_light(rng: np.random.Generator, sky: Sky) -> Light:
     return Light(sky.key, float(rng.uniform(0.3, 0.75)))
 
 
-def pixels_of(scene: Scene, points: Floats) -> Colour:
+def pixels_of(scene: Scene, points: Singles) -> Colour:
     """Project (..., 3) mm of the camera frame to (..., 2) px."""
     return np.asarray(geometry.project(points.astype(np.float64), scene.focal, scene.princpt), dtype=np.float64)
 
 
 def draw_surroundings(
     rng: np.random.Generator, extent: tuple[int, int], parties: list[Party], sky: Sky, *, own: bool
-) -> tuple[Floats, float]:
+) -> tuple[Singles, float]:
     """Draw everything around the rendered hands.
 
     Args:
@@ -96,7 +96,7 @@ def draw_surroundings(
     return np.ascontiguousarray(background.linear_from_srgb(strokes.canvas)), brightness
 
 
-def hold_something(rng: np.random.Generator, coverage: Floats, labels: npt.NDArray[np.uint8], party: Party) -> None:
+def hold_something(rng: np.random.Generator, coverage: Singles, labels: npt.NDArray[np.uint8], party: Party) -> None:
     """Draw one to three objects in or in front of a hand, with occlusion by depth, in place.
 
     Args:
@@ -128,7 +128,7 @@ def hold_something(rng: np.random.Generator, coverage: Floats, labels: npt.NDArr
 def _solid(
     rng: np.random.Generator, extent: tuple[int, ...], spot: Colour, half: tuple[float, float], turn: float,
     light: Light,
-) -> tuple[Floats, Floats]:  # fmt: skip
+) -> tuple[Singles, Singles]:  # fmt: skip
     """Return the coverage (H, W) and the shading (H, W) of a ball, a plate or a tube."""
     y, x = np.mgrid[: extent[0], : extent[1]]
     turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Singles
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth import effects
 from unclasp.synth.gloves import Gloves, sample_gloves
 from unclasp.synth.light import Sky, sample_sky
-from unclasp.synth.raster import Floats
 from unclasp.synth.regions import IGNORED, are_one_region
 from unclasp.synth.render import draw_hands
 from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
@@ -45,7 +45,7 @@ class Whole(NamedTuple):
 
     image: npt.NDArray[np.uint8]
     """(H, W, 3) RGB."""
-    boxes: Floats
+    boxes: Singles
     """(R, 4) x1, y1, x2, y2 px around the joints of each region, within the picture."""
     mask: npt.NDArray[np.uint8]
     """(H, W) 0 for background and forearms, r + 1 on the hands of region r, IGNORED on hardly visible hands."""
@@ -121,7 +121,7 @@ def _metered(parties: list[Party]) -> float:
 
 def _together(
     extent: tuple[int, int], parties: list[Party]
-) -> tuple[Floats, npt.NDArray[np.uint8], list[tuple[Floats, float]]]:
+) -> tuple[Singles, npt.NDArray[np.uint8], list[tuple[Singles, float]]]:
     """Compose the hands of all parties, the last one on top.
 
     Returns:
@@ -130,7 +130,7 @@ def _together(
     width, height = extent
     coverage = np.zeros((height, width, 4), dtype=np.float32)
     mask = np.zeros((height, width), dtype=np.uint8)
-    boxes: list[tuple[Floats, float]] = []
+    boxes: list[tuple[Singles, float]] = []
     for party in parties:
         over = party.drawn.coverage
         coverage = over + (1 - over[..., 3:]) * coverage
@@ -158,11 +158,11 @@ def _regions(scene: Scene) -> list[tuple[PosedHand, ...]]:
 
 
 def _visible_regions(
-    mask: npt.NDArray[np.uint8], boxes: list[tuple[Floats, float]]
-) -> tuple[npt.NDArray[np.uint8], Floats]:
+    mask: npt.NDArray[np.uint8], boxes: list[tuple[Singles, float]]
+) -> tuple[npt.NDArray[np.uint8], Singles]:
     """Renumber the regions that are sufficiently visible; the others become IGNORED."""
     numbers = np.zeros(256, dtype=np.uint8)
-    kept: list[Floats] = []
+    kept: list[Singles] = []
     counts = np.bincount(mask.ravel(), minlength=256)
     for number, (box, inside) in enumerate(boxes, start=1):
         large_enough = counts[number] >= max(_MIN_REGION_PX, 0.06 * float(np.prod(box[2:] - box[:2])))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from unclasp.arrays import Floats
 from unclasp.data.progress import Progress
 from unclasp.errors import DataError
 from unclasp.find.fusion import FORMAT, SHIPPED, UNIT_MM, Fusion, FusionInput, confidence_inputs, open_fusion
@@ -22,8 +23,6 @@ from unclasp.model.confidence import WITHIN
 from unclasp.npz import read_arrays, write_arrays
 from unclasp.training.fusion_evidence import read_evidence
 from unclasp.training.reliability import calibration_error
-
-Floats = npt.NDArray[np.floating]
 
 _HELD_OUT: Final = 4
 """Every how many-th hand is held out from the fit."""

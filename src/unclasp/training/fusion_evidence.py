@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import Sample
 from unclasp.data import Dataset
 from unclasp.data.progress import Progress
@@ -25,8 +26,6 @@ from unclasp.find.landmarks import FEATURES, SIZE, Landmarks
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND, SIDES
 from unclasp.npz import read_arrays, write_arrays
 from unclasp.predictor import Predictor
-
-Floats = npt.NDArray[np.floating]
 
 EVIDENCE_FORMAT: Final = "fusion evidence 2"
 """Version of the file."""
