@@ -16,7 +16,7 @@ from unclasp.evaluation.attention import draw_attention
 from unclasp.evaluation.curves import MAX_REPORTS, draw_curves
 from unclasp.evaluation.protocol import Protocol
 from unclasp.model import build
-from unclasp.model.attention import AttentionMaps
+from unclasp.model.attention import AttentionMaps, attention_maps
 from unclasp.presets import preset, tiny
 
 PAPER = (243, 242, 238)
@@ -43,7 +43,9 @@ def test_the_joint_s_map_is_drawn_where_it_is_high(monkeypatch: pytest.MonkeyPat
     maps = np.full((42, 4, 4), 1e-3)
     maps[7, 1, 2] = 0.9
     stage = AttentionMaps("initialisation", torch.from_numpy(maps), {})
-    monkeypatch.setattr("unclasp.evaluation.attention.attention_maps", lambda *_: [stage])
+    monkeypatch.setattr(
+        "unclasp.evaluation.attention.attention_maps", lambda *given: ([stage], attention_maps(*given)[1])
+    )
     image = np.full((100, 100, 3), 90, dtype=np.uint8)
     heat = cell(draw_attention(build(tiny().model).eval(), image, BOX, 7), 0, 1).max(axis=2)
     assert heat[60:105, 115:160].min() > 200

@@ -79,6 +79,11 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     return model.eval(), config
 
 
+def notes_without_calibration(path: Path | str) -> dict[str, Any]:
+    """Return `load_notes` without what `unclasp calibrate` has added."""
+    return {name: note for name, note in load_notes(path).items() if not name.startswith("calibrated_")}
+
+
 def load_notes(path: Path | str) -> dict[str, Any]:
     """Return the notes stored in a weights file or, given its name, in a shipped model.
 

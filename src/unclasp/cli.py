@@ -1,16 +1,15 @@
 """The command line: dispatches to the commands, and turns errors into one-line messages and exit codes."""
 
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Final, NoReturn, TextIO
+from typing import Final, NoReturn
 
 from unclasp import __version__
 from unclasp.errors import UnclaspError
+from unclasp.pipes import discard
 
 COMMANDS: Final = {
     "predict": "Predict the hands in pictures, videos and cameras: overlays and JSON.",
@@ -85,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError as error:  # a reader such as `head` has had enough
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
-                _discard(stream)
+                discard(stream)
         _end("", _INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else 0)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "unclasp":
@@ -102,17 +101,8 @@ def _end(message: str, code: int) -> NoReturn:
         if message and sys.stderr is not None:
             print(message, file=sys.stderr, flush=True)
     except OSError:
-        _discard(sys.stderr)
+        discard(sys.stderr)
     sys.exit(code)
-
-
-def _discard(stream: TextIO) -> None:
-    """Let what a stream cannot write go nowhere; else Python would try it again at its exit, which changes the code."""
-    try:
-        stream.flush()
-    except OSError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(words: list[str]) -> int:

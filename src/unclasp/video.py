@@ -170,7 +170,7 @@ class Video:
             )
         reached = max(self._grabbed, self._seconds * self.rate)
         is_short = self._announced is not None and reached < _COMPLETE_SHARE * self._announced - self.every
-        if is_short and not is_complete(Path(str(self.source)), reached / self.rate):
+        if is_short and not is_complete(Path(self.name), reached / self.rate):
             raise VideoError(
                 f"{self.source}: ends after {self._grabbed} of {self._announced} frames: it is truncated or damaged; "
                 "copy or download it again"

@@ -24,7 +24,8 @@ def test_the_maps_are_the_relations_of_the_forward_pass(name: str) -> None:
     image = picture(model)
     with torch.no_grad():
         relations = model(image[None]).relations
-    maps = attention_maps(model, image)
+    maps, prediction = attention_maps(model, image)
+    assert all(map(torch.equal, prediction.relations, relations))
     stages = ["initialisation", *(f"iteration {number}" for number in range(1, len(relations)))]
     assert [each.stage for each in maps] == stages
     for each, logits in zip(maps, relations, strict=True):
@@ -34,7 +35,7 @@ def test_the_maps_are_the_relations_of_the_forward_pass(name: str) -> None:
 def test_the_relation_is_the_product_of_its_kinds_maps() -> None:
     # softmax(a + p) is softmax(a) softmax(p), divided by its sum (eq. 4)
     model = build(tiny().model).eval()
-    start, *iterations = attention_maps(model, picture(model))
+    start, *iterations = attention_maps(model, picture(model))[0]
     assert list(start.of_kinds) == ["appearance"]
     torch.testing.assert_close(start.of_kinds["appearance"], start.relation)
     for each in iterations:
@@ -46,13 +47,13 @@ def test_the_relation_is_the_product_of_its_kinds_maps() -> None:
 
 def test_heads_are_averaged_as_distributions() -> None:
     model = build(with_model(tiny(), heads=2, fpn_channels=31).model).eval()
-    for each in attention_maps(model, picture(model)):
+    for each in attention_maps(model, picture(model))[0]:
         torch.testing.assert_close(each.relation.sum(dim=(1, 2)), torch.ones(42))
 
 
 def test_the_baseline_knows_only_the_sum() -> None:
     model = build(preset("tiny-table1-ji").model).eval()
-    assert all(each.of_kinds == {} for each in attention_maps(model, picture(model)))
+    assert all(each.of_kinds == {} for each in attention_maps(model, picture(model))[0])
 
 
 def test_without_relations_there_are_no_maps() -> None:

@@ -31,7 +31,7 @@ def calibrate(words: list[str]) -> int:
     arguments = parse(CalibrateArguments, words, "calibrate")
     need_out(arguments.out, ".safetensors")
     need_positive(limit=arguments.limit)
-    from unclasp.checkpoint import load_model, load_notes, save_weights
+    from unclasp.checkpoint import load_model, notes_without_calibration, save_weights
     from unclasp.commands.progress import named_bars
     from unclasp.data import open_dataset
     from unclasp.data.lookup import notes_of
@@ -44,8 +44,8 @@ def calibrate(words: list[str]) -> int:
         model, config, calibration = run(model, config, dataset, limit=arguments.limit, progress=progress)
     split = {f"calibrated_{key}": note for key, note in notes_of(dataset).items() if key == "split"}
     fitted = {"calibrated_on": arguments.data, **split, "calibrated_within_mm": WITHIN}
-    others = {name: note for name, note in load_notes(arguments.weights).items() if not name.startswith("calibrated_")}
-    save_weights(arguments.out, model.state_dict(), config, notes={**others, **fitted})
+    notes = {**notes_without_calibration(arguments.weights), **fitted}
+    save_weights(arguments.out, model.state_dict(), config, notes=notes)
     where = "".join(f", {name}" for name in split.values())
     print(f"fitted on: {arguments.data}{where}\n{calibration}\nweights: {arguments.out}")
     return 0

@@ -32,7 +32,7 @@ def linearise(words: list[str]) -> int:
     need_out(arguments.out, ".safetensors")
     need_positive(pictures=arguments.pictures, steps=arguments.steps)
     need_synth()
-    from unclasp.checkpoint import load_model, load_notes, save_weights
+    from unclasp.checkpoint import load_model, notes_without_calibration, save_weights
     from unclasp.data.crops import synthetic_crops
     from unclasp.shipped import model_name, weights_file
     from unclasp.training.linearise import linearised
@@ -41,8 +41,8 @@ def linearise(words: list[str]) -> int:
     model, config = load_model(path)
     crops = synthetic_crops("val", arguments.pictures, config.model.image_size)
     fitted, linear = linearised(model, config, crops, steps=arguments.steps)
-    notes = {name: note for name, note in load_notes(path).items() if not name.startswith("calibrated_")}
-    save_weights(arguments.out, fitted.state_dict(), linear, notes={**notes, "linearised": model_name(path)})
+    notes = {**notes_without_calibration(path), "linearised": model_name(path)}
+    save_weights(arguments.out, fitted.state_dict(), linear, notes=notes)
     print(f"{arguments.out}: {model_name(path)} with a linear part segmentation head, fitted to {len(crops)} pictures")
     if config.model.confidence_head:
         print("the confidence head was fitted to the original model and is dropped: run unclasp calibrate again")

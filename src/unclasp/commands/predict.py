@@ -18,6 +18,7 @@ from unclasp.errors import UnclaspError
 from unclasp.files import check_writable, replaceable
 from unclasp.interruption import signals_as_interrupts
 from unclasp.marks import is_marked, is_result, marked
+from unclasp.pipes import discard
 
 if TYPE_CHECKING:
     from unclasp.pose import HandPose
@@ -138,7 +139,7 @@ def _print(line: str) -> None:
     try:
         print(line, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
 
 
 def _check(arguments: PredictArguments) -> None:

@@ -48,11 +48,9 @@ def draw_attention(model: DFL, image: ByteArray, box: Floats, joint: int) -> Byt
     """
     crop = crop_image(image, box, model.image_size)
     tensor = torch.from_numpy(np.ascontiguousarray(crop.image.transpose(2, 0, 1)))
-    stages = attention_maps(model, tensor)
-    with torch.no_grad():
-        place = model(tensor.unsqueeze(0)).pose_2p5d[0, joint, :2].numpy()
+    stages, prediction = attention_maps(model, tensor)
+    place = resized(prediction.pose_2p5d[0, joint, :2].numpy(), _CELL / model.image_size)
     picture = np.asarray(cv2.resize(crop.image, (_CELL, _CELL), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    place = resized(place, _CELL / model.image_size)
     rows = _rows(stages)
     page = np.full(
         (_HEADING + len(rows) * (_CELL + _GAP), _LABELS + (1 + len(stages)) * (_CELL + _GAP), 3), PAPER, dtype=np.uint8

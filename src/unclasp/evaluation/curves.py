@@ -29,7 +29,6 @@ _COLOURS: Final[tuple[Colour, ...]] = (
     (120, 150, 30),
 )  # fmt: skip
 MAX_REPORTS: Final = len(_COLOURS)
-_HEADINGS: Final[dict[Bucket, str]] = {"single": "Single", "two": "Two", "all": "All"}
 
 
 def draw_curves(reports: Sequence[tuple[str, Report]]) -> ByteArray:
@@ -81,11 +80,11 @@ def _draw_card(canvas: Canvas, card: Box, bucket: Bucket, reports: Sequence[tupl
         canvas.line(np.array([x + along, y]), np.array([x + along, bottom]), 1.0, _GRID)
         canvas.text(f"{share:.1f}", x - 10, bottom - along + 4, align=1.0)
         canvas.text(f"{share * highest:.0f}", x + along, bottom + 18, align=0.5)
-    canvas.text(f"{_HEADINGS[bucket]}: share of joints within a distance", x, y - 16, colour=INK)
+    canvas.text(f"{bucket.title()}: share of joints within a distance", x, y - 16, colour=INK)
     canvas.text("mm", x + _PLOT, bottom + 36, align=1.0)
     line = bottom + _CARD_PADDING[3] + 8
     is_same_data = len({report.dataset for _, report in reports}) == 1
-    for (name, report), colour in zip(reports, _COLOURS, strict=False):
+    for (name, report), colour in zip(reports, _COLOURS[: len(reports)], strict=True):
         label = name if is_same_data else f"{name}, {report.dataset}"
         curve = report.pck[bucket]
         if curve is None:

@@ -10,10 +10,11 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from unclasp.batch import Prediction
 from unclasp.errors import UnclaspError
 from unclasp.model.decoder import DecoupledDecoder, FusedDecoder, Initialisation, Iteration
 from unclasp.model.dfl import DFL
-from unclasp.model.relation import Features, Kind, RelationLayer, relation_terms
+from unclasp.model.relation import Features, Kind, RelationLayer, relation_terms, summed
 
 
 class AttentionMaps(NamedTuple):
@@ -29,8 +30,8 @@ class AttentionMaps(NamedTuple):
 
 
 @torch.no_grad()
-def attention_maps(model: DFL, image: Tensor) -> list[AttentionMaps]:
-    """Return the maps of the initialisation and of each iteration's J-I relation, the coarsest level first.
+def attention_maps(model: DFL, image: Tensor) -> tuple[list[AttentionMaps], Prediction]:
+    """Return the maps of the initialisation and of each iteration's J-I relation, coarsest level first, and the rest.
 
     Args:
         model: A network with a decoder that relates joints to pixels.
@@ -48,9 +49,8 @@ def attention_maps(model: DFL, image: Tensor) -> list[AttentionMaps]:
     def add(terms: dict[Kind, Tensor]) -> None:
         """Add the maps of logits (1, H, 42, L)."""
         stage = f"iteration {len(found)}" if found else "initialisation"
-        total = torch.stack(list(terms.values())).sum(dim=0)
         of_kinds = {} if is_fused else {kind: _as_map(term) for kind, term in terms.items()}
-        found.append(AttentionMaps(stage, _as_map(total), of_kinds))
+        found.append(AttentionMaps(stage, _as_map(summed(terms)), of_kinds))
 
     def read_initialisation(start: Initialisation, inputs: tuple[Features], _: object) -> None:
         terms = relation_terms(start.queries, inputs[0], start.by)
@@ -63,11 +63,11 @@ def attention_maps(model: DFL, image: Tensor) -> list[AttentionMaps]:
     layers = [cast("Iteration", iteration).joint_image for iteration in decoder.iterations]
     hooks += [layer.register_forward_hook(read_iteration) for layer in layers]
     try:
-        model(image.unsqueeze(0))
+        prediction: Prediction = model(image.unsqueeze(0))
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return found, prediction
 
 
 def _as_map(logits: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def relate(queries: Features, keys: Features, by: Relation) -> Tensor:
     Returns:
         (B, N, L) logits; their softmax over the last axis is the relation.
     """
-    return _summed(relation_terms(queries, keys, by))
+    return summed(relation_terms(queries, keys, by))
 
 
 def relation_terms(queries: Features, keys: Features, by: Relation) -> dict[Kind, Tensor]:
@@ -75,7 +75,8 @@ def relation_terms(queries: Features, keys: Features, by: Relation) -> dict[Kind
     return {kind: scale * queries.of(kind) @ keys.of(kind).transpose(-1, -2) for kind in kinds}
 
 
-def _summed(terms: dict[Kind, Tensor]) -> Tensor:
+def summed(terms: dict[Kind, Tensor]) -> Tensor:
+    """Return the sum of the logits of the kinds (eq. 4)."""
     first, *others = terms.values()
     total: Tensor = sum(others, start=first)
     return total
@@ -172,7 +173,7 @@ class RelationLayer(nn.Module):
 
     def logits(self, joints: Features, tokens: Features) -> Tensor:
         """Return the relation's logits (B, H, N, L), summed over the kinds, so that a single softmax covers both."""
-        logits: Tensor = self.scale * _summed(self.terms(joints, tokens))
+        logits: Tensor = self.scale * summed(self.terms(joints, tokens))
         return logits
 
     def forward(self, joints: Features, tokens: Features) -> tuple[Features, Tensor]:

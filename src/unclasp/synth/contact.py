@@ -107,9 +107,10 @@ def _allowed_overlap(names: list[str]) -> Doubles:
 
 
 @njit(cache=True, nogil=True)
-def _fit(vertices: Doubles, heads: Doubles, tails: Doubles, bone: Indices, along: Doubles, ring: Indices,
-percentile: Doubles,
-         beyond: float) -> tuple[Doubles, Doubles]:  # fmt: skip
+def _fit(
+    vertices: Doubles, heads: Doubles, tails: Doubles, bone: Indices, along: Doubles, ring: Indices,
+    percentile: Doubles, beyond: float,
+) -> tuple[Doubles, Doubles]:  # fmt: skip
     centres, radii = np.empty((len(bone), 3)), np.empty(len(bone))
     distances = np.empty(ring.shape[1])
     for s in range(len(bone)):
