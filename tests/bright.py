@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Pixels, Singles
 from unclasp.find.finder import CELLS, SIZE
 
 STRIDE = SIZE / CELLS
 
 
-def outputs(score: float, cell: tuple[int, int], box: np.ndarray) -> list[FloatArray]:
+def outputs(score: float, cell: tuple[int, int], box: np.ndarray) -> list[Singles]:
     """Return the outputs for one region: its box (4,) px of the square, its middle in a cell (row, column)."""
     middle, edges = np.zeros((1, CELLS, CELLS), np.float32), np.zeros((1, 4, CELLS, CELLS), np.float32)
     row, column = cell
@@ -21,7 +21,7 @@ def outputs(score: float, cell: tuple[int, int], box: np.ndarray) -> list[FloatA
 class Bright:
     """Takes what is bright for one region."""
 
-    def __call__(self, square: ByteArray, /) -> list[FloatArray]:
+    def __call__(self, square: Pixels, /) -> list[Singles]:
         rows, columns = np.nonzero(square[..., 0] > 127)
         if not len(rows):
             return outputs(0.0, (0, 0), np.zeros(4))

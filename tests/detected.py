@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from made_results import made_result, reading_of
 from shades import Box, Shades
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.crop_result import CropResult
 from unclasp.find.hand_detector import PALM_SIZES, DetectedHand
 from unclasp.find.landmarks import LandmarkReading
@@ -17,7 +16,6 @@ from unclasp.geometry import square_box
 from unclasp.hands import Side
 from unclasp.predictor import Predictor
 
-Floats = npt.NDArray[np.floating]
 RIGHT, LEFT = 0, 1
 
 
@@ -39,7 +37,7 @@ class FakePalms:
         self.hands, self.sizes = hands, sizes
         self.calls: list[int] = []
 
-    def __call__(self, image: ByteArray, size: int) -> list[Palm]:
+    def __call__(self, image: Pixels, size: int) -> list[Palm]:
         self.calls.append(size)
         middles = [np.array([(x1 + x2) / 2, (y1 + y2) / 2]) for (x1, y1, x2, y2), _, _ in self.hands]
         up = np.array([0.0, -10.0])
@@ -61,13 +59,13 @@ class FakeLandmarks:
     def __init__(self, palms: FakePalms, *, first: float = 1.0) -> None:
         self.palms, self.first = palms, first
 
-    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
+    def read(self, image: Pixels, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
         hand = self.palms._at((square[:2] + square[2:]) / 2)
         if hand is None:
             return reading_of(joints_in((0, 0, 9, 9)), 0.0, 0.5)
         return reading_of(joints_in(hand[0]), self.first * hand[2], 0.9 if hand[1] == "right" else 0.1)
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
+    def __call__(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
         hand = self.palms._at((joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2)
         if hand is None:
             return reading_of(joints_2d, 0.01, 0.5)

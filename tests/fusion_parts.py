@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from unclasp import geometry
@@ -20,8 +19,6 @@ from unclasp.find.landmarks import FEATURES, SIZE, LandmarkReading, crop_of
 from unclasp.hands import HAND_SLICES
 from unclasp.training.fusion_evidence import EVIDENCE_FORMAT
 from unclasp.training.fusion_net import FusionNet
-
-Floats = npt.NDArray[np.floating]
 
 
 def a_look(seed: int = 0, presence: tuple[float, float] = (0.9, 0.8)) -> CropResult:

@@ -1,14 +1,13 @@
 """Made-up results of the pose network and readings of the landmark network."""
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.engines.network import NetworkOutput
 from unclasp.find.crop_result import CropResult
 from unclasp.find.landmarks import FEATURES, LandmarkReading
 
-Floats = npt.NDArray[np.floating]
 SIZE = 32
 SQUARE = np.array([30.0, 20.0, 50.0, 40.0])
 

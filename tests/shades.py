@@ -4,8 +4,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Pixels
 from unclasp.engines.network import NetworkOutput
 from unclasp.geometry import box_iou, expand_box, square_box
 from unclasp.pose import HandPose
@@ -25,7 +25,7 @@ class Shades:
     def __init__(self, *, has_confidence: bool = True) -> None:
         self.has_confidence = has_confidence
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         pose, presence, confidence = np.zeros((1, 42, 3)), np.zeros((1, 2)), np.zeros((1, 42))
         for slot in (0, 1):
             rows, columns = np.nonzero(crops[0, ..., slot] > 10)
@@ -40,7 +40,7 @@ class Shades:
         return NetworkOutput(pose, presence, None, probability, confidence if self.has_confidence else None)
 
 
-def picture(*, both: bool = False) -> npt.NDArray[np.uint8]:
+def picture(*, both: bool = False) -> Pixels:
     """Draw red hands of four shades; with `both`, the dim one has a green one beneath."""
     image = np.zeros((300, 400, 3), np.uint8)
     for (x1, y1, x2, y2), shade in SHADES.items():

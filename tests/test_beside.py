@@ -7,7 +7,7 @@ import pytest
 
 from detected import hand_in
 from shades import Box
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.find.hand_detector import DetectedHand, HandDetector
 from unclasp.find.overlap import BESIDE_DISTANCES, MIN_BESIDE_SCORE, MIN_BESIDE_SIZE, beside_all
 from unclasp.find.people import SAME_HAND
@@ -27,9 +27,9 @@ class Painted(HandDetector):
     """Detects given hands, and keeps the pictures."""
 
     def __init__(self, *hands: DetectedHand) -> None:
-        self.hands, self.pictures = list(hands), list[ByteArray]()
+        self.hands, self.pictures = list(hands), list[Pixels]()
 
-    def __call__(self, image: ByteArray, *_: Any) -> list[DetectedHand]:
+    def __call__(self, image: Pixels, *_: Any) -> list[DetectedHand]:
         self.pictures.append(image)
         return self.hands
 

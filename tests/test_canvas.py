@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from unclasp.canvas import Canvas, Image, in_rows
+from unclasp.arrays import Pixels
+from unclasp.canvas import Canvas, in_rows
 
 
-def read_only(image: Image) -> Image:
+def read_only(image: Pixels) -> Pixels:
     image.setflags(write=False)
     return image
 
@@ -22,7 +23,7 @@ def read_only(image: Image) -> Image:
         lambda image: image.swapaxes(0, 1), lambda image: image[: len(image) // 2 + 1], read_only,
     ],
 )  # fmt: skip
-def test_every_sample_is_its_pixel(size: tuple[int, int], factor: int, lie: Callable[[Image], Image]) -> None:
+def test_every_sample_is_its_pixel(size: tuple[int, int], factor: int, lie: Callable[[Pixels], Pixels]) -> None:
     image = lie(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
     canvas = Canvas(image, factor)
     np.testing.assert_array_equal(canvas.samples, np.repeat(np.repeat(image, factor, axis=0), factor, axis=1))

@@ -9,7 +9,7 @@ import unclasp
 from detected import LEFT, RIGHT, FakeLandmarks, FakePalms, hand_in, joints_in, make_predictor, result_of
 from made_results import reading_of
 from shades import BRIGHT, Box
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import MAX_REACH_OF_MISPLACED, DetectedHand, without_misplaced
 from unclasp.find.landmarks import LandmarkReading
@@ -34,9 +34,9 @@ class Remaining:
     """A landmark network with given hand scores, which keeps the pictures that it reads."""
 
     def __init__(self, **scores: float) -> None:
-        self.scores, self.read = scores, dict[str, ByteArray]()
+        self.scores, self.read = scores, dict[str, Pixels]()
 
-    def __call__(self, image: ByteArray, joints_2d: np.ndarray, side: Side) -> LandmarkReading:
+    def __call__(self, image: Pixels, joints_2d: np.ndarray, side: Side) -> LandmarkReading:
         self.read[side] = image
         return reading_of(joints_2d, self.scores[side], 1.0)
 
@@ -108,7 +108,7 @@ def test_each_hand_is_read_with_the_other_one_painted_over() -> None:
 class Double(FakeLandmarks):
     """Sees nothing in a picture that is painted over."""
 
-    def __call__(self, image: ByteArray, joints_2d: np.ndarray, side: Side) -> LandmarkReading:
+    def __call__(self, image: Pixels, joints_2d: np.ndarray, side: Side) -> LandmarkReading:
         reading = super().__call__(image, joints_2d, side)
         return reading if image[70, 180, 0] >= 150 else reading._replace(hand_score=0.0)
 

@@ -1,10 +1,10 @@
 """Doubtful results: where the confidence at the proposal is low, other regions and the second search are tried."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, SHADES, Box, Shades, is_around, picture
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.crop_predictor import MAX_OTHER_REGIONS
 from unclasp.find.crop_result import MIN_CONFIDENCE
 from unclasp.find.search import Proposal
@@ -12,15 +12,11 @@ from unclasp.geometry import square_box
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 
-Floats = npt.NDArray[np.floating]
 
-
-def pose_with(
-    network: Shades, first: Box, *others: Box, fallback: Box | None, image: npt.NDArray[np.uint8]
-) -> HandPose:
+def pose_with(network: Shades, first: Box, *others: Box, fallback: Box | None, image: Pixels) -> HandPose:
     """Return the pose where the finder proposes `first` and `others`, and the second search `fallback`."""
 
-    def search(_: npt.NDArray[np.uint8]) -> Proposal:
+    def search(_: Pixels) -> Proposal:
         return Proposal(
             square_box(np.array(first)), np.array(others).reshape(-1, 4),
             fallback=None if fallback is None else lambda: square_box(np.array(fallback)),
@@ -66,7 +62,7 @@ def test_the_most_confident_result_counts(
 
 
 def test_a_confident_result_ends_the_search() -> None:
-    def search(_: npt.NDArray[np.uint8]) -> Proposal:
+    def search(_: Pixels) -> Proposal:
         return Proposal(square_box(np.array(BRIGHT)), np.array([BRIGHTER]), fallback=never)
 
     def never() -> Floats:

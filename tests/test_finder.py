@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bright import Bright, outputs
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Pixels, Singles
 from unclasp.engines.onnx_engine import OnnxRuntimeRunner, OpenCvRunner, check_outputs
 from unclasp.errors import CheckpointError
 from unclasp.find import finder
@@ -74,7 +74,7 @@ def test_a_picture_without_regions_has_none() -> None:
 
 def test_boxes_end_at_the_picture_s_edge() -> None:
     class Beyond(Bright):
-        def __call__(self, square: ByteArray, /) -> list[FloatArray]:
+        def __call__(self, square: Pixels, /) -> list[Singles]:
             return outputs(0.8, (3, 3), np.array([-30.0, -20, 400, 500]))
 
     assert Finder(Beyond())(np.zeros((30, 40, 3), np.uint8)).boxes.tolist() == [[-0.5, -0.5, 39.5, 29.5]]
@@ -225,7 +225,7 @@ def test_a_speck_in_12_megapixels_takes_no_longer_than_the_square(monkeypatch: p
     seen: list[tuple[int, ...]] = []
 
     class Counted(Bright):
-        def __call__(self, square: ByteArray, /) -> list[FloatArray]:
+        def __call__(self, square: Pixels, /) -> list[Singles]:
             seen.append(square.shape)
             return super().__call__(square)
 

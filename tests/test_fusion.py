@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 from command_line import predict_here
 from fusion_parts import a_look, a_net, changed, in_numpy, made_up_evidence, read_around, with_output
 from unclasp import geometry
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.config import DepthAxis
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.find.crop_result import CropResult
@@ -33,7 +32,6 @@ from unclasp.predictor import Predictor
 from unclasp.shipped import WEIGHTS
 from unclasp.video import VideoWriter
 
-Floats = npt.NDArray[np.floating]
 PICTURE = np.zeros((200, 300, 3), np.uint8)
 SHIPPED = WEIGHTS / "fusion.npz"
 
@@ -138,7 +136,7 @@ class Reads:
     def __init__(self, result: CropResult, **changed: Any) -> None:
         self.result, self.changed, self.asked = result, changed, list[Side]()
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
+    def __call__(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
         self.asked.append(side)
         reading = read_around(self.result, SIDES.index(side), picture_width=image.shape[1])
         return reading._replace(**self.changed)

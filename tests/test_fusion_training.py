@@ -7,13 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from dots import MakeSample
 from fusion_parts import a_look, changed, made_up_evidence, read_around, with_output
 from unclasp import geometry
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.cli import main
 from unclasp.config import DepthAxis
 from unclasp.errors import DataError, UnclaspError
@@ -31,8 +30,6 @@ from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.training import fusion_evidence, fusion_train
 from unclasp.training.fusion_calibrate import calibrate_fusion
 from unclasp.training.fusion_evidence import EVIDENCE_FORMAT
-
-Floats = npt.NDArray[np.floating]
 
 
 def test_training_learns_whom_to_trust(tmp_path: Path) -> None:
@@ -82,10 +79,10 @@ class Sees:
         self.landmarks: Any = self.read
         self.network: Any = SimpleNamespace(name="small")
         self.crop_predictor: Any = SimpleNamespace(hands_in=self.look)
-        self.pictures: list[ByteArray] = []
+        self.pictures: list[Pixels] = []
         self.squares: list[Floats] = []
 
-    def look(self, image: ByteArray, square: Floats) -> CropResult:
+    def look(self, image: Pixels, square: Floats) -> CropResult:
         self.squares.append(square)
         self.pictures.append(image)
         result = a_look(presence=self.presence)
@@ -93,7 +90,7 @@ class Sees:
         pose[0, :, :2] = np.random.default_rng(0).uniform(10, 60, (42, 2))
         return result._replace(output=result.output._replace(pose_2p5d=pose), square=square)
 
-    def read(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
+    def read(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
         result = self.look(image, np.zeros(4))
         return read_around(result, SIDES.index(side), picture_width=image.shape[1])
 
@@ -135,7 +132,7 @@ def test_hands_that_are_not_seen_or_not_whole_are_left_out(make_sample: MakeSamp
 def test_evidence_is_of_the_picture_or_its_mirror_image_and_as_the_seed_says(
     make_sample: MakeSample, tmp_path: Path
 ) -> None:
-    def looked(**options: Any) -> tuple[ByteArray, Floats, str]:
+    def looked(**options: Any) -> tuple[Pixels, Floats, str]:
         network = Sees()
         predictor: Any = network
         fusion_evidence.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz", **options)  # type: ignore[arg-type]

@@ -3,14 +3,13 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from detected import LEFT, RIGHT, FakeLandmarks, FakePalms, hand_in, joints_in, make_predictor, result_of
 from made_results import made_result, reading_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, Shades, is_around, picture
 from unclasp import geometry
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.credibility import (
     GHOST_MAX_CONFIDENCE,
     GHOST_SCORES_BESIDE,
@@ -43,7 +42,6 @@ from unclasp.lifting import BONE_LENGTHS_MM, hand_sized
 from unclasp.pose import MIN_PRESENCE_SECOND
 from unclasp.predictor import Predictor
 
-Floats = npt.NDArray[np.floating]
 UNSEEN, SEEN_BESIDE = GHOST_SCORES_BESIDE
 
 
@@ -399,7 +397,7 @@ def test_variants_are_predicted_where_hands_were_detected(monkeypatch: pytest.Mo
     squares: list[Floats] = []
     predict_proposal = predictor.crop_predictor.predict_proposal
 
-    def recorded(image: ByteArray, proposal: Proposal) -> Any:
+    def recorded(image: Pixels, proposal: Proposal) -> Any:
         squares.append(proposal.square)
         return predict_proposal(image, proposal)
 

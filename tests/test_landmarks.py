@@ -8,12 +8,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from made_results import reading_of
 from unclasp import geometry
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import NetworkOutput
 from unclasp.engines.onnx_engine import OnnxRuntimeRunner, OpenCvRunner
@@ -32,7 +31,6 @@ from unclasp.hands import HAND_ORDERS, HAND_SLICES, SIDES, Side
 from unclasp.predictor import Predictor
 from unclasp.shipped import WEIGHTS
 
-Floats = npt.NDArray[np.floating]
 PICTURE = np.random.default_rng(0).integers(0, 256, (200, 300, 3)).astype(np.uint8)
 
 
@@ -61,9 +59,9 @@ class Told:
 
     def __init__(self, joints: Floats, hand: float = 1.0, right: float = 1.0) -> None:
         self.joints, self.hand, self.right = joints, hand, right
-        self.seen: list[ByteArray] = []
+        self.seen: list[Pixels] = []
 
-    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+    def __call__(self, image: Pixels, /) -> list[Singles]:
         self.seen.append(image)
         joints = np.column_stack([self.joints, np.arange(21)])
         numbers = (joints, np.array([self.hand]), np.array([self.right]), np.arange(FEATURES))
@@ -116,7 +114,7 @@ class Reads:
         self.shift, self.hand, self.of_side = shift, hand, of_side
         self.asked: list[Side] = []
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
+    def __call__(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
         self.asked.append(side)
         return reading_of(joints_2d + self.shift, self.hand, self.of_side)
 
@@ -167,7 +165,7 @@ class Finds:
         self.place, self.share, self.hand, self.of_side = place, share, hand, of_side
         self.calls = 0
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
+    def __call__(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
         self.calls += 1
         return reading_of(joints_2d + self.share * (self.place - joints_2d), self.hand, self.of_side)
 
@@ -419,7 +417,7 @@ def test_a_result_gets_the_hand_scores() -> None:
     np.testing.assert_allclose(TouchUp(reads)(seen_hands(presence=(1.0, 0.1)), PICTURE).hand_scores, [0.4, 0])
 
     class Farther(Reads):
-        def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
+        def __call__(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
             self.shift = self.shift if len(self.asked) < 1 else np.zeros(2)
             self.likely = 0.6 if len(self.asked) < 1 else 0.9
             return super().__call__(image, joints_2d, side)._replace(hand_score=self.likely, side_score=1.0)

@@ -5,17 +5,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from unclasp import geometry
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.engines.onnx_engine import OpenCvRunner
 from unclasp.errors import CheckpointError
 from unclasp.find.palms import MIN_SCORE, OUTPUTS, SIZE, Palm, PalmDetector, open_palms
 from unclasp.picture import read_picture
 
-Floats = npt.NDArray[np.floating]
 REAL = Path(__file__).parents[2] / "shared" / "real"
 
 
@@ -24,9 +22,9 @@ class Answers:
 
     def __init__(self, *cells: tuple[int, int, int, int, float, Floats]) -> None:
         self.cells = cells
-        self.shown: ByteArray | None = None
+        self.shown: Pixels | None = None
 
-    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+    def __call__(self, image: Pixels, /) -> list[Singles]:
         self.shown, size = image, image.shape[0]
         maps = {
             stride: (np.zeros((1, anchors, size // stride, size // stride), np.float32),
@@ -96,7 +94,7 @@ def test_detections_everywhere_come_to_an_end(extent: float) -> None:
     """Thousands of them, which do not overlap or all do."""
     rng = np.random.default_rng(0)
 
-    def run(image: ByteArray) -> list[FloatArray]:
+    def run(image: Pixels) -> list[Singles]:
         shapes = ((1, 2, 64, 64), (1, 36, 64, 64), (1, 6, 32, 32), (1, 108, 32, 32))
         maps = [rng.uniform(0.3, 1, shape).astype(np.float32) for shape in shapes]
         for places in maps[1::2]:

@@ -9,7 +9,7 @@ import pytest
 from detected import LEFT, RIGHT, FakePalms, hand_in, joints_in, make_predictor, result_of
 from shades import Box
 from unclasp import geometry
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.find.crop_result import MIN_HAND_SCORE
 from unclasp.find.hand_detector import MAX_REACH, MAX_SIZE_RATIO_OF_PAIR, DetectedHand, partner_of
 from unclasp.hands import HAND_SLICES, Side
@@ -61,7 +61,7 @@ def test_two_hands_and_none_have_no_partner() -> None:
 NEAR, FAR = (30.0, 40, 90, 100), (330.0, 40, 390, 100)
 
 
-def with_far_hand(*, side: Side = "left", score: float = 0.9, shade: int = 150) -> tuple[ByteArray, FakePalms]:
+def with_far_hand(*, side: Side = "left", score: float = 0.9, shade: int = 150) -> tuple[Pixels, FakePalms]:
     """Return a picture of a red, right hand, and of another one that the finder does not know."""
     image = np.zeros((300, 420, 3), np.uint8)
     for (x1, y1, x2, y2), colour in ((NEAR, (120, 0, 0)), (FAR, (0, shade, 0))):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from made_hands import two_hands
 from made_results import SIZE, SQUARE, hands, made_result
 from unclasp import geometry
+from unclasp.arrays import Floats, Pixels
 from unclasp.config import DepthAxis
 from unclasp.data.transforms import Crop, crop_image
 from unclasp.engines.network import NetworkOutput
@@ -23,12 +23,11 @@ from unclasp.hands import FLIPPED_JOINTS
 from unclasp.lifting import assumed_focal
 from unclasp.predictor import Predictor
 
-Floats = npt.NDArray[np.floating]
 WIDTH, HEIGHT = 90, 60
 FOCAL, PRINCPT = np.full(2, assumed_focal(640, 480)), np.array([1199.5, 899.5])
 
 
-def dot(x: int, y: int) -> npt.NDArray[np.uint8]:
+def dot(x: int, y: int) -> Pixels:
     """Draw a grey dot of 3 x 3 px."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[y - 1 : y + 2, x - 1 : x + 2] = 128
@@ -266,7 +265,7 @@ def test_hand_scores_weigh_as_much_as_agreement(score: float, counts: bool) -> N
 
 
 def test_mirror_images_can_be_left_out() -> None:
-    images: list[npt.NDArray[np.uint8]] = []
+    images: list[Pixels] = []
 
     def predict(variant: Variant) -> CropResult:
         images.append(variant.image)
@@ -287,7 +286,7 @@ class Unsure:
     def __init__(self, confidence: float) -> None:
         self.confidence = confidence
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         count = len(crops)
         pose = np.tile(np.random.default_rng(0).uniform(8, 24, (42, 3)), (count, 1, 1))
         probability = np.ones((count, 8, 8))
@@ -300,7 +299,7 @@ class Searches:
     def __init__(self) -> None:
         self.first = self.again = 0
 
-    def __call__(self, image: npt.NDArray[np.uint8]) -> Proposal:
+    def __call__(self, image: Pixels) -> Proposal:
         self.first += 1
 
         def again() -> Floats:
@@ -360,7 +359,7 @@ class Oracle:
         self.joints, self.image_from_original = joints, np.eye(3)
         self.crop_from_image, self.errs = np.eye(3), True
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         crop_from_original = self.crop_from_image @ self.image_from_original
         middle = geometry.apply_affine(np.linalg.inv(crop_from_original), geometry.crop_middle(SIZE))
         sight = geometry.sight_through(middle, FOCAL, PRINCPT)
@@ -385,19 +384,19 @@ def test_joints_from_any_variant_map_back_exactly(monkeypatch: pytest.MonkeyPatc
     square = geometry.square_box(geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED))
     between = np.array([(pixels[:21, 0].max() + pixels[21:, 0].min()) / 2, pixels[:, 1].mean()])
 
-    def twice(picture: npt.NDArray[np.uint8], result: CropResult) -> Iterator[Variant]:
+    def twice(picture: Pixels, result: CropResult) -> Iterator[Variant]:
         variant = list(variants(picture, result))[index]
         network.image_from_original, network.errs = np.linalg.inv(variant.original_from_image), False
         yield from (variant, variant)
 
-    def search(_: npt.NDArray[np.uint8]) -> Proposal:
+    def search(_: Pixels) -> Proposal:
         middle = geometry.apply_affine(network.image_from_original, (square[:2] + square[2:]) / 2)
         half = (square[2] - square[0]) / 2
         there = np.concatenate([middle - half, middle + half])
         elsewhere = np.array([[5.0, 5, 45, 45], [*tight[:2], *pixels[20]], [*between - 5, *between + 5]])
         return Proposal(there, elsewhere)
 
-    def recorded(picture: npt.NDArray[np.uint8], box: Floats, size: int, **turned: float) -> Crop:
+    def recorded(picture: Pixels, box: Floats, size: int, **turned: float) -> Crop:
         crop = crop_image(picture, box, size, **turned)
         network.crop_from_image = crop.crop_from_image
         return crop

@@ -4,10 +4,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from unclasp import geometry
+from unclasp.arrays import Floats, Pixels
 from unclasp.config import DepthAxis
 from unclasp.engines.network import NetworkOutput
 from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
@@ -17,8 +17,6 @@ from unclasp.geometry import square_box
 from unclasp.hands import FLIPPED_JOINTS, Side
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
-
-Floats = npt.NDArray[np.floating]
 
 
 def probability(*regions: tuple[int, int, int, int]) -> Floats:
@@ -104,7 +102,7 @@ class Coloured:
     def __init__(self, alone: float = 1.0, sure: float | None = 0.8) -> None:
         self.looks, self.alone, self.sure = 0, alone, sure
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         self.looks += len(crops)
         pose, presence = np.zeros((1, 42, 3)), np.zeros((1, 2))
         confidence = np.full((1, 42), 0.1)
@@ -126,7 +124,7 @@ class Coloured:
         )
 
 
-def picture() -> npt.NDArray[np.uint8]:
+def picture() -> Pixels:
     image = np.zeros((300, 400, 3), np.uint8)
     cv2.rectangle(image, (100, 120), (140, 180), (200, 0, 0), -1)
     cv2.rectangle(image, (240, 100), (290, 150), (0, 200, 0), -1)
@@ -158,7 +156,7 @@ def test_hands_apart_are_predicted_one_by_one() -> None:
 @pytest.mark.parametrize("depth_axis", DepthAxis)
 def test_each_hand_s_depths_are_along_the_line_of_sight_of_its_own_crop(depth_axis: DepthAxis) -> None:
     class Along(Coloured):
-        def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
+        def __call__(self, crops: Pixels, /) -> NetworkOutput:
             return super().__call__(crops)._replace(depth_axis=depth_axis)
 
     pose = Predictor(Along())(picture(), BOX)
@@ -206,7 +204,7 @@ def test_one_hand_is_not_predicted_again() -> None:
 RED, GREEN, NOTHING = (100.0, 120, 140, 180), (240.0, 100, 290, 150), (200.0, 220, 240, 260)
 
 
-def found(network: Coloured, *others: tuple[float, float, float, float], image: npt.NDArray[np.uint8]) -> HandPose:
+def found(network: Coloured, *others: tuple[float, float, float, float], image: Pixels) -> HandPose:
     """Return the pose in a picture whose finder sees the red hand first, and other regions."""
     where = Proposal(square_box(np.array(RED)), np.array(others).reshape(-1, 4))
     return Predictor(network, search=lambda _: where)(image)
@@ -260,7 +258,7 @@ def test_a_hand_missing_in_the_crop_of_both_is_not_this_person_s() -> None:
     class Forgetful(Coloured):
         """Does not see the second hand where both are in its crop."""
 
-        def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
+        def __call__(self, crops: Pixels, /) -> NetworkOutput:
             answer = super().__call__(crops)
             if (answer.presence == 1).all():
                 answer.presence[0, 1] = 0.1
@@ -287,7 +285,7 @@ class Discerning(Coloured):
         super().__init__()
         self.both, self.doubles = both, doubles
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         answer = super().__call__(crops)
         if not (answer.presence == 1).all():
             return answer
@@ -300,7 +298,7 @@ class Discerning(Coloured):
         return answer._replace(pose_2p5d=pose, confidence=np.full((1, 42), self.both))
 
 
-def near() -> npt.NDArray[np.uint8]:
+def near() -> Pixels:
     """Return a picture with the green hand beside the red one."""
     image = np.zeros((300, 400, 3), np.uint8)
     cv2.rectangle(image, (100, 120), (140, 180), (200, 0, 0), -1)

@@ -5,12 +5,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from made_results import reading_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, SHADES, Box, Shades, is_around, picture
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find import sweep
 from unclasp.find.crop_predictor import MIN_CONFIDENCE_GAIN, CropPredictor
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE
@@ -20,8 +19,6 @@ from unclasp.geometry import square_box
 from unclasp.hands import Side
 from unclasp.predictor import Predictor
 
-Floats = npt.NDArray[np.floating]
-
 
 class FakeLandmarks:
     """A landmark network that reads a hand in given boxes, and none elsewhere."""
@@ -30,7 +27,7 @@ class FakeLandmarks:
         self.hands, self.calls = np.array(hands).reshape(-1, 4), 0
         self.hand_score, self.side_score = hand_score, side_score
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
+    def __call__(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
         self.calls += 1
         middle = (joints_2d.min(axis=0) + joints_2d.max(axis=0)) / 2
         is_hand = ((middle > self.hands[:, :2]) & (middle < self.hands[:, 2:])).all(axis=1).any()

@@ -13,7 +13,7 @@ from command_line import predict_here
 from detected import FakePalms, joints_in, make_predictor
 from poses import random_pose
 from shades import BRIGHT, EMPTY, Box
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.errors import UnclaspError
 from unclasp.find.hand_detector import PALM_SIZES
 from unclasp.find.overlap import MIN_BESIDE_SCORE, SURROUNDINGS, beside_one
@@ -28,7 +28,7 @@ FAR: Box = (320.0, 40, 380, 100)
 RED = 150
 
 
-def picture() -> ByteArray:
+def picture() -> Pixels:
     """A red, right hand; what is behind it, neither the finder nor the pose network knows."""
     image = np.zeros((300, 420, 3), np.uint8)
     x1, y1, x2, y2 = map(int, BRIGHT)
@@ -39,7 +39,7 @@ def picture() -> ByteArray:
 class HiddenPalms(FakePalms):
     """Sees the second hand only in the surroundings of the first one, which are painted over."""
 
-    def __call__(self, image: ByteArray, size: int) -> list[Palm]:
+    def __call__(self, image: Pixels, size: int) -> list[Palm]:
         palms = super().__call__(image, size)
         if image.shape[:2] == picture().shape[:2]:
             return palms[:1]
@@ -145,7 +145,7 @@ def test_the_command_lists_them_after_a_semicolon(
 def test_the_page_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
     pose, drawn = touched(monkeypatch), []
 
-    def draw(image: ByteArray, people: Any) -> ByteArray:
+    def draw(image: Pixels, people: Any) -> Pixels:
         drawn.extend(people)
         return image
 

@@ -4,9 +4,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from unclasp.arrays import Doubles, Pixels
 from unclasp.engines.network import NetworkOutput
 from unclasp.find.crop_predictor import MIN_TILT
 from unclasp.geometry import square_box
@@ -33,7 +33,7 @@ class Pointing:
     ) -> None:
         self.sure, self.has_confidence, self.loses, self.looks = sure, has_confidence, loses, 0
 
-    def __call__(self, crops: npt.NDArray[np.uint8], /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         self.looks += len(crops)
         pose, presence, confidence = np.zeros((1, 42, 3)), np.zeros((1, 2)), np.zeros((1, 42))
         ends = [[middle_of(crops[0], colour) for colour in pair] for pair in zip(FINGERS, WRISTS, strict=True)]
@@ -50,18 +50,18 @@ class Pointing:
         return NetworkOutput(pose, presence, None, np.ones((1, 24, 24)), confidence if self.has_confidence else None)
 
 
-def middle_of(crop: npt.NDArray[np.uint8], colour: tuple[int, int, int]) -> npt.NDArray[np.float64] | None:
+def middle_of(crop: Pixels, colour: tuple[int, int, int]) -> Doubles | None:
     rows, columns = np.nonzero(np.abs(crop.astype(int) - colour).max(axis=-1) < 60)
     return None if len(rows) < 8 else np.array([columns.mean(), rows.mean()])
 
 
-def tip(degrees: float) -> npt.NDArray[np.float64]:
+def tip(degrees: float) -> Doubles:
     """Return where fingers are that point so far clockwise from up."""
     angle = np.deg2rad(degrees)
     return 40 * np.array([np.sin(angle), -np.cos(angle)])
 
 
-def picture(*degrees: float) -> npt.NDArray[np.uint8]:
+def picture(*degrees: float) -> Pixels:
     image = np.full((300, 400, 3), 90, np.uint8)
     for index, each in enumerate(degrees):
         middle = CENTRE + ([0, 0] if len(degrees) == 1 else (-1, 1)[index] * np.array([20, 0]))

@@ -1,10 +1,15 @@
 """Names of array types that many modules use."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
 """Floating-point numbers of any precision."""
+Pixels = npt.NDArray[np.uint8]
+"""Pictures, masks and other values of a byte."""
 Singles = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Bools, Pixels, Singles
 from unclasp.hands import NUM_JOINTS
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
-ByteArray = npt.NDArray[np.uint8]
 
 
 def _expect(name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...], dtype: type[np.generic]) -> None:
@@ -33,23 +30,23 @@ def _expect(name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...], d
 class Sample:
     """One annotated picture of a data set, before cropping."""
 
-    image: ByteArray
+    image: Pixels
     """(H, W, 3) RGB."""
-    joints_cam: FloatArray
+    joints_cam: Singles
     """(42, 3) mm, camera frame; values of invalid joints are meaningless and must be masked."""
-    valid: BoolArray
+    valid: Bools
     """(42,) whether each joint is usable; false for a whole hand if its wrist is missing."""
-    focal: FloatArray
+    focal: Singles
     """(2,) px."""
-    princpt: FloatArray
+    princpt: Singles
     """(2,) px, principal point."""
-    box: FloatArray
+    box: Singles
     """(4,) x1, y1, x2, y2 px around the hands as annotated, neither squared nor expanded."""
-    hand_type: BoolArray
+    hand_type: Bools
     """(2,) whether the right and the left hand are present."""
     hand_type_valid: bool
     """Whether `hand_type` can be trusted."""
-    parts: ByteArray | None
+    parts: Pixels | None
     """(H, W) part classes, or None without a mask."""
     name: str
     """Name of the picture for messages: a file, or `synthetic:SEED/INDEX`."""

@@ -8,11 +8,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Floats
+from unclasp.arrays import Floats, Pixels
 
-Image = npt.NDArray[np.uint8]
 Colour = tuple[float, float, float]
 Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels."""
@@ -29,13 +27,13 @@ _SHIFT, _FARTHEST = 5, 1 << 17
 class Canvas:
     """A supersampled picture to draw on, `factor` times as wide and high as the finished one."""
 
-    def __init__(self, image: Image, factor: int) -> None:
+    def __init__(self, image: Pixels, factor: int) -> None:
         self.factor = factor
         height, width = (side * factor for side in image.shape[:2])
         enlarged = image.copy() if factor == 1 else cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
         self.samples = np.asarray(enlarged, dtype=np.uint8)
 
-    def finished(self) -> Image:
+    def finished(self) -> Pixels:
         """Return the finished picture, which is unchanged to the bit where nothing was drawn."""
         if self.factor == 1:
             return self.samples
@@ -83,13 +81,13 @@ def resized(points: Floats, ratio: Floats | float) -> Floats:
     return np.asarray((points + 0.5) * ratio - 0.5)
 
 
-def lay_card(page: Image, box: Box) -> None:
+def lay_card(page: Pixels, box: Box) -> None:
     """Draw a light card with a hairline border; in place."""
     lay(page, _EDGE, box)
     lay(page, CARD, box, inset=1.0)
 
 
-def lay(page: Image, content: Image | Colour, box: Box, *, inset: float = 0.0) -> None:
+def lay(page: Pixels, content: Pixels | Colour, box: Box, *, inset: float = 0.0) -> None:
     """Paste a picture or a plain colour into a box with rounded corners, `inset` px inside its edges; in place."""
     size = box[2] - box[0], box[3] - box[1]
     radius = min(_RADIUS, min(size) / 8)
@@ -100,7 +98,7 @@ def lay(page: Image, content: Image | Colour, box: Box, *, inset: float = 0.0) -
     region[:] = np.rint(region + (np.asarray(content, dtype=np.float32) - region) * mask)
 
 
-def in_rows(cells: Sequence[Image], *, columns: int, background: Colour) -> Image:
+def in_rows(cells: Sequence[Pixels], *, columns: int, background: Colour) -> Pixels:
     """Lay pictures of the same size out in rows of at most `columns`; what the last row lacks is `background`."""
     columns = min(columns, len(cells))
     filled = [*cells, *[np.full_like(cells[0], background)] * (-len(cells) % columns)]

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.arrays import Floats
-from unclasp.canvas import Box, Image, lay, resized
+from unclasp.arrays import Floats, Pixels
+from unclasp.canvas import Box, lay, resized
 
 CUT_EXPANSION: Final = 1.3
 """Ratio of the side of the cut-out square to the extent of the hands."""
@@ -37,7 +37,7 @@ class Cut(NamedTuple):
     shown: Box
     """The square in the picture as shown."""
 
-    def of(self, image: Image) -> Image:
+    def of(self, image: Pixels) -> Pixels:
         """Cut the square out of the picture and resize it to the close-up."""
         cut = image[self.y : self.y + self.side, self.x : self.x + self.side]
         interpolation = cv2.INTER_AREA if self.size < self.side else cv2.INTER_CUBIC
@@ -73,7 +73,7 @@ def cut_around(hands: Sequence[Floats], width: int, height: int, *, scale: float
     return Cut(x, y, side, size, (x1, y1, x2, y2))
 
 
-def lay_close_up(overlay: Image, close: Image, shown: Box) -> None:
+def lay_close_up(overlay: Pixels, close: Pixels, shown: Box) -> None:
     """Paste a close-up into the corner farthest from its square, and frame both; in place.
 
     Nothing is drawn if the close-up would cover a part of the square.

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unclasp import geometry
-from unclasp.batch import ByteArray, Prediction
+from unclasp.arrays import Pixels
+from unclasp.batch import Prediction
 from unclasp.config import DepthAxis
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, listed_or_error, raise_errors, start_worker
@@ -269,7 +270,7 @@ def sample_count(dataset: Dataset, limit: int | None) -> int:
     return count
 
 
-class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
+class _Crops(TorchDataset[tuple[Pixels, Truth]]):
     """The test crops and ground truth of some samples."""
 
     def __init__(
@@ -281,7 +282,7 @@ class _Crops(TorchDataset[tuple[ByteArray, Truth]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> tuple[ByteArray, Truth]:
+    def __getitem__(self, index: int) -> tuple[Pixels, Truth]:
         sample = self.dataset[self.indices[index]]
         box = crop_box(sample, self.protocol, self.external)
         crop = crop_image(sample.image, box, self.image_size)

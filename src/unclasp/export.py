@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Pixels, Singles
 from unclasp.config import Config, to_dict
 from unclasp.engines.onnx_model import (
     INPUT,
@@ -93,8 +93,8 @@ class Parity:
 
 
 def export_onnx(
-    model: DFL, config: Config, path: Path | str, *, name: str, precision: Precision, unseen: ByteArray,
-    calibration: ByteArray | None = None, compact: bool = False,
+    model: DFL, config: Config, path: Path | str, *, name: str, precision: Precision, unseen: Pixels,
+    calibration: Pixels | None = None, compact: bool = False,
 ) -> Parity:  # fmt: skip
     """Export a model to ONNX, with plain tensors in and out, any batch size, and its description in the metadata.
 
@@ -153,10 +153,10 @@ def check(parity: Parity, precision: Precision) -> None:
         )
 
 
-def compare(model: DFL, exported: ExportedModel, unseen: ByteArray) -> Parity:
+def compare(model: DFL, exported: ExportedModel, unseen: Pixels) -> Parity:
     """Compare the poses of an exported model with the network's on crops (N, 3, S, S), in batches of 1, 3 and 16."""
     exact = copy.deepcopy(model).double()
-    differences: list[FloatArray] = []
+    differences: list[Singles] = []
     start, rounding = 0, 0.0
     while start < len(unseen):
         size = _BATCH_SIZES[min(len(differences), len(_BATCH_SIZES) - 1)]
@@ -175,7 +175,7 @@ def compare(model: DFL, exported: ExportedModel, unseen: ByteArray) -> Parity:
     )  # fmt: skip
 
 
-def export_openvino(model: DFL, source: Path, path: Path | str, *, precision: Precision, unseen: ByteArray) -> Parity:
+def export_openvino(model: DFL, source: Path, path: Path | str, *, precision: Precision, unseen: Pixels) -> Parity:
     """Convert a file of `export_onnx` to OpenVINO's format: `path` and, beside it, a .bin file of the same name.
 
     Args:

@@ -10,6 +10,8 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Pixels
+
 Side = Literal["right", "left"]
 
 SIDES: Final[tuple[Side, Side]] = ("right", "left")
@@ -46,7 +48,7 @@ HAND_PART_NAMES: Final = (
 )
 """Names of one hand's 16 parts. The thumb's three are its metacarpal, proximal and distal bones."""
 PART_NAMES: Final = ("background", *(f"{side[0]}_{name}" for side in SIDES for name in HAND_PART_NAMES))
-FLIPPED_PARTS: Final[npt.NDArray[np.uint8]] = np.r_[0, 17:33, 1:17].astype(np.uint8)
+FLIPPED_PARTS: Final[Pixels] = np.r_[0, 17:33, 1:17].astype(np.uint8)
 """Lookup table that swaps the hands' part classes, for mirrored pictures: `FLIPPED_PARTS[parts]`."""
 
 
@@ -83,7 +85,7 @@ MediaPipe, OpenPose and FreiHAND: wrist, then thumb, index, middle, ring, pinky 
 then index, middle, pinky, ring, thumb from base to the last knuckle, then the five tips from thumb to pinky.
 """
 
-FINGER_COLOURS: Final[npt.NDArray[np.uint8]] = np.array(
+FINGER_COLOURS: Final[Pixels] = np.array(
     [[[255, 99, 92], [255, 170, 64], [250, 222, 90], [236, 120, 190], [196, 110, 255]],
      [[72, 190, 255], [64, 224, 208], [120, 230, 120], [90, 140, 255], [160, 190, 210]]],
     dtype=np.uint8,
@@ -91,7 +93,7 @@ FINGER_COLOURS: Final[npt.NDArray[np.uint8]] = np.array(
 """(2 sides, 5 fingers, RGB): warm colours for the right hand, cool colours for the left."""
 
 
-def _part_colours() -> npt.NDArray[np.uint8]:
+def _part_colours() -> Pixels:
     colours = np.zeros((NUM_PARTS, 3), dtype=np.uint8)
     for side in range(2):
         base = 1 + PARTS_PER_HAND * side

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.errors import BoxError, UnclaspError
 from unclasp.find.boxes import meets
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal
@@ -28,12 +27,12 @@ MAX_PX: Final = 1e7
 class CheckedPicture:
     """A picture as the networks see it: in which a right hand looks like a right hand, with its box and camera."""
 
-    image: ByteArray
+    image: Pixels
     """(H, W, 3) uint8 RGB."""
     box: Floats | None
     """(4,) x1, y1, x2, y2 px."""
     camera: Camera
-    mirror_image: ByteArray | None = None
+    mirror_image: Pixels | None = None
     """The picture as given, if it is a mirror image; otherwise None."""
 
     def to_given(self, pose: HandPose) -> HandPose:
@@ -51,7 +50,7 @@ class CheckedPicture:
 
 
 def check_picture(
-    image: ByteArray, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None = None,
+    image: Pixels, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None = None,
     princpt: tuple[float, float] | None = None, mirrored: bool = False,
 ) -> CheckedPicture:  # fmt: skip
     """Check the caller's input, and flip a mirror image back.
@@ -84,7 +83,7 @@ def check_picture(
     )
 
 
-def camera_of(image: ByteArray, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:
+def camera_of(image: Pixels, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:
     """Return the camera of a picture (H, W, 3), filling in and naming what the caller does not give.
 
     Raises:
@@ -125,7 +124,7 @@ def pair(name: str, values: npt.ArrayLike, *, least: float = -MAX_PX) -> tuple[f
     return float(checked[0]), float(checked[1])
 
 
-def check_box(box: npt.ArrayLike, image: ByteArray) -> Floats:
+def check_box(box: npt.ArrayLike, image: Pixels) -> Floats:
     """Check a box against its picture and return it as (4,) float px.
 
     Raises:

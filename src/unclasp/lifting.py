@@ -9,9 +9,8 @@ import math
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Floats
+from unclasp.arrays import Bools, Floats
 from unclasp.geometry import JointLines
 from unclasp.hands import BONES, HAND_SLICES, JOINTS_PER_HAND
 
@@ -43,9 +42,7 @@ def assumed_focal(width: int, height: int) -> float:
     return max(width, height) / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
 
 
-def wrist_depths(
-    lines: JointLines, present: npt.NDArray[np.bool_], *, left_from_right: tuple[float, float] | None
-) -> Floats:
+def wrist_depths(lines: JointLines, present: Bools, *, left_from_right: tuple[float, float] | None) -> Floats:
     """Estimate the depth of each wrist from the size of the hand.
 
     For a wrist depth Z, a joint is at Z a + b (`geometry.JointLines`), so a bone's squared length is quadratic in Z. Z

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from unclasp.canvas import CARD, Image
+from unclasp.arrays import Pixels
+from unclasp.canvas import CARD
 from unclasp.visualize import HandView, draw_skeletons, turn_about_vertical
 
 VIEW_DEGREES: Final = 50.0
@@ -17,7 +18,7 @@ _PIXEL_SHARE_PER_MM: Final = 1 / 240
 _INSET: Final = 0.86
 
 
-def draw_frame(image: Image, hands: Sequence[HandView]) -> Image:
+def draw_frame(image: Pixels, hands: Sequence[HandView]) -> Pixels:
     """Draw hands over a frame, and in 3D in its lower right corner; hands in doubt have dashed bones.
 
     Args:
@@ -36,7 +37,7 @@ def draw_frame(image: Image, hands: Sequence[HandView]) -> Image:
     return drawn
 
 
-def _view(hands: Sequence[HandView], side: int) -> Image:
+def _view(hands: Sequence[HandView], side: int) -> Pixels:
     """Draw the hands in 3D on a square card."""
     worlds = [turn_about_vertical(hand.joints_3d, VIEW_DEGREES) for hand in hands]
     points = np.concatenate(worlds)[:, :2]

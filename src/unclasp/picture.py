@@ -10,17 +10,16 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unclasp.arrays import Array, Pixels
 from unclasp.errors import ImageError
 from unclasp.exif import focal_length, orientation, tiff_tags
 from unclasp.quiet import quiet_opencv
-
-Picture = NDArray[np.uint8]
 
 MIN_SIDE = 16
 """Smallest width and height, in pixels."""
@@ -41,7 +40,7 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftyp", "a video"),
     (0, b"PK\x03\x04", "a ZIP archive"),
 )
-_TURNS: dict[int, Callable[[Picture], Picture]] = {  # EXIF orientation -> upright
+_TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # EXIF orientation -> upright
     1: lambda image: image,
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
@@ -56,13 +55,13 @@ _TURNS: dict[int, Callable[[Picture], Picture]] = {  # EXIF orientation -> uprig
 class Photo(NamedTuple):
     """A picture, and the focal length from its file."""
 
-    image: Picture
+    image: Pixels
     """(H, W, 3) uint8 RGB."""
     focal: tuple[float, float] | None
     """px, as `Predictor` takes it, from the EXIF block; None if there is none, or if the aspect ratio shows a crop."""
 
 
-def read_picture(path: Path | str) -> Picture:
+def read_picture(path: Path | str) -> Pixels:
     """Read a picture file, upright.
 
     Args:
@@ -118,13 +117,13 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     return Photo(picture, None if focal is None else (focal, focal))
 
 
-def with_gamma(image: Picture, exponent: float) -> Picture:
+def with_gamma(image: Pixels, exponent: float) -> Pixels:
     """Return a picture with gamma correction: values / 255 are raised to `exponent`; above 1 it gets darker."""
     values = np.rint(255 * np.linspace(0, 1, 256) ** exponent).astype(np.uint8)
     return np.asarray(cv2.LUT(image, values), dtype=np.uint8)
 
 
-def check_image(image: object) -> Picture:
+def check_image(image: object) -> Pixels:
     """Return a caller's array as an (H, W, 3) uint8 RGB picture.
 
     Args:
@@ -157,7 +156,7 @@ def _white(image: NDArray[np.uint16]) -> int:
     return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if brightest <= white)
 
 
-def _array_hint(image: NDArray[Any]) -> str:
+def _array_hint(image: Array) -> str:
     """Return advice on how to convert an array to a picture."""
     if image.ndim == 4:
         return "pass one picture at a time, image[0]"
@@ -168,7 +167,7 @@ def _array_hint(image: NDArray[Any]) -> str:
     return "convert it to 8 bits per channel, 3 channels"
 
 
-def _to_rgb(image: Picture) -> Picture:
+def _to_rgb(image: Pixels) -> Pixels:
     """Convert (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) to (H, W, 3); alpha is blended over white."""
     if image.ndim == 2 or image.shape[2] == 1:
         return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
@@ -199,12 +198,12 @@ def _read_bytes(path: Path) -> bytes:
         raise _refuse("a picture file", got, "check its permissions") from None
 
 
-def _decode_pixels(data: bytes, kind: str) -> NDArray[Any]:
+def _decode_pixels(data: bytes, kind: str) -> Array:
     """Return the pixels as stored: BGR(A) or grey, CMYK as BGR, not rotated (except TIFF, which OpenCV rotates)."""
     try:
         with quiet_opencv():
             flags = cv2.IMREAD_COLOR if kind == "BMP" else cv2.IMREAD_UNCHANGED  # OS/2 BMPs would be decoded as grey
-            image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+            image: Array | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if "MAX_IMAGE_PIXELS" in str(error):
             advice = "raise the limit or shrink the picture"

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Bools, Floats
+from unclasp.arrays import Array, Bools, Floats, Pixels
 from unclasp.errors import UnclaspError, check_choice
 from unclasp.files import write_text
 from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS, ROOTS, SIDES, Order, Side
@@ -130,7 +129,7 @@ class HandPose:
     """Number of the frame in a video, from 0."""
     time: float | None = None
     """Seconds from the start of the video."""
-    image: npt.NDArray[np.uint8] | None = None
+    image: Pixels | None = None
     """(H, W, 3) RGB, the picture for `plot`; it shares memory with the caller's array.
     `dataclasses.replace(pose, image=None)` releases it."""
 
@@ -150,7 +149,7 @@ class HandPose:
             if state.get(name) is not None:
                 state[name].setflags(write=False)
 
-    def _freeze(self, name: str, array: npt.NDArray[Any]) -> None:
+    def _freeze(self, name: str, array: Array) -> None:
         """Check the array's shape and store it read-only."""
         if name == "other_regions":
             array = array if array.size else array.reshape(0, 4)
@@ -213,7 +212,7 @@ class HandPose:
         frame = "" if self.frame is None else f", frame {self.frame}"
         return f"HandPose({hands}; {self.source or 'an array'}{frame}, {width}x{height})"
 
-    def to_numpy(self) -> dict[str, npt.NDArray[Any]]:
+    def to_numpy(self) -> dict[str, Array]:
         """Return writable copies of the arrays by name; confidence is NaN if the network does not predict it.
 
         The shapes are fixed, so frames can be stacked: `np.stack([pose.to_numpy()["joints_cam"] for pose in poses])`.
@@ -291,9 +290,7 @@ class HandPose:
 
         write_text(path, page(self.to_dict()))
 
-    def plot(
-        self, image: npt.NDArray[np.uint8] | None = None, *, others: "Sequence[HandPose] | None" = None
-    ) -> npt.NDArray[np.uint8]:
+    def plot(self, image: Pixels | None = None, *, others: "Sequence[HandPose] | None" = None) -> Pixels:
         """Draw the hands over the picture, with 3D views beside it.
 
         Args:

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.data.transforms import sight_of
 from unclasp.engines.network import Network
 from unclasp.engines.onnx_engine import RunnerOptions
@@ -148,7 +147,7 @@ class Predictor:
 
     def __call__(
         self,
-        image: ByteArray,
+        image: Pixels,
         box: npt.ArrayLike | None = None,
         *,
         focal: tuple[float, float] | None = None,
@@ -182,7 +181,7 @@ class Predictor:
 
     def everyone(
         self,
-        image: ByteArray,
+        image: Pixels,
         *,
         focal: tuple[float, float] | None = None,
         princpt: tuple[float, float] | None = None,
@@ -246,7 +245,7 @@ class Predictor:
             UnclaspError: No source could be used, and there is no `on_error`.
         """
 
-        def predict(image: ByteArray, box: npt.ArrayLike | None, exif_focal: tuple[float, float] | None) -> HandPose:
+        def predict(image: Pixels, box: npt.ArrayLike | None, exif_focal: tuple[float, float] | None) -> HandPose:
             return self(image, box, focal=exif_focal if focal is None else focal, princpt=princpt, mirrored=mirrored)
 
         predict_frame = self._frame_predictor(options, focal=focal, princpt=princpt, mirrored=mirrored)
@@ -277,7 +276,7 @@ class Predictor:
         )
 
     def _frame(
-        self, image: ByteArray, box: npt.ArrayLike | None, /, *, fresh: bool, focal: tuple[float, float] | None,
+        self, image: Pixels, box: npt.ArrayLike | None, /, *, fresh: bool, focal: tuple[float, float] | None,
         princpt: tuple[float, float] | None, mirrored: bool, hands_given: bool,
     ) -> FrameResult:  # fmt: skip
         """Predict the hands of one video frame: `PhotoSearch.in_frame`, lifted to 3D."""

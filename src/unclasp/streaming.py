@@ -9,7 +9,7 @@ from typing import TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.errors import UnclaspError, check_whole
 from unclasp.follow.frame_result import PredictFrame
 from unclasp.follow.smoothing import smoothed
@@ -19,8 +19,8 @@ from unclasp.pose import HandPose
 from unclasp.sources import Source, find_sources
 from unclasp.video import Video
 
-SourceLike = str | Path | int | ByteArray
-Predict = Callable[[ByteArray, npt.ArrayLike | None, tuple[float, float] | None], HandPose]
+SourceLike = str | Path | int | Pixels
+Predict = Callable[[Pixels, npt.ArrayLike | None, tuple[float, float] | None], HandPose]
 """Predicts the pose for a picture, a box (x1, y1, x2, y2 px, as annotated; None to search the whole picture) and the
 focal lengths that the picture file gives (px; None if it gives none)."""
 OnError = Callable[[UnclaspError], None]
@@ -84,7 +84,7 @@ def stream(
         raise first_error
 
 
-def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | ByteArray]:
+def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | Pixels]:
     """Yield arrays as they are, and the files and cameras that everything else names; wrong ones with their error."""
     for source in sources if _is_several(sources) else [sources]:
         if isinstance(source, np.ndarray):
@@ -104,7 +104,7 @@ def _is_several(sources: object) -> TypeGuard[Iterable[SourceLike]]:
 
 
 def _poses(
-    predict: Predict, predict_frame: PredictFrame, source: Source | ByteArray, options: StreamOptions
+    predict: Predict, predict_frame: PredictFrame, source: Source | Pixels, options: StreamOptions
 ) -> Iterator[HandPose]:
     """Yield the pose of a picture, or of each frame of a video."""
     if not isinstance(source, Source):

@@ -272,7 +272,7 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, ex
         initial = {key: value for key, value in model.state_dict().items() if key.startswith(skipped)}
         load_strictly(model, initial | loaded, str(options.start_weights))
     if options.backbone_weights is not None:
-        load_backbone(model, options.backbone_weights)
+        load_backbone(model.encoder.backbone, options.backbone_weights)
         if options.backbone_weights.suffix == TFLITE:
             count = len(examples.dataset)
             rows = np.linspace(0, count - 1, min(count, _STATISTICS_CROPS), dtype=int)

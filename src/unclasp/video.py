@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 import cv2
 import numpy as np
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.containers import is_complete
 from unclasp.errors import VideoError, check_whole
 from unclasp.files import replaceable, temporary_beside
@@ -47,7 +47,7 @@ _MAX_LEAD_SECONDS: Final = 0.1
 class Frame(NamedTuple):
     """One frame of a video."""
 
-    image: ByteArray
+    image: Pixels
     """(H, W, 3) RGB."""
     number: int
     """Index in the source, from 0; frames that are not decoded count too."""
@@ -199,7 +199,7 @@ def _check_file(path: Path) -> None:
         raise VideoError(f"{path}: expected a video, got an empty file; copy or download it again")
 
 
-def _rgb(image: ByteArray) -> ByteArray:
+def _rgb(image: Pixels) -> Pixels:
     code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(image, code), dtype=np.uint8)
 
@@ -228,12 +228,12 @@ class VideoWriter:
         self._size = (0, 0)
         self._frames = 0
         self._skipped = 0.0
-        self._last: ByteArray | None = None
+        self._last: Pixels | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def write(self, image: ByteArray, *, time: float | None = None) -> None:
+    def write(self, image: Pixels, *, time: float | None = None) -> None:
         """Append an (H, W, 3) RGB frame. Odd sides are cropped by 1 px; all frames must have the size of the first.
 
         With a `time` in seconds since the first frame, the frame is shown from then on: the previous one is repeated

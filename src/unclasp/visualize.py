@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.arrays import Floats
-from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, Image, lay, lay_card, mix, resized
+from unclasp.arrays import Floats, Pixels
+from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, lay, lay_card, mix, resized
 from unclasp.close_up import cut_around, lay_close_up
 from unclasp.errors import ImageError
 from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
@@ -96,7 +96,7 @@ class _Bone(NamedTuple):
     pen: _Pen
 
 
-def draw_skeletons(image: Image, hands: Sequence[HandView], *, samples: int | None = None) -> Image:
+def draw_skeletons(image: Pixels, hands: Sequence[HandView], *, samples: int | None = None) -> Pixels:
     """Draw the 2D skeletons of hands over a picture.
 
     Bones are drawn in their finger's colour (`hands.FINGER_COLOURS`), near ones over far ones. Those of hands in doubt
@@ -114,7 +114,7 @@ def draw_skeletons(image: Image, hands: Sequence[HandView], *, samples: int | No
     return draw_people(image, [hands], samples=samples)
 
 
-def draw_people(image: Image, people: Sequence[Sequence[HandView]], *, samples: int | None = None) -> Image:
+def draw_people(image: Pixels, people: Sequence[Sequence[HandView]], *, samples: int | None = None) -> Pixels:
     """Draw the hands of several people like `draw_skeletons`, each person's over those of the people before."""
     image = _as_rgb(image)
     longest = max(image.shape[:2])
@@ -133,7 +133,7 @@ def with_others(hands: Sequence[HandView], others: Sequence[Sequence[HandView]])
     return [*([replace(hand, neutral=True) for hand in person] for person in others), hands]
 
 
-def draw_pose(image: Image, hands: Sequence[HandView], *, others: Sequence[Sequence[HandView]] = ()) -> Image:
+def draw_pose(image: Pixels, hands: Sequence[HandView], *, others: Sequence[Sequence[HandView]] = ()) -> Pixels:
     """Draw the picture with its 2D skeletons and, to its right, the 3D skeletons from the front and from the side.
 
     Hands that are small in the picture also get a close-up in one of its corners.
@@ -178,7 +178,7 @@ def turn_about_vertical(points: Floats, degrees: float) -> Floats:
     return np.stack([turned_x, points[..., 1], turned_z], axis=-1)
 
 
-def _with_views(page: Image, hands: Sequence[HandView], left: int, *, has_others: bool) -> Image:
+def _with_views(page: Pixels, hands: Sequence[HandView], left: int, *, has_others: bool) -> Pixels:
     """Return the page with the legend, the front view and the side view of hands from x = `left` on, at one scale.
 
     With `has_others` it says what the grey hands are.
@@ -302,7 +302,7 @@ def _palm_width(joints_2d: Floats) -> float:
     return float(max(np.linalg.norm(across), 0.65 * np.linalg.norm(along)))
 
 
-def _to_page(image: Image) -> tuple[Image, Floats]:
+def _to_page(image: Pixels) -> tuple[Pixels, Floats]:
     """Scale a picture to the height of the page, or to the maximum width if that is smaller, and return the ratio."""
     height, width = image.shape[:2]
     scale = min(_HEIGHT / height, _MAX_WIDTH / width)
@@ -319,7 +319,7 @@ def _drawable(hands: Sequence[HandView]) -> list[HandView]:
     return [hand for hand in hands if np.isfinite(hand.joints_2d).all() and np.isfinite(hand.joints_3d).all()]
 
 
-def _as_rgb(image: Image) -> Image:
+def _as_rgb(image: Pixels) -> Pixels:
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:

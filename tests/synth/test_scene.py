@@ -209,11 +209,11 @@ def test_settling_closes_gaps_and_resolves_overlap():
     up, down = np.tile([0.0, 0, 1], (441, 1)), np.tile([0.0, 0, -1], (441, 1))
     floor = Surface(square(0.0), up)
     for height in (12.0, -8.0):
-        moved = settle(floor, Surface(square(height), down), touch=True)
+        moved = settle(floor, Surface(square(height), down), depth=2.6)
         assert moved is not None
         assert -2.7 < height + moved[2] < 1.6
-    untouched = settle(floor, Surface(square(12.0), down), touch=False)
-    np.testing.assert_array_equal(untouched, 0)
+    resting = settle(floor, Surface(square(1.0), down), depth=2.6)
+    np.testing.assert_array_equal(resting, 0)
 
 
 def test_praying_hands_push_against_each_other(monkeypatch):

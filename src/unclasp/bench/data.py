@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from torch.utils.data import DataLoader
 
-from unclasp.batch import ByteArray, Sample
+from unclasp.arrays import Pixels
+from unclasp.batch import Sample
 from unclasp.bench.index import memory_of, write_made_up
 from unclasp.config import Config
 from unclasp.data.collate import collate, start_worker
@@ -152,7 +153,7 @@ def speeds(dataset: MadeUp, repeats: int) -> tuple[Any, Any, Any]:
     return times[0], times[1], times[2]
 
 
-def bare_crop(dataset: MadeUp, index: int, config: Config) -> Callable[[], ByteArray]:
+def bare_crop(dataset: MadeUp, index: int, config: Config) -> Callable[[], Pixels]:
     """Return a function that only decodes a picture from memory and warps it to the view that the loader uses."""
     sample = dataset[index]
     view = random_view(sample.box, config.augment, np.random.default_rng([config.train.seed, 0, index]))
@@ -161,7 +162,7 @@ def bare_crop(dataset: MadeUp, index: int, config: Config) -> Callable[[], ByteA
     affine = np.ascontiguousarray(matrix[:2])
     data = np.fromfile(dataset.files[index % len(dataset.files)], dtype=np.uint8)
 
-    def run() -> ByteArray:
+    def run() -> Pixels:
         image: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
         return np.asarray(cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 

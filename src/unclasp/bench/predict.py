@@ -5,9 +5,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.engines.network import Network, NetworkOutput
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.errors import check_at_least
@@ -27,7 +26,7 @@ class _Timed:
         self.network, self.spent = network, 0.0
         self.name, self.image_size = network.name, network.image_size
 
-    def __call__(self, crops: ByteArray, /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         start = time.perf_counter()
         output = self.network(crops)
         self.spent += time.perf_counter() - start
@@ -39,7 +38,7 @@ class _TimedFinder(Finder):
 
     spent = 0.0
 
-    def __call__(self, image: ByteArray) -> Regions:
+    def __call__(self, image: Pixels) -> Regions:
         start = time.perf_counter()
         regions = super().__call__(image)
         self.spent += time.perf_counter() - start
@@ -51,9 +50,7 @@ class _TimedLandmarks(Landmarks):
 
     spent = 0.0
 
-    def read(
-        self, image: ByteArray, square: npt.NDArray[np.floating], rotation: float, *, mirrored: bool = False
-    ) -> LandmarkReading:
+    def read(self, image: Pixels, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
         start = time.perf_counter()
         reading = super().read(image, square, rotation, mirrored=mirrored)
         self.spent += time.perf_counter() - start
@@ -65,7 +62,7 @@ class _TimedPalms(PalmDetector):
 
     spent = 0.0
 
-    def __call__(self, image: ByteArray, size: int = SIZE) -> list[Palm]:
+    def __call__(self, image: Pixels, size: int = SIZE) -> list[Palm]:
         start = time.perf_counter()
         palms = super().__call__(image, size)
         self.spent += time.perf_counter() - start

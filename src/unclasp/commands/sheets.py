@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Pixels
 from unclasp.errors import UnclaspError
 from unclasp.files import write_bytes
 from unclasp.quiet import quiet_opencv
 
 
-def write_sheet(out: Path, sheet: npt.NDArray[np.uint8]) -> None:
+def write_sheet(out: Path, sheet: Pixels) -> None:
     """Write a sheet (H, W, 3) RGB in the format that the suffix names.
 
     Raises:

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from unclasp.arrays import Array
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
-from unclasp.data.tables import Array, Columns, Progress, misfit, read_cameras, read_frames, read_mano
+from unclasp.data.tables import Columns, Progress, misfit, read_cameras, read_frames, read_mano
 from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS
 

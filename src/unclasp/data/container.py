@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Array
 from unclasp.errors import DataError
 from unclasp.files import whole
-
-Array = npt.NDArray[Any]
 
 _MAGIC: Final = b"unclasp arrays 1"
 _ALIGNMENT: Final = 64

@@ -4,13 +4,13 @@ from typing import Literal
 
 import numpy as np
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.data.synthetic import SEEDS, SIZES, Synthetic
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import UnclaspError
 
 
-def synthetic_crops(split: Literal["val", "test"], count: int, image_size: int) -> ByteArray:
+def synthetic_crops(split: Literal["val", "test"], count: int, image_size: int) -> Pixels:
     """Return the first crops (count, 3, S, S) of a synthetic split that the model was not trained on.
 
     Raises:

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from unclasp.batch import FloatArray, Sample
+from unclasp.arrays import Singles
+from unclasp.batch import Sample
 from unclasp.data.annotations import HAND_TYPES
 
 
@@ -16,7 +17,7 @@ def annotation_entries(sample: Sample, index: int, capture: int, file_name: str)
     hand_type = {flags: name for name, flags in HAND_TYPES.items()}[
         (bool(sample.hand_type[0]), bool(sample.hand_type[1]))
     ]
-    world: FloatArray = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
+    world: Singles = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
     return {
         "image": {
             "id": index, "file_name": file_name, "width": width, "height": height, "capture": capture, "subject": 0,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Bools, Pixels
 from unclasp.data.annotations import TYPE_VALID, USABLE
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.data.index import Index
@@ -32,10 +32,8 @@ _CHUNK: Final = 1024
 """Number of pictures decoded between two progress calls."""
 _log = logging.getLogger(__name__)
 
-States = npt.NDArray[np.uint8]
 
-
-def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None) -> npt.NDArray[np.bool_]:
+def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None) -> Bools:
     """Return which images of an index are in the filtered set; unreadable pictures are left out.
 
     Raises:
@@ -64,7 +62,7 @@ def filtered_rows(index: Index, layout: Layout, progress: Progress | None = None
     return np.asarray(candidates & (states == BRIGHT))
 
 
-def filtered_candidates(index: Index, layout: Layout) -> npt.NDArray[np.bool_]:
+def filtered_candidates(index: Index, layout: Layout) -> Bools:
     """Return which images meet the conditions on the annotations: all of the rule but the brightness.
 
     Raises:
@@ -95,18 +93,18 @@ def _brightness(path: Path) -> int:
         return UNREADABLE
 
 
-def _known_states(path: Path, index: Index) -> States:
+def _known_states(path: Path, index: Index) -> Pixels:
     """Return the states stored by an earlier run on the same index; UNKNOWN for all images if there are none."""
     try:
         arrays, note = open_arrays(path)
     except DataError:
         return np.zeros(len(index), dtype=np.uint8)
     known: dict[str, Any] = note
-    states: States = arrays["states"]
+    states: Pixels = arrays["states"]
     return states.copy() if known.get("sources") == index.sources else np.zeros(len(index), dtype=np.uint8)
 
 
-def _store(path: Path, states: States, index: Index) -> None:
+def _store(path: Path, states: Pixels, index: Index) -> None:
     try:
         write_arrays(path, {"states": states}, {"sources": index.sources})
     except OSError as error:

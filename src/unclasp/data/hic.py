@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Doubles
+from unclasp.arrays import Doubles, Singles
 from unclasp.batch import Sample
 from unclasp.data.naming import one_of, split_options
 from unclasp.data.pictures import read_rgb
@@ -169,7 +169,7 @@ class HIC:
         in_mano_order = np.concatenate([self._regressor @ vertices, vertices[list(_TIPS)]])
         return in_mano_order[np.argsort(HAND_ORDERS["mano"])]
 
-    def _box(self, entry: Mapping[str, Any], joints: Doubles, meshes: list[Doubles]) -> npt.NDArray[np.float32]:
+    def _box(self, entry: Mapping[str, Any], joints: Doubles, meshes: list[Doubles]) -> Singles:
         if self.box == "image" or not meshes:
             return np.array([0, 0, entry["width"], entry["height"]], dtype=np.float32)
         points = joints if self.box == "joints" else np.concatenate(meshes)

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Array
 from unclasp.errors import DataError
-
-Array = npt.NDArray[Any]
 
 MAX_BYTES: Final = 200_000_000
 """Larger files are rejected; MANO's have 4 MB."""

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.batch import BoolArray, Sample
+from unclasp.arrays import Array, Bools
+from unclasp.batch import Sample
 from unclasp.data.annotations import HUMAN, MACHINE, TYPE_VALID, USABLE
 from unclasp.data.filtered import filtered_rows
 from unclasp.data.index import Index, open_index
@@ -117,7 +118,7 @@ class InterHand:
         """Return the fields of a `Sample` that come from the annotations: all but the picture and its parts."""
         row = self._row(index)
         frame, camera = self._column("frame")[row], self._column("camera")[row]
-        valid: BoolArray = np.unpackbits(self._column("valid")[row], count=NUM_JOINTS).view(np.bool_)
+        valid: Bools = np.unpackbits(self._column("valid")[row], count=NUM_JOINTS).view(np.bool_)
         joints = geometry.camera_from_world(
             self._column("world")[frame], self._column("camrot")[camera], self._column("campos")[camera]
         )
@@ -146,10 +147,10 @@ class InterHand:
         index %= len(self)
         return index if self._rows is None else int(self._rows[index])
 
-    def _column(self, name: str) -> npt.NDArray[Any]:
+    def _column(self, name: str) -> Array:
         return self.index.columns[name]
 
-    def _of_subset(self, subset: Subset) -> npt.NDArray[np.bool_]:
+    def _of_subset(self, subset: Subset) -> Bools:
         everything = np.ones(len(self.index), dtype=bool)
         if subset == "all" or self.layout.release == "older" or (subset == "machine" and self.split == "val"):
             return everything
@@ -162,7 +163,7 @@ class InterHand:
             )
         return (self._column("flags") & (HUMAN if subset == "human" else MACHINE)) > 0
 
-    def _of_hands(self, hands: Hands) -> npt.NDArray[np.bool_]:
+    def _of_hands(self, hands: Hands) -> Bools:
         both = self._column("hand_type") == _BOTH
         return np.ones_like(both) if hands == "all" else both if hands == "interacting" else ~both
 
@@ -186,7 +187,7 @@ class FileNames(Sequence[str]):
         return self._dataset.index.file_name(self._dataset._row(index))
 
 
-def thinned(index: Index, fps: int) -> npt.NDArray[np.bool_]:
+def thinned(index: Index, fps: int) -> Bools:
     """Return which images of an index are selected at `fps` frames per second; `InterHand` states the rule.
 
     Raises:

@@ -8,12 +8,12 @@ Pose-dependent displacements are added, and every vertex follows the 16 joints b
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Doubles
+from unclasp.arrays import Array, Doubles, Singles
 from unclasp.data.inert_pickle import read_arrays
 from unclasp.errors import DataError
 from unclasp.hands import PARTS_PER_HAND, SIDES, Side
@@ -73,7 +73,7 @@ class ManoModel:
         return np.asarray(np.concatenate([moved, seal[None]]) * MM)
 
     @property
-    def part_probabilities(self) -> npt.NDArray[np.float32]:
+    def part_probabilities(self) -> Singles:
         """(V + 1, 17) skinning weights by part; column 0 is background and all 0."""
         shares = np.zeros((len(self.template) + 1, 1 + PARTS_PER_HAND), dtype=np.float32)
         shares[:-1, 1 + PART_OF_JOINT] = self.skinning
@@ -145,7 +145,7 @@ def _read_hand(path: Path) -> ManoModel:
         )
     arrays = read_arrays(path)
 
-    def take(name: str, *shape: int | None) -> npt.NDArray[Any]:
+    def take(name: str, *shape: int | None) -> Array:
         found = arrays.get(name)
         if found is None:
             raise DataError(f"{path} lacks '{name}', so it is no model of MANO; fetch it again")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Doubles
+from unclasp.arrays import Doubles, Pixels
 from unclasp.data.annotations import USABLE
 from unclasp.data.index import Index, open_index
 from unclasp.data.jsonstream import JsonStream
@@ -65,7 +65,7 @@ class PartsRenderer:
 
     def __call__(
         self, meshes: dict[Side, Doubles], focal: Doubles, princpt: Doubles, *, size: tuple[int, int]
-    ) -> npt.NDArray[np.uint8]:
+    ) -> Pixels:
         """Return the (H, W) part classes.
 
         Args:

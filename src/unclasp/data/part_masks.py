@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.data.pictures import decode_parts, read_parts
 from unclasp.errors import DataError
 from unclasp.hands import HAND_PART_NAMES, PARTS_PER_HAND
@@ -40,7 +40,7 @@ class PartMasks(Protocol):
     published: bool
     """Whether these are the published masks, whose use depends on the MANO fits."""
 
-    def __call__(self, name: str, image: ByteArray) -> ByteArray | None:
+    def __call__(self, name: str, image: Pixels) -> Pixels | None:
         """Return the (H, W) part classes of the picture `name`, relative to images/SPLIT; None if it has none."""
 
 
@@ -82,7 +82,7 @@ class Files:
             raise DataError(f"{folder} is missing; published part masks lie in a folder for each split")
         self.folder, self.published = folder, published
 
-    def __call__(self, name: str, image: ByteArray) -> ByteArray | None:
+    def __call__(self, name: str, image: Pixels) -> Pixels | None:
         """Return the mask of a picture."""
         return read_parts(
             (self.folder / name).with_suffix(".png"), image, table=PUBLISHED_PARTS if self.published else None
@@ -99,7 +99,7 @@ class Database:
         if self._reader().stat()["entries"] == 0:
             raise DataError(f"{path} is an empty database; make it again")
 
-    def __call__(self, name: str, image: ByteArray) -> ByteArray | None:
+    def __call__(self, name: str, image: Pixels) -> Pixels | None:
         """Return the mask of a picture."""
         key = f"{self.split}/{name.rpartition('.')[0]}.png"
         with self._reader().begin(buffers=True) as reading:

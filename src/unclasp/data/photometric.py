@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def random_photometric(strength: float, rng: np.random.Generator, *, texture: fl
     )
 
 
-def apply_photometric(image: ByteArray, look: PhotometricChange) -> ByteArray:
+def apply_photometric(image: Pixels, look: PhotometricChange) -> Pixels:
     """Apply the changes to a crop (H, W, 3) RGB, optics first and tone curve last."""
     if look.blur > 0.2:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), look.blur), dtype=np.uint8)
@@ -83,7 +83,7 @@ def apply_photometric(image: ByteArray, look: PhotometricChange) -> ByteArray:
     return image
 
 
-def _retexture(image: ByteArray, share: float, rng: np.random.Generator) -> ByteArray:
+def _retexture(image: Pixels, share: float, rng: np.random.Generator) -> Pixels:
     """Blend a crop with a random mixture of its channels, each randomly filtered, at roughly the same contrast.
 
     A random filter preserves shapes and destroys colours and textures (random convolutions, Xu et al. 2021, arXiv
@@ -104,6 +104,6 @@ def _retexture(image: ByteArray, share: float, rng: np.random.Generator) -> Byte
     return _rounded(blended)
 
 
-def _rounded(values: npt.NDArray[np.floating | np.integer]) -> ByteArray:
+def _rounded(values: npt.NDArray[np.floating | np.integer]) -> Pixels:
     """Return values as levels 0 to 255; cutting decimals off would darken the picture with each change."""
     return np.asarray(np.rint(np.clip(values, 0, 255)), dtype=np.uint8)

@@ -6,7 +6,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.errors import DataError
 from unclasp.hands import NUM_PARTS
 
@@ -14,7 +14,7 @@ _DECODES_TO_RGB: Final = getattr(cv2, "IMREAD_COLOR_RGB", None)
 """Exists since OpenCV 4.11; with older versions, the channels are reordered after decoding."""
 
 
-def read_rgb(path: Path) -> ByteArray:
+def read_rgb(path: Path) -> Pixels:
     """Decode a picture as RGB, ignoring orientation tags, because annotations refer to the stored pixels.
 
     Raises:
@@ -27,7 +27,7 @@ def read_rgb(path: Path) -> ByteArray:
     return image
 
 
-def read_parts(path: Path, image: ByteArray, *, table: ByteArray | None = None) -> ByteArray | None:
+def read_parts(path: Path, image: Pixels, *, table: Pixels | None = None) -> Pixels | None:
     """Read the part mask of a picture; None if there is none. `table` is that of `decode_parts`.
 
     Raises:
@@ -42,7 +42,7 @@ def read_parts(path: Path, image: ByteArray, *, table: ByteArray | None = None) 
     return decode_parts(data, str(path), image, table=table)
 
 
-def decode_parts(data: bytes, name: str, image: ByteArray, *, table: ByteArray | None = None) -> ByteArray:
+def decode_parts(data: bytes, name: str, image: Pixels, *, table: Pixels | None = None) -> Pixels:
     """Decode a part mask (H, W); of several channels, the first one is used.
 
     Args:
@@ -72,7 +72,7 @@ def _read(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read ({error.strerror}); is the download complete?") from error
 
 
-def _decode(data: bytes, name: str, flags: int) -> ByteArray:
+def _decode(data: bytes, name: str, flags: int) -> Pixels:
     if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < 0:
         # OpenCV would fill in the missing part of a truncated JPEG.
         raise DataError(f"{name} is not a picture that can be decoded: it is cut short; fetch it again")

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Doubles
 from unclasp.errors import DataError
 
 _TYPES: Final = {
@@ -17,7 +17,7 @@ _BYTE_ORDERS: Final = {"binary_little_endian": "<", "binary_big_endian": ">"}
 _MAX_HEADER_BYTES: Final = 65536
 
 
-def read_vertices(path: Path) -> npt.NDArray[np.float64]:
+def read_vertices(path: Path) -> Doubles:
     """Return the x, y, z of a PLY file's vertices (N, 3), in the file's unit.
 
     Raises:
@@ -69,7 +69,7 @@ def _header(path: Path, lines: list[str]) -> tuple[str, int, list[tuple[str, str
     return form, count, properties
 
 
-def _ascii(path: Path, body: bytes, count: int, names: list[str]) -> npt.NDArray[np.float64]:
+def _ascii(path: Path, body: bytes, count: int, names: list[str]) -> Doubles:
     try:
         rows = [[float(token) for token in line.split()[: len(names)]] for line in body.split(b"\n")[:count]]
         table = np.array(rows, dtype=np.float64).reshape(count, len(names))

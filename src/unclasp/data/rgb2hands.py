@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Doubles
+from unclasp.arrays import Bools, Doubles, Floats
 from unclasp.batch import Sample
 from unclasp.data.naming import one_of, split_options
 from unclasp.data.pictures import read_rgb
@@ -105,14 +104,14 @@ class RGB2Hands:
             "name": self.file_names[index],
         }  # fmt: skip
 
-    def _box(self, index: int) -> npt.NDArray[np.floating]:
+    def _box(self, index: int) -> Floats:
         points = _annotated(self._points[index])
         if not len(points):
             height, width = read_rgb(self.root / self.file_names[index]).shape[:2]
             return np.array([0.0, 0.0, width, height])
         return geometry.expand_box(geometry.tight_box(points), geometry.TIGHT_TO_ANNOTATED)
 
-    def _joints(self, points: Doubles) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+    def _joints(self, points: Doubles) -> tuple[Doubles, Bools]:
         """Return the joints (42, 3) mm in the camera frame, and which of them are valid."""
         if self.order is None or not len(points):
             return np.ones((NUM_JOINTS, 3)), np.zeros(NUM_JOINTS, dtype=np.bool_)

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from unclasp import geometry
-from unclasp.batch import ByteArray, Sample
+from unclasp.arrays import Pixels
+from unclasp.batch import Sample
 from unclasp.canvas import in_rows
 from unclasp.data import Dataset
 from unclasp.errors import DataError
@@ -25,14 +26,14 @@ _BACKGROUND: Final = (28, 28, 32)
 _TEXT_COLOUR: Final = (225, 225, 222)
 
 
-def contact_sheet(dataset: Dataset, indices: Sequence[int], *, columns: int = 4) -> ByteArray:
+def contact_sheet(dataset: Dataset, indices: Sequence[int], *, columns: int = 4) -> Pixels:
     """Draw samples of a data set in rows of `columns` and return the sheet (H, W, 3) RGB."""
     if not indices:
         raise DataError("there is nothing to show: the data set is empty or the count is 0")
     return in_rows([_cell(dataset[index]) for index in indices], columns=columns, background=_BACKGROUND)
 
 
-def draw_annotations(sample: Sample, zoom: float = 1.0) -> ByteArray:
+def draw_annotations(sample: Sample, zoom: float = 1.0) -> Pixels:
     """Return the picture, scaled by `zoom`, with box, joints and bones drawn on it.
 
     Only valid joints, and bones between two of them, are drawn; nearer joints lie on top.
@@ -58,7 +59,7 @@ def draw_annotations(sample: Sample, zoom: float = 1.0) -> ByteArray:
 _PARENT: Final = dict(BONES)
 
 
-def _cell(sample: Sample) -> ByteArray:
+def _cell(sample: Sample) -> Pixels:
     cell = np.full((_CELL + _CAPTION, _CELL, 3), _BACKGROUND, dtype=np.uint8)
     drawn = draw_annotations(sample, _CELL / max(sample.image.shape[:2]))
     height, width = drawn.shape[:2]

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from unclasp.arrays import Array
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.problems import Problems
 from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS, SIDES
 
-Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 Progress = Callable[[int], None]
 

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.batch import BoolArray, ByteArray, FloatArray, Sample
+from unclasp.arrays import Bools, Floats, Pixels, Singles
+from unclasp.batch import Sample
 from unclasp.config import AugmentConfig, DepthAxis
 from unclasp.data.photometric import PhotometricChange, apply_photometric, random_photometric
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
@@ -21,14 +22,14 @@ from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
 PART_STRIDE = 4
 """Stride of the finest feature map, at whose resolution part masks are compared (section 3.4.2)."""
 
-Matrix = npt.NDArray[np.floating]
+Matrix = Floats
 
 
 @dataclass(frozen=True)
 class Crop:
     """A square crop of a picture, with its matrix."""
 
-    image: ByteArray
+    image: Pixels
     """(S, S, 3) RGB."""
     crop_from_image: Matrix
     """3x3, from picture pixels to crop pixels."""
@@ -44,7 +45,7 @@ class Crop:
         return geometry.apply_affine(self.image_from_crop, geometry.crop_middle(len(self.image)))
 
 
-def crop_image(image: ByteArray, box: Matrix, size: int, *, rotation: float = 0.0, flip: bool = False) -> Crop:
+def crop_image(image: Pixels, box: Matrix, size: int, *, rotation: float = 0.0, flip: bool = False) -> Crop:
     """Crop a square box from a picture; pixels outside the picture are black.
 
     Args:
@@ -65,7 +66,7 @@ def view_matrix(box: Matrix, size: int, *, width: int, rotation: float = 0.0, fl
     return geometry.crop_matrix(geometry.mirror_box(box, width), size, rotation) @ geometry.flip_matrix(width)
 
 
-def _warp(image: ByteArray, matrix: Matrix, size: int, interpolation: int) -> ByteArray:
+def _warp(image: Pixels, matrix: Matrix, size: int, interpolation: int) -> Pixels:
     affine = np.ascontiguousarray(matrix[:2], dtype=np.float64)
     return np.asarray(cv2.warpAffine(image, affine, (size, size), flags=interpolation), dtype=np.uint8)
 
@@ -80,7 +81,7 @@ class View:
     """Degrees clockwise."""
     flip: bool = False
     """Whether to mirror the picture, which swaps the hands' sides."""
-    gain: FloatArray | None = None
+    gain: Singles | None = None
     """(3,) factor per colour channel, or None."""
     look: PhotometricChange | None = None
     """Photometric changes, or None."""
@@ -114,11 +115,11 @@ def _clip(value: float, limit: float) -> float:
 class Example:
     """One crop with its targets: the fields of `Batch` for a single picture."""
 
-    image: ByteArray
-    pose_2p5d: FloatArray
-    valid: BoolArray
+    image: Pixels
+    pose_2p5d: Singles
+    valid: Bools
     parts: npt.NDArray[np.int64] | None
-    hand_type: BoolArray
+    hand_type: Bools
     hand_type_valid: bool
     root_depth: float
     root_depth_valid: bool
@@ -184,13 +185,13 @@ def sight_of(middle: Matrix, focal: Matrix, princpt: Matrix, depth_axis: DepthAx
     return geometry.sight_through(middle, focal, princpt)
 
 
-def _multiply(image: ByteArray, gain: FloatArray) -> ByteArray:
+def _multiply(image: Pixels, gain: Singles) -> Pixels:
     """Multiply each channel by its factor; a channel matrix takes a sixth of the time of a lookup table."""
     return np.asarray(cv2.transform(image, np.diag(gain)), dtype=np.uint8)
 
 
 def crop_parts(
-    parts: ByteArray | None, crop_from_image: Matrix, size: int, *, flip: bool = False
+    parts: Pixels | None, crop_from_image: Matrix, size: int, *, flip: bool = False
 ) -> npt.NDArray[np.int64] | None:
     """Return the part classes (size / 4, size / 4) of a crop, from those of the picture (H, W)."""
     if parts is None:

@@ -4,12 +4,11 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Bools, Floats, Pixels, Singles
 from unclasp.synth.regions import IGNORED
 
-Matrix = npt.NDArray[np.floating]
+Matrix = Floats
 
 _WHOLE_PROBABILITY: Final = 0.4
 """Probability that a view shows the whole picture."""
@@ -24,15 +23,15 @@ _MIN_BUMP: Final = 0.3
 class Labels(NamedTuple):
     """The finder's targets for one view of S px, on maps of M = S / stride cells."""
 
-    middle: FloatArray
+    middle: Singles
     """(M, M) heat map with a Gaussian bump of height 1 in the middle of each region."""
-    hand: FloatArray
+    hand: Singles
     """(M, M) share of each cell's pixels that show a hand."""
-    boxes: FloatArray
+    boxes: Singles
     """(4, M, M) x1, y1, x2, y2 px of the view: the box of the region that a cell learns."""
-    weight: FloatArray
+    weight: Singles
     """(M, M) weight of a cell's box in the loss; the weights of a region sum to one, before overlaps."""
-    asked: FloatArray
+    asked: Singles
     """(M, M) 1 where `middle` and `hand` count in the loss, 0 on hands that are ignored."""
 
 
@@ -45,7 +44,7 @@ def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:
     return np.concatenate([low, low + side])
 
 
-def cut(image: ByteArray, window: Matrix, size: int, *, flip: bool, nearest: bool = False) -> tuple[ByteArray, Matrix]:
+def cut(image: Pixels, window: Matrix, size: int, *, flip: bool, nearest: bool = False) -> tuple[Pixels, Matrix]:
     """Letterbox a window of a picture into a square, as `find.letterbox` does with a whole picture.
 
     Returns:
@@ -65,7 +64,7 @@ def cut(image: ByteArray, window: Matrix, size: int, *, flip: bool, nearest: boo
     return inside, matrix
 
 
-def labels(mask: ByteArray, cut_mask: ByteArray, boxes: FloatArray, matrix: Matrix, stride: int) -> Labels:
+def labels(mask: Pixels, cut_mask: Pixels, boxes: Singles, matrix: Matrix, stride: int) -> Labels:
     """Return the training targets of a view.
 
     Args:
@@ -113,6 +112,6 @@ def _bounds(matrix: Matrix, shape: tuple[int, ...], size: int) -> tuple[Matrix, 
     return np.maximum(low, -0.5), np.minimum(high, size - 0.5)
 
 
-def _shares(mask: npt.NDArray[np.bool_], stride: int) -> FloatArray:
+def _shares(mask: Bools, stride: int) -> Singles:
     cells = len(mask) // stride
     return np.asarray(mask.reshape(cells, stride, cells, stride).mean(axis=(1, 3)), dtype=np.float32)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Pixels, Singles
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.errors import DataError
 from unclasp.opencv_threads import opencv_threads
@@ -53,7 +53,7 @@ def write_wholes(folder: Path, count: int, *, seed: int, size: int, gloved: floa
         yield done
 
 
-def _render(seed: int, indices: range, size: int, gloved: float) -> dict[str, ByteArray | FloatArray]:
+def _render(seed: int, indices: range, size: int, gloved: float) -> dict[str, Pixels | Singles]:
     from unclasp.synth.whole import generate_whole  # noqa: PLC0415  numba only where it is needed
 
     count = len(indices)
@@ -89,7 +89,7 @@ class Wholes:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getitem__(self, index: int) -> tuple[ByteArray, ByteArray, FloatArray]:
+    def __getitem__(self, index: int) -> tuple[Pixels, Pixels, Singles]:
         if not 0 <= index < len(self):
             raise IndexError(f"index must lie in [0, {len(self)}), got {index}")
         number = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -4,8 +4,7 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.config import DepthAxis
 from unclasp.hands import FLIPPED_JOINTS, PARTS_PER_HAND
 
@@ -32,8 +31,8 @@ class NetworkOutput(NamedTuple):
 
 
 def output_of(
-    *, pose_2p5d: FloatArray, part_logits: FloatArray, presence: FloatArray | None, root_depth: FloatArray | None,
-    confidence: FloatArray | None, depth_axis: DepthAxis,
+    *, pose_2p5d: Singles, part_logits: Singles, presence: Singles | None, root_depth: Singles | None,
+    confidence: Singles | None, depth_axis: DepthAxis,
 ) -> NetworkOutput:  # fmt: skip
     """Convert a network's raw outputs, in which parts, presence and confidence are logits.
 
@@ -56,17 +55,17 @@ def output_of(
     )
 
 
-def _softmax(logits: FloatArray) -> FloatArray:
+def _softmax(logits: Singles) -> Singles:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
+    shares: Singles = powers / powers.sum(axis=1, keepdims=True)
     return shares
 
 
-def _sigmoid(logits: FloatArray) -> Floats:
+def _sigmoid(logits: Singles) -> Floats:
     return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
 
 
-def _presence_from_parts(probabilities: FloatArray) -> Floats:
+def _presence_from_parts(probabilities: Singles) -> Floats:
     """Return (N, 2): the mean probability of each hand over the `CLEAREST_SHARE` of pixels where it is highest."""
     sides = probabilities[:, 1:].reshape(len(probabilities), 2, PARTS_PER_HAND, -1).sum(axis=2)
     count = max(1, round(CLEAREST_SHARE * sides.shape[2]))
@@ -81,7 +80,7 @@ class Network(Protocol):
     image_size: int
     """S, side of the crops in px."""
 
-    def __call__(self, crops: ByteArray, /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         """Predict from (N, S, S, 3) RGB crops."""
         ...
 

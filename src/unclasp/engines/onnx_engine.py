@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypedDict
 import cv2
 import numpy as np
 
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Pixels, Singles
 from unclasp.engines.onnx_session import open_session
 from unclasp.errors import CheckpointError
 from unclasp.shipped import WEIGHTS
@@ -23,7 +23,7 @@ INPUT: Final = "image"
 class Runner(Protocol):
     """A network in any engine that takes one square picture."""
 
-    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+    def __call__(self, image: Pixels, /) -> list[Singles]:
         """Return the outputs for one (S, S, 3) RGB picture."""
         ...
 
@@ -102,7 +102,7 @@ class OpenCvRunner:
         self._outputs = list(outputs)
         self._net = cv2.dnn.readNetFromONNX(str(path))
 
-    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+    def __call__(self, image: Pixels, /) -> list[Singles]:
         """Return the outputs for one (S, S, 3) RGB picture."""
         with self._lock:
             self._net.setInput(_as_input(image), INPUT)
@@ -116,17 +116,17 @@ class OnnxRuntimeRunner:
         self._outputs = list(outputs)
         self._session = open_session(runtime, path, threads=threads, spin=spin)
 
-    def __call__(self, image: ByteArray, /) -> list[FloatArray]:
+    def __call__(self, image: Pixels, /) -> list[Singles]:
         """Return the outputs for one (S, S, 3) RGB picture."""
-        outputs: list[FloatArray] = self._session.run(self._outputs, {INPUT: _as_input(image)})
+        outputs: list[Singles] = self._session.run(self._outputs, {INPUT: _as_input(image)})
         return outputs
 
 
-def _as_input(image: ByteArray) -> FloatArray:
+def _as_input(image: Pixels) -> Singles:
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
 
 
-def check_outputs(answers: Sequence[FloatArray], kind: NetworkSpec, path: Path) -> None:
+def check_outputs(answers: Sequence[Singles], kind: NetworkSpec, path: Path) -> None:
     """Raise CheckpointError unless the outputs are finite and have the shapes that `kind` demands."""
     got = [answer.shape for answer in answers]
     if got != list(kind.shapes) or not all(np.isfinite(answer).all() for answer in answers):

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Pixels, Singles
 from unclasp.config import DepthAxis
 from unclasp.engines.network import Network, NetworkOutput, output_of
 from unclasp.engines.onnx_session import open_session
@@ -102,11 +102,11 @@ class ModelMetadata:
 class ExportedOutput(NamedTuple):
     """Outputs of a model for B crops; `OUTPUTS` describes shapes and units."""
 
-    pose_2p5d: FloatArray
-    part_logits: FloatArray
-    presence: FloatArray | None = None
-    root_depth: FloatArray | None = None
-    confidence: FloatArray | None = None
+    pose_2p5d: Singles
+    part_logits: Singles
+    presence: Singles | None = None
+    root_depth: Singles | None = None
+    confidence: Singles | None = None
 
 
 class ExportedModel(ABC):
@@ -117,7 +117,7 @@ class ExportedModel(ABC):
         self.name, self.image_size = facts.name, facts.image_size
         self.depth_axis = facts.depth_axis
 
-    def __call__(self, images: ByteArray | FloatArray) -> ExportedOutput:
+    def __call__(self, images: Pixels | Singles) -> ExportedOutput:
         """Predict from RGB crops (B, 3, S, S), uint8 or float in 0..255.
 
         Raises:
@@ -129,7 +129,7 @@ class ExportedModel(ABC):
         return ExportedOutput(**self._run(np.ascontiguousarray(images, dtype=np.float32)))
 
     @abstractmethod
-    def _run(self, images: FloatArray) -> dict[str, FloatArray]:
+    def _run(self, images: Singles) -> dict[str, Singles]:
         """Return the outputs by name."""
 
 
@@ -160,7 +160,7 @@ class OnnxModel(ExportedModel):
         super().__init__(ModelMetadata.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path)))
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def _run(self, images: FloatArray) -> dict[str, FloatArray]:
+    def _run(self, images: Singles) -> dict[str, Singles]:
         return dict(zip(self._outputs, self._session.run(None, {INPUT: images}), strict=True))
 
 
@@ -191,7 +191,7 @@ class OpenVinoModel(ExportedModel):
         # An output may have further names, those of the nodes that compute it.
         self._outputs = [next(name for name in OUTPUTS if name in output.names) for output in self._compiled.outputs]
 
-    def _run(self, images: FloatArray) -> dict[str, FloatArray]:
+    def _run(self, images: Singles) -> dict[str, Singles]:
         with self._lock:
             outputs = self._compiled([images])
             return {name: np.array(outputs[index]) for index, name in enumerate(self._outputs)}
@@ -243,7 +243,7 @@ class ExportedNetwork:
         self.name, self.image_size = self.model.name, self.model.image_size
         self.source = Path(path)
 
-    def __call__(self, crops: ByteArray, /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         """Predict from (N, S, S, 3) RGB crops."""
         arrays = self.model(crops.transpose(0, 3, 1, 2))
         return output_of(**arrays._asdict(), depth_axis=self.model.depth_axis)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Pixels, Singles
 from unclasp.checkpoint import load_model
 from unclasp.engines.network import NetworkOutput, output_of
 from unclasp.errors import UnclaspError
@@ -25,7 +25,7 @@ class TorchNetwork:
         self._depth_axis = model.depth_axis
 
     @torch.inference_mode()
-    def __call__(self, crops: ByteArray, /) -> NetworkOutput:
+    def __call__(self, crops: Pixels, /) -> NetworkOutput:
         """Predict from (N, S, S, 3) RGB crops."""
         prediction = self._model(torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device))
         return output_of(
@@ -72,5 +72,5 @@ def check_device(device: torch.device | str) -> None:
         raise UnclaspError(f"device {str(device)!r} cannot be used: {reason}") from error
 
 
-def _numpy(tensor: torch.Tensor) -> FloatArray:
+def _numpy(tensor: torch.Tensor) -> Singles:
     return tensor.float().cpu().numpy()

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.canvas import INK, PAPER, Canvas, resized
 from unclasp.config import Relation
 from unclasp.data.transforms import crop_image
@@ -28,7 +27,7 @@ _SHADE: Final = 0.45
 """Brightness of the picture behind a map."""
 
 
-def draw_attention(model: DFL, image: ByteArray, box: Floats, joint: int) -> ByteArray:
+def draw_attention(model: DFL, image: Pixels, box: Floats, joint: int) -> Pixels:
     """Draw the maps of one joint: a column for each stage, a row for each kind of features and one for their sum.
 
     Each map is scaled to its own maximum and laid over the grey crop; a ring marks where the network puts the joint.
@@ -72,7 +71,7 @@ def _rows(stages: list[AttentionMaps]) -> dict[str, list[Tensor | None]]:
     return {**rows, "as used": [stage.relation for stage in stages]}
 
 
-def _overlaid(picture: ByteArray, heat: Floats) -> ByteArray:
+def _overlaid(picture: Pixels, heat: Floats) -> Pixels:
     """Lay a map (M, M) over a picture (S, S, 3), the warmer and more opaque, the higher it is."""
     size = picture.shape[1], picture.shape[0]
     grey = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2) * _SHADE
@@ -81,7 +80,7 @@ def _overlaid(picture: ByteArray, heat: Floats) -> ByteArray:
     return np.asarray(np.rint(grey + (colours - grey) * np.sqrt(share)[..., None]), dtype=np.uint8)
 
 
-def _ringed(picture: ByteArray, place: Floats) -> ByteArray:
+def _ringed(picture: Pixels, place: Floats) -> Pixels:
     canvas = Canvas(picture, 3)
     for radius, colour in ((6.0, INK), (4.8, PAPER)):
         ring = [place + radius * np.array([np.cos(angle), np.sin(angle)]) for angle in np.linspace(0, 2 * np.pi, 25)]
@@ -90,12 +89,12 @@ def _ringed(picture: ByteArray, place: Floats) -> ByteArray:
     return canvas.finished()
 
 
-def _paste(page: ByteArray, cell: ByteArray, row: int, column: int) -> None:
+def _paste(page: Pixels, cell: Pixels, row: int, column: int) -> None:
     top, left = _HEADING + row * (_CELL + _GAP), _LABELS + column * (_CELL + _GAP)
     page[top : top + _CELL, left : left + _CELL] = cell
 
 
-def _labelled(page: ByteArray, rows: list[str], stages: list[str]) -> ByteArray:
+def _labelled(page: Pixels, rows: list[str], stages: list[str]) -> Pixels:
     canvas = Canvas(page, 2)
     for column, stage in enumerate(["crop", *stages]):
         canvas.text(stage, _LABELS + column * (_CELL + _GAP), _HEADING - 11, colour=INK)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from unclasp import metrics
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.canvas import INK, PAPER, Box, Canvas, Colour, lay_card
 from unclasp.errors import DataError
 from unclasp.evaluation.report import Report
@@ -31,7 +31,7 @@ _COLOURS: Final[tuple[Colour, ...]] = (
 MAX_REPORTS: Final = len(_COLOURS)
 
 
-def draw_curves(reports: Sequence[tuple[str, Report]]) -> ByteArray:
+def draw_curves(reports: Sequence[tuple[str, Report]]) -> Pixels:
     """Draw the PCK curves of several reports, with a card for each bucket that one of them has pictures in.
 
     Args:

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unclasp.batch import FloatArray, Prediction
+from unclasp.arrays import Singles
+from unclasp.batch import Prediction
 from unclasp.engines.onnx_model import ExportedNetwork
 
 
@@ -33,5 +34,5 @@ class ExportedScored:
         )  # fmt: skip
 
 
-def _tensor(array: FloatArray | None) -> Tensor | None:
+def _tensor(array: Singles | None) -> Tensor | None:
     return None if array is None else torch.from_numpy(array)

@@ -4,10 +4,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.batch import BoolArray, ByteArray, Sample
+from unclasp.arrays import Bools, Floats, Pixels
+from unclasp.batch import Sample
 from unclasp.canvas import INK, PAPER, in_rows
 from unclasp.data import Dataset
 from unclasp.data.transforms import crop_image, plain_view, view_matrix
@@ -26,7 +26,7 @@ _GAP: Final = 6
 """Space around each picture in px."""
 
 
-def draw_gallery(model: CropModel, dataset: Dataset, *, count: int = 12, seed: int = 0, columns: int = 3) -> ByteArray:
+def draw_gallery(model: CropModel, dataset: Dataset, *, count: int = 12, seed: int = 0, columns: int = 3) -> Pixels:
     """Draw random samples, each as a pair of crops: the predicted skeletons on the left, the true ones on the right.
 
     The caption shows the mean error over the valid joints, with each hand aligned by its wrist, and the sample's name.
@@ -47,14 +47,14 @@ def draw_gallery(model: CropModel, dataset: Dataset, *, count: int = 12, seed: i
     if not 1 <= count <= len(dataset):
         raise UnclaspError(f"a gallery shows from 1 to all {len(dataset)} pictures of the data set, got {count}")
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:count].tolist()
-    cells: list[ByteArray] = []
+    cells: list[Pixels] = []
     for start in range(0, count, WORST_KEPT):  # a report lists the errors of at most this many samples
         samples = [dataset[index] for index in chosen[start : start + WORST_KEPT]]
         cells += _cells(model, samples)
     return in_rows(cells, columns=columns, background=PAPER)
 
 
-def _cells(model: CropModel, samples: list[Sample]) -> list[ByteArray]:
+def _cells(model: CropModel, samples: list[Sample]) -> list[Pixels]:
     """Draw up to `WORST_KEPT` samples, in the given order."""
     recorder = Recorder()
     errors = dict(evaluate(model, samples, EvaluateOptions(recorder=recorder)).worst)
@@ -68,9 +68,7 @@ def _cells(model: CropModel, samples: list[Sample]) -> list[ByteArray]:
     return cells
 
 
-def _cell(
-    sample: Sample, pose_2p5d: npt.NDArray[np.floating], present: BoolArray, image_size: int, error: float | None
-) -> ByteArray:
+def _cell(sample: Sample, pose_2p5d: Floats, present: Bools, image_size: int, error: float | None) -> Pixels:
     view = plain_view(sample.box)
     crop = crop_image(sample.image, view.box, _CELL)
     # `make_example` would drop the joints that the crop cuts off; here all annotated joints are drawn.
@@ -93,7 +91,7 @@ def _cell(
     return cell
 
 
-def _hands(pose: npt.NDArray[np.floating], shown: BoolArray) -> list[HandView]:
+def _hands(pose: Floats, shown: Bools) -> list[HandView]:
     """Return the shown hands of a 2.5D pose (42, 3); the depths only decide the drawing order."""
     if pose.shape != (NUM_JOINTS, 3):
         raise UnclaspError(f"expected a pose of shape ({NUM_JOINTS}, 3), got {pose.shape}")

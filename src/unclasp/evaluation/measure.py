@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
+from unclasp.arrays import Bools, Floats
 from unclasp.checkpoint import load_model
 from unclasp.data import Dataset
 from unclasp.errors import DataError, UnclaspError
@@ -181,7 +180,7 @@ def summarise_photos(scores: Sequence[PhotoScore], *, of: str = "photos") -> lis
     ]
 
 
-def _share(flags: Sequence[bool] | npt.NDArray[np.bool_]) -> float | None:
+def _share(flags: Sequence[bool] | Bools) -> float | None:
     return 100 * float(np.mean(flags)) if len(flags) else None
 
 

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.picture import MIN_SIDE, with_gamma
 
 TURN_DEGREES: Final = 15.0
@@ -28,13 +27,13 @@ class Version(NamedTuple):
     """A changed photo."""
 
     name: str
-    image: ByteArray
+    image: Pixels
     """(H, W, 3) RGB."""
     version_from_photo: Floats
     """3x3, from pixels of the photo to pixels of the version."""
 
 
-def versions(image: ByteArray) -> Iterator[Version]:
+def versions(image: Pixels) -> Iterator[Version]:
     """Yield the versions of a photo (H, W, 3) RGB; the half-size one only if it is still at least `MIN_SIDE` px."""
     height, width = image.shape[:2]
     same = np.eye(3)
@@ -56,7 +55,7 @@ def versions(image: ByteArray) -> Iterator[Version]:
     yield Version("coarse JPEG", np.ascontiguousarray(decoded[..., ::-1]), same)
 
 
-def _halved(image: ByteArray) -> Version:
+def _halved(image: Pixels) -> Version:
     height, width = image.shape[:2]
     half = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     x, y = width // 2 / width, height // 2 / height

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from unclasp.arrays import Array, Doubles, Pixels
 from unclasp.config import DepthAxis
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluation.predictions import PosePredictions
@@ -109,7 +110,7 @@ def write_predictions(path: Path | str, predictions: PosePredictions) -> None:
         np.savez_compressed(temporary, **arrays)
 
 
-def _smallest(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _smallest(array: Array) -> Array:
     """Return the array in single precision if that is lossless."""
     if array.dtype == np.float64 and (array == (single := array.astype(np.float32))).all():
         return single
@@ -148,7 +149,7 @@ def _chooser(path: Path, fields: dict[str, Any]) -> Callable[[str, tuple[str, ..
 
 def _numbers(
     path: Path, value: Any, name: str, shape: tuple[int | None, ...], label: Callable[[int], str] | None = None
-) -> npt.NDArray[np.float64]:
+) -> Doubles:
     try:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -161,7 +162,7 @@ def _numbers(
     return array
 
 
-def _finite(path: Path, array: npt.NDArray[np.float64], name: str, label: Callable[[int], str]) -> None:
+def _finite(path: Path, array: Doubles, name: str, label: Callable[[int], str]) -> None:
     bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if len(bad):
         raise DataError(
@@ -201,7 +202,7 @@ def _image_size(path: Path, fields: dict[str, Any], space: str) -> int:
     return int(size.item())
 
 
-def _parts(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.uint8] | None:
+def _parts(path: Path, fields: dict[str, Any]) -> Pixels | None:
     if "parts" not in fields:
         return None
     parts = np.asarray(fields["parts"])
@@ -210,7 +211,7 @@ def _parts(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.uint8] | None:
     return parts.astype(np.uint8)
 
 
-def _in_interhand_order(joints: npt.NDArray[np.float64], order: str, first: str) -> npt.NDArray[np.float64]:
+def _in_interhand_order(joints: Doubles, order: str, first: str) -> Doubles:
     hands = joints.reshape(-1, 2, JOINTS_PER_HAND, *joints.shape[2:])
     if first == "left":
         hands = hands[:, ::-1]

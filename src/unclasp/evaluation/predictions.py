@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
+from unclasp.arrays import Floats, Pixels
 from unclasp.config import DepthAxis
 from unclasp.data import Dataset
 from unclasp.data.lookup import annotation_ids_of, names_of
@@ -21,7 +21,7 @@ from unclasp.evaluation.scoring import PredictedSample
 from unclasp.hands import NUM_JOINTS
 from unclasp.metrics import PLANE_UNITS
 
-Pixels = Literal["crop", "image"]
+PixelFrame = Literal["crop", "image"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class PosePredictions:
 
     pose_2p5d: Floats | None = None
     """(N, 42, 3) u, v in pixels, depth in mm relative to the joint's own wrist."""
-    pixels: Pixels = "crop"
+    pixels: PixelFrame = "crop"
     """Whether u, v are pixels of the crop or of the whole picture."""
     image_size: int = PLANE_UNITS
     """Side of the crops in pixels. The crops are the protocol's, or those of `boxes`."""
@@ -52,7 +52,7 @@ class PosePredictions:
     """(N, 2) probability of the right and of the left hand."""
     confidence: Floats | None = None
     """(N, 42) 0 to 1, the method's confidence in each joint."""
-    parts: npt.NDArray[np.uint8] | None = None
+    parts: Pixels | None = None
     """(N, h, w) part classes of the protocol's crops; ignored for samples without ground-truth parts."""
     names: tuple[str, ...] | None = None
     """Names of the samples."""
@@ -61,7 +61,7 @@ class PosePredictions:
 
     def __post_init__(self) -> None:
         self._convert()
-        check_choice("pixels", self.pixels, get_args(Pixels))
+        check_choice("pixels", self.pixels, get_args(PixelFrame))
         if (self.pose_2p5d is None) == (self.joints_cam is None):
             raise UnclaspError("predictions are either pose_2p5d or joints_cam; give one of them")
         if self.depth_axis is DepthAxis.CROP and (self.pose_2p5d is None or self.pixels != "crop"):
@@ -262,7 +262,7 @@ def column(values: Sequence[Any]) -> Any:
     return None if any(value is None for value in values) else np.stack([np.asarray(value) for value in values])
 
 
-def _parts(maps: Sequence[npt.NDArray[np.integer] | None]) -> npt.NDArray[np.uint8] | None:
+def _parts(maps: Sequence[npt.NDArray[np.integer] | None]) -> Pixels | None:
     """Stack part maps, with zeros for samples without one: these have no ground truth to be scored against."""
     present = [part_map for part_map in maps if part_map is not None]
     if not present:

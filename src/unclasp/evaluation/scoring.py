@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry, metrics
-from unclasp.arrays import Floats
-from unclasp.batch import BoolArray, Sample
+from unclasp.arrays import Bools, Doubles, Floats
+from unclasp.batch import Sample
 from unclasp.errors import UnclaspError
 from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.scores import SampleScore
@@ -38,10 +38,10 @@ class Truth:
     name: str
     joints_cam: Floats
     """(42, 3) mm; 1 where invalid, to avoid divisions by 0."""
-    valid: BoolArray
+    valid: Bools
     focal: Floats
     princpt: Floats
-    hand_type: BoolArray
+    hand_type: Bools
     hand_type_valid: bool
     crop_from_image: Floats
     parts: npt.NDArray[np.int64] | None = None
@@ -207,7 +207,7 @@ def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: Ex
     return np.array([true_depths[0], left]) if truth.valid[ROOTS[0]] else true_depths
 
 
-def _plane_errors(answer: PredictedSample, truth: Truth) -> npt.NDArray[np.float64] | None:
+def _plane_errors(answer: PredictedSample, truth: Truth) -> Doubles | None:
     in_plane: Floats | None
     if answer.joints_cam is None:
         in_plane = None if answer.pose_2p5d is None else answer.pose_2p5d.astype(np.float64)[:, :2]

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from unclasp.arrays import Doubles
-from unclasp.batch import FloatArray
+from unclasp.arrays import Doubles, Singles
 
 Half = npt.NDArray[np.float16]
 
@@ -28,12 +27,12 @@ class Rows(NamedTuple):
     """(rows, 1, ...) factor of each row."""
 
     @property
-    def product(self) -> FloatArray:
+    def product(self) -> Singles:
         """(rows, ...) weights in single precision."""
         return (self.half.astype(np.float64) * self.gains).astype(np.float32)
 
 
-def compacted(model: onnx.ModelProto, parameters: Iterable[FloatArray]) -> onnx.ModelProto:
+def compacted(model: onnx.ModelProto, parameters: Iterable[Singles]) -> onnx.ModelProto:
     """Store each weight of a graph, in place, in the smallest lossless form.
 
     Args:
@@ -82,14 +81,14 @@ def _compact_tensor(
     ]
 
 
-def _exact_half(values: FloatArray) -> Half | None:
+def _exact_half(values: Singles) -> Half | None:
     """Return values in half precision if that is lossless, else None."""
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     return half if half.astype(np.float32).tobytes() == values.tobytes() else None
 
 
-def as_rows(values: FloatArray, candidates: Sequence[Half]) -> Rows | None:
+def as_rows(values: Singles, candidates: Sequence[Half]) -> Rows | None:
     """Factor weights (rows, ...) into one of the candidates times a gain per row, or return None if none is exact.
 
     A product that rounds to a given weight lies between the midpoints to the neighbouring floats. Each weight of a row
@@ -111,7 +110,7 @@ def as_rows(values: FloatArray, candidates: Sequence[Half]) -> Rows | None:
     return None
 
 
-def _midpoint_towards(values: FloatArray, end: float) -> Doubles:
+def _midpoint_towards(values: Singles, end: float) -> Doubles:
     """Return the midpoint between each value and the next single-precision float in the direction of `end`."""
     neighbour = np.nextafter(values, np.float32(end))
     return (values.astype(np.float64) + neighbour.astype(np.float64)) / 2

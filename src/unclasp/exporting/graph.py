@@ -13,7 +13,7 @@ import onnxruntime
 from onnxruntime import quantization
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Pixels, Singles
 from unclasp.engines.onnx_model import INPUT, INPUT_DESCRIPTION, OUTPUTS, ModelMetadata
 from unclasp.errors import UnclaspError
 
@@ -81,15 +81,15 @@ def _sort(graph: onnx.GraphProto) -> None:
 class _CalibrationReader:
     """Calibration crops in the form that the quantiser expects."""
 
-    def __init__(self, images: ByteArray) -> None:
-        self._images: Iterator[ByteArray] = iter(images)
+    def __init__(self, images: Pixels) -> None:
+        self._images: Iterator[Pixels] = iter(images)
 
-    def get_next(self) -> dict[str, FloatArray] | None:
+    def get_next(self) -> dict[str, Singles] | None:
         image = next(self._images, None)
         return None if image is None else {INPUT: image[None].astype(np.float32)}
 
 
-def quantised(model: onnx.ModelProto, folder: Path, calibration: ByteArray) -> onnx.ModelProto:
+def quantised(model: onnx.ModelProto, folder: Path, calibration: Pixels) -> onnx.ModelProto:
     """Return a graph with 8-bit convolutions.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.engines.onnx_engine import INPUT
 from unclasp.errors import UnclaspError
 from unclasp.exporting.trace import write_traced
@@ -19,7 +19,7 @@ from unclasp.files import whole
 _OPSET: Final = 17
 
 
-def spots(size: int) -> tuple[ByteArray, Tensor]:
+def spots(size: int) -> tuple[Pixels, Tensor]:
     """Return a picture for comparisons, as (S, S, 3) uint8 and as (1, 3, S, S) float32 with the same values."""
     coarse = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
     picture = np.asarray(cv2.resize(coarse, (size, size)), dtype=np.uint8)

@@ -3,18 +3,16 @@
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.hands import JOINTS_PER_HAND
 
 SMALLEST_CROP: Final = 16.0
 """Minimum longer side of the box around a hand's joints, px: joints in one place must not lead to an empty crop."""
 
 
-def box_around_hands(joints_2d: Floats, present: npt.NDArray[np.bool_], image: ByteArray) -> Floats | None:
+def box_around_hands(joints_2d: Floats, present: Bools, image: Pixels) -> Floats | None:
     """Return the box around the joints of the present hands, as `box_around` does.
 
     Args:
@@ -25,7 +23,7 @@ def box_around_hands(joints_2d: Floats, present: npt.NDArray[np.bool_], image: B
     return box_around(joints_2d[np.repeat(present, JOINTS_PER_HAND)], image)
 
 
-def box_around(joints_2d: Floats, image: ByteArray) -> Floats | None:
+def box_around(joints_2d: Floats, image: Pixels) -> Floats | None:
     """Return the box around joints, as an annotator would draw it.
 
     Args:
@@ -66,13 +64,13 @@ def clipped(boxes: Floats, width: int, height: int) -> Floats:
     return np.clip(boxes, -0.5, np.array([width, height] * 2) - 0.5)
 
 
-def meets(box: Floats, image: ByteArray) -> bool:
+def meets(box: Floats, image: Pixels) -> bool:
     """Tell whether a box (x1, y1, x2, y2) contains a pixel of the picture."""
     height, width = image.shape[:2]
     return bool((box[2:] >= 0).all() and box[0] <= width - 1 and box[1] <= height - 1)
 
 
-def whole_square(image: ByteArray) -> Floats:
+def whole_square(image: Pixels) -> Floats:
     """Return the square (4,) x1, y1, x2, y2 px around a whole picture (H, W, 3)."""
     height, width = image.shape[:2]
     return geometry.square_box(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), expansion=1.0)

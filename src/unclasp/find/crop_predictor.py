@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
 from unclasp.errors import UnclaspError
@@ -69,7 +68,7 @@ class CropPredictor:
         """Return a predictor with the same network that takes the closer crop's joints as they are: for videos."""
         return CropPredictor(self.network, flip_test=self.flip_test, wider_crop_share=0.0)
 
-    def hands_in(self, image: ByteArray, square: Floats) -> CropResult:
+    def hands_in(self, image: Pixels, square: Floats) -> CropResult:
         """Return the result in a crop, with hands that are apart predicted again in crops of their own.
 
         Args:
@@ -78,7 +77,7 @@ class CropPredictor:
         """
         return self._hands_one_by_one(image, self.one_crop(image, square))
 
-    def predict_proposal(self, image: ByteArray, proposal: Proposal) -> tuple[CropResult, Floats]:
+    def predict_proposal(self, image: Pixels, proposal: Proposal) -> tuple[CropResult, Floats]:
         """Return the result where a search proposes hands, or elsewhere if that is doubtful.
 
         If there is only one hand, the other one is searched for.
@@ -94,7 +93,7 @@ class CropPredictor:
         result, others = self._with_other_hand(image, result, others) or (result, others)
         return result, np.concatenate([others, replaced])
 
-    def _find(self, image: ByteArray, proposal: Proposal) -> tuple[CropResult, Floats, Floats]:
+    def _find(self, image: Pixels, proposal: Proposal) -> tuple[CropResult, Floats, Floats]:
         """Predict where the search proposes, and elsewhere, too, if the joints found there are doubtful.
 
         Doubtful means a mean confidence below `MIN_CONFIDENCE`. Elsewhere are the next regions and the network's own
@@ -120,11 +119,11 @@ class CropPredictor:
                 replaced = geometry.expand_box(proposal.square, 1 / geometry.CROP_EXPANSION)[None]
         return result, others, replaced
 
-    def _zoom_in_on_each(self, image: ByteArray, square: Floats) -> CropResult:
+    def _zoom_in_on_each(self, image: Pixels, square: Floats) -> CropResult:
         """Predict in a crop and closer ones, and each of two hands that are apart by itself."""
         return self._hands_one_by_one(image, self._zoom_in(image, square))
 
-    def _zoom_in(self, image: ByteArray, square: Floats) -> CropResult:
+    def _zoom_in(self, image: Pixels, square: Floats) -> CropResult:
         """Predict in a crop, then in one around the joints found there, and once more if that crop was off.
 
         A closer crop counts unless its result is far less confident (`MIN_CONFIDENCE_RATIO`); the last one must have as
@@ -148,9 +147,7 @@ class CropPredictor:
             wider, result = result, closer
         return result.averaged(wider, self.wider_crop_share) if self.wider_crop_share else result
 
-    def _with_other_hand(
-        self, image: ByteArray, result: CropResult, others: Floats
-    ) -> tuple[CropResult, Floats] | None:
+    def _with_other_hand(self, image: Pixels, result: CropResult, others: Floats) -> tuple[CropResult, Floats] | None:
         """Search for the other hand where only one was found: arms may be far apart, or the finder may miss one.
 
         A region shows it if its joints there are confident, which a network without confidence cannot tell, and a crop
@@ -178,7 +175,7 @@ class CropPredictor:
         return None
 
     def _elsewhere(
-        self, image: ByteArray, result: CropResult, box: Floats, others: Floats
+        self, image: Pixels, result: CropResult, box: Floats, others: Floats
     ) -> Iterator[tuple[Floats, Floats]]:
         """Yield boxes (4,) that may show the other hand, and the regions that remain then.
 
@@ -196,7 +193,7 @@ class CropPredictor:
         if ((middle < box[:2]) | (middle > box[2:])).any():
             yield other_box, others
 
-    def _hands_one_by_one(self, image: ByteArray, result: CropResult) -> CropResult:
+    def _hands_one_by_one(self, image: Pixels, result: CropResult) -> CropResult:
         """Predict each of two hands that are apart in a crop of its own: in a crop around both, each is small.
 
         Nothing changes where one of these crops does not show its hand. Hands that touch, and single ones, are
@@ -218,7 +215,7 @@ class CropPredictor:
             return result
         return result.with_hands(dict(zip(slots, results, strict=True)))
 
-    def _upright(self, image: ByteArray, result: CropResult, *, alone: bool) -> CropResult:
+    def _upright(self, image: Pixels, result: CropResult, *, alone: bool) -> CropResult:
         """Predict tilted hands again in a crop turned so that they point up, and keep the more confident result.
 
         Most hands point up. The network also tells left from right by the direction in which the forearm enters the
@@ -238,7 +235,7 @@ class CropPredictor:
             else result
         )
 
-    def one_crop(self, image: ByteArray, square: Floats, *, rotation: float = 0.0) -> CropResult:
+    def one_crop(self, image: Pixels, square: Floats, *, rotation: float = 0.0) -> CropResult:
         """Return the result of the pose network for a single crop.
 
         Args:

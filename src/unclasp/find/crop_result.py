@@ -3,10 +3,9 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
+from unclasp.arrays import Bools, Floats
 from unclasp.engines.network import NetworkOutput, mirror_output
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND
 from unclasp.pose import MIN_PRESENCE_SECOND, present_hands
@@ -82,7 +81,7 @@ class CropResult(NamedTuple):
         return np.stack([self.middle, self.middle]) if self.middles is None else self.middles
 
     @property
-    def present(self) -> npt.NDArray[np.bool_]:
+    def present(self) -> Bools:
         """(2,) whether the right and the left hand count as present."""
         return present_hands(self.output.presence[0])
 
@@ -201,7 +200,7 @@ class CropResult(NamedTuple):
         result = self._replace(output=self.output._replace(confidence=confidence))
         return result.with_reported_confidence({slot: np.zeros(JOINTS_PER_HAND)})
 
-    def without_hands(self, hands: npt.NDArray[np.bool_]) -> "CropResult":
+    def without_hands(self, hands: Bools) -> "CropResult":
         """Return the result without the hands that are marked in `hands` (2,)."""
         result = self
         for slot in np.flatnonzero(hands & self.present).tolist():

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.find.boxes import clipped, union_of
 from unclasp.find.letterbox import letterbox
@@ -78,7 +77,7 @@ class Finder:
     def __init__(self, run: Runner) -> None:
         self.run = run
 
-    def __call__(self, image: ByteArray) -> Regions:
+    def __call__(self, image: Pixels) -> Regions:
         """Return the regions in an (H, W, 3) RGB picture; there may be none."""
         square = letterbox(image, SIZE)
         regions = merge_nearby(decode_regions(self.maps(square.image)))
@@ -86,13 +85,13 @@ class Finder:
         boxes = square.to_picture(regions.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
         return Regions(clipped(boxes, width, height), regions.scores)
 
-    def maps(self, square: ByteArray) -> FinderOutput:
+    def maps(self, square: Pixels) -> FinderOutput:
         """Run the network on one (S, S, 3) RGB square, S being `SIZE`."""
         middle, edges = self.run(square)
         return FinderOutput(middle[0], boxes_of(edges[0]))
 
 
-def boxes_of(edges: FloatArray) -> FloatArray:
+def boxes_of(edges: Singles) -> Singles:
     """Turn edges (4, M, M) into boxes (4, M, M) px, as `model.finder.boxes_of` does for tensors."""
     stride = SIZE / CELLS
     centres = (np.arange(CELLS, dtype=np.float32) + 0.5) * stride - 0.5

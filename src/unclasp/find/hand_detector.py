@@ -11,8 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.boxes import SMALLEST_CROP, clipped, meets
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.finder import Regions, merge_nearby
@@ -139,7 +138,7 @@ class HandDetector:
     def __init__(self, palms: PalmDetector, landmarks: Landmarks) -> None:
         self.palms, self.landmarks = palms, landmarks
 
-    def __call__(self, image: ByteArray, sizes: Sequence[int] = PALM_SIZES) -> list[DetectedHand]:
+    def __call__(self, image: Pixels, sizes: Sequence[int] = PALM_SIZES) -> list[DetectedHand]:
         """Return the hands detected in a picture, by descending score.
 
         Args:
@@ -148,7 +147,7 @@ class HandDetector:
         """
         return self.read_all(image, (palm for size in sizes for palm in self.palms(image, size)[:MAX_PALMS]))
 
-    def read_all(self, image: ByteArray, palms: Iterable[Palm]) -> list[DetectedHand]:
+    def read_all(self, image: Pixels, palms: Iterable[Palm]) -> list[DetectedHand]:
         """Return the distinct hands at palms, by descending score."""
         height, width = image.shape[:2]
         readings: list[DetectedHand] = []
@@ -163,7 +162,7 @@ class HandDetector:
                 distinct.append(hand)
         return distinct
 
-    def _read(self, image: ByteArray, palm: Palm) -> Iterator[DetectedHand]:
+    def _read(self, image: Pixels, palm: Palm) -> Iterator[DetectedHand]:
         """Yield the hand at a palm, if there is one.
 
         The landmark network has to confirm it in a second crop, which is laid around the joints that it finds in the
@@ -247,7 +246,7 @@ def nearest_in_reach(joints_2d: Floats, slot: int, hands: Sequence[DetectedHand]
     return min(reachable, key=lambda hand: hand.distance_to(joints_2d), default=None)
 
 
-def proposal_of_hands(hands: Sequence[DetectedHand], image: ByteArray) -> Proposal:
+def proposal_of_hands(hands: Sequence[DetectedHand], image: Pixels) -> Proposal:
     """Return where to predict detected hands: the first region, and the others.
 
     The first region holds the hand with the best score and size, and the nearest one of the other side if one crop

@@ -12,8 +12,7 @@ from typing import Final, NamedTuple, Unpack
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.data.transforms import crop_image
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.hands import HAND_ORDERS, Side
@@ -78,7 +77,7 @@ class Landmarks:
     def __init__(self, run: Runner) -> None:
         self.run = run
 
-    def __call__(self, image: ByteArray, joints_2d: Floats, side: Side) -> LandmarkReading:
+    def __call__(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
         """Read a hand.
 
         Args:
@@ -90,7 +89,7 @@ class Landmarks:
         as_right_hand = geometry.apply_affine(geometry.flip_matrix(width), joints_2d) if mirrored else joints_2d
         return self.read(image, *crop_of(as_right_hand), mirrored=mirrored)
 
-    def read(self, image: ByteArray, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
+    def read(self, image: Pixels, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
         """Read the hand in a crop of the picture or of its mirror image, where the requested side is the right one.
 
         Args:

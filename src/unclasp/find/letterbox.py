@@ -5,14 +5,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 
 
 class Letterbox(NamedTuple):
     """A picture scaled into the middle of a black square, and the mapping back."""
 
-    image: ByteArray
+    image: Pixels
     """(S, S, 3) RGB."""
     scale: Floats
     """(2,) px of the square per px of the picture, x and y: equal except for the rounding to whole pixels."""
@@ -24,7 +23,7 @@ class Letterbox(NamedTuple):
         return np.asarray((points - self.offset + 0.5) / self.scale - 0.5)
 
 
-def letterbox(image: ByteArray, size: int) -> Letterbox:
+def letterbox(image: Pixels, size: int) -> Letterbox:
     """Shrink or enlarge a picture (H, W, 3) so that its longer side fills a square of `size` px."""
     height, width = image.shape[:2]
     longer = max(height, width)

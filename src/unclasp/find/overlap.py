@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import MAX_PALMS, DetectedHand, HandDetector
 from unclasp.find.landmarks import Landmarks
@@ -34,13 +33,13 @@ MIN_REMAINING_SCORE: Final = 0.2
 class BesideHands(NamedTuple):
     """Hands that are detected once others are painted over."""
 
-    image: ByteArray
+    image: Pixels
     """(H, W, 3) RGB: the copy of the picture with those painted over; the picture itself without any."""
     hands: list[DetectedHand]
     """The further hands, by descending score."""
 
 
-def painted_over(image: ByteArray, hands: Sequence[Floats]) -> ByteArray:
+def painted_over(image: Pixels, hands: Sequence[Floats]) -> Pixels:
     """Return a copy of a picture with the outlines of hands filled with its mean colour.
 
     Args:
@@ -54,7 +53,7 @@ def painted_over(image: ByteArray, hands: Sequence[Floats]) -> ByteArray:
     return painted
 
 
-def beside_one(detector: HandDetector, image: ByteArray, joints_2d: Floats) -> BesideHands:
+def beside_one(detector: HandDetector, image: Pixels, joints_2d: Floats) -> BesideHands:
     """Detect hands beside one, like `beside_all`, but only around it and at its size, which is faster.
 
     Args:
@@ -72,7 +71,7 @@ def beside_one(detector: HandDetector, image: ByteArray, joints_2d: Floats) -> B
     return BesideHands(painted, [hand for hand in detector.read_all(painted, palms) if _is_beside(hand, [joints_2d])])
 
 
-def beside_all(detector: HandDetector, image: ByteArray, hands: Sequence[Floats]) -> BesideHands:
+def beside_all(detector: HandDetector, image: Pixels, hands: Sequence[Floats]) -> BesideHands:
     """Detect hands beside others, once those are painted over.
 
     Of two hands in contact, the palm detector and the landmark network often find the clearer one twice.
@@ -98,7 +97,7 @@ def _is_beside(hand: DetectedHand, others: Sequence[Floats]) -> bool:
     return hand.score >= MIN_BESIDE_SCORE and low <= distance < high and is_large
 
 
-def without_double(result: CropResult, image: ByteArray, landmarks: Landmarks) -> CropResult:
+def without_double(result: CropResult, image: Pixels, landmarks: Landmarks) -> CropResult:
     """Return the result without the weaker of two hands on one place, if they are one hand that was found twice.
 
     A hand that was found twice has one wrist, and nothing of it is left where it is painted over; of two hands in

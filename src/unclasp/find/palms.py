@@ -9,8 +9,7 @@ from typing import Final, NamedTuple, Unpack
 
 import numpy as np
 
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray, FloatArray
+from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.find.letterbox import letterbox
 
@@ -79,7 +78,7 @@ class PalmDetector:
     def __init__(self, run: Runner) -> None:
         self.run = run
 
-    def __call__(self, image: ByteArray, size: int = SIZE) -> list[Palm]:
+    def __call__(self, image: Pixels, size: int = SIZE) -> list[Palm]:
         """Return the palms in a picture, by descending score; there may be none.
 
         Args:
@@ -101,7 +100,7 @@ class PalmDetector:
         ]
 
 
-def _decode_map(scores: FloatArray, values: FloatArray, size: int) -> tuple[Floats, Floats]:
+def _decode_map(scores: Singles, values: Singles, size: int) -> tuple[Floats, Floats]:
     """Return the palms on a map whose score is at least `MIN_SCORE`: (N,) scores and (N, 18) values, px of the square.
 
     Args:

@@ -6,8 +6,7 @@ from typing import Final
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.boxes import middles_of
 from unclasp.find.credibility import discounted, is_credible, without_ghost
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
@@ -44,7 +43,7 @@ class Others:
         self.found: list[CropResult] = []
         """One result for each person, in the order in which they were found."""
 
-    def add_detected(self, hands: Sequence[DetectedHand], image: ByteArray, predict_at: PredictAt) -> None:
+    def add_detected(self, hands: Sequence[DetectedHand], image: Pixels, predict_at: PredictAt) -> None:
         """Predict hands that were detected in the whole picture, large ones with good scores first.
 
         A right and a left one that are near each other are taken for one person's.

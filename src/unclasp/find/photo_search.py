@@ -10,8 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.boxes import box_around, middles_of, pooled, union_of
 from unclasp.find.credibility import discounted, is_credible, is_credible_in_track, without_ghost
 from unclasp.find.crop_predictor import CropPredictor
@@ -91,7 +90,7 @@ class PhotoSearch:
         self.second_opinions, landmarks = second_opinions, touch_up.landmarks
         self.detector = None if palms is None or landmarks is None else HandDetector(palms, landmarks)
 
-    def in_photo(self, image: ByteArray) -> PhotoSearchResult:
+    def in_photo(self, image: Pixels) -> PhotoSearchResult:
         """Find the hands of one person in a whole picture."""
         proposal = self.search(image)
         result, others = self.crop_predictor.predict_proposal(image, proposal)
@@ -134,7 +133,7 @@ class PhotoSearch:
         self._add_beside(others, found.beside._replace(hands=same_side))
         return [result.without_hand(1 - slot) for result in others.found if result.present[slot]]
 
-    def of_others(self, image: ByteArray, found: PhotoSearchResult) -> list[CropResult]:
+    def of_others(self, image: Pixels, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
         others = Others(found.result)
         self._add_beside(others, found.beside)
@@ -149,7 +148,7 @@ class PhotoSearch:
         if found is not None:
             others.add_detected(found.hands, found.image, partial(self._predict_beside, found))
 
-    def in_frame(self, image: ByteArray, square: Floats | None, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
+    def in_frame(self, image: Pixels, square: Floats | None, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
         """Find the hands in a frame of a video, without second opinions: the other frames tell more.
 
         The tracker follows the joints of the rule-based touch-up, because its thresholds were tuned on them; with the
@@ -175,7 +174,7 @@ class PhotoSearch:
         return FrameSearchResult(results, regions, is_known, credible, None if hands_given else tracked.hand_evidence)
 
     def _search_frame(
-        self, image: ByteArray, *, fresh: bool, hands_given: bool
+        self, image: Pixels, *, fresh: bool, hands_given: bool
     ) -> tuple[Versions[CropResult], Floats, bool]:
         """Find the hands in a whole frame; return them, boxes around others, and whether there are hands for sure."""
         proposal = self.search(image)
@@ -194,11 +193,11 @@ class PhotoSearch:
                 results, others = touched_up, pooled(candidate.others, others)
         return results, others, hands_given
 
-    def _predict_touched_up(self, image: ByteArray, proposal: Proposal) -> CropResult:
+    def _predict_touched_up(self, image: Pixels, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a photo, and touch the result up."""
         return self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image)
 
-    def _predict_person(self, image: ByteArray, proposal: Proposal) -> CropResult:
+    def _predict_person(self, image: Pixels, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a photo as in `in_photo`, but without the steps for results in doubt."""
         return self._without_double(self._predict_touched_up(image, proposal), image)
 
@@ -216,13 +215,13 @@ class PhotoSearch:
         }
         return result.with_joints_2d(joints)
 
-    def _detect_hands(self, image: ByteArray, sizes: Sequence[int]) -> list[DetectedHand]:
+    def _detect_hands(self, image: Pixels, sizes: Sequence[int]) -> list[DetectedHand]:
         """Return the hands that the hand detector finds with letterboxes of these sizes; none without it."""
         return [] if self.detector is None else self.detector(image, sizes)
 
     @staticmethod
     def _predict_detected(
-        image: ByteArray, hands: list[DetectedHand] | None, crop_predictor: CropPredictor
+        image: Pixels, hands: list[DetectedHand] | None, crop_predictor: CropPredictor
     ) -> DetectionCandidate | None:
         """Predict where hands were detected, if there are any."""
         if not hands:
@@ -230,13 +229,13 @@ class PhotoSearch:
         proposal = proposal_of_hands(hands, image)
         return DetectionCandidate(*crop_predictor.predict_proposal(image, proposal), hands, proposal.square)
 
-    def _without_double(self, result: CropResult, image: ByteArray) -> CropResult:
+    def _without_double(self, result: CropResult, image: Pixels) -> CropResult:
         """Return the result with one hand where both are the same one."""
         landmarks = self.touch_up.landmarks
         return result if landmarks is None else without_double(result, image, landmarks)
 
     def _completed(
-        self, result: CropResult, hands: list[DetectedHand] | None, image: ByteArray
+        self, result: CropResult, hands: list[DetectedHand] | None, image: Pixels
     ) -> tuple[CropResult | None, BesideHands | None]:
         """Return the result with the person's other hand, if it is missing or misplaced and detected after all.
 
@@ -252,7 +251,7 @@ class PhotoSearch:
         return self._with_partner(result, beside.hands, image, partial(self._predict_beside, beside)), beside
 
     def _with_partner(
-        self, result: CropResult, hands: list[DetectedHand], image: ByteArray, predict_at: PredictAt
+        self, result: CropResult, hands: list[DetectedHand], image: Pixels, predict_at: PredictAt
     ) -> CropResult | None:
         """Return the result with the person's other hand, if only one is known and the other was detected elsewhere."""
         partner = partner_of(result, hands)
@@ -270,7 +269,7 @@ class PhotoSearch:
         square = geometry.square_box(union_of(boxes[0], boxes[1]))
         return self.crop_predictor.one_crop(image, square).with_hands_of(*right_and_left)
 
-    def _sweep(self, result: CropResult, image: ByteArray) -> CropResult:
+    def _sweep(self, result: CropResult, image: Pixels) -> CropResult:
         """Return the result at the most confident hand of a sweep, if it is better than the given one."""
         landmarks = self.touch_up.landmarks
         box = None if landmarks is None else best_box(self.crop_predictor, landmarks, image)
@@ -292,7 +291,7 @@ class PhotoSearch:
         return self._predict_touched_up(variant.image, proposal)
 
     @staticmethod
-    def _outside_hands(result: CropResult, boxes: Floats, image: ByteArray) -> Floats:
+    def _outside_hands(result: CropResult, boxes: Floats, image: Pixels) -> Floats:
         """Return the boxes (N, 4) whose middles lie in none of the result's hands."""
         middles = middles_of(boxes)
         for slot in result.present_slots:

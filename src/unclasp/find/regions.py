@@ -5,11 +5,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Bools, Floats, Pixels, Singles
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network
 from unclasp.find.boxes import whole_square
@@ -22,7 +20,7 @@ _MIN_AREA_SHARE: Final = 0.2
 """Regions with less than this share of the largest one's cells are dropped."""
 
 
-def find_region(network: Network, image: ByteArray) -> Floats:
+def find_region(network: Network, image: Pixels) -> Floats:
     """Return the square around the hands in a whole picture, by the network's own part segmentation.
 
     The network runs on the whole picture and on up to nine overlapping windows of half its size. The square holds the
@@ -60,7 +58,7 @@ def _half_windows(width: int, height: int) -> list[Floats]:
     return [np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2]) for x, y in centres]
 
 
-def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) -> npt.NDArray[np.float32]:
+def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) -> Singles:
     """Resample a window's map (h, w) onto the map of the whole picture."""
     stride = (window[2] - window[0]) * scale / probability.shape[1]
     offset = (window[:2] - whole[:2]) * scale + stride / 2 - 0.5
@@ -69,7 +67,7 @@ def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) ->
     return np.asarray(pasted, dtype=np.float32)
 
 
-def _largest_regions(mask: npt.NDArray[np.bool_]) -> Floats | None:
+def _largest_regions(mask: Bools) -> Floats | None:
     """Return the box around the largest connected region and all that are not much smaller, or None without any.
 
     Its coordinates are those of the cells' edges: the first cell lies between 0 and 1.

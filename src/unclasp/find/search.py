@@ -6,8 +6,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.engines.network import Network
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.errors import check_choice
@@ -37,7 +36,7 @@ class Proposal(NamedTuple):
     """Whether there was no search, because the picture is given as a crop around hands."""
 
 
-Search = Callable[[ByteArray], Proposal]
+Search = Callable[[Pixels], Proposal]
 """Takes an (H, W, 3) RGB picture: the one to predict, or a variant of it (`second_opinions`)."""
 
 
@@ -61,7 +60,7 @@ def search_with(detector: Detector, network: Network, *, threads: int | None = N
     return by_finder(open_finder(spin=in_onnx_runtime(network), threads=threads), network)
 
 
-def everywhere(image: ByteArray) -> Proposal:
+def everywhere(image: Pixels) -> Proposal:
     """Propose the whole picture."""
     return Proposal(whole_square(image), np.zeros((0, 4)), hands_given=True)
 
@@ -75,7 +74,7 @@ def by_finder(finder: Finder, network: Network) -> Search:
     """Return the search by a finder, or by the network where the finder finds nothing."""
     network_search = by_network(network)
 
-    def search(image: ByteArray) -> Proposal:
+    def search(image: Pixels) -> Proposal:
         regions = finder(image)
         if not len(regions.boxes):
             return network_search(image)

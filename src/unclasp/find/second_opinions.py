@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.crop_result import DENIED_PRESENCE, MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.hands import HAND_SLICES
 
@@ -34,7 +33,7 @@ misses hands more easily than it makes them up."""
 class Variant(NamedTuple):
     """A mirrored or turned copy of a picture."""
 
-    image: ByteArray
+    image: Pixels
     """(H, W, 3) RGB."""
     original_from_image: Floats
     """3x3, pixels of this picture to those of the original one."""
@@ -70,7 +69,7 @@ def is_doubtful(result: CropResult) -> bool:
 
 
 def best_of_variants(
-    predict: PredictVariant, image: ByteArray, firsts: Sequence[CropResult], *, mirrored: bool = True
+    predict: PredictVariant, image: Pixels, firsts: Sequence[CropResult], *, mirrored: bool = True
 ) -> CropResult:
     """Predict the variants of a picture, too, and return the result with the most support.
 
@@ -92,7 +91,7 @@ def best_of_variants(
     return max(results, key=lambda result: _mean_agreement(result, results) + result.total_hand_score)
 
 
-def variants(image: ByteArray, result: CropResult) -> Iterator[Variant]:
+def variants(image: Pixels, result: CropResult) -> Iterator[Variant]:
     """Yield the mirror image of a picture, and the picture turned either way, each also mirrored.
 
     All have as many pixels as the picture.
@@ -108,7 +107,7 @@ def variants(image: ByteArray, result: CropResult) -> Iterator[Variant]:
         yield Variant(np.asarray(cv2.flip(variant.image, 1), dtype=np.uint8), variant.original_from_image @ flip)
 
 
-def _turned(image: ByteArray, result: CropResult, degrees: float) -> Variant:
+def _turned(image: Pixels, result: CropResult, degrees: float) -> Variant:
     """Turn a picture clockwise about the middle of the result's crop; what leaves the frame is cut off."""
     height, width = image.shape[:2]
     image_from_original = geometry.turn_matrix(result.middle, degrees)

@@ -11,8 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.boxes import box_around
 from unclasp.find.crop_predictor import MIN_CONFIDENCE_GAIN, CropPredictor
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
@@ -40,7 +39,7 @@ def is_needed(result: CropResult) -> bool:
     return result.has_confidence and result.max_confidence < MIN_CONFIDENCE and result.max_hand_score <= MIN_HAND_SCORE
 
 
-def best_box(crop_predictor: CropPredictor, landmarks: Landmarks, image: ByteArray) -> Floats | None:
+def best_box(crop_predictor: CropPredictor, landmarks: Landmarks, image: Pixels) -> Floats | None:
     """Return the box (4,) px, as annotated, around the hand with the best score of a sweep, or None if there is none.
 
     Args:

@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.crop_result import LIKELY_PRESENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.fusion import Fusion, can_fuse, fusion_input
 from unclasp.find.landmarks import LandmarkReading, Landmarks
@@ -59,7 +58,7 @@ class TouchUp:
     def __init__(self, landmarks: Landmarks | None = None, fusion: Fusion | None = None) -> None:
         self.landmarks, self.fusion = landmarks, fusion
 
-    def __call__(self, result: CropResult, image: ByteArray) -> CropResult:
+    def __call__(self, result: CropResult, image: Pixels) -> CropResult:
         """Touch up a result in a photo (H, W, 3) RGB.
 
         Hands whose confidence is below `MAX_CONFIDENCE_TO_FOLLOW` are also searched for farther off.
@@ -69,7 +68,7 @@ class TouchUp:
         readings = _read_hands(result, image, self.landmarks)
         return _corrected(result, readings, _find_elsewhere(result, readings, image, self.landmarks), self.fusion)
 
-    def for_video(self, result: CropResult, image: ByteArray) -> Versions[CropResult]:
+    def for_video(self, result: CropResult, image: Pixels) -> Versions[CropResult]:
         """Touch up a result in a frame (H, W, 3) RGB in both ways, from one reading of each hand.
 
         No hand is searched for farther off: it would jump, and the other frames are the better evidence.
@@ -82,7 +81,7 @@ class TouchUp:
         return Versions(tracked, _corrected(result, readings, {}, self.fusion) if is_fused else tracked)
 
 
-def _read_hands(result: CropResult, image: ByteArray, landmarks: Landmarks) -> dict[int, LandmarkReading]:
+def _read_hands(result: CropResult, image: Pixels, landmarks: Landmarks) -> dict[int, LandmarkReading]:
     """Read the hands with a presence of at least `LIKELY_PRESENCE`."""
     slots = np.flatnonzero(result.output.presence[0] >= LIKELY_PRESENCE).tolist()
     return {slot: landmarks(image, result.joints_2d[HAND_SLICES[slot]], SIDES[slot]) for slot in slots}
@@ -121,7 +120,7 @@ def _corrected(
 
 
 def _find_elsewhere(
-    result: CropResult, readings: dict[int, LandmarkReading], image: ByteArray, landmarks: Landmarks
+    result: CropResult, readings: dict[int, LandmarkReading], image: Pixels, landmarks: Landmarks
 ) -> dict[int, LandmarkReading]:
     """Return the readings of doubtful hands farther off, where they can be of the same hand."""
     found = {}
@@ -142,7 +141,7 @@ def _agrees(reading: LandmarkReading, joints_2d: Floats) -> bool:
     return _is_hand_of_side(reading) and is_near
 
 
-def _follow(reading: LandmarkReading, image: ByteArray, side: Side, landmarks: Landmarks) -> LandmarkReading | None:
+def _follow(reading: LandmarkReading, image: Pixels, side: Side, landmarks: Landmarks) -> LandmarkReading | None:
     """Read again around the last reading until it converges; None if that fails or no hand of the side is there."""
     for _ in range(MAX_READS):
         if not reading.hand_score > MIN_HAND_SCORE:

@@ -6,8 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.versions import Versions
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.pose import HandPose, present_hands
@@ -51,7 +50,7 @@ class FrameResult(NamedTuple):
 class PredictFrame(Protocol):
     """Predicts the hands of a video frame."""
 
-    def __call__(self, image: ByteArray, box: npt.ArrayLike | None, /, *, fresh: bool) -> FrameResult:
+    def __call__(self, image: Pixels, box: npt.ArrayLike | None, /, *, fresh: bool) -> FrameResult:
         """Predict the hands of a frame.
 
         Args:

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
-from unclasp.batch import ByteArray
+from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.find.boxes import box_around_hands
 from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
 from unclasp.find.versions import Versions
@@ -74,7 +73,7 @@ class Tracker:
         self._track = Track()
         self._frames_since_search = 0
 
-    def __call__(self, image: ByteArray, time: float | None = None) -> HandPose:
+    def __call__(self, image: Pixels, time: float | None = None) -> HandPose:
         """Return the pose of the next frame, which is `time` seconds from the start."""
         if self._track.frames_not_credible >= MAX_FRAMES_NOT_CREDIBLE:
             self._forget()
@@ -106,7 +105,7 @@ class Tracker:
             reported = self._reported_filter(reported, seconds)
         return result._replace(poses=Versions(tracked, reported))
 
-    def _predict(self, image: ByteArray) -> FrameResult:
+    def _predict(self, image: Pixels) -> FrameResult:
         """Predict the hands in the given box, near their last position, or in the whole frame."""
         if self._box is not None:
             return self._predict_frame(image, self._box, fresh=False)
@@ -121,7 +120,7 @@ class Tracker:
             return self._search(image, fresh=True)
         return self._predict_frame(image, geometry.expand_box(last.box, 1 / geometry.CROP_EXPANSION), fresh=True)
 
-    def _follow(self, image: ByteArray, last: HandPose, box: Floats) -> FrameResult:
+    def _follow(self, image: Pixels, last: HandPose, box: Floats) -> FrameResult:
         """Predict in the box around the hands of the last frame, or in the whole frame if the result is doubtful."""
         result, expected = self._predict_frame(image, box, fresh=False), int(last.present.sum())
         pose, are_two = result.tracked, expected > 1
@@ -144,7 +143,7 @@ class Tracker:
             self._forget()
         return found if is_accepted else result
 
-    def _search(self, image: ByteArray, *, fresh: bool) -> FrameResult:
+    def _search(self, image: Pixels, *, fresh: bool) -> FrameResult:
         self._frames_since_search = 0
         return self._predict_frame(image, None, fresh=fresh)
 
@@ -187,7 +186,7 @@ class Tracker:
         return result
 
 
-def _jumped(pose: HandPose, last: HandPose) -> npt.NDArray[np.bool_]:
+def _jumped(pose: HandPose, last: HandPose) -> Bools:
     """Tell which hands have moved implausibly: (2,).
 
     A hand has if its confidence is too low for the distance, or if it has moved onto the other hand.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from unclasp.errors import CheckpointError
 from unclasp.model.backbones import Backbone
@@ -13,23 +13,20 @@ from unclasp.model.loading import load_strictly
 from unclasp.model.tflite import TFLITE, load_folded
 
 
-def load_backbone(model: nn.Module, path: str | Path) -> None:
-    """Load published weights into a backbone, or into the backbone of a whole network.
+def load_backbone(backbone: Backbone, path: str | Path) -> None:
+    """Load published weights into a backbone.
 
     The file must contain exactly the parameters of the backbone and optionally those of the classifier, which are
     dropped. Only the counters `num_batches_tracked` may be missing, as older files do not have them.
 
     Args:
-        model: A `Backbone`, or a module that contains one.
+        backbone: Of a whole network, `DFL.encoder.backbone`.
         path: A `.safetensors` file, a state dict saved by PyTorch (read without unpickling objects), or, for the hand
             landmark backbone, MediaPipe's `.tflite` file, whose norms are folded (`tflite.unfold_norms`).
 
     Raises:
         CheckpointError: The file cannot be read, or contains another network; the message lists the differences.
     """
-    backbone = next((module for module in model.modules() if isinstance(module, Backbone)), None)
-    if backbone is None:
-        raise CheckpointError(f"{type(model).__name__} contains no backbone to load {path} into")
     if Path(path).suffix == TFLITE:
         if not isinstance(backbone, HandLandmarks):
             raise CheckpointError(

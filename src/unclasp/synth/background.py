@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.synth.light import Setting
 from unclasp.synth.people import draw_person
 from unclasp.synth.scene import Scene
@@ -35,7 +34,7 @@ def _linear_from_srgb() -> Singles:
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
-def srgb_from_linear(linear: npt.NDArray[np.floating]) -> Colour:
+def srgb_from_linear(linear: Floats) -> Colour:
     """Convert linear light (0-1) to 0-255 sRGB."""
     clipped = np.clip(linear, 0, 1).astype(np.float64)
     display = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
@@ -91,7 +90,7 @@ def draw_place(strokes: Strokes, kind: str) -> None:
         _KINDS[kind](strokes, nobody)
 
 
-def linear_from_srgb(canvas: npt.NDArray[np.uint8]) -> Singles:
+def linear_from_srgb(canvas: Pixels) -> Singles:
     """Convert 8-bit sRGB to linear light (0-1)."""
     return np.asarray(_linear_from_srgb()[canvas])
 

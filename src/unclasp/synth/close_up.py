@@ -4,9 +4,8 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Pixels, Singles
 from unclasp.synth import background, effects
 from unclasp.synth.light import sample_sky
 from unclasp.synth.render import Drawn, draw_hands
@@ -26,9 +25,9 @@ _FOREARM_MM: Final = (215.0, 265.0)
 class Rendered(NamedTuple):
     """A picture with its ground truth per pixel."""
 
-    image: npt.NDArray[np.uint8]
+    image: Pixels
     """(H, W, 3) RGB."""
-    parts: npt.NDArray[np.uint8]
+    parts: Pixels
     """(H, W) part class at the pixel's centre: 0 background, forearm, clothes and things, 1-16 right, 17-32 left
     hand."""
     depth: Singles

@@ -3,9 +3,8 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Bools, Doubles, Singles
 from unclasp.synth.material import BAND, CLOTH
 from unclasp.synth.raster import Ints
 
@@ -111,15 +110,15 @@ def sample_wardrobe(rng: np.random.Generator) -> Wardrobe:
 
 
 class _Arm(NamedTuple):
-    wrist: npt.NDArray[np.float64]
-    axis: npt.NDArray[np.float64]
-    across: npt.NDArray[np.float64]
-    up: npt.NDArray[np.float64]
-    radius: npt.NDArray[np.float64]
+    wrist: Doubles
+    axis: Doubles
+    across: Doubles
+    up: Doubles
+    radius: Doubles
     """(_ARM_CELLS,) largest distance of the skin from the axis, per step of `_CELL_MM` from the wrist."""
 
 
-def _measure(vertices: Singles, wrist: Singles, forearm: npt.NDArray[np.bool_], far: npt.NDArray[np.bool_]) -> _Arm:
+def _measure(vertices: Singles, wrist: Singles, forearm: Bools, far: Bools) -> _Arm:
     """Measure the forearm's axis and its thickness at each distance from the wrist."""
     skin = vertices[forearm].astype(np.float64) - wrist
     axis = vertices[far].mean(axis=0) - wrist
@@ -142,8 +141,8 @@ def dress(
     wrist: Singles,
     dorsal: Singles,
     *,
-    forearm: npt.NDArray[np.bool_],
-    far: npt.NDArray[np.bool_],
+    forearm: Bools,
+    far: Bools,
     first: bool,
     keep_out: Singles,
 ) -> list[Tube]:
@@ -210,8 +209,8 @@ def _strap(wardrobe: Wardrobe, arm: _Arm, start: float, dorsal: Singles) -> Tube
 
 
 def _tube(
-    arm: _Arm, stations: npt.NDArray[np.float64], *, radius: npt.NDArray[np.float64], kind: int,
-    mark: npt.NDArray[np.float64], phase: float,
+    arm: _Arm, stations: Doubles, *, radius: Doubles, kind: int,
+    mark: Doubles, phase: float,
 ) -> Tube:  # fmt: skip
     """Build a tube from rings of `radius` (R, S) at the stations (R,) along the arm, with outward faces."""
     rings, sides = radius.shape

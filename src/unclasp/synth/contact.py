@@ -23,6 +23,8 @@ _FINGER_OVERLAP_MM, _THUMB_OVERLAP_MM, _PALM_OVERLAP_MM = 3.0, 6.0, 8.0
 _THENAR_OVERLAP_MM = 15.0  # a curled index finger presses into the ball of the thumb
 _PUSH_STEPS: Final = 25
 """Most steps of `push_apart`."""
+_PUSH_TOLERANCE_MM: Final = 2.0
+"""Overlap of spheres below which `push_apart` has succeeded."""
 _SLIDE_START_MM: Final = 300.0
 """How far away `slide_in` starts."""
 _SLIDE_TOLERANCE_MM: Final = 1.0
@@ -49,7 +51,7 @@ class Layout:
     """(S, 24) vertices of the skin around the sphere."""
     percentile: Doubles
     """(S,) quantile, from 0 to 1, of the ring's distances from the bone that gives the radius."""
-    apart: npt.NDArray[np.float64]
+    apart: Doubles
     """(S, S) maximum overlap in mm of two spheres of one hand; infinite for neighbours."""
 
 
@@ -200,12 +202,12 @@ def overlap(a: Spheres, b: Spheres) -> float:
     return float(_overlap(a.centres, a.radii, b.centres, b.radii, np.zeros(3)))
 
 
-def push_apart(a: Spheres, b: Spheres, *, tolerance: float) -> Doubles | None:
-    """Return a translation of b after which the overlap is below `tolerance` mm, or None if none is found."""
+def push_apart(a: Spheres, b: Spheres) -> Doubles | None:
+    """Return a translation of b after which the overlap is below `_PUSH_TOLERANCE_MM`, or None if none is found."""
     moved, push = np.zeros(3), np.zeros(3)
     for _ in range(_PUSH_STEPS):
         deepest = _overlap(a.centres, a.radii, b.centres + moved, b.radii, push)
-        if deepest < tolerance:
+        if deepest < _PUSH_TOLERANCE_MM:
             return moved
         moved = moved + push / (np.linalg.norm(push) + 1e-9) * min(deepest, 6.0)
     return None
@@ -312,10 +314,8 @@ def _probe(points: Doubles, of: Doubles, normals: Doubles) -> tuple[float, Doubl
     return deepest, out, nearest, towards
 
 
-def settle(a: Surface, b: Surface, *, touch: bool, depth: float = 2.6) -> Doubles | None:
-    """Move b until the surfaces touch, or at least do not penetrate each other.
-
-    They end up at most `depth` mm inside each other and, if they must `touch`, at most `_TOUCH_GAP_MM` apart.
+def settle(a: Surface, b: Surface, *, depth: float) -> Doubles | None:
+    """Move b until the surfaces touch: at most `depth` mm inside each other, and at most `_TOUCH_GAP_MM` apart.
 
     Returns:
         The translation of b, or None if the search fails within `_SETTLE_STEPS`.
@@ -328,7 +328,7 @@ def settle(a: Surface, b: Surface, *, touch: bool, depth: float = 2.6) -> Double
         if max(into_a, into_b) > depth:
             push = out_of_a * into_a if into_a >= into_b else -out_of_b * into_b
             moved = moved + push * (1 - 0.5 * depth / max(into_a, into_b))
-        elif touch and max(into_a, into_b) == 0.0 and near > _TOUCH_GAP_MM:
+        elif max(into_a, into_b) == 0.0 and near > _TOUCH_GAP_MM:
             if near > 60.0:
                 return None
             moved = moved + towards * (1 - 0.5 * _TOUCH_GAP_MM / near)

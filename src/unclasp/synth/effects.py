@@ -9,10 +9,8 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Doubles, Singles
+from unclasp.arrays import Doubles, Pixels, Singles
 from unclasp.synth.light import Setting
-
-Image8 = npt.NDArray[np.uint8]
 
 _CURVE_STEPS: Final = 1024
 _NOISE_SIZE: Final = 512
@@ -28,7 +26,7 @@ def _noise() -> Singles:
 
 def photograph(
     rng: np.random.Generator, hands: Singles, backdrop: Singles, *, setting: Setting, metered: float = 1.0
-) -> Image8:
+) -> Pixels:
     """Compose hands and backdrop and photograph them: (H, W, 3) uint8 RGB.
 
     Args:
@@ -156,7 +154,7 @@ def _develop(
     look: Doubles,
     noise: Singles,
     start: npt.NDArray[np.int64],
-    image: Image8,
+    image: Pixels,
 ) -> None:
     """Apply gains, vignette, tone curve, saturation and noise per pixel; look = (saturation, vignette, shot, read)."""
     height, width = light.shape[:2]
@@ -179,7 +177,7 @@ def _develop(
                 image[y, x, channel] = np.uint8(min(255.0, max(0.0, value)))
 
 
-def _file(rng: np.random.Generator, image: Image8) -> Image8:
+def _file(rng: np.random.Generator, image: Pixels) -> Pixels:
     """Lower the resolution in some pictures, sharpen in some, compress most as JPEG."""
     height, width = image.shape[:2]
     changed: cv2.typing.MatLike = image

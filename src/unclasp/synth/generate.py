@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Bools, Pixels, Singles
 from unclasp.errors import UnclaspError
 from unclasp.hands import JOINTS_PER_HAND, NUM_JOINTS, PARTS_PER_HAND
 from unclasp.synth.close_up import Rendered, render
@@ -23,21 +23,21 @@ _ATTEMPTS: Final = 100
 class Generated(NamedTuple):
     """One synthetic picture with its ground truth."""
 
-    image: npt.NDArray[np.uint8]
+    image: Pixels
     """(H, W, 3) RGB."""
-    parts: npt.NDArray[np.uint8]
+    parts: Pixels
     """(H, W) part class 0-32."""
     depth: Singles
     """(H, W) mm, including forearms, clothes and held things; inf for the background."""
     joints_cam: Singles
     """(42, 3) mm, camera frame; 0 for an absent hand."""
-    valid: npt.NDArray[np.bool_]
+    valid: Bools
     """(42,) whether the joint's hand is present."""
     focal: Singles
     """(2,) pixels."""
     princpt: Singles
     """(2,) pixels, pixel centres at integers."""
-    hand_type: npt.NDArray[np.bool_]
+    hand_type: Bools
     """(2,) whether the right and the left hand are present."""
     kind: str
     """Kind of scene, as in `SceneMix`."""

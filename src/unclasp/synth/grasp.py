@@ -3,10 +3,9 @@
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from unclasp.arrays import Doubles
+from unclasp.arrays import Bools, Doubles
 from unclasp.synth.contact import Indices, Spheres
 from unclasp.synth.hand import RestHand
 from unclasp.synth.rig import Rig, place, rig_of
@@ -84,9 +83,7 @@ def _flex(pose: Doubles, digit: int, wrapping: bool) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _close(
-    rig: Rig, pose: Doubles, others: Doubles, radii: Doubles, limits: Indices
-) -> tuple[Indices, npt.NDArray[np.bool_]]:
+def _close(rig: Rig, pose: Doubles, others: Doubles, radii: Doubles, limits: Indices) -> tuple[Indices, Bools]:
     """Close `pose` in place by at most `limits` steps per digit.
 
     Returns:

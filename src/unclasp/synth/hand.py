@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from unclasp.arrays import Doubles
+from unclasp.arrays import Doubles, Singles
 
 Ints = npt.NDArray[np.int32]
 
@@ -46,9 +46,9 @@ class HandModel:
     weights: Doubles
     """(V, B) skinning weights; rows sum to 1."""
     bone_names: tuple[str, ...]
-    part_probabilities: npt.NDArray[np.float32]
+    part_probabilities: Singles
     """(V, 17) skinning weights summed per part: 0 forearm, 1-16 the parts of `unclasp.hands`."""
-    nail: npt.NDArray[np.float32]
+    nail: Singles
     """(V,) membership of the nails, from 0 to 1."""
     mean: Doubles
     """(N + 2 B, 3) mean of the vertices without the extruded end, heads, and tails."""

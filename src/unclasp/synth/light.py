@@ -3,9 +3,8 @@
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Floats, Singles
 from unclasp.synth.material import POSITION
 from unclasp.synth.raster import Ints, Screen, rasterize, snap
 from unclasp.synth.shade import Lights, occluded_ambient
@@ -58,7 +57,7 @@ def _warm(log_ratio: float) -> Singles:
     return np.asarray(colour / colour.mean(), dtype=np.float32)
 
 
-def _unit(vector: npt.NDArray[np.floating]) -> Singles:
+def _unit(vector: Floats) -> Singles:
     return np.asarray(vector / (np.linalg.norm(vector) + 1e-12), dtype=np.float32)
 
 

@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Floats, Singles
 
 Vector = tuple[float, float, float]
 Corners = tuple[int, int, int]
@@ -110,7 +109,7 @@ def noise_table() -> Singles:
     return np.ascontiguousarray(np.stack([value, *gradient], axis=-1), dtype=np.float32)
 
 
-def sample_noise(table: Singles, points: npt.NDArray[np.floating]) -> Singles:
+def sample_noise(table: Singles, points: Floats) -> Singles:
     """Sample the noise trilinearly at (V, 3) points, in cells: (V,)."""
     floor = np.floor(points).astype(np.int64)
     fraction = points - floor

@@ -215,7 +215,7 @@ def _angle_about(axis: Doubles, a: Doubles, b: Doubles) -> float:
 
 
 def _until_free(pair: Pair) -> Pair | None:
-    push = push_apart(pair.right.spheres, pair.left_spheres, tolerance=2.0)
+    push = push_apart(pair.right.spheres, pair.left_spheres)
     return None if push is None else pair.moved(push)
 
 
@@ -302,7 +302,7 @@ def in_contact(rng: np.random.Generator, body: Body, *, interlaced: bool) -> Pai
         if pair is None or not _plausible(pair):
             continue
         depth = _MAX_INTERLACED_DEPTH_MM if interlaced else _MAX_DEPTH_MM
-        moved = settle(pair.right.surface, pair.left_surface(), touch=True, depth=depth)
+        moved = settle(pair.right.surface, pair.left_surface(), depth=depth)
         if moved is None or np.linalg.norm(moved) > 40:
             continue
         pair = pair.moved(moved)

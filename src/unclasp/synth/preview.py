@@ -4,20 +4,18 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
+from unclasp.arrays import Pixels
 from unclasp.canvas import in_rows
 from unclasp.hands import BONES, FINGER_COLOURS, JOINTS_PER_HAND, PART_COLOURS
 from unclasp.synth.generate import Generated
-
-Image8 = npt.NDArray[np.uint8]
 
 _FRACTION_BITS = 4
 """Coordinates are passed to OpenCV in 1/16 px."""
 
 
-def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Image8:
+def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Pixels:
     """Draw the projected joints over the picture, enlarged `zoom` times: (zoom * H, zoom * W, 3)."""
     height, width = sample.image.shape[:2]
     picture = cv2.resize(sample.image, (width * zoom, height * zoom), interpolation=cv2.INTER_LINEAR)
@@ -34,7 +32,7 @@ def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Image8:
     return np.asarray(picture, dtype=np.uint8)
 
 
-def draw_sample(sample: Generated) -> Image8:
+def draw_sample(sample: Generated) -> Pixels:
     """Draw picture, skeleton and part colours side by side: (H, 3 W, 3)."""
     height, width = sample.image.shape[:2]
     skeleton = cv2.resize(draw_skeleton(sample), (width, height), interpolation=cv2.INTER_AREA)
@@ -43,7 +41,7 @@ def draw_sample(sample: Generated) -> Image8:
     return np.concatenate([sample.image, skeleton, colours], axis=1)
 
 
-def contact_sheet(samples: Sequence[Generated], *, columns: int = 2) -> Image8:
+def contact_sheet(samples: Sequence[Generated], *, columns: int = 2) -> Pixels:
     """Arrange samples of the same size in rows of at most `columns`; RGB, with empty cells black."""
     if not samples:
         raise ValueError("expected at least one sample to draw, got none")

@@ -17,7 +17,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Doubles, Singles
+from unclasp.arrays import Doubles, Floats, Singles
 
 Ints = npt.NDArray[np.int32]
 
@@ -61,9 +61,9 @@ def supersampled(points: Doubles, supersample: int) -> Doubles:
 
 
 def project_to_grid(
-    vertices: npt.NDArray[np.floating],
-    focal: npt.NDArray[np.floating],
-    princpt: npt.NDArray[np.floating],
+    vertices: Floats,
+    focal: Floats,
+    princpt: Floats,
     *,
     supersample: int = 1,
 ) -> Screen:

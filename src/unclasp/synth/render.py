@@ -3,9 +3,8 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Bools, Pixels, Singles
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
 from unclasp.synth.gloves import Gloves, put_on
 from unclasp.synth.hand import HandModel
@@ -27,11 +26,11 @@ class Mesh(NamedTuple):
     """(V, COLUMNS) vertex attributes, which the shading kernel interpolates."""
     faces: Ints
     """(F, 3) outward."""
-    kinds: npt.NDArray[np.uint8]
+    kinds: Pixels
     """(F,) SKIN, CLOTH or BAND."""
     fingers: Ints
     """(F,) finger of a skin face, -1 elsewhere."""
-    left: npt.NDArray[np.bool_]
+    left: Bools
     """(F,) whether a face belongs to the left hand."""
     model_row: Ints
     """(V,) vertex of the hand model, -1 for clothes."""
@@ -42,7 +41,7 @@ class Drawn(NamedTuple):
 
     coverage: Singles
     """(H, W, 4) linear RGB multiplied by coverage, and coverage."""
-    parts: npt.NDArray[np.uint8]
+    parts: Pixels
     """(H, W) part class at the pixel's centre: 0 background, forearm and clothes, 1-16 right, 17-32 left hand."""
     depth: Singles
     """(H, W) mm at the pixel's centre, inf for the background."""
@@ -192,7 +191,7 @@ def _view(scene: Scene, mesh: Mesh, supersample: int) -> tuple[View, Buffers]:
 
 def _draw(
     scene: Scene, mesh: Mesh, lights: Lights, surface: Surface, *, supersample: int
-) -> tuple[Singles, Buffers, npt.NDArray[np.uint8]]:
+) -> tuple[Singles, Buffers, Pixels]:
     """Return (H, W, 4) linear RGB with coverage, the buffers at pixel centres, and the (H, W) part labels."""
     width, height = scene.size
     centre, buffers = _view(scene, mesh, 1)

@@ -12,10 +12,8 @@ import math
 from typing import Final, NamedTuple
 
 import numba as nb
-import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Bools, Doubles, Pixels, Singles
 from unclasp.synth.material import (
     AMBIENT,
     CLOTH,
@@ -30,8 +28,6 @@ from unclasp.synth.material import (
     worn_at,
 )
 from unclasp.synth.raster import Ints, barycentric
-
-Bytes = npt.NDArray[np.uint8]
 
 _MERGE_MM: Final = 5.0
 """Samples whose depths differ by less than this belong to one surface."""
@@ -58,7 +54,7 @@ class Lights(NamedTuple):
 class View(NamedTuple):
     """The mesh on one sampling grid."""
 
-    points: npt.NDArray[np.float64]
+    points: Doubles
     """(V, 2) grid steps."""
     keys: Singles
     """(V,) 1 / z."""
@@ -75,7 +71,7 @@ class Faces(NamedTuple):
     """(V, COLUMNS), see `material`."""
     corners: Ints
     """(F, 3)."""
-    kinds: Bytes
+    kinds: Pixels
     """(F,) SKIN, CLOTH or BAND."""
     fingers: Ints
     """(F,) finger 0-4 of a skin face, -1 elsewhere."""
@@ -279,11 +275,11 @@ def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights
 def label_parts(
     view: View,
     corners: Ints,
-    left: npt.NDArray[np.bool_],
+    left: Bools,
     model_rows: Ints,
     probabilities: Singles,
-    dominant: Bytes,
-    parts: Bytes,
+    dominant: Pixels,
+    parts: Pixels,
 ) -> None:
     """Write the part class of each pixel: argmax of the interpolated part probabilities, +16 for the left hand.
 

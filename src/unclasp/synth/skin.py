@@ -8,14 +8,13 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.synth.hand import MEAN_LENGTH_MM, HandModel, RestHand, vertex_normals
 from unclasp.synth.material import SkinStrengths, noise_table, sample_noise
 from unclasp.synth.raster import Ints
 
-TONES: Final[npt.NDArray[np.float32]] = np.array(
+TONES: Final[Singles] = np.array(
     [[74, 8, 13], [69, 10, 15], [63, 11, 17], [56, 12, 17.5], [48, 12, 17], [39, 11, 14], [30, 9, 10.5]],
     dtype=np.float32,
 )  # fmt: skip
@@ -48,7 +47,7 @@ class Canvas(NamedTuple):
     """(F,) finger 0-4, -1 for palm and forearm."""
     probabilities: Singles
     """(V, 17)."""
-    dominant: npt.NDArray[np.uint8]
+    dominant: Pixels
     """(V,) argmax of the probabilities."""
 
 
@@ -78,7 +77,7 @@ def canvas() -> Canvas:
     )
 
 
-def _smooth(values: npt.NDArray[np.floating], faces: Ints, rounds: int) -> Singles:
+def _smooth(values: Floats, faces: Ints, rounds: int) -> Singles:
     """Average each vertex with its neighbours, `rounds` times."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(edges, axis=1), axis=0)
@@ -141,7 +140,7 @@ class SkinLook(NamedTuple):
     """(V,) thickness of gloves in mm; None for bare hands and for gloves that are only a colour."""
 
 
-def lab_to_linear(lab: npt.NDArray[np.floating]) -> Singles:
+def lab_to_linear(lab: Floats) -> Singles:
     """Convert CIELAB (D65) to linear sRGB, clipped to 0.005-0.95; any shape (..., 3).
 
     Examples:

@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Doubles, Pixels, Singles
 
-Canvas8 = npt.NDArray[np.uint8]
-Colour = npt.NDArray[np.float64]
+Colour = Doubles
 """(3,) sRGB 0-255."""
 
 _TEXTURE: Final = 512
@@ -43,7 +42,7 @@ class Strokes:
         self.rng = rng
         self.width, self.height = size
         self.side = min(size)
-        self.canvas: Canvas8 = np.zeros((self.height, self.width, 3), dtype=np.uint8)
+        self.canvas: Pixels = np.zeros((self.height, self.width, 3), dtype=np.uint8)
 
     def uniform(self, low: float, high: float) -> float:
         """Draw a random number."""
@@ -65,7 +64,7 @@ class Strokes:
         share = np.clip(0.5 + 0.8 * (np.cos(angle) * x[None] + np.sin(angle) * y[:, None]), 0, 1)[..., None]
         self.canvas = (first + (second - first) * share.astype(np.float32)).astype(np.uint8)
 
-    def texture(self, kind: int, strength: float, *, zoom: float = 1.0, region: Canvas8 | None = None) -> None:
+    def texture(self, kind: int, strength: float, *, zoom: float = 1.0, region: Pixels | None = None) -> None:
         """Multiply the canvas, or a region of it (a mask), by a random window of a texture."""
         source = _textures()[kind]
         size = int(np.clip(self.side / zoom, 8, _TEXTURE - 1))
@@ -78,7 +77,7 @@ class Strokes:
         factor = np.clip(128 + 128 * strength * window, 0, 255).astype(np.uint8)
         self._multiply(factor, 1 / 128, region)
 
-    def _multiply(self, factor: Canvas8, scale: float, region: Canvas8 | None) -> None:
+    def _multiply(self, factor: Pixels, scale: float, region: Pixels | None) -> None:
         changed = cv2.multiply(self.canvas, cv2.merge([factor] * 3), scale=scale)
         if region is None:
             self.canvas = np.asarray(changed, dtype=np.uint8)
@@ -113,7 +112,7 @@ class Strokes:
         """Draw a random point on the canvas or slightly outside."""
         return self.rng.uniform(-0.1, 1.1, 2) * (self.width, self.height)
 
-    def stripes(self, region: Canvas8 | None = None) -> None:
+    def stripes(self, region: Pixels | None = None) -> None:
         """Multiply by one or two sets of stripes, like cloth, blinds or tiles; only in a region (a mask) if given."""
         period, angle = self.uniform(0.015, 0.15) * self.side, self.uniform(0, np.pi)
         x, y = np.arange(self.width, dtype=np.float32)[None], np.arange(self.height, dtype=np.float32)[:, None]

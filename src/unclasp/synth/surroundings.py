@@ -7,10 +7,9 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Singles
+from unclasp.arrays import Pixels, Singles
 from unclasp.synth import background
 from unclasp.synth.clothes import cloth_colour
 from unclasp.synth.figure import (
@@ -96,7 +95,7 @@ def draw_surroundings(
     return np.ascontiguousarray(background.linear_from_srgb(strokes.canvas)), brightness
 
 
-def hold_something(rng: np.random.Generator, coverage: Singles, labels: npt.NDArray[np.uint8], party: Party) -> None:
+def hold_something(rng: np.random.Generator, coverage: Singles, labels: Pixels, party: Party) -> None:
     """Draw one to three objects in or in front of a hand, with occlusion by depth, in place.
 
     Args:

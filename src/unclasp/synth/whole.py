@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Singles
+from unclasp.arrays import Pixels, Singles
 from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth import effects
 from unclasp.synth.gloves import Gloves, sample_gloves
@@ -43,11 +42,11 @@ _OWN: Final = SceneMix(
 class Whole(NamedTuple):
     """A picture with its hand regions."""
 
-    image: npt.NDArray[np.uint8]
+    image: Pixels
     """(H, W, 3) RGB."""
     boxes: Singles
     """(R, 4) x1, y1, x2, y2 px around the joints of each region, within the picture."""
-    mask: npt.NDArray[np.uint8]
+    mask: Pixels
     """(H, W) 0 for background and forearms, r + 1 on the hands of region r, IGNORED on hardly visible hands."""
 
 
@@ -119,9 +118,7 @@ def _metered(parties: list[Party]) -> float:
     return min(float(np.mean(ratios)), _MAX_METERED)
 
 
-def _together(
-    extent: tuple[int, int], parties: list[Party]
-) -> tuple[Singles, npt.NDArray[np.uint8], list[tuple[Singles, float]]]:
+def _together(extent: tuple[int, int], parties: list[Party]) -> tuple[Singles, Pixels, list[tuple[Singles, float]]]:
     """Compose the hands of all parties, the last one on top.
 
     Returns:
@@ -157,9 +154,7 @@ def _regions(scene: Scene) -> list[tuple[PosedHand, ...]]:
     return [scene.hands] if are_one_region(first, second) else [(hand,) for hand in scene.hands]
 
 
-def _visible_regions(
-    mask: npt.NDArray[np.uint8], boxes: list[tuple[Singles, float]]
-) -> tuple[npt.NDArray[np.uint8], Singles]:
+def _visible_regions(mask: Pixels, boxes: list[tuple[Singles, float]]) -> tuple[Pixels, Singles]:
     """Renumber the regions that are sufficiently visible; the others become IGNORED."""
     numbers = np.zeros(256, dtype=np.uint8)
     kept: list[Singles] = []

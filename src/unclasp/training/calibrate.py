@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from unclasp import geometry
+from unclasp.arrays import Floats
 from unclasp.batch import Prediction, Sample
 from unclasp.config import Config, with_model
 from unclasp.data import Dataset
@@ -106,9 +106,9 @@ class _CalibrationData:
     def __init__(self) -> None:
         self.evidence: list[Tensor] = []
         """(42, F), see `evidence`."""
-        self.camera_errors: list[npt.NDArray[np.floating]] = []
+        self.camera_errors: list[Floats] = []
         """(42,) mm, in the camera frame, given the true depth of the wrists; NaN at joints that are not annotated."""
-        self.relative_errors: list[npt.NDArray[np.floating]] = []
+        self.relative_errors: list[Floats] = []
         """(42,) mm, relative to the wrists; NaN at joints that are not annotated."""
 
     @torch.inference_mode()

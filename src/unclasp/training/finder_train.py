@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from unclasp import geometry
-from unclasp.batch import ByteArray, FloatArray, Sample
+from unclasp.arrays import Pixels, Singles
+from unclasp.batch import Sample
 from unclasp.data import Dataset
 from unclasp.data.photometric import apply_photometric, random_photometric
 from unclasp.data.views import Labels, cut, labels, random_window
@@ -29,7 +30,7 @@ from unclasp.training.finder_weights import load_finder, save_finder
 from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.reporter import Reporter
 
-Item = tuple[ByteArray, ByteArray, FloatArray]
+Item = tuple[Pixels, Pixels, Singles]
 """Image (H, W, 3), mask (H, W) and boxes (R, 4), as in `Wholes`."""
 _PHOTOMETRIC_STRENGTH: Final = 0.8
 """Strength of the photometric augmentation."""
@@ -69,7 +70,7 @@ def close_up(sample: Sample) -> Item:
     return sample.image, mask, np.clip(np.stack(boxes), -0.5, limits).astype(np.float32)
 
 
-def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[ByteArray, Labels]:
+def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[Pixels, Labels]:
     """Draw a random view of a picture with its labels: cropped, possibly mirrored, and photometrically augmented."""
     image, mask, boxes = item
     window, flip = random_window(rng, mask.shape[1], mask.shape[0]), bool(rng.random() < 0.5)
@@ -82,7 +83,7 @@ def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[ByteArra
     return apply_photometric(view, change), labels(mask, cut_mask, boxes, matrix, STRIDE)
 
 
-def stack(views: list[tuple[ByteArray, Labels]], device: torch.device) -> tuple[Tensor, Targets]:
+def stack(views: list[tuple[Pixels, Labels]], device: torch.device) -> tuple[Tensor, Targets]:
     """Stack views into a batch of images and targets on a device."""
     images = torch.from_numpy(np.stack([image for image, _ in views]).transpose(0, 3, 1, 2)).to(device)
     stacked = (np.stack(parts) for parts in zip(*(label for _, label in views), strict=True))
@@ -91,10 +92,10 @@ def stack(views: list[tuple[ByteArray, Labels]], device: torch.device) -> tuple[
 
 def batch_maker(
     wholes: Wholes, close_ups: Dataset | None, config: FinderConfig
-) -> Callable[[int], list[tuple[ByteArray, Labels]]]:
+) -> Callable[[int], list[tuple[Pixels, Labels]]]:
     """Return a function that maps a step to its views, which depend on the seed and the step alone."""
 
-    def make(step: int) -> list[tuple[ByteArray, Labels]]:
+    def make(step: int) -> list[tuple[Pixels, Labels]]:
         views = []
         for position in range(step * config.batch_size, (step + 1) * config.batch_size):
             rng = np.random.default_rng([config.seed, position])
@@ -162,7 +163,7 @@ def _export(weights: Path, exported: Path, stopped: UnclaspError | KeyboardInter
 
 
 def _take_steps(
-    config: FinderConfig, net: FinderNet, make: Callable[[int], list[tuple[ByteArray, Labels]]], run: FinderRun,
+    config: FinderConfig, net: FinderNet, make: Callable[[int], list[tuple[Pixels, Labels]]], run: FinderRun,
     device: torch.device,
 ) -> int:  # fmt: skip
     """Train and save; return the number of steps done, which an interruption may have ended early."""

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from unclasp.arrays import Floats
+from unclasp.arrays import Bools, Floats
 from unclasp.data.progress import Progress
 from unclasp.errors import DataError
 from unclasp.find.fusion import FORMAT, SHIPPED, UNIT_MM, Fusion, FusionInput, confidence_inputs, open_fusion
@@ -100,7 +99,7 @@ def _errors(fusion: Fusion, numbers: Floats, own: Floats, read: Floats, truth: F
     return np.asarray(np.linalg.norm(offsets, axis=1))
 
 
-def _fit(inputs: Floats, found: npt.NDArray[np.bool_]) -> Floats:
+def _fit(inputs: Floats, found: Bools) -> Floats:
     """Fit weights (F,) for inputs (J, F) so that their sigmoid is the probability of `found` (J,)."""
     x, y = torch.from_numpy(inputs), torch.from_numpy(found).double()
     weights = torch.zeros(x.shape[1], dtype=torch.float64, requires_grad=True)

@@ -7,13 +7,12 @@ than on users' pictures.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats
+from unclasp.arrays import Array, Floats
 from unclasp.batch import Sample
 from unclasp.data import Dataset
 from unclasp.data.progress import Progress
@@ -108,7 +107,7 @@ def digest_of(weights: Path | None) -> str:
     return digest(weights, *beside)
 
 
-def read_evidence(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
+def read_evidence(paths: Sequence[Path]) -> dict[str, Array]:
     """Read files of `collect_evidence` into memory: the arrays of `_COLUMNS`, for all hands.
 
     Raises:
@@ -165,7 +164,7 @@ def _mirror_image(sample: Sample) -> Sample:
     )  # fmt: skip
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _read(path: Path) -> dict[str, Array]:
     """Read a file of `collect_evidence`, and check its format, shapes and values."""
     try:
         arrays = read_arrays(path)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.batch import ByteArray
+from unclasp.arrays import Pixels
 from unclasp.config import Config, with_model
 from unclasp.errors import UnclaspError
 from unclasp.hands import NUM_PARTS
@@ -27,7 +27,7 @@ _PIXELS_PER_STEP: Final = 8192
 _LEARNING_RATE: Final = 1e-2
 
 
-def linearised(model: DFL, config: Config, crops: ByteArray, *, steps: int = 500) -> tuple[DFL, Config]:
+def linearised(model: DFL, config: Config, crops: Pixels, *, steps: int = 500) -> tuple[DFL, Config]:
     """Return a copy of a model with a linear part segmentation head and without a confidence head, and its config.
 
     Args:
@@ -54,7 +54,7 @@ def linearised(model: DFL, config: Config, crops: ByteArray, *, steps: int = 500
 
 
 @torch.no_grad()
-def _pixels(model: DFL, crops: ByteArray) -> tuple[Tensor, Tensor]:
+def _pixels(model: DFL, crops: Pixels) -> tuple[Tensor, Tensor]:
     """Return the features (P, C) and part probabilities (P, 33) of all pixels of the finest maps."""
     encoder = model.encoder
     features, parts = [], []

@@ -3,12 +3,13 @@
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+
+from unclasp.arrays import Bools, Floats
 
 _BINS: Final = 10
 
 
-def calibration_error(confidence: npt.NDArray[np.floating], found: npt.NDArray[np.bool_]) -> float:
+def calibration_error(confidence: Floats, found: Bools) -> float:
     """Return the expected calibration error of confidences (J,) of joints that were found or not (J,).
 
     It is the mean difference between confidence and frequency over ten bins, weighted by their number of joints.

@@ -9,8 +9,9 @@ from typing import Final
 import cv2
 import numpy as np
 
+from unclasp.arrays import Pixels
 from unclasp.canvas import resized
-from unclasp.picture import Picture, decode_photo
+from unclasp.picture import decode_photo
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 from unclasp.view3d import page
@@ -47,7 +48,7 @@ def answer_picture(
     return json.dumps({**response, "seconds": round(time.perf_counter() - start, 3)}).encode()
 
 
-def _overlay(pose: HandPose, image: Picture) -> bytes:
+def _overlay(pose: HandPose, image: Pixels) -> bytes:
     """Return a JPEG of the skeletons over the picture, or over a downscaled copy."""
     height, width = image.shape[:2]
     shrink = min(1.0, _MAX_OVERLAY_PX / max(height, width))
