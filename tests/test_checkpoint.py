@@ -1,8 +1,11 @@
 """Weights and training state files: round trips, and clear errors for files of other kinds."""
 
+import errno
 import json
 import os
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +27,7 @@ from unclasp.checkpoint import (
 from unclasp.cli import main
 from unclasp.config import DepthAxis, to_dict, with_model
 from unclasp.errors import CheckpointError, UnclaspError
-from unclasp.files import check_writable, whole, write_bytes, write_text
+from unclasp.files import check_writable, whole, write_bytes, write_text, write_together
 from unclasp.model import DFL, build
 from unclasp.model.loading import load_strictly
 from unclasp.presets import tiny
@@ -53,6 +56,41 @@ def tensors_and_facts(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 
 # ---- weights
+
+
+def test_parameters_beyond_half_precision_are_stored_in_single(tmp_path: Path, model: DFL) -> None:
+    name, parameter = next(iter(model.named_parameters()))
+    state = {**model.state_dict(), name: torch.full_like(parameter, 7e4)}
+    save_weights(tmp_path / "w.safetensors", state, tiny())
+    assert torch.equal(load_model(tmp_path / "w.safetensors")[0].state_dict()[name], state[name].detach())
+
+
+def test_loading_leaves_the_random_numbers_of_the_caller_alone(weights: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load_model(weights)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of file sizes")
+def test_a_state_that_does_not_fit_the_disk_names_its_file_and_keeps_the_last(tmp_path: Path) -> None:
+    """Torch reports that it cannot finish the archive, not why."""
+    save_state(tmp_path / "state.pt", {"step": 1})
+    done = subprocess.run(
+        [sys.executable, "-c", f"""
+import resource, signal, torch
+from unclasp.checkpoint import save_state
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save_state({str(tmp_path / "state.pt")!r}, {{"model": torch.zeros(100_000)}})
+except OSError as error:
+    print(error)
+"""], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"[Errno 27] File too large: '{tmp_path / 'state.pt'}'\n"
+    assert load_state(tmp_path / "state.pt") == {"step": 1} and len(list(tmp_path.iterdir())) == 1
 
 
 def test_weights_come_back_as_they_were_in_half_precision(weights: Path, model: DFL) -> None:
@@ -275,6 +313,32 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path, e
         raise RuntimeError("power cut")
     assert [path.name for path in tmp_path.iterdir()] == (["result.json"] if existed else [])
     assert not existed or target.read_text() == "old"
+
+
+def test_files_of_one_result_are_replaced_together_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last file is away meanwhile: a process that is killed between two files leaves no mixture behind."""
+    picture, text, seen = tmp_path / "a.png", tmp_path / "a.json", list[bool]()
+    write_together({picture: b"1", text: b"1"})
+    replace_file = Path.replace
+
+    def watched(path: Path, target: Path) -> Path:
+        seen.append(text.exists())
+        return replace_file(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", watched)
+        write_together({picture: b"2", text: b"2"})
+    assert seen == [False, False] and (picture.read_bytes(), text.read_bytes()) == (b"2", b"2")
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_together({picture: b"3", text: b"3"})
+    assert (picture.read_bytes(), text.read_bytes()) == (b"2", b"2") and len(list(tmp_path.iterdir())) == 2
 
 
 def test_threads_write_the_same_file_whole(tmp_path: Path) -> None:

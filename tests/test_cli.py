@@ -35,7 +35,7 @@ PREDICT_FLAGS = {
     "--out", "--weights", "--box", "--focal", "--device", "--flip-test", "--no-flip-test", "--json", "--no-json",
     "--mirrored", "--no-mirrored", "--everyone", "--no-everyone", "--html", "--no-html", "--smooth", "--no-smooth",
     "--every", "--max-frames", "--rerun", "--no-rerun", "--detector", "--landmarks", "--no-landmarks", "--fusion",
-    "--second-opinions", "--no-second-opinions", "--threads", "--help",
+    "--second-opinions", "--no-second-opinions", "--threads", "--skip-done", "--no-skip-done", "--help",
 }  # fmt: skip
 
 
@@ -88,7 +88,13 @@ def test_help_names_every_command() -> None:
     told = run("--help").stdout
     assert f"unclasp {unclasp.__version__}" in told
     for name, summary in COMMANDS.items():
-        assert f"  {name}" in told and summary in told
+        assert f"  {name}" in told and summary in " ".join(told.split())
+
+
+def test_help_names_the_commands_of_a_group() -> None:
+    for flag in ("-h", "--help"):
+        done = run("synth", flag)
+        assert done.returncode == 0 and "synth preview  " in done.stdout and "predict" not in done.stdout
 
 
 def test_the_commands_are_these() -> None:
@@ -122,6 +128,21 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
         main([*name.split(), "--help"])
     told = capsys.readouterr().out
     assert exit_.value.code == 0 and f"usage: unclasp {name}" in told
+    assert max(map(len, told.splitlines())) <= 80 and "(default: )" not in told
+
+
+def test_help_fits_a_narrow_terminal_and_can_be_without_colours() -> None:
+    """In a terminal of its own, as colours depend on there being one."""
+    terminal = (
+        "import os, pty, sys\nos.environ.update(word.split('=') for word in sys.argv[1:])\n"
+        "pty.spawn([sys.executable, '-m', 'unclasp', 'figures', 'attention', '--help'])"
+    )
+    coloured, plain = (
+        subprocess.run([sys.executable, "-c", terminal, *names], capture_output=True, text=True, check=True).stdout
+        for names in (["COLUMNS=50", "TERM=xterm"], ["COLUMNS=50", "TERM=xterm", "NO_COLOR=1"])
+    )
+    assert "\x1b[" in coloured and "\x1b[" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain and max(map(len, plain.splitlines())) <= 50
 
 
 # ---- wrong use
@@ -135,7 +156,6 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
         (("synth", "previw"), "there is no command 'synth previw'; did you mean synth preview?"),
         ((__file__,), f"there is no command {__file__!r}; did you mean unclasp predict {__file__}?"),
         (("synth",), "name a command of synth: synth preview, synth write\n"),
-        (("synth", "--help"), "name a command of synth: synth preview, synth write\n"),
         (("synth", "paint"), "there is no command 'synth paint'; those of synth are synth preview, synth write\n"),
         (
             ("bench", "foo"),

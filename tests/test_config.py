@@ -44,8 +44,10 @@ def test_the_paper_preset_is_what_the_paper_says() -> None:
     assert (loss.plane_weight, loss.depth_weight, loss.plane_threshold, loss.depth_threshold) == (0.5, 1, 1, 3)
     assert loss.focal_gamma == 2
     assert loss.relation_weight == 0
+    assert loss.dice_epsilon == 1  # the paper gives no value
     train = config.train
     assert (train.epochs, train.batch_size, train.learning_rate, train.decay_epochs) == (50, 64, 1e-4, (24, 35))
+    assert (train.schedule, train.decay_factor) == ("step", 5)  # the paper gives no factor
     assert (train.weight_decay, train.ema_decay, train.warmup_steps, train.clip_norm) == (0, 0, 0, 0)
 
 

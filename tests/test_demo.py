@@ -309,7 +309,7 @@ def test_a_failure_is_told_and_the_server_goes_on(
 ) -> None:
     with Serving(predictor, queue=1) as serving:
         with monkeypatch.context() as patched:
-            patched.setattr("unclasp.web.answer.draw_people", lambda *_, **__: 1 / 0)
+            patched.setattr("unclasp.web.answer.draw_overlay", lambda *_, **__: 1 / 0)
             status, told = post(serving.port, photo())
         assert status == 500 and "the server keeps running" in told["error"] and "ZeroDivisionError" in caplog.text
         assert post(serving.port, photo())[0] == 200

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,15 @@ def test_saved_predictions_get_the_figures_of_the_model(
     assert (model["model"], again["model"]) == ("mine", "saved")
     assert again["notes"] == {**model["notes"], "predictions": "2.5D poses in 64 px crops as above"}
     assert model["notes"]["images"] == "33 of 33 annotated; layout v1.0, subset all, hands all, all frames"
+
+
+def test_the_files_are_written_though_nobody_reads_the_report(weights: Path, tmp_path: Path) -> None:
+    command = (
+        f'"{sys.executable}" -u -m unclasp evaluate interhand:.:test --weights {weights} --workers 0 '
+        f"--out {tmp_path}/r.json --save-predictions {tmp_path}/p.npz | true"
+    )
+    subprocess.run(["bash", "-c", command], check=True, timeout=120)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.npz", "r.json"]
 
 
 def test_what_users_get_is_scored_too(

@@ -73,7 +73,7 @@ def test_the_seed_decides_which(make_sample: MakeSample) -> None:
         dots.read = []
         sheet = draw_gallery(Knows(dots, 0.0), dots, count=4, seed=seed, columns=3)
         drawn.append(sorted(set(dots.read[-4:])))
-        assert sheet.shape == (2 * 312, 3 * 578, 3) and (sheet[320:600, 1200:] == (243, 242, 238)).all()
+        assert sheet.shape == (2 * 332, 3 * 578, 3) and (sheet[340:620, 1200:] == (243, 242, 238)).all()
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -81,9 +81,9 @@ def test_each_of_many_has_its_error(make_sample: MakeSample, monkeypatch: pytest
     dots, told = Dots(make_sample, WORST_KEPT + 2), []
     monkeypatch.setattr("unclasp.evaluation.gallery.cv2.putText", lambda _picture, text, *_: told.append(text))
     sheet = draw_gallery(Knows(dots, 9.0), dots, count=WORST_KEPT + 2, columns=6)
-    assert sheet.shape[0] == 17 * 312 and len(told) == WORST_KEPT + 2
-    assert [text for text in told if not re.match(r"\d+ mm   ", text)] == []
-    assert sorted(text.split("   ")[1] for text in told) == sorted(sample.name for sample in dots.samples)
+    assert sheet.shape[0] == 17 * 332 and len(told) == 3 * (WORST_KEPT + 2)
+    captions = [text for text in told if re.match(r"\d+ mm mean error   ", text)]
+    assert sorted(text.split("   ")[1] for text in captions) == sorted(sample.name for sample in dots.samples)
 
 
 @pytest.mark.parametrize("count", [0, 4])
@@ -98,7 +98,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as exit_:
         main(["gallery", "synthetic:test", "--count", "2", "--columns", "2", "--out", str(out)])
     assert exit_.value.code == 0 and str(out) in capsys.readouterr().out
-    assert cv2.imread(str(out)).shape == (312, 2 * 578, 3)
+    assert cv2.imread(str(out)).shape == (332, 2 * 578, 3)
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,16 @@ def test_focal_loss_without_focus_is_cross_entropy() -> None:
     torch.testing.assert_close(loss, functional.cross_entropy(logits, parts))
 
 
+@pytest.mark.parametrize("gamma", [1.0, 2.0])
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.9, 0.99, 0.9999])
+def test_focal_loss_by_hand(p: float, gamma: float) -> None:
+    """The surer a pixel is of its class the less it counts, to the end."""
+    logits = torch.full((1, 33, 1, 1), math.log((1 - p) / 32), dtype=torch.float64)
+    logits[0, 7] = math.log(p)
+    loss = focal_loss(logits, torch.full((1, 1, 1), 7), torch.tensor([True]), gamma=gamma)
+    assert loss.item() == pytest.approx(-((1 - p) ** gamma) * math.log(p), rel=1e-9)
+
+
 def test_perfect_parts_cost_nothing() -> None:
     parts = torch.randint(0, 33, (2, 4, 4))
     logits = 200.0 * functional.one_hot(parts, 33).movedim(-1, 1)

@@ -473,7 +473,9 @@ def test_check_image_takes_rgb_grey_and_rgba() -> None:
         ("hand.jpg", "got str; read the file with read_picture"),
         (Path("hand.jpg"), "read_picture"),
         ([[1, 2]], "got list; convert it with np.asarray"),
-        (None, "got NoneType"),
+        (None, "got NoneType; OpenCV returns None for a file that it cannot read"),
+        (np.full((40, 40, 3), 0.5), r"got float64 .*; multiply by 255 and convert it with"),
+        (np.full((40, 40, 3), 99.5), r"got float64 .*; convert it with \.astype"),
     ],
 )
 def test_check_image_refuses(image: object, expected: str) -> None:

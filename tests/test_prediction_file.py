@@ -125,6 +125,9 @@ def test_every_form_of_the_same_prediction_gets_the_same_figures(
             expected = None if name == "relative" and figure.startswith(("plane", "mrrpe")) else wanted[figure]
             assert value == (None if expected is None else pytest.approx(expected, abs=1e-9)), (name, figure)
     assert len({report.notes["predictions"] for report in reports.values()}) == 5
+    metres = save(tmp_path / f"metres{suffix}", fields_of(dataset, space="camera", joints=joints / 1000))
+    assert "WARNING: a hand is 0." in scored(metres, dataset).notes["predictions"], "without their unit"
+    assert not any("WARNING" in report.notes["predictions"] for report in reports.values())
 
 
 @pytest.mark.parametrize("order", sorted(HAND_ORDERS))

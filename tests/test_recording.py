@@ -14,7 +14,7 @@ import pytest
 from motion import moving_hands
 from poses import pose_of
 from unclasp.errors import UnclaspError, VideoError
-from unclasp.overlay import draw_frame
+from unclasp.overlay import FrameDrawer
 from unclasp.pose import HandPose
 from unclasp.recording import record
 from unclasp.rerun_log import RerunLog
@@ -41,7 +41,7 @@ def names(folder: Path) -> list[str]:
 def test_the_overlay_leaves_the_frame_alone_and_draws_hands_and_a_view() -> None:
     image = np.full((480, 640, 3), 40, np.uint8)
     views = pose_of(moving_hands(1)[0]).views()
-    drawn = draw_frame(image, views)
+    drawn = FrameDrawer()(image, views)
     assert (image == 40).all() and drawn.shape == image.shape
     changed = (drawn != 40).any(axis=2)
     rows, columns = np.nonzero((drawn == (253, 252, 250)).all(axis=2))
@@ -54,15 +54,15 @@ def test_the_overlay_leaves_the_frame_alone_and_draws_hands_and_a_view() -> None
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (720, 1280), (1080, 607)])
 def test_without_hands_the_frame_is_the_frame(height: int, width: int) -> None:
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(draw_frame(image, []), image)
+    np.testing.assert_array_equal(FrameDrawer()(image, []), image)
     views = pose_of(moving_hands(1)[0]).views()
-    assert draw_frame(image, views[:1]).shape == draw_frame(image, views).shape == image.shape
+    assert FrameDrawer()(image, views[:1]).shape == FrameDrawer()(image, views).shape == image.shape
 
 
 def test_hands_in_doubt_are_dashed() -> None:
     (view, _) = next(iter(some_poses(1))).views()
     image = np.full((480, 640, 3), 40, np.uint8)
-    drawn = [draw_frame(image, [replace(view, doubted=doubted)]) for doubted in (False, True)]
+    drawn = [FrameDrawer()(image, [replace(view, doubted=doubted)]) for doubted in (False, True)]
     sure, dashed = ((frame[:300] != 40).any(axis=2).sum() for frame in drawn)
     assert 0.2 * sure < dashed < 0.8 * sure
 
@@ -71,8 +71,29 @@ def test_the_view_is_of_both_hands_in_one_space() -> None:
     image = np.full((480, 640, 3), 40, np.uint8)
     right, left = pose_of(moving_hands(1)[0]).views()
     closer = replace(left, joints_3d=left.joints_3d - 0.7 * left.joints_3d[20])
-    near, far = draw_frame(image, [right, closer]), draw_frame(image, [right, left])
+    near, far = FrameDrawer()(image, [right, closer]), FrameDrawer()(image, [right, left])
     assert (near[320:, 480:] != far[320:, 480:]).any()
+
+
+def test_the_view_makes_way_for_hands_after_a_while_and_stays_then() -> None:
+    image, draw = np.full((480, 640, 3), 40, np.uint8), FrameDrawer()
+    (view,) = pose_of(moving_hands(1)[0]).views()[:1]
+    shape = view.joints_2d - view.joints_2d.mean(axis=0)
+    low_right, low_left, middle = (
+        replace(view, joints_2d=shape * 0.3 + at) for at in ([560, 400], [80, 400], [320, 240])
+    )
+    places = [corner_of(draw(image, [hand])) for hand in [low_right] * 3 + [middle] * 3]
+    assert places == ["left"] * 6  # at once in the first frame, and not back
+    places = [corner_of(draw(image, [hand])) for hand in [low_left] * 10 + [middle] + [low_left] * 20]
+    assert places == ["left"] * 26 + ["right"] * 5
+    assert corner_of(FrameDrawer()(image, [low_right, low_left])) == "upper right"
+    wide = replace(view, joints_2d=np.linspace([0, 0], [640, 480], 21))
+    assert [corner_of(draw(image, [wide])) for _ in range(20)] == ["right"] * 20
+
+
+def corner_of(frame: np.ndarray) -> str:
+    rows, columns = np.nonzero((frame == (253, 252, 250)).all(axis=2))
+    return ("upper " if rows.mean() < 240 else "") + ("left" if columns.mean() < 320 else "right")
 
 
 # ---- files

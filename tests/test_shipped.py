@@ -1,6 +1,7 @@
 """The two files of the shipped model: which one is used, by which engine, and that both are the same network."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,34 @@ def test_one_core_is_enough_for_every_network_of_a_predictor(monkeypatch: pytest
     alone, all_of_them = (Predictor.load(threads=threads)(image, (10, 10, 90, 80)) for threads in (1, None))
     assert asked == [1] * 4 + [None] * 4, "pose network, finder, landmark network and palm detector"
     np.testing.assert_allclose(alone.joints_2d, all_of_them.joints_2d, atol=0.01)
+
+
+FORKS = """
+import os, sys
+import numpy as np
+from unclasp import Predictor
+predictor = Predictor.load()
+image = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+expected = predictor(image).joints_2d
+sessions = [network._session for network in (predictor.network.model, predictor.landmarks.run)]
+inherited = [session.of_process for session in sessions]
+for _ in range(2):
+    if child := os.fork():
+        assert os.waitpid(child, 0)[1] == 0
+    else:
+        same = (predictor(image).joints_2d == expected).all()
+        anew = all(session.of_process is not before for session, before in zip(sessions, inherited))
+        print("same" if same and anew else "different", flush=True)
+        os._exit(0)
+assert all(session.of_process is before for session, before in zip(sessions, inherited))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_a_fork_of_a_process_that_has_predicted_predicts_the_same() -> None:
+    """Its parent's threads are gone, and sessions that it inherited may wait for them for ever."""
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0 and done.stdout == "same\nsame\n", done.stderr
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])

@@ -17,7 +17,7 @@ from unclasp.follow import smoothing
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import MIN_WEIGHT, SIGMA_SECONDS, smoothed
 from unclasp.pose import HandPose
-from unclasp.streaming import StreamOptions, video_poses
+from unclasp.streaming import StreamOptions, frame_poses
 from unclasp.video import Frame
 
 BOTH, RIGHT_ALONE = np.array([True, True]), np.array([True, False])
@@ -185,8 +185,8 @@ def test_nothing_is_averaged_over_the_trackers_changes_of_sides() -> None:
     """With a whole video, by the tracker's count of changes."""
     true = film(moving_hands(40), box=np.array([0.0, 0.0, 640.0, 480.0]))
     wrong = [exchanged(true[0]), *true[1:]]
-    smooth = list(video_poses(shows(wrong), Frames(40), StreamOptions()))  # type: ignore[arg-type]
-    clean = list(video_poses(shows(wrong), Frames(40), StreamOptions(smooth=False)))  # type: ignore[arg-type]
+    smooth = list(frame_poses(shows(wrong), Frames(40), StreamOptions(), live=False))
+    clean = list(frame_poses(shows(wrong), Frames(40), StreamOptions(smooth=False), live=False))
     errors = [np.abs(one.joints_2d - other.joints_2d).max() for one, other in zip(smooth, clean, strict=True)]
     changed = [n for n in range(1, 40) if np.abs(clean[n].joints_2d - clean[n - 1].joints_2d).max() > 100]
     assert len(changed) == 1 and max(errors) < 25
@@ -194,9 +194,9 @@ def test_nothing_is_averaged_over_the_trackers_changes_of_sides() -> None:
 
 def test_poses_of_a_camera_come_at_once_and_smoothed() -> None:
     noisy, true = film(moving_hands(40), noise=3.0, box=np.array([0.0, 0.0, 640.0, 480.0])), film(moving_hands(40))
-    frames = Frames(40, live=True)
+    frames = Frames(40)
     smooth = []
-    for number, pose in enumerate(video_poses(shows(noisy, report=elsewhere), frames, StreamOptions())):  # type: ignore[arg-type]
+    for number, pose in enumerate(frame_poses(shows(noisy, report=elsewhere), frames, StreamOptions(), live=True)):
         assert frames.read == number + 1
         smooth.append(pose)
     assert acceleration(stack(smooth, "joints_2d")) < 0.6 * acceleration(stack(noisy, "joints_2d"))
@@ -207,10 +207,8 @@ def test_poses_of_a_camera_come_at_once_and_smoothed() -> None:
 class Frames:
     """Stands in for an open video with `count` frames."""
 
-    name = "clip"
-
-    def __init__(self, count: int, *, live: bool = False) -> None:
-        self.count, self.live, self.read = count, live, 0
+    def __init__(self, count: int) -> None:
+        self.count, self.read = count, 0
 
     def __iter__(self) -> Iterator[Frame]:
         for number in range(self.count):

@@ -98,6 +98,22 @@ def test_errors_keep_their_place_and_the_others_are_done(save: Callable[..., Pat
     assert find_sources([]) == []
 
 
+def test_links_to_nothing_are_errors_and_no_others(save: Callable[..., Path], tmp_path: Path) -> None:
+    save(b"x", "in/b.jpg")
+    (tmp_path / "in" / "a.jpg").symlink_to(tmp_path / "gone.jpg")
+    for given in (tmp_path / "in", tmp_path / "in" / "*.jpg"):
+        first, second = find_sources(given)
+        assert (first.error, second.error) == (f"{tmp_path}/in/a.jpg: this link leads to nothing; remove it", None)
+    (alone,) = find_sources(tmp_path / "in" / "a.jpg")
+    assert alone.error is not None and "leads to nothing" in alone.error
+
+
+def test_a_folder_of_videos_is_told_what_to_do(save: Callable[..., Path], tmp_path: Path) -> None:
+    save(b"x", "a.mp4"), save(b"x", "sub/b.mov")
+    (source,) = find_sources(tmp_path)
+    assert source.error is not None and "with videos only (2); name them, or use a pattern" in source.error
+
+
 @pytest.mark.parametrize("given", ["film.mp4", "film.MOV", "a.avi", "b.mkv", "c.webm", "d.m4v"])
 def test_videos_are_found_by_name_and_by_pattern(
     save: Callable[..., Path], given: str, monkeypatch: pytest.MonkeyPatch
@@ -182,6 +198,7 @@ def test_an_unreadable_folder_is_reported(
         (["/a/x.jpg", "/b/X.jpg"], ["a_x", "b_X"]),
         (["/x.jpg", "../x.jpg"], ["x", "x_2"]),
         (["a.b.jpg", "a.c.jpg"], ["a.b", "a.c"]),
+        (["a/caf\u00e9.jpg", "b/cafe\u0301.jpg"], ["a_caf\u00e9", "b_cafe\u0301"]),
     ],
 )
 def test_output_stems(paths: list[str], expected: list[str]) -> None:

@@ -12,11 +12,14 @@ import pytest
 from clips import Camera, make_video
 from motion import moving_hands
 from poses import pose_of
+from shades import Shades
 from unclasp.errors import UnclaspError
 from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult, PredictFrame
 from unclasp.pose import HandPose
+from unclasp.predictor import Predictor
 from unclasp.streaming import StreamOptions, stream
+from unclasp.video import Frame
 
 POSE = pose_of(moving_hands(1)[0], box=np.array([0.0, 0.0, 640.0, 480.0]))
 
@@ -98,6 +101,22 @@ def test_a_path_an_array_a_folder_a_pattern_and_a_list(photos: Path) -> None:
         assert predict.boxes == [[1, 2, 30, 40]] * len(greys)
     assert [pose.source for pose in run(photos)[0]] == [str(photos / "a.png"), str(photos / "c.png")]
     assert poses[1].source is None and poses[0].frame is None
+
+
+def test_frames_of_one_s_own_are_tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor(Shades())
+    image = np.full((60, 80, 3), 120, np.uint8)
+    frames = (Frame(image if number < 3 else image[:40], number, number / 10) for number in range(5))
+    poses = predictor.track(frames, StreamOptions(box=[5, 5, 60, 38]))
+    first = next(poses)
+    assert (first.frame, first.time, first.source) == (0, 0.0, None) and next(frames).number == 1, "one at a time"
+    assert [(pose.frame, pose.image_size) for pose in poses] == [(2, (80, 60)), (3, (80, 40)), (4, (80, 40))]
+    for wrong, told in (
+        (image, r"expected a Frame\(image, number, time\), got ndarray"),
+        (Frame(None, 0, 0.0), "None"),
+    ):  # type: ignore[arg-type]
+        with pytest.raises(UnclaspError, match=told):
+            next(predictor.track([wrong]))  # type: ignore[list-item]
 
 
 def test_it_is_lazy(photos: Path) -> None:

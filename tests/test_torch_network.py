@@ -1,5 +1,7 @@
 """The torch engine: inputs and outputs."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from unclasp.batch import Prediction
 from unclasp.config import DepthAxis
 from unclasp.engines.torch_network import TorchNetwork
+from unclasp.errors import UnclaspError
 
 SIZE = 64
 
@@ -47,6 +50,16 @@ def test_the_network_gets_channels_first_rgb_bytes() -> None:
     assert answer.depth_axis is DepthAxis.CROP
     np.testing.assert_array_equal(answer.pose_2p5d[1, 1], [3, 4, 5])
     assert answer.hand_probability.shape == (2, 16, 16) and answer.hand_probability.max() < 1e-6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_a_fork_is_told_to_load_its_own_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent's threads are gone, and torch would wait for them for ever."""
+    network = TorchNetwork(Listening(), name="x", image_size=SIZE)  # type: ignore[arg-type]
+    process = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: process + 1)
+    with pytest.raises(UnclaspError, match=r"torch cannot predict in a fork .*: load it in each process"):
+        network(np.zeros((1, SIZE, SIZE, 3), np.uint8))
 
 
 @pytest.mark.parametrize(("pixels", "present"), [(0, False), (1, False), (10, True)])

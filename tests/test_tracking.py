@@ -70,6 +70,15 @@ def test_an_absent_hand_does_not_widen_the_crop() -> None:
     np.testing.assert_allclose((box[:2] + box[2:]) / 2, (left.min(axis=0) + left.max(axis=0)) / 2)
 
 
+def test_hands_are_searched_for_anew_where_the_frames_change_their_size() -> None:
+    script = Script(poses_of(moving_hands(4)))
+    tracker = Tracker(script)
+    for image in (BLACK, BLACK, BLACK[:100], BLACK[:100]):
+        script.boxes.append([])
+        tracker(image)
+    assert [boxes[0] is None for boxes in script.boxes] == [True, False, True, False] and tracker.changes == 1
+
+
 def test_with_a_given_box_nothing_else_is_predicted() -> None:
     script = Script(poses_of(moving_hands(3), presence=np.array([0.0, 0.0])))
     script.run(box=[1.0, 2.0, 300.0, 400.0])

@@ -19,13 +19,14 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from dots import make_sample_function
 from ports import free_port
 from unclasp import train as train_module
-from unclasp.checkpoint import load_model, load_state, save_state, save_weights
+from unclasp.checkpoint import load_model, load_notes, load_state, save_state, save_weights
 from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, with_model
 from unclasp.data.collate import collate
 from unclasp.data.lookup import fingerprint_of
 from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.evaluate import EvaluateOptions, evaluate
+from unclasp.files import only_one
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
 from unclasp.model.backbones import Backbone
@@ -295,7 +296,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_what_it_saw(tmp_path,
 
     calls = []
     monkeypatch.setattr("unclasp.training.step.compute_losses", poisoned)
-    with pytest.raises(NonFiniteLossError, match=r"step 3 .*pose nan.*made:\d+"):
+    with pytest.raises(
+        NonFiniteLossError,
+        match=r"step 3 .*pose nan.*made:\d+; saved is step 2 in .*pt\. --resume would take the same steps",
+    ):
         train(config_for(), Samples(12), cpu(tmp_path))
     assert load_state(tmp_path / STATE)["step"] == 2, "the last good checkpoint stays"
     assert all(torch.isfinite(value).all() for value in load_state(tmp_path / STATE)["model"].values())
@@ -322,7 +326,7 @@ class Devices:
     """Two devices as `Fabric`; what is reduced is added, in place, to the flags of the other one."""
 
     def __init__(self, other=(1.0, 1.0), *, scaler=None, ends=False):
-        self.world_size, self.other, self.reduced = 2, torch.tensor([*other, float(ends)]), 0
+        self.world_size, self.other, self.reduced = 2, torch.tensor([*other, float(ends), 3.0]), 0
         self.strategy = SimpleNamespace(precision=SimpleNamespace(scaler=scaler))
 
     def all_reduce(self, flags, reduce_op):
@@ -335,9 +339,9 @@ class Devices:
     ("loss", "norm", "other", "scaler", "told"),
     [
         (1.0, 1.0, (1.0, 1.0), None, None),
-        (math.nan, math.nan, (1.0, 0.0), None, r"the loss .* step 7 \(pose nan\) on this device with a, b, c, d;"),
-        (1.0, math.nan, (0.0, 0.0), None, r"the loss .* step 7 \(pose 1\) on another device;"),
-        (1.0, math.inf, (1.0, 0.0), None, "the gradient is not finite at step 7;"),
+        (math.nan, math.nan, (1.0, 0.0), None, r"the loss .* step 7 \(pose nan\) on this device with a, b, c, d$"),
+        (1.0, math.nan, (0.0, 0.0), None, r"the loss .* step 7 \(pose 1\) on another device$"),
+        (1.0, math.inf, (1.0, 0.0), None, "the gradient is not finite at step 7$"),
         (1.0, math.inf, (1.0, 1.0), object(), None),
         (math.inf, math.inf, (1.0, 1.0), object(), "the loss is not finite"),
     ],
@@ -347,14 +351,16 @@ def test_all_devices_stop_if_one_has_to(loss, norm, other, scaler, told):
     devices, batch = Devices(other, scaler=scaler), SimpleNamespace(names=("a", "b", "c", "d"))
     loss = torch.tensor(loss)
     with nullcontext() if told is None else pytest.raises(NonFiniteLossError, match=told):
-        check_devices(devices, loss, torch.tensor(norm), {"pose": loss}, batch, 7, ends=False)
+        means, _ = check_devices(devices, {"pose": loss}, torch.tensor(norm), batch, 7, ends=False)
+        assert means == {"pose": 2.0}
     assert devices.reduced == 1
 
 
 @pytest.mark.parametrize(("here", "there"), [(False, False), (False, True), (True, False), (True, True)])
 def test_all_devices_stop_after_the_same_step(here, there):
     devices, loss = Devices(ends=there), torch.tensor(1.0)
-    assert check_devices(devices, loss, loss, {}, SimpleNamespace(names=()), 7, ends=here) == (here or there)
+    _, ends = check_devices(devices, {"pose": loss}, loss, SimpleNamespace(names=()), 7, ends=here)
+    assert ends == (here or there)
     assert devices.reduced == 1
 
 
@@ -469,7 +475,7 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path):
     train(config_for(epochs=1), Samples(12), cpu(tmp_path))
     with pytest.raises(CheckpointError, match="--resume"):
         train(config_for(epochs=1), Samples(12), cpu(tmp_path))
-    with pytest.raises(CheckpointError, match="another config"):
+    with pytest.raises(CheckpointError, match=r"other settings \(train\.epochs 1, now 2\)"):
         train(config_for(epochs=2), Samples(12), cpu(tmp_path, resume=True))
     with pytest.raises(CheckpointError, match="was trained on 12 pictures, the data set has 16"):
         train(config_for(epochs=1), Samples(16), cpu(tmp_path, resume=True))
@@ -489,6 +495,26 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path):
         CheckpointError, match="not a training state of this version: it lacks average, config, data, model"
     ):
         train(config_for(epochs=1), Samples(12), cpu(tmp_path, resume=True))
+
+
+def test_weights_are_kept_after_every_so_many_steps_and_tell_what_they_were_trained_on(tmp_path):
+    train(config_for(), Samples(12), cpu(tmp_path, keep_every=4))
+    assert sorted(path.name for path in tmp_path.glob("weights*")) == [
+        "weights-4.safetensors", "weights-8.safetensors", WEIGHTS,
+    ]  # fmt: skip
+    kept, last = (load_notes(tmp_path / name) for name in ("weights-4.safetensors", WEIGHTS))
+    assert (kept["steps"], last["steps"], last["samples"]) == (4, 9, 12)
+    assert last["run"]["precision"] == "32-true" and last["data"] == fingerprint_of(Samples(12))
+
+
+def test_a_folder_is_of_one_run_at_a_time_and_has_no_rests_of_killed_ones(tmp_path):
+    rest = tmp_path / ".state.0123456789ab.partial.pt"
+    rest.touch()
+    with only_one(tmp_path):
+        assert not rest.exists()
+        with pytest.raises(UnclaspError, match=r"another process is writing to .*: choose another --out"):
+            train(config_for(), Samples(12), cpu(tmp_path))
+    train(config_for(epochs=1), Samples(12), cpu(tmp_path))
 
 
 class Named(Samples):

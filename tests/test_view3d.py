@@ -91,7 +91,7 @@ def test_no_name_ends_the_script_early() -> None:
 @pytest.mark.parametrize(("right", "left", "hands"), [(0.9, 0.1, ["right"]), (0.1, 0.9, ["left"]), (0.1, 0.1, [])])
 def test_absent_hands_are_not_shown(right: float, left: float, hands: list[str]) -> None:
     text = page(random_pose(right, left).to_dict())
-    assert [hand["side"] for hand in data_of(text)["hands"]] == hands
+    assert [hand["names"][0].split()[0] for hand in data_of(text)["hands"]] == hands
     assert [side for side in SIDES if f"{side} hand, 90% there" in text] == hands
 
 
@@ -115,6 +115,8 @@ def test_save_html_writes_the_page(tmp_path: Path) -> None:
 def test_the_script_draws_turns_and_names_joints(tmp_path: Path, right: float, left: float) -> None:
     """The script runs with a stand-in for the canvas that records the calls."""
     pose = random_pose(right, left)
+    if right > 0.5:
+        pose = replace(pose, confidence=np.repeat([0.6, 0.1], 21))
     text = page(pose.to_dict())
     script = text[text.rindex("<script>") + len("<script>") : text.rindex("</script>")]
     data = re.search(r'id="data">(.*?)</script>', text, flags=re.DOTALL)
@@ -128,6 +130,7 @@ const fake = Object.assign(element("canvas"), {{clientWidth: 800, clientHeight: 
   setPointerCapture() {{}}}});
 globalThis.document = {{getElementById: element, querySelector: () => fake}};
 globalThis.window = globalThis; globalThis.innerWidth = 800;
+globalThis.getComputedStyle = () => ({{getPropertyValue: () => "#888"}}); globalThis.matchMedia = () => ({{}});
 let resized;
 globalThis.ResizeObserver = class {{
   constructor(act) {{ this.act = act; }}
@@ -135,6 +138,7 @@ globalThis.ResizeObserver = class {{
 }};
 {script}
 const arcs = () => calls.splice(0).filter(call => call[0] === "arc").map(call => call.slice(1, 3));
+const dashed = calls.filter(call => call[0] === "setLineDash" && call[1].length).length;
 const front = arcs();
 fake.clientWidth = 600; resized();
 const smaller = arcs();
@@ -142,12 +146,21 @@ fake.clientWidth = 800; resized(); calls.splice(0);
 const seen = shown.map(at => [at.x, at.y]);
 const named = shown.map(at => {{ canvas.onpointermove({{pointerId: 9, offsetX: at.x, offsetY: at.y}});
   return label.textContent; }});
+const told = [label.hidden];
 canvas.onpointerdown({{pointerId: 1, clientX: 0, clientY: 0}});
 canvas.onpointermove({{pointerId: 1, clientX: 40, clientY: 0}});
+told.push(label.hidden);  // the joint that it named is elsewhere now
+canvas.onpointerup({{pointerId: 1, offsetX: shown[0]?.x, offsetY: shown[0]?.y}});
+told.push(label.hidden);  // a drag is no tap
+canvas.onpointerdown({{pointerId: 1, clientX: 0, clientY: 0}});
+canvas.onpointerup({{pointerId: 1, offsetX: shown[0]?.x, offsetY: shown[0]?.y}});
+told.push(label.hidden);
+canvas.onpointerleave({{pointerType: "mouse"}});
+told.push(label.hidden);
 const turned = shown.map(at => [at.x, at.y]);
 element("front").onclick();
 const back = shown.map(at => [at.x, at.y]);
-console.log(JSON.stringify({{front, smaller, seen, named, turned, back}}));
+console.log(JSON.stringify({{front, smaller, seen, named, turned, back, told, dashed}}));
 """,
         encoding="utf-8",
     )
@@ -156,8 +169,10 @@ console.log(JSON.stringify({{front, smaller, seen, named, turned, back}}));
     output = json.loads(done.stdout)
     assert len(output["smaller"]) == len(output["front"]) and (right < 0.5 or output["smaller"] != output["front"])
     if right < 0.5:
-        assert output["front"] == [] == output["seen"]
+        assert output["front"] == [] == output["seen"] and "<span hidden><button" in text
         return
+    assert output["told"] == [False, True, True, False, True]
+    assert output["dashed"] == 2 * 20  # the outline and the bone of each of the left hand's, which is in doubt
     seen = np.array(output["seen"])
     assert len(seen) == 42 and (seen > 0).all() and (seen < [800, 600]).all()
     # Right and up are as in the picture, and pointing at a joint shows its name.

@@ -9,7 +9,7 @@ import pytest
 
 from unclasp.errors import ImageError
 from unclasp.hands import BONES, FINGER_COLOURS, SIDES, Side
-from unclasp.visualize import HandView, draw_people, draw_pose, draw_skeletons, turn_about_vertical
+from unclasp.visualize import HandView, draw_overlay, draw_people, draw_pose, draw_skeletons, turn_about_vertical
 
 GREY = 128
 
@@ -268,3 +268,12 @@ def test_the_hands_are_not_changed() -> None:
     draw_pose(plain(), [hand])
     assert np.array_equal(hand.joints_2d, before[0])
     assert np.array_equal(hand.joints_3d, before[1])
+
+
+def test_an_overlay_is_resized_and_has_a_close_up_of_small_hands() -> None:
+    """The close-up, in the corner farthest from the hand, is the only thing that is drawn there."""
+    small = open_hand("right", centre=(60.0, 60.0), scale=0.15)
+    image = plain(480, 640)
+    drawn = draw_overlay(image, [small], scale=0.5)
+    assert drawn.shape == (240, 320, 3) and (drawn[-60:-20, -60:-20] != plain(240, 320)[:40, :40]).any()
+    np.testing.assert_array_equal(draw_overlay(image, []), image)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
     from unclasp.streaming import StreamOptions
+    from unclasp.video import Frame
 
     __version__: str
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
-    "DFL", "HandPose", "Predictor", "StreamOptions", "UnclaspError", "__version__", "build", "load_model",
+    "DFL", "Frame", "HandPose", "Predictor", "StreamOptions", "UnclaspError", "__version__", "build", "load_model",
     "read_photo", "read_picture",
 ]  # fmt: skip
 
 _HOMES = {
     "DFL": "unclasp.model",
+    "Frame": "unclasp.video",
     "build": "unclasp.model",
     "HandPose": "unclasp.pose",
     "Predictor": "unclasp.predictor",

@@ -17,7 +17,7 @@ Box = tuple[int, int, int, int]
 
 PAPER: Final = (243, 242, 238)
 CARD: Final = (253, 252, 250)
-MUTED: Final = (146, 143, 136)
+MUTED: Final = (109, 106, 99)
 INK: Final = (52, 50, 48)
 _EDGE: Final = (226, 224, 218)
 _RADIUS: Final = 12

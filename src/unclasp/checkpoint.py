@@ -33,7 +33,8 @@ def save_weights(
 ) -> None:
     """Write a model's weights atomically: parameters in half precision, buffers in single precision.
 
-    Buffers stay in single precision because running variances can be large.
+    Buffers stay in single precision because running variances can be large, and so do parameters that are too large for
+    half precision.
 
     Args:
         path: Output file, ending in .safetensors.
@@ -44,11 +45,17 @@ def save_weights(
     with torch.device("meta"):
         parameters = {key for key, _ in build(config.model).named_parameters()}
     tensors = {
-        key: value.detach().to("cpu", torch.float16 if key in parameters else value.dtype).contiguous()
-        for key, value in state.items()
+        key: _stored(value) if key in parameters else value.detach().cpu().contiguous() for key, value in state.items()
     }
     facts = {"format": FORMAT, "unclasp": installed_version(), "config": json.dumps(to_dict(config))}
     write_bytes(path, tensor_file(tensors, {**facts, "notes": json.dumps(notes or {})}))
+
+
+def _stored(parameter: Tensor) -> Tensor:
+    """Return a parameter in half precision, or as it is where that would make finite values infinite."""
+    single = parameter.detach().cpu().contiguous()
+    half = single.to(torch.float16)
+    return half if torch.isfinite(half).all() or not torch.isfinite(single).all() else single
 
 
 def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
@@ -72,7 +79,8 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
         )
     try:
         config = from_dict(json.loads(facts["config"]))
-        model = build(config.model)
+        with torch.random.fork_rng(devices=[]):  # the initial values are replaced: the caller's seed must not notice
+            model = build(config.model)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # depends on what is wrong
         raise CheckpointError(f"{path}: its config makes no model: {error}") from error
     load_strictly(model, tensors, str(path))
@@ -181,8 +189,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def save_state(path: Path | str, state: dict[str, Any]) -> None:
     """Write a training state (tensors, numbers, strings, lists, dicts) atomically."""
-    with whole(path) as temporary:
-        torch.save(state, temporary)
+    with whole(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # raised while the archive is closed after a failure to write
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_state(path: Path | str) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The command line: dispatches to the commands, and turns errors into one-line messages and exit codes."""
 
+import os
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -48,23 +51,35 @@ COMMANDS: Final = {
     "data show": "Draw a contact sheet of a data set's pictures with their joints.",
     "presets": "List the presets, which include each row of the paper's Tables 1-3.",
 }
+_DISTRIBUTIONS: Final = {"cv2": "opencv-python-headless", "lightning_fabric": "lightning-fabric"}
+"""The names of packages that differ from those of their modules."""
 _INTERRUPTED = 130
 _FAILED = 2
 
 
 def help_text() -> str:
     """Return what `unclasp --help` prints."""
-    width = max(map(len, COMMANDS))
-    lines = (f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
     return "\n".join([
         "usage: unclasp COMMAND [OPTIONS]   (unclasp COMMAND --help describes a command)",
         "",
         "Predicts the 3D pose of two interacting hands from one RGB picture.",
         "",
-        *lines,
+        _summaries(COMMANDS),
         "",
         f"unclasp {__version__}",
     ])  # fmt: skip
+
+
+def _summaries(names: Iterable[str]) -> str:
+    """Return a line for each command with what it does, wrapped to the terminal's width."""
+    column, columns = max(map(len, COMMANDS)), max(40, min(shutil.get_terminal_size().columns, 120))
+    indent = " " * (column + 4)
+    return "\n".join(
+        textwrap.fill(
+            f"  {name:<{column}}  {COMMANDS[name]}", columns, subsequent_indent=indent, break_on_hyphens=False
+        )
+        for name in names
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -87,9 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
                 discard(stream)
         _end("", _INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else 0)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "unclasp":
+        name = (error.name or "unclasp").partition(".")[0]
+        if name == "unclasp":
             raise
-        _end(f"error: {words[0]} needs the package {error.name}: pip install {error.name}", _FAILED)
+        if name in sys.stdlib_module_names:
+            _end(f"error: {words[0]} needs Python's module {name}, which this installation or system lacks", _FAILED)
+        name = _DISTRIBUTIONS.get(name, name)
+        _end(f"error: {words[0]} needs the package {name}: pip install {name}", _FAILED)
     except OSError as error:  # for example a file that cannot be read or written, or a full disk
         reason = error.strerror or str(error) or type(error).__name__
         _end(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}", _FAILED)
@@ -115,6 +134,8 @@ def _run(words: list[str]) -> int:
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in COMMANDS:
+            if os.environ.get("NO_COLOR"):  # tyro has a variable of its own, which it reads when it is imported
+                os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")
             module = import_module(f"unclasp.commands.{words[0]}")
             run = getattr(module, name.split()[-1])
             return int(run(words[length:]))
@@ -125,6 +146,9 @@ def _run(words: list[str]) -> int:
     group = {name.partition(" ")[2]: name for name in COMMANDS if name.startswith(f"{words[0]} ")}
     called = words[0]
     if group:
+        if words[1:] and words[1] in ("-h", "--help"):
+            print(f"usage: unclasp {words[0]} COMMAND [OPTIONS]", "", _summaries(group.values()), sep="\n")
+            return 0
         if len(words) == 1 or words[1].startswith("-"):
             raise UnclaspError(f"name a command of {words[0]}: {', '.join(group.values())}")
         called = " ".join(words[:2])

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 from unclasp.errors import UnclaspError, check_at_least, check_choice
 from unclasp.hands import NUM_PARTS
@@ -297,12 +297,11 @@ def from_dict(values: dict[str, Any]) -> Config:
         UnclaspError: A field is unknown, missing or invalid.
     """
     try:
-        model = dict(values["model"])
-        model["decoder"] = Decoder(model["decoder"])
-        for name in ("init_relation", "joint_joint_relation", "joint_image_relation", "regress_from"):
-            model[name] = Relation(model[name])
         # Files written before this option existed use the paper's axis.
-        model["depth_axis"] = DepthAxis(model.get("depth_axis", DepthAxis.CAMERA))
+        model = {"depth_axis": DepthAxis.CAMERA, **values["model"]}
+        for name, kind in get_type_hints(ModelConfig).items():
+            if isinstance(kind, type) and issubclass(kind, StrEnum) and name in model:
+                model[name] = kind(model[name])
         train = dict(values["train"])
         train["decay_epochs"] = tuple(train["decay_epochs"])
         return Config(

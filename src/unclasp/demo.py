@@ -8,6 +8,7 @@ header, and the number of waiting requests. Pictures are predicted one at a time
 import contextlib
 import json
 import logging
+import os
 import socket
 import socketserver
 import threading
@@ -83,7 +84,7 @@ class DemoServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    allow_reuse_address = True
+    allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share a port
     request_queue_size = 64
 
     def __init__(self, host: str, port: int, predictor: Predictor, limits: Limits = Limits()) -> None:
@@ -100,7 +101,7 @@ class DemoServer(ThreadingHTTPServer):
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
             self.worker.shutdown()
-            reason = getattr(error, "strerror", None) or error
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             raise UnclaspError(
                 f"cannot listen on {host} port {port}: {reason}; choose another --port or --host"
             ) from None

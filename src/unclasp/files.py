@@ -4,12 +4,17 @@ import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from unclasp.errors import UnclaspError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _MAX_STEM_BYTES: Final = 200
 """Bytes; file names may have 255, and a temporary name is longer than that of its file."""
@@ -69,6 +74,52 @@ def check_writable(path: Path | str) -> None:
             reason = "it is a file, not a folder"
         obstacle = error.filename if error.filename not in (None, str(temporary)) else target
         raise UnclaspError(f"{obstacle}: cannot be written ({reason}); choose another place") from None
+
+
+def write_together(contents: Mapping[Path | str, bytes]) -> None:
+    """Write files of one result, each whole or not at all.
+
+    The last one is away while the others are replaced, so that it implies that they belong to it. If there is no space
+    for all, none is replaced.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    *_, last = contents
+    with ExitStack() as stack:
+        for path, data in reversed(list(contents.items())):  # they are placed in the opposite order
+            stack.enter_context(whole(path)).write_bytes(data)
+        replaceable(last).unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Make a folder, and hold it against other processes that want it by this function.
+
+    Files that a killed process has left half-written there are removed. Without locks, as on Windows and some network
+    drives, nothing is held or removed.
+
+    Raises:
+        UnclaspError: Another process holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in folder.glob(".*.partial*"):
+                left.unlink(missing_ok=True)
+        except BlockingIOError:
+            message = f"another process is writing to {folder}: choose another --out, or wait for it"
+            raise UnclaspError(message) from None
+        except OSError:  # this file system has no locks
+            pass
+        yield
+    finally:
+        os.close(held)
 
 
 def replaceable(path: Path | str) -> Path:

@@ -21,6 +21,8 @@ MIN_FOCAL_PX: Final = 1.0
 """px: shortest focal length that is accepted."""
 MAX_PX: Final = 1e7
 """px: longest focal length, and largest coordinate of a principal point, that is accepted."""
+_MAX_SHOWN: Final = 80
+"""Most characters of a wrong value that an error shows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,8 +122,19 @@ def pair(name: str, values: npt.ArrayLike, *, least: float = -MAX_PX) -> tuple[f
     except (TypeError, ValueError, OverflowError):
         checked = np.zeros(0)
     if checked.shape != (2,) or not ((least <= checked) & (checked <= MAX_PX)).all():
-        raise UnclaspError(f"{name} must be two numbers x, y in px, from {least:g} to {MAX_PX:g}, got {values!r}")
+        raise UnclaspError(f"{name} must be two numbers x, y in px, from {least:g} to {MAX_PX:g}, got {shown(values)}")
     return float(checked[0]), float(checked[1])
+
+
+def shown(values: object) -> str:
+    """Return what was given for numbers, in one line.
+
+    Examples:
+        >>> shown(np.array([[1.0, 2.5], [3.0, 4.0]])), shown((7, "x"))
+        ('[[1.0, 2.5], [3.0, 4.0]]', "(7, 'x')")
+    """
+    text = " ".join(str(values.tolist() if isinstance(values, np.ndarray) else values).split())
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def check_box(box: npt.ArrayLike, image: Pixels) -> Floats:
@@ -134,20 +147,23 @@ def check_box(box: npt.ArrayLike, image: Pixels) -> Floats:
     try:
         checked = np.asarray(box, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise BoxError(f"box must be four numbers x1, y1, x2, y2 in px, got {box!r}") from error
-    shown = np.array2string(checked, separator=", ")
+        raise BoxError(f"box must be four numbers x1, y1, x2, y2 in px, got {shown(box)}") from error
     if checked.shape != (4,) or not np.isfinite(checked).all():
-        raise BoxError(f"box must be four finite numbers x1, y1, x2, y2 in px, got {shown}")
+        raise BoxError(f"box must be four finite numbers x1, y1, x2, y2 in px, got {shown(box)}")
     sides = checked[2:] - checked[:2]
     if sides.min() < 1:
         raise BoxError(
-            f"box must be x1, y1, x2, y2 with x2 and y2 at least 1 px larger than x1 and y1, got {shown}; "
+            f"box must be x1, y1, x2, y2 with x2 and y2 at least 1 px larger than x1 and y1, got {shown(box)}; "
             "is it x, y, width, height, or a share of the picture?"
         )
     if not meets(checked, image):
-        raise BoxError(f"box must meet the picture of {width} x {height} px, got {shown}, which lies outside of it")
+        raise BoxError(
+            f"box must meet the picture of {width} x {height} px, got {shown(box)}, which lies outside of it"
+        )
     if sides.max() > MAX_BOX_TO_PICTURE * max(width, height):
-        raise BoxError(f"box must fit the hands in the picture of {width} x {height} px, got {shown}; is it in px?")
+        raise BoxError(
+            f"box must fit the hands in the picture of {width} x {height} px, got {shown(box)}; is it in px?"
+        )
     return checked
 
 

@@ -1,4 +1,13 @@
-"""The words of the legends of overlays and 3D pages."""
+"""What overlays and 3D pages have in common: the words of their legends, and how hands in doubt are drawn."""
+
+from typing import Final
+
+DOUBTED_WIDTH: Final = 0.65
+"""Width of the bones of hands in doubt, relative to others'."""
+DASH: Final = 6.0
+"""Distance from dash to dash of hands in doubt, as a multiple of their bones' width."""
+DASH_SHARE: Final = 0.35
+"""Length of a dash relative to that distance, without its round ends."""
 
 
 def how_sure(presence: float, confidence: float | None, *, doubted: bool) -> str:

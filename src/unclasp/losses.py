@@ -219,6 +219,8 @@ def weights(config: LossConfig) -> dict[str, float]:
 def total(losses: dict[str, Tensor], config: LossConfig) -> Tensor:
     """Return L_total, the weighted sum of the terms (eq. 11)."""
     weight = weights(config)
+    if unknown := losses.keys() - weight.keys():
+        raise ValueError(f"no weight for {', '.join(sorted(unknown))}: add one to losses.weights")
     return torch.stack([weight[name] * loss for name, loss in losses.items()]).sum()
 
 

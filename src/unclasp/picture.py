@@ -137,6 +137,8 @@ def check_image(image: object) -> Pixels:
     """
     if not isinstance(image, np.ndarray):
         hint = "read the file with read_picture" if isinstance(image, str | Path) else "convert it with np.asarray"
+        if image is None:
+            hint = "OpenCV returns None for a file that it cannot read: read it with read_picture, which says why"
         raise ImageError(f"image must be an (H, W, 3) uint8 RGB array, got {type(image).__name__}; {hint}")
     image = np.asarray(image)  # subclasses such as np.matrix have operations of their own
     channels = image.shape[2] if image.ndim == 3 else 1
@@ -163,7 +165,8 @@ def _array_hint(image: Array) -> str:
     if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
         return "put the channels last with image.transpose(1, 2, 0)"
     if image.dtype.kind == "f":
-        return "if it is 0…1, multiply by 255 and convert with .astype(np.uint8)"
+        factor = "multiply by 255 and " if image.size and image.max() <= 1 else ""
+        return f"{factor}convert it with .astype(np.uint8)"
     return "convert it to 8 bits per channel, 3 channels"
 
 

@@ -1,6 +1,6 @@
 """From a picture to a `HandPose`: cropping, inference, and lifting the output to picture pixels and millimetres."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Floats, Pixels
+from unclasp.arrays import Array, Floats, Pixels
 from unclasp.data.transforms import sight_of
 from unclasp.engines.network import Network
 from unclasp.engines.onnx_engine import RunnerOptions
@@ -30,8 +30,8 @@ from unclasp.hands import ROOTS
 from unclasp.inputs import CheckedPicture, check_picture, check_threads
 from unclasp.lifting import wrist_depths
 from unclasp.pose import HandPose
-from unclasp.streaming import OnError, SourceLike, StreamOptions, stream, video_poses
-from unclasp.video import Video
+from unclasp.streaming import OnError, SourceLike, StreamOptions, checked_frame, frame_poses, stream
+from unclasp.video import Frame, Video
 
 if TYPE_CHECKING:
     import torch
@@ -147,7 +147,7 @@ class Predictor:
 
     def __call__(
         self,
-        image: Pixels,
+        image: Array,
         box: npt.ArrayLike | None = None,
         *,
         focal: tuple[float, float] | None = None,
@@ -181,7 +181,7 @@ class Predictor:
 
     def everyone(
         self,
-        image: Pixels,
+        image: Array,
         *,
         focal: tuple[float, float] | None = None,
         princpt: tuple[float, float] | None = None,
@@ -219,7 +219,7 @@ class Predictor:
         princpt: tuple[float, float] | None = None,
         mirrored: bool = False,
         on_error: OnError | None = None,
-    ) -> Iterator[HandPose]:
+    ) -> Generator[HandPose, None, None]:
         """Yield the poses of pictures, videos, cameras or folders lazily, one at a time.
 
         A video yields one pose per frame, with `frame` and `time` set; its hands are tracked, keep their slots, and are
@@ -259,13 +259,49 @@ class Predictor:
         focal: tuple[float, float] | None = None,
         princpt: tuple[float, float] | None = None,
         mirrored: bool = False,
-    ) -> Iterator[HandPose]:
+    ) -> Generator[HandPose, None, None]:
         """Yield the pose of each frame of an open video or camera, tracked and smoothed as in `stream`.
 
         `options.every` and `options.max_frames` have no effect: the open video has its own.
         """
         predict_frame = self._frame_predictor(options, focal=focal, princpt=princpt, mirrored=mirrored)
-        return video_poses(predict_frame, video, options)
+        return frame_poses(predict_frame, video, options, live=video.live, source=video.name)
+
+    def track(
+        self,
+        frames: Iterable[Frame],
+        options: StreamOptions = StreamOptions(),  # noqa: B008  frozen
+        *,
+        live: bool = True,
+        focal: tuple[float, float] | None = None,
+        princpt: tuple[float, float] | None = None,
+        mirrored: bool = False,
+    ) -> Generator[HandPose, None, None]:
+        """Yield the pose of each of your own frames, from any source, tracked and smoothed as in `stream`.
+
+        Examples:
+            >>> def frames():
+            ...     for number, image in enumerate(my_camera):  # (H, W, 3) uint8 RGB
+            ...         yield Frame(image, number, time.monotonic())
+            >>> for pose in predictor.track(frames()):  # doctest: +SKIP
+            ...     print(pose.frame, pose.sides)
+
+        Args:
+            frames: In the order of their times, which are in seconds from any origin. Where their size changes, the
+                hands are searched for anew.
+            options: The box, and whether to smooth; `every` and `max_frames` have no effect.
+            live: Yield each pose before the next frame is asked for. Otherwise joints are smoothed over later frames,
+                too, as those of files are, and poses come some frames late.
+            focal: px, as in `__call__`.
+            princpt: px, as in `__call__`.
+            mirrored: As in `__call__`.
+
+        Raises:
+            ImageError: As in `__call__`.
+            UnclaspError: As in `__call__`, or an item is no `Frame`.
+        """
+        predict_frame = self._frame_predictor(options, focal=focal, princpt=princpt, mirrored=mirrored)
+        return frame_poses(predict_frame, map(checked_frame, frames), options, live=live)
 
     def _frame_predictor(
         self, options: StreamOptions, *, focal: tuple[float, float] | None, princpt: tuple[float, float] | None,

@@ -1,6 +1,7 @@
 """Suppresses what OpenCV and its FFmpeg print, which only repeats our errors.
 
 Both are settings of the whole process: threads that overlap share one change, and the last to leave takes it back.
+FFmpeg, however, reads its level once, when OpenCV first uses it: if that is here, it stays quiet in this process.
 """
 
 import os

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 from unclasp.errors import UnclaspError, VideoError
 from unclasp.files import replaceable, temporary_beside
 from unclasp.hands import SIDES, Side
-from unclasp.overlay import draw_frame
+from unclasp.overlay import FrameDrawer
 from unclasp.pose import HandPose
 from unclasp.rerun_log import RerunLog
 from unclasp.video import VideoWriter
@@ -76,7 +76,7 @@ def record(
     Raises:
         UnclaspError: The source fails before its first frame, the files cannot be written, or rerun-sdk is missing.
     """
-    recorded = Recorded()
+    recorded, draw = Recorded(), FrameDrawer()
     with ExitStack() as stack:
         log = stack.enter_context(RerunLog(stem.with_name(stem.name + ".rrd"))) if rerun else None
         video = stack.enter_context(VideoWriter(stem.with_name(stem.name + ".mp4"), rate=rate, all_frames=not live))
@@ -85,7 +85,7 @@ def record(
             for pose in _until_failure(poses, recorded):
                 if pose.image is None:
                     raise UnclaspError("a recording needs poses that hold their pictures")
-                video.write(draw_frame(pose.image, pose.views()), time=pose.time)
+                video.write(draw(pose.image, pose.views()), time=pose.time)
                 lines.write(pose.to_json(indent=None) + "\n")
                 if log is not None:
                     log.write(pose)

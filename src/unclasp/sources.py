@@ -6,6 +6,7 @@ Files are not opened here; `picture` and `video` read them.
 import logging
 import os
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -95,9 +96,9 @@ def output_stems(paths: Sequence[Path | str]) -> list[str]:
     depth = 1
     while depth < max(map(len, all_parts), default=0):
         depth += 1
-        uses = Counter(name.casefold() for name in names.values())
+        uses = Counter(map(_as_stored, names.values()))
         names = {
-            parts: "_".join(parts[-depth:]) if uses[name.casefold()] > 1 else name for parts, name in names.items()
+            parts: "_".join(parts[-depth:]) if uses[_as_stored(name)] > 1 else name for parts, name in names.items()
         }
     return _number([names[parts] for parts in all_parts])
 
@@ -108,17 +109,22 @@ def _folders_and_stem(path: Path) -> tuple[str, ...]:
 
 def _number(names: Sequence[str]) -> list[str]:
     """Append _2, _3, … to repeated names."""
-    wanted = {name.casefold() for name in names}
+    wanted = set(map(_as_stored, names))
     taken: set[str] = set()
     unique = []
     for name in names:
         candidate, count = name, 1
-        while candidate.casefold() in taken or (count > 1 and candidate.casefold() in wanted):
+        while _as_stored(candidate) in taken or (count > 1 and _as_stored(candidate) in wanted):
             count += 1
             candidate = f"{name}_{count}"
-        taken.add(candidate.casefold())
+        taken.add(_as_stored(candidate))
         unique.append(candidate)
     return unique
+
+
+def _as_stored(name: str) -> str:
+    """Return a name in the form in which file systems compare it: some ignore case, or how letters are composed."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _expand(given: str) -> Iterator[Source]:
@@ -128,15 +134,15 @@ def _expand(given: str) -> Iterator[Source]:
         if given and path.is_dir():
             yield from _search_folder(path, given)
             return
-        if given and path.exists():
-            yield Source(path, None, given)
+        if given and (path.exists() or path.is_symlink()):
+            yield _source_of(path, given)
             return
         if given.isascii() and given.isdigit():
             yield Source(None, None, given, camera=int(given))
             return
         if any(letter in given for letter in "*?["):
             matches = sorted(match for match in _matches(path) if _is_source(match))
-            yield from (Source(match, None, given) for match in matches)
+            yield from (_source_of(match, given) for match in matches)
             if matches:
                 return
             error = "the pattern matches no pictures or videos; check it, or give a folder"
@@ -153,7 +159,7 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
     """Yield the pictures under a folder, then an error for each unreadable folder, or one error if there is neither."""
     problems: list[OSError] = []
     found: list[Path] = []
-    unsupported = Counter[str]()
+    unsupported, videos = Counter[str](), 0
     last_message = time.monotonic()
     for root, folders, files in os.walk(folder, onerror=problems.append):
         if time.monotonic() - last_message >= PATIENCE:
@@ -163,17 +169,20 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
             )
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(root, name) for name in files if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()]
+        found += [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and _is_file_or_dead_link(path)]
+        videos += sum(path.suffix.lower() in VIDEO_SUFFIXES for path in paths)
         unsupported.update(kind for path in paths if (kind := _UNSUPPORTED.get(path.suffix.lower())))
     if unsupported:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unsupported.items()))
         _logger.warning("%s: skipped pictures in formats that cannot be read: %s; convert them to JPEG", given, counts)
-    yield from (Source(path, None, given) for path in sorted(found))
+    yield from (_source_of(path, given) for path in sorted(found))
     for problem in problems:
         error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its permissions"
         yield Source(None, error, given)
     if not found and not problems:
         error = f"expected a folder with pictures ({' '.join(sorted(PICTURE_SUFFIXES))}), found none; check the folder"
+        if videos:
+            error = f"expected a folder with pictures, got one with videos only ({videos}); name them, or use a pattern"
         yield Source(None, f"{given}: {error}", given)
 
 
@@ -187,4 +196,15 @@ def _matches(pattern: Path) -> Iterator[Path]:
 
 
 def _is_source(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    is_hidden, suffix = path.name.startswith("."), path.suffix.lower()
+    return suffix in PICTURE_SUFFIXES | VIDEO_SUFFIXES and not is_hidden and _is_file_or_dead_link(path)
+
+
+def _is_file_or_dead_link(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
+def _source_of(path: Path, given: str) -> Source:
+    """Return a picture or video that a search found; a link to nothing with its error."""
+    error = None if path.exists() else f"{path}: this link leads to nothing; remove it"
+    return Source(path, error, given)

@@ -1,7 +1,7 @@
 """Predicts poses for sources of any kind: pictures, arrays, folders, glob patterns, videos, cameras, or lists."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
@@ -9,17 +9,17 @@ from typing import TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Pixels
+from unclasp.arrays import Array, Pixels
 from unclasp.errors import UnclaspError, check_whole
 from unclasp.follow.frame_result import PredictFrame
 from unclasp.follow.smoothing import smoothed
 from unclasp.follow.tracking import Tracker
-from unclasp.picture import read_photo
+from unclasp.picture import check_image, read_photo
 from unclasp.pose import HandPose
 from unclasp.sources import Source, find_sources
-from unclasp.video import Video
+from unclasp.video import Frame, Video
 
-SourceLike = str | Path | int | Pixels
+SourceLike = str | Path | int | Array
 Predict = Callable[[Pixels, npt.ArrayLike | None, tuple[float, float] | None], HandPose]
 """Predicts the pose for a picture, a box (x1, y1, x2, y2 px, as annotated; None to search the whole picture) and the
 focal lengths that the picture file gives (px; None if it gives none)."""
@@ -54,7 +54,7 @@ def stream(
     given: SourceLike | Iterable[SourceLike],
     options: StreamOptions,
     on_error: OnError | None = None,
-) -> Iterator[HandPose]:
+) -> Generator[HandPose, None, None]:
     """Yield the poses of one or more sources lazily; see `Predictor.stream`.
 
     Args:
@@ -113,23 +113,34 @@ def _poses(
         raise UnclaspError(source.error)
     elif source.is_video:
         with Video(source.file_or_camera, every=options.every, max_frames=options.max_frames) as video:
-            yield from video_poses(predict_frame, video, options)
+            yield from frame_poses(predict_frame, video, options, live=video.live, source=video.name)
     else:
         photo = read_photo(source.path)  # type: ignore[arg-type]
         yield replace(predict(photo.image, options.box, photo.focal), source=source.name)
 
 
-def video_poses(predict_frame: PredictFrame, video: Video, options: StreamOptions) -> Iterator[HandPose]:
-    """Yield the pose of each frame of an open video, tracked and, with `options.smooth`, smoothed.
+def checked_frame(frame: object) -> Frame:
+    """Return a frame of the caller's own, or raise an UnclaspError if it is none."""
+    if not isinstance(frame, Frame):
+        raise UnclaspError(f"expected a Frame(image, number, time), got {type(frame).__name__}")
+    return frame._replace(image=check_image(frame.image))
 
-    Smoothing a file needs the frames up to `smoothing.WINDOW_SECONDS` later, so poses are delayed by as many frames.
+
+def frame_poses(
+    predict_frame: PredictFrame, frames: Iterable[Frame], options: StreamOptions, *, live: bool,
+    source: str | None = None,
+) -> Generator[HandPose, None, None]:  # fmt: skip
+    """Yield the pose of each frame of a video, tracked and, with `options.smooth`, smoothed.
+
+    Unless the frames are `live`, smoothing needs those up to `smoothing.WINDOW_SECONDS` later, so poses are delayed by
+    as many frames.
     """
-    tracker = Tracker(predict_frame, box=options.box, smooth=options.smooth, live=video.live)
+    tracker = Tracker(predict_frame, box=options.box, smooth=options.smooth, live=live)
     poses = (
-        (replace(tracker(frame.image, frame.time), frame=frame.number, source=video.name), tracker.changes)
-        for frame in video
+        (replace(tracker(frame.image, frame.time), frame=frame.number, source=source), tracker.changes)
+        for frame in frames
     )
-    if options.smooth and not video.live:
+    if options.smooth and not live:
         yield from smoothed(poses)
     else:
         yield from (pose for pose, _ in poses)

@@ -7,7 +7,7 @@ gives bit for bit the same weights as an uninterrupted one.
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unclasp.batch import Batch
-from unclasp.checkpoint import load_model, load_state, save_state, save_weights
+from unclasp.checkpoint import SUFFIX, load_model, load_state, save_state, save_weights
 from unclasp.config import Config, TrainConfig, to_dict
 from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, collate, collate_or_error, raise_errors, start_worker
 from unclasp.data.lookup import fingerprint_of
 from unclasp.data.transforms import Example, make_example, random_view
-from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
+from unclasp.files import only_one
 from unclasp.interruption import Interruption
 from unclasp.model import DFL, build, load_backbone
 from unclasp.model.backbones import Backbone
@@ -154,11 +155,13 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
 
 
 def _what_is_saved(out: Path) -> str:
-    """Tell what a run that was ended at once has saved."""
-    if not (out / STATE).exists():
-        return "nothing is saved yet"
-    step = load_state(out / STATE)["step"]
-    return f"saved is step {step} in {out / STATE}: the same command with --resume goes on"
+    """Tell what a run that was ended at once has saved, and how to go on."""
+    return _saved_step(out) + (": the same command with --resume goes on" if (out / STATE).exists() else "")
+
+
+def _saved_step(out: Path) -> str:
+    state = out / STATE
+    return f"saved is step {load_state(state)['step']} in {state}" if state.exists() else "nothing is saved yet"
 
 
 def _check_unused(out: Path) -> None:
@@ -192,11 +195,12 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     per_epoch = len(dataset) // config.train.batch_size
     steps = per_epoch * config.train.epochs
     last_step = min(steps, options.max_steps or steps)
-    if done >= last_step:  # the weights file may have been deleted since
-        run.save()
-    loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last_step)
-    with closing(raise_errors(loader)) as batches:
-        run.take_steps(batches, last_step=last_step, per_epoch=per_epoch)
+    with only_one(options.out) if fabric.is_global_zero else nullcontext():
+        if done >= last_step:  # the weights file may have been deleted since
+            run.save()
+        loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last_step)
+        with closing(raise_errors(loader)) as batches:
+            run.take_steps(batches, last_step=last_step, per_epoch=per_epoch)
 
 
 @dataclass
@@ -230,15 +234,22 @@ class _Run:
                 self.styles.start(config.train.seed, self.done, fabric.global_rank)
                 rate = learning_rate(self.done, config.train, steps_per_epoch=per_epoch)
                 here = batch.to(fabric.device)
-                terms, ends = take_step(
-                    fabric, self.model, self.adam, here, config, at=self.done, rate=rate, interruption=interruption
-                )
+                try:
+                    terms, ends = take_step(
+                        fabric, self.model, self.adam, here, config, at=self.done, rate=rate, interruption=interruption
+                    )
+                except NonFiniteLossError as error:
+                    hint = "--resume would take the same steps: start another run with other settings"
+                    raise NonFiniteLossError(
+                        f"{error}; {_saved_step(options.out)}. {hint} (--start-weights)"
+                    ) from error
                 self.result.update(self.done)
                 self.done += 1
                 reporter.stepped(terms, rate)
                 is_end = ends or self.done == last_step
-                if is_end or self.done % options.save_every == 0:
-                    self.save()
+                is_kept = options.keep_every is not None and self.done % options.keep_every == 0
+                if is_end or is_kept or self.done % options.save_every == 0:
+                    self.save(keep=is_kept)
                 if is_end:
                     break
         if self.done < last_step and fabric.is_global_zero:
@@ -247,8 +258,8 @@ class _Run:
                 "command with --resume goes on"
             )
 
-    def save(self) -> None:
-        """Write the state and the weights; all processes wait for it."""
+    def save(self, *, keep: bool = False) -> None:
+        """Write the state and the weights, with `keep` also under the step's number; all processes wait for it."""
         if self.fabric.is_global_zero:
             state = {
                 "config": to_dict(self.config), "step": self.done, "model": self.plain.state_dict(),
@@ -256,7 +267,9 @@ class _Run:
                 "precision": self.fabric.strategy.precision.state_dict(), **self.facts,
             }  # fmt: skip
             save_state(self.options.out / STATE, state)
-            save_weights(self.options.out / WEIGHTS, self.result.state, self.config, notes={"steps": self.done})
+            notes = {"steps": self.done, **{name: self.facts[name] for name in ("data", "samples", "run")}}
+            for name in (WEIGHTS, f"weights-{self.done}{SUFFIX}")[: 2 if keep else 1]:
+                save_weights(self.options.out / name, self.result.state, self.config, notes=notes)
         self.fabric.barrier()
 
 

@@ -5,32 +5,46 @@ import json
 import re
 from typing import Any, Final
 
-from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES
-from unclasp.legend import how_sure
+from unclasp.arrays import Pixels
+from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES
+from unclasp.legend import DASH, DASH_SHARE, DOUBTED_WIDTH, how_sure
 from unclasp.marks import HTML_MARK
 
 _STYLE: Final = """
-html, body { margin: 0; height: 100%; background: #f3f2ee; color: #343230; font: 14px/1.45 system-ui, sans-serif; }
+:root { color-scheme: light dark; --paper: #f3f2ee; --card: #fdfcfa; --edge: #d8d5cc; --grid: #d3d0c8; --ink: #343230;
+  --muted: #6d6a63; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #1f1e1c; --card: #2b2a27; --edge: #4a4842; --grid: #45433e; --ink: #eceae4; --muted: #aaa69c; }
+}
+html, body { margin: 0; height: 100%; background: var(--paper); color: var(--ink);
+  font: 14px/1.45 system-ui, sans-serif; }
 body { display: flex; flex-direction: column; }
-canvas { flex: 1; min-height: 0; width: 100%; touch-action: none; cursor: grab; outline-offset: -3px; }
+canvas { flex: 1; min-height: 0; width: 100%; object-fit: contain; touch-action: none; cursor: grab;
+  outline-offset: -3px; }
 canvas:active { cursor: grabbing; }
 header, footer { padding: 10px 18px; display: flex; gap: 6px 20px; flex-wrap: wrap; align-items: center; }
-footer { color: #76736c; font-size: 12px; }
+footer { color: var(--muted); font-size: 12px; }
 h1 { font-size: 15px; margin: 0; overflow-wrap: anywhere; }
-i { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 2px; }
-button { font: inherit; border: 1px solid #d8d5cc; border-radius: 7px; background: #fdfcfa; padding: 3px 10px; }
-#name { position: fixed; pointer-events: none; background: #343230; color: #fff; border-radius: 6px; padding: 2px 8px; }
+i { display: inline-block; width: 9px; height: 9px; border-radius: 50%; margin-right: 2px;
+  -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+button { font: inherit; color: inherit; border: 1px solid var(--edge); border-radius: 7px; background: var(--card);
+  padding: 3px 10px; }
+#name { position: fixed; pointer-events: none; background: var(--ink); color: var(--paper); border-radius: 6px;
+  padding: 2px 8px; }
+@media (max-height: 560px) { h1, footer span:not(:last-child) { display: none; } header, footer { padding: 6px 12px; } }
+@media print { button, #name { display: none; } }
 """
 
 _SCRIPT: Final = """
-const {hands, parents} = JSON.parse(document.getElementById("data").textContent);
+const {hands, parents, doubt} = JSON.parse(document.getElementById("data").textContent);
 const canvas = document.querySelector("canvas"), context = canvas.getContext("2d");
 const label = document.getElementById("name");
+const theme = name => getComputedStyle(document.documentElement).getPropertyValue(name);
 const all = hands.flatMap(hand => hand.joints);
 const along = k => all.length ? all.map(p => p[k]) : [0];
 const middle = [0, 1, 2].map(k => (Math.min(...along(k)) + Math.max(...along(k))) / 2);
 const radius = Math.max(1, ...all.map(p => Math.hypot(...p.map((x, k) => x - middle[k]))));
-let yaw, pitch, zoom, shown = [];
+let yaw, pitch, zoom, shown = [], tapped = null;
 const fingers = new Map();
 
 // Camera axes: x right, y down, z away. The viewer looks along z from far away, with slight perspective.
@@ -44,7 +58,8 @@ function place(point) {
   return {x: width / 2 + px * scale, y: height / 2 + py * scale, depth: pz, scale};
 }
 
-function line(from, to, width, colour) {
+function line(from, to, width, colour, dashes = []) {
+  context.setLineDash(dashes); context.lineDashOffset = -(dashes[1] || 0) / 2;
   context.strokeStyle = colour; context.lineWidth = width; context.lineCap = "round";
   context.beginPath(); context.moveTo(from.x, from.y); context.lineTo(to.x, to.y); context.stroke();
 }
@@ -55,19 +70,28 @@ function disc(at, size, colour) {
 
 function floor() {
   const low = Math.max(...all.map(p => p[1])) + 8, step = 50, reach = Math.ceil(radius / step) * step;
+  const colour = theme("--grid");
   for (let at = -reach; at <= reach; at += step) {
     const corner = (x, z) => place([middle[0] + x, low, middle[2] + z]);
-    line(corner(at, -reach), corner(at, reach), 1, "#d3d0c8");
-    line(corner(-reach, at), corner(reach, at), 1, "#d3d0c8");
+    line(corner(at, -reach), corner(at, reach), 1, colour);
+    line(corner(-reach, at), corner(reach, at), 1, colour);
   }
 }
 
+// Hands in doubt are dashed and thin; a dash is as long as in the overlays, and none is at a bone's ends.
+function dashes(start, end, width) {
+  const long = Math.hypot(end.x - start.x, end.y - start.y);
+  const period = long / Math.max(1, Math.round(long / (doubt.dash * width)));
+  return [doubt.share * period, (1 - doubt.share) * period];
+}
+
 function draw() {
+  label.hidden = true;  // the joint that it names has moved
   const ratio = window.devicePixelRatio || 1;
   canvas.width = canvas.clientWidth * ratio; canvas.height = canvas.clientHeight * ratio;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   if (!all.length) {
-    context.fillStyle = "#76736c"; context.textAlign = "center";
+    context.fillStyle = theme("--muted"); context.textAlign = "center"; context.font = "16px system-ui, sans-serif";
     context.fillText("no hand found", canvas.clientWidth / 2, canvas.clientHeight / 2);
     return;
   }
@@ -75,13 +99,15 @@ function draw() {
   shown = hands.flatMap(hand => hand.joints.map((joint, k) => ({...place(joint), hand, k})));
   const bones = shown.filter(end => parents[end.k] >= 0).map(end => {
     const start = shown.find(other => other.hand === end.hand && other.k === parents[end.k]);
-    return {start, end, depth: (start.depth + end.depth) / 2, colour: end.hand.colours[Math.min(end.k >> 2, 4)]};
+    return {start, end, depth: (start.depth + end.depth) / 2, colour: end.hand.colours[end.k >> 2]};
   });
   for (const {start, end, colour} of bones.sort((a, b) => b.depth - a.depth)) {
-    const width = Math.max(2, 6.5 * end.scale);
-    line(start, end, width + 3, "#18161c"); line(start, end, width, colour);
+    const doubted = end.hand.doubted, width = Math.max(2, 6.5 * end.scale) * (doubted ? doubt.width : 1);
+    const pattern = doubted ? dashes(start, end, width) : [];
+    line(start, end, width + 3, "#18161c", pattern); line(start, end, width, colour, pattern);
     for (const joint of [start, end]) {
-      disc(joint, 0.7 * width + 1.2, "#18161c"); disc(joint, 0.7 * width, colour);
+      disc(joint, 0.7 * width + 1.2, "#18161c");
+      disc(joint, 0.7 * width, parents[joint.k] < 0 ? joint.hand.wrist : colour);
       disc(joint, 0.3 * width, "#ffffffc0");
     }
   }
@@ -106,11 +132,19 @@ const spread = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a
 canvas.onpointerdown = event => {
   canvas.setPointerCapture(event.pointerId);
   fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  tapped = fingers.size === 1 ? [event.clientX, event.clientY] : null;
 };
-canvas.onpointerup = canvas.onpointercancel = event => fingers.delete(event.pointerId);
+canvas.onpointerup = event => {
+  fingers.delete(event.pointerId);
+  if (tapped) name(event);
+};
+canvas.onpointercancel = event => fingers.delete(event.pointerId);
+canvas.onpointerleave = event => { if (event.pointerType === "mouse") label.hidden = true; };
 canvas.onpointermove = event => {
   const last = fingers.get(event.pointerId);
   if (!last) return name(event);
+  if (tapped && Math.hypot(event.clientX - tapped[0], event.clientY - tapped[1]) < 6) return;
+  tapped = null;
   const before = fingers.size === 2 && spread();
   fingers.set(event.pointerId, [event.clientX, event.clientY]);
   if (before) grow(spread() / before);
@@ -127,6 +161,7 @@ document.getElementById("side").onclick = () => { [yaw, pitch] = [1.22, 0]; draw
 document.getElementById("top").onclick = () => { [yaw, pitch] = [0, -1.5]; draw(); };
 // Observe the canvas, not the window: inside a frame the canvas may have no size until the outer page is laid out.
 new ResizeObserver(draw).observe(canvas);
+matchMedia("(prefers-color-scheme: dark)").onchange = draw;
 reset();
 """
 
@@ -139,15 +174,12 @@ def page(result: dict[str, Any]) -> str:
     """
     name = re.split(r"[/\\]", result["image"]["source"] or "")[-1]  # do not disclose folder names
     title = html.escape(name or "two hands")
-    data = json.dumps({"parents": HAND_PARENTS, "hands": [_hand(hand) for hand in result["hands"]]}, allow_nan=False)
-    assumed = [text for text in (result["camera"]["assumed"], result["depth_assumed"]) if text]
-    notes = ["mm; x right, y down, z away from the camera", "grid 50 mm"]
+    hands = [_hand(hand) for hand in result["hands"]]
+    doubt = {"width": DOUBTED_WIDTH, "dash": DASH, "share": DASH_SHARE}
+    data = json.dumps({"parents": HAND_PARENTS, "hands": hands, "doubt": doubt}, allow_nan=False)
     data = data.replace("<", r"\u003c")  # so that no value can close the script element
-    notes += [f"assumed: {html.escape('; '.join(assumed))}"] if assumed else []
-    footer = "".join(
-        f"<span>{note}</span>"
-        for note in [*notes, "drag or arrow keys turn, wheel or two fingers zoom, a double click shows the front"]
-    )
+    buttons = "".join(f'<button id="{name}">{name}</button> ' for name in ("front", "side", "top"))
+    footer = "".join(f"<span>{note}</span>" for note in _notes(result)) if hands else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -159,7 +191,7 @@ def page(result: dict[str, Any]) -> str:
 </head>
 <body>
 <header><h1>{title}</h1>{"".join(_legend(hand) for hand in result["hands"])}
-<span><button id="front">front</button> <button id="side">side</button> <button id="top">top</button></span></header>
+<span{"" if hands else " hidden"}>{buttons}</span></header>
 <canvas tabindex="0" aria-label="3D view of the hands: drag to turn, wheel to zoom, point at a joint to read its name">
 </canvas>
 <footer>{footer}</footer>
@@ -171,19 +203,36 @@ def page(result: dict[str, Any]) -> str:
 """
 
 
+def _notes(result: dict[str, Any]) -> list[str]:
+    """Return the lines below the hands, as HTML; the last one says how to use the view."""
+    assumed = [text for text in (result["camera"]["assumed"], result["depth_assumed"]) if text]
+    return [
+        "mm; x right, y down, z away from the camera",
+        "grid 50 mm",
+        *([f"assumed: {html.escape('; '.join(assumed))}"] if assumed else []),
+        "drag or arrow keys turn; wheel, two fingers, + and − zoom; tap or point at a joint for its name; "
+        "a double click shows the front",
+    ]
+
+
 def _hand(hand: dict[str, Any]) -> dict[str, Any]:
     """Return the data that the script needs for one hand; the joints are in the camera frame."""
     names = [f"{hand['side']} {name}" for name in HAND_JOINT_NAMES]
-    return {"side": hand["side"], "names": names, "joints": hand["joints_cam"], "colours": _colours(hand["side"])}
+    slot = [str(name) for name in SIDES].index(hand["side"])
+    return {
+        "names": names, "joints": hand["joints_cam"], "doubted": hand["doubted"],
+        "colours": [_hex(colour) for colour in FINGER_COLOURS[slot]],
+        "wrist": _hex(PART_COLOURS[1 + PARTS_PER_HAND * slot]),
+    }  # fmt: skip
 
 
-def _colours(side: str) -> list[str]:
-    colours = FINGER_COLOURS[[str(name) for name in SIDES].index(side)].tolist()
-    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in colours]
+def _hex(colour: Pixels) -> str:
+    """Return a colour (3,) RGB as CSS writes it."""
+    return f"#{colour.tobytes().hex()}"
 
 
 def _legend(hand: dict[str, Any]) -> str:
-    dots = "".join(f'<i style="background:{colour}"></i>' for colour in _colours(hand["side"]))
+    dots = "".join(f'<i style="background:{colour}"></i>' for colour in _hand(hand)["colours"])
     confidence = None if hand["confidence"] is None else sum(hand["confidence"]) / len(hand["confidence"])
     certainty = how_sure(hand["presence"], confidence, doubted=hand["doubted"])
     return f"<span>{dots} {hand['side']} hand, {certainty}</span>"

@@ -18,7 +18,7 @@ from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, lay, la
 from unclasp.close_up import cut_around, lay_close_up
 from unclasp.errors import ImageError
 from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
-from unclasp.legend import how_sure
+from unclasp.legend import DASH, DASH_SHARE, DOUBTED_WIDTH, how_sure
 
 SIDE_VIEW_DEGREES: Final = 70.0
 """The side view shows the hands rotated by this angle about the vertical axis."""
@@ -32,13 +32,8 @@ _GRID: Final = (239, 237, 232)
 _OUTLINE: Final = (24, 22, 28)
 _WHITE: Final = (255, 255, 255)
 _BONE_MM, _LEAST_DEPTH_MM, _MAX_PIXELS_PER_MM = 6.5, 60.0, 1.8
-_DASH: Final = 6.0
-"""Distance from dash to dash of hands in doubt, as a multiple of their bones' width."""
-_DASH_SHARE: Final = 0.35
-_DOUBTED_WIDTH: Final = 0.65
-"""Width of the bones of hands in doubt, relative to others'."""
 _NEUTRAL: Final = (208, 206, 202)
-_NEUTRAL_SHARE: Final = 0.7
+_NEUTRAL_SHARE: Final = 0.85
 """Other people's hands have a share of this grey in their colours."""
 _VIEWS: Final = {"front": 0.0, "side": SIDE_VIEW_DEGREES}
 
@@ -147,16 +142,12 @@ def draw_pose(image: Pixels, hands: Sequence[HandView], *, others: Sequence[Sequ
         (H', W', 3) uint8 RGB: a page of fixed height, whose width depends on the picture's aspect ratio.
     """
     image, hands = _as_rgb(image), _drawable(hands)
-    people = with_others(hands, others)
-    picture, ratio = _to_page(image)
-    (height, width), left = picture.shape[:2], _MARGIN + picture.shape[1] + _GUTTER
+    scale = min(_HEIGHT / image.shape[0], _MAX_WIDTH / image.shape[1])
+    overlay = draw_overlay(image, hands, others=others, scale=scale)
+    (height, width), left = overlay.shape[:2], _MARGIN + overlay.shape[1] + _GUTTER
     right = left + _CARD_WIDTH
     page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), PAPER, dtype=np.uint8)
     top = _MARGIN + (_HEIGHT - height) // 2
-    overlay = draw_people(picture, _placed(people, lambda points: resized(points, ratio)))
-    cut = cut_around([hand.joints_2d for hand in hands], image.shape[1], image.shape[0], scale=width / image.shape[1])
-    if cut is not None:
-        lay_close_up(overlay, draw_people(cut.of(image), _placed(people, cut.place)), cut.shown)
     lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
     if hands:
         return _with_views(page, hands, left, has_others=any(others))
@@ -164,6 +155,33 @@ def draw_pose(image: Pixels, hands: Sequence[HandView], *, others: Sequence[Sequ
     canvas = Canvas(page, 2)
     canvas.text("no hand found", (left + right) / 2, _MARGIN + _HEIGHT / 2, size=0.55, align=0.5)
     return canvas.finished()
+
+
+def draw_overlay(
+    image: Pixels, hands: Sequence[HandView], *, others: Sequence[Sequence[HandView]] = (), scale: float = 1.0
+) -> Pixels:
+    """Draw the 2D skeletons over a resized picture; hands that are small in it get a close-up in one of its corners.
+
+    Args:
+        image: As for `draw_pose`, like the hands.
+        hands: Any number of hands.
+        others: The hands of each other person.
+        scale: Factor by which the picture is resized.
+
+    Returns:
+        (H', W', 3) uint8 RGB.
+    """
+    image = _as_rgb(image)
+    height, width = image.shape[:2]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    picture = np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
+    people, ratio = with_others(hands, others), np.array(size) / (width, height)
+    overlay = draw_people(picture, _placed(people, lambda points: resized(points, ratio)))
+    cut = cut_around([hand.joints_2d for hand in _drawable(hands)], width, height, scale=size[0] / width)
+    if cut is not None:
+        lay_close_up(overlay, draw_people(cut.of(image), _placed(people, cut.place)), cut.shown)
+    return overlay
 
 
 def turn_about_vertical(points: Floats, degrees: float) -> Floats:
@@ -255,7 +273,7 @@ def _draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:
         styles = [bone.pen.at(bone.depth, colour) for colour in bone.colours]
         width, fill, outline = styles[0]
         edge = min(max(0.22 * width, 0.4), 1.6)
-        pieces = _dashes(bone.ends, _DASH * width) if bone.pen.dashed else [bone.ends]
+        pieces = _dashes(bone.ends, DASH * width) if bone.pen.dashed else [bone.ends]
         for colour, thickness in ((outline, width + 2 * edge), (fill, width)):
             for piece in pieces:
                 canvas.line(piece[0], piece[1], thickness, colour)
@@ -269,14 +287,14 @@ def _dashes(ends: Floats, distance: float) -> list[Floats]:
     """Return the dashes (2, 2) px of a line, at least one, `distance` px from each to the next, and not at its ends."""
     count = max(1, round(float(np.linalg.norm(ends[1] - ends[0])) / distance))
     middles = np.arange(count) + 0.5
-    shares = np.stack([middles - _DASH_SHARE / 2, middles + _DASH_SHARE / 2], axis=1) / count
+    shares = np.stack([middles - DASH_SHARE / 2, middles + DASH_SHARE / 2], axis=1) / count
     return list(ends[0] + shares[..., None] * (ends[1] - ends[0]))
 
 
 def _bones(hand: HandView, points: Floats, depths: Floats, pen: _Pen) -> list[_Bone]:
     """Return the 20 bones of a hand for joints (21, 2) px at depths (21,)."""
     if hand.doubted:
-        pen = pen._replace(width=max(_DOUBTED_WIDTH * pen.width, 1.0), dashed=True)
+        pen = pen._replace(width=max(DOUBTED_WIDTH * pen.width, 1.0), dashed=True)
     fingers, palm = _colours(hand)
     bones = []
     for joint, parent in enumerate(HAND_PARENTS[:20]):
@@ -300,15 +318,6 @@ def _palm_width(joints_2d: Floats) -> float:
     """Estimate the palm's width in px from the knuckles, or from the palm's length if it is seen edge-on."""
     across, along = joints_2d[7] - joints_2d[19], joints_2d[11] - joints_2d[20]
     return float(max(np.linalg.norm(across), 0.65 * np.linalg.norm(along)))
-
-
-def _to_page(image: Pixels) -> tuple[Pixels, Floats]:
-    """Scale a picture to the height of the page, or to the maximum width if that is smaller, and return the ratio."""
-    height, width = image.shape[:2]
-    scale = min(_HEIGHT / height, _MAX_WIDTH / width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return np.asarray(scaled, dtype=np.uint8), np.array(size) / (width, height)
 
 
 def _placed(people: Sequence[Sequence[HandView]], place: Callable[[Floats], Floats]) -> list[list[HandView]]:

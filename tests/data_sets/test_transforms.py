@@ -14,6 +14,7 @@ from unclasp.config import AugmentConfig, DepthAxis
 from unclasp.data.collate import collate, start_worker
 from unclasp.data.transforms import View, crop_image, make_example, plain_view, random_view
 from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS
+from unclasp.presets import paper
 
 BOX = np.array([12.0, 8.0, 76.0, 72.0])
 
@@ -155,16 +156,49 @@ def test_nothing_is_changed_in_place_and_views_are_repeatable(make_sample):
         np.testing.assert_array_equal(getattr(sample, name), getattr(before, name))
 
 
-def test_random_views_keep_to_the_published_ranges():
-    rng, config = np.random.default_rng(0), AugmentConfig()
-    views = [random_view(BOX, config, rng) for _ in range(2000)]
-    sides = np.array([view.box[2] - view.box[0] for view in views]) / 80.0
-    rotations = np.array([view.rotation for view in views])
-    assert 0.75 <= sides.min() < 0.76 and 1.24 < sides.max() <= 1.25
-    assert np.abs(rotations).max() <= 90 and 0.55 < (rotations != 0).mean() < 0.65
-    assert 0.45 < np.mean([view.flip for view in views]) < 0.55
-    centres = np.array([(view.box[:2] + view.box[2:]) / 2 for view in views]) - (BOX[:2] + BOX[2:]) / 2
-    assert 11.5 < np.abs(centres).max() <= 12
+@pytest.fixture(scope="module")
+def drawn():
+    """Many views of one box as in the paper."""
+    rng, config = np.random.default_rng(0), paper().augment
+    return [random_view(BOX, config, rng) for _ in range(2000)]
+
+
+def test_random_views_keep_to_the_published_ranges(drawn):
+    sides = scales_of(drawn)
+    assert (sides.min(), sides.max()) == pytest.approx((0.75, 1.25))
+    rotations = np.array([view.rotation for view in drawn])
+    assert (rotations.min(), rotations.max()) == (-90, 90)
+    assert 0.55 < (rotations != 0).mean() < 0.65
+    assert 0.45 < np.mean([view.flip for view in drawn]) < 0.55
+    shifts = shifts_of(drawn)
+    assert np.abs(shifts).max() <= 12
+    assert (shifts.min(axis=0) < -11.8).all() and (shifts.max(axis=0) > 11.8).all()
+    gains = np.array([view.gain for view in drawn])
+    assert (gains >= np.float32(0.8)).all() and (gains <= np.float32(1.2)).all()
+    assert (gains.min(axis=0) < 0.805).all() and (gains.max(axis=0) > 1.195).all()
+    assert all(view.look is None for view in drawn)
+
+
+def test_rotation_and_scaling_are_clipped_gaussians_and_the_rest_is_uniform(drawn):
+    """A Gaussian has 38, 68, and 95 % within half a standard deviation, one, and two; the rest is at the limits."""
+    rotations = np.array([view.rotation for view in drawn if view.rotation]) / 45
+    for within, share in ((0.5, 0.383), (1.0, 0.683), (1.999, 0.954)):
+        assert (np.abs(rotations) < within).mean() == pytest.approx(share, abs=0.03)
+    scales = (scales_of(drawn) - 1) / 0.25
+    for within, share in ((0.5, 0.383), (0.999, 0.683)):
+        assert (np.abs(scales) < within).mean() == pytest.approx(share, abs=0.03)
+    gains = np.array([view.gain for view in drawn]) - 1
+    for values in (shifts_of(drawn) / 12, gains / 0.2):
+        for within in (0.25, 0.5, 0.75):
+            np.testing.assert_allclose((np.abs(values) < within).mean(axis=0), within, atol=0.03)
+
+
+def scales_of(views):
+    return np.array([view.box[2] - view.box[0] for view in views]) / 80
+
+
+def shifts_of(views):
+    return np.array([(view.box[:2] + view.box[2:]) / 2 for view in views]) - (BOX[:2] + BOX[2:]) / 2
 
 
 @pytest.mark.parametrize(

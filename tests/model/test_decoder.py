@@ -11,7 +11,7 @@ from unclasp.config import Decoder, ModelConfig, Relation
 from unclasp.model import build, decoder
 from unclasp.model.assembly import needs
 from unclasp.model.decoder import DecoupledDecoder
-from unclasp.model.relation import Features, RelationLayer
+from unclasp.model.relation import Features, Readout, RelationLayer
 from unclasp.presets import tiny
 
 PAPER = replace(tiny().model, presence_head=False, root_depth_head=False)
@@ -159,6 +159,19 @@ def test_refinement_comes_after_the_last_step() -> None:
     assert not torch.allclose(before.pose, after.pose)
     for one, other in zip(before.steps, after.steps, strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", Decoder)
+def test_estimates_start_in_the_middle_of_the_crop_and_of_the_depths(kind: Decoder) -> None:
+    """One half is the middle of both."""
+    model = decoder_of(replace(PAPER, decoder=kind))
+    readouts = [module for module in model.modules() if isinstance(module, Readout)]
+    decoded = model(random_levels())
+    assert len(readouts) == len((decoded.pose, *decoded.steps))
+    for readout in readouts:
+        assert (readout(torch.zeros(readout.in_features)) == 0.5).all()
+    for estimate in (decoded.pose, *decoded.steps):
+        assert (estimate - 0.5).abs().max() < 0.25
 
 
 def test_the_fused_decoder_mixes_what_the_decoupled_one_keeps_apart() -> None:

@@ -1,9 +1,9 @@
 """Benchmark of the annotation index: time to build and open it, and memory, on synthetic full-size annotations."""
 
 import json
+import math
 import multiprocessing
 import os
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from unclasp.bench.device import peak_memory
 from unclasp.data.index import build_index
 from unclasp.data.interhand import InterHand
 from unclasp.data.layout import annotation_path, find_layout
@@ -175,16 +176,14 @@ def summary(cost: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
-def _build(root: Path) -> tuple[float, int]:
+def _build(root: Path) -> tuple[float, float]:
     """Build the index, and return the CPU seconds and the peak memory in bytes of this process."""
     build_index(find_layout(root, _SPLIT), anew=True)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    return time.process_time(), 1e6 * (peak_memory("cpu") or math.nan)
 
 
 def _workers(dataset: InterHand, workers: int, records: int) -> dict[str, Any]:
     """Let forked workers read at the same time, and return their private and shared memory and the time per record."""
-    memory_of(os.getpid())  # raises if memory cannot be measured, before any process waits at the barrier
     context = multiprocessing.get_context("fork")
     choices = np.random.default_rng(0).integers(0, len(dataset), (workers, records)).tolist()
     barrier, results = context.Barrier(workers, timeout=600), context.SimpleQueue()

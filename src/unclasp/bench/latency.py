@@ -4,8 +4,6 @@ Calls are interleaved, so that other load on the machine affects all of them equ
 than times.
 """
 
-import resource
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -19,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unclasp.bench.device import in_megabytes, peak_memory, synchronise
 from unclasp.bench.timing import Run, interleaved
 from unclasp.engines.onnx_model import INPUT, openvino_core
 from unclasp.engines.onnx_session import open_session
@@ -55,8 +54,9 @@ class Latency:
     """MACs of the optimised network for one crop."""
     plain_macs: int
     backbone_macs: int
-    peak_mb: float
-    """Peak memory of the process, over all engines; for that of one engine, run it alone."""
+    peak_mb: float | None
+    """Peak memory of the process, over all engines; for that of one engine, run it alone. None where it is not
+    known."""
     lines: tuple[Line, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Latency:
         return "\n".join([
             f"{self.name}, batch {self.batch}, {self.threads} threads, medians of {self.repeats} interleaved calls",
             f"GMAC per crop: {macs[0]:.2f} plain, {macs[1]:.2f} optimised, {macs[2]:.2f} backbone; "
-            f"peak memory {self.peak_mb:.0f} MB",
+            f"peak memory {in_megabytes(self.peak_mb)}",
             f"{'':12}{'model ms':>10}{'backbone ms':>13}{'ratio':>8}",
             *(f"{line.engine:12}{line.model_ms:10.2f}{line.backbone_ms:13.2f}{line.ratio:8.2f}" for line in self.lines),
         ])  # fmt: skip
@@ -119,14 +119,6 @@ def measure(
     )  # fmt: skip
 
 
-def peak_memory(device: str) -> float:
-    """Return the peak memory of this process so far, in MB; on CUDA, that of the device."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
 def _pair(
     engine: str, model: DFL, lean: DFL, crops: np.ndarray, threads: int, device: str, folder: Path
 ) -> tuple[Run, Run]:
@@ -162,8 +154,7 @@ def _torch_run(
     def run() -> None:
         with torch.inference_mode(), torch.autocast(kind, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
             called(images)
-        if kind == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device)
 
     return run
 

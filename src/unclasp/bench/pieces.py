@@ -101,7 +101,7 @@ def _times(lean: DFL, size: int, threads: int, repeats: int) -> dict[str, float]
         crop = np.zeros((1, 3, size, size), np.float32)
         for _ in range(repeats + 1):
             session.run(None, {INPUT: crop})
-        return piece_times(json.loads(Path(session.end_profiling()).read_text()))
+        return piece_times(json.loads(Path(session.of_process.end_profiling()).read_text()))
 
 
 def piece_times(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from statistics import median
 import torch
 
 from unclasp.batch import Batch
-from unclasp.bench.latency import peak_memory
+from unclasp.bench.device import in_megabytes, peak_memory, synchronise
 from unclasp.bench.timing import interleaved
 from unclasp.config import Config
 from unclasp.errors import check_at_least
@@ -37,7 +37,7 @@ def train_speed(
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         adam.zero_grad(set_to_none=True)
-        _wait(kind)
+        synchronise(device)
 
     backbone = torch.compile(model.encoder.backbone) if compiled else model.encoder.backbone
 
@@ -46,7 +46,7 @@ def train_speed(
             loss = backbone(model.normalise(data.image))[-1].float().square().mean()
         loss.backward()
         model.zero_grad(set_to_none=True)
-        _wait(kind)
+        synchronise(device)
 
     step_times, backbone_times = interleaved([step, backbone_step], repeats, warm_up=2)
     ratio = median(a / b for a, b in zip(step_times, backbone_times, strict=True))
@@ -56,13 +56,8 @@ def train_speed(
         f"medians of {repeats} interleaved steps\n"
         f"  step          {1e3 * median(step_times):9.1f} ms {rate:9.1f} images/s\n"
         f"  backbone      {1e3 * median(backbone_times):9.1f} ms {backbone_rate:9.1f} images/s, forward and backward\n"
-        f"  ratio         {ratio:9.2f}   peak memory {peak_memory(device):.0f} MB"
+        f"  ratio         {ratio:9.2f}   peak memory {in_megabytes(peak_memory(device))}"
     )
-
-
-def _wait(kind: str) -> None:
-    if kind == "cuda":
-        torch.cuda.synchronize()
 
 
 def random_batch(count: int, size: int) -> Batch:

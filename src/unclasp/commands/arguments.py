@@ -1,8 +1,15 @@
 """Shared by the commands: argument parsing, and checks of values and of required packages."""
 
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import tyro
 
@@ -12,6 +19,8 @@ from unclasp.files import check_writable
 _Arguments = TypeVar("_Arguments")
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 """An optional path; its help text says what happens without it, so tyro adds no hint."""
+Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH ...", help_behavior_hint="")]
+"""Files that are named without an option."""
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 """The same for an integer."""
 OptionalBox = Annotated[
@@ -23,10 +32,43 @@ OptionalBox = Annotated[
 def parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:
     """Parse the words after `unclasp NAME` into the dataclass `kind`, whose docstrings are the help texts."""
     options: dict[str, Any] = {} if default is None else {"default": default}
-    parsed: _Arguments = tyro.cli(
-        kind, args=words, prog=f"unclasp {name}", config=(tyro.conf.EnumChoicesFromValues,), **options
-    )
+    with _wrapping(sys.stdout):
+        parsed: _Arguments = tyro.cli(
+            kind, args=words, prog=f"unclasp {name}", config=(tyro.conf.EnumChoicesFromValues,), **options
+        )
     return parsed
+
+
+@contextmanager
+def _wrapping(stdout: TextIO | None) -> Iterator[None]:
+    """Wrap what is printed within the block, in colours if stdout shows them."""
+    if stdout is None:  # the process was started without it
+        yield
+        return
+    printed = StringIO()
+    printed.isatty = stdout.isatty  # type: ignore[method-assign]
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        stdout.write(wrapped(printed.getvalue(), shutil.get_terminal_size().columns))
+
+
+def wrapped(text: str, columns: int) -> str:
+    """Wrap the lines of a help text that are too long: tyro wraps only those in boxes.
+
+    Examples:
+        >>> print(wrapped("usage: unclasp average PATH ... --out PATH", 30))
+        usage: unclasp average PATH
+            ... --out PATH
+    """
+    lines = []
+    for line in text.split("\n"):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+        indent = " " * 4 if plain.startswith("usage:") else ""
+        fits = len(plain) <= columns
+        lines.append(line if fits else textwrap.fill(plain, columns, subsequent_indent=indent, break_on_hyphens=False))
+    return "\n".join(lines)
 
 
 def need_out(out: Path, *suffixes: str) -> None:
@@ -81,8 +123,9 @@ def need_synth() -> None:
     """Raise an error that says what to install if numba, which the renderer needs, is missing."""
     try:
         import numba  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UnclaspError("rendering needs numba: pip install 'unclasp[synth]'") from error
+    except ImportError as error:  # also if it does not support the installed NumPy
+        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
+        raise UnclaspError(f"rendering needs numba{reason}: pip install 'unclasp[synth]'") from error
 
 
 def with_numbers_last(words: list[str]) -> list[str]:

@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from unclasp.commands.arguments import need_out, need_stages, parse
+from unclasp.commands.arguments import Files, need_out, need_stages, parse
 
 
 @dataclass(frozen=True)
 class AverageArguments:
     """Average the weights of several stages of one training run. The average often generalises better."""
 
-    weights: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    weights: Files
     """At least two weights files of the same model."""
     out: Path
     """Output file. The confidence head is dropped: run `unclasp calibrate` again."""

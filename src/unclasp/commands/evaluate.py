@@ -80,19 +80,22 @@ def evaluate(words: list[str]) -> int:
         report, predictions = _report(arguments, dataset, progress)
     if report is None:  # only the first process reports
         return 0
-    if arguments.json:
-        print(report.to_json())
-    else:
-        worst = f"\n\nworst pictures\n{report.worst_lines(arguments.worst)}" if arguments.worst else ""
-        print(f"{report}{worst}")
-    # written after the report is printed, so that a failure to write does not lose it
+    worst = f"\n\nworst pictures\n{report.worst_lines(arguments.worst)}" if arguments.worst else ""
+    try:  # before the report is printed, which fails if nobody reads it
+        _write(arguments, report, predictions)
+    finally:  # so that a failure to write does not lose it
+        print(report.to_json() if arguments.json else f"{report}{worst}")
+    return 0
+
+
+def _write(arguments: EvaluateArguments, report: "Report", predictions: "PosePredictions | None") -> None:
+    """Write the files that were asked for."""
     if arguments.out is not None:
         report.save(arguments.out)
     if predictions is not None and arguments.save_predictions is not None:
         from unclasp.evaluation.prediction_file import write_predictions
 
         write_predictions(arguments.save_predictions, predictions)
-    return 0
 
 
 def _check(arguments: EvaluateArguments) -> None:

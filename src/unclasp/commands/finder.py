@@ -6,7 +6,16 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import need_folder, need_out, need_positive, need_seed, need_stages, need_synth, parse
+from unclasp.commands.arguments import (
+    Files,
+    need_folder,
+    need_out,
+    need_positive,
+    need_seed,
+    need_stages,
+    need_synth,
+    parse,
+)
 from unclasp.errors import UnclaspError
 from unclasp.training.finder_config import FinderConfig, FinderRun
 
@@ -85,7 +94,7 @@ def train(words: list[str]) -> int:
 class AverageArguments:
     """Average the weights of several stages of a training run. Writes the weights and, beside them, the .onnx file."""
 
-    weights: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    weights: Files
     """At least two files of `unclasp finder train`."""
     out: Path
     """Output file."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from unclasp.commands.arguments import OptionalInt, OptionalPath, need_out, need_positive, need_seed, parse
+from unclasp.commands.arguments import Files, OptionalInt, OptionalPath, need_out, need_positive, need_seed, parse
 from unclasp.errors import UnclaspError
 
 
@@ -60,7 +60,7 @@ def collect(words: list[str]) -> int:
 class TrainArguments:
     """Train the fusion network, which combines the joints of the pose network and of the landmark network."""
 
-    evidence: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    evidence: Files
     """Files of unclasp fusion collect, all of the same pose network."""
     out: Path
     """Output file, ending in .npz."""
@@ -93,7 +93,7 @@ def train(words: list[str]) -> int:
 class CalibrateArguments:
     """Fit the confidence in fused joints."""
 
-    evidence: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    evidence: Files
     """Files of unclasp fusion collect, of pictures that the fusion network was not trained on."""
     out: Path
     """Output file, ending in .npz."""

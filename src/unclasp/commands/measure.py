@@ -2,13 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated
 
-import tyro
 from rich.console import Console
 
-from unclasp.commands.arguments import OptionalInt, OptionalPath, parse
+from unclasp.commands.arguments import Files, OptionalInt, OptionalPath, parse
 from unclasp.errors import UnclaspError
 
 
@@ -19,7 +16,7 @@ class MeasureArguments:
     Photos are compared with MediaPipe's 2D joints, for the hands that MediaPipe found.
     """
 
-    weights: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    weights: Files = ()
     """Weights files; the shipped model, small, if none is given."""
     rendered: str | None = "synthetic:test"
     """Data set of rendered pictures; None for none."""

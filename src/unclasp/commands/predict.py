@@ -86,6 +86,8 @@ class PredictArguments:
     """Stop each video after this many predicted frames; at its end if not given."""
     rerun: bool = False
     """Also write OUT/NAME.rrd, with the frames and hands of a video for the Rerun viewer."""
+    skip_done: bool = False
+    """Skip pictures and videos that have results in OUT, also if they are of other options or of part of a video."""
     json: bool = False
     """Print a JSON list with an entry for each source instead of lines of text."""
 
@@ -106,7 +108,11 @@ def predict(words: list[str]) -> int:
     usable = [source for source in sources if source.error is None]
     _report_unused_options(arguments, usable)
     stems = dict(zip(usable, output_stems([source.name for source in usable]), strict=True))
+    if arguments.skip_done:
+        sources = _without_done(sources, stems, arguments.out)
     protected = {source.path.resolve() for source in usable if source.path is not None}
+    if not sources:
+        return 0
     predictor = Predictor.load(
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector,
         landmarks=arguments.landmarks, fusion=arguments.fusion, second_opinions=arguments.second_opinions,
@@ -132,6 +138,18 @@ def predict(words: list[str]) -> int:
     if failed:
         errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
     return 0 if not failed else 1 if failed < len(done) else 2
+
+
+def _without_done(sources: "list[Source]", stems: "dict[Source, str]", out: Path) -> "list[Source]":
+    """Return the sources without results: the JSON is a result's last file. Cameras never have any."""
+    remaining = []
+    for source in sources:
+        name = f"{stems[source]}.json{'l' if source.is_video else ''}" if source in stems else ""
+        if source.path is None or not name or not (out / name).exists():
+            remaining.append(source)
+    if len(remaining) < len(sources):
+        print(f"skipped {len(sources) - len(remaining)} sources with results in {out}", file=sys.stderr)
+    return remaining
 
 
 def _print(line: str) -> None:
@@ -216,8 +234,9 @@ def _predict_picture(
 ) -> dict[str, Any]:
     import cv2
 
-    from unclasp.files import write_bytes
+    from unclasp.files import write_together
     from unclasp.picture import read_photo
+    from unclasp.view3d import page
 
     try:
         suffixes = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
@@ -231,11 +250,11 @@ def _predict_picture(
             others = list(found.touching)
         pose = replace(found, source=source.name)
         overlay = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
-        write_bytes(outputs["overlay"], overlay)
+        contents: dict[Path | str, bytes] = {outputs["overlay"]: overlay}
         if arguments.html:
-            pose.save_html(outputs["html"])
-        # last, so that a JSON file implies that the result is complete
-        pose.save_json(outputs["json"], others=others if arguments.everyone else None)
+            contents[outputs["html"]] = page(pose.to_dict()).encode()
+        contents[outputs["json"]] = pose.to_json(others=others if arguments.everyone else None).encode()
+        write_together(contents)
     except (UnclaspError, OSError, MemoryError, cv2.error) as error:
         return {"source": source.name, "error": _reason(error, source.name)}
     others_entry = {"others": [_hands_entry(other) for other in others]} if arguments.everyone or others else {}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from unclasp.video import Video
 
 _Item = TypeVar("_Item")
+_MIN_WIDTH = 75
+"""Narrower terminals show less of a video's progress: what does not fit would be cut."""
 
 
 @contextmanager
@@ -73,13 +75,13 @@ def over_sources(sources: "list[Source]", console: Console) -> "Generator[Source
 @contextmanager
 def over_frames(video: "Video") -> Iterator[Callable[[Any], None]]:
     """Yield a function to call with each frame of a video; a bar shows their number, the speed and the time left."""
-    columns = (
-        TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]} frames/s"),
-        TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(
-        *columns, console=Console(stderr=True), disable=not _is_terminal(sys.stderr), transient=True
-    ) as progress:
+    console = Console(stderr=True)
+    counts = (MofNCompleteColumn(), TextColumn("{task.fields[rate]} frames/s"))
+    left = (TextColumn("left"), TimeRemainingColumn())
+    elapsed = (TextColumn("elapsed"), TimeElapsedColumn())
+    is_wide = console.width >= _MIN_WIDTH
+    columns = (TextColumn("predict"), BarColumn(), *counts, *elapsed, *left) if is_wide else (*counts, *left)
+    with Progress(*columns, console=console, disable=not _is_terminal(sys.stderr), transient=True) as progress:
         task = progress.add_task("predict", total=video.expected, rate="–")
 
         def advance(_: Any) -> None:

@@ -1,5 +1,6 @@
 """`unclasp train`."""
 
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -40,7 +41,11 @@ def train(words: list[str]) -> int:
     from unclasp.data import open_dataset
     from unclasp.train import train as run
 
-    weights = run(arguments.config, open_dataset(arguments.data), arguments.run)
+    options = arguments.run
+    if not (options.resume or options.start_weights or options.backbone_weights) and words[0] != "tiny":
+        print("the backbone starts from random weights: --backbone-weights gives it others", file=sys.stderr)
+
+    weights = run(arguments.config, open_dataset(arguments.data), options)
     if weights is not None:
         print(f"weights: {weights}")
     return 0

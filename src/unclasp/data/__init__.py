@@ -107,8 +107,11 @@ def _option(key: str, value: str) -> str | int | bool:
 def _open_synthetic(split: str) -> Dataset:
     try:
         from unclasp.data.synthetic import SEEDS, SIZES, Synthetic
-    except ModuleNotFoundError as error:
-        raise DataError(f"synthetic data needs {error.name}: pip install 'unclasp[synth]'") from error
+    except ImportError as error:  # also if numba does not support the installed NumPy
+        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
+        raise DataError(
+            f"synthetic data needs {error.name or 'numba'}{reason}: pip install 'unclasp[synth]'"
+        ) from error
     if split not in SEEDS:
         raise DataError(f"synthetic data has the splits {', '.join(SEEDS)}, got {split!r}")
     return Synthetic(SEEDS[split], SIZES[split])

@@ -124,9 +124,12 @@ def build_index(layout: Layout, progress: Progress | None = None, *, anew: bool 
 def index_paths(layout: Layout) -> list[Path]:
     """Return the possible paths of a split's index: beside the annotations, and in the user's cache."""
     name = f"InterHand2.6M_{layout.split}.index"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unclasp"
-    key = hashlib.sha256(str(layout.folder.resolve()).encode()).hexdigest()[:16]
-    return [layout.folder / name, cache / f"{key}-{name}"]
+    beside, key = layout.folder / name, hashlib.sha256(str(layout.folder.resolve()).encode()).hexdigest()[:16]
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no home folder, as of a foreign user in a container
+        return [beside]
+    return [beside, cache / "unclasp" / f"{key}-{name}"]
 
 
 def source_state(layout: Layout) -> dict[str, list[int] | None]:

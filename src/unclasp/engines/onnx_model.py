@@ -157,8 +157,9 @@ class OnnxModel(ExportedModel):
         except Exception as error:  # the engine's exceptions have no more specific base
             reason = _first_line(error).replace(f"Load model from {path} failed:", "")
             raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({reason})") from error
-        super().__init__(ModelMetadata.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path)))
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        opened = self._session.of_process
+        super().__init__(ModelMetadata.from_metadata(opened.get_modelmeta().custom_metadata_map, str(path)))
+        self._outputs = [output.name for output in opened.get_outputs()]
 
     def _run(self, images: Singles) -> dict[str, Singles]:
         return dict(zip(self._outputs, self._session.run(None, {INPUT: images}), strict=True))

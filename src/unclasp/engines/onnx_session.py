@@ -1,10 +1,41 @@
-"""ONNX Runtime sessions whose threads do not occupy the cores between calls."""
+"""ONNX Runtime sessions whose threads do not occupy the cores between calls, and which survive a fork."""
 
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 
-def open_session(runtime: Any, path: Path, *, threads: int | None = None, spin: bool = True, **options: Any) -> Any:
+class Session:
+    """An ONNX Runtime session; a forked process opens its own.
+
+    Threads do not survive a fork, so that an inherited session may wait for its threads for ever.
+
+    Args:
+        open_anew: Opens the session.
+    """
+
+    def __init__(self, open_anew: Callable[[], Any]) -> None:
+        self._open = open_anew
+        self._session, self._process = open_anew(), os.getpid()
+        self._inherited: list[Any] = []
+
+    @property
+    def of_process(self) -> Any:
+        """The `InferenceSession` of this process."""
+        if os.getpid() != self._process:
+            self._inherited.append(self._session)  # to destroy it would also wait for its threads
+            self._session, self._process = self._open(), os.getpid()
+        return self._session
+
+    def run(self, outputs: list[str] | None, inputs: dict[str, Any]) -> list[Any]:
+        """Return the outputs with these names, or all of them."""
+        answers: list[Any] = self.of_process.run(outputs, inputs)
+        return answers
+
+
+def open_session(runtime: Any, path: Path, *, threads: int | None = None, spin: bool = True, **options: Any) -> Session:
     """Open an ONNX model for inference on the CPU.
 
     Args:
@@ -25,4 +56,5 @@ def open_session(runtime: Any, path: Path, *, threads: int | None = None, spin: 
         settings.add_session_config_entry("session.force_spinning_stop", "1")
     else:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return runtime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    place = str(path.resolve())  # the working folder may be another one when a forked process opens it
+    return Session(partial(runtime.InferenceSession, place, settings, providers=["CPUExecutionProvider"]))

@@ -1,5 +1,6 @@
 """The torch engine."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -14,7 +15,10 @@ from unclasp.shipped import model_name, weights_file
 
 
 class TorchNetwork:
-    """A `DFL` on a device as a `network.Network`; `source` is the file that it was read from."""
+    """A `DFL` on a device as a `network.Network`; `source` is the file that it was read from.
+
+    It works in the process that made it: after a fork, torch would wait for threads of the parent for ever.
+    """
 
     def __init__(
         self, model: DFL, *, name: str, image_size: int, device: torch.device | str = "cpu",
@@ -22,11 +26,20 @@ class TorchNetwork:
     ) -> None:  # fmt: skip
         self.name, self.image_size, self.device, self.source = name, image_size, torch.device(device), source
         self._model = model.eval().to(self.device)
-        self._depth_axis = model.depth_axis
+        self._depth_axis, self._process = model.depth_axis, os.getpid()
 
     @torch.inference_mode()
     def __call__(self, crops: Pixels, /) -> NetworkOutput:
-        """Predict from (N, S, S, 3) RGB crops."""
+        """Predict from (N, S, S, 3) RGB crops.
+
+        Raises:
+            UnclaspError: This is a fork of the process that made the network.
+        """
+        if os.getpid() != self._process:
+            raise UnclaspError(
+                "torch cannot predict in a fork of the process that loaded the model: load it in each process, "
+                "or start them with multiprocessing's method spawn"
+            )
         prediction = self._model(torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device))
         return output_of(
             pose_2p5d=_numpy(prediction.pose_2p5d),

@@ -20,8 +20,8 @@ from unclasp.visualize import HandView, draw_skeletons
 
 _CELL: Final = 280
 """Side of each of the two pictures of a sample in px."""
-_CAPTION: Final = 26
-"""Height of the caption in px."""
+_CAPTION: Final = 46
+"""Height of the two lines below in px."""
 _GAP: Final = 6
 """Space around each picture in px."""
 
@@ -29,7 +29,7 @@ _GAP: Final = 6
 def draw_gallery(model: CropModel, dataset: Dataset, *, count: int = 12, seed: int = 0, columns: int = 3) -> Pixels:
     """Draw random samples, each as a pair of crops: the predicted skeletons on the left, the true ones on the right.
 
-    The caption shows the mean error over the valid joints, with each hand aligned by its wrist, and the sample's name.
+    Below are the mean error over the valid joints, with each hand aligned by its wrist, and the sample's name.
 
     Args:
         model: Maps crops to predictions, as for `evaluate`.
@@ -82,13 +82,19 @@ def _cell(sample: Sample, pose_2p5d: Floats, present: Bools, image_size: int, er
     has_joints = np.array([sample.valid[part].any() for part in HAND_SLICES])
     true_pose = np.where(sample.valid[:, None], true_pose, np.nan)
     cell = np.full((_CELL + _CAPTION + _GAP, 2 * _CELL + 3 * _GAP, 3), PAPER, dtype=np.uint8)
-    for column, (pose, shown) in enumerate(((predicted, present), (true_pose, has_joints & sample.hand_type))):
+    halves = (("predicted", predicted, present), ("true", true_pose, has_joints & sample.hand_type))
+    for column, (heading, pose, shown) in enumerate(halves):
         left = _GAP + column * (_CELL + _GAP)
         cell[_GAP : _GAP + _CELL, left : left + _CELL] = draw_skeletons(crop.image, _hands(pose, shown))
-    caption = f"{sample.name}" if error is None else f"{error:.0f} mm   {sample.name}"
-    position = (_GAP + 2, _CELL + _GAP + 18)
-    cv2.putText(cell, caption, position, cv2.FONT_HERSHEY_DUPLEX, 0.45, INK, 1, cv2.LINE_AA)
+        _write(cell, heading, left, 1)
+    _write(cell, sample.name if error is None else f"{error:.0f} mm mean error   {sample.name}", _GAP, 2)
     return cell
+
+
+def _write(cell: Pixels, words: str, left: int, line: int) -> None:
+    """Write into the first or second line below the crops; in place."""
+    position = (left + 2, _CELL + _GAP + 18 * line)
+    cv2.putText(cell, words, position, cv2.FONT_HERSHEY_DUPLEX, 0.45, INK, 1, cv2.LINE_AA)
 
 
 def _hands(pose: Floats, shown: Bools) -> list[HandView]:

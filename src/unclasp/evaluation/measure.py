@@ -79,7 +79,7 @@ def _counts(folder: Path) -> dict[str, int]:
     manifest = folder.parent / "manifest.csv"
     if not manifest.exists():
         return {}
-    with manifest.open(encoding="utf-8", newline="") as file:
+    with manifest.open(encoding="utf-8-sig", newline="") as file:
         try:
             # A row that is too short has None in the columns that it lacks.
             rows = [(row["file"] or "", row["hands"] or "") for row in csv.DictReader(file)]

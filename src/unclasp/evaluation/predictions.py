@@ -6,7 +6,7 @@ writes predictions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,12 @@ from unclasp.data import Dataset
 from unclasp.data.lookup import annotation_ids_of, names_of
 from unclasp.errors import UnclaspError, check_choice
 from unclasp.evaluation.scoring import PredictedSample
-from unclasp.hands import NUM_JOINTS
+from unclasp.hands import JOINTS_PER_HAND, NUM_JOINTS
 from unclasp.metrics import PLANE_UNITS
 
 PixelFrame = Literal["crop", "image"]
+_PLAUSIBLE_MM: Final = (30.0, 1000.0)
+"""mm: between these lies the extent of a hand, however it is bent, and whatever a method's errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +212,22 @@ class PosePredictions:
                 form = f"{poses}; the crop above is only the unit of 2D"
             else:
                 form = f"2.5D poses in {self.image_size} px crops as above{along}"
+        extent = self._extent()
+        if extent is not None and not _PLAUSIBLE_MM[0] < extent < _PLAUSIBLE_MM[1]:
+            form += f"; WARNING: a hand is {extent:.3g} mm large (median): is another unit meant than mm?"
         return {"predictions": form}
+
+    def _extent(self) -> float | None:
+        """Return the median extent of the hands' 3D joints, or None if there are none, or all joints are in one place.
+
+        Joints that are in one place are of a method that predicts none.
+        """
+        if self.joints_cam is None:
+            return None
+        hands = self.joints_cam.reshape(-1, JOINTS_PER_HAND, 3)
+        extents = np.ptp(hands[np.isfinite(hands).all(axis=(1, 2))], axis=1).max(axis=1, initial=0.0)
+        extents = extents[extents > 0]
+        return float(np.median(extents)) if len(extents) else None
 
 
 class Recorder:

@@ -72,10 +72,12 @@ class Tracker:
         """How often the hands have swapped sides, or may have been replaced by other hands."""
         self._track = Track()
         self._frames_since_search = 0
+        self._shape: tuple[int, ...] = ()
 
     def __call__(self, image: Pixels, time: float | None = None) -> HandPose:
         """Return the pose of the next frame, which is `time` seconds from the start."""
-        if self._track.frames_not_credible >= MAX_FRAMES_NOT_CREDIBLE:
+        before, self._shape = self._shape, image.shape
+        if before not in ((), image.shape) or self._track.frames_not_credible >= MAX_FRAMES_NOT_CREDIBLE:
             self._forget()
         result = self._predict(image)
         self._track.frames_not_credible = 0 if result.is_known else self._track.frames_not_credible + 1

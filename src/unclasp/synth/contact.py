@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from unclasp.arrays import Doubles
+from unclasp.synth.compiled import compiled
 from unclasp.synth.hand import FOREARM_MM, HandModel, RestHand, vertex_normals
 
 _FINGER_SPHERES, _PALM_SPHERES, _FOREARM_SPHERES, _TUBE_SPHERES = 4, 6, 9, 12
@@ -108,7 +108,7 @@ def _allowed_overlap(names: list[str]) -> Doubles:
     return allowed
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fit(
     vertices: Doubles, heads: Doubles, tails: Doubles, bone: Indices, along: Doubles, ring: Indices,
     percentile: Doubles, beyond: float,
@@ -163,7 +163,7 @@ def pose_spheres(spheres: Spheres, transforms: Doubles) -> Spheres:
     return Spheres(np.einsum("sij,sj->si", of_bone[:, :, :3], spheres.centres) + of_bone[:, :, 3], spheres.radii)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _excess(centres: Doubles, radii: Doubles, allowed: Doubles) -> float:
     worst = -1e9
     for i in range(len(radii)):
@@ -179,7 +179,7 @@ def self_collides(spheres: Spheres) -> bool:
     return bool(_excess(spheres.centres, spheres.radii, sphere_layout().apart) > 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _overlap(ca: Doubles, ra: Doubles, cb: Doubles, rb: Doubles, push: Doubles) -> float:
     """Return the deepest overlap of two hands' spheres, and write the summed push of b out of a to `push`."""
     worst = -1e9
@@ -262,7 +262,7 @@ def surface(model: HandModel, vertices: Doubles, *, mirrored: bool) -> tuple[Sur
     return Surface(points, np.concatenate([normals[:count], np.tile(around, (_TUBE_RINGS, 1))])), normals
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _indices_in_box(points: Doubles, low: Doubles, high: Doubles) -> Indices:
     found = np.empty(len(points), dtype=np.int64)
     count = 0
@@ -276,7 +276,7 @@ def _indices_in_box(points: Doubles, low: Doubles, high: Doubles) -> Indices:
     return found[:count]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bounds(points: Doubles, margin: float) -> tuple[Doubles, Doubles]:
     low, high = np.empty(3), np.empty(3)
     for k in range(3):
@@ -284,7 +284,7 @@ def _bounds(points: Doubles, margin: float) -> tuple[Doubles, Doubles]:
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _probe(points: Doubles, of: Doubles, normals: Doubles) -> tuple[float, Doubles, float, Doubles]:
     """Measure `points` against a surface, given as points `of` with normals; pairs beyond `_REACH_MM` are ignored.
 

@@ -5,11 +5,11 @@ from functools import lru_cache
 from typing import Final
 
 import cv2
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from unclasp.arrays import Doubles, Pixels, Singles
+from unclasp.synth.compiled import compiled
 from unclasp.synth.light import Setting
 
 _CURVE_STEPS: Final = 1024
@@ -139,14 +139,14 @@ def _sensor(rng: np.random.Generator) -> tuple[float, float]:
     return level * rng.uniform(0.4, 1.0), level * rng.uniform(0.2, 1.0)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _expose(curve: Singles, light: float) -> float:
     """Look up a value of linear light in the tone curve."""
     last = curve.shape[0] - 1
     return float(curve[min(last, int(math.sqrt(max(0.0, light)) * 0.5 * last))])
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _develop(
     light: Singles,
     curve: Singles,

@@ -3,9 +3,9 @@
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from unclasp.arrays import Bools, Doubles
+from unclasp.synth.compiled import compiled
 from unclasp.synth.contact import Indices, Spheres
 from unclasp.synth.hand import RestHand
 from unclasp.synth.rig import Rig, place, rig_of
@@ -41,7 +41,7 @@ def close_fingers(rest: RestHand, spheres: Spheres, pose: Doubles, others: Spher
     return closed
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _digit(bone: int) -> int:
     """Return the digit of a bone, from 0, the thumb, to 4, the pinky; -1 for other bones."""
     if 1 <= bone <= 3:
@@ -51,7 +51,7 @@ def _digit(bone: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _overlaps(rig: Rig, placed: Doubles, digit: int, others: Doubles, radii: Doubles) -> tuple[float, float]:
     """Return a digit's deepest overlap in mm with the other hand, and with its own hand beyond the allowed one."""
     outer, inner = -1e9, -1e9
@@ -69,7 +69,7 @@ def _overlaps(rig: Rig, placed: Doubles, digit: int, others: Doubles, radii: Dou
     return outer, inner
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _flex(pose: Doubles, digit: int, wrapping: bool) -> None:
     """Flex one digit by a step: all joints, or, if `wrapping`, all but the base."""
     for k in range(3):
@@ -82,7 +82,7 @@ def _flex(pose: Doubles, digit: int, wrapping: bool) -> None:
             pose[index] = max(pose[index], min(pose[index] + (_WRAP[k] if wrapping else _CLOSE[k]), _MAX_FLEXION[k]))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _close(rig: Rig, pose: Doubles, others: Doubles, radii: Doubles, limits: Indices) -> tuple[Indices, Bools]:
     """Close `pose` in place by at most `limits` steps per digit.
 

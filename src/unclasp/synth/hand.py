@@ -11,9 +11,9 @@ from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from unclasp.arrays import Doubles, Singles
+from unclasp.synth.compiled import compiled
 
 Ints = npt.NDArray[np.int32]
 
@@ -160,7 +160,7 @@ def _extrude(faces: Ints, count: int) -> tuple[Ints, Ints]:
     return np.ascontiguousarray(np.concatenate([faces, np.array(wall)]), dtype=np.int32), loop
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def vertex_normals(vertices: Doubles, faces: Ints) -> Doubles:
     """Return area-weighted unit normals (V, 3)."""
     normals = np.zeros(vertices.shape)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from unclasp.arrays import Doubles
+from unclasp.synth.compiled import compiled
 from unclasp.synth.contact import Spheres
 from unclasp.synth.hand import RestHand
 from unclasp.synth.pose import choose_templates, draw_pose, jitter, pose_bones, product, rotation_matrix
@@ -91,7 +91,7 @@ def _crossing_point(rest: RestHand, pose: Doubles, along: float) -> Doubles:
     return np.asarray(bases + along * (middles - bases))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _move(own: Doubles, rotation: Doubles, translation: Doubles, moved: Doubles) -> None:
     """Mirror a left hand's spheres and transform them to the right hand's frame."""
     for s in range(len(own)):
@@ -101,7 +101,7 @@ def _move(own: Doubles, rotation: Doubles, translation: Doubles, moved: Doubles)
             )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _between(a: Doubles, b: Doubles, radii: Doubles) -> tuple[float, float]:
     """Return the sum of squared overlaps of two hands' spheres, and the deepest one."""
     total, deepest = 0.0, 0.0
@@ -117,7 +117,7 @@ def _between(a: Doubles, b: Doubles, radii: Doubles) -> tuple[float, float]:
     return total, deepest
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _within(rig: Rig, placed: Doubles) -> float:
     """Return the sum of squared overlaps, beyond the allowed ones, between the spheres of one hand."""
     total = 0.0
@@ -132,7 +132,7 @@ def _within(rig: Rig, placed: Doubles) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _wriggle(poses: Doubles, hand: int, digit: int, noise: Doubles, step: float) -> None:
     """Perturb one digit of a pose within its limits."""
     if digit == 0:
@@ -146,7 +146,7 @@ def _wriggle(poses: Doubles, hand: int, digit: int, noise: Doubles, step: float)
         poses[hand, start + k] = min(max(poses[hand, start + k] + change, _LOW[k]), _HIGH[k])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _search(rig: Rig, poses: Doubles, rotation: Doubles, translation: Doubles, noise: Doubles) -> float:
     """Reduce the overlap by changing poses, rotation and translation in place; return the deepest remaining one."""
     start, first = translation.copy(), poses.copy()
@@ -182,7 +182,7 @@ def _search(rig: Rig, poses: Doubles, rotation: Doubles, translation: Doubles, n
     return deepest
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pierces(p: Doubles, q: Doubles, a: Doubles, b: Doubles, c: Doubles) -> bool:
     """Return whether the segment from p to q intersects a triangle."""
     normal = np.cross(b - a, c - a)
@@ -196,7 +196,7 @@ def _pierces(p: Doubles, q: Doubles, a: Doubles, b: Doubles, c: Doubles) -> bool
     return inside
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fingers_between(a: Doubles, b: Doubles) -> int:
     """Count the fingers of b that pass through the gaps between neighbouring fingers of a.
 

@@ -7,10 +7,10 @@ import math
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-import numba as nb
 import numpy as np
 
 from unclasp.arrays import Floats, Singles
+from unclasp.synth.compiled import compiled
 
 Vector = tuple[float, float, float]
 Corners = tuple[int, int, int]
@@ -122,14 +122,14 @@ def sample_noise(table: Singles, points: Floats) -> Singles:
     return total.astype(np.float32)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def blend(rows: Singles, corners: Corners, weights: Vector, column: int) -> float:
     """Interpolate one attribute."""
     a, b, c = corners
     return float(weights[0] * rows[a, column] + weights[1] * rows[b, column] + weights[2] * rows[c, column])
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def blend3(rows: Singles, corners: Corners, weights: Vector, column: int) -> Vector:
     """Interpolate three attributes."""
     return (
@@ -139,7 +139,7 @@ def blend3(rows: Singles, corners: Corners, weights: Vector, column: int) -> Vec
     )
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _mix4(low: _Cells, high: _Cells, across: _Four, share: float, channel: int) -> float:
     """Interpolate one channel between four cells below and four above."""
     a, b, c, d = across
@@ -148,7 +148,7 @@ def _mix4(low: _Cells, high: _Cells, across: _Four, share: float, channel: int) 
     return float((1 - share) * below + share * above)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _solid(table: Singles, x: float, y: float, z: float) -> _Four:
     """Trilinear value and gradient of the periodic noise, as a 4-tuple."""
     mask = table.shape[0] - 1
@@ -167,7 +167,7 @@ def _solid(table: Singles, x: float, y: float, z: float) -> _Four:
     )
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _bell(x: float, width: float) -> float:
     """Return a bump of height 1 that falls to zero at |x| = width."""
     t = x / width
@@ -175,7 +175,7 @@ def _bell(x: float, width: float) -> float:
     return t * t if t > 0.0 else 0.0
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _crease(surface: Surface, finger: int, arc: float, palm: float, lines: Vector, wobble: float) -> float:
     """Return the depth, 0-1, of creases: at the finger joints, on the knuckles, and the three lines of the palm."""
     depth = 0.0
@@ -197,7 +197,7 @@ def _crease(surface: Surface, finger: int, arc: float, palm: float, lines: Vecto
     return min(max(depth, 0.0), 1.0)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def skin_at(surface: Surface, rows: Singles, corners: Corners, weights: Vector, finger: int) -> Material:
     """Return the `Material` of skin, or of a nail."""
     skin = surface.skin
@@ -229,7 +229,7 @@ def skin_at(surface: Surface, rows: Singles, corners: Corners, weights: Vector, 
     return Material((red, green, blue), slope, roughness, specular, skin.wrap, 1.0 - 0.5 * crease)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def worn_at(surface: Surface, rows: Singles, corners: Corners, weights: Vector, is_cloth: bool) -> Material:
     """Return the `Material` of a sleeve or of a strap."""
     rx, ry, rz = blend3(rows, corners, weights, REST)

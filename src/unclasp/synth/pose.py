@@ -15,9 +15,9 @@ Ranges are clinical (AAOS): base of the fingers -20 to 90 degrees, middle 0 to 1
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from unclasp.arrays import Doubles
+from unclasp.synth.compiled import compiled
 from unclasp.synth.hand import HandModel, RestHand
 
 ANGLES: Final = 26
@@ -129,7 +129,7 @@ def bend_wrist(rng: np.random.Generator, pose: Doubles, extension: float) -> Dou
     return bent
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rotation_matrix(axis: Doubles, angle: float) -> Doubles:
     """Return the 3x3 rotation about a unit axis by an angle in radians (Rodrigues' formula)."""
     x, y, z = axis[0], axis[1], axis[2]
@@ -142,7 +142,7 @@ def rotation_matrix(axis: Doubles, angle: float) -> Doubles:
     ])  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def product(a: Doubles, b: Doubles) -> Doubles:
     """Return the product of two 3x3 matrices; numba's own operator needs SciPy."""
     c = np.empty((3, 3))
@@ -152,7 +152,7 @@ def product(a: Doubles, b: Doubles) -> Doubles:
     return c
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _rotate(a: Doubles, vector: Doubles) -> Doubles:
     """Return a 3x3 matrix times a vector."""
     x, y, z = vector[0], vector[1], vector[2]
@@ -162,13 +162,13 @@ def _rotate(a: Doubles, vector: Doubles) -> Doubles:
     ])  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _normalised(vector: Doubles) -> Doubles:
     unit: Doubles = vector / (np.sqrt((vector * vector).sum()) + 1e-12)
     return unit
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _frame(direction: Doubles, axis: Doubles) -> Doubles:
     """Return the rotation with columns: the direction, the axis orthogonalised to it, and their cross product."""
     d = _normalised(direction)
@@ -178,13 +178,13 @@ def _frame(direction: Doubles, axis: Doubles) -> Doubles:
     return frame
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _set(transforms: Doubles, bone: int, rotation: Doubles, head: Doubles, to: Doubles) -> None:
     transforms[bone, :, :3] = rotation
     transforms[bone, :, 3] = to - _rotate(rotation, head)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _finger(
     transforms: Doubles,
     joints: Doubles,
@@ -224,7 +224,7 @@ def _finger(
         joints[4 * finger + 2 - k] = at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _thumb(
     transforms: Doubles, joints: Doubles, heads: Doubles, tails: Doubles, axis: Doubles, angles: Doubles
 ) -> None:
@@ -250,7 +250,7 @@ def _thumb(
         joints[2 - k] = at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def bones_of(heads: Doubles, tails: Doubles, axes: Doubles, pose: Doubles) -> tuple[Doubles, Doubles]:
     """Compute the result of `pose_bones` for callers compiled by numba."""
     transforms = np.zeros((BONES, 3, 4))
@@ -281,7 +281,7 @@ def pose_bones(rest: RestHand, pose: Doubles) -> tuple[Doubles, Doubles]:
     return transforms, joints
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _skin(vertices: Doubles, weights: Doubles, transforms: Doubles) -> Doubles:
     posed = np.zeros(vertices.shape)
     for i in range(vertices.shape[0]):

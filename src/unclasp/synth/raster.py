@@ -13,11 +13,11 @@ perspective-correct) and -depth for a parallel light.
 import math
 from typing import Final, NamedTuple
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from unclasp.arrays import Doubles, Floats, Singles
+from unclasp.synth.compiled import compiled
 
 Ints = npt.NDArray[np.int32]
 
@@ -101,7 +101,7 @@ def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Buffer
     return Buffers(face, key)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _rasterize(points: Doubles, keys: Singles, faces: Ints, face: Ints, best: Singles) -> None:
     height, width = face.shape
     face[:] = -1
@@ -136,7 +136,7 @@ def _rasterize(points: Doubles, keys: Singles, faces: Ints, face: Ints, best: Si
                     face[row, column] = f
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def barycentric(
     points: Doubles, keys: Singles, corners: tuple[int, int, int], x: float, y: float
 ) -> tuple[float, float, float]:

@@ -3,9 +3,9 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from unclasp.arrays import Doubles
+from unclasp.synth.compiled import compiled
 from unclasp.synth.contact import Indices, Spheres, sphere_layout
 from unclasp.synth.hand import RestHand
 from unclasp.synth.pose import bones_of
@@ -43,7 +43,7 @@ def rig_of(rest: RestHand, spheres: Spheres, *, forearm: bool) -> Rig:
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def place(rig: Rig, pose: Doubles, placed: Doubles) -> None:
     """Write the centres of the posed spheres, (S, 3) mm, to `placed`."""
     transforms, _ = bones_of(rig.heads, rig.tails, rig.axes, pose)

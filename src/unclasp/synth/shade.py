@@ -11,9 +11,8 @@ shaded at each of its covered samples.
 import math
 from typing import Final, NamedTuple
 
-import numba as nb
-
 from unclasp.arrays import Bools, Doubles, Pixels, Singles
+from unclasp.synth.compiled import compiled
 from unclasp.synth.material import (
     AMBIENT,
     CLOTH,
@@ -77,7 +76,7 @@ class Faces(NamedTuple):
     """(F,) finger 0-4 of a skin face, -1 elsewhere."""
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _place(transform: Singles, x: float, y: float, z: float) -> Vector:
     """Apply a (3, 4) transform to a point."""
     m = transform
@@ -88,7 +87,7 @@ def _place(transform: Singles, x: float, y: float, z: float) -> Vector:
     )
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _bilinear_visibility(shadow: Singles, column: float, row: float, key: float) -> float:
     """Return the bilinear share of the four cells around (column, row) that are not in shadow; 1 outside the map."""
     size = shadow.shape[0]
@@ -101,7 +100,7 @@ def _bilinear_visibility(shadow: Singles, column: float, row: float, key: float)
     return float((1.0 - fy) * top + fy * bottom)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def occluded_ambient(
     rows: Singles, dome: Singles, dome_colours: Singles, maps: Singles, maps_from_camera: Singles, bias: float
 ) -> None:
@@ -132,7 +131,7 @@ def occluded_ambient(
         rows[v, AMBIENT], rows[v, AMBIENT + 1], rows[v, AMBIENT + 2] = red, green, blue
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _key_visibility(lights: Lights, position: Vector, normal: Vector) -> float:
     """Return the share of key light that reaches a point, from nine bilinear taps of the shadow map."""
     x = position[0] + _KEY_BIAS_MM * normal[0]
@@ -148,18 +147,18 @@ def _key_visibility(lights: Lights, position: Vector, normal: Vector) -> float:
     return visible / 9.0
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _dot(a: Vector, b: Vector) -> float:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _unit(x: float, y: float, z: float) -> Vector:
     scale = 1.0 / math.sqrt(x * x + y * y + z * z + 1e-12)
     return scale * x, scale * y, scale * z
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _highlight(normal: Vector, towards_eye: Vector, towards_light: Vector, roughness: float) -> float:
     """Return the Cook-Torrance highlight: GGX distribution, Schlick's Fresnel term (F0 0.028), cosine included."""
     n_dot_l, n_dot_v = _dot(normal, towards_light), max(_dot(normal, towards_eye), 0.02)
@@ -176,7 +175,7 @@ def _highlight(normal: Vector, towards_eye: Vector, towards_light: Vector, rough
     return alpha * alpha / (math.pi * falloff * falloff) * fresnel * n_dot_l / geometry
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _lit(material: Material, ambient: Vector, position: Vector, smooth_normal: Vector, lights: Lights) -> Vector:
     """Return the linear RGB that a material sends to the camera."""
     albedo, slope, wrap = material.albedo, material.slope, material.wrap
@@ -210,7 +209,7 @@ def _lit(material: Material, ambient: Vector, position: Vector, smooth_normal: V
     return red, green, blue
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _shade_sample(mesh: Faces, view: View, surface: Surface, lights: Lights, f: int, x: int, y: int) -> Vector:
     """Return the linear RGB of face f at the grid point (x, y)."""
     corners = (mesh.corners[f, 0], mesh.corners[f, 1], mesh.corners[f, 2])
@@ -225,7 +224,7 @@ def _shade_sample(mesh: Faces, view: View, surface: Surface, lights: Lights, f: 
     return _lit(material, ambient, position, _unit(normal[0], normal[1], normal[2]), lights)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _coverage(sub: View, row: int, column: int, samples: int, key: float) -> tuple[int, bool]:
     """Return a pixel's number of covered samples, and whether all of them and its centre are one surface."""
     covered, near, far = 0, key, key
@@ -237,7 +236,7 @@ def _coverage(sub: View, row: int, column: int, samples: int, key: float) -> tup
     return covered, covered == samples * samples and far > 0.0 and 1.0 / far - 1.0 / near < _MERGE_MM
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights, out: Singles) -> None:
     """Write (H, W, 4): linear RGB multiplied by coverage, and coverage.
 
@@ -271,7 +270,7 @@ def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights
                         out[row, column, 2] += weight * colour[2]
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def label_parts(
     view: View,
     corners: Ints,

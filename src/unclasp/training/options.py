@@ -11,8 +11,9 @@ from unclasp.errors import check_at_least
 class RunOptions:
     """Options of a training run: output, devices, precision and starting point.
 
-    Only the starting point, the precision and the number of devices affect the result. The number of devices does so
-    because each device normalises by the statistics of its own part of a batch and mixes styles within that part.
+    Only the starting point, the precision and the number of devices affect the result, besides rounding, which depends
+    on the kind of device and the number of CPU threads. The number of devices does so because each device normalises by
+    the statistics of its own part of a batch and mixes styles within that part.
     """
 
     out: Path = Path("runs/latest")
@@ -29,6 +30,8 @@ class RunOptions:
     """Loader processes per device."""
     save_every: int = 500
     """Steps between checkpoints."""
+    keep_every: int | None = None
+    """Also keep the weights after every so-many-th step, as weights-STEP.safetensors."""
     report_every: int = 20
     """Steps between lines of the log."""
     backbone_weights: Path | None = None
@@ -47,6 +50,7 @@ class RunOptions:
             devices=self.devices,
             save_every=self.save_every,
             report_every=self.report_every,
+            keep_every=self.keep_every,
             max_steps=self.max_steps,
         )
         check_at_least(0, workers=self.workers)

@@ -3,14 +3,14 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self, SupportsFloat, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
 from unclasp.errors import UnclaspError
 from unclasp.files import write_text
@@ -66,7 +66,7 @@ class Reporter:
         """Record that a batch has arrived; the time since the last step counts as waiting for data."""
         self._data_seconds += time.perf_counter() - self._waiting_since
 
-    def stepped(self, terms: dict[str, Tensor], rate: float) -> None:
+    def stepped(self, terms: Mapping[str, SupportsFloat], rate: float) -> None:
         """Record a step with its loss terms and learning rate."""
         self.step += 1
         if self._file is not None and (self.step % self.every == 0 or self.step == self.last_step):

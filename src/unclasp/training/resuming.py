@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from unclasp.checkpoint import check_no_folder, load_state
-from unclasp.config import Config, from_dict
+from unclasp.config import Config, from_dict, to_dict
 from unclasp.data import Dataset
 from unclasp.data.lookup import fingerprint_of
 from unclasp.errors import CheckpointError
@@ -21,6 +21,17 @@ def run_facts(options: RunOptions) -> dict[str, Any]:
         "precision": options.precision, "devices": options.devices, "start_weights": _file(options.start_weights),
         "backbone_weights": _file(options.backbone_weights),
     }  # fmt: skip
+
+
+def _differences(before: dict[str, Any], config: Config) -> list[str]:
+    """Return the settings of a stored config that differ now, as `train.epochs 10, now 20`."""
+    now = to_dict(config)
+    return [
+        f"{group}.{name} {before[group].get(name)}, now {value}"
+        for group, values in now.items()
+        for name, value in values.items()
+        if before[group].get(name) != value
+    ]
 
 
 def _file(path: Path | None) -> str | None:
@@ -60,7 +71,10 @@ def state_to_resume(path: Path, config: Config, dataset: Dataset, options: RunOp
             "run, from its weights if need be (--start-weights)"
         )
     if from_dict(state["config"]) != config:
-        raise CheckpointError(f"{path} was trained with another config; resume with the settings it began with")
+        raise CheckpointError(
+            f"{path} was trained with other settings ({', '.join(_differences(state['config'], config))}); resume with "
+            "those it began with, or start another run from its weights (--start-weights)"
+        )
     if state["samples"] != len(dataset):
         raise CheckpointError(
             f"{path} was trained on {state['samples']} pictures, the data set has {len(dataset)}; resume with the data "

@@ -7,15 +7,13 @@ from dataclasses import replace
 from typing import Final
 
 import cv2
-import numpy as np
 
 from unclasp.arrays import Pixels
-from unclasp.canvas import resized
 from unclasp.picture import decode_photo
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
 from unclasp.view3d import page
-from unclasp.visualize import draw_people, with_others
+from unclasp.visualize import draw_overlay
 
 _MAX_OVERLAY_PX: Final = 1280
 """Longest side of the overlay in px; for larger pictures it is drawn on a downscaled copy."""
@@ -50,12 +48,6 @@ def answer_picture(
 
 def _overlay(pose: HandPose, image: Pixels) -> bytes:
     """Return a JPEG of the skeletons over the picture, or over a downscaled copy."""
-    height, width = image.shape[:2]
-    shrink = min(1.0, _MAX_OVERLAY_PX / max(height, width))
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if shrink < 1 else image
-    scale = np.array(size) / (width, height)
-    people = with_others(pose.views(), [other.views() for other in pose.touching])
-    placed = [[replace(view, joints_2d=resized(view.joints_2d, scale)) for view in views] for views in people]
-    drawn = draw_people(np.asarray(small, dtype=np.uint8), placed)
+    scale = min(1.0, _MAX_OVERLAY_PX / max(image.shape[:2]))
+    drawn = draw_overlay(image, pose.views(), others=[other.views() for other in pose.touching], scale=scale)
     return cv2.imencode(".jpg", drawn[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

@@ -22,7 +22,14 @@ HEADERS: Final = {
 """Sent with every response: nothing is cached, and the page cannot load anything from other servers."""
 
 _STYLE: Final = """
-:root { --paper: #f3f2ee; --card: #fdfcfa; --edge: #dedbd2; --ink: #343230; --muted: #6d6a63; --accent: #b8431a; }
+:root { color-scheme: light dark; --paper: #f3f2ee; --card: #fdfcfa; --button: #fff; --edge: #dedbd2; --rim: #cfcbc0;
+  --track: #e6e3da; --absent: #b9b5aa; --ink: #343230; --muted: #6d6a63; --accent: #b8431a; --over: #faf1ec;
+  --bad: #fbe9e4; --bad-ink: #8c2408; --main: #b8431a; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #1f1e1c; --card: #2b2a27; --button: #35332f; --edge: #45433e; --rim: #5a574f;
+    --track: #45433e; --absent: #7d7a72; --ink: #eceae4; --muted: #aaa69c; --accent: #ff9166; --over: #3a2c25;
+    --bad: #4a241b; --bad-ink: #ffc9b8; }
+}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 [hidden] { display: none !important; }
@@ -37,30 +44,30 @@ main { display: grid; grid-template-columns: 320px minmax(0, 1fr); gap: 20px; pa
 section, .card { background: var(--card); border: 1px solid var(--edge); border-radius: 14px; padding: 18px; }
 #ask { align-self: start; display: grid; gap: 16px; }
 #drop { display: grid; gap: 4px; place-items: center; text-align: center; padding: 28px 14px; cursor: pointer;
-  border: 2px dashed #c9c5b9; border-radius: 12px; transition: background 0.15s; }
-#drop:hover, #drop.over, #drop:focus-within { border-color: var(--accent); background: #faf1ec; }
+  border: 2px dashed var(--rim); border-radius: 12px; transition: background 0.15s; }
+#drop:hover, #drop.over, #drop:focus-within { border-color: var(--accent); background: var(--over); }
 #drop strong { color: var(--accent); }
 #file { position: absolute; opacity: 0; width: 1px; height: 1px; }
-button, .button { font: inherit; color: inherit; border: 1px solid #cfcbc0; border-radius: 9px; background: #fff;
-  padding: 7px 14px; cursor: pointer; text-decoration: none; display: inline-block; }
+button, .button { font: inherit; color: inherit; border: 1px solid var(--rim); border-radius: 9px;
+  background: var(--button); padding: 7px 14px; cursor: pointer; text-decoration: none; display: inline-block; }
 button:hover, .button:hover { border-color: var(--accent); }
-.main { background: var(--accent); border-color: var(--accent); color: #fff; }
+.main { background: var(--main); border-color: var(--main); color: #fff; }
 video { width: 100%; border-radius: 10px; background: #222; margin-bottom: 8px; }
 #examples { display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; }
 #examples button { padding: 0; overflow: hidden; aspect-ratio: 1; }
 #examples img { width: 100%; height: 100%; object-fit: cover; display: block; }
 label.check { display: flex; gap: 9px; align-items: flex-start; cursor: pointer; }
 label.check input { margin: 5px 0 0; accent-color: var(--accent); }
-#status { min-height: 1.5em; margin-bottom: 12px; display: flex; gap: 10px; align-items: center; }
-#status.error { background: #fbe9e4; color: #8c2408; border-radius: 10px; padding: 10px 14px; }
-.spin { width: 15px; height: 15px; border: 2px solid #d8d5cc; border-top-color: var(--accent); border-radius: 50%;
-  animation: spin 0.8s linear infinite; }
+#status { min-height: 1.5em; margin-bottom: 12px; overflow-wrap: anywhere; scroll-margin-top: 12px; }
+#status.error { background: var(--bad); color: var(--bad-ink); border-radius: 10px; padding: 10px 14px; }
+.spin { display: inline-block; vertical-align: -2px; width: 15px; height: 15px; margin-right: 10px; border-radius: 50%;
+  border: 2px solid var(--rim); border-top-color: var(--accent); animation: spin 0.8s linear infinite; }
 @keyframes spin { to { transform: rotate(1turn); } }
 #pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 14px; }
-figure { margin: 0; border: 1px solid var(--edge); border-radius: 12px; overflow: hidden; background: #fff;
+figure { margin: 0; border: 1px solid var(--edge); border-radius: 12px; overflow: hidden; background: var(--button);
   display: flex; flex-direction: column; height: min(66vh, 560px); }
 figcaption { padding: 8px 14px; border-bottom: 1px solid var(--edge); font-weight: 600; font-size: 13px; }
-#overlay { flex: 1; min-height: 0; width: 100%; object-fit: contain; background: #eceae4; }
+#overlay { flex: 1; min-height: 0; width: 100%; object-fit: contain; background: var(--track); }
 iframe { flex: 1; width: 100%; border: 0; }
 @media (max-width: 900px) { figure:has(#overlay) { height: auto; } #overlay { max-height: 80vh; } }
 #details { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 260px), 1fr)); gap: 14px;
@@ -69,9 +76,9 @@ iframe { flex: 1; width: 100%; border: 0; }
 .bar { display: grid; grid-template-columns: 74px 1fr 44px; gap: 10px; align-items: center; font-size: 13px; }
 .bar + .bar { margin-top: 6px; }
 #trust p { margin: 8px 0 0; }
-.bar i { height: 8px; border-radius: 4px; background: #e6e3da; overflow: hidden; }
+.bar i { height: 8px; border-radius: 4px; background: var(--track); overflow: hidden; }
 .bar b { display: block; height: 100%; background: var(--accent); }
-.bar.absent b { background: #b9b5aa; }
+.bar.absent b { background: var(--absent); }
 .bar span:last-child { text-align: right; font-variant-numeric: tabular-nums; }
 ul { margin: 0; padding-left: 18px; font-size: 13px; }
 #downloads { display: flex; gap: 10px; flex-wrap: wrap; }
@@ -87,6 +94,14 @@ function say(text, kind) {
   at("status").className = kind === "error" ? "error" : "";
   at("status").textContent = text;
   if (kind === "busy") at("status").prepend(Object.assign(document.createElement("span"), {className: "spin"}));
+  reveal();
+}
+
+// On phones the results are far below the controls.
+function reveal() {
+  if (at("status").getBoundingClientRect().bottom < 0.6 * innerHeight) return;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  at("status").scrollIntoView({block: "start", behavior: calm ? "auto" : "smooth"});
 }
 
 // One picture at a time: a new request aborts the one in progress.
@@ -166,13 +181,13 @@ function show(payload, name) {
     result.image.mirrored ? "the picture is a mirror image: right and left are the person's own" :
       "the picture is not mirrored: if right and left are wrong, tick the box for selfies"].filter(Boolean));
   const doubted = result.hands.filter(hand => hand.doubted).map(hand => hand.side).join(" and ");
-  const touching = (result.others || []).length ? ", and one that touches it, in grey" : "";
-  const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + touching
-    + (doubted && ` (${doubted} in doubt)`);
-  say(`${found} in ${name}, ${result.image.width} × ${result.image.height} px, in ${payload.seconds.toFixed(2)} s.`);
+  const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + (doubted && ` (${doubted} in doubt)`);
+  const touching = (result.others || []).length ? " Grey, only over the picture: another's hand that touches it." : "";
+  at("details").hidden = !sides.length;
   at("empty").hidden = true;
   at("result").hidden = false;
-  if (at("result").getBoundingClientRect().top > innerHeight) at("status").scrollIntoView({behavior: "smooth"});
+  say(`${found} in ${name}, ${result.image.width} × ${result.image.height} px, in ${payload.seconds.toFixed(2)} s.`
+    + touching);
 }
 
 function take(files) {
@@ -286,7 +301,7 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
 <div id="result" hidden>
 <div id="pictures">
 <figure><figcaption>Over the picture</figcaption><img id="overlay" alt=""></figure>
-<figure><figcaption>In 3D: drag to turn, wheel to zoom</figcaption>
+<figure><figcaption>In 3D: drag to turn, wheel or two fingers to zoom</figcaption>
 <iframe id="view" sandbox="allow-scripts" title="3D view of the hands"></iframe></figure>
 </div>
 <div id="details">
