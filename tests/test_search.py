@@ -110,14 +110,6 @@ def test_crops_zoom_in_twice_unless_the_last_one_loses_a_hand(hands: tuple[int, 
     assert pose.present.sum() == hands[counts]
 
 
-@pytest.mark.parametrize(("unseen", "present"), [(0.24, 1), (0.26, 2)])
-def test_a_hand_missing_in_the_first_crop_cannot_appear(unseen: float, present: int) -> None:
-    network = Shrinking(1, 2, 2, unseen=unseen)
-    pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
-    assert pose.present.sum() == present
-    np.testing.assert_allclose(pose.presence, [1, 1 if present == 2 else unseen])
-
-
 def test_a_missing_hand_counts_if_it_is_the_only_one() -> None:
     class Sides(Shrinking):
         def __call__(self, crops: np.ndarray, /) -> NetworkOutput:

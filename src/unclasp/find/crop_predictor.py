@@ -127,10 +127,9 @@ class CropPredictor:
         """Predict in a crop, then in one around the joints found there, and once more if that crop was off.
 
         A closer crop counts unless its result is far less confident (`MIN_CONFIDENCE_RATIO`); the last one must have as
-        many hands, too. A hand whose presence was below `crop_result.DENIED_PRESENCE` in the first, widest crop cannot
-        appear in a closer one that shows another hand. Joints are averaged with the wider crop's (`wider_crop_share`).
+        many hands, too. Joints are averaged with the wider crop's (`wider_crop_share`).
         """
-        first = wider = result = self.one_crop(image, square)
+        wider = result = self.one_crop(image, square)
         for is_last in (False, True):
             box = box_around_hands(result.joints_2d, result.present, image)
             if box is None:
@@ -138,7 +137,7 @@ class CropPredictor:
             square = geometry.square_box(box)
             if is_last and geometry.box_iou(square, result.square) > SAME_CROP_IOU:
                 break
-            closer = self.one_crop(image, square).without_hands_missing_in(first)
+            closer = self.one_crop(image, square)
             if is_last and closer.present.sum() < result.present.sum():
                 break
             confidence = closer.mean_confidence_of(result.present_slots)

@@ -19,8 +19,7 @@ MIN_HAND_SCORE: Final = 0.5
 of that side. The fusion network decides by itself how to use other readings."""
 
 DENIED_PRESENCE: Final = 0.25
-"""If the presence of a hand in the first crop, which shows the most context, is below this, closer crops cannot add
-it."""
+"""A hand whose presence is at most this is rejected: the picture is not searched for it again."""
 
 LIKELY_PRESENCE: Final = 0.25
 """Hands with at least this presence are touched up. It is below the presence at which a hand counts, because a video
@@ -206,18 +205,6 @@ class CropResult(NamedTuple):
         for slot in np.flatnonzero(hands & self.present).tolist():
             result = result.without_hand(slot)
         return result
-
-    def without_hands_missing_in(self, first: "CropResult") -> "CropResult":
-        """Return the result without the hands that were missing in the first, widest crop.
-
-        A hand whose presence was below `DENIED_PRESENCE` there gets no higher presence here. Nothing changes if no hand
-        would be left.
-        """
-        presence, first_presence = self.output.presence, first.output.presence
-        presence = np.where(first_presence < DENIED_PRESENCE, np.minimum(first_presence, presence), presence)
-        if not present_hands(presence[0]).any():
-            return self
-        return self._replace(output=self.output._replace(presence=presence))
 
     def mapped(self, other_from_this: Floats) -> "CropResult":
         """Return the result in another picture, of which this one is a mirrored, turned or cut-out copy.
