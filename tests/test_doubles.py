@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import unclasp
 from detected import LEFT, RIGHT, FakeLandmarks, FakePalms, hand_in, joints_in, make_predictor, result_of
 from made_results import reading_of
 from shades import BRIGHT, Box
@@ -158,9 +157,9 @@ def test_a_weak_hand_that_is_apart_stays() -> None:
     assert without_misplaced(result_of(HAND, NEAR, scores=None), [at(1)]).present_slots == [RIGHT, LEFT]
 
 
-def test_the_page_s_hands_in_contact_are_two() -> None:
+def test_rendered_hands_in_contact_are_two() -> None:
     """The landmark network hardly sees them, painted over or not."""
-    picture = read_picture(Path(unclasp.__file__).parent / "pictures" / "crossed.jpg")
+    picture = read_picture(Path(__file__).parent / "data" / "crossed.jpg")
     assert Predictor.load()(picture).sides == ("right", "left")
 
 

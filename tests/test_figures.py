@@ -54,6 +54,29 @@ def test_the_joint_s_map_is_drawn_where_it_is_high(monkeypatch: pytest.MonkeyPat
     assert np.ptp(other[:50].astype(int), axis=(0, 1)).max() == 0, "an even map"
 
 
+def test_a_cross_marks_the_truth_in_every_picture() -> None:
+    image, model = np.full((100, 100, 3), 90, dtype=np.uint8), build(tiny().model).eval()
+    without, with_cross = (draw_attention(model, image, BOX, 4, truth=at) for at in (None, np.array([24.0, 74.0])))
+    rows, columns = np.nonzero((cell(without, 0, 0) != cell(with_cross, 0, 0)).any(axis=2))
+    assert abs(rows.mean() - 165) < 3 and abs(columns.mean() - 54) < 3 and np.ptp(rows) < 20
+    assert (cell(without, 2, 4) != cell(with_cross, 2, 4)).any()
+
+
+def test_attention_is_drawn_of_a_data_set_s_picture(
+    golden_mini: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["attention", "--data", f"interhand:{golden_mini}:test", "--weights", str(weights)]
+    assert run([*words, "--index", "2", "--out", str(tmp_path / "a.png"), "--joint", "l_wrist"]) == 0
+    told = capsys.readouterr().out
+    assert told == f"attention of l_wrist, although no left hand is annotated: {tmp_path / 'a.png'}\n"
+    for wrong, hint in (
+        (["--index", "99"], "--index must be from 0 to 32, got 99"),
+        (["--box", "1", "2", "30", "40"], "--box is for a picture"),
+        ([str(HANDS)], "name a picture, or a data set by --data"),
+    ):
+        assert run([*words, *wrong]) == 2 and hint in capsys.readouterr().err
+
+
 def test_curves_pass_through_their_values() -> None:
     page = draw_curves([("a", make_report())])
     assert page.shape == (16 * 2 + 40 + 340 + 50 + 22, 3 * (52 + 340 + 20 + 16) + 16, 3)

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import tyro
 
 from unclasp.commands.arguments import OptionalBox, OptionalPath, need_sheet, parse, with_numbers_last
 from unclasp.errors import UnclaspError
 from unclasp.hands import JOINT_NAMES, JOINTS_PER_HAND, SIDES
+
+if TYPE_CHECKING:
+    from unclasp.arrays import Floats, Pixels
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,14 @@ class AttentionArguments:
     alone, and as the network uses them.
     """
 
-    picture: Annotated[Path, tyro.conf.Positional]
-    """A picture of hands."""
+    picture: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="PICTURE", help_behavior_hint="")] = (
+        None
+    )
+    """A picture of hands; or give --data."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="DATA", help_behavior_hint="")] = None
+    """A data set instead, as for evaluate: its annotated crop is shown, and a cross where the joint truly is."""
+    index: int = 0
+    """Which of its pictures."""
     out: Path = Path("attention.png")
     """Output file: .png or .jpg."""
     weights: OptionalPath = None
@@ -37,24 +46,65 @@ def attention(words: list[str]) -> int:
     need_sheet(arguments.out)
     if arguments.joint not in JOINT_NAMES:
         raise UnclaspError(f"there is no joint {arguments.joint!r}; the joints are {', '.join(JOINT_NAMES)}")
-    if arguments.out.resolve() == arguments.picture.resolve():
-        raise UnclaspError(f"{arguments.out} is the picture itself and is not overwritten; choose another --out")
+    if (arguments.picture is None) == (arguments.data is None):
+        raise UnclaspError("name a picture, or a data set by --data")
     from unclasp.checkpoint import load_model
     from unclasp.commands.sheets import write_sheet
     from unclasp.evaluation.attention import draw_attention
+
+    model, _ = load_model(arguments.weights)
+    joint = JOINT_NAMES.index(arguments.joint)
+    looked_at = _predicted(arguments.picture, arguments) if arguments.picture else _annotated(arguments, joint)
+    write_sheet(arguments.out, draw_attention(model, looked_at.image, looked_at.box, joint, truth=looked_at.truth))
+    side = SIDES[joint // JOINTS_PER_HAND]
+    doubt = "" if side in looked_at.sides else f", although no {side} hand {looked_at.known}"
+    print(f"attention of {arguments.joint}{doubt}: {arguments.out}")
+    return 0
+
+
+class _LookedAt(NamedTuple):
+    """A picture and the crop in which a joint's attention is shown."""
+
+    image: "Pixels"
+    box: "Floats"
+    """(4,) px."""
+    sides: "tuple[str, ...]"
+    known: str
+    """How the sides are known."""
+    truth: "Floats | None" = None
+    """(2,) px, where the joint truly is."""
+
+
+def _predicted(picture: Path, arguments: AttentionArguments) -> _LookedAt:
+    """Return the crop in which the hands of a picture were found."""
     from unclasp.picture import read_picture
     from unclasp.predictor import Predictor
 
-    model, _ = load_model(arguments.weights)
-    image, joint = read_picture(arguments.picture), JOINT_NAMES.index(arguments.joint)
+    if arguments.out.resolve() == picture.resolve():
+        raise UnclaspError(f"{arguments.out} is the picture itself and is not overwritten; choose another --out")
+    image = read_picture(picture)
     pose = Predictor.load(arguments.weights)(image, arguments.box)
     if not pose.sides:
-        raise UnclaspError(f"{arguments.picture}: no hands were found; give --box")
-    write_sheet(arguments.out, draw_attention(model, image, pose.box, joint))
-    side = SIDES[joint // JOINTS_PER_HAND]
-    doubt = "" if side in pose.sides else f", although no {side} hand was found"
-    print(f"attention of {arguments.joint}{doubt}: {arguments.out}")
-    return 0
+        raise UnclaspError(f"{picture}: no hands were found; give --box")
+    return _LookedAt(image, pose.box, pose.sides, "was found")
+
+
+def _annotated(arguments: AttentionArguments, joint: int) -> _LookedAt:
+    """Return the annotated crop of a picture of a data set."""
+    from unclasp import geometry
+    from unclasp.data import open_dataset
+    from unclasp.data.transforms import plain_view
+
+    if arguments.box is not None:
+        raise UnclaspError("--box is for a picture; those of a data set have annotated boxes")
+    dataset = open_dataset(str(arguments.data), default_split=None)
+    if not 0 <= arguments.index < len(dataset):
+        raise UnclaspError(f"--index must be from 0 to {len(dataset) - 1}, got {arguments.index}")
+    sample = dataset[arguments.index]
+    shown = sample.joints_cam[joint][None]
+    truth = geometry.project(shown, sample.focal, sample.princpt)[0] if sample.valid[joint] else None
+    sides = tuple(side for side, there in zip(SIDES, sample.hand_type, strict=True) if there)
+    return _LookedAt(sample.image, plain_view(sample.box).box, sides, "is annotated", truth)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Draws the relations of a joint to the pixels of a crop (Figures 1 and 6)."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.canvas import INK, PAPER, Canvas, resized
 from unclasp.config import Relation
@@ -27,17 +29,18 @@ _SHADE: Final = 0.45
 """Brightness of the picture behind a map."""
 
 
-def draw_attention(model: DFL, image: Pixels, box: Floats, joint: int) -> Pixels:
+def draw_attention(model: DFL, image: Pixels, box: Floats, joint: int, *, truth: Floats | None = None) -> Pixels:
     """Draw the maps of one joint: a column for each stage, a row for each kind of features and one for their sum.
 
-    Each map is scaled to its own maximum and laid over the grey crop; a ring marks where the network puts the joint.
-    The crop by itself is on the left.
+    Each map is scaled to its own maximum and laid over the grey crop; a ring marks where the network puts the joint,
+    and a cross where it is, if that is given. The crop by itself is on the left.
 
     Args:
         model: See `attention_maps`.
         image: (H, W, 3) RGB.
         box: (4,) px, the square that the crop shows.
         joint: Index of the joint, 0 to 41.
+        truth: (2,) px of the picture, where the joint truly is.
 
     Returns:
         (H', W', 3) RGB.
@@ -50,15 +53,19 @@ def draw_attention(model: DFL, image: Pixels, box: Floats, joint: int) -> Pixels
     stages, prediction = attention_maps(model, tensor)
     place = resized(prediction.pose_2p5d[0, joint, :2].numpy(), _CELL / model.image_size)
     picture = np.asarray(cv2.resize(crop.image, (_CELL, _CELL), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    marks = [_ring(place)]
+    if truth is not None:
+        in_crop = geometry.apply_affine(crop.crop_from_image, truth[None])[0]
+        marks += _cross(resized(in_crop, _CELL / model.image_size))
     rows = _rows(stages)
     page = np.full(
         (_HEADING + len(rows) * (_CELL + _GAP), _LABELS + (1 + len(stages)) * (_CELL + _GAP), 3), PAPER, dtype=np.uint8
     )
-    _paste(page, _ringed(picture, place), 0, 0)
+    _paste(page, _marked(picture, marks), 0, 0)
     for row, of_stages in enumerate(rows.values()):
         for column, maps in enumerate(of_stages, start=1):
             if maps is not None:
-                _paste(page, _ringed(_overlaid(picture, maps[joint].numpy()), place), row, column)
+                _paste(page, _marked(_overlaid(picture, maps[joint].numpy()), marks), row, column)
     return _labelled(page, list(rows), [stage.stage for stage in stages])
 
 
@@ -80,12 +87,24 @@ def _overlaid(picture: Pixels, heat: Floats) -> Pixels:
     return np.asarray(np.rint(grey + (colours - grey) * np.sqrt(share)[..., None]), dtype=np.uint8)
 
 
-def _ringed(picture: Pixels, place: Floats) -> Pixels:
+def _ring(place: Floats) -> Floats:
+    """Return the points (25, 2) px of a circle."""
+    angles = np.linspace(0, 2 * np.pi, 25)
+    return np.asarray(place + 5.4 * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+
+
+def _cross(place: Floats) -> list[Floats]:
+    """Return the ends (2, 2) px of its two lines."""
+    return [place + 5.4 * np.array([[-1, -turn], [1, turn]]) for turn in (1, -1)]
+
+
+def _marked(picture: Pixels, marks: Sequence[Floats]) -> Pixels:
+    """Draw lines through points (N, 2) px, light with a dark edge."""
     canvas = Canvas(picture, 3)
-    for radius, colour in ((6.0, INK), (4.8, PAPER)):
-        ring = [place + radius * np.array([np.cos(angle), np.sin(angle)]) for angle in np.linspace(0, 2 * np.pi, 25)]
-        for start, end in itertools.pairwise(ring):
-            canvas.line(start, end, 1.3, colour)
+    for width, colour in ((3.4, INK), (1.4, PAPER)):
+        for points in marks:
+            for start, end in itertools.pairwise(points):
+                canvas.line(start, end, width, colour)
     return canvas.finished()
 
 

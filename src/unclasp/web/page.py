@@ -6,7 +6,7 @@ from typing import Final
 
 EXAMPLES: Final = {
     "apart.jpg": "two hands apart",
-    "crossed.jpg": "two hands that touch",
+    "touching.jpg": "two hands that touch",
     "one_hand.jpg": "one hand",
 }
 """Rendered example pictures in the package: file name -> description."""
@@ -71,7 +71,7 @@ figcaption { padding: 8px 14px; border-bottom: 1px solid var(--edge); font-weigh
 iframe { flex: 1; width: 100%; border: 0; }
 @media (max-width: 900px) { figure:has(#overlay) { height: auto; } #overlay { max-height: 80vh; } }
 #details { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 260px), 1fr)); gap: 14px;
-  margin: 14px 0; }
+  margin-top: 14px; }
 #details .card { padding: 14px 16px; }
 .bar { display: grid; grid-template-columns: 74px 1fr 44px; gap: 10px; align-items: center; font-size: 13px; }
 .bar + .bar { margin-top: 6px; }
@@ -81,7 +81,7 @@ iframe { flex: 1; width: 100%; border: 0; }
 .bar.absent b { background: var(--absent); }
 .bar span:last-child { text-align: right; font-variant-numeric: tabular-nums; }
 ul { margin: 0; padding-left: 18px; font-size: 13px; }
-#downloads { display: flex; gap: 10px; flex-wrap: wrap; }
+#downloads { margin-top: 14px; display: flex; gap: 10px; flex-wrap: wrap; }
 #empty { display: grid; place-items: center; min-height: 420px; text-align: center; color: var(--muted); }
 """
 
