@@ -295,7 +295,12 @@ def test_no_words_show_the_help_and_fail(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_missing_packages_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """But for our own modules, which are never missing: that would be a mistake."""
-    for name, told in (("torch", "error: evaluate needs the package torch: pip install torch\n"), ("unclasp.x", None)):
+    for name, told in (
+        ("torch", "error: evaluate needs the package torch: pip install torch\n"),
+        ("cv2.dnn", "error: evaluate needs the package opencv-python-headless: pip install opencv-python-headless\n"),
+        ("resource", "error: evaluate needs Python's module resource, which this installation or system lacks\n"),
+        ("unclasp.x", None),
+    ):
 
         def fails(_: list[str], name: str = name) -> int:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -152,6 +152,12 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
         read_photos(tmp_path, tmp_path)
 
 
+def test_a_manifest_may_be_of_a_spreadsheet(folder: Path) -> None:
+    """Spreadsheets write a mark at the start of files in UTF-8."""
+    (folder / "manifest.csv").write_text("file,hands\na.png,2\n", encoding="utf-8-sig")
+    assert [photo.in_view for photo in read_photos(folder / "photos", folder / "points")] == [2]
+
+
 def test_a_manifest_without_the_columns_is_named(folder: Path) -> None:
     (folder / "manifest.csv").write_text("name\na\n")
     with pytest.raises(DataError, match="columns file and hands"):

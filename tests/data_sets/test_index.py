@@ -327,6 +327,16 @@ def test_many_rows_come_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(pieces[name], values, err_msg=name)
 
 
+def test_without_a_home_folder_an_index_is_beside_the_annotations(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (path,) = index_paths(find_layout(small, "train"))
+    assert path.parent == find_layout(small, "train").folder
+
+
 def test_index_paths_differ_between_folders(tmp_path: Path, small: Path) -> None:
     ours = index_paths(find_layout(small, "train"))
     with write_whole(tmp_path / "elsewhere" / "annotations" / "train" / "InterHand2.6M_train_data.json") as path:

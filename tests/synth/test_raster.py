@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from unclasp.synth.compiled import compiled
 from unclasp.synth.raster import Buffers, Screen, project_to_grid, rasterize, snap, supersampled
 
 WIDTH, HEIGHT = 40, 32
@@ -123,3 +124,17 @@ def test_parallel_light_keeps_the_nearest_depth() -> None:
     drawn = rasterize(screen, np.array([[0, 1, 2], [0, 2, 3]], dtype=np.int32), width=20, height=20)
     np.testing.assert_allclose(-drawn.key[10, 2:19], 10 + np.arange(17), rtol=1e-6)
     assert (drawn.key[:, 19] == -np.inf).all()
+
+
+def test_functions_are_compiled_where_their_code_cannot_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a foreign user in a container, who may write neither to the package's folder nor to a home folder."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("cannot cache function 'twice': no locator available")
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
+    assert compiled(twice)(21) == 42
+
+
+def twice(number: int) -> int:
+    return 2 * number
