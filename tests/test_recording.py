@@ -181,6 +181,18 @@ def test_an_interruption_while_files_are_moved_is_raised(tmp_path: Path, monkeyp
     assert "a.mp4" not in names(tmp_path)
 
 
+def test_without_the_mp4_there_are_no_lines_that_would_imply_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def incomplete(writer: VideoWriter) -> None:
+        raise VideoError("a.mp4: only 0 of 3 frames could be written; is the disk full?")
+
+    monkeypatch.setattr(VideoWriter, "_check_complete", incomplete)
+    with pytest.raises(VideoError, match="only 0 of 3"):
+        record(some_poses(3), tmp_path / "a", rate=25)
+    assert names(tmp_path) == []
+
+
 def test_a_source_that_fails_midway_is_kept_and_its_error_reported(tmp_path: Path) -> None:
     recorded = record(some_poses(4, VideoError("clip.mp4: ends")), tmp_path / "a", rate=25)
     assert recorded.frames == 4 and str(recorded.problem) == "clip.mp4: ends"

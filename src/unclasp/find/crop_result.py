@@ -19,7 +19,7 @@ MIN_HAND_SCORE: Final = 0.5
 of that side. The fusion network decides by itself how to use other readings."""
 
 DENIED_PRESENCE: Final = 0.25
-"""A hand whose presence is at most this is rejected: the picture is not searched for it again."""
+"""A hand that is dropped gets at most this presence; a missing hand with more than this calls for second opinions."""
 
 LIKELY_PRESENCE: Final = 0.25
 """Hands with at least this presence are touched up. It is below the presence at which a hand counts, because a video

@@ -75,7 +75,7 @@ def is_better(result: CropResult, before: CropResult) -> bool:
 
 
 def windows(width: int, height: int) -> Iterator[Floats]:
-    """Yield squares (4,) of several sizes that cover a picture, overlapping within each size: about forty as a rule."""
+    """Yield squares (4,) of several sizes that cover a picture, overlapping within each size: thirty to sixty."""
     for share in _WINDOW_SHARES:
         side = share * max(width, height)
         for y in _middles(height, side):
