@@ -131,6 +131,12 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
     assert max(map(len, told.splitlines())) <= 80 and "(default: )" not in told
 
 
+def test_scripts_of_completions_are_not_wrapped() -> None:
+    script = run("predict", "--tyro-print-completion", "bash").stdout
+    assert max(map(len, script.splitlines())) > 80
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
 def test_help_fits_a_narrow_terminal_and_can_be_without_colours() -> None:
     """In a terminal of its own, as colours depend on there being one."""
     terminal = (
@@ -143,6 +149,27 @@ def test_help_fits_a_narrow_terminal_and_can_be_without_colours() -> None:
     )
     assert "\x1b[" in coloured and "\x1b[" not in plain
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain and max(map(len, plain.splitlines())) <= 50
+    assert "╭─ options" in plain
+
+
+@pytest.mark.parametrize("words", ["--help", "--nonsense"])
+def test_without_stdout_there_is_no_traceback(words: str) -> None:
+    command = f'"{sys.executable}" -m unclasp predict {words} >&-'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr and done.returncode == (0 if words == "--help" else 2)
+
+
+def test_done_pictures_are_skipped_on_demand(photos: Path, weights: Path, tmp_path: Path) -> None:
+    """A file of that name counts only if it is a result."""
+    words = [photos / "two.jpg", photos / "one.png", "--weights", weights, "--out", tmp_path, "--json"]
+    first = json.loads(run("predict", *words[:1], *words[2:]).stdout)
+    (tmp_path / "one.json").write_text('{"my": "own"}')
+    second = run("predict", *words, "--skip-done")
+    assert "skipped 1 of 2 sources" in second.stderr and "one.json is not an earlier result" in second.stderr
+    (tmp_path / "one.json").unlink()
+    assert [entry["source"] for entry in json.loads(run("predict", *words, "--skip-done").stdout)] == [str(words[1])]
+    third = run("predict", *words, "--skip-done")
+    assert third.returncode == 0 and json.loads(third.stdout) == [] and len(first) == 1
 
 
 # ---- wrong use

@@ -508,10 +508,10 @@ def test_weights_are_kept_after_every_so_many_steps_and_tell_what_they_were_trai
 
 
 def test_a_folder_is_of_one_run_at_a_time_and_has_no_rests_of_killed_ones(tmp_path):
-    rest = tmp_path / ".state.0123456789ab.partial.pt"
-    rest.touch()
-    with only_one(tmp_path):
-        assert not rest.exists()
+    rest, foreign = tmp_path / ".state.0123456789ab.partial.pt", tmp_path / ".report.0123456789ab.partial.json"
+    rest.touch(), foreign.touch()
+    with only_one(tmp_path, ("state",)):
+        assert not rest.exists() and foreign.exists()
         with pytest.raises(UnclaspError, match=r"another process is writing to .*: choose another --out"):
             train(config_for(), Samples(12), cpu(tmp_path))
     train(config_for(epochs=1), Samples(12), cpu(tmp_path))

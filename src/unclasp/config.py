@@ -300,7 +300,7 @@ def from_dict(values: dict[str, Any]) -> Config:
         # Files written before this option existed use the paper's axis.
         model = {"depth_axis": DepthAxis.CAMERA, **values["model"]}
         for name, kind in get_type_hints(ModelConfig).items():
-            if isinstance(kind, type) and issubclass(kind, StrEnum) and name in model:
+            if isinstance(kind, type) and issubclass(kind, StrEnum):
                 model[name] = kind(model[name])
         train = dict(values["train"])
         train["decay_epochs"] = tuple(train["decay_epochs"])

@@ -4,8 +4,8 @@ import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -93,11 +93,15 @@ def write_together(contents: Mapping[Path | str, bytes]) -> None:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: Path, stems: Sequence[str] = ()) -> Iterator[None]:
     """Make a folder, and hold it against other processes that want it by this function.
 
-    Files that a killed process has left half-written there are removed. Without locks, as on Windows and some network
-    drives, nothing is held or removed.
+    Without locks, as on Windows and some network drives, nothing is held or removed.
+
+    Args:
+        folder: The folder.
+        stems: Patterns of the names, without suffix, of files that only holders of the folder write. Those that a
+            killed process has left half-written there are removed.
 
     Raises:
         UnclaspError: Another process holds the folder.
@@ -110,15 +114,18 @@ def only_one(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in folder.glob(".*.partial*"):
-                left.unlink(missing_ok=True)
         except BlockingIOError:
             message = f"another process is writing to {folder}: choose another --out, or wait for it"
             raise UnclaspError(message) from None
         except OSError:  # this file system has no locks
-            pass
+            stems = ()
+        for stem in stems:
+            for left in folder.glob(f".{stem}.{'[0-9a-f]' * 12}.partial*"):
+                left.unlink(missing_ok=True)
         yield
     finally:
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_UN)  # forks hold the folder open, too
         os.close(held)
 
 

@@ -79,7 +79,8 @@ def record(
     recorded, draw = Recorded(), FrameDrawer()
     with ExitStack() as stack:
         log = stack.enter_context(RerunLog(stem.with_name(stem.name + ".rrd"))) if rerun else None
-        lines = stack.enter_context(_lines(stem.with_name(stem.name + ".jsonl")))  # placed after the MP4, and implies it
+        # The lines are placed after the MP4, and so imply it.
+        lines = stack.enter_context(_lines(stem.with_name(stem.name + ".jsonl")))
         video = stack.enter_context(VideoWriter(stem.with_name(stem.name + ".mp4"), rate=rate, all_frames=not live))
         try:
             for pose in _until_failure(poses, recorded):

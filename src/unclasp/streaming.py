@@ -1,6 +1,7 @@
 """Predicts poses for sources of any kind: pictures, arrays, folders, glob patterns, videos, cameras, or lists."""
 
 import logging
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,6 +124,9 @@ def checked_frame(frame: object) -> Frame:
     """Return a frame of the caller's own, or raise an UnclaspError if it is none."""
     if not isinstance(frame, Frame):
         raise UnclaspError(f"expected a Frame(image, number, time), got {type(frame).__name__}")
+    check_whole(0, number=frame.number)
+    if not isinstance(frame.time, int | float | np.number) or not math.isfinite(frame.time):
+        raise UnclaspError(f"a frame's time must be a finite number of seconds, got {frame.time!r}")
     return frame._replace(image=check_image(frame.image))
 
 

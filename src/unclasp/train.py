@@ -2,7 +2,7 @@
 
 Lightning Fabric provides devices, precision, distribution and launch; the training loop is our own. The order of the
 samples and every augmentation depend on (seed, epoch, index) alone, so a run that was interrupted anywhere and resumed
-gives bit for bit the same weights as an uninterrupted one.
+gives bit for bit the same weights as an uninterrupted one, on a CPU with the same number of threads.
 """
 
 import math
@@ -159,6 +159,14 @@ def _what_is_saved(out: Path) -> str:
     return _saved_step(out) + (": the same command with --resume goes on" if (out / STATE).exists() else "")
 
 
+def _after_failure(out: Path) -> str:
+    """Tell what a run that cannot go on has saved, and what to do."""
+    if not (out / STATE).exists():
+        return _saved_step(out)
+    hint = "--resume would take the same steps: start another run with other settings (--start-weights)"
+    return f"{_saved_step(out)}. {hint}"
+
+
 def _saved_step(out: Path) -> str:
     state = out / STATE
     return f"saved is step {load_state(state)['step']} in {state}" if state.exists() else "nothing is saved yet"
@@ -195,7 +203,9 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     per_epoch = len(dataset) // config.train.batch_size
     steps = per_epoch * config.train.epochs
     last_step = min(steps, options.max_steps or steps)
-    with only_one(options.out) if fabric.is_global_zero else nullcontext():
+    with only_one(options.out, ("state", "weights", "weights-*", "log")) if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero and not options.resume:
+            _check_unused(options.out)  # another run may have ended there meanwhile
         if done >= last_step:  # the weights file may have been deleted since
             run.save()
         loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last_step)
@@ -239,10 +249,7 @@ class _Run:
                         fabric, self.model, self.adam, here, config, at=self.done, rate=rate, interruption=interruption
                     )
                 except NonFiniteLossError as error:
-                    hint = "--resume would take the same steps: start another run with other settings"
-                    raise NonFiniteLossError(
-                        f"{error}; {_saved_step(options.out)}. {hint} (--start-weights)"
-                    ) from error
+                    raise NonFiniteLossError(f"{error}; {_after_failure(options.out)}") from error
                 self.result.update(self.done)
                 self.done += 1
                 reporter.stepped(terms, rate)

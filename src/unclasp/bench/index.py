@@ -143,6 +143,7 @@ def index_cost(root: Path, workers: int = 8, records: int = 20_000) -> dict[str,
         memory; seconds to open the index, as the median of several times; and medians over the workers of their private
         and shared memory and of the seconds per record. Memory is in bytes.
     """
+    memory_of(os.getpid())  # raises if memory cannot be measured, before any process waits at the barrier
     layout = find_layout(root, _SPLIT)
     start = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(1) as pool:

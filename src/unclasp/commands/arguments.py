@@ -32,7 +32,7 @@ OptionalBox = Annotated[
 def parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:
     """Parse the words after `unclasp NAME` into the dataclass `kind`, whose docstrings are the help texts."""
     options: dict[str, Any] = {} if default is None else {"default": default}
-    with _wrapping(sys.stdout):
+    with _wrapping(sys.stdout, is_help=bool({"-h", "--help"} & set(words))):
         parsed: _Arguments = tyro.cli(
             kind, args=words, prog=f"unclasp {name}", config=(tyro.conf.EnumChoicesFromValues,), **options
         )
@@ -40,18 +40,35 @@ def parse(kind: type[_Arguments], words: list[str], name: str, default: _Argumen
 
 
 @contextmanager
-def _wrapping(stdout: TextIO | None) -> Iterator[None]:
-    """Wrap what is printed within the block, in colours if stdout shows them."""
-    if stdout is None:  # the process was started without it
+def _wrapping(stdout: TextIO | None, *, is_help: bool) -> Iterator[None]:
+    """Wrap the help that is printed within the block; drop it if the process was started without stdout."""
+    if stdout is not None and not is_help:
         yield
         return
-    printed = StringIO()
-    printed.isatty = stdout.isatty  # type: ignore[method-assign]
+    printed = _Printed(stdout)
     try:
         with redirect_stdout(printed):
             yield
     finally:
-        stdout.write(wrapped(printed.getvalue(), shutil.get_terminal_size().columns))
+        if stdout is not None:
+            stdout.write(wrapped(printed.getvalue(), shutil.get_terminal_size().columns))
+
+
+class _Printed(StringIO):
+    """Keeps what is printed, and looks to tyro like the stream that it is for, which decides on colours and boxes."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of the stream."""
+        return "ascii" if self._stream is None else self._stream.encoding
+
+    def isatty(self) -> bool:
+        """Tell whether the stream is a terminal."""
+        return self._stream is not None and self._stream.isatty()
 
 
 def wrapped(text: str, columns: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import tyro
 
-from unclasp.commands.arguments import OptionalBox, OptionalPath, need_sheet, parse, with_numbers_last
+from unclasp.commands.arguments import OptionalBox, OptionalInt, OptionalPath, need_sheet, parse, with_numbers_last
 from unclasp.errors import UnclaspError
 from unclasp.hands import JOINT_NAMES, JOINTS_PER_HAND, SIDES
 
@@ -28,8 +28,8 @@ class AttentionArguments:
     """A picture of hands; or give --data."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DATA", help_behavior_hint="")] = None
     """A data set instead, as for evaluate: its annotated crop is shown, and a cross where the joint truly is."""
-    index: int = 0
-    """Which of its pictures."""
+    index: OptionalInt = None
+    """Which of its pictures; the first if not given."""
     out: Path = Path("attention.png")
     """Output file: .png or .jpg."""
     weights: OptionalPath = None
@@ -48,6 +48,8 @@ def attention(words: list[str]) -> int:
         raise UnclaspError(f"there is no joint {arguments.joint!r}; the joints are {', '.join(JOINT_NAMES)}")
     if (arguments.picture is None) == (arguments.data is None):
         raise UnclaspError("name a picture, or a data set by --data")
+    if arguments.picture and arguments.index is not None:
+        raise UnclaspError("--index is for --data")
     from unclasp.checkpoint import load_model
     from unclasp.commands.sheets import write_sheet
     from unclasp.evaluation.attention import draw_attention
@@ -98,9 +100,10 @@ def _annotated(arguments: AttentionArguments, joint: int) -> _LookedAt:
     if arguments.box is not None:
         raise UnclaspError("--box is for a picture; those of a data set have annotated boxes")
     dataset = open_dataset(str(arguments.data), default_split=None)
-    if not 0 <= arguments.index < len(dataset):
-        raise UnclaspError(f"--index must be from 0 to {len(dataset) - 1}, got {arguments.index}")
-    sample = dataset[arguments.index]
+    index = arguments.index or 0
+    if not 0 <= index < len(dataset):
+        raise UnclaspError(f"--index must be from 0 to {len(dataset) - 1}, got {index}")
+    sample = dataset[index]
     shown = sample.joints_cam[joint][None]
     truth = geometry.project(shown, sample.focal, sample.princpt)[0] if sample.valid[joint] else None
     sides = tuple(side for side, there in zip(SIDES, sample.hand_type, strict=True) if there)

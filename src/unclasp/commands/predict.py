@@ -112,6 +112,8 @@ def predict(words: list[str]) -> int:
         sources = _without_done(sources, stems, arguments.out)
     protected = {source.path.resolve() for source in usable if source.path is not None}
     if not sources:
+        if arguments.json:
+            print("[]")
         return 0
     predictor = Predictor.load(
         arguments.weights, device=arguments.device, flip_test=arguments.flip_test, detector=arguments.detector,
@@ -144,11 +146,12 @@ def _without_done(sources: "list[Source]", stems: "dict[Source, str]", out: Path
     """Return the sources without results: the JSON is a result's last file. Cameras never have any."""
     remaining = []
     for source in sources:
-        name = f"{stems[source]}.json{'l' if source.is_video else ''}" if source in stems else ""
-        if source.path is None or not name or not (out / name).exists():
+        result = out / f"{stems[source]}.json{'l' if source.is_video else ''}" if source in stems else None
+        if source.path is None or result is None or not result.is_file() or not is_result(result):
             remaining.append(source)
     if len(remaining) < len(sources):
-        print(f"skipped {len(sources) - len(remaining)} sources with results in {out}", file=sys.stderr)
+        skipped = len(sources) - len(remaining)
+        print(f"skipped {skipped} of {len(sources)} sources, with results in {out}", file=sys.stderr)
     return remaining
 
 

@@ -39,11 +39,13 @@ def train(words: list[str]) -> int:
     arguments = parse(TrainArguments, words[1:], "train PRESET", TrainArguments(data=tyro.MISSING, config=preset))
     need_folder(arguments.run.out)
     from unclasp.data import open_dataset
+    from unclasp.model.backbones import BACKBONES
     from unclasp.train import train as run
 
     options = arguments.run
-    if not (options.resume or options.start_weights or options.backbone_weights) and words[0] != "tiny":
-        print("the backbone starts from random weights: --backbone-weights gives it others", file=sys.stderr)
+    is_random = not (options.resume or options.start_weights or options.backbone_weights)
+    if is_random and arguments.config.model.backbone in BACKBONES and arguments.config.model.backbone != "tiny":
+        print("the backbone starts from random weights; give others by --backbone-weights", file=sys.stderr)
 
     weights = run(arguments.config, open_dataset(arguments.data), options)
     if weights is not None:

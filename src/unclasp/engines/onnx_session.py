@@ -1,10 +1,12 @@
 """ONNX Runtime sessions whose threads do not occupy the cores between calls, and which survive a fork."""
 
+import ctypes
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 
 class Session:
@@ -19,20 +21,35 @@ class Session:
     def __init__(self, open_anew: Callable[[], Any]) -> None:
         self._open = open_anew
         self._session, self._process = open_anew(), os.getpid()
-        self._inherited: list[Any] = []
+        _sessions.add(self)
 
     @property
     def of_process(self) -> Any:
         """The `InferenceSession` of this process."""
         if os.getpid() != self._process:
-            self._inherited.append(self._session)  # to destroy it would also wait for its threads
             self._session, self._process = self._open(), os.getpid()
         return self._session
+
+    def keep(self) -> None:
+        """Never destroy the present session: that would wait for its threads."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
 
     def run(self, outputs: list[str] | None, inputs: dict[str, Any]) -> list[Any]:
         """Return the outputs with these names, or all of them."""
         answers: list[Any] = self.of_process.run(outputs, inputs)
         return answers
+
+
+_sessions: WeakSet[Session] = WeakSet()
+
+
+def _keep_inherited() -> None:
+    for session in _sessions:
+        session.keep()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_inherited)
 
 
 def open_session(runtime: Any, path: Path, *, threads: int | None = None, spin: bool = True, **options: Any) -> Session:

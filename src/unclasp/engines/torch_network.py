@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +18,8 @@ from unclasp.shipped import model_name, weights_file
 class TorchNetwork:
     """A `DFL` on a device as a `network.Network`; `source` is the file that it was read from.
 
-    It works in the process that made it: after a fork, torch would wait for threads of the parent for ever.
+    In a fork of the process that made it, it works with one thread: torch would wait for other threads, which are the
+    parent's, for ever.
     """
 
     def __init__(
@@ -28,17 +30,20 @@ class TorchNetwork:
         self._model = model.eval().to(self.device)
         self._depth_axis, self._process = model.depth_axis, os.getpid()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _process=os.getpid())
+
     @torch.inference_mode()
     def __call__(self, crops: Pixels, /) -> NetworkOutput:
         """Predict from (N, S, S, 3) RGB crops.
 
         Raises:
-            UnclaspError: This is a fork of the process that made the network.
+            UnclaspError: This is a fork of the process that made the network, and torch uses several threads.
         """
-        if os.getpid() != self._process:
+        if os.getpid() != self._process and torch.get_num_threads() > 1:
             raise UnclaspError(
-                "torch cannot predict in a fork of the process that loaded the model: load it in each process, "
-                "or start them with multiprocessing's method spawn"
+                "torch cannot predict with several threads in a fork of the process that loaded the model: load it in "
+                "each process, with threads=1, or start them with multiprocessing's method spawn"
             )
         prediction = self._model(torch.from_numpy(crops).permute(0, 3, 1, 2).to(self.device))
         return output_of(

@@ -25,12 +25,12 @@ def run_facts(options: RunOptions) -> dict[str, Any]:
 
 def _differences(before: dict[str, Any], config: Config) -> list[str]:
     """Return the settings of a stored config that differ now, as `train.epochs 10, now 20`."""
-    now = to_dict(config)
+    now, before = to_dict(config), to_dict(from_dict(before))
     return [
-        f"{group}.{name} {before[group].get(name)}, now {value}"
+        f"{group}.{name} {before[group][name]}, now {value}"
         for group, values in now.items()
         for name, value in values.items()
-        if before[group].get(name) != value
+        if before[group][name] != value
     ]
 
 
