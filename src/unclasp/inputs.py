@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -78,7 +79,7 @@ def check_picture(
         cx, cy = pair("princpt", princpt)
         princpt = (width - 1 - cx, cy)
     return CheckedPicture(
-        image=np.ascontiguousarray(image[:, ::-1]),
+        image=np.asarray(cv2.flip(image, 1), dtype=np.uint8),
         box=None if box is None else geometry.mirror_box(box, width),
         camera=camera_of(image, focal, princpt),
         mirror_image=image,

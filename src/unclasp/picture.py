@@ -40,15 +40,16 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftyp", "a video"),
     (0, b"PK\x03\x04", "a ZIP archive"),
 )
-_TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # EXIF orientation -> upright
+_BLEND_ROWS = 64
+_TURNS: dict[int, Callable[[Pixels], Array]] = {  # EXIF orientation -> upright
     1: lambda image: image,
-    2: lambda image: image[:, ::-1],
-    3: lambda image: image[::-1, ::-1],
-    4: lambda image: image[::-1],
-    5: lambda image: image.swapaxes(0, 1),
-    6: lambda image: np.rot90(image, -1),
-    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
-    8: lambda image: np.rot90(image, 1),
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 
 
@@ -176,8 +177,12 @@ def _to_rgb(image: Pixels) -> Pixels:
         return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     if image.shape[2] == 3:
         return image
-    alpha = image[..., 3:].astype(np.uint16)
-    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)  # at most 65152: fits
+    opaque = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGBA2RGB), dtype=np.uint8)
+    for top in range(0, len(image), _BLEND_ROWS):  # in blocks that stay in the processor's cache
+        rows, alpha = slice(top, top + _BLEND_ROWS), image[top : top + _BLEND_ROWS, :, 3:].astype(np.uint16)
+        if not (alpha == 255).all():  # 65152 is the largest number, and fits
+            opaque[rows] = (opaque[rows] * alpha + 255 * (255 - alpha) + 127) // 255
+    return opaque
 
 
 def _refuse(expected: str, got: str, advice: str) -> ImageError:

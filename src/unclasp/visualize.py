@@ -31,6 +31,8 @@ _CARD_INSET: Final = (34, 38)
 _GRID: Final = (239, 237, 232)
 _OUTLINE: Final = (24, 22, 28)
 _WHITE: Final = (255, 255, 255)
+_WIDEST: Final = 0.011
+"""Width of the widest bones relative to the picture's longer side."""
 _BONE_MM, _LEAST_DEPTH_MM, _MAX_PIXELS_PER_MM = 6.5, 60.0, 1.8
 _NEUTRAL: Final = (208, 206, 202)
 _NEUTRAL_SHARE: Final = 0.85
@@ -113,14 +115,27 @@ def draw_people(image: Pixels, people: Sequence[Sequence[HandView]], *, samples:
     """Draw the hands of several people like `draw_skeletons`, each person's over those of the people before."""
     image = _as_rgb(image)
     longest = max(image.shape[:2])
-    canvas = Canvas(image, samples or (4 if longest <= 512 else 2 if longest <= 2000 else 1))
+    samples = samples or (4 if longest <= 512 else 2 if longest <= 2000 else 1)
+    canvas = Canvas(image, samples, _drawn_box(image, people))
     for hands, doubted in itertools.product(people, (True, False)):
         bones: list[_Bone] = []
         for hand in _drawable([hand for hand in hands if hand.doubted == doubted]):
-            width = min(max(0.062 * _palm_width(hand.joints_2d), 0.0025 * longest, 1.0), max(0.011 * longest, 1.0))
+            width = min(max(0.062 * _palm_width(hand.joints_2d), 0.0025 * longest, 1.0), max(_WIDEST * longest, 1.0))
             bones += _bones(hand, hand.joints_2d, hand.joints_3d[:, 2], _Pen(width, 1.0))
         _draw_bones(canvas, bones)
     return canvas.finished()
+
+
+def _drawn_box(image: Pixels, people: Sequence[Sequence[HandView]]) -> Box:
+    """Return the box around all that is drawn of the hands, within the picture and not empty."""
+    height, width = image.shape[:2]
+    points = np.concatenate([np.zeros((1, 2)), *(hand.joints_2d for hands in people for hand in _drawable(hands))])[1:]
+    if not len(points):
+        return 0, 0, 1, 1
+    margin = _WIDEST * max(height, width) + 7  # more than a joint's radius, with its outline and what blurs beyond
+    x1, y1 = np.clip(np.floor(points.min(axis=0) - margin), 0, [width - 1, height - 1]).astype(int).tolist()
+    x2, y2 = np.clip(np.ceil(points.max(axis=0) + margin), [x1 + 1, y1 + 1], [width, height]).astype(int).tolist()
+    return x1, y1, x2, y2
 
 
 def with_others(hands: Sequence[HandView], others: Sequence[Sequence[HandView]]) -> list[Sequence[HandView]]:
@@ -146,7 +161,7 @@ def draw_pose(image: Pixels, hands: Sequence[HandView], *, others: Sequence[Sequ
     overlay = draw_overlay(image, hands, others=others, scale=scale)
     (height, width), left = overlay.shape[:2], _MARGIN + overlay.shape[1] + _GUTTER
     right = left + _CARD_WIDTH
-    page = np.full((_HEIGHT + 2 * _MARGIN, right + _MARGIN, 3), PAPER, dtype=np.uint8)
+    page = np.repeat(np.full((1, right + _MARGIN, 3), PAPER, dtype=np.uint8), _HEIGHT + 2 * _MARGIN, axis=0)
     top = _MARGIN + (_HEIGHT - height) // 2
     lay(page, overlay, (_MARGIN, top, _MARGIN + width, top + height))
     if hands:
@@ -210,7 +225,7 @@ def _with_views(page: Pixels, hands: Sequence[HandView], left: int, *, has_other
     scale = min(_MAX_PIXELS_PER_MM, float((room / np.maximum(extents, 1.0)).min()))
     for box in boxes:
         lay_card(page, box)
-    canvas = Canvas(page, 2)
+    canvas = Canvas(page, 2, (left, 0, page.shape[1], page.shape[0]))
     _draw_legend(canvas, hands, left, _MARGIN)
     for name, view, box in zip(_VIEWS, views, boxes, strict=True):
         _draw_view(canvas, box, list(zip(hands, view, strict=True)), name, scale)

@@ -220,6 +220,7 @@ def _run_model(
     from unclasp.evaluate import mean_pose
     from unclasp.evaluation.exported import ExportedScored
     from unclasp.evaluation.ranks import evaluate_over, launch, under_torchrun
+    from unclasp.model.deploy import optimise
     from unclasp.shipped import model_name, weights_file
 
     scored: DFL | MeanPose | ExportedScored
@@ -232,7 +233,7 @@ def _run_model(
     else:
         if not several:
             check_device(arguments.device)
-        scored, _ = load_model(path)
+        scored = optimise(load_model(path)[0])
     name = model_name(path)
     if arguments.mean_pose:
         scored = mean_pose(

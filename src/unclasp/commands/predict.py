@@ -252,7 +252,7 @@ def _predict_picture(
             found = predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)
             others = list(found.touching)
         pose = replace(found, source=source.name)
-        overlay = marked(cv2.imencode(".png", pose.plot(others=others)[..., ::-1])[1].tobytes())
+        overlay = marked(cv2.imencode(".png", cv2.cvtColor(pose.plot(others=others), cv2.COLOR_RGB2BGR))[1].tobytes())
         contents: dict[Path | str, bytes] = {outputs["overlay"]: overlay}
         if arguments.html:
             contents[outputs["html"]] = page(pose.to_dict()).encode()

@@ -71,15 +71,15 @@ def apply_photometric(image: Pixels, look: PhotometricChange) -> Pixels:
         image = _retexture(image, look.texture, np.random.default_rng(look.seed))
     if look.noise > 0:
         grain = np.random.default_rng(look.seed).standard_normal(image.shape, dtype=np.float32)
-        image = _rounded(image + look.noise * grain)
+        image = np.asarray(cv2.add(image, grain * np.float32(look.noise), dtype=cv2.CV_8U), dtype=np.uint8)
     if look.saturation < 1:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-        image = _rounded(look.saturation * image + (1 - look.saturation) * grey)
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        image = np.asarray(cv2.addWeighted(image, look.saturation, grey, 1 - look.saturation, 0), dtype=np.uint8)
     if look.gamma != 1 or look.contrast != 1:
         levels = 255 * (np.arange(256) / 255) ** look.gamma
-        middle = float(levels[image].mean())
+        middle = float(np.bincount(image.ravel(), minlength=256) @ levels) / image.size
         table = _rounded(middle + look.contrast * (levels - middle))
-        image = table[image]
+        image = np.asarray(cv2.LUT(image, table), dtype=np.uint8)
     return image
 
 

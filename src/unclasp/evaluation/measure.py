@@ -22,6 +22,7 @@ from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluate import EvaluateOptions, evaluate, predictions_of, score_predictions
 from unclasp.evaluation.photo_versions import Version, versions
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, JOINTS_PER_HAND, SIDES, Side
+from unclasp.model.deploy import optimise
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
@@ -216,7 +217,7 @@ def measure(
     """
     if rendered is None and frames is None and not photos:
         raise UnclaspError("there is nothing to measure on: give rendered pictures, frames or photos")
-    model, _ = load_model(weights)
+    model = optimise(load_model(weights)[0])
     predictor = Predictor.load(weights, flip_test=flip_test, landmarks=landmarks, second_opinions=second_opinions)
     measured: list[Figure] = []
     if rendered is not None:

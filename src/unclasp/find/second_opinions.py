@@ -100,11 +100,17 @@ def variants(image: Pixels, result: CropResult) -> Iterator[Variant]:
         image: (H, W, 3) RGB.
         result: A result in it; the picture is turned about the middle of its crop.
     """
-    for variant in (Variant(image, np.eye(3)), _turned(image, result, -TURN), _turned(image, result, TURN)):
-        if variant.image is not image:
-            yield variant
-        flip = geometry.flip_matrix(variant.image.shape[1])
-        yield Variant(np.asarray(cv2.flip(variant.image, 1), dtype=np.uint8), variant.original_from_image @ flip)
+    yield _mirrored(Variant(image, np.eye(3)))
+    for degrees in (-TURN, TURN):
+        turned = _turned(image, result, degrees)
+        yield turned
+        yield _mirrored(turned)
+        del turned  # before the next one is made: of 12 megapixels each takes 36 MB
+
+
+def _mirrored(variant: Variant) -> Variant:
+    flip = geometry.flip_matrix(variant.image.shape[1])
+    return Variant(np.asarray(cv2.flip(variant.image, 1), dtype=np.uint8), variant.original_from_image @ flip)
 
 
 def _turned(image: Pixels, result: CropResult, degrees: float) -> Variant:
