@@ -65,6 +65,21 @@ def test_parameters_beyond_half_precision_are_stored_in_single(tmp_path: Path, m
     assert torch.equal(load_model(tmp_path / "w.safetensors")[0].state_dict()[name], state[name].detach())
 
 
+def test_a_config_that_asks_for_any_amount_of_memory_is_refused_without_it(tmp_path: Path) -> None:
+    config = to_dict(tiny())
+    config["model"]["fpn_channels"] = 10**6  # of which a layer's weights alone would take 36 TB
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors", {"format": "1", "config": json.dumps(config)})
+    with pytest.raises(CheckpointError, match="does not fit the DFL"):
+        load_model(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("notes", ["[]", "[" * 100_000, "{"])
+def test_notes_that_are_no_object_are_told(tmp_path: Path, notes: str) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors", {"format": "1", "notes": notes})
+    with pytest.raises(CheckpointError, match="its notes are damaged"):
+        load_notes(tmp_path / "w.safetensors")
+
+
 def test_loading_leaves_the_random_numbers_of_the_caller_alone(weights: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)

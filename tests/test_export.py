@@ -298,6 +298,12 @@ def test_files_that_are_not_models(exported: SimpleNamespace, tmp_path: Path) ->
     onnx.save(foreign, tmp_path / "foreign.onnx")
     with pytest.raises(CheckpointError, match="format none"):
         OnnxModel(tmp_path / "foreign.onnx")
+    for size, told in (('"x"', "crops of x px"), ("128", "its inputs or outputs are not those of its metadata")):
+        other = onnx.load(exported.path)
+        next(each for each in other.metadata_props if each.key.endswith("image_size")).value = size
+        onnx.save(other, tmp_path / "other.onnx")
+        with pytest.raises(CheckpointError, match=told):
+            OnnxModel(tmp_path / "other.onnx")
     with pytest.raises(UnclaspError, match=r"must be \(B, 3, 64, 64\), got \(1, 64, 64, 3\)"):
         OnnxModel(exported.path)(crops(1).transpose(0, 2, 3, 1))
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dots import MakeSample
+from unclasp.checkpoint import tensor_file
 from unclasp.cli import main
 from unclasp.data.views import IGNORED, cut, labels, random_window
 from unclasp.data.wholes import Wholes, write_wholes
@@ -398,6 +399,14 @@ def test_weights_round_trip_and_others_are_refused(tmp_path: Path) -> None:
     pose = Path(__file__).parents[1] / "src/unclasp/weights/small.safetensors"
     with pytest.raises(CheckpointError, match="expected weights of a finder"):
         load_finder(pose)
+
+
+@pytest.mark.parametrize("channels", ["", "0", "-1", "²", "9" * 15, "9" * 5000])
+def test_numbers_of_channels_that_are_none_are_told(tmp_path: Path, channels: str) -> None:
+    facts = {"format": "finder 2", "channels": channels}
+    (tmp_path / "f.safetensors").write_bytes(tensor_file({"a": torch.zeros(1)}, facts))
+    with pytest.raises(CheckpointError, match=r"1 to 999 channels, got 'finder 2' and '.{0,9}';"):
+        load_finder(tmp_path / "f.safetensors")
 
 
 def test_stages_are_averaged_and_exported(tmp_path: Path) -> None:

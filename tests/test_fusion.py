@@ -1,6 +1,7 @@
 """The fusion network: what it sees, what it may do, its file, and what the shipped one is worth."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -324,6 +325,10 @@ def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
         (tmp_path / f"{name}.npz").write_bytes(SHIPPED.read_bytes()[: 1000 * (name == "torn")])
         with pytest.raises(CheckpointError, match=rf"{name}\.npz cannot be read as npz"):
             open_fusion(tmp_path / f"{name}.npz")
+    with zipfile.ZipFile(tmp_path / "bytes.npz", "w") as archive:
+        archive.writestr("mean", b"x")
+    with pytest.raises(CheckpointError, match=r"bytes\.npz cannot be read as npz \(mean is no array\)"):
+        open_fusion(tmp_path / "bytes.npz")
     with pytest.raises(CheckpointError, match=r"small\.safetensors cannot be read as npz"):
         open_fusion(SHIPPED.with_name("small.safetensors"))
 

@@ -310,6 +310,13 @@ def test_hollow_files_are_refused_silently(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_jpeg_of_very_many_scans_is_refused(save: Callable[..., Path]) -> None:
+    data = encode(".jpg", flags=(cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
+    start = data.rindex(b"\xff\xda")
+    assert "at most 100 scans, got more;" in refusal(save(data[:start] + data[start:-2] * 100 + data[-2:]))
+    read_picture(save(data[:start] + data[start:-2] * 80 + data[-2:]))
+
+
 @pytest.mark.parametrize("thumbnail", [b"", exif(1) + encode(".jpg")], ids=["plain", "thumbnail"])
 @pytest.mark.parametrize("tail", [b"", bytes(5000), b"\xff\x00" * 500], ids=["cut", "zeros", "stuffing"])
 def test_a_half_downloaded_jpeg_is_refused(save: Callable[..., Path], tail: bytes, thumbnail: bytes) -> None:

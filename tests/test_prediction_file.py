@@ -1,6 +1,7 @@
 """Prediction files: they read back unchanged, all variants of other methods are read, and damage is reported."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -257,6 +258,61 @@ def test_damage_is_told_in_one_line(dataset: Samples, guesses: np.ndarray, tmp_p
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+RAGGED = [[1], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        *(
+            ({name: RAGGED}, f"{name} must be a value or a list of values")
+            for name in ("format", "image_size", "parts")
+        ),
+        ({"names": [["a"], ["a", "b"]]}, "names must be a value or a list of values"),
+        ({"names": None, "annotation_ids": RAGGED}, "annotation_ids must be a value or a list of values"),
+        ({"names": None, "annotation_ids": [10**30] * 5}, "annotation_ids must be a list of integers, got object"),
+        ({"names": None, "annotation_ids": [2**63] * 5}, r"annotation_ids must be smaller than 2\*\*63, got 92"),
+        ({"presence": [[10**400, 0]] * 5}, "presence must be numbers of one shape"),
+        ({"order": [["a"], ["b"]]}, r"order must be one of .* got \[\['a'\] \['b'\]\]"),
+    ],
+)
+def test_damaged_json_is_told_in_one_line(
+    dataset: Samples, guesses: np.ndarray, tmp_path: Path, change: Fields, told: str
+) -> None:
+    fields = fields_of(dataset, space="crop", joints=guesses) | change
+    plain = {name: getattr(value, "tolist", lambda value=value: value)() for name, value in fields.items()}
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({name: value for name, value in plain.items() if value is not None}))
+    with pytest.raises(DataError, match=told) as caught:
+        read_predictions(path)
+    assert str(caught.value).count(str(path)) == 1 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"names": np.array([b"\xff"] * 5)}, "names must be in UTF-8"),
+        ({"names": np.frombuffer(b"\xff\xff\xff\x7f" * 5, dtype="<U1")}, "is not a file of predictions"),
+        ({"names": None, "annotation_ids": np.full(5, 2**64 - 1, np.uint64)}, "annotation_ids must be smaller than"),
+    ],
+)
+def test_names_and_ids_that_cannot_be_kept_are_told(
+    dataset: Samples, guesses: np.ndarray, tmp_path: Path, change: Fields, told: str
+) -> None:
+    fields = fields_of(dataset, space="crop", joints=guesses) | change
+    path = save(tmp_path / "p.npz", {name: value for name, value in fields.items() if value is not None})
+    with pytest.raises(DataError, match=told):
+        read_predictions(path)
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "p.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in range(17):
+            archive.writestr(f"{name}.npy", bytes(2**26))
+    with pytest.raises(DataError, match="it holds 1,140,850,688 bytes, more than the 1,073,741,824"):
+        read_predictions(tmp_path / "p.npz")
+
+
 def test_numbers_that_are_none_are_refused_by_name(dataset: Samples, guesses: np.ndarray, tmp_path: Path) -> None:
     guesses[3, 7, 1] = np.nan
     path = save(tmp_path / "p.npz", fields_of(dataset, space="crop", joints=guesses))
@@ -321,7 +377,7 @@ def test_what_is_no_such_file_is_told(tmp_path: Path) -> None:
     contents = {"a.npz": b"PK no zip", "b.json": b"[1", "c.json": b"[1]", "d.npz": b""}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DataError, match=r"not a file of predictions|must be a JSON object"):
+        with pytest.raises(DataError, match=r"not a file of predictions|must be a JSON object|is not whole JSON"):
             read_predictions(tmp_path / name)
     with pytest.raises(DataError, match=rf"^{tmp_path} is a folder; give the name of a file in it, \.npz or \.json$"):
         read_predictions(tmp_path)

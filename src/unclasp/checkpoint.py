@@ -18,7 +18,7 @@ from unclasp.config import Config, from_dict, to_dict, with_model
 from unclasp.errors import CheckpointError
 from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
-from unclasp.model.loading import load_strictly
+from unclasp.model.loading import check_fit, load_strictly
 from unclasp.shipped import shipped_names, weights_file
 from unclasp.version import installed_version
 
@@ -79,8 +79,12 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
         )
     try:
         config = from_dict(json.loads(facts["config"]))
+        with torch.device("meta"):  # first without memory: a damaged config may ask for any amount
+            check_fit(build(config.model), tensors, str(path))
         with torch.random.fork_rng(devices=[]):  # the initial values are replaced: the caller's seed must not notice
             model = build(config.model)
+    except CheckpointError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # depends on what is wrong
         raise CheckpointError(f"{path}: its config makes no model: {error}") from error
     load_strictly(model, tensors, str(path))
@@ -100,9 +104,11 @@ def load_notes(path: Path | str) -> dict[str, Any]:
     """
     path = weights_file(path)
     try:
-        notes: dict[str, Any] = json.loads(read_tensors(path)[1].get("notes", "{}"))
-    except ValueError as error:
+        notes = json.loads(read_tensors(path)[1].get("notes", "{}"))
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its notes are damaged ({error}); they are one JSON object") from error
+    if not isinstance(notes, dict):
+        raise CheckpointError(f"{path}: its notes are damaged ({type(notes).__name__}); they are one JSON object")
     return notes
 
 

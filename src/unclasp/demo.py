@@ -24,7 +24,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from unclasp.errors import UnclaspError
 from unclasp.predictor import Predictor
 from unclasp.web.answer import answer_picture
-from unclasp.web.connections import is_closed, is_loopback, went_away
+from unclasp.web.connections import is_closed, is_loopback, names_loopback, went_away
 from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 
 _LOG = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class DemoServer(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError) as error:  # TypeError: the name cannot be encoded
             self.worker.shutdown()
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             raise UnclaspError(
@@ -274,13 +274,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_for_this_server(self) -> bool:
         """Tell whether the request is addressed to this server, and does not come from another site's page."""
-        host, origin = self.headers.get("Host"), self.headers.get("Origin")
+        hosts, origin = self.headers.get_all("Host", []), self.headers.get("Origin")
         try:
-            name = urlsplit(f"//{host}").hostname
-            foreign = origin is not None and urlsplit(origin).netloc != host
+            foreign = len(hosts) > 1 or (origin is not None and [urlsplit(origin).netloc] != hosts)
         except ValueError:
             return False
-        return not foreign and (host is None or not self.server.is_local or is_loopback(name or ""))
+        return not foreign and (not self.server.is_local or all(map(names_loopback, hosts)))
 
     def _body_length(self) -> int:
         length, limit = self.headers.get("Content-Length"), self.server.limits.upload_bytes

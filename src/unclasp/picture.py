@@ -27,6 +27,8 @@ MAX_PIXELS = 200_000_000
 """Largest width × height of a picture."""
 MAX_BYTES = 2**31 - 1
 """Largest file that is read; OpenCV's buffers cannot be larger."""
+_MAX_SCANS = 100
+"""Most scans of a JPEG, each of which is decoded over the whole picture; progressive ones have about 10."""
 
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing, restart marker nor fill byte
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
@@ -247,7 +249,7 @@ def _check_size(width: int, height: int, *, max_pixels: int) -> None:
 
 def _check_jpeg(data: bytes, max_pixels: int) -> bytes:
     """Walk the segments and scans up to the end-of-image marker; data after it, which phones append, is ignored."""
-    exif, position = b"", 2
+    exif, position, scans = b"", 2, 0
     while found := _JPEG_MARKER.search(data, position):
         marker, position = found[0][1], found.end()
         if marker == 0xD9:
@@ -261,6 +263,9 @@ def _check_jpeg(data: bytes, max_pixels: int) -> bytes:
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack_from(">HH", payload, 1)
             _check_size(width, height, max_pixels=max_pixels)
+        scans += marker == 0xDA
+        if scans > _MAX_SCANS:
+            raise _refuse(f"a JPEG of at most {_MAX_SCANS} scans", "more", "convert it to PNG with another program")
         position += length
     raise EOFError
 

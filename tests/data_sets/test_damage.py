@@ -141,6 +141,27 @@ DAMAGES = {
     "an image without a name": refused(
         edit("data", lambda d: d["images"][2].pop("file_name")), "number 3: KeyError 'file_name'"
     ),
+    "a width of 33 bits": refused(
+        edit("data", lambda d: d["images"][2].update(width=2**32 + 640)), "number 3: ValueError a number of 33 bits"
+    ),
+    "a frame of 32 bits": refused(
+        edit("data", lambda d: d["images"][2].update(frame_idx=2**31)), "number 3: ValueError a number of 32 bits"
+    ),
+    "an endless id": refused(
+        edit("data", lambda d: d["images"][2].update(id=float("inf"))), "number 3: OverflowError"
+    ),
+    "an id of 100 bits": refused(
+        edit("data", lambda d: d["annotations"][1].update(id=10**30)), "number 2: ValueError a number of 100 bits"
+    ),
+    "a box of 400 digits": refused(
+        edit("data", lambda d: d["annotations"][1].update(bbox=[5, 5, 10**400, 9])), "of image 1: int too large"
+    ),
+    "a focal length of 400 digits": refused(
+        edit("camera", lambda c: c["0"]["focal"].update({"000": [10**400, 1]})), "'focal' holds no numbers for it"
+    ),
+    "a joint of 400 digits": refused(
+        edit("joint_3d", lambda j: j["0"]["1"]["world_coord"][4].__setitem__(1, 10**400)), "must hold 42 points"
+    ),
     "an id twice": refused(
         edit("data", lambda d: again(d["images"], file_name="other.jpg")), r"1 ids that two images share \(0\)"
     ),
@@ -179,6 +200,10 @@ DAMAGES = {
     ),
     "a fit of another size": Damage(
         lambda root: set_mano(root, {"0": {"0": {"right": {**fit(), "pose": [0.0] * 45}, "left": fit()}}}), "noted",
+        r"1 MANO fits that are damaged and count as missing \(capture 0 frame 0 right\)", 0,
+    ),
+    "a fit of 400 digits": Damage(
+        lambda root: set_mano(root, {"0": {"0": {"right": {**fit(), "pose": [10**400] * 48}, "left": fit()}}}), "noted",
         r"1 MANO fits that are damaged and count as missing \(capture 0 frame 0 right\)", 0,
     ),
     "a fit of no frame": Damage(

@@ -1,6 +1,7 @@
 """Tests of HIC on synthetic files of the same format: meshes of 778 vertices, a made-up regressor, blank pictures."""
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ def save_ply(path: Path, vertices: np.ndarray) -> str:
     rows = [" ".join(map(str, row)) for row in vertices.tolist()]
     path.write_text("\n".join([*lines, "end_header", *rows, ""]))
     return path.name
+
+
+def npy(header: str) -> bytes:
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", 118) + header.ljust(117).encode() + b"\n"
 
 
 @pytest.fixture
@@ -181,9 +186,49 @@ def test_damage_is_told(root: Path) -> None:
     edit(root, lambda content: content["annotations"][0].update(image_id=1))
     fails("is not InterWild's HIC.json .KeyError: 1")
     (root / "HIC.json").write_text("{")
-    fails("is not InterWild's HIC.json .JSONDecodeError")
+    fails("HIC.json is not whole JSON")
+    (root / "HIC.json").write_text("[" * 100_000)
+    fails("HIC.json is not whole JSON .it is nested too deeply")
     (root / "HIC.json").unlink()
     fails("HIC.json is missing: InterWild's authors")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"id": "x"}, "it has a damaged id"),
+        ({"id": 10**30}, "it has a damaged id"),
+        ({"file_name": None}, "it has a damaged file_name"),
+        ({"width": [[1], [1, 2]]}, "it has a damaged width"),
+        ({"height": 10**400}, "it has a damaged height"),
+        ({"right_mano_path": 5}, "it has a damaged right_mano_path"),
+        ({"left_mano_path": "y" * 300}, "1 files that HIC.json names are not there"),
+    ],
+)
+def test_damaged_entries_are_told(root: Path, change: dict[str, Any], told: str) -> None:
+    edit(root, lambda content: content["annotations"][1].update(change))
+    with pytest.raises(DataError, match=told):
+        HIC(root, **ALL)
+
+
+def test_vertices_far_beside_the_camera_are_told(root: Path) -> None:
+    save_ply(root / "00" / "right.ply", mesh(0, 1e300))
+    with pytest.raises(DataError, match="must lie in front of the camera, in metres"):
+        HIC(root, **ALL)[4]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"PK\x03\x04", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000000,)}"),
+        npy("{'descr': '<f8', 'fortran_order': ("), npy("{'descr': '(,', 'fortran_order': False, 'shape': (1,)}"),
+    ],
+    ids=["empty", "zip", "huge", "cut", "type"],
+)  # fmt: skip
+def test_a_damaged_regressor_is_told(root: Path, content: bytes) -> None:
+    (root / "r.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"r\.npy is not a regressor saved by numpy \(.+\)$"):
+        HIC(root, regressor=root / "r.npy", **ALL)
 
 
 @pytest.mark.parametrize(

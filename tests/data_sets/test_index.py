@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,37 @@ def test_arrays_that_were_cut_are_refused(tmp_path: Path, size: int) -> None:
         open_arrays(path)
 
 
-@pytest.mark.parametrize("header", [{}, [], {"size": 0}, {"size": 0, "note": {}, "arrays": {"a": {}}}])
+@pytest.mark.parametrize(
+    "header",
+    [
+        {}, [], {"size": 0}, {"size": 0, "note": {}, "arrays": {"a": {}}},
+        {"size": 0, "note": {}, "arrays": {"a": {"dtype": "(,", "shape": [0], "offset": 0}}},
+    ],
+)  # fmt: skip
 def test_a_header_of_something_else_is_refused(tmp_path: Path, header: object) -> None:
     path = tmp_path / "arrays"
     write_arrays(path, {}, {})
-    magic, text = path.read_bytes()[: len(b"unclasp arrays 1")], json.dumps(header).encode()
-    path.write_bytes(magic + len(text).to_bytes(8, "little") + text)
+    set_header(path, json.dumps(header).encode())
+    with pytest.raises(DataError, match=r"is damaged .*; delete it"):
+        open_arrays(path)
+
+
+def set_header(path: Path, header: bytes) -> None:
+    magic, numbers = path.read_bytes()[: len(b"unclasp arrays 2")], (len(header), zlib.crc32(header))
+    path.write_bytes(magic + b"".join(number.to_bytes(8, "little") for number in numbers) + header)
+
+
+def test_a_header_that_is_nested_deeply_is_refused(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "arrays", {}, {})
+    set_header(tmp_path / "arrays", b"[" * 100_000)
+    with pytest.raises(DataError, match="nested too deeply"):
+        open_arrays(tmp_path / "arrays")
+
+
+def test_a_changed_header_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "arrays"
+    write_arrays(path, {"numbers": np.arange(8.0)}, {})
+    path.write_bytes(path.read_bytes().replace(b"<f8", b"<i8"))
     with pytest.raises(DataError, match="is damaged"):
         open_arrays(path)
 
@@ -81,6 +107,36 @@ def test_it_is_made_once(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(index, "read_annotations", never)
     np.testing.assert_array_equal(InterHand(small)[0].joints_cam, first.joints_cam)
+
+
+def without(content: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda arrays, _: (arrays, []),
+        lambda arrays, note: (arrays, without(note, "sequences")),
+        lambda arrays, note: (arrays, {**note, "problems": "none"}),
+        lambda arrays, note: (without(arrays, "camera"), note),
+        lambda arrays, note: ({**arrays, "world": arrays["world"].astype(np.float32)}, note),
+        lambda arrays, note: ({**arrays, "id": arrays["id"].reshape(-1, 1)}, note),
+        lambda arrays, note: ({**arrays, "id": arrays["id"][0]}, note),
+    ],
+    ids=["another note", "note cut", "no problems", "no camera", "another type", "another shape", "a number"],
+)
+def test_it_is_made_anew_when_it_is_not_an_index(small: Path, damage: Any) -> None:
+    whole = open_index(find_layout(small, "train"))
+    arrays, note = open_arrays(whole.path)
+    write_arrays(whole.path, *damage({name: values.copy() for name, values in arrays.items()}, note))
+    again = open_index(find_layout(small, "train"))
+    assert (again.sequences, again.problems) == (whole.sequences, whole.problems)
+    assert {key: values.dtype for key, values in again.columns.items()} == {
+        key: values.dtype for key, values in whole.columns.items()
+    }
+    for key, values in whole.columns.items():
+        np.testing.assert_array_equal(again.columns[key], values)
 
 
 @pytest.mark.parametrize("kind", ["data", "camera", "joint_3d", "MANO_NeuralAnnot"])

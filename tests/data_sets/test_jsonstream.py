@@ -116,9 +116,10 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         walk(path)
 
 
-def test_deep_nesting_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["[" * 200_000 + "]" * 200_000, "9" * 5000], ids=["nested", "digits"])
+def test_deep_nesting_and_thousands_of_digits_are_refused(tmp_path: Path, value: str) -> None:
     path = tmp_path / "deep.json"
-    path.write_text('{"rest": ' + "[" * 200_000 + "]" * 200_000 + "}")
+    path.write_text(f'{{"rest": {value}}}')
     with pytest.raises(DataError, match="nested too deeply"):
         walk(path)
 

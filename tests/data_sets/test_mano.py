@@ -1,8 +1,10 @@
 """MANO from a user's own files: every variant of the files reads the same, and nothing in them is executed."""
 
+import contextlib
 import io
 import os
 import pickle
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,63 @@ def test_a_chumpy_object_that_holds_itself_ends(tmp_path: Path) -> None:
     path.write_bytes(b"}S'f'\ncchumpy.reordering\nReshape\n)\x81q\x01}(S'a'\nh\x01S'newshape'\n(tubs.")
     with pytest.raises(DataError, match="nested too deeply"):
         read_arrays(path)
+
+
+TWICE = b"h\x01h\x01\x86q\x010"
+"""Replaces the tuple in memory 1 by a pair of it."""
+TEXT = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"q\x020"
+DTYPE = b"cnumpy\ndtype\nX\x02\0\0\0u1\x85R"
+SHARED = b"cnumpy.core.numeric\n_frombuffer\n(%sJ" + struct.pack("<i", 10**6) + b"\x85X\x01\0\0\0CtR"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x80\x02)q\x010" + TWICE * 60 + b"}h\x01K\x01s.", "a tuple as a key"),
+        (b"\x80\x02)q\x010" + TWICE * 60 + b"}(K\x01K\x01h\x01K\x01u.", "a tuple as a key"),
+        (b"\x80\x04)q\x010" + TWICE * 60 + b"\x8f(h\x01\x90.", "a tuple as a key"),
+        (b"\x80\x04)q\x010" + TWICE * 60 + b"(h\x01\x91.", "a tuple as a key"),
+        (
+            b"\x80\x02)q\x010" + TWICE * 60
+            + b"}X\x01\0\0\0fcnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nh\x01\x85RU\x00\x86Rs.",
+            "'f' cannot be read .an array of an unknown kind",
+        ),
+        (
+            b"\x80\x02" + TEXT + b"}("
+            + b"".join(b"X\x04\0\0\0%04d" % i + SHARED % (b"h\x02" + DTYPE) for i in range(401)) + b"u.",
+            "holds arrays of more than 400,000,000 bytes",
+        ),
+        (
+            b"\x80\x02" + TEXT + b"}("
+            + b"".join(
+                b"X\x04\0\0\0%04d" % i
+                + SHARED % (b"c_codecs\nencode\nh\x02X\x06\0\0\0latin1\x86R" + DTYPE) for i in range(401)
+            ) + b"u.",
+            "holds arrays of more than 400,000,000 bytes",
+        ),
+    ],
+    ids=["a key", "keys", "a set", "a frozen set", "a dtype", "text", "encoded text"],
+)  # fmt: skip
+def test_small_files_that_take_forever_are_refused(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x80\x02}r" + struct.pack("<I", 2**26) + b".", b"\x80\x05}X\x01\0\0\0f\x96" + struct.pack("<Q", 2**30) + b"s."],
+    ids=["a reference", "a byte array"],
+)
+def test_large_numbers_reserve_no_memory(tmp_path: Path, content: bytes) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "MANO_RIGHT.pkl"
+    path.write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.suppress(DataError):
+        assert read_arrays(path) == {}
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kB"
 
 
 # ---- the model

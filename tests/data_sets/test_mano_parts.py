@@ -231,6 +231,11 @@ def test_a_hand_behind_the_camera_is_not_drawn(fitted: Path, mano: Path) -> None
     assert parts is not None and not parts.any()
 
 
+def save_note(root: Path, text: str) -> None:
+    (root / "parts").mkdir()
+    (root / "parts" / "train.made.json").write_text(text)
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -246,6 +251,10 @@ def test_a_hand_behind_the_camera_is_not_drawn(fitted: Path, mano: Path) -> None
         ),
         (
             lambda root: write_parts(find_layout(root, "train"), write_models(root / "other", hands_mean=np.zeros(45))),
+            r"drawn from other models or fits; delete it and train\.made\.json first",
+        ),
+        (
+            lambda root: save_note(root, "[" * 100_000),
             r"drawn from other models or fits; delete it and train\.made\.json first",
         ),
         (lambda root: (root / "parts").write_text("in the way"), "cannot be written"),

@@ -59,6 +59,8 @@ DAMAGE = {
     "no vertices": (header("ascii", ["element edge 1"]), "edge comes before the vertices"),
     "no z": (header("ascii", HEADER[:4]), "its vertices have no z, but x, y"),
     "list": (header("ascii", ["element vertex 1", "property list uchar int x"]), "not supported: list uchar int x"),
+    "x twice": (header(LITTLE, [*HEADER[:5], "property float x"]) + bytes(200), "a property twice, of x, "),
+    "digits": (header("ascii", ["element vertex " + "9" * 5000, *HEADER[2:5]]), "must give a format and a number of"),
     "no number": (header("ascii", ["element vertex many"]), "must give a format and a number of vertices"),
 }
 

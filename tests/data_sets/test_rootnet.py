@@ -96,6 +96,11 @@ DAMAGE: dict[str, tuple[Any, str]] = {
     "no area": ([{"annot_id": 5, "bbox": [0, 0, 0, 1], "abs_depth": [1, 2]}], "annotation 5 must have a box of 4"),
     "not finite": ([{"annot_id": 6, "bbox": [0, 0, 1, 1], "abs_depth": [1, float("nan")]}], "annotation 6 must have"),
     "another set": ([{"annot_id": 0, "bbox": [0, 0, 1, 1], "abs_depth": [1, 2]}], "lacks 32 of the 33 annotations"),
+    "nested": ("[" * 100_000, "is not whole JSON .it is nested too deeply"),
+    "digits": ('[{"annot_id": ' + "9" * 5000, "is not whole JSON .* thousands of digits"),
+    "endless id": ('[{"annot_id": 1e999, "bbox": [0, 0, 1, 1], "abs_depth": [1, 2]}]', "must be a list of .*OverflowE"),
+    "400 digits": ([{"annot_id": 1, "bbox": [0, 0, 1, 10**400], "abs_depth": [1, 2]}], "must be a list of .*OverflowE"),
+    "huge": ([{"annot_id": 6, "bbox": [0, 0, 1, 1e300], "abs_depth": [1, 2]}], "annotation 6 must have"),
     "twice": ([{"annot_id": 9, "bbox": [0, 0, 1, 1], "abs_depth": [1, 2]}] * 2, "has annotation 9 more than once"),
 }
 

@@ -219,6 +219,24 @@ def test_brightness_that_cannot_be_kept_is_told(
     assert "cannot be written (No space left); the pictures will be read again" in caplog.records[0].getMessage()
 
 
+@pytest.mark.parametrize(
+    ("arrays", "note"),
+    [
+        ({}, None), ({"states": np.zeros(6, np.uint8)}, []), ({"states": np.zeros(2, np.uint8)}, None),
+        ({"states": np.full(6, 9, np.uint8)}, None), ({"states": np.zeros(6)}, None),
+    ],
+    ids=["no states", "another note", "too few", "unknown states", "another type"],
+)  # fmt: skip
+def test_damaged_brightness_is_looked_up_again(six: Path, arrays: dict[str, Any], note: Any) -> None:
+    set_mano(six, {"0": {"9": {"right": fit(), "left": fit()}}})
+    data = InterHand(six, filtered=True)
+    path = data.index.path.with_suffix(".brightness")
+    kept = path.read_bytes()
+    container.write_arrays(path, arrays, {"sources": data.index.sources} if note is None else note)
+    assert frames(InterHand(six, filtered=True)) == [9]
+    assert path.read_bytes() == kept
+
+
 def test_an_interrupted_search_for_black_pictures_goes_on(six: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_mano(six, {"0": {str(frame): {"right": fit(), "left": fit()} for frame in (9, 15, 21, 24)}})
     monkeypatch.setattr("unclasp.data.filtered._CHUNK", 2)

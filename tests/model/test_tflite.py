@@ -152,6 +152,10 @@ def test_files_that_are_missing_damaged_or_of_another_network_are_told(tmp_path:
         (tmp_path / f"{number}.tflite").write_bytes(content[:length])
         with pytest.raises(CheckpointError, match="is a damaged TensorFlow Lite file"):
             read_layers(tmp_path / f"{number}.tflite")
+    writer = Writer()
+    writer.add(tflite.BuiltinOperator.CONV_2D, 0, *(writer.constant(np.zeros(4, np.float32)) for _ in range(2)))
+    with pytest.raises(CheckpointError, match=r"is a damaged TensorFlow Lite file .RuntimeError"):
+        read_layers(writer.write(tmp_path / "flat.tflite"))
     with pytest.raises(CheckpointError, match=r"with 1 convolutions: expected the 47 of .*hand_landmark_full"):
         load_backbone(HandLandmarks(), other)
     with pytest.raises(CheckpointError, match="palm_detection_full"):

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from unclasp.arrays import Array
+from unclasp.data.json_file import MISFITS
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
@@ -129,12 +130,13 @@ class _Images(_Table):
             name = image["file_name"].encode()
             sequence = f"{capture}/{image.get('seq_name', '')}"
             self._numbers.append((
-                int(image["id"]), int(capture), int(frame), self.sequences.setdefault(sequence, len(self.sequences)),
+                _whole(image["id"], 64), _whole(capture, 32), _whole(frame, 32),
+                self.sequences.setdefault(sequence, len(self.sequences)),
                 self._look_up("camera", self.cameras, capture, camera),
                 self._look_up("frame", self.frames, capture, frame),
-                int(image.get("width", 0)), int(image.get("height", 0)),
+                _whole(image.get("width", 0), 32), _whole(image.get("height", 0), 32),
             ))  # fmt: skip
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MISFITS as error:
             self.problems.add("image", f"number {self.count}: {type(error).__name__} {error}")
             return
         self._names.append(name)
@@ -187,9 +189,10 @@ class _Boxes(_Table):
             valid = annotation["joint_valid"]
             if len(valid) != NUM_JOINTS:
                 raise ValueError(f"joint_valid must hold 42 numbers, got {len(valid)}")
-            image_id = int(annotation["image_id"])
-            numbers = (image_id, int(annotation.get("id", image_id)), 4 * bool(annotation["hand_type_valid"]) + kind)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            image_id = _whole(annotation["image_id"], 64)
+            number = _whole(annotation.get("id", image_id), 64)
+            numbers = (image_id, number, 4 * bool(annotation["hand_type_valid"]) + kind)
+        except MISFITS as error:
             self.problems.add("annotation", f"number {self.count}: {type(error).__name__} {error}")
             return
         self._numbers.append(numbers)
@@ -206,7 +209,7 @@ class _Boxes(_Table):
             boxes = np.array(self._boxes, dtype=np.float64)
             valid = np.array(self._valid, dtype=np.float32).reshape(-1, NUM_JOINTS) > 0
             numbers = np.array(self._numbers, dtype=np.int64)
-        except (TypeError, ValueError):
+        except MISFITS:
             self._flush_one_by_one()
             return
         boxes[:, 2:] += boxes[:, :2]
@@ -224,11 +227,19 @@ class _Boxes(_Table):
             try:
                 np.array(box, dtype=np.float64)
                 np.array(valid, dtype=np.float32).reshape(NUM_JOINTS)
-            except (TypeError, ValueError) as error:
+            except MISFITS as error:
                 self.problems.add("annotation", f"of image {numbers[0]}: {error}")
             else:
                 self.flush()
         self._numbers, self._boxes, self._valid = [], [], []
+
+
+def _whole(value: Any, bits: int) -> int:
+    """Return a whole number that fits into a column of so many bits."""
+    number = int(value)
+    if number.bit_length() >= bits:
+        raise ValueError(f"a number of {number.bit_length()} bits, where at most {bits - 1} are expected")
+    return number
 
 
 def _join(images: Columns, annotations: Columns, finite: Array, problems: Problems) -> None:
@@ -313,5 +324,5 @@ def _mark_subsets(layout: Layout, images: Columns, problems: Problems) -> list[S
 def _read_ids(path: Path) -> Array:
     try:
         return np.array(path.read_text(encoding="utf-8").split(), dtype=np.int64)
-    except (OSError, ValueError) as error:
+    except (OSError, *MISFITS) as error:
         raise DataError(f"{path} must hold one annotation id a line ({error}); fetch it again") from error

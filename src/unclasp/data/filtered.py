@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -95,13 +95,15 @@ def _brightness(path: Path) -> int:
 
 def _known_states(path: Path, index: Index) -> Pixels:
     """Return the states stored by an earlier run on the same index; UNKNOWN for all images if there are none."""
+    unknown = np.zeros(len(index), dtype=np.uint8)
     try:
         arrays, note = open_arrays(path)
     except DataError:
-        return np.zeros(len(index), dtype=np.uint8)
-    known: dict[str, Any] = note
-    states: Pixels = arrays["states"]
-    return states.copy() if known.get("sources") == index.sources else np.zeros(len(index), dtype=np.uint8)
+        return unknown
+    states: Pixels | None = arrays.get("states")
+    if states is None or states.dtype != np.uint8 or states.shape != unknown.shape or states.max() > UNREADABLE:
+        return unknown
+    return states.copy() if note == {"sources": index.sources} else unknown
 
 
 def _store(path: Path, states: Pixels, index: Index) -> None:

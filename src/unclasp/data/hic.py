@@ -9,8 +9,7 @@ The paper reports one MPJPE for "732 images" and specifies neither which ones, n
 obtained. The images, joints and boxes are options here, named in every report; the defaults are our interpretation.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
 
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.arrays import Doubles, Singles
 from unclasp.batch import Sample
+from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.data.naming import one_of, split_options
 from unclasp.data.pictures import read_rgb
 from unclasp.data.ply import read_vertices
@@ -35,6 +35,8 @@ PRINCPT: Final = (319.5, 239.5)
 PAPER_COUNT: Final = 732
 """Number of pictures in Table 5."""
 REGRESSOR: Final = "J_regressor_mano_ih26m.npy"
+_FARTHEST: Final = 10.0
+"""Metres; vertices lie nearer."""
 _VERTICES: Final = 778
 _MANO_JOINTS: Final = 16
 _TIPS: Final = (745, 317, 444, 556, 673)
@@ -48,6 +50,13 @@ _BOXES: Final = {
     "mesh": "tight box of the projected meshes times 1.2", "image": "the whole picture",
 }  # fmt: skip
 _OPTIONS: Final = ("images", "regressor", "box", "expect")
+_FIELDS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "id": lambda value: isinstance(value, int) and 0 <= value < 2**63,
+    "file_name": lambda value: isinstance(value, str),
+    **dict.fromkeys(("width", "height"), lambda value: isinstance(value, int) and 0 < value < 2**31),
+    **dict.fromkeys(("right_mano_path", "left_mano_path"), lambda value: value is None or isinstance(value, str)),
+}
+"""What an annotation must have, and what is a valid value of it."""
 
 
 class HIC:
@@ -83,7 +92,7 @@ class HIC:
                 f"{self.root / 'HIC.json'} gives {len(self._entries)} pictures, not {expect} ({sizes}); choose others "
                 "with images=, or add expect=any to evaluate on what is there"
             )
-        missing = [path for entry in self._entries for path in self._files(entry) if not path.exists()]
+        missing = [path for entry in self._entries for path in self._files(entry) if not _exists(path)]
         if missing:
             raise DataError(
                 f"{len(missing)} files that HIC.json names are not there, the first {missing[0]}; fetch them"
@@ -159,7 +168,7 @@ class HIC:
         vertices = read_vertices(path)
         if vertices.shape != (_VERTICES, 3):
             raise DataError(f"{path} must have the {_VERTICES} vertices of a MANO hand, got {len(vertices)}")
-        if not ((vertices[:, 2] > 0) & (vertices[:, 2] < 10)).all():  # catches NaN, too
+        if not ((vertices[:, 2] > 0).all() and (np.abs(vertices) < _FARTHEST).all()):  # catches NaN, too
             raise DataError(f"{path} must lie in front of the camera, in metres, not at z = {vertices[:, 2].mean():g}")
         return vertices * 1000.0
 
@@ -178,6 +187,13 @@ class HIC:
         return geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED).astype(np.float32)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # the name is too long for one
+        return False
+
+
 def _is_selected(entry: Mapping[str, Any], images: str) -> bool:
     if images == "both":
         return all(entry[f"{side}_mano_path"] is not None for side in SIDES)
@@ -187,20 +203,22 @@ def _is_selected(entry: Mapping[str, Any], images: str) -> bool:
 def _read_annotations(path: Path) -> list[dict[str, Any]]:
     """Return each annotation merged with the entry of its picture, in the file's order."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes(), path)
         images = {image["id"]: image for image in content["images"]}
         entries = [
             {"right_mano_path": None, "left_mano_path": None, **images[annotation["image_id"]], **annotation}
             for annotation in content["annotations"]
         ]
         unknown = {str(entry["hand_type"]) for entry in entries} - set(_HAND_TYPES)
-        incomplete = [key for entry in entries for key in ("file_name", "width", "height") if key not in entry]
+        faulty = [key for entry in entries for key, is_valid in _FIELDS.items() if not is_valid(entry[key])]
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: InterWild's authors distribute it apart from HIC's pictures") from error
-    except (KeyError, OSError, TypeError, ValueError) as error:
+    except DataError:
+        raise
+    except (OSError, *MISFITS) as error:
         raise DataError(f"{path} is not InterWild's HIC.json ({type(error).__name__}: {error})") from error
-    if unknown or incomplete:
-        what = f"the hand types {', '.join(sorted(unknown))}" if unknown else f"pictures without {incomplete[0]}"
+    if unknown or faulty:
+        what = f"the hand types {', '.join(sorted(unknown))}" if unknown else f"a damaged {faulty[0]}"
         raise DataError(f"{path} is not InterWild's HIC.json: it has {what}")
     return entries
 
@@ -213,8 +231,9 @@ def _read_regressor(path: Path) -> Doubles:
             f"HIC gives MANO vertices, and joints need a regressor, which is not ours to ship: {path} is missing; take "
             f"{REGRESSOR} from InterHand2.6M's repository, or MANO's J_regressor saved as .npy, and say regressor=FILE"
         ) from error
-    except (OSError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is not a regressor saved by numpy ({error})") from error
+    except Exception as error:  # numpy raises many types, depending on the damage
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} is not a regressor saved by numpy ({reason})") from error
     if matrix.shape not in ((JOINTS_PER_HAND, _VERTICES), (_MANO_JOINTS, _VERTICES)):
         raise DataError(f"{path} must be a regressor of 21 x 778, or MANO's 16 x 778, got {matrix.shape}")
     if not np.allclose(matrix.sum(axis=1), 1.0, atol=1e-2):

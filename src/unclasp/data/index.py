@@ -20,13 +20,14 @@ from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
 from unclasp.data.progress import Progress
 from unclasp.errors import DataError
+from unclasp.hands import NUM_JOINTS
 
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows: two processes may build it at once, and the last one's complete file wins
     fcntl = None  # type: ignore[assignment]
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of the arrays' meaning and of what is checked; an index of another version is rebuilt."""
 SLOW_FROM_BYTES: Final = 100_000_000
 """Above this total size of the annotations, building an index is announced in the log."""
@@ -34,6 +35,16 @@ _CLOCK_SECONDS: Final = 0.02
 """Two changes of a file within this time may have the same modification time."""
 _ABANDONED_SECONDS: Final = 3600.0
 """An unfinished file that has not changed for this long is removed as abandoned."""
+_NOTE: Final = {"sources": dict, "sequences": list, "lists": list, "has_mano": bool, "problems": dict}
+"""Types of the note's values, beside the version."""
+_COLUMNS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
+    "id": ("i8", ()), "annotation_id": ("i8", ()), "capture": ("i4", ()), "frame_idx": ("i8", ()),
+    "sequence": ("i4", ()), "camera": ("i4", ()), "frame": ("i4", ()), "size": ("i4", (2,)), "box": ("f4", (4,)),
+    "valid": ("u1", (6,)), "hand_type": ("u1", ()), "flags": ("u1", ()), "names": ("u1", ()),
+    "name_starts": ("i8", ()), "camrot": ("f8", (3, 3)), "campos": ("f8", (3,)), "focal": ("f8", (2,)),
+    "princpt": ("f8", (2,)), "world": ("f8", (NUM_JOINTS, 3)), "frame_mano": ("u1", ()),
+}  # fmt: skip
+"""Types and shapes of the columns' rows (`annotations.Annotations`)."""
 _READ_ONLY: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 _log = logging.getLogger(__name__)
@@ -49,8 +60,13 @@ class Index:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.columns, note = open_arrays(path)
-        if note.get("version") != VERSION:
-            raise DataError(f"{path} is an index of version {note.get('version')}, not {VERSION}; delete it")
+        version = note.get("version") if isinstance(note, dict) else "none"
+        if version != VERSION:
+            raise DataError(f"{path} is an index of version {version}, not {VERSION}; delete it")
+        columns = {name: column for name, column in self.columns.items() if column.ndim}
+        found: dict[str, Any] = {name: (column.dtype, column.shape[1:]) for name, column in columns.items()}
+        if found != _COLUMNS or any(not isinstance(note.get(key), kind) for key, kind in _NOTE.items()):
+            raise DataError(f"{path} lacks columns of an index, or has others; delete it")
         self.sources: dict[str, list[int] | None] = note["sources"]
         self.sequences: list[str] = note["sequences"]
         self.lists: list[Subset] = note["lists"]

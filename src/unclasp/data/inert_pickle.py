@@ -8,7 +8,7 @@ anything is done with it.
 
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +17,10 @@ import numpy as np
 from unclasp.arrays import Array
 from unclasp.errors import DataError
 
-MAX_BYTES: Final = 200_000_000
+MAX_BYTES: Final = 20_000_000
 """Larger files are rejected; MANO's have 4 MB."""
+MAX_ARRAY_BYTES: Final = 400_000_000
+"""Most bytes of all arrays together, which may be made of the same parts of the file."""
 MAX_ELEMENTS: Final = 20_000_000
 """Maximum number of elements of a sparse matrix when made dense."""
 _MAX_DEPTH: Final = 8
@@ -49,19 +51,46 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise DataError(f"{path} is not a whole pickle of arrays ({reason}); copy it again") from error
     if not isinstance(content, Mapping):
         raise DataError(f"{path} holds {type(content).__name__.strip('_').lower()}, expected a dictionary of arrays")
-    arrays = {}
+    arrays: dict[str, Array] = {}
+    left = MAX_ARRAY_BYTES
     for name, value in content.items():
         try:
             found = _value(value)
         except Exception as error:  # as above
             raise DataError(f"{path}: '{name}' cannot be read ({' '.join(str(error).split())})") from error
         if found is not None:
+            left -= found.nbytes
+            if left < 0:
+                raise DataError(f"{path} holds arrays of more than {MAX_ARRAY_BYTES:,} bytes; fetch it from its owners")
             arrays[str(name)] = found
     return arrays
 
 
-class _Reader(pickle.Unpickler):
-    """An unpickler that resolves every name to a stand-in."""
+def _with_flat_keys(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
+    """Return an unpickler's operation that refuses tuples as keys: hashing nested ones may take forever."""
+
+    def checked(reader: Any) -> None:
+        if any(isinstance(key, tuple | frozenset) for key in reader.stack[keys]):
+            raise ValueError("a tuple as a key")
+        load(reader)
+
+    return checked
+
+
+class _Reader(pickle._Unpickler):
+    """An unpickler that resolves every name to a stand-in.
+
+    It extends the one in Python, because the one in C reserves as much memory as a reference's number asks for. Byte
+    arrays are read as bytes, whose length may be wrong without reserving memory for it.
+    """
+
+    dispatch = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]]} | {
+        operation[0]: _with_flat_keys(pickle._Unpickler.dispatch[operation[0]], keys)
+        for operation, keys in (
+            (pickle.SETITEM, slice(-2, -1)), (pickle.SETITEMS, slice(0, None, 2)), (pickle.DICT, slice(0, None, 2)),
+            (pickle.ADDITEMS, slice(0, None)), (pickle.FROZENSET, slice(0, None)),
+        )
+    }  # fmt: skip
 
     def __init__(self, file: Any, path: Path) -> None:
         super().__init__(file, encoding="latin1")  # Python 2 wrote the bytes of arrays as text
@@ -131,7 +160,9 @@ class _Dtype(_StandIn):
     """`dtype`: the first argument is its name, the second element of the state is the byte order."""
 
     def dtype(self) -> np.dtype[Any]:
-        name, order = str(self.arguments[0]), str(self.state[1]) if self.state else "|"
+        name, order = self.arguments[0], self.state[1] if self.state else "|"
+        if not isinstance(name, str) or not isinstance(order, str):
+            raise ValueError("an array of an unknown kind")
         if not _NUMBERS.fullmatch(order + name):
             raise ValueError(f"an array of {name}, where numbers are expected")
         return np.dtype(order + name)
@@ -161,11 +192,11 @@ class _Object(_StandIn):
 class _Bytes(_StandIn):
     """`_codecs.encode`, which represents bytes as text in Python 2's protocols: (text, latin1)."""
 
-    def __new__(cls, *arguments: Any) -> Any:
-        text, encoding = arguments
-        if encoding != "latin1":
-            raise ValueError(f"bytes in {encoding}")
-        return str(text).encode("latin1")
+    def value(self) -> bytes:
+        text, encoding = self.arguments
+        if not isinstance(text, str) or encoding != "latin1":
+            raise ValueError("bytes in an unknown encoding")
+        return text.encode("latin1")
 
 
 class _Set(_StandIn):
@@ -245,7 +276,8 @@ def _value(value: Any) -> Array | None:
 def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Any) -> Array:
     if not isinstance(dtype, _Dtype):
         raise ValueError("an array of an unknown kind")
-    numbers, data = dtype.dtype(), raw.encode("latin1") if isinstance(raw, str) else raw
+    numbers = dtype.dtype()
+    data = raw.encode("latin1") if isinstance(raw, str) else raw.value() if isinstance(raw, _Bytes) else raw
     if not isinstance(data, bytes | bytearray):
         raise ValueError("an array that does not hold its numbers")
     flat = np.frombuffer(data, dtype=numbers)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from unclasp.data.json_file import TOO_DEEP
 from unclasp.errors import DataError
 
 _CHUNK: Final = 1 << 20
@@ -82,8 +83,8 @@ class JsonStream:
                 cut = error.pos + _TAIL >= len(self._text) or error.msg.startswith("Unterminated string")
                 if self._ended or not cut:
                     raise self._broken(error.msg) from error
-            except RecursionError as error:
-                raise self._broken("it is nested too deeply") from error
+            except (RecursionError, ValueError) as error:
+                raise self._broken(TOO_DEEP) from error
             else:
                 may_continue = isinstance(value, int | float) and end + _TAIL > len(self._text)  # 1 of 1e+16
                 if self._ended or not may_continue:

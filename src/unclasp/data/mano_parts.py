@@ -21,6 +21,7 @@ from unclasp import geometry
 from unclasp.arrays import Doubles, Pixels
 from unclasp.data.annotations import USABLE
 from unclasp.data.index import Index, open_index
+from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, parts_path
 from unclasp.data.mano import Ints, ManoModel, mano_key, read_mano
@@ -239,9 +240,9 @@ def _check_provenance(layout: Layout, mano: str) -> None:
     known: Any = {"version": VERSION, "mano": mano, "fits": {}}
     if note.exists():
         try:
-            known = json.loads(note.read_text(encoding="utf-8"))
+            known = parse_json(note.read_bytes(), note)
             same = (known["version"], known["mano"]) == (VERSION, mano) and known["fits"].get(source, size) == size
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, *MISFITS):
             same = False
         if not same:
             raise DataError(

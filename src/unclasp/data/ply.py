@@ -15,6 +15,7 @@ _TYPES: Final = {
 }  # fmt: skip
 _BYTE_ORDERS: Final = {"binary_little_endian": "<", "binary_big_endian": ">"}
 _MAX_HEADER_BYTES: Final = 65536
+_MAX_DIGITS: Final = 16
 
 
 def read_vertices(path: Path) -> Doubles:
@@ -37,6 +38,8 @@ def read_vertices(path: Path) -> Doubles:
     missing = [axis for axis in "xyz" if axis not in names]
     if missing:
         raise DataError(f"{path}: its vertices have no {', '.join(missing)}, but {', '.join(names) or 'nothing'}")
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: its vertices have a property twice, of {', '.join(names)}; fetch it again")
     body = content[line_end + 1 :]
     if form == "ascii":
         return _ascii(path, body, count, names)
@@ -56,7 +59,7 @@ def _header(path: Path, lines: list[str]) -> tuple[str, int, list[tuple[str, str
                 form = name
             case ["element", name, number]:
                 if name == "vertex":
-                    count = int(number) if number.isdecimal() else -1
+                    count = int(number) if number.isdecimal() and len(number) < _MAX_DIGITS else -1
                 elif count < 0:
                     raise DataError(f"{path}: {name} comes before the vertices, which is not supported")
                 element = name

@@ -27,6 +27,8 @@ Frames = Literal["annotated", "all"]
 
 SEQUENCES: Final = ("seq01_crossed", "seq02_occlusion", "seq03_shuffle", "seq04_scratch")
 _OPTIONS: Final = ("frames", "order", "first_hand")
+_LARGEST: Final = 1e9
+"""Numbers of files must be smaller than this, so that what is computed from them is finite."""
 _FRAMES: Final = {"annotated": "with annotated points", "all": "all, the whole picture where no point is annotated"}
 
 
@@ -128,8 +130,8 @@ class RGB2Hands:
     def _intrinsics(self) -> Doubles:
         path = self.root / "color_intrinsics.txt"
         numbers = _numbers(path).ravel()[:4]
-        if len(numbers) != 4 or not (numbers > 0).all():
-            raise DataError(f"{path} must begin with fx fy cx cy, all greater than 0")
+        if len(numbers) != 4 or not (numbers > 0).all() or not (numbers[:2] >= 1).all():
+            raise DataError(f"{path} must begin with fx fy cx cy, all greater than 0, and fx fy at least 1")
         return numbers
 
     def _annotation(self, picture: Path) -> Doubles:
@@ -160,6 +162,6 @@ def _numbers(path: Path) -> Doubles:
         numbers = np.array(rows, dtype=np.float64)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as rows of numbers ({error}); fetch it again") from error
-    if not numbers.size or not np.isfinite(numbers).all():
-        raise DataError(f"{path} must hold finite numbers; fetch it again")
+    if not numbers.size or not (np.abs(numbers) < _LARGEST).all():
+        raise DataError(f"{path} must hold finite numbers, smaller than {_LARGEST:g}; fetch it again")
     return numbers

@@ -4,18 +4,22 @@ The file is a JSON list with one entry per annotation: `annot_id`, `bbox` (x, y,
 left) mm. The boxes are already square and expanded and must not be expanded again.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from unclasp.arrays import Doubles
 from unclasp.data import Dataset
+from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.data.lookup import annotation_ids_of, names_of
 from unclasp.errors import DataError
+
+_LARGEST: Final = 1e9
+"""Numbers must be smaller than this."""
 
 
 class Rows(Mapping[str, Doubles]):
@@ -76,23 +80,22 @@ def read_rootnet(path: Path | str, dataset: Dataset) -> RootNet:
 
 def _read(path: Path) -> tuple[npt.NDArray[np.int64], Doubles, Doubles]:
     try:
-        entries = json.loads(path.read_bytes())
+        entries = parse_json(path.read_bytes(), path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror}); RootNet's files are a download of their own"
         ) from error
-    except ValueError as error:
-        raise DataError(f"{path} is not whole JSON ({error}); fetch it again") from error
     try:
         ids = np.array([int(entry["annot_id"]) for entry in entries], dtype=np.int64)
         boxes = np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
         depths = np.array([entry["abs_depth"] for entry in entries], dtype=np.float64).reshape(-1, 2)
-    except (KeyError, TypeError, ValueError) as error:
+    except MISFITS as error:
         raise DataError(
             f"{path} must be a list of annot_id, bbox (4 numbers) and abs_depth (2 numbers) "
             f"({type(error).__name__}: {error}); fetch it again"
         ) from error
-    malformed = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(depths).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1))
+    bounded = [(np.abs(values) < _LARGEST).all(axis=1) for values in (boxes, depths)]
+    malformed = ~(bounded[0] & bounded[1] & (boxes[:, 2:] > 0).all(axis=1))
     if len(ids) != len(boxes) or len(ids) != len(depths) or malformed.any():
         where = f"annotation {ids[malformed][0]}" if malformed.any() else "some entries"
         raise DataError(

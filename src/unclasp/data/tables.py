@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from unclasp.arrays import Array
+from unclasp.data.json_file import MISFITS
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.problems import Problems
 from unclasp.errors import DataError
@@ -57,7 +58,7 @@ def _numbers(table: dict[str, Any], key: str, name: str) -> Array:
         values = np.asarray(table[name], dtype=np.float64)
     except KeyError:
         raise ValueError(f"'{key}' lacks it") from None
-    except (TypeError, ValueError):
+    except MISFITS:
         raise ValueError(f"'{key}' holds no numbers for it") from None
     if values.shape != shape or not np.isfinite(values).all():
         raise ValueError(f"'{key}' must hold {shape} finite numbers for it, got {values.shape}")
@@ -83,7 +84,7 @@ def read_frames(
                 key, entry = f"{capture}/{frame}", stream.value()
                 try:
                     world = np.asarray(entry["world_coord"], dtype=np.float64)
-                except (KeyError, TypeError, ValueError):
+                except MISFITS:
                     rows[key] = "'world_coord' must hold 42 points"
                     continue
                 if world.shape != (NUM_JOINTS, 3):
@@ -129,7 +130,7 @@ def fit_of(hand: Any) -> Array | None:
     """Return the pose, shape and translation of a MANO fit as (61,); None if it is missing or damaged."""
     try:
         arrays = [np.asarray(hand[key], dtype=np.float64).ravel() for key in _MANO_SHAPES]
-    except (KeyError, TypeError, ValueError):
+    except MISFITS:
         return None
     if any(values.size != size for values, size in zip(arrays, _MANO_SHAPES.values(), strict=True)):
         return None

@@ -13,6 +13,7 @@ import numpy as np
 
 from unclasp.batch import Sample
 from unclasp.data.entries import annotation_entries
+from unclasp.data.json_file import parse_json
 from unclasp.data.layout import FILES, annotation_path, parts_path
 from unclasp.data.synthetic import Synthetic
 from unclasp.errors import DataError
@@ -182,7 +183,4 @@ def _write_annotations(root: Path, split: str, jobs: list[_Job]) -> None:
 
 def _read_json(path: Path) -> Any:
     """Read a JSON file of an earlier run."""
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(f"{path} is not whole JSON ({error}); remove it, and it is made again") from error
+    return parse_json(path.read_bytes(), path, "remove it, and it is made again")

@@ -92,8 +92,10 @@ class ModelMetadata:
                 raise ValueError(f"format {values.get('format', 'none')}")
             facts = cls(**{**values, "joints": tuple(values["joints"]), "parts": tuple(values["parts"])})
             _ = facts.depth_axis  # raises here if it is damaged
+            if type(facts.image_size) is not int or facts.image_size < 1:
+                raise ValueError(f"crops of {facts.image_size} px")
             return facts
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise CheckpointError(
                 f"{source}: expected a model of unclasp export, format {FORMAT}, got one with {error}; export it again"
             ) from error
@@ -154,12 +156,16 @@ class OnnxModel(ExportedModel):
         onnxruntime = _import_engine("onnxruntime", Path(path))
         try:
             self._session = open_session(onnxruntime, Path(path), threads=threads)
+            metadata = self._session.of_process.get_modelmeta().custom_metadata_map
         except Exception as error:  # the engine's exceptions have no more specific base
             reason = _first_line(error).replace(f"Load model from {path} failed:", "")
             raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({reason})") from error
+        super().__init__(ModelMetadata.from_metadata(metadata, str(path)))
         opened = self._session.of_process
-        super().__init__(ModelMetadata.from_metadata(opened.get_modelmeta().custom_metadata_map, str(path)))
         self._outputs = [output.name for output in opened.get_outputs()]
+        sides = [each.shape[2:] for each in opened.get_inputs()]
+        if not set(self._outputs) <= set(OUTPUTS) or sides != [[self.image_size, self.image_size]]:
+            raise CheckpointError(f"{path}: its inputs or outputs are not those of its metadata; export it again")
 
     def _run(self, images: Singles) -> dict[str, Singles]:
         return dict(zip(self._outputs, self._session.run(None, {INPUT: images}), strict=True))

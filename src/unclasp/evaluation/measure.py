@@ -88,7 +88,7 @@ def _counts(folder: Path) -> dict[str, int]:
             raise DataError(f"{manifest} must have the columns file and hands, {error} is missing") from error
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{manifest} is not a CSV file in UTF-8 ({error}); save it as one") from error
-    return {Path(name).name: int(hands) for name, hands in rows if hands.isdecimal()}
+    return {Path(name).name: int(hands) for name, hands in rows if hands.isdecimal() and len(hands) < 4}
 
 
 def _read_hands(path: Path) -> tuple[ReferenceHand, ...]:
@@ -97,7 +97,7 @@ def _read_hands(path: Path) -> tuple[ReferenceHand, ...]:
         return tuple(_hand(hand) for hand in content["hands"])
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: every picture needs its reference") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is not a file of reference hands ({type(error).__name__}: {error})") from error
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from unclasp.arrays import Array, Doubles, Pixels
 from unclasp.config import DepthAxis
+from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluation.predictions import PosePredictions
 from unclasp.files import whole, write_text
@@ -70,15 +71,10 @@ def read_predictions(path: Path | str) -> PosePredictions:
         space == "crop" and (optional["boxes"][:, 2:] > optional["boxes"][:, :2]).all()
     ):
         raise DataError(f"{path}: boxes are the crops of space crop, as x1, y1, x2, y2 with x2 > x1 and y2 > y1")
+    optional |= {"parts": _parts(path, fields), "annotation_ids": _ids(path, fields)}
+    size = _image_size(path, fields, space)
     try:
-        return PosePredictions(
-            **optional,
-            depth_axis=axis,
-            image_size=_image_size(path, fields, space),
-            parts=_parts(path, fields),
-            names=names,
-            annotation_ids=_ids(path, fields),
-        )
+        return PosePredictions(**optional, depth_axis=axis, image_size=size, names=names)
     except UnclaspError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -122,10 +118,10 @@ def _fields(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is a folder; give the name of a file in it, .npz or .json")
     try:
         if path.suffix == ".json":
-            content = json.loads(path.read_bytes())
+            content = parse_json(path.read_bytes(), path, "write it again")
             if not isinstance(content, dict):
                 raise DataError(f"{path} must be a JSON object with the fields {', '.join(sorted(_FIELDS))}")
-            return content
+            return {name: _as_array(path, name, value) for name, value in content.items()}
         return read_arrays(path)
     except FileNotFoundError as error:
         raise DataError(f"there is no file of predictions {path}") from error
@@ -137,11 +133,20 @@ def _fields(path: Path) -> dict[str, Any]:
         ) from error
 
 
+def _as_array(path: Path, name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except MISFITS as error:
+        raise DataError(f"{path}: {name} must be a value or a list of values of one shape ({error})") from error
+
+
 def _chooser(path: Path, fields: dict[str, Any]) -> Callable[[str, tuple[str, ...], str | None], str]:
     def choose(name: str, allowed: tuple[str, ...], default: str | None) -> str:
         value = str(np.asarray(fields[name]).item()) if name in fields and np.size(fields[name]) == 1 else default
         if (name in fields and np.size(fields[name]) != 1) or value not in allowed:
-            raise DataError(f"{path}: {name} must be one of {', '.join(allowed)}; got {fields.get(name)!s}")
+            raise DataError(
+                f"{path}: {name} must be one of {', '.join(allowed)}; got {' '.join(str(fields.get(name)).split())}"
+            )
         return str(value)
 
     return choose
@@ -152,7 +157,7 @@ def _numbers(
 ) -> Doubles:
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except MISFITS as error:
         raise DataError(f"{path}: {name} must be numbers of one shape ({error})") from error
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = ", ".join("N" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "")
@@ -179,7 +184,10 @@ def _names(path: Path, fields: dict[str, Any]) -> tuple[str, ...] | None:
     names = np.asarray(fields["names"])
     if names.ndim != 1 or (names.size and names.dtype.kind not in "US"):
         raise DataError(f"{path}: names must be a list of texts, got {names.dtype} of shape {names.shape}")
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
+    try:
+        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: names must be in UTF-8 ({error}); write them as text") from error
 
 
 def _ids(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.int64] | None:
@@ -188,6 +196,8 @@ def _ids(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.int64] | None:
     ids = np.asarray(fields["annotation_ids"])
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise DataError(f"{path}: annotation_ids must be a list of integers, got {ids.dtype} of shape {ids.shape}")
+    if ids.size and ids.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{path}: annotation_ids must be smaller than 2**63, got {ids.max()}")
     return ids.astype(np.int64)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.table import Table
 
 from unclasp import metrics
+from unclasp.data.json_file import MISFITS
 from unclasp.errors import DataError
 from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.scores import BUCKETS, Bucket, Scores
@@ -121,14 +122,30 @@ class Report:
                 bucket: None if curve is None else tuple(curve) for bucket, curve in content["pck"].items()
             }
             content["worst"] = tuple((name, error) for name, error in content["worst"])
-            for bucket in BUCKETS:
-                if (curve := content["pck"][bucket]) is not None:
-                    if len(curve) != len(metrics.PCK_THRESHOLDS):
-                        raise ValueError(f"the PCK curve {bucket} has {len(curve)} values")
-                    float(content["figures"][f"auc_{bucket}"])
-            return cls(**content)
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            report = cls(**content)
+            report._check()
+            return report
+        except (RecursionError, *MISFITS) as error:
             raise DataError(f"not a report of this version of unclasp: {error}") from error
+
+    def _check(self) -> None:
+        """Raise a ValueError unless all fields have the keys and types that `from_scores` gives them."""
+        like = Report.from_scores(Scores(), model="", dataset="", image_size=None, protocol=self.protocol)
+        for name in ("samples", "figures", "joint_errors", "pck"):
+            if getattr(self, name).keys() != getattr(like, name).keys():
+                raise ValueError(f"{name} must be of {', '.join(getattr(like, name))}")
+        curves = {bucket: curve for bucket, curve in self.pck.items() if curve is not None}
+        for bucket, curve in curves.items():
+            if len(curve) != len(metrics.PCK_THRESHOLDS) or not all(_is_number(share) for share in curve):
+                raise ValueError(f"the PCK curve {bucket} must have {len(metrics.PCK_THRESHOLDS)} numbers")
+        known: list[Any] = [each for each in (*self.figures.values(), *self.joint_errors.values()) if each is not None]
+        known += [self.figures[f"auc_{bucket}"] for bucket in curves] + [error for _, error in self.worst]
+        counts = [*self.samples.values(), *([] if self.image_size is None else [self.image_size])]
+        texts = [self.model, self.dataset, self.version, *self.notes, *self.notes.values(), *dict(self.worst)]
+        is_whole = all(isinstance(text, str) for text in texts) and all(type(count) is int for count in counts)
+        is_whole &= isinstance(self.protocol.pck_wrists, bool)
+        if not is_whole or not all(map(_is_number, [*known, *counts, self.protocol.box_expansion])):
+            raise ValueError("a text, a count or a figure is damaged")
 
     def save(self, path: Path | str) -> None:
         """Write `to_json` to a file atomically."""
@@ -204,6 +221,10 @@ def _plane_note(scores: Scores) -> dict[str, str]:
 
 def _other(average: Average) -> Average:
     return "sample" if average == "joint" else "joint"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _known(value: float) -> float | None:

@@ -41,6 +41,8 @@ LARGEST: Final = 6.0
 CONFIDENCE_INPUTS: Final = 4
 """Number of values from which the confidence in a joint is computed (`confidence_inputs`)."""
 
+_MAX_BYTES: Final = 2**28
+"""Most bytes of a network's tensors; the shipped one's are 6 million."""
 _MAX_OFFSET: Final = 3.0
 """The other hand's joints are clipped at this many sides of the crop from its middle."""
 _MAX_DEPTH: Final = 4.0
@@ -226,7 +228,7 @@ def open_fusion(weights: Path | str | None = None) -> Fusion:
         )
         raise CheckpointError(f"there is no fusion network {path}; {advice}")
     try:
-        tensors = read_arrays(path)
+        tensors = read_arrays(path, max_bytes=_MAX_BYTES)
     except ValueError as error:
         raise CheckpointError(f"{path} cannot be read as npz ({error})") from error
     kind = str(tensors.pop("format", "none"))

@@ -10,8 +10,17 @@ _MAX_LINES = 20
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Load `tensors` into `module`; unless all names and shapes match, nothing is loaded.
 
+    Args and errors are those of `check_fit`.
+    """
+    check_fit(module, tensors, source)
+    module.load_state_dict(tensors)
+
+
+def check_fit(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Check that `tensors` can be loaded into `module`.
+
     Args:
-        module: The module to load into.
+        module: The module, also on the device meta.
         tensors: Parameters and buffers by name.
         source: Where the tensors come from, for the error message.
 
@@ -30,4 +39,3 @@ def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: str) ->
         more = [f"and {len(lines) - _MAX_LINES} more"] if len(lines) > _MAX_LINES else []
         differences = "; ".join(lines[:_MAX_LINES] + more)
         raise CheckpointError(f"{source} does not fit the {type(module).__name__} ({differences})")
-    module.load_state_dict(tensors)

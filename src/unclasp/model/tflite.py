@@ -119,7 +119,7 @@ def read_layers(path: Path) -> list[Layer]:
         raise CheckpointError(f"{path} is not a TensorFlow Lite file")
     try:
         return list(_layers(tflite.Model.GetRootAs(content, 0), tflite.BuiltinOperator))
-    except (AttributeError, IndexError, TypeError, ValueError, struct.error) as error:
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError, struct.error) as error:
         raise CheckpointError(f"{path} is a damaged TensorFlow Lite file ({type(error).__name__}: {error})") from error
 
 

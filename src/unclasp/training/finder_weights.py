@@ -1,6 +1,7 @@
 """Weights files of the finder for training, as safetensors; `exporting.finder` converts them for predictions."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -52,12 +53,13 @@ def load_finder(path: Path | str) -> FinderNet:
     """
     path = Path(path)
     tensors, facts = read_tensors(path)
-    if facts.get("format") != FORMAT or not facts.get("channels", "").isdigit():
+    channels = facts.get("channels", "")
+    if facts.get("format") != FORMAT or not re.fullmatch("[1-9][0-9]{0,2}", channels):
         raise CheckpointError(
-            f"{path}: expected weights of a finder, format {FORMAT!r}, got {facts.get('format', 'none')!r}; "
-            "was it written by unclasp finder train?"
+            f"{path}: expected weights of a finder, format {FORMAT!r} and 1 to 999 channels, got "
+            f"{facts.get('format', 'none')!r} and {channels[:9]!r}; was it written by unclasp finder train?"
         )
-    net = FinderNet(int(facts["channels"]))
+    net = FinderNet(int(channels))
     counters = {key: value for key, value in net.state_dict().items() if key.endswith("num_batches_tracked")}
     load_strictly(net, counters | tensors, str(path))
     return net.eval()

@@ -98,7 +98,7 @@ def _lines_until(path: Path, step: int) -> list[str]:
     for line in path.read_text("utf-8", errors="replace").splitlines(keepends=True) if path.exists() else ():
         try:
             logged = int(json.loads(line)["step"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, OverflowError, RecursionError, KeyError, TypeError) as error:
             if not kept and line.endswith("\n"):
                 raise UnclaspError(f"{path} is no log of a training and is not overwritten: move it away") from error
             break

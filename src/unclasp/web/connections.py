@@ -1,9 +1,13 @@
 """Checks of the connections of the web page's server."""
 
 import ipaddress
+import re
 import selectors
 import socket
 import sys
+from typing import Final
+
+_AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
 
 
 def is_loopback(host: str) -> bool:
@@ -12,6 +16,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def names_loopback(authority: str) -> bool:
+    """Return whether a Host header names a loopback address, with or without a port, and nothing else."""
+    found = _AUTHORITY.fullmatch(authority)
+    return found is not None and is_loopback(found[1].strip("[]").lower())
 
 
 def is_closed(connection: socket.socket) -> bool:
