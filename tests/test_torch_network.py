@@ -57,7 +57,8 @@ def test_a_fork_of_a_process_with_several_threads_is_told_to_load_its_own_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its parent's threads are gone, and torch would wait for them for ever. Another process is no fork."""
-    network, crops = TorchNetwork(Listening(), name="x", image_size=SIZE), np.zeros((1, SIZE, SIZE, 3), np.uint8)  # type: ignore[arg-type]
+    network = TorchNetwork(Listening(), name="x", image_size=SIZE)  # type: ignore[arg-type]
+    crops = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     pickled, process = pickle.dumps(network), os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: process + 1)
     for threads in (1, 2):

@@ -110,7 +110,7 @@ def only_one(folder: Path, stems: Sequence[str] = ()) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    held = os.open(folder, os.O_RDONLY)
+    held, process = os.open(folder, os.O_RDONLY), os.getpid()
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,8 +124,9 @@ def only_one(folder: Path, stems: Sequence[str] = ()) -> Iterator[None]:
                 left.unlink(missing_ok=True)
         yield
     finally:
-        with suppress(OSError):
-            fcntl.flock(held, fcntl.LOCK_UN)  # forks hold the folder open, too
+        if os.getpid() == process:  # a fork must not give up its parent's lock, nor keep it
+            with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_UN)
         os.close(held)
 
 

@@ -1,6 +1,6 @@
 """Reading of NumPy .npz files without unpickling, and writing of whole ones."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 from zipfile import ZipFile
@@ -10,18 +10,19 @@ import numpy as np
 from unclasp.arrays import Array
 from unclasp.files import whole
 
-_MAX_BYTES: Final = 2**30
+_MAX_BYTES: Final = 2**33
 """Files may hold as much in any case."""
 _MAX_RATIO: Final = 200
 """Larger ones may hold at most as many times their size."""
 
 
-def read_arrays(path: Path, *, max_bytes: int | None = None) -> dict[str, Array]:
+def read_arrays(path: Path, *, known: Collection[str] | None = None, max_bytes: int | None = None) -> dict[str, Array]:
     """Return the arrays of an .npz file by name.
 
     Args:
         path: The file.
-        max_bytes: Most bytes of all arrays together. By default 1 GB, or 200 times the file's size if that is more.
+        known: Only arrays with these names are read; others are empty in the result. All if not given.
+        max_bytes: Most bytes of all arrays together. By default 8 GB, or 200 times the file's size if that is more.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -39,7 +40,10 @@ def read_arrays(path: Path, *, max_bytes: int | None = None) -> dict[str, Array]
             limit = max(_MAX_BYTES, _MAX_RATIO * path.stat().st_size) if max_bytes is None else max_bytes
             if size > limit:
                 raise ValueError(f"it holds {size:,} bytes, more than the {limit:,} that are expected")
-            return {name: _checked(name, archive[name]) for name in archive.files}
+            return {
+                name: _checked(name, archive[name]) if known is None or name in known else np.zeros(0)
+                for name in archive.files
+            }
     except FileNotFoundError:
         raise
     except OSError as error:

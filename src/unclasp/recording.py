@@ -78,9 +78,9 @@ def record(
     """
     recorded, draw = Recorded(), FrameDrawer()
     with ExitStack() as stack:
-        log = stack.enter_context(RerunLog(stem.with_name(stem.name + ".rrd"))) if rerun else None
-        # The lines are placed after the MP4, and so imply it.
+        # The lines are placed after the others, and so imply them, unless another Ctrl-C comes meanwhile.
         lines = stack.enter_context(_lines(stem.with_name(stem.name + ".jsonl")))
+        log = stack.enter_context(RerunLog(stem.with_name(stem.name + ".rrd"))) if rerun else None
         video = stack.enter_context(VideoWriter(stem.with_name(stem.name + ".mp4"), rate=rate, all_frames=not live))
         try:
             for pose in _until_failure(poses, recorded):

@@ -144,8 +144,8 @@ DAMAGES = {
     "a width of 33 bits": refused(
         edit("data", lambda d: d["images"][2].update(width=2**32 + 640)), "number 3: ValueError a number of 33 bits"
     ),
-    "a frame of 32 bits": refused(
-        edit("data", lambda d: d["images"][2].update(frame_idx=2**31)), "number 3: ValueError a number of 32 bits"
+    "a frame of 64 bits": refused(
+        edit("data", lambda d: d["images"][2].update(frame_idx=2**63)), "number 3: ValueError a number of 64 bits"
     ),
     "an endless id": refused(
         edit("data", lambda d: d["images"][2].update(id=float("inf"))), "number 3: OverflowError"

@@ -62,8 +62,8 @@ class PredictArguments:
     second_opinions: bool = True
     """Predict doubtful pictures also mirrored and turned, and sweep over them; not with --box, and not in videos."""
     focal: _Focal = None
-    """Focal lengths in px. If not given, that of the picture's EXIF block is used; without one, a field of view of 60
-    degrees is assumed."""
+    """Focal lengths in px; one number is for both. If not given, that of the picture's EXIF block is used; without one,
+    a field of view of 60 degrees is assumed."""
     device: str = "cpu"
     """Device of the pose network: cpu, cuda or mps."""
     threads: OptionalInt = None
@@ -143,11 +143,12 @@ def predict(words: list[str]) -> int:
 
 
 def _without_done(sources: "list[Source]", stems: "dict[Source, str]", out: Path) -> "list[Source]":
-    """Return the sources without results: the JSON is a result's last file. Cameras never have any."""
+    """Return the sources that lack an overlay or a JSON file, which is a result's last. Cameras never have them."""
     remaining = []
     for source in sources:
-        result = out / f"{stems[source]}.json{'l' if source.is_video else ''}" if source in stems else None
-        if source.path is None or result is None or not result.is_file() or not is_result(result):
+        suffixes = (".mp4", ".jsonl") if source.is_video else (".png", ".json")
+        results = [out / (stems[source] + suffix) for suffix in suffixes] if source in stems else []
+        if source.path is None or not results or not all(each.is_file() and is_result(each) for each in results):
             remaining.append(source)
     if len(remaining) < len(sources):
         skipped = len(sources) - len(remaining)
@@ -169,8 +170,11 @@ def _check(arguments: PredictArguments) -> None:
         raise UnclaspError("name at least one picture, video, folder, glob or camera number")
     need_folder(arguments.out)
     _stream_options(arguments)
-    if arguments.out.exists():  # otherwise it is created with the first result
-        check_writable(arguments.out / ".unclasp")
+    existing = next(path for path in (arguments.out, *arguments.out.absolute().parents) if path.exists())
+    try:
+        check_writable(existing / ".unclasp")
+    except UnclaspError:
+        raise UnclaspError(f"{existing}: nothing can be written there; choose another --out") from None
     if arguments.everyone and arguments.box is not None:
         raise UnclaspError("--everyone searches the whole picture, --box only one place: use one of them")
     if arguments.everyone and arguments.detector != "finder":

@@ -130,7 +130,7 @@ class _Images(_Table):
             name = image["file_name"].encode()
             sequence = f"{capture}/{image.get('seq_name', '')}"
             self._numbers.append((
-                _whole(image["id"], 64), _whole(capture, 32), _whole(frame, 32),
+                _whole(image["id"], 64), _whole(capture, 32), _whole(frame, 64),
                 self.sequences.setdefault(sequence, len(self.sequences)),
                 self._look_up("camera", self.cameras, capture, camera),
                 self._look_up("frame", self.frames, capture, frame),

@@ -9,6 +9,7 @@ anything is done with it.
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,8 +41,8 @@ def read_arrays(path: Path) -> dict[str, Array]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path} has more than {MAX_BYTES:,} bytes; expected a file of arrays")
-        with path.open("rb") as file:
-            content = _Reader(file, path).load()
+        # From memory: a file would reserve as much as it is asked for.
+        content = _Reader(BytesIO(path.read_bytes()), path).load()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
     except DataError:

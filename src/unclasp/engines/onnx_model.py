@@ -130,6 +130,12 @@ class ExportedModel(ABC):
             raise UnclaspError(f"images must be (B, {', '.join(map(str, expected))}), got {images.shape}")
         return ExportedOutput(**self._run(np.ascontiguousarray(images, dtype=np.float32)))
 
+    def _check(self, path: Path | str, outputs: list[str], sides: list[list[Any]]) -> None:
+        """Raise a CheckpointError unless the outputs are ours, and the crops are of the size that the metadata says."""
+        are_ours = {"pose_2p5d", "part_logits"} <= set(outputs) <= set(OUTPUTS)
+        if not are_ours or sides != [[self.image_size, self.image_size]]:
+            raise CheckpointError(f"{path}: its inputs or outputs are not those of its metadata; export it again")
+
     @abstractmethod
     def _run(self, images: Singles) -> dict[str, Singles]:
         """Return the outputs by name."""
@@ -163,9 +169,7 @@ class OnnxModel(ExportedModel):
         super().__init__(ModelMetadata.from_metadata(metadata, str(path)))
         opened = self._session.of_process
         self._outputs = [output.name for output in opened.get_outputs()]
-        sides = [each.shape[2:] for each in opened.get_inputs()]
-        if not set(self._outputs) <= set(OUTPUTS) or sides != [[self.image_size, self.image_size]]:
-            raise CheckpointError(f"{path}: its inputs or outputs are not those of its metadata; export it again")
+        self._check(path, self._outputs, [each.shape[2:] for each in opened.get_inputs()])
 
     def _run(self, images: Singles) -> dict[str, Singles]:
         return dict(zip(self._outputs, self._session.run(None, {INPUT: images}), strict=True))
@@ -196,7 +200,11 @@ class OpenVinoModel(ExportedModel):
             raise CheckpointError(f"{path} is not a model that OpenVINO can read ({_first_line(error)})") from error
         super().__init__(ModelMetadata.from_metadata(_metadata_of(model), str(path)))
         # An output may have further names, those of the nodes that compute it.
-        self._outputs = [next(name for name in OUTPUTS if name in output.names) for output in self._compiled.outputs]
+        self._outputs = [
+            next((name for name in OUTPUTS if name in output.names), "") for output in self._compiled.outputs
+        ]
+        sides = [[side.get_max_length() for side in list(each.get_partial_shape())[2:]] for each in model.inputs]
+        self._check(path, self._outputs, sides)
 
     def _run(self, images: Singles) -> dict[str, Singles]:
         with self._lock:

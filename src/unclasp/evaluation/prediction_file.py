@@ -121,8 +121,8 @@ def _fields(path: Path) -> dict[str, Any]:
             content = parse_json(path.read_bytes(), path, "write it again")
             if not isinstance(content, dict):
                 raise DataError(f"{path} must be a JSON object with the fields {', '.join(sorted(_FIELDS))}")
-            return {name: _as_array(path, name, value) for name, value in content.items()}
-        return read_arrays(path)
+            return {name: _as_array(path, name, value) if name in _FIELDS else value for name, value in content.items()}
+        return read_arrays(path, known=_FIELDS)
     except FileNotFoundError as error:
         raise DataError(f"there is no file of predictions {path}") from error
     except DataError:
@@ -185,8 +185,10 @@ def _names(path: Path, fields: dict[str, Any]) -> tuple[str, ...] | None:
     if names.ndim != 1 or (names.size and names.dtype.kind not in "US"):
         raise DataError(f"{path}: names must be a list of texts, got {names.dtype} of shape {names.shape}")
     try:
-        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
-    except UnicodeDecodeError as error:
+        texts = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
+        "".join(texts).encode()
+        return texts
+    except UnicodeError as error:
         raise DataError(f"{path}: names must be in UTF-8 ({error}); write them as text") from error
 
 
