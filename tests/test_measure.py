@@ -111,7 +111,13 @@ def test_references_come_in_mediapipes_order(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("{", "not a file of reference hands"), ('{"hands": [{"handedness_raw": "Up"}]}', "KeyError"), (None, "missing")],
+    [
+        ("{", "not whole JSON"),
+        ("[" * 10**5, "nested too deeply"),
+        ("[]", "not a file of reference hands"),
+        ('{"hands": [{"handedness_raw": "Up"}]}', "KeyError"),
+        (None, "missing"),
+    ],
 )
 def test_damaged_references_are_named(folder: Path, content: str | None, told: str) -> None:
     path = folder / "points" / "a.json"

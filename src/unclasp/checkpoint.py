@@ -18,7 +18,7 @@ from unclasp.config import Config, from_dict, to_dict, with_model
 from unclasp.errors import CheckpointError
 from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
-from unclasp.model.loading import check_fit, load_strictly
+from unclasp.model.loading import check_fit
 from unclasp.shipped import shipped_names, weights_file
 from unclasp.version import installed_version
 
@@ -80,14 +80,13 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     try:
         config = from_dict(json.loads(facts["config"]))
         with torch.device("meta"):  # first without memory: a damaged config may ask for any amount
-            check_fit(build(config.model), tensors, str(path))
-        with torch.random.fork_rng(devices=[]):  # the initial values are replaced: the caller's seed must not notice
-            model = build(config.model)
-    except CheckpointError:
-        raise
+            outline = build(config.model)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # depends on what is wrong
         raise CheckpointError(f"{path}: its config makes no model: {error}") from error
-    load_strictly(model, tensors, str(path))
+    check_fit(outline, tensors, str(path))
+    with torch.random.fork_rng(devices=[]):  # the initial values are replaced: the caller's seed must not notice
+        model = build(config.model)
+    model.load_state_dict(tensors)
     return model.eval(), config
 
 

@@ -130,6 +130,29 @@ def only_one(folder: Path, stems: Sequence[str] = ()) -> Iterator[None]:
         os.close(held)
 
 
+@contextmanager
+def locked_beside(path: Path) -> Iterator[bool]:
+    """Hold a lock beside a file that is to be written; yield whether another process had to be waited for."""
+    if fcntl is None:
+        yield False
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("w") as file:
+        waited = False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = True
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # this file system has no locks: each process writes the file, and the last one's wins
+            pass
+        try:
+            yield waited
+        finally:
+            # A process that waits on the removed lock finds the finished file.
+            lock.unlink(missing_ok=True)
+
+
 def replaceable(path: Path | str) -> Path:
     """Return the file that writing to a path replaces: for a symbolic link, the one that it points to.
 

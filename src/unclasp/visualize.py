@@ -129,7 +129,7 @@ def draw_people(image: Pixels, people: Sequence[Sequence[HandView]], *, samples:
 def _drawn_box(image: Pixels, people: Sequence[Sequence[HandView]]) -> Box:
     """Return the box around all that is drawn of the hands, within the picture and not empty."""
     height, width = image.shape[:2]
-    points = np.concatenate([np.zeros((1, 2)), *(hand.joints_2d for hands in people for hand in _drawable(hands))])[1:]
+    points = np.concatenate([np.zeros((0, 2)), *(hand.joints_2d for hands in people for hand in _drawable(hands))])
     if not len(points):
         return 0, 0, 1, 1
     margin = _WIDEST * max(height, width) + 7  # more than a joint's radius, with its outline and what blurs beyond

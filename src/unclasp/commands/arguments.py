@@ -101,12 +101,16 @@ def need_sheet(out: Path) -> None:
 
 
 def need_folder(out: Path) -> None:
-    """Raise an error if --out is a file or lies below one; it need not exist."""
+    """Raise an error if --out is a file, lies below one, or cannot be written to; it need not exist."""
     if out.exists() and not out.is_dir():
         raise UnclaspError(f"--out must be a folder, got the file {out}")
     existing = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise UnclaspError(f"--out must be a folder, got a path inside the file {existing}")
+    try:
+        check_writable(existing / ".unclasp")
+    except UnclaspError:
+        raise UnclaspError(f"{existing}: nothing can be written there; choose another --out") from None
 
 
 def need_stages(weights: tuple[Path, ...]) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from unclasp.commands.arguments import OptionalBox, OptionalInt, OptionalPath, need_folder, parse, with_numbers_last
 from unclasp.commands.progress import over_frames, over_sources
 from unclasp.errors import UnclaspError
-from unclasp.files import check_writable, replaceable
+from unclasp.files import replaceable
 from unclasp.interruption import signals_as_interrupts
 from unclasp.marks import is_marked, is_result, marked
 from unclasp.pipes import discard
@@ -170,11 +170,6 @@ def _check(arguments: PredictArguments) -> None:
         raise UnclaspError("name at least one picture, video, folder, glob or camera number")
     need_folder(arguments.out)
     _stream_options(arguments)
-    existing = next(path for path in (arguments.out, *arguments.out.absolute().parents) if path.exists())
-    try:
-        check_writable(existing / ".unclasp")
-    except UnclaspError:
-        raise UnclaspError(f"{existing}: nothing can be written there; choose another --out") from None
     if arguments.everyone and arguments.box is not None:
         raise UnclaspError("--everyone searches the whole picture, --box only one place: use one of them")
     if arguments.everyone and arguments.detector != "finder":

@@ -9,8 +9,6 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +18,8 @@ from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
 from unclasp.data.progress import Progress
 from unclasp.errors import DataError
+from unclasp.files import locked_beside
 from unclasp.hands import NUM_JOINTS
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows: two processes may build it at once, and the last one's complete file wins
-    fcntl = None  # type: ignore[assignment]
 
 VERSION: Final = 3
 """Version of the arrays' meaning and of what is checked; an index of another version is rebuilt."""
@@ -125,7 +119,7 @@ def build_index(layout: Layout, progress: Progress | None = None, *, anew: bool 
     for path in index_paths(layout):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(path) as waited:
+            with locked_beside(path) as waited:
                 found = None if anew and not waited else fresh_index(layout)
                 return found if found is not None else _build(layout, path, progress)
         except OSError as error:
@@ -209,29 +203,6 @@ def _settled_state(layout: Layout) -> dict[str, list[int] | None]:
     if 0 <= time.time_ns() - newest < _CLOCK_SECONDS * 1e9:
         time.sleep(_CLOCK_SECONDS)
     return source_state(layout)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold the lock beside a file; yield whether another process had to be waited for."""
-    if fcntl is None:
-        yield False
-        return
-    lock = path.with_name(f".{path.name}.lock")
-    with lock.open("w") as file:
-        waited = False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = True
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # no locks on this file system: each process builds it, and the last one's complete file wins
-            pass
-        try:
-            yield waited
-        finally:
-            # A process that waits on the removed file finds the finished index.
-            lock.unlink(missing_ok=True)
 
 
 def _write_error(path: Path, error: OSError) -> DataError:

@@ -5,7 +5,6 @@ error. `as_markdown` prints one column per model, so that training runs can be c
 """
 
 import csv
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from unclasp import geometry
 from unclasp.arrays import Bools, Floats
 from unclasp.checkpoint import load_model
 from unclasp.data import Dataset
+from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluate import EvaluateOptions, evaluate, predictions_of, score_predictions
 from unclasp.evaluation.photo_versions import Version, versions
@@ -93,11 +93,13 @@ def _counts(folder: Path) -> dict[str, int]:
 
 def _read_hands(path: Path) -> tuple[ReferenceHand, ...]:
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes(), path, "write it again")
         return tuple(_hand(hand) for hand in content["hands"])
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: every picture needs its reference") from error
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+    except DataError:
+        raise
+    except MISFITS as error:
         raise DataError(f"{path} is not a file of reference hands ({type(error).__name__}: {error})") from error
 
 

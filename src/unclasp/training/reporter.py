@@ -12,6 +12,7 @@ from typing import Self, SupportsFloat, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from unclasp.data.json_file import MISFITS
 from unclasp.errors import UnclaspError
 from unclasp.files import write_text
 
@@ -98,7 +99,7 @@ def _lines_until(path: Path, step: int) -> list[str]:
     for line in path.read_text("utf-8", errors="replace").splitlines(keepends=True) if path.exists() else ():
         try:
             logged = int(json.loads(line)["step"])
-        except (ValueError, OverflowError, RecursionError, KeyError, TypeError) as error:
+        except (RecursionError, *MISFITS) as error:
             if not kept and line.endswith("\n"):
                 raise UnclaspError(f"{path} is no log of a training and is not overwritten: move it away") from error
             break
