@@ -304,7 +304,7 @@ def test_processes_that_index_at_once_do_it_once(small: Path) -> None:
 
 
 def test_without_locks_each_writes_a_whole_one(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "fcntl", None)
+    monkeypatch.setattr("unclasp.files.fcntl", None)
     assert len(InterHand(small)) == 3 and made(small) == [NAME]
 
 
