@@ -186,7 +186,7 @@ def test_done_pictures_are_skipped_on_demand(photos: Path, weights: Path, tmp_pa
         (("synth", "paint"), "there is no command 'synth paint'; those of synth are synth preview, synth write\n"),
         (
             ("bench", "foo"),
-            "there is no command 'bench foo'; those of bench are bench latency, bench pieces, bench finder, ",
+            "there is no command 'bench foo'; those of bench are bench predict, bench latency, bench pieces, ",
         ),
         (("presets", "all"), "unclasp presets takes no arguments, got all"),
         (("predict",), "name at least one picture, video, folder, glob or camera number"),
@@ -795,8 +795,10 @@ def test_options_that_suit_no_source_are_told(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given, photo = ("--weights", weights, "--out", tmp_path / "out"), photos / "one.png"
-    code, _, errors = predict_here(capsys, photo, *given, "--rerun", "--html")
-    assert code == 0 and errors == "--rerun is only for videos and cameras, and none are given: it is ignored\n"
+    of_videos = ("--rerun", "--no-smooth", "--every", "2", "--max-frames", "3")
+    code, _, errors = predict_here(capsys, photo, *given, *of_videos, "--html")
+    told = [f"{option} is only for videos and cameras, and none are given: it is ignored" for option in of_videos]
+    assert code == 0 and errors.splitlines() == [line for line in told if line.startswith("--")]
     clip = make_video(tmp_path / "clip.mp4", 2)
     code, _, errors = predict_here(capsys, clip, *given, "--html")
     assert code == 0 and errors == "--html is only for pictures, and none are given: it is ignored\n"

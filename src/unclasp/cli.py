@@ -14,43 +14,57 @@ from unclasp import __version__
 from unclasp.errors import UnclaspError
 from unclasp.pipes import discard
 
-COMMANDS: Final = {
-    "predict": "Predict the hands in pictures, videos and cameras: overlays and JSON.",
-    "demo": "Serve a web page that predicts the hands in uploaded and webcam pictures.",
-    "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
-    "measure": "Compare models on rendered pictures, real frames and photos in one table.",
-    "gallery": "Draw predictions beside the ground truth for randomly chosen pictures.",
-    "figures attention": "Draw where a joint looks in a picture, by appearance and by position.",
-    "figures curves": "Draw the PCK curves of saved reports, with their AUC.",
-    "train": "Train a preset.",
-    "average": "Average the weights of several stages of a training run.",
-    "calibrate": "Fit a confidence for each joint of a trained model.",
-    "landmarks": "Convert MediaPipe's landmark network, which corrects joints, to ONNX.",
-    "palms": "Convert MediaPipe's palm detector to ONNX.",
-    "fusion collect": "Run the pose and the landmark network on a data set, to train their fusion.",
-    "fusion train": "Train the fusion network.",
-    "fusion calibrate": "Fit the confidence in fused joints.",
-    "linearise": "Fit a linear part segmentation head for a trained model: cheaper, slightly less accurate.",
-    "export": "Export a model to ONNX or OpenVINO, and check that its outputs match the network's.",
-    "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",
-    "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",
-    "finder render": "Render whole pictures with annotated hand regions, for training the hand finder.",
-    "finder train": "Train the hand finder on them.",
-    "finder average": "Average the weights of several stages of that training.",
-    "bench latency": "Time a network in each engine, beside its bare backbone.",
-    "bench pieces": "Measure the cost of each part of a network in ONNX Runtime.",
-    "bench finder": "Time the hand finder in each engine.",
-    "bench train": "Time a training step, beside that of the backbone alone.",
-    "bench predict": "Time the stages of a prediction, from file to overlay.",
-    "bench synth": "Measure the speed of the rendering engine.",
-    "bench index": "Measure the cost of a data set index, on synthetic annotations of InterHand2.6M's size.",
-    "bench data": "Measure the speed and the memory of a loader process that makes training crops.",
-    "data check": "Check an InterHand2.6M folder, and list what is missing.",
-    "data index": "Build the index through which InterHand2.6M is read.",
-    "data parts": "Draw part masks from the MANO fits, with your own MANO files.",
-    "data show": "Draw a contact sheet of a data set's pictures with their joints.",
-    "presets": "List the presets, which include each row of the paper's Tables 1-3.",
+GROUPS: Final = {
+    "On your own pictures": {
+        "predict": "Predict the hands in pictures, videos and cameras: overlays and JSON.",
+        "demo": "Serve a web page that predicts the hands in uploaded and webcam pictures.",
+    },
+    "Evaluation": {
+        "evaluate": "Score a model on a data set under InterHand2.6M's protocol.",
+        "measure": "Compare models on rendered pictures, real frames and photos in one table.",
+        "gallery": "Draw predictions beside the ground truth for randomly chosen pictures.",
+        "figures attention": "Draw where a joint looks in a picture, by appearance and by position.",
+        "figures curves": "Draw the PCK curves of saved reports, with their AUC.",
+    },
+    "Data sets": {
+        "data check": "Check an InterHand2.6M folder, and list what is missing.",
+        "data index": "Build the index through which InterHand2.6M is read.",
+        "data parts": "Draw part masks from the MANO fits, with your own MANO files.",
+        "data show": "Draw a contact sheet of a data set's pictures with their joints.",
+        "synth preview": "Draw a contact sheet of synthetic pictures: picture, skeleton, parts.",
+        "synth write": "Write synthetic pictures to disk in InterHand2.6M's layout, with part masks.",
+    },
+    "Training": {
+        "presets": "List the presets, which include each row of the paper's Tables 1-3.",
+        "train": "Train a preset.",
+        "average": "Average the weights of several stages of a training run.",
+        "calibrate": "Fit a confidence for each joint of a trained model.",
+        "linearise": "Fit a linear part segmentation head for a trained model: cheaper, slightly less accurate.",
+        "export": "Export a model to ONNX or OpenVINO, and check that its outputs match the network's.",
+    },
+    "The other networks": {
+        "finder render": "Render whole pictures with annotated hand regions, for training the hand finder.",
+        "finder train": "Train the hand finder on them.",
+        "finder average": "Average the weights of several stages of that training.",
+        "fusion collect": "Run the pose and the landmark network on a data set, to train their fusion.",
+        "fusion train": "Train the fusion network.",
+        "fusion calibrate": "Fit the confidence in fused joints.",
+        "landmarks": "Convert MediaPipe's landmark network, which corrects joints, to ONNX.",
+        "palms": "Convert MediaPipe's palm detector to ONNX.",
+    },
+    "Benchmarks": {
+        "bench predict": "Time the stages of a prediction, from file to overlay.",
+        "bench latency": "Time a network in each engine, beside its bare backbone.",
+        "bench pieces": "Measure the cost of each part of a network in ONNX Runtime.",
+        "bench finder": "Time the hand finder in each engine.",
+        "bench train": "Time a training step, beside that of the backbone alone.",
+        "bench synth": "Measure the speed of the rendering engine.",
+        "bench index": "Measure the cost of a data set index, on synthetic annotations of InterHand2.6M's size.",
+        "bench data": "Measure the speed and the memory of a loader process that makes training crops.",
+    },
 }
+"""The commands with what they do, as in `unclasp --help`."""
+COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 _DISTRIBUTIONS: Final = {"cv2": "opencv-python-headless", "lightning_fabric": "lightning-fabric"}
 """The names of packages that differ from those of their modules."""
 _INTERRUPTED = 130
@@ -64,8 +78,7 @@ def help_text() -> str:
         "",
         "Predicts the 3D pose of two interacting hands from one RGB picture.",
         "",
-        _summaries(COMMANDS),
-        "",
+        *(f"{title}:\n{_summaries(names)}\n" for title, names in GROUPS.items()),
         f"unclasp {__version__}",
     ])  # fmt: skip
 

@@ -62,8 +62,8 @@ class PredictArguments:
     second_opinions: bool = True
     """Predict doubtful pictures also mirrored and turned, and sweep over them; not with --box, and not in videos."""
     focal: _Focal = None
-    """Focal lengths in px; one number is for both. If not given, that of the picture's EXIF block is used; without one,
-    a field of view of 60 degrees is assumed."""
+    """Focal lengths in px; one number is for both. If not given, that of the picture's EXIF block is used, and without
+    one a field of view of 60 degrees is assumed."""
     device: str = "cpu"
     """Device of the pose network: cpu, cuda or mps."""
     threads: OptionalInt = None
@@ -180,13 +180,15 @@ def _check(arguments: PredictArguments) -> None:
 
 def _report_unused_options(arguments: PredictArguments, usable: "list[Source]") -> None:
     """Print a note for each option that applies to none of the sources."""
-    for option, is_set, applies, kind in (
-        ("--everyone", arguments.everyone, any(not source.is_video for source in usable), "pictures"),
-        ("--html", arguments.html, any(not source.is_video for source in usable), "pictures"),
-        ("--rerun", arguments.rerun, any(source.is_video for source in usable), "videos and cameras"),
-    ):
-        if is_set and usable and not applies:
-            print(f"{option} is only for {kind}, and none are given: it is ignored", file=sys.stderr)
+    of_pictures = {"--everyone": arguments.everyone, "--html": arguments.html}
+    of_videos = {
+        "--rerun": arguments.rerun, "--no-smooth": not arguments.smooth, "--every": arguments.every != 1,
+        "--max-frames": arguments.max_frames is not None,
+    }  # fmt: skip
+    for options, kind, are_videos in (of_pictures, "pictures", False), (of_videos, "videos and cameras", True):
+        if usable and not any(source.is_video == are_videos for source in usable):
+            for option in (name for name, is_set in options.items() if is_set):
+                print(f"{option} is only for {kind}, and none are given: it is ignored", file=sys.stderr)
 
 
 def _summary(entry: dict[str, Any]) -> str:

@@ -84,10 +84,16 @@ def check_device(device: torch.device | str) -> None:
         UnclaspError: The device is not available, or torch was built without support for it.
     """
     try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise UnclaspError(f"device {device!r} cannot be used: expected cpu, cuda, cuda:N or mps") from error
+    try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, ImportError) as error:  # what torch raises for an unavailable device
         reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
-        raise UnclaspError(f"device {str(device)!r} cannot be used: {reason}") from error
+        if kind == "mps" and not torch.backends.mps.is_available():  # torch speaks of an operation that is missing
+            reason = "torch finds no Apple GPU"
+        raise UnclaspError(f"device {str(device)!r} cannot be used: {reason}; cpu always works") from error
 
 
 def _numpy(tensor: torch.Tensor) -> Singles:
