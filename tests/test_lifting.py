@@ -5,9 +5,16 @@ import numpy.typing as npt
 import pytest
 
 from made_hands import two_hands
-from unclasp.geometry import CAMERA_AXIS, joint_lines, offset_along
+from unclasp.geometry import CAMERA_AXIS, joint_lines, offset_along, on_lines
 from unclasp.hands import BONES, HAND_PARENTS, HAND_SLICES, ROOTS
-from unclasp.lifting import BONE_LENGTHS_MM, DEPTH_RANGE_MM, MIN_LATERAL_SHARE, assumed_focal, wrist_depths
+from unclasp.lifting import (
+    BONE_LENGTHS_MM,
+    DEPTH_RANGE_MM,
+    MIN_LATERAL_SHARE,
+    assumed_focal,
+    shares_of_size,
+    wrist_depths,
+)
 
 BOTH = np.array([True, True])
 
@@ -177,3 +184,38 @@ def test_the_constants_are_the_synthetic_mean_hand() -> None:
     """185 mm from the wrist to the tip of the middle finger, the average of the synthetic hands."""
     assert sum(BONE_LENGTHS_MM[8:12]) == pytest.approx(185, abs=0.2)
     assert len(BONE_LENGTHS_MM) == 20
+
+
+def test_certain_hands_have_all_of_their_size_and_uncertain_ones_a_share() -> None:
+    confidence = np.concatenate([np.full(21, 1.0), np.linspace(0, 0.4, 21)])
+    np.testing.assert_allclose(shares_of_size(confidence), [1.0, 0.6])
+    np.testing.assert_array_equal(shares_of_size(None), [1, 1])
+
+
+def test_bones_of_a_hand_with_a_share_of_its_size_add_up_to_that_share() -> None:
+    rays, relative = observed(two_hands(0, (700.0, 500.0)))
+    lines = joint_lines(rays, relative, np.ones(2), np.zeros(2))
+    whole = wrist_depths(lines, BOTH, left_from_right=None)
+    depths = wrist_depths(lines, BOTH, left_from_right=None, shares=(1.0, 0.6))
+    joints = on_lines(lines, depths)
+    total = sum(float(((joints[joint] - joints[parent]) ** 2).sum()) for joint, parent in BONES[20:])
+    assert total == pytest.approx(0.6 * sum(length**2 for length in BONE_LENGTHS_MM), rel=1e-9)
+    assert depths[0] == whole[0] and depths[1] < 0.95 * whole[1]
+
+
+@pytest.mark.parametrize("spread", [5.0, 15.0])
+def test_a_mean_of_poses_that_differ_seems_too_far_away_unless_it_gets_a_share(spread: float) -> None:
+    """Why uncertain hands get a share: the mean of poses has shorter bones than each of them."""
+    rng, middle = np.random.default_rng(0), two_hands(0, (700.0, 700.0))
+    poses = middle + rng.normal(0, spread, (500, 42, 3)) * (np.arange(42) % 21 != 20)[:, None]  # the wrists agree
+    children, parents = np.array(BONES).T
+    squared = (np.square(poses[:, children] - poses[:, parents]).sum(axis=2).mean(axis=0)).reshape(2, 20).sum(axis=1)
+    sizes = np.sqrt(sum(length**2 for length in BONE_LENGTHS_MM) / squared)  # then each pose has the mean hand's
+    wrists = np.repeat(middle[list(ROOTS)], 21, axis=0)
+    mean = wrists + (poses.mean(axis=0) - wrists) * np.repeat(sizes, 21)[:, None]
+    of_mean = np.square(mean[children] - mean[parents]).sum(axis=1).reshape(2, 20).sum(axis=1)
+    share = of_mean / sum(length**2 for length in BONE_LENGTHS_MM)
+    rays, relative = observed(mean)
+    lines = joint_lines(rays, relative, np.ones(2), np.zeros(2))
+    np.testing.assert_allclose(wrist_depths(lines, BOTH, left_from_right=None, shares=share), 700.0, rtol=1e-6)
+    assert (wrist_depths(lines, BOTH, left_from_right=None) > 700.0 + spread / 2).all() and (share < 1).all()

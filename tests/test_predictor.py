@@ -19,7 +19,7 @@ from unclasp.engines.network import NetworkOutput
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import BoxError, CheckpointError, ImageError, UnclaspError
 from unclasp.find import crop_predictor
-from unclasp.hands import FLIPPED_JOINTS
+from unclasp.hands import FLIPPED_JOINTS, ROOTS
 from unclasp.lifting import assumed_focal
 from unclasp.model import build
 from unclasp.picture import read_picture
@@ -64,9 +64,10 @@ class Oracle:
         roots: bool = True,
         focal: np.ndarray = FOCAL,
         depth_axis: DepthAxis = DepthAxis.CAMERA,
+        confidence: float | None = None,
     ) -> None:
         self.joints, self.crops, self.presence, self.bias, self.roots = joints, crops, presence, bias, roots
-        self.focal, self.depth_axis = focal, depth_axis
+        self.focal, self.depth_axis, self.confidence = focal, depth_axis, confidence
 
     def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
         assert crops.shape[1:] == (SIZE, SIZE, 3) and crops.dtype == np.uint8
@@ -87,6 +88,7 @@ class Oracle:
             presence=np.array([self.presence, self.presence[::-1]])[: len(crops)],
             root_depth=np.array([root, -root])[: len(crops)] + self.bias if self.roots else None,
             hand_probability=np.zeros((len(crops), 16, 16)),
+            confidence=None if self.confidence is None else np.full((len(crops), 42), self.confidence),
             depth_axis=self.depth_axis,
         )
 
@@ -111,6 +113,16 @@ def test_an_exact_output_gives_the_exact_pose(
     np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-6)
     np.testing.assert_allclose(pose.presence, [0.9, 0.8])
     assert pose.image_size == (WIDTH, HEIGHT) and pose.model == "oracle"
+
+
+def test_an_uncertain_hand_is_taken_for_the_smaller_mean_of_several(crops: list[Crop]) -> None:
+    joints = two_hands(0, (600.0, 640.0))
+    certain, uncertain = (
+        Predictor(Oracle(joints, crops, confidence=confidence))(black(), BOX) for confidence in (1.0, 0.4)
+    )
+    np.testing.assert_allclose(certain.joints_cam, joints, atol=1e-6)
+    assert (uncertain.joints_cam[list(ROOTS), 2] < 0.9 * np.array([600.0, 640.0])).all()
+    np.testing.assert_allclose(uncertain.joints_2d, certain.joints_2d, atol=1e-8)
 
 
 def test_a_given_camera_is_used_and_not_called_assumed(crops: list[Crop]) -> None:

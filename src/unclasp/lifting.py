@@ -9,6 +9,7 @@ import math
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from unclasp.arrays import Bools, Floats
 from unclasp.geometry import JointLines
@@ -30,6 +31,8 @@ DEPTH_RANGE_MM: Final = (120.0, 100_000.0)
 MIN_LATERAL_SHARE: Final = 0.1
 """Minimum share of the summed squared bone lengths that lies across the line of sight; larger relative depths are
 treated as errors."""
+MIN_SHARE_OF_SIZE: Final = 0.5
+"""That of `shares_of_size` with a confidence of 0, fitted to the first 1,200 pictures of synthetic:val."""
 
 
 def assumed_focal(width: int, height: int) -> float:
@@ -42,24 +45,46 @@ def assumed_focal(width: int, height: int) -> float:
     return max(width, height) / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
 
 
-def wrist_depths(lines: JointLines, present: Bools, *, left_from_right: tuple[float, float] | None) -> Floats:
+def shares_of_size(confidence: Floats | None) -> Floats:
+    """Return the summed squared bone lengths to expect of predicted hands, as shares of the true hands': (2,).
+
+    A prediction with the least expected error is the mean of the poses that fit the picture. Its bones are shorter than
+    theirs, the more so the more these poses differ, that is, the lower the confidence. With whole bones an uncertain
+    hand would come out too large and too far away (docs/decisions.md). A certain one has all of its size.
+
+    Args:
+        confidence: (42,) 0 to 1; None if it is not known, which counts as certain.
+    """
+    if confidence is None:
+        return np.ones(2)
+    means = np.array([confidence[hand].mean() for hand in HAND_SLICES])
+    return np.asarray(MIN_SHARE_OF_SIZE + (1 - MIN_SHARE_OF_SIZE) * means)
+
+
+def wrist_depths(
+    lines: JointLines, present: Bools, *, left_from_right: tuple[float, float] | None, shares: npt.ArrayLike = (1, 1)
+) -> Floats:
     """Estimate the depth of each wrist from the size of the hand.
 
     For a wrist depth Z, a joint is at Z a + b (`geometry.JointLines`), so a bone's squared length is quadratic in Z. Z
-    is solved such that the squared lengths of a hand's 20 bones add up to the mean hand's. If both hands are present
-    and their depth difference is known, one Z is solved for both hands together. If one hand is present and the
-    difference is known, the other wrist's depth follows from it.
+    is solved such that the squared lengths of a hand's 20 bones add up to the mean hand's, or to a share of them. If
+    both hands are present and their depth difference is known, one Z is solved for both hands together. If one hand is
+    present and the difference is known, the other wrist's depth follows from it.
 
     Args:
         lines: The joints as functions of their wrist's depth.
         present: (2,) which hands are present.
         left_from_right: (scale, shift in mm): the left wrist's depth is scale times the right one's plus shift
             (`geometry.offset_along`). None if that is not known.
+        shares: (2,) shares of the mean hand's summed squared bone lengths: `shares_of_size` if joints are predicted.
 
     Returns:
         (2,) mm, clipped to `DEPTH_RANGE_MM`.
     """
-    polynomials = [_squared_length(lines.per_mm[hand], lines.fixed[hand]) for hand in HAND_SLICES]
+    polynomials = [
+        _squared_length(lines.per_mm[hand], lines.fixed[hand], share)
+        for hand, share in zip(HAND_SLICES, np.asarray(shares, dtype=np.float64), strict=True)
+    ]
     if left_from_right is None or not present.any():
         return np.clip([_root(polynomial) for polynomial in polynomials], *DEPTH_RANGE_MM)
     s, d = left_from_right
@@ -97,10 +122,10 @@ def _along_bones(values: Floats) -> Floats:
     return np.asarray(values[_JOINTS] - values[_PARENTS])
 
 
-def _squared_length(per_mm: Floats, fixed: Floats) -> Floats:
-    """Return the coefficients a, b, c in Z of the summed squared bone lengths minus the mean hand's."""
+def _squared_length(per_mm: Floats, fixed: Floats, share: float) -> Floats:
+    """Return the coefficients a, b, c in Z of the summed squared bone lengths minus a share of the mean hand's."""
     slope, offset = _along_bones(per_mm), _along_bones(fixed)
-    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), (offset**2).sum() - _SQUARED_LENGTH])
+    return np.array([(slope**2).sum(), 2 * (slope * offset).sum(), (offset**2).sum() - share * _SQUARED_LENGTH])
 
 
 def _root(polynomial: Floats, *, hands: int = 1) -> float:

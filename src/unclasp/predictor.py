@@ -28,7 +28,7 @@ from unclasp.find.touch_up import TouchUp
 from unclasp.follow.frame_result import FrameResult, PredictFrame
 from unclasp.hands import ROOTS
 from unclasp.inputs import CheckedPicture, check_picture, check_threads
-from unclasp.lifting import wrist_depths
+from unclasp.lifting import shares_of_size, wrist_depths
 from unclasp.pose import HandPose
 from unclasp.streaming import OnError, SourceLike, StreamOptions, checked_frame, frame_poses, stream
 from unclasp.video import Frame, Video
@@ -336,7 +336,9 @@ class Predictor:
         if output.root_depth is not None:
             offset, sight = float(output.root_depth[0]), sight_of(result.middle, focal, princpt, axis)
             left_from_right = geometry.offset_along(joints_2d[list(ROOTS)], offset, focal, princpt, sight)
-        joints_cam = geometry.on_lines(lines, wrist_depths(lines, result.present, left_from_right=left_from_right))
+        shares = shares_of_size(result.reported_confidence)
+        depths = wrist_depths(lines, result.present, left_from_right=left_from_right, shares=shares)
+        joints_cam = geometry.on_lines(lines, depths)
         pose = HandPose(
             joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
             presence=output.presence[0], present=result.present & is_credible,
