@@ -16,7 +16,8 @@ from unclasp.data.json_file import MISFITS
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
-from unclasp.data.tables import Columns, Progress, misfit, read_cameras, read_frames, read_mano
+from unclasp.data.progress import Progress
+from unclasp.data.tables import Columns, OnRead, misfit, read_cameras, read_frames, read_mano
 from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS
 
@@ -53,28 +54,36 @@ def read_annotations(layout: Layout, progress: Progress | None = None) -> Annota
 
     Args:
         layout: Locates the files.
-        progress: Called with the number of characters of each read.
+        progress: Called after each read, with the amount done and the size of all files in bytes.
 
     Raises:
         DataError: A file is missing, is not complete JSON, has a different structure, or lists no image.
     """
+    total, done = sum(path.stat().st_size for path in layout.sources if path.exists()), 0
+
+    def on_read(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(min(done, total), total)
+
     problems = Problems()
-    camera_rows, columns = read_cameras(layout.path("camera"), progress)
-    frame_rows, frames, finite = read_frames(layout.path("joint_3d"), problems, progress)
+    camera_rows, columns = read_cameras(layout.path("camera"), on_read)
+    frame_rows, frames, finite = read_frames(layout.path("joint_3d"), problems, on_read)
     mano = layout.mano
-    frames["frame_mano"] = read_mano(mano, frame_rows, len(frames["world"]), problems, progress)
+    frames["frame_mano"] = read_mano(mano, frame_rows, len(frames["world"]), problems, on_read)
     images = _Images(camera_rows, frame_rows, problems)
     boxes = _Boxes(problems)
-    _read_data(layout.path("data"), images, boxes, progress)
+    _read_data(layout.path("data"), images, boxes, on_read)
     table = images.columns()
     _join(table, boxes.columns(), finite, problems)
     lists = _mark_subsets(layout, table, problems)
     return Annotations({**table, **columns, **frames}, list(images.sequences), problems, mano.exists(), lists)
 
 
-def _read_data(path: Path, images: "_Images", boxes: "_Boxes", progress: Progress | None) -> None:
+def _read_data(path: Path, images: "_Images", boxes: "_Boxes", on_read: OnRead) -> None:
     found = []
-    with JsonStream(path, progress) as stream:
+    with JsonStream(path, on_read) as stream:
         for key in stream.members():
             if key in ("images", "annotations"):
                 table: _Images | _Boxes = images if key == "images" else boxes

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -48,33 +49,22 @@ def check(root: Path | str, *, opened: int | None = 500, progress: NamedProgress
 
 def _check_split(layout: Layout, opened: int | None, report_progress: NamedProgress) -> SplitCheck:
     index = fresh_index(layout)
-    if index is not None:
-        columns, problems, has_mano, lists = index.columns, index.problems, index.has_mano, index.lists
-        sequences = index.sequences
-    else:
-        total, done = sum(path.stat().st_size for path in layout.sources if path.exists()), 0
-
-        def step(read: int) -> None:
-            nonlocal done
-            done += read
-            report_progress(f"{layout.split}: annotations", min(done, total), total)
-
-        read = read_annotations(layout, step)
-        columns, problems, has_mano, lists = read.columns, read.problems, read.has_mano, read.lists
-        sequences = read.sequences
-    counts = _counts(layout, columns, lists)
+    show = partial(report_progress, f"{layout.split}: annotations")
+    known = read_annotations(layout, show) if index is None else index
+    columns = known.columns
+    counts = _counts(layout, columns, known.lists)
     total_count = counts[layout.subset].total
     return SplitCheck(
         split=layout.split,
         subset=layout.subset,
         version=_version(layout, total_count),
-        fps=_fps(columns) if sequences else None,
+        fps=_fps(columns) if known.sequences else None,
         counts=counts,
         published={name: PUBLISHED[layout.split, name] for name in SUBSETS if (layout.split, name) in PUBLISHED},
-        problems=problems.lines(),
-        damaged=bool(problems.fatal),
+        problems=known.problems.lines(),
+        damaged=bool(known.problems.fatal),
         pictures=_check_pictures(layout, columns, opened, report_progress),
-        mano=_check_mano(columns) if has_mano else None,
+        mano=_check_mano(columns) if known.has_mano else None,
         index=None if index is None else str(index.path),
     )
 

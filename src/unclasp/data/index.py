@@ -160,15 +160,7 @@ def _build(layout: Layout, path: Path, progress: Progress | None) -> Index:
     total = sum(entry[0] for entry in state.values() if entry)
     if total > SLOW_FROM_BYTES and progress is None:
         _log.warning("indexing %s once: %.1f GB of annotations, some minutes", layout.folder, total / 1e9)
-    done = 0
-
-    def step(read: int) -> None:
-        nonlocal done
-        done += read
-        if progress is not None:
-            progress(min(done, total), total)
-
-    annotations = read_annotations(layout, step)
+    annotations = read_annotations(layout, progress)
     problems = annotations.problems
     if problems.fatal:
         more = f", and {len(problems.fatal) - 1} more kinds of damage" if len(problems.fatal) > 1 else ""

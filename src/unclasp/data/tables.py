@@ -15,7 +15,8 @@ from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS, SIDES
 
 Columns = dict[str, Array]
-Progress = Callable[[int], None]
+OnRead = Callable[[int], None]
+"""Called with the number of characters of each read."""
 
 MANO_KEY: Final = 4
 """Bit of `frame_mano`: the MANO file has an entry for the frame. The other bits are 1 for a right and 2 for a left
@@ -24,7 +25,7 @@ _CAMERA_SHAPES: Final = {"camrot": (3, 3), "campos": (3,), "focal": (2,), "princ
 _MANO_SHAPES: Final = {"pose": 48, "shape": 10, "trans": 3}
 
 
-def read_cameras(path: Path, progress: Progress | None) -> tuple[dict[str, int | str], Columns]:
+def read_cameras(path: Path, on_read: OnRead) -> tuple[dict[str, int | str], Columns]:
     """Read camera.json.
 
     Returns:
@@ -32,7 +33,7 @@ def read_cameras(path: Path, progress: Progress | None) -> tuple[dict[str, int |
     """
     rows: dict[str, int | str] = {}
     table: dict[str, list[Array]] = {key: [] for key in _CAMERA_SHAPES}
-    with JsonStream(path, progress) as stream:
+    with JsonStream(path, on_read) as stream:
         for capture in stream.members():
             cameras = stream.value()
             known = isinstance(cameras, dict) and all(isinstance(cameras.get(key), dict) for key in _CAMERA_SHAPES)
@@ -67,9 +68,7 @@ def _numbers(table: dict[str, Any], key: str, name: str) -> Array:
     return values
 
 
-def read_frames(
-    path: Path, problems: Problems, progress: Progress | None
-) -> tuple[dict[str, int | str], Columns, Array]:
+def read_frames(path: Path, problems: Problems, on_read: OnRead) -> tuple[dict[str, int | str], Columns, Array]:
     """Read joint_3d.json.
 
     Returns:
@@ -78,7 +77,7 @@ def read_frames(
     """
     rows: dict[str, int | str] = {}
     worlds = array("d")
-    with JsonStream(path, progress) as stream:
+    with JsonStream(path, on_read) as stream:
         for capture in stream.members():
             for frame in stream.members():
                 key, entry = f"{capture}/{frame}", stream.value()
@@ -101,14 +100,12 @@ def read_frames(
     return rows, {"world": table if finite.all() else np.where(finite[..., None], table, 1.0)}, finite
 
 
-def read_mano(
-    path: Path, rows: dict[str, int | str], count: int, problems: Problems, progress: Progress | None
-) -> Array:
+def read_mano(path: Path, rows: dict[str, int | str], count: int, problems: Problems, on_read: OnRead) -> Array:
     """Return the column `frame_mano`: for each frame, the bits of the hands that have a fit, and `MANO_KEY`."""
     flags = np.zeros(count, dtype=np.uint8)
     if not path.exists():
         return flags
-    with JsonStream(path, progress) as stream:
+    with JsonStream(path, on_read) as stream:
         for capture in stream.members():
             for frame in stream.members():
                 hands, row = stream.value(), rows.get(f"{capture}/{frame}")
