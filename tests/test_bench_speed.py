@@ -75,7 +75,7 @@ def test_an_engine_named_twice_is_measured_once() -> None:
 
 def test_pieces_are_fed_by_the_name_that_exports_have(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx", reason="exporting is an extra")
-    for module in ("export", "bench.pieces", "exporting.graph"):
+    for module in ("export", "exporting.tracing", "bench.pieces", "exporting.graph"):
         monkeypatch.setattr(f"unclasp.{module}.INPUT", "crop")
     assert pieces(build(tiny().model).eval(), threads=1, repeats=1)
 

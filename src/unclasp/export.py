@@ -30,7 +30,7 @@ from unclasp.engines.onnx_model import (
 from unclasp.errors import UnclaspError
 from unclasp.exporting.compact import compacted
 from unclasp.exporting.graph import OPSET, document, halved, quantised, simplified
-from unclasp.exporting.trace import write_traced
+from unclasp.exporting.tracing import write_traced
 from unclasp.files import whole
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL
@@ -237,6 +237,6 @@ def trace(plain: nn.Module, names: Sequence[str], size: int, path: Path) -> None
         path: Output file.
     """
     write_traced(
-        plain, torch.zeros(2, 3, size, size), path, opset=OPSET, input_name=INPUT, outputs=names,
+        plain, torch.zeros(2, 3, size, size), path, opset=OPSET, outputs=names,
         dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)},
     )  # fmt: skip

@@ -64,17 +64,17 @@ def test_other_answers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_export_is_the_network_or_is_not_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="exporting is an extra")
-    from unclasp.exporting import landmarks as landmarks_export
+    from unclasp.exporting import mediapipe
     from unclasp.find.landmarks import SIZE, open_landmarks
 
     given(monkeypatch, layers())
-    monkeypatch.setattr(landmarks_export, "_MAX_DIFFERENCES", (1e-9,) * 4)
+    monkeypatch.setattr(mediapipe, "LANDMARK_DIFFERENCES", (1e-9,) * 4)
     with pytest.raises(UnclaspError, match="the exported landmark network does not match the network"):
-        landmarks_export.export_landmarks(Path("a file"), tmp_path / "l.onnx")
+        mediapipe.export_landmarks(Path("a file"), tmp_path / "l.onnx")
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     given(monkeypatch, held := layers())
-    landmarks_export.export_landmarks(Path("a file"), tmp_path / "l.onnx")
+    mediapipe.export_landmarks(Path("a file"), tmp_path / "l.onnx")
     assert (tmp_path / "l.onnx").stat().st_size < 2.2 * sum(layer.weight.numel() for layer in held)
     picture = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
     net = load_landmarks(Path("a file"))

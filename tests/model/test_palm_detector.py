@@ -52,17 +52,17 @@ def test_the_export_is_the_network_at_all_sizes_or_is_not_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnx", reason="exporting is an extra")
-    from unclasp.exporting import palms as palms_export
+    from unclasp.exporting import mediapipe
     from unclasp.find.palms import open_palms
 
     torch.manual_seed(0)
     given(monkeypatch, held := layers())
     with monkeypatch.context() as here:
-        here.setattr(palms_export, "_MAX_DIFFERENCES", (1e-9,) * 4)
+        here.setattr(mediapipe, "PALM_DIFFERENCES", (1e-9,) * 4)
         with pytest.raises(UnclaspError, match="the exported palm detector does not match the network"):
-            palms_export.export_palms(Path("a file"), tmp_path / "p.onnx")
+            mediapipe.export_palms(Path("a file"), tmp_path / "p.onnx")
     assert not list(tmp_path.iterdir())
-    palms_export.export_palms(Path("a file"), tmp_path / "p.onnx")
+    mediapipe.export_palms(Path("a file"), tmp_path / "p.onnx")
     assert (tmp_path / "p.onnx").stat().st_size < 2.6 * sum(layer.weight.numel() for layer in held)
     net, palms = load_palm_detector(Path("a file")), open_palms(tmp_path / "p.onnx")
     for size in (64, 192, 320):

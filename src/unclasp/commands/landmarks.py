@@ -23,7 +23,7 @@ def landmarks(words: list[str]) -> int:
     """Run `unclasp landmarks`."""
     arguments = parse(LandmarksArguments, words, "landmarks")
     ready_to_convert(arguments.out)
-    from unclasp.exporting.landmarks import export_landmarks
+    from unclasp.exporting.mediapipe import export_landmarks
 
     export_landmarks(arguments.weights, arguments.out)
     print(f"landmarks: {arguments.out}")

@@ -23,7 +23,7 @@ def palms(words: list[str]) -> int:
     """Run `unclasp palms`."""
     arguments = parse(PalmsArguments, words, "palms")
     ready_to_convert(arguments.out)
-    from unclasp.exporting.palms import export_palms
+    from unclasp.exporting.mediapipe import export_palms
 
     export_palms(arguments.weights, arguments.out)
     print(f"palms: {arguments.out}")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unclasp.exporting.runner import export, spots
+from unclasp.exporting.tracing import export, spots
 from unclasp.find.finder import OUTPUTS, SIZE, open_finder
 from unclasp.model.finder import FinderNet, boxes_of
 from unclasp.model.folding import fold_batch_norms

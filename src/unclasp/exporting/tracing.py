@@ -1,7 +1,8 @@
-"""Export of the small networks that `onnx_engine` runs: traced, compared, and written atomically."""
+"""Tracing of networks to ONNX files, and the export of the small ones that `onnx_engine` runs."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +14,33 @@ from torch import Tensor, nn
 from unclasp.arrays import Pixels
 from unclasp.engines.onnx_engine import INPUT
 from unclasp.errors import UnclaspError
-from unclasp.exporting.trace import write_traced
 from unclasp.files import whole
 
 _OPSET: Final = 17
+
+
+def write_traced(
+    net: nn.Module, image: Tensor, path: Path, *, opset: int, outputs: Sequence[str],
+    dynamic_axes: Mapping[str, Mapping[int, str]] | None,
+) -> None:  # fmt: skip
+    """Trace a network and write it to an ONNX file, silently.
+
+    The TorchScript-based exporter takes seconds where `torch.export` takes a minute.
+
+    Args:
+        net: Maps a picture, which the file calls `INPUT`, to a tensor or to a tuple of tensors.
+        image: The picture to trace it with.
+        path: Output file.
+        opset: Version of ONNX's operators.
+        outputs: Names of the outputs.
+        dynamic_axes: For inputs and outputs, the axes whose size may vary, and what they are called.
+    """
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net, (image,), str(path), dynamo=False, opset_version=opset, input_names=[INPUT],
+            output_names=list(outputs), dynamic_axes=dynamic_axes,
+        )  # fmt: skip
 
 
 def spots(size: int) -> tuple[Pixels, Tensor]:
@@ -48,8 +72,7 @@ def export(
     with whole(path) as temporary, tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         traced = Path(folder) / "traced.onnx"
         write_traced(
-            net, image, traced, opset=_OPSET, input_name=INPUT, outputs=outputs,
-            dynamic_axes=_any_size(outputs) if any_size else None,
+            net, image, traced, opset=_OPSET, outputs=outputs, dynamic_axes=_any_size(outputs) if any_size else None,
         )  # fmt: skip
         difference = apart(traced)
         if not difference <= largest:
