@@ -13,7 +13,7 @@ from unclasp import geometry
 from unclasp.cli import main
 from unclasp.data import open_dataset
 from unclasp.data.hic import HIC, PAPER_COUNT
-from unclasp.errors import DataError
+from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluate import PosePredictions, score_predictions
 from unclasp.evaluation.prediction_file import FORMAT
 from unclasp.hands import JOINT_NAMES
@@ -234,13 +234,13 @@ def test_a_damaged_regressor_is_told(root: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("images=some", "images must be one of interacting, both, all; got 'some'"),
-        ("box=hand", "box must be one of joints, mesh, image; got 'hand'"),
+        ("images=some", "images must be one of interacting, both, all, got 'some'"),
+        ("box=hand", "box must be one of joints, mesh, image, got 'hand'"),
         ("expect=many", "expect must be a number of pictures, or any; got 'many'"),
         ("split=test", "the option split of the data set is unknown; there are images, regressor, box, expect"),
         ("box=mesh,box=mesh", "the option box of the data set comes twice"),
     ],
 )
 def test_unknown_options_are_told(root: Path, options: str, told: str) -> None:
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(UnclaspError, match=told):
         open_dataset(f"hic:{root},{options}")

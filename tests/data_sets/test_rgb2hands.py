@@ -9,7 +9,7 @@ import pytest
 from unclasp.cli import main
 from unclasp.data import open_dataset
 from unclasp.data.rgb2hands import RGB2Hands
-from unclasp.errors import DataError
+from unclasp.errors import UnclaspError
 from unclasp.evaluate import PosePredictions, evaluate, mean_pose, score_predictions
 from unclasp.hands import HAND_ORDERS
 
@@ -116,12 +116,12 @@ def test_the_folder_above_will_do(root: Path, tmp_path: Path, capsys: pytest.Cap
 
 def test_damage_is_told(root: Path) -> None:
     def fails(told: str, name: str = "") -> None:
-        with pytest.raises(DataError, match=told) as caught:
+        with pytest.raises(UnclaspError, match=told) as caught:
             RGB2Hands.named(f"{root}{name}")
         assert "\n" not in str(caught.value)
 
     fails("has none of seq01_crossed", "/seq01_crossed")
-    fails("order must be one of none, interhand, ", ",order=coco")
+    fails("order must be one of interhand, ", ",order=coco")
     fails("the option split of the data set is unknown; there are frames, order, first_hand", ",split=test")
     annotation = root / "seq01_crossed" / "annotation" / "annot2D_color" / "000_color2.5D.txt"
     save_rows(root / "seq01_crossed", "000", rows_of(joints_of(0))[:40])

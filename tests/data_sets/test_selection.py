@@ -16,7 +16,7 @@ from unclasp.data.entries import annotation_entries
 from unclasp.data.index import open_index
 from unclasp.data.interhand import InterHand, thinned
 from unclasp.data.layout import annotation_path, find_layout, layouts_in
-from unclasp.errors import DataError
+from unclasp.errors import DataError, UnclaspError
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_hands_are_told_apart_by_the_annotated_type(six: Path) -> None:
     assert single.file_names[0:2] == list(single.file_names) and single.annotation_ids.tolist() == [101, 103]
     with pytest.raises(IndexError, match=r"index must lie in \[0, 2\), got 2"):
         single[2]
-    with pytest.raises(DataError, match="hands must be one of all, single, interacting, got 'both'"):
+    with pytest.raises(UnclaspError, match="hands must be one of all, single, interacting, got 'both'"):
         InterHand(six, hands="both")  # type: ignore[arg-type]
 
 
@@ -84,7 +84,7 @@ def test_subsets_are_told_by_their_lists_of_ids(six: Path) -> None:
     (six / "aid_machine_annot_train.txt").write_text("102\n103\n")
     assert frames(InterHand(six, subset="machine")) == [15, 18]
     assert frames(InterHand(six, subset="human")) == [9, 15, 24] and len(InterHand(six)) == 6
-    with pytest.raises(DataError, match="subset must be one of all, human, machine, got 'H'"):
+    with pytest.raises(UnclaspError, match="subset must be one of all, human, machine, got 'H'"):
         InterHand(six, subset="H")  # type: ignore[arg-type]
     (six / "aid_machine_annot_train.txt").write_text("102 and more\n")
     with pytest.raises(DataError, match=r"aid_machine_annot_train\.txt must hold one annotation id a line"):

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.arrays import Doubles, Singles
 from unclasp.batch import Sample
+from unclasp.data.annotations import HAND_TYPES
 from unclasp.data.json_file import MISFITS, parse_json
-from unclasp.data.naming import one_of, split_options
+from unclasp.data.naming import split_options
 from unclasp.data.pictures import read_rgb
 from unclasp.data.ply import read_vertices
 from unclasp.errors import DataError, check_choice
@@ -41,7 +42,6 @@ _VERTICES: Final = 778
 _MANO_JOINTS: Final = 16
 _TIPS: Final = (745, 317, 444, 556, 673)
 """Vertices used as fingertips, thumb to pinky, because MANO's own regressor has none."""
-_HAND_TYPES: Final = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
 _IMAGES: Final = {
     "interacting": "annotated as interacting", "both": "with a mesh of both hands", "all": "all that are annotated",
 }  # fmt: skip
@@ -72,6 +72,7 @@ class HIC:
 
     Raises:
         DataError: A file is missing or damaged, or the number of pictures is not the expected one.
+        UnclaspError: `images` or `box` is none of these.
     """
 
     def __init__(
@@ -102,17 +103,10 @@ class HIC:
     def named(cls, name: str) -> Self:
         """Open `ROOT[,images=all][,regressor=FILE][,box=mesh][,expect=any]`."""
         root, options = split_options(name, _OPTIONS)
-        expect = options.get("expect", str(PAPER_COUNT))
+        expect = options.pop("expect", str(PAPER_COUNT))
         if expect != "any" and not expect.isdecimal():
             raise DataError(f"expect must be a number of pictures, or any; got {expect!r}")
-        images, box = (
-            one_of(options, "images", tuple(_IMAGES), "interacting"),
-            one_of(options, "box", tuple(_BOXES), "joints"),
-        )
-        return cls(
-            root, images=images, box=box, regressor=options.get("regressor"),  # type: ignore[arg-type]
-            expect=None if expect == "any" else int(expect),
-        )  # fmt: skip
+        return cls(root, expect=None if expect == "any" else int(expect), **options)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -155,7 +149,7 @@ class HIC:
         return {
             "joints_cam": joints.astype(np.float32), "valid": valid, "focal": np.array(FOCAL, dtype=np.float32),
             "princpt": np.array(PRINCPT, dtype=np.float32), "box": self._box(entry, joints[valid], meshes),
-            "hand_type": np.array(_HAND_TYPES[entry["hand_type"]]), "hand_type_valid": True,
+            "hand_type": np.array(HAND_TYPES[entry["hand_type"]]), "hand_type_valid": True,
             "name": entry["file_name"],
         }  # fmt: skip
 
@@ -209,7 +203,7 @@ def _read_annotations(path: Path) -> list[dict[str, Any]]:
             {"right_mano_path": None, "left_mano_path": None, **images[annotation["image_id"]], **annotation}
             for annotation in content["annotations"]
         ]
-        unknown = {str(entry["hand_type"]) for entry in entries} - set(_HAND_TYPES)
+        unknown = {str(entry["hand_type"]) for entry in entries} - set(HAND_TYPES)
         faulty = [key for entry in entries for key, is_valid in _FIELDS.items() if not is_valid(entry[key])]
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: InterWild's authors distribute it apart from HIC's pictures") from error

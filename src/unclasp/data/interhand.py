@@ -21,7 +21,7 @@ from unclasp.data.index import Index, open_index
 from unclasp.data.layout import Subset, find_layout
 from unclasp.data.part_masks import open_part_masks
 from unclasp.data.pictures import read_rgb
-from unclasp.errors import DataError
+from unclasp.errors import DataError, check_choice
 from unclasp.hands import NUM_JOINTS
 
 Hands = Literal["all", "single", "interacting"]
@@ -58,14 +58,14 @@ class InterHand:
 
     Raises:
         DataError: A file is missing or damaged, or does not contain what the options require.
+        UnclaspError: `subset` or `hands` is none of these.
     """
 
     def __init__(
         self, root: Path | str, split: str = "train", *, subset: Subset = "all", hands: Hands = "all",
         fps: int | None = None, filtered: bool = False, parts: str | None = None,
     ) -> None:  # fmt: skip
-        if hands not in get_args(Hands):
-            raise DataError(f"hands must be one of {', '.join(get_args(Hands))}, got {hands!r}")
+        check_choice("hands", hands, get_args(Hands))
         self.root, self.split = Path(root), split
         self.layout = find_layout(self.root, split, subset)
         self.index = open_index(self.layout)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
-from unclasp.errors import DataError
+from unclasp.errors import DataError, check_choice
 
 Subset = Literal["all", "human", "machine"]
 """All pictures, or those annotated by people (the publication's H) or by machines (M); H and M overlap."""
@@ -109,10 +109,10 @@ def find_layout(root: Path, split: str, subset: Subset = "all") -> Layout:
     """Return the layout of a folder.
 
     Raises:
-        DataError: A required file of the split (in the older layout, of the subset) is missing, or `subset` is unknown.
+        DataError: A required file of the split (in the older layout, of the subset) is missing.
+        UnclaspError: `subset` is unknown.
     """
-    if subset not in SUBSETS:
-        raise DataError(f"subset must be one of {', '.join(SUBSETS)}, got {subset!r}")
+    check_choice("subset", subset, SUBSETS)
     v1, older = _candidates(root, split)
     has_older = any(layout.path("data").exists() for layout in older.values())
     found = older[subset] if has_older and not v1.path("data").exists() else v1

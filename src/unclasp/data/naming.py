@@ -1,7 +1,7 @@
 """Parses the options in the name of a data set, such as `hic:ROOT,images=all,box=mesh`."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from unclasp.errors import DataError
 
@@ -24,15 +24,3 @@ def split_options(name: str, allowed: Collection[str]) -> tuple[str, dict[str, s
             raise DataError(f"the option {key} of the data set {what}")
         options[key] = value
     return name, options
-
-
-def one_of(options: Mapping[str, str], key: str, allowed: tuple[str, ...], default: str) -> str:
-    """Return an option's value, or its default.
-
-    Raises:
-        DataError: The value is not allowed.
-    """
-    value = options.get(key, default)
-    if value not in allowed:
-        raise DataError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
-    return value

@@ -18,10 +18,10 @@ import numpy as np
 from unclasp import geometry
 from unclasp.arrays import Bools, Doubles, Floats
 from unclasp.batch import Sample
-from unclasp.data.naming import one_of, split_options
+from unclasp.data.naming import split_options
 from unclasp.data.pictures import read_rgb
-from unclasp.errors import DataError
-from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, Order
+from unclasp.errors import DataError, check_choice
+from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, SIDES, Order, Side
 
 Frames = Literal["annotated", "all"]
 
@@ -43,12 +43,17 @@ class RGB2Hands:
 
     Raises:
         DataError: A file is missing or damaged.
+        UnclaspError: `frames`, `order` or `first_hand` is none of these.
     """
 
     def __init__(
         self, root: Path | str, *, frames: Frames = "annotated", order: Order | None = None,
-        first_hand: Literal["right", "left"] = "right",
+        first_hand: Side = "right",
     ) -> None:  # fmt: skip
+        check_choice("frames", frames, get_args(Frames))
+        if order is not None:
+            check_choice("order", order, HAND_ORDERS)
+        check_choice("first_hand", first_hand, SIDES)
         self.root = Path(root)
         if not self._sequences() and (self.root / "data").is_dir():
             self.root = self.root / "data"
@@ -71,10 +76,8 @@ class RGB2Hands:
     def named(cls, name: str) -> Self:
         """Open `ROOT[,frames=all][,order=mediapipe][,first_hand=left]`."""
         root, options = split_options(name, _OPTIONS)
-        frames = one_of(options, "frames", get_args(Frames), "annotated")
-        order = one_of(options, "order", ("none", *HAND_ORDERS), "none")
-        first = one_of(options, "first_hand", ("right", "left"), "right")
-        return cls(root, frames=frames, order=None if order == "none" else order, first_hand=first)  # type: ignore[arg-type]
+        order = options.pop("order", "none")
+        return cls(root, order=None if order == "none" else order, **options)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.file_names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from unclasp import metrics
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_choice
 from unclasp.metrics import Average, Root, Scaling
 
 DepthSource = Literal["gt", "relative", "rootnet", "given"]
@@ -67,9 +67,7 @@ class Protocol:
             "joints": (42, 40), "root": get_args(Root), "scaling": get_args(Scaling),
         }  # fmt: skip
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                listed = ", ".join(str(choice) for choice in allowed)
-                raise UnclaspError(f"{name} must be one of: {listed}; got {getattr(self, name)!r}")
+            check_choice(name, getattr(self, name), allowed)
         if not 0 < self.box_expansion < math.inf:
             raise UnclaspError(f"box_expansion must be greater than 0 and finite, got {self.box_expansion}")
 
