@@ -1,6 +1,5 @@
 """The contents of a report, and that they are complete."""
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import fields
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluation.protocol import Protocol
@@ -181,16 +179,6 @@ def test_unknown_choices_are_refused_by_name(field: str, value: Any) -> None:
         Protocol(**{field: value})
     assert field in str(caught.value)
     assert str(value) in str(caught.value)
-
-
-def test_the_table_shows_what_the_text_shows() -> None:
-    report = make_report(wrist_offset_error=31.25)
-    console = Console(width=140, record=True, file=io.StringIO())
-    console.print(report.table())
-    shown = console.export_text()
-    for line in str(report).splitlines():
-        for word in line.split():
-            assert word in shown
 
 
 def test_notes_are_printed_and_kept() -> None:

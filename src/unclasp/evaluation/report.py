@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from rich.table import Table
-
 from unclasp import metrics
 from unclasp.data.json_file import MISFITS
 from unclasp.errors import DataError
@@ -80,15 +78,6 @@ class Report:
     def noting(self, notes: Mapping[str, str]) -> Self:
         """Return the report with notes added."""
         return replace(self, notes={**self.notes, **notes})
-
-    def table(self) -> Table:
-        """Return the figures as a `rich` table, with the protocol as its caption."""
-        table = Table(title=self._title(), caption=self._footer(), caption_justify="left", title_justify="left")
-        for number, heading in enumerate(("", "Single", "Two", "All")):
-            table.add_column(heading, justify="left" if number == 0 else "right")
-        for row in self._rows():
-            table.add_row(*row)
-        return table
 
     def __str__(self) -> str:
         rows = [("", "Single", "Two", "All"), *self._rows()]
