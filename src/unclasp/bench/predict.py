@@ -1,6 +1,8 @@
 """Benchmark of a prediction, from file to overlay, by stage."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -20,53 +22,42 @@ from unclasp.predictor import Predictor
 
 
 class _Timed:
-    """A network that accumulates the time of its calls in `spent`."""
+    """Accumulates the time of a network's calls in `spent`."""
 
+    spent = 0.0
+
+    @contextmanager
+    def _clock(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.spent += time.perf_counter() - start
+
+
+class _TimedNetwork(_Timed):
     def __init__(self, network: Network) -> None:
-        self.network, self.spent = network, 0.0
-        self.name, self.image_size = network.name, network.image_size
+        self.network, self.name, self.image_size = network, network.name, network.image_size
 
     def __call__(self, crops: Pixels, /) -> NetworkOutput:
-        start = time.perf_counter()
-        output = self.network(crops)
-        self.spent += time.perf_counter() - start
-        return output
+        with self._clock():
+            return self.network(crops)
 
 
-class _TimedFinder(Finder):
-    """A finder that accumulates the time of its calls in `spent`."""
-
-    spent = 0.0
-
+class _TimedFinder(_Timed, Finder):
     def __call__(self, image: Pixels) -> Regions:
-        start = time.perf_counter()
-        regions = super().__call__(image)
-        self.spent += time.perf_counter() - start
-        return regions
+        with self._clock():
+            return super().__call__(image)
 
 
-class _TimedLandmarks(Landmarks):
-    """A landmark network that accumulates the time of its calls in `spent`."""
-
-    spent = 0.0
-
+class _TimedLandmarks(_Timed, Landmarks):
     def read(self, image: Pixels, square: Floats, rotation: float, *, mirrored: bool = False) -> LandmarkReading:
-        start = time.perf_counter()
-        reading = super().read(image, square, rotation, mirrored=mirrored)
-        self.spent += time.perf_counter() - start
-        return reading
+        with self._clock():
+            return super().read(image, square, rotation, mirrored=mirrored)
 
 
-class _TimedPalms(PalmDetector):
-    """A palm detector that accumulates the time of its calls in `spent`."""
-
-    spent = 0.0
-
+class _TimedPalms(_Timed, PalmDetector):
     def __call__(self, image: Pixels, size: int = SIZE) -> list[Palm]:
-        start = time.perf_counter()
-        palms = super().__call__(image, size)
-        self.spent += time.perf_counter() - start
-        return palms
+        with self._clock():
+            return super().__call__(image, size)
 
 
 def predict_speed(
@@ -83,7 +74,7 @@ def predict_speed(
         threads: Number of cores that finder, landmark network and palm detector may use; by default all.
     """
     check_at_least(1, repeats=repeats)
-    timed, spin = _Timed(network), in_onnx_runtime(network)
+    timed, spin = _TimedNetwork(network), in_onnx_runtime(network)
     finder = _TimedFinder(open_finder(threads=threads, spin=spin).run)
     landmarks = _TimedLandmarks(open_landmarks(threads=threads, spin=spin).run)
     palms = _TimedPalms(open_palms(threads=threads, spin=spin).run)
