@@ -17,7 +17,6 @@ from unclasp.find.boxes import box_around, box_around_hands, middles_of, union_o
 from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
-from unclasp.hands import HAND_SLICES
 from unclasp.pose import MIN_PRESENCE
 
 SAME_CROP_IOU: Final = 0.85
@@ -185,7 +184,7 @@ class CropPredictor:
             yield region, np.delete(others, index, axis=0)
         wide = self.one_crop(image, geometry.expand_box(geometry.square_box(box), WIDER_CROP))
         other_slot = 1 - result.slot
-        other_box = box_around(wide.joints_2d[HAND_SLICES[other_slot]], image)
+        other_box = box_around(wide.joints_of(other_slot), image)
         if other_box is None or not wide.present.all() or wide.confidence(other_slot) < MIN_CONFIDENCE:
             return
         middle = middles_of(other_box)

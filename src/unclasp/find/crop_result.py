@@ -64,6 +64,10 @@ class CropResult(NamedTuple):
         """(42, 2) px of the picture."""
         return geometry.apply_affine(self.image_from_crop, self.output.pose_2p5d[0, :, :2])
 
+    def joints_of(self, slot: int) -> Floats:
+        """Return a hand's joints: (21, 2) px of the picture."""
+        return self.joints_2d[HAND_SLICES[slot]]
+
     @property
     def middle(self) -> Floats:
         """(2,) px of the picture: the crop's middle (`geometry.crop_middle`), half a crop pixel off the square's."""
@@ -120,7 +124,7 @@ class CropResult(NamedTuple):
 
         With `alone` only the hand with the higher presence counts.
         """
-        hands = np.stack([self.joints_2d[HAND_SLICES[slot]] for slot in self._slots(alone=alone)])
+        hands = np.stack([self.joints_of(slot) for slot in self._slots(alone=alone)])
         pointing = hands[:, :-1].mean(axis=1) - hands[:, -1]
         x, y = (pointing / np.maximum(np.linalg.norm(pointing, axis=1, keepdims=True), 1e-6)).mean(axis=0)
         return float(np.rad2deg(np.arctan2(x, -y))) if np.hypot(x, y) > MIN_MEAN_DIRECTION else 0.0
@@ -268,13 +272,12 @@ class CropResult(NamedTuple):
         """
         if (self.present != other.present).any():
             return self
-        pairs = {slot: (self.joints_2d[HAND_SLICES[slot]], other.joints_2d[HAND_SLICES[slot]]) for slot in (0, 1)}
+        pairs = {slot: (self.joints_of(slot), other.joints_of(slot)) for slot in self.present_slots}
         return self.with_joints_2d(
             {
                 slot: (1 - share) * joints + share * other_joints
                 for slot, (joints, other_joints) in pairs.items()
-                if self.present[slot]
-                and geometry.mean_distance(joints, other_joints) < SAME_PLACE * geometry.extent(joints)
+                if geometry.mean_distance(joints, other_joints) < SAME_PLACE * geometry.extent(joints)
             }
         )
 
@@ -298,7 +301,7 @@ class CropResult(NamedTuple):
 
     def with_hands(self, results: dict[int, "CropResult"]) -> "CropResult":
         """Return the result with the joints, depths and confidences of some hands, 0 right and 1 left, from others."""
-        moved = self.with_joints_2d({slot: result.joints_2d[HAND_SLICES[slot]] for slot, result in results.items()})
+        moved = self.with_joints_2d({slot: result.joints_of(slot) for slot, result in results.items()})
         moved = moved.with_depths(
             {slot: result.output.pose_2p5d[0, HAND_SLICES[slot], 2] for slot, result in results.items()}
         )

@@ -19,7 +19,7 @@ from unclasp.find.landmarks import LandmarkReading, Landmarks
 from unclasp.find.palms import Palm, PalmDetector
 from unclasp.find.search import Proposal, proposal_of
 from unclasp.find.touch_up import MAX_CONFIDENCE_TO_FOLLOW, SAME_HAND_DISTANCE
-from unclasp.hands import HAND_SLICES, SIDES, Side
+from unclasp.hands import SIDES, Side
 from unclasp.lifting import hand_sized
 from unclasp.pose import MIN_PRESENCE_SECOND
 
@@ -66,7 +66,7 @@ class DetectedHand(NamedTuple):
     @property
     def score(self) -> float:
         """Probability that there is a hand and that it is of its side, 0 to 1."""
-        return self.reading.hand_score * self.reading.side_score
+        return self.reading.score
 
     @property
     def box(self) -> Floats:
@@ -209,7 +209,7 @@ def partner_of(result: CropResult, hands: Sequence[DetectedHand]) -> DetectedHan
     if len(result.present_slots) != 1:
         return None
     (slot,) = result.present_slots
-    known = result.joints_2d[HAND_SLICES[slot]]
+    known = result.joints_of(slot)
     others = [hand for hand in hands if hand.score > MIN_HAND_SCORE and not hand.is_at(known)]
     return nearest_in_reach(known, slot, others)
 
@@ -229,7 +229,7 @@ def without_misplaced(result: CropResult, hands: Sequence[DetectedHand]) -> Crop
         return result
     alone = result.without_hand(weaker)
     (slot,) = alone.present_slots
-    partner, known = partner_of(alone, hands), result.joints_2d[HAND_SLICES[slot]]
+    partner, known = partner_of(alone, hands), result.joints_of(slot)
     is_near = partner is not None and partner.is_in_reach_of(known, MAX_REACH_OF_MISPLACED)
     return alone if is_near else result
 
@@ -289,7 +289,7 @@ def _with_hand(result: CropResult, hand: DetectedHand, *, alone: bool) -> CropRe
     """
     slot, other = hand.slot, 1 - hand.slot
     scores, present = np.zeros(2) if result.hand_scores is None else result.hand_scores, result.present
-    joints, other_joints = (result.joints_2d[HAND_SLICES[each]] for each in (slot, other))
+    joints, other_joints = result.joints_of(slot), result.joints_of(other)
     if present[slot] and scores[slot] > MIN_HAND_SCORE:
         return result
     if present[slot] and result.confidence(slot) >= MAX_CONFIDENCE_TO_FOLLOW and not hand.is_at(joints):

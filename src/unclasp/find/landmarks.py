@@ -62,6 +62,11 @@ class LandmarkReading(NamedTuple):
     """3x3, pixels of the picture to those of the crop, which is mirrored for left hands."""
 
     @property
+    def score(self) -> float:
+        """Probability that there is a hand of the requested side, 0 to 1."""
+        return self.hand_score * self.side_score
+
+    @property
     def finite(self) -> bool:
         """Whether all values are finite."""
         return all(bool(np.isfinite(values).all()) for values in self)

@@ -94,7 +94,7 @@ class Others:
 
 
 def _hands_of(result: CropResult) -> list[Floats]:
-    return [result.joints_2d[HAND_SLICES[slot]] for slot in result.present_slots]
+    return [result.joints_of(slot) for slot in result.present_slots]
 
 
 def _is_in(point: Floats, joints_2d: Floats) -> bool:

@@ -209,9 +209,7 @@ class PhotoSearch:
         """
         result = self._predict_touched_up(found.image, proposal)
         joints = {  # of several hands at one place the last one counts: the likeliest
-            hand.slot: hand.joints_2d
-            for hand in reversed(found.hands)
-            if hand.is_at(result.joints_2d[HAND_SLICES[hand.slot]])
+            hand.slot: hand.joints_2d for hand in reversed(found.hands) if hand.is_at(result.joints_of(hand.slot))
         }
         return result.with_joints_2d(joints)
 
@@ -247,7 +245,7 @@ class PhotoSearch:
         both = self._with_partner(known, hands, image, partial(self._predict_touched_up, image))
         if both is not None or self.detector is None or len(result.present_slots) != 1:
             return both, None
-        beside = beside_one(self.detector, image, result.joints_2d[HAND_SLICES[result.present_slots[0]]])
+        beside = beside_one(self.detector, image, result.joints_of(result.present_slots[0]))
         return self._with_partner(result, beside.hands, image, partial(self._predict_beside, beside)), beside
 
     def _with_partner(
@@ -263,7 +261,7 @@ class PhotoSearch:
         boxes = [
             box_around(hand.joints_2d[joints], image) for hand, joints in zip(right_and_left, HAND_SLICES, strict=True)
         ]
-        is_found = other.present[partner.slot] and partner.is_at(other.joints_2d[HAND_SLICES[partner.slot]])
+        is_found = other.present[partner.slot] and partner.is_at(other.joints_of(partner.slot))
         if not is_found or boxes[0] is None or boxes[1] is None:
             return None
         square = geometry.square_box(union_of(boxes[0], boxes[1]))
@@ -295,7 +293,7 @@ class PhotoSearch:
         """Return the boxes (N, 4) whose middles lie in none of the result's hands."""
         middles = middles_of(boxes)
         for slot in result.present_slots:
-            hand = box_around(result.joints_2d[HAND_SLICES[slot]], image)
+            hand = box_around(result.joints_of(slot), image)
             if hand is not None:
                 outside = ((middles < hand[:2]) | (middles > hand[2:])).any(axis=1)
                 boxes, middles = boxes[outside], middles[outside]

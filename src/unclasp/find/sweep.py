@@ -16,7 +16,7 @@ from unclasp.find.boxes import box_around
 from unclasp.find.crop_predictor import MIN_CONFIDENCE_GAIN, CropPredictor
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.landmarks import Landmarks
-from unclasp.hands import HAND_SLICES, SIDES
+from unclasp.hands import SIDES
 
 MIN_CONFIDENCE_TO_READ: Final = 0.1
 """The landmark network reads a hand of a window if its mean confidence is at least this."""
@@ -55,9 +55,9 @@ def best_box(crop_predictor: CropPredictor, landmarks: Landmarks, image: Pixels)
             confidence = result.confidence(slot)
             if confidence < MIN_CONFIDENCE_TO_READ or confidence * (1 + UNSEEN_WEIGHT) <= best_score:
                 continue
-            joints = result.joints_2d[HAND_SLICES[slot]]
+            joints = result.joints_of(slot)
             reading = landmarks(image, joints, SIDES[slot])
-            score = confidence * (reading.hand_score * reading.side_score + UNSEEN_WEIGHT)
+            score = confidence * (reading.score + UNSEEN_WEIGHT)
             around = box_around(joints, image)
             if score > best_score and around is not None:
                 best_score, box = score, around

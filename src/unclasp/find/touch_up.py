@@ -84,7 +84,7 @@ class TouchUp:
 def _read_hands(result: CropResult, image: Pixels, landmarks: Landmarks) -> dict[int, LandmarkReading]:
     """Read the hands with a presence of at least `LIKELY_PRESENCE`."""
     slots = np.flatnonzero(result.output.presence[0] >= LIKELY_PRESENCE).tolist()
-    return {slot: landmarks(image, result.joints_2d[HAND_SLICES[slot]], SIDES[slot]) for slot in slots}
+    return {slot: landmarks(image, result.joints_of(slot), SIDES[slot]) for slot in slots}
 
 
 def _corrected(
@@ -101,7 +101,7 @@ def _corrected(
     confidence = result.output.confidence
     fusion = fusion if fusion is not None and can_fuse(result) else None
     for slot, reading in readings.items():
-        joints = result.joints_2d[HAND_SLICES[slot]]
+        joints = result.joints_of(slot)
         if slot in found:
             share = OWN_SHARE * result.confidence(slot)  # one for all joints: a large move must not distort the hand
             moved[slot] = share * joints + (1 - share) * found[slot].joints_2d
@@ -114,7 +114,7 @@ def _corrected(
             shares = OWN_SHARE_NO_CONFIDENCE if confidence is None else OWN_SHARE * confidence[0, hand, None]
             moved[slot] = shares * joints + (1 - shares) * reading.joints_2d
     used = readings | found
-    scores = np.array([used[slot].hand_score * used[slot].side_score if slot in used else 0.0 for slot in (0, 1)])
+    scores = np.array([used[slot].score if slot in used else 0.0 for slot in (0, 1)])
     result = result.with_joints_2d(moved).with_depths(depths).with_reported_confidence(fused_confidence)
     return result._replace(hand_scores=scores)
 
@@ -125,12 +125,12 @@ def _find_elsewhere(
     """Return the readings of doubtful hands farther off, where they can be of the same hand."""
     found = {}
     for slot, reading in readings.items():
-        joints = result.joints_2d[HAND_SLICES[slot]]
+        joints = result.joints_of(slot)
         is_doubtful = result.has_confidence and result.confidence(slot) < MAX_CONFIDENCE_TO_FOLLOW
         if not is_doubtful or _agrees(reading, joints):
             continue
         reached = _follow(reading, image, SIDES[slot], landmarks)
-        other = result.joints_2d[HAND_SLICES[1 - slot]] if 1 - slot in readings else None
+        other = result.joints_of(1 - slot) if 1 - slot in readings else None
         if reached is not None and _can_be_same_hand(reached.joints_2d, joints, other):
             found[slot] = reached
     return found
