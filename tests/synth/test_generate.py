@@ -78,7 +78,7 @@ def test_hopeless_views_end_with_advice(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_preview_draws_three_pictures_per_sample() -> None:
     samples = [generate(4, index, size=SIZE) for index in range(3)]
-    assert draw_skeleton(samples[0], zoom=2).shape == (2 * SIZE, 2 * SIZE, 3)
+    assert draw_skeleton(samples[0]).shape == (2 * SIZE, 2 * SIZE, 3)
     assert draw_sample(samples[0]).shape == (SIZE, 3 * SIZE, 3)
     sheet = contact_sheet(samples, columns=2)
     assert sheet.shape == (2 * SIZE, 6 * SIZE, 3)

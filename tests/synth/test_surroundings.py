@@ -24,7 +24,7 @@ LIGHT = Light(np.array([0.0, -0.6, -0.8], dtype=np.float32), 0.4)
 def party_of(seed: int, **mix: dict[str, float]) -> Party:
     rng = np.random.default_rng(seed)
     scene = sample_scene(rng, SceneMix(**mix), size=SIZE)  # type: ignore[arg-type]
-    drawn = draw_hands(scene, rng, supersample=2, arm_mm=240.0)
+    drawn = draw_hands(scene, rng, supersample=2, sky=sample_sky(rng, view=scene.view), arm_mm=240.0)
     return Party(scene, drawn, LIGHT)
 
 

@@ -13,22 +13,23 @@ from unclasp.synth.generate import Generated
 
 _FRACTION_BITS = 4
 """Coordinates are passed to OpenCV in 1/16 px."""
+_ZOOM = 2
 
 
-def draw_skeleton(sample: Generated, *, zoom: int = 2) -> Pixels:
-    """Draw the projected joints over the picture, enlarged `zoom` times: (zoom * H, zoom * W, 3)."""
+def draw_skeleton(sample: Generated) -> Pixels:
+    """Draw the projected joints over the picture at twice its size: (2 H, 2 W, 3)."""
     height, width = sample.image.shape[:2]
-    picture = cv2.resize(sample.image, (width * zoom, height * zoom), interpolation=cv2.INTER_LINEAR)
+    picture = cv2.resize(sample.image, (width * _ZOOM, height * _ZOOM), interpolation=cv2.INTER_LINEAR)
     joints = np.where(sample.valid[:, None], sample.joints_cam, 1.0)
     pixels = geometry.project(joints, sample.focal, sample.princpt)
-    points = np.rint(((pixels + 0.5) * zoom - 0.5) * 2**_FRACTION_BITS).astype(int).tolist()
+    points = np.rint(((pixels + 0.5) * _ZOOM - 0.5) * 2**_FRACTION_BITS).astype(int).tolist()
     order = sorted(BONES, key=lambda bone: -float(sample.joints_cam[bone[0], 2]))
     for joint, parent in order:
         if sample.valid[joint]:
             hand, local = divmod(joint, JOINTS_PER_HAND)
             colour = FINGER_COLOURS[hand, local // 4].tolist()
-            cv2.line(picture, points[joint], points[parent], colour, max(1, zoom), cv2.LINE_AA, _FRACTION_BITS)
-            cv2.circle(picture, points[joint], zoom * 2**_FRACTION_BITS, colour, -1, cv2.LINE_AA, _FRACTION_BITS)
+            cv2.line(picture, points[joint], points[parent], colour, _ZOOM, cv2.LINE_AA, _FRACTION_BITS)
+            cv2.circle(picture, points[joint], _ZOOM * 2**_FRACTION_BITS, colour, -1, cv2.LINE_AA, _FRACTION_BITS)
     return np.asarray(picture, dtype=np.uint8)
 
 

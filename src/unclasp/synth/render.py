@@ -8,7 +8,7 @@ from unclasp.arrays import Bools, Pixels, Singles
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
 from unclasp.synth.gloves import Gloves, put_on
 from unclasp.synth.hand import HandModel
-from unclasp.synth.light import Sky, light_hands, sample_sky
+from unclasp.synth.light import Sky, light_hands
 from unclasp.synth.material import COLUMNS, SKIN, Surface, noise_table
 from unclasp.synth.raster import Buffers, Ints, project_to_grid, rasterize
 from unclasp.synth.scene import PosedHand, Scene
@@ -50,7 +50,7 @@ class Drawn(NamedTuple):
 
 
 def draw_hands(
-    scene: Scene, rng: np.random.Generator, *, supersample: int, sky: Sky | None = None, arm_mm: float | None = None,
+    scene: Scene, rng: np.random.Generator, *, supersample: int, sky: Sky, arm_mm: float | None = None,
     gloves: Gloves | None = None,
 ) -> Drawn:  # fmt: skip
     """Draw the hands of a scene with a random look.
@@ -59,11 +59,10 @@ def draw_hands(
         scene: Posed hands and camera.
         rng: Random generator.
         supersample: Samples per pixel side on contours.
-        sky: The light; drawn at random if None.
+        sky: The light.
         arm_mm: Distance from the wrist at which arms and sleeves end; if None, they leave the picture.
         gloves: Gloves over the skin that `rng` draws; None for none.
     """
-    sky = sample_sky(rng, view=scene.view) if sky is None else sky
     look = sample_skin(rng)
     if gloves is not None:
         look = put_on(gloves, look)

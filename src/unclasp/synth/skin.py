@@ -60,7 +60,7 @@ def canvas() -> Canvas:
     probabilities = np.ascontiguousarray(model.part_probabilities, dtype=np.float32)
     dominant = probabilities.argmax(axis=1).astype(np.uint8)
     normals = vertex_normals(mean.vertices, model.faces).astype(np.float32)
-    palm = _smooth(np.clip((normals[:, 2] + 0.3) / 0.9, 0, 1), model.faces, 2)
+    palm = _smooth(np.clip((normals[:, 2] + 0.3) / 0.9, 0, 1), model.faces)
     arc, finger_joints = _arc(model, mean)
     finger_of_part = np.array([-1, -1, *np.repeat(np.arange(5), 3)], dtype=np.int32)
     return Canvas(
@@ -77,12 +77,12 @@ def canvas() -> Canvas:
     )
 
 
-def _smooth(values: Floats, faces: Ints, rounds: int) -> Singles:
-    """Average each vertex with its neighbours, `rounds` times."""
+def _smooth(values: Floats, faces: Ints) -> Singles:
+    """Average each vertex with its neighbours, twice."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(edges, axis=1), axis=0)
     degree = 1 + np.bincount(edges.ravel(), minlength=len(values))
-    for _ in range(rounds):
+    for _ in range(2):
         total = values + np.bincount(edges[:, 0], values[edges[:, 1]], len(values))
         values = (total + np.bincount(edges[:, 1], values[edges[:, 0]], len(values))) / degree
     return values.astype(np.float32)
@@ -93,7 +93,7 @@ def _flush(probabilities: Singles, faces: Ints) -> Singles:
     tips = probabilities[:, 4::3].sum(axis=1)
     shared = 1 - np.abs(2 * probabilities[:, 2:].max(axis=1) - 1)
     knuckles = np.clip(shared, 0, 1) * (probabilities[:, 2:].sum(axis=1) > 0.6)
-    return _smooth(0.8 * tips + 0.6 * knuckles, faces, 2)
+    return _smooth(0.8 * tips + 0.6 * knuckles, faces)
 
 
 def _arc(model: HandModel, mean: RestHand) -> tuple[Singles, Singles]:
