@@ -10,6 +10,7 @@ Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
 """Floating-point numbers of any precision."""
+Ints = npt.NDArray[np.int32]
 Pixels = npt.NDArray[np.uint8]
 """Pictures, masks and other values of a byte."""
 Singles = npt.NDArray[np.float32]

@@ -13,12 +13,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Array, Doubles, Singles
+from unclasp.arrays import Array, Doubles, Ints, Singles
 from unclasp.data.inert_pickle import read_arrays
 from unclasp.errors import DataError
 from unclasp.hands import PARTS_PER_HAND, SIDES, Side
-
-Ints = npt.NDArray[np.int32]
 
 JOINTS: Final = 16
 SHAPES: Final = 10

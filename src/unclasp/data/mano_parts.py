@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
-from unclasp.arrays import Doubles, Pixels
+from unclasp.arrays import Doubles, Ints, Pixels
 from unclasp.data.annotations import USABLE
 from unclasp.data.index import Index, open_index
 from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, parts_path
-from unclasp.data.mano import Ints, ManoModel, mano_key, read_mano
+from unclasp.data.mano import ManoModel, mano_key, read_mano
 from unclasp.data.progress import Progress
 from unclasp.data.tables import fit_of
 from unclasp.errors import DataError

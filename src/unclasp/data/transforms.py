@@ -22,8 +22,6 @@ from unclasp.hands import FLIPPED_JOINTS, FLIPPED_PARTS, ROOTS
 PART_STRIDE = 4
 """Stride of the finest feature map, at whose resolution part masks are compared (section 3.4.2)."""
 
-Matrix = Floats
-
 
 @dataclass(frozen=True)
 class Crop:
@@ -31,21 +29,21 @@ class Crop:
 
     image: Pixels
     """(S, S, 3) RGB."""
-    crop_from_image: Matrix
+    crop_from_image: Floats
     """3x3, from picture pixels to crop pixels."""
 
     @property
-    def image_from_crop(self) -> Matrix:
+    def image_from_crop(self) -> Floats:
         """3x3, from crop pixels to picture pixels."""
         return np.linalg.inv(self.crop_from_image)
 
     @property
-    def middle(self) -> Matrix:
+    def middle(self) -> Floats:
         """(2,) middle of the crop, in px of the picture."""
         return geometry.apply_affine(self.image_from_crop, geometry.crop_middle(len(self.image)))
 
 
-def crop_image(image: Pixels, box: Matrix, size: int, *, rotation: float = 0.0, flip: bool = False) -> Crop:
+def crop_image(image: Pixels, box: Floats, size: int, *, rotation: float = 0.0, flip: bool = False) -> Crop:
     """Crop a square box from a picture; pixels outside the picture are black.
 
     Args:
@@ -59,14 +57,14 @@ def crop_image(image: Pixels, box: Matrix, size: int, *, rotation: float = 0.0, 
     return Crop(_warp(image, crop_from_image, size, cv2.INTER_LINEAR), crop_from_image)
 
 
-def view_matrix(box: Matrix, size: int, *, width: int, rotation: float = 0.0, flip: bool = False) -> Matrix:
+def view_matrix(box: Floats, size: int, *, width: int, rotation: float = 0.0, flip: bool = False) -> Floats:
     """Return the `crop_from_image` of `crop_image` for a picture `width` pixels wide."""
     if not flip:
         return geometry.crop_matrix(box, size, rotation)
     return geometry.crop_matrix(geometry.mirror_box(box, width), size, rotation) @ geometry.flip_matrix(width)
 
 
-def _warp(image: Pixels, matrix: Matrix, size: int, interpolation: int) -> Pixels:
+def _warp(image: Pixels, matrix: Floats, size: int, interpolation: int) -> Pixels:
     affine = np.ascontiguousarray(matrix[:2], dtype=np.float64)
     return np.asarray(cv2.warpAffine(image, affine, (size, size), flags=interpolation), dtype=np.uint8)
 
@@ -75,7 +73,7 @@ def _warp(image: Pixels, matrix: Matrix, size: int, interpolation: int) -> Pixel
 class View:
     """The crop and augmentation parameters of one picture."""
 
-    box: Matrix
+    box: Floats
     """(4,) square x1, y1, x2, y2 px in the picture."""
     rotation: float = 0.0
     """Degrees clockwise."""
@@ -87,12 +85,12 @@ class View:
     """Photometric changes, or None."""
 
 
-def plain_view(box: Matrix) -> View:
+def plain_view(box: Floats) -> View:
     """Return the test view: the annotated box made square and expanded, without augmentation."""
     return View(geometry.square_box(box))
 
 
-def random_view(box: Matrix, config: AugmentConfig, rng: np.random.Generator) -> View:
+def random_view(box: Floats, config: AugmentConfig, rng: np.random.Generator) -> View:
     """Draw a random augmented view, with the published ranges and clipping."""
     square = geometry.square_box(box)
     side = square[2] - square[0]
@@ -171,7 +169,7 @@ def make_example(sample: Sample, view: View, size: int, *, depth_axis: DepthAxis
     )
 
 
-def sight_of(middle: Matrix, focal: Matrix, princpt: Matrix, depth_axis: DepthAxis) -> Matrix:
+def sight_of(middle: Floats, focal: Floats, princpt: Floats, depth_axis: DepthAxis) -> Floats:
     """Return the unit vector (3,), in the camera frame, along which the depths of a crop are measured.
 
     Args:
@@ -191,7 +189,7 @@ def _multiply(image: Pixels, gain: Singles) -> Pixels:
 
 
 def crop_parts(
-    parts: Pixels | None, crop_from_image: Matrix, size: int, *, flip: bool = False
+    parts: Pixels | None, crop_from_image: Floats, size: int, *, flip: bool = False
 ) -> npt.NDArray[np.int64] | None:
     """Return the part classes (size / 4, size / 4) of a crop, from those of the picture (H, W)."""
     if parts is None:

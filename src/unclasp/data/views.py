@@ -8,8 +8,6 @@ import numpy as np
 from unclasp.arrays import Bools, Floats, Pixels, Singles
 from unclasp.synth.regions import IGNORED
 
-Matrix = Floats
-
 _WHOLE_PROBABILITY: Final = 0.4
 """Probability that a view shows the whole picture."""
 _MIN_VISIBLE_SHARE: Final = 0.35
@@ -35,7 +33,7 @@ class Labels(NamedTuple):
     """(M, M) 1 where `middle` and `hand` count in the loss, 0 on hands that are ignored."""
 
 
-def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:
+def random_window(rng: np.random.Generator, width: int, height: int) -> Floats:
     """Draw a random window of a picture as x1, y1, x2, y2, in px measured from its corner; often the whole picture."""
     if rng.random() < _WHOLE_PROBABILITY:
         return np.array([0.0, 0.0, width, height])
@@ -44,7 +42,7 @@ def random_window(rng: np.random.Generator, width: int, height: int) -> Matrix:
     return np.concatenate([low, low + side])
 
 
-def cut(image: Pixels, window: Matrix, size: int, *, flip: bool, nearest: bool = False) -> tuple[Pixels, Matrix]:
+def cut(image: Pixels, window: Floats, size: int, *, flip: bool, nearest: bool = False) -> tuple[Pixels, Floats]:
     """Letterbox a window of a picture into a square, as `find.letterbox` does with a whole picture.
 
     Returns:
@@ -64,7 +62,7 @@ def cut(image: Pixels, window: Matrix, size: int, *, flip: bool, nearest: bool =
     return inside, matrix
 
 
-def labels(mask: Pixels, cut_mask: Pixels, boxes: Singles, matrix: Matrix, stride: int) -> Labels:
+def labels(mask: Pixels, cut_mask: Pixels, boxes: Singles, matrix: Floats, stride: int) -> Labels:
     """Return the training targets of a view.
 
     Args:
@@ -105,7 +103,7 @@ def labels(mask: Pixels, cut_mask: Pixels, boxes: Singles, matrix: Matrix, strid
     return Labels(middle, hand, cell_boxes, weight, asked.astype(np.float32))
 
 
-def _bounds(matrix: Matrix, shape: tuple[int, ...], size: int) -> tuple[Matrix, Matrix]:
+def _bounds(matrix: Floats, shape: tuple[int, ...], size: int) -> tuple[Floats, Floats]:
     """Return the corners, in px of the view, of the part of the picture that the view shows."""
     ends = np.array([[-0.5, -0.5], [shape[1] - 0.5, shape[0] - 0.5]]) @ matrix[:, :2].T + matrix[:, 2]
     low, high = np.sort(ends, axis=0)

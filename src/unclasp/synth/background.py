@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.arrays import Floats, Pixels, Singles
+from unclasp.arrays import Doubles, Floats, Pixels, Singles
 from unclasp.synth.light import Setting
 from unclasp.synth.people import draw_person
 from unclasp.synth.scene import Scene
@@ -44,7 +44,7 @@ def srgb_from_linear(linear: Floats) -> Colour:
 class Subject(NamedTuple):
     """The person behind the hands, and the position of the hands in the picture."""
 
-    middle: Colour
+    middle: Doubles
     """(2,) middle of the joints, pixels."""
     pixels_per_mm: float
     skin: Colour

@@ -4,9 +4,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from unclasp.arrays import Bools, Doubles, Singles
+from unclasp.arrays import Bools, Doubles, Ints, Singles
 from unclasp.synth.material import BAND, CLOTH
-from unclasp.synth.raster import Ints
 
 _SIDES: Final = 28
 _ARM_CELLS: Final = 48

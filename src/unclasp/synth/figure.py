@@ -32,7 +32,7 @@ class Light(NamedTuple):
 
 
 def draw_limb(
-    strokes: Strokes, light: Light, ends: tuple[Colour, Colour], radii: tuple[float, float], colour: Colour,
+    strokes: Strokes, light: Light, ends: tuple[Doubles, Doubles], radii: tuple[float, float], colour: Colour,
     *, folds: float = 0.0,
 ) -> None:  # fmt: skip
     """Draw a round, tapered tube.
@@ -78,7 +78,9 @@ def _blend(strokes: Strokes, corner: npt.NDArray[np.int64], coverage: Doubles, c
     window[:] = np.clip(alpha * colours + (1 - alpha) * window, 0, 255).astype(np.uint8)
 
 
-def draw_head(strokes: Strokes, light: Light, chin: Colour, size: float, *, skin: Colour, turned: bool = False) -> None:
+def draw_head(
+    strokes: Strokes, light: Light, chin: Doubles, size: float, *, skin: Colour, turned: bool = False
+) -> None:
     """Draw a head of `size` px above the chin, with hair, face and ears; from behind if `turned`."""
     rng = strokes.rng
     tilt, yaw, pitch = rng.normal(0, 0.17), np.clip(rng.normal(0, 0.45), -1, 1), rng.normal(0, 0.12)
@@ -199,7 +201,7 @@ def _features(
 class Person(NamedTuple):
     """A person who faces the camera or turns away from it."""
 
-    chin: Colour
+    chin: Doubles
     """(2,) px."""
     scale: float
     """px per mm."""
@@ -210,12 +212,12 @@ class Person(NamedTuple):
     bare: float
     """Share of bare skin: 0 a jumper, 0.5 short sleeves, 1 a bare torso."""
 
-    def at(self, x: float, y: float) -> Colour:
+    def at(self, x: float, y: float) -> Doubles:
         """Return in px the point that is x mm to the right of the chin and y mm below it."""
         return np.asarray(self.chin + self.scale * np.array([x, y]), dtype=np.float64)
 
     @property
-    def shoulders(self) -> tuple[Colour, Colour]:
+    def shoulders(self) -> tuple[Doubles, Doubles]:
         """The shoulders on the picture's left and right, in px."""
         return self.at(-175, 105), self.at(175, 105)
 
@@ -249,7 +251,9 @@ def draw_body(strokes: Strokes, light: Light, person: Person, *, turned: bool = 
     )
 
 
-def draw_upper_arm(strokes: Strokes, light: Light, person: Person, ends: tuple[Colour, Colour], *, cloth: bool) -> None:
+def draw_upper_arm(
+    strokes: Strokes, light: Light, person: Person, ends: tuple[Doubles, Doubles], *, cloth: bool
+) -> None:
     """Draw an upper arm from shoulder to elbow (px), in cloth, or bare, perhaps with a short sleeve."""
     shoulder, elbow = ends
     scale, thick = person.scale, strokes.uniform(0.85, 1.15)

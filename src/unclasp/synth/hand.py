@@ -10,12 +10,9 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Doubles, Singles
+from unclasp.arrays import Doubles, Ints, Singles
 from unclasp.synth.compiled import compiled
-
-Ints = npt.NDArray[np.int32]
 
 FOREARM_MM = 320.0
 """Length of the extruded forearm, enough for its end to be always outside the picture."""

@@ -4,9 +4,9 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from unclasp.arrays import Floats, Singles
+from unclasp.arrays import Floats, Ints, Singles
 from unclasp.synth.material import POSITION
-from unclasp.synth.raster import Ints, Screen, rasterize, snap
+from unclasp.synth.raster import Screen, rasterize, snap
 from unclasp.synth.shade import Lights, occluded_ambient
 
 Setting = Literal["indoor", "window", "sun", "studio", "backlit", "evening"]

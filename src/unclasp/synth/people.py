@@ -5,6 +5,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from unclasp.arrays import Doubles
 from unclasp.synth.strokes import CLOUDS, Colour, Strokes
 
 _TORSO: Final = np.array(
@@ -16,7 +17,7 @@ _TORSO: Final = np.array(
 """Outline of shoulders and trunk relative to the chin, in head heights."""
 
 
-def draw_person(strokes: Strokes, chin: Colour, size: float, *, skin: Colour, cloth: Colour) -> None:
+def draw_person(strokes: Strokes, chin: Doubles, size: float, *, skin: Colour, cloth: Colour) -> None:
     """Draw a person who faces the camera.
 
     Args:
@@ -30,7 +31,7 @@ def draw_person(strokes: Strokes, chin: Colour, size: float, *, skin: Colour, cl
     _head(strokes, chin, size, skin)
 
 
-def _torso(strokes: Strokes, chin: Colour, unit: float, skin: Colour, cloth: Colour) -> None:
+def _torso(strokes: Strokes, chin: Doubles, unit: float, skin: Colour, cloth: Colour) -> None:
     """Draw shoulders and trunk below the chin (pixels), in the sleeves' cloth, and the neck."""
     outline = chin + unit * (_TORSO + strokes.rng.normal(0, 0.03, _TORSO.shape))
     mask = np.zeros(strokes.canvas.shape[:2], dtype=np.uint8)
@@ -44,7 +45,7 @@ def _torso(strokes: Strokes, chin: Colour, unit: float, skin: Colour, cloth: Col
     strokes.polygon(chin + unit * neck, 0.82 * skin)
 
 
-def _head(strokes: Strokes, chin: Colour, size: float, skin: Colour) -> None:
+def _head(strokes: Strokes, chin: Doubles, size: float, skin: Colour) -> None:
     """Draw a slightly tilted head of `size` pixels above the chin, lit from one side and out of focus."""
     tilt = strokes.rng.normal(0, 9)
     turn = np.radians(tilt)
@@ -71,7 +72,7 @@ def _head(strokes: Strokes, chin: Colour, size: float, skin: Colour) -> None:
 
 
 def _features(
-    strokes: Strokes, centre: Colour, up: Colour, right: Colour, *, tilt: float, hair: Colour, skin: Colour
+    strokes: Strokes, centre: Doubles, up: Doubles, right: Doubles, *, tilt: float, hair: Colour, skin: Colour
 ) -> None:
     """Draw eyes, brows, nose and mouth; `up` and `right` have the length of the head's height."""
     size = float(np.linalg.norm(up))

@@ -14,12 +14,9 @@ import math
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from unclasp.arrays import Doubles, Floats, Singles
+from unclasp.arrays import Doubles, Floats, Ints, Singles
 from unclasp.synth.compiled import compiled
-
-Ints = npt.NDArray[np.int32]
 
 SUBPIXEL: Final = 256.0
 """Number of steps per grid step that vertices are rounded to."""

@@ -4,13 +4,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from unclasp.arrays import Bools, Pixels, Singles
+from unclasp.arrays import Bools, Ints, Pixels, Singles
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
 from unclasp.synth.gloves import Gloves, put_on
 from unclasp.synth.hand import HandModel
 from unclasp.synth.light import Sky, light_hands
 from unclasp.synth.material import COLUMNS, SKIN, Surface, noise_table
-from unclasp.synth.raster import Buffers, Ints, project_to_grid, rasterize
+from unclasp.synth.raster import Buffers, project_to_grid, rasterize
 from unclasp.synth.scene import PosedHand, Scene
 from unclasp.synth.shade import Faces, Lights, View, label_parts, shade
 from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin

@@ -11,7 +11,7 @@ shaded at each of its covered samples.
 import math
 from typing import Final, NamedTuple
 
-from unclasp.arrays import Bools, Doubles, Pixels, Singles
+from unclasp.arrays import Bools, Doubles, Ints, Pixels, Singles
 from unclasp.synth.compiled import compiled
 from unclasp.synth.material import (
     AMBIENT,
@@ -26,7 +26,7 @@ from unclasp.synth.material import (
     skin_at,
     worn_at,
 )
-from unclasp.synth.raster import Ints, barycentric
+from unclasp.synth.raster import barycentric
 
 _MERGE_MM: Final = 5.0
 """Samples whose depths differ by less than this belong to one surface."""

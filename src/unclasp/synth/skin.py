@@ -9,10 +9,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from unclasp.arrays import Floats, Pixels, Singles
+from unclasp.arrays import Floats, Ints, Pixels, Singles
 from unclasp.synth.hand import MEAN_LENGTH_MM, HandModel, RestHand, vertex_normals
 from unclasp.synth.material import SkinStrengths, noise_table, sample_noise
-from unclasp.synth.raster import Ints
 
 TONES: Final[Singles] = np.array(
     [[74, 8, 13], [69, 10, 15], [63, 11, 17], [56, 12, 17.5], [48, 12, 17], [39, 11, 14], [30, 9, 10.5]],

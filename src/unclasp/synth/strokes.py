@@ -108,7 +108,7 @@ class Strokes:
         if sigma > 0.3:
             self.canvas = np.asarray(cv2.GaussianBlur(self.canvas, (0, 0), sigma), dtype=np.uint8)
 
-    def anywhere(self) -> Colour:
+    def anywhere(self) -> Doubles:
         """Draw a random point on the canvas or slightly outside."""
         return self.rng.uniform(-0.1, 1.1, 2) * (self.width, self.height)
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Pixels, Singles
+from unclasp.arrays import Doubles, Pixels, Singles
 from unclasp.synth import background
 from unclasp.synth.clothes import cloth_colour
 from unclasp.synth.figure import (
@@ -53,7 +53,7 @@ def sample_light(rng: np.random.Generator, sky: Sky) -> Light:
     return Light(sky.key, float(rng.uniform(0.3, 0.75)))
 
 
-def pixels_of(scene: Scene, points: Singles) -> Colour:
+def pixels_of(scene: Scene, points: Singles) -> Doubles:
     """Project (..., 3) mm of the camera frame to (..., 2) px."""
     return np.asarray(geometry.project(points.astype(np.float64), scene.focal, scene.princpt), dtype=np.float64)
 
@@ -125,7 +125,7 @@ def hold_something(rng: np.random.Generator, coverage: Singles, labels: Pixels, 
 
 
 def _solid(
-    rng: np.random.Generator, extent: tuple[int, ...], spot: Colour, half: tuple[float, float], turn: float,
+    rng: np.random.Generator, extent: tuple[int, ...], spot: Doubles, half: tuple[float, float], turn: float,
     light: Light,
 ) -> tuple[Singles, Singles]:  # fmt: skip
     """Return the coverage (H, W) and the shading (H, W) of a ball, a plate or a tube."""
@@ -175,7 +175,7 @@ def _distraction(strokes: Strokes, light: Light) -> None:
                 strokes.box(strokes.anywhere(), rng.uniform(0.3, 1.5, 2) * size, strokes.uniform(0, 180), colour)
 
 
-def _outside(strokes: Strokes) -> Colour:
+def _outside(strokes: Strokes) -> Doubles:
     """Draw a random point well outside the canvas."""
     angle, extent = strokes.uniform(0, 2 * np.pi), np.array([strokes.width, strokes.height])
     return np.asarray(extent / 2 + 0.85 * extent.max() * np.array([np.cos(angle), np.sin(angle)]))
@@ -187,7 +187,7 @@ def _clothes_of(drawn: Drawn) -> tuple[Colour, Colour, bool]:
     return skin, cloth, drawn.wardrobe.sleeve_start is not None
 
 
-def _elbows(party: Party) -> list[tuple[Colour, Colour, float]]:
+def _elbows(party: Party) -> list[tuple[Doubles, Doubles, float]]:
     """Return, per hand, wrist and elbow in px and px per mm at the elbow; hands with too near elbows are left out."""
     found = []
     for hand in party.scene.hands:
@@ -231,7 +231,7 @@ def _owner(strokes: Strokes, party: Party) -> None:
         draw_upper_arm(strokes, party.light, person, (shoulder, elbow), cloth=sleeved)
 
 
-def _shoulders_for(person: Person, elbows: list[tuple[Colour, Colour, float]]) -> list[Colour]:
+def _shoulders_for(person: Person, elbows: list[tuple[Doubles, Doubles, float]]) -> list[Doubles]:
     """Return the shoulder for each elbow: by sides for two elbows, the nearer one for a single elbow."""
     left, right = person.shoulders
     if len(elbows) == 2:
@@ -239,7 +239,7 @@ def _shoulders_for(person: Person, elbows: list[tuple[Colour, Colour, float]]) -
     return [min((left, right), key=lambda s: float(np.linalg.norm(s - elbow))) for _, elbow, _ in elbows]
 
 
-def _strain(person: Person, elbows: list[tuple[Colour, Colour, float]]) -> float:
+def _strain(person: Person, elbows: list[tuple[Doubles, Doubles, float]]) -> float:
     """Return the implausibility of the upper arms in mm: too long, too short, or with elbows above the chin."""
     total = 0.0
     for shoulder, (_, elbow, _) in zip(_shoulders_for(person, elbows), elbows, strict=True):
