@@ -175,6 +175,16 @@ def apply_affine(matrix: Floats, points: Floats) -> Floats:
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
 
+def scale_of(matrix: Floats) -> float:
+    """Return the factor by which a similarity, 2x3 or 3x3, enlarges."""
+    return float(np.sqrt(np.abs(np.linalg.det(matrix[:2, :2]))))
+
+
+def is_mirroring(matrix: Floats) -> bool:
+    """Return whether an affine map, 3x3, mirrors the picture."""
+    return bool(np.linalg.det(matrix) < 0)
+
+
 def mask_without_root(valid: Bools) -> Bools:
     """Return a copy of `valid` (…, 42) in which a hand with a missing wrist is entirely invalid."""
     return valid & valid[..., ROOT_OF_JOINT]
@@ -236,6 +246,11 @@ def square_box(box: Floats, expansion: float = CROP_EXPANSION) -> Floats:
     x1, y1, x2, y2 = box.tolist()
     x, y, half = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2 * expansion
     return np.array([x - half, y - half, x + half, y + half])
+
+
+def square_around(middle: Floats, half: float) -> Floats:
+    """Return the square, x1, y1, x2, y2, around a point (2,) whose sides are twice `half`."""
+    return np.concatenate([middle - half, middle + half])
 
 
 def crop_middle(size: int) -> Floats:

@@ -248,7 +248,7 @@ def measure(
 
 def in_version(photo: ReferencePhoto, version: Version) -> ReferencePhoto:
     """Return the photo with its reference in the pixels of a version; mirroring swaps the hands' sides."""
-    mirrored = np.linalg.det(version.version_from_photo) < 0
+    mirrored = geometry.is_mirroring(version.version_from_photo)
     other: dict[Side, Side] = {"right": "left", "left": "right"}
     hands = (
         ReferenceHand(

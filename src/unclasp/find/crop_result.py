@@ -76,7 +76,7 @@ class CropResult(NamedTuple):
     @property
     def _crop_pixel(self) -> float:
         """Side of a pixel of the crop, in px of the picture; the square's over `image_size` but for rounding."""
-        return float(np.sqrt(np.abs(np.linalg.det(self.image_from_crop[:2, :2]))))
+        return geometry.scale_of(self.image_from_crop)
 
     @property
     def middles_of_hands(self) -> Floats:
@@ -220,10 +220,10 @@ class CropResult(NamedTuple):
         middle = geometry.apply_affine(other_from_this, self.middle) + self._crop_pixel / 2
         mapped = self._replace(
             image_from_crop=other_from_this @ self.image_from_crop,
-            square=np.concatenate([middle - half, middle + half]),
+            square=geometry.square_around(middle, half),
             middles=None if self.middles is None else geometry.apply_affine(other_from_this, self.middles),
         )
-        if np.linalg.det(other_from_this) > 0:
+        if not geometry.is_mirroring(other_from_this):
             return mapped
         return mapped._replace(
             output=mirror_output(self.output, self.image_size),

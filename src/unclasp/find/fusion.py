@@ -169,7 +169,7 @@ def fusion_input(result: CropResult, slot: int, reading: LandmarkReading) -> Fus
     has_other = float(output.presence[0, 1 - slot] >= LIKELY_PRESENCE)
     other_depth = float(output.root_depth[0]) * (1 if slot == 0 else -1)
     logits = _logits(np.array([reading.hand_score, reading.side_score]))
-    side = SIZE / np.sqrt(np.abs(np.linalg.det(reading.crop_from_image[:2, :2])))
+    side = SIZE / geometry.scale_of(reading.crop_from_image)
     numbers = np.concatenate([
         joints[hand].ravel(), depths[hand] / UNIT_MM, confidence[hand], output.presence[0, [slot]],
         read.ravel(), (read[:, :2] - joints[hand]).ravel(), logits,

@@ -130,7 +130,7 @@ def crop_of(joints_2d: Floats) -> tuple[Floats, float]:
     low, high = upright.min(axis=0), upright.max(axis=0)
     middle = picture_from_upright @ ((low + high) / 2 - [0, _SHIFT_SHARE * (high[1] - low[1])])
     half = max(_CROP_SCALE * float((high - low).max()), 1.0) / 2
-    return np.concatenate([middle - half, middle + half]), float(np.rad2deg(angle))
+    return geometry.square_around(middle, half), float(np.rad2deg(angle))
 
 
 def open_landmarks(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Landmarks:

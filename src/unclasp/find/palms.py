@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Unpack
 
 import numpy as np
 
+from unclasp import geometry
 from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
 from unclasp.find.letterbox import letterbox
@@ -65,7 +66,7 @@ class Palm(NamedTuple):
         angle = np.arctan2(x, -y)
         middle = self.middle + _HAND_SHIFT * self.side * np.array([np.sin(angle), -np.cos(angle)])
         half = _HAND_SCALE * self.side / 2
-        return np.concatenate([middle - half, middle + half]), float(np.rad2deg(angle))
+        return geometry.square_around(middle, half), float(np.rad2deg(angle))
 
 
 class PalmDetector:

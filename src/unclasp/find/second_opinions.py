@@ -86,7 +86,7 @@ def best_of_variants(
     results.extend(
         predict(variant).mapped(variant.original_from_image)
         for variant in variants(image, results[0])
-        if mirrored or np.linalg.det(variant.original_from_image) > 0
+        if mirrored or not geometry.is_mirroring(variant.original_from_image)
     )
     return max(results, key=lambda result: _mean_agreement(result, results) + result.total_hand_score)
 

@@ -78,7 +78,7 @@ def collect_evidence(
         side = square[2] - square[0]
         middle = (square[:2] + square[2:]) / 2 + rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 2) * side
         half = side / 2 * np.exp(rng.uniform(*_LOG_SCALE_RANGE))
-        result = predictor.crop_predictor.hands_in(sample.image, np.concatenate([middle - half, middle + half]))
+        result = predictor.crop_predictor.hands_in(sample.image, geometry.square_around(middle, half))
         if not can_fuse(result):
             raise UnclaspError(
                 f"{predictor.network.name} cannot be fused: it tells no confidence (unclasp calibrate), no distance of "
@@ -147,7 +147,7 @@ def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator
         )
         depths = (sample.joints_cam[joints] - sample.joints_cam[joints][-1]) @ sight / UNIT_MM
         truth = np.column_stack([in_crop(reading, pixels[joints]), depths])
-        side = SIZE / np.sqrt(np.abs(np.linalg.det(reading.crop_from_image[:2, :2])))
+        side = SIZE / geometry.scale_of(reading.crop_from_image)
         side_mm = side * sample.joints_cam[joints][-1, 2] / np.mean(sample.focal)
         yield (*fusion_input(result, slot, reading), truth, np.asarray(side_mm))
 
