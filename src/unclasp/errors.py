@@ -3,9 +3,11 @@
 The command line prints these exceptions as one line, without a traceback.
 """
 
+import errno
 import math
 from collections.abc import Collection
 from numbers import Integral
+from pathlib import Path
 
 
 class UnclaspError(ValueError):
@@ -34,6 +36,13 @@ class CheckpointError(UnclaspError):
 
 class NonFiniteLossError(UnclaspError):
     """The training loss became infinite or not a number."""
+
+
+def write_error(path: Path, error: OSError) -> DataError:
+    """Return the error that says that and why a file of a data set could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DataError(f"the disk is full: {path} could not be written, and nothing of it is left; make room for it")
+    return DataError(f"{path} cannot be written ({error.strerror or error})")
 
 
 def check_choice(name: str, value: object, allowed: Collection[object]) -> None:

@@ -173,7 +173,9 @@ def test_a_run_that_was_cut_off_goes_on(fitted: Path, mano: Path, monkeypatch: p
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", full)
-        with pytest.raises(DataError, match=r"the disk is full: .*png could not be written; make room") as error:
+        with pytest.raises(
+            DataError, match=r"the disk is full: .*png could not be written, and nothing of it is left; make room"
+        ) as error:
             write_parts(layout, mano)
     assert "\n" not in str(error.value)
     kept = {path: path.stat().st_mtime_ns for path in (fitted / "parts").rglob("*.png")}

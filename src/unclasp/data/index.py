@@ -17,7 +17,7 @@ from unclasp.data.container import open_arrays, write_arrays
 from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
 from unclasp.data.progress import Progress
-from unclasp.errors import DataError
+from unclasp.errors import DataError, write_error
 from unclasp.files import locked_beside
 from unclasp.hands import NUM_JOINTS
 
@@ -124,7 +124,7 @@ def build_index(layout: Layout, progress: Progress | None = None, *, anew: bool 
                 return found if found is not None else _build(layout, path, progress)
         except OSError as error:
             if error.errno not in _READ_ONLY:
-                raise _write_error(path, error) from error
+                raise write_error(path, error) from error
             not_writable.append(f"{path.parent} ({error.strerror})")
     raise DataError(
         f"the index cannot be written to {' or '.join(not_writable)}; make one of them writable, or set XDG_CACHE_HOME"
@@ -195,9 +195,3 @@ def _settled_state(layout: Layout) -> dict[str, list[int] | None]:
     if 0 <= time.time_ns() - newest < _CLOCK_SECONDS * 1e9:
         time.sleep(_CLOCK_SECONDS)
     return source_state(layout)
-
-
-def _write_error(path: Path, error: OSError) -> DataError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DataError(f"the disk is full: {path} could not be written, and nothing of it is left; make room for it")
-    return DataError(f"{path} cannot be written ({error.strerror or error})")

@@ -5,7 +5,6 @@ template plus shape-dependent displacements gives the hand at rest, whose joints
 Pose-dependent displacements are added, and every vertex follows the 16 joints by linear blend skinning.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from unclasp.arrays import Array, Doubles, Ints, Singles
 from unclasp.data.inert_pickle import read_arrays
 from unclasp.errors import DataError
+from unclasp.files import digest
 from unclasp.hands import PARTS_PER_HAND, SIDES, Side
 
 JOINTS: Final = 16
@@ -106,10 +106,7 @@ def mano_path(folder: Path | str, side: Side) -> Path:
 
 def mano_key(folder: Path | str) -> str:
     """Return a short hash of both files, to tell models apart."""
-    content = hashlib.sha256()
-    for side in SIDES:
-        content.update(mano_path(folder, side).read_bytes())
-    return content.hexdigest()[:16]
+    return digest(*(mano_path(folder, side) for side in SIDES))[:16]
 
 
 def rotations(vectors: Doubles) -> Doubles:

@@ -5,7 +5,6 @@ are written to ROOT/parts/SPLIT, where `InterHand` finds them, with the classes 
 written atomically and existing ones are kept, so an interrupted run resumes where it stopped.
 """
 
-import errno
 import json
 import multiprocessing
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from unclasp.data.layout import Layout, parts_path
 from unclasp.data.mano import ManoModel, mano_key, read_mano
 from unclasp.data.progress import Progress
 from unclasp.data.tables import fit_of
-from unclasp.errors import DataError
+from unclasp.errors import DataError, write_error
 from unclasp.files import write_bytes
 from unclasp.hands import SIDES, Side
 from unclasp.synth.raster import project_to_grid, rasterize
@@ -37,7 +36,6 @@ VERSION: Final = 1
 """Version of the rendering; masks of another version are not added to."""
 _TASK_FRAMES: Final = 8
 """Time steps per task; the pictures of a time step share its meshes."""
-_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 Rows = npt.NDArray[np.int64]
 
@@ -258,6 +256,4 @@ def _write(path: Path, data: bytes) -> None:
     try:
         write_bytes(path, data)
     except OSError as error:
-        if error.errno in _DISK_FULL:
-            raise DataError(f"the disk is full: {path} could not be written; make room, and run it again") from error
-        raise DataError(f"{path} cannot be written ({error.strerror or error})") from error
+        raise write_error(path, error) from error
