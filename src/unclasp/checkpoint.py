@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from unclasp.config import Config, from_dict, to_dict, with_model
 from unclasp.errors import CheckpointError
@@ -43,12 +43,17 @@ def save_weights(
         notes: JSON-serialisable values to store with it, such as the number of training steps.
     """
     with torch.device("meta"):
-        parameters = {key for key, _ in build(config.model).named_parameters()}
-    tensors = {
-        key: _stored(value) if key in parameters else value.detach().cpu().contiguous() for key, value in state.items()
-    }
+        tensors = in_half_precision(state, build(config.model))
     facts = {"format": FORMAT, "unclasp": installed_version(), "config": json.dumps(to_dict(config))}
     write_bytes(path, tensor_file(tensors, {**facts, "notes": json.dumps(notes or {})}))
+
+
+def in_half_precision(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Return a network's `state_dict` as it is stored: parameters in half precision, buffers as they are."""
+    parameters = {key for key, _ in net.named_parameters()}
+    return {
+        key: _stored(value) if key in parameters else value.detach().cpu().contiguous() for key, value in state.items()
+    }
 
 
 def _stored(parameter: Tensor) -> Tensor:

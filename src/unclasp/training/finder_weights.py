@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from unclasp.checkpoint import mean_of, read_tensors, tensor_file
+from unclasp.checkpoint import in_half_precision, mean_of, read_tensors, tensor_file
 from unclasp.errors import CheckpointError
 from unclasp.files import write_bytes
 from unclasp.model.finder import FinderNet
@@ -31,13 +31,9 @@ def save_finder(
         channels: Number of channels of the pyramid.
         notes: JSON-serialisable values to store with it, such as the number of training steps.
     """
+    state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     with torch.device("meta"):
-        parameters = {key for key, _ in FinderNet(channels).named_parameters()}
-    tensors = {
-        key: value.detach().to("cpu", torch.float16 if key in parameters else value.dtype).contiguous()
-        for key, value in state.items()
-        if not key.endswith("num_batches_tracked")
-    }
+        tensors = in_half_precision(state, FinderNet(channels))
     facts = {
         "format": FORMAT, "unclasp": installed_version(), "channels": str(channels),
         "notes": json.dumps(notes or {}),
