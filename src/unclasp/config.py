@@ -297,8 +297,7 @@ def from_dict(values: dict[str, Any]) -> Config:
         UnclaspError: A field is unknown, missing or invalid.
     """
     try:
-        # Files written before this option existed use the paper's axis.
-        model = {"depth_axis": DepthAxis.CAMERA, **values["model"]}
+        model = dict(values["model"])
         for name, kind in get_type_hints(ModelConfig).items():
             if isinstance(kind, type) and issubclass(kind, StrEnum):
                 model[name] = kind(model[name])

@@ -74,9 +74,7 @@ def write_dataset(
     if not re.fullmatch(r"[\w-]+", split):
         raise DataError(f"split must be a plain name of letters, digits, - and _, got {split!r}")
     mix = mix or SceneMix()
-    # Folders written before `other_side` existed do not have it in their stored options.
-    mix_text = repr(mix).replace(", other_side=0.0", "")
-    _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": mix_text})
+    _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": repr(mix)})
     jobs = [
         _Job(root, split, seed, image_size, mix, start // CAPTURE_SIZE, range(start, min(start + CAPTURE_SIZE, count)))
         for start in range(0, count, CAPTURE_SIZE)

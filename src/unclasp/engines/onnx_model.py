@@ -68,8 +68,7 @@ class ModelMetadata:
     @property
     def depth_axis(self) -> DepthAxis:
         """Axis along which depths are measured."""
-        # Files from before this setting existed use the paper's axis.
-        return DepthAxis(self.config["model"].get("depth_axis", DepthAxis.CAMERA))
+        return DepthAxis(self.config["model"]["depth_axis"])
 
     def to_metadata(self) -> dict[str, str]:
         """Return the metadata: a key and a JSON value for each field."""
