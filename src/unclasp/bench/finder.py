@@ -1,5 +1,6 @@
 """Benchmark of the hand finder in each engine."""
 
+from functools import partial
 from importlib.util import find_spec
 from statistics import median
 
@@ -35,10 +36,8 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
         for engine in ("any", "opencv") if find_spec("onnxruntime") else ("opencv",):
             finder = open_finder(engine=engine, threads=threads, spin=True)
             name = "OpenCV" if engine == "opencv" else "ONNX Runtime"
-            network, total = (
-                _milliseconds(lambda: finder.maps(square), repeats),  # noqa: B023  called at once
-                _milliseconds(lambda: finder(picture), repeats),  # noqa: B023
-            )
+            network = _milliseconds(partial(finder.maps, square), repeats)
+            total = _milliseconds(partial(finder, picture), repeats)
             lines.append(f"  {name:14}network {network:8.2f} ms   together {total:8.2f} ms")
     return "\n".join(lines)
 

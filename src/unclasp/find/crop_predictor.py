@@ -227,11 +227,7 @@ class CropPredictor:
         upright = self.one_crop(image, turned, rotation=tilt)._replace(square=result.square)
         if not (upright.present.any() if alone else upright.present.all()):
             return result
-        return (
-            upright
-            if upright.confidence_or_presence(alone=alone) > result.confidence_or_presence(alone=alone)
-            else result
-        )
+        return max(result, upright, key=lambda each: each.confidence_or_presence(alone=alone))
 
     def one_crop(self, image: Pixels, square: Floats, *, rotation: float = 0.0) -> CropResult:
         """Return the result of the pose network for a single crop.

@@ -188,11 +188,8 @@ def _desk(strokes: Strokes, _subject: Subject) -> None:
         elif kind < 0.6:
             _keyboard(strokes, turn)
         else:
-            radius, centre, colour = (
-                strokes.uniform(0.03, 0.14) * strokes.side,
-                strokes.anywhere(),
-                strokes.colour(vivid=0.4),
-            )
+            radius = strokes.uniform(0.03, 0.14) * strokes.side
+            centre, colour = strokes.anywhere(), strokes.colour(vivid=0.4)
             strokes.blob(centre, (radius, radius), 0, colour)
             strokes.blob(centre, (0.8 * radius, 0.8 * radius), 0, colour * strokes.uniform(0.3, 0.9))
     strokes.texture(GRAIN, strokes.uniform(0.0, 0.07))

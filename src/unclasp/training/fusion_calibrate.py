@@ -76,10 +76,7 @@ def calibrate_fusion(
         )
         if progress is not None:
             progress(hand + 1, hands)
-    inputs, found = (
-        confidence_inputs(evidence["numbers"])[:, :-1],
-        errors[:, :-1] <= WITHIN,
-    )  # no wrists: their error is 0
+    inputs, found = confidence_inputs(evidence["numbers"])[:, :-1], errors[:, :-1] <= WITHIN  # wrists have no error
     held_out = np.arange(hands) % _HELD_OUT == 0
     fitted = _fit(inputs[~held_out].reshape(-1, inputs.shape[-1]), found[~held_out].ravel())
     before, after = (
