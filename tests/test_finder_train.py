@@ -69,7 +69,7 @@ def test_labels_by_hand() -> None:
     assert made.middle.max() == 1 and np.argwhere(made.middle == 1)[0].tolist() == [5, 5]
     assert made.weight.sum() == pytest.approx(1) and (made.weight[4:7, 4:8] > 0).all()
     np.testing.assert_allclose(made.boxes[:, 5, 5], [15.5, 15.5, 31.5, 27.5])
-    assert made.asked[12:14, 0:2].sum() == 0 and made.asked.sum() == 16 * 16 - 4
+    assert made.loss_mask[12:14, 0:2].sum() == 0 and made.loss_mask.sum() == 16 * 16 - 4
 
 
 def test_a_hand_that_is_mostly_cut_off_is_neither_asked_for_nor_denied() -> None:
@@ -78,7 +78,7 @@ def test_a_hand_that_is_mostly_cut_off_is_neither_asked_for_nor_denied() -> None
     cut_mask, matrix = cut(mask, window, SIZE, flip=False, nearest=True)
     made = labels(mask, cut_mask, boxes, matrix, STRIDE)
     assert not made.middle.any() and not made.weight.any() and not made.hand.any()
-    assert made.asked[4:8, 0].sum() == 0
+    assert made.loss_mask[4:8, 0].sum() == 0
 
 
 def test_windows_lie_within_the_picture() -> None:
@@ -125,9 +125,9 @@ def test_the_right_answer_costs_nothing_and_what_is_ignored_costs_nothing() -> N
     found = FinderMaps(logits, hand, (edges / 4 + 1).clamp(min=1).log())
     right = finder_losses(found, wanted)
     assert float(right["middle"]) < 1e-3 and float(right["hand"]) < 1e-3 and float(right["box"]) < 0.2
-    ignored = logits + 40 * (wanted.asked == 0)
+    ignored = logits + 40 * (wanted.loss_mask == 0)
     assert float(finder_losses(found._replace(middle=ignored), wanted)["middle"]) < 1e-3
-    wrong = logits + 40 * (wanted.hand == 0) * (wanted.asked > 0)
+    wrong = logits + 40 * (wanted.hand == 0) * (wanted.loss_mask > 0)
     assert float(finder_losses(found._replace(middle=wrong), wanted)["middle"]) > 1
 
 

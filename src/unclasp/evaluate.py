@@ -201,7 +201,7 @@ def score_predictions(
     rows = predictions.rows(dataset, count)
     with_parts = predictions.parts is not None
     for index, truth in enumerate(_truths(dataset, count, size, protocol, external, with_parts=with_parts)):
-        scores.add(score(predictions.answer(int(rows[index]), truth.crop_from_image), truth, protocol, external))
+        scores.add(score(predictions.sample(int(rows[index]), truth.crop_from_image), truth, protocol, external))
         if progress is not None:
             progress(index + 1, count)
     return Report.from_scores(

@@ -29,7 +29,7 @@ class Labels(NamedTuple):
     """(4, M, M) x1, y1, x2, y2 px of the view: the box of the region that a cell learns."""
     weight: Singles
     """(M, M) weight of a cell's box in the loss; the weights of a region sum to one, before overlaps."""
-    asked: Singles
+    loss_mask: Singles
     """(M, M) 1 where `middle` and `hand` count in the loss, 0 on hands that are ignored."""
 
 
@@ -98,9 +98,9 @@ def labels(mask: Pixels, cut_mask: Pixels, boxes: Singles, matrix: Floats, strid
         stronger = region_weight > weight
         weight[stronger] = region_weight[stronger]
         cell_boxes[:, stronger] = box[:, None]
-    asked = 1.0 - (_shares(cut_mask == IGNORED, stride) > 0.1)
+    loss_mask = 1.0 - (_shares(cut_mask == IGNORED, stride) > 0.1)
     hand = _shares((cut_mask > 0) & (cut_mask != IGNORED), stride)
-    return Labels(middle, hand, cell_boxes, weight, asked.astype(np.float32))
+    return Labels(middle, hand, cell_boxes, weight, loss_mask.astype(np.float32))
 
 
 def _bounds(matrix: Floats, shape: tuple[int, ...], size: int) -> tuple[Floats, Floats]:

@@ -85,15 +85,15 @@ class Network(Protocol):
         ...
 
 
-def mirror_output(answer: NetworkOutput, size: int) -> NetworkOutput:
+def mirror_output(output: NetworkOutput, size: int) -> NetworkOutput:
     """Convert the output for mirrored crops of size x size px to the output for the crops themselves."""
-    pose = answer.pose_2p5d[:, FLIPPED_JOINTS]
+    pose = output.pose_2p5d[:, FLIPPED_JOINTS]
     pose[..., 0] = size - 1 - pose[..., 0]
-    return answer._replace(
-        pose_2p5d=pose, presence=answer.presence[:, ::-1],
-        root_depth=None if answer.root_depth is None else -answer.root_depth,
-        hand_probability=answer.hand_probability[..., ::-1],
-        confidence=None if answer.confidence is None else answer.confidence[:, FLIPPED_JOINTS],
+    return output._replace(
+        pose_2p5d=pose, presence=output.presence[:, ::-1],
+        root_depth=None if output.root_depth is None else -output.root_depth,
+        hand_probability=output.hand_probability[..., ::-1],
+        confidence=None if output.confidence is None else output.confidence[:, FLIPPED_JOINTS],
     )  # fmt: skip
 
 

@@ -126,8 +126,8 @@ def _as_input(image: Pixels) -> Singles:
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
 
 
-def check_outputs(answers: Sequence[Singles], kind: NetworkSpec, path: Path) -> None:
+def check_outputs(outputs: Sequence[Singles], kind: NetworkSpec, path: Path) -> None:
     """Raise CheckpointError unless the outputs are finite and have the shapes that `kind` demands."""
-    got = [answer.shape for answer in answers]
-    if got != list(kind.shapes) or not all(np.isfinite(answer).all() for answer in answers):
+    got = [output.shape for output in outputs]
+    if got != list(kind.shapes) or not all(np.isfinite(output).all() for output in outputs):
         raise CheckpointError(f"{path} is no {kind.what}: expected finite outputs of {list(kind.shapes)}, got {got}")

@@ -36,8 +36,8 @@ class Session:
 
     def run(self, outputs: list[str] | None, inputs: dict[str, Any]) -> list[Any]:
         """Return the outputs with these names, or all of them."""
-        answers: list[Any] = self.of_process.run(outputs, inputs)
-        return answers
+        arrays: list[Any] = self.of_process.run(outputs, inputs)
+        return arrays
 
 
 _sessions: WeakSet[Session] = WeakSet()

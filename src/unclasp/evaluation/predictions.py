@@ -168,7 +168,7 @@ class PosePredictions:
         )
         return np.array([row_of_key[key] for key in wanted[:count]], dtype=np.int64)
 
-    def answer(self, row: int, crop_from_image: Floats) -> PredictedSample:
+    def sample(self, row: int, crop_from_image: Floats) -> PredictedSample:
         """Return one prediction in the form that is scored; a 2.5D pose is converted to the protocol's crop.
 
         Args:
@@ -236,13 +236,13 @@ class Recorder:
     def __init__(self) -> None:
         self.entries: list[tuple[int, str, PredictedSample]] = []
 
-    def add(self, index: int, name: str, answer: PredictedSample, *, with_parts: bool) -> None:
+    def add(self, index: int, name: str, predicted: PredictedSample, *, with_parts: bool) -> None:
         """Store the prediction for sample `index`, with its part classes only if they can be scored."""
-        parts = answer.parts.astype(np.uint8) if with_parts and answer.parts is not None else None
-        pose = answer.pose_2p5d
+        parts = predicted.parts.astype(np.uint8) if with_parts and predicted.parts is not None else None
+        pose = predicted.pose_2p5d
         if pose is not None and ((single := pose.astype(np.float32)) == pose).all():
             pose = single  # half the memory, lossless
-        self.entries.append((index, name, replace(answer, pose_2p5d=pose, parts=parts)))
+        self.entries.append((index, name, replace(predicted, pose_2p5d=pose, parts=parts)))
 
     def join(self, other: "Recorder") -> None:
         """Append the entries of another recorder."""

@@ -118,14 +118,14 @@ def _given(values: Mapping[str, Floats], name: str, shape: tuple[int, ...], what
     return value
 
 
-def score(answer: PredictedSample, truth: Truth, protocol: Protocol, external: External) -> SampleScore:
-    """Score one prediction (`answer`) against its ground truth.
+def score(predicted: PredictedSample, truth: Truth, protocol: Protocol, external: External) -> SampleScore:
+    """Score one prediction against its ground truth.
 
     Raises:
         UnclaspError: Something that the protocol needs is missing, a predicted hand cannot be scaled, or the size of
             the predicted part map differs from the true one's.
     """
-    joints, wrists = _joints_and_wrists(answer, truth, protocol, external)
+    joints, wrists = _joints_and_wrists(predicted, truth, protocol, external)
     valid = metrics.usable_joints(truth.valid, root=protocol.root, scaling=protocol.scaling)
     errors = metrics.joint_errors(joints, truth.joints_cam, root=protocol.root, scaling=protocol.scaling)
     if protocol.scaling == "bone" and np.isfinite(joints).all() and not np.isfinite(errors[valid]).all():
@@ -137,29 +137,29 @@ def score(answer: PredictedSample, truth: Truth, protocol: Protocol, external: E
         name=truth.name,
         interacting=bool(truth.hand_type.all()),
         errors=errors,
-        plane_errors=_plane_errors(answer, truth),
+        plane_errors=_plane_errors(predicted, truth),
         valid=valid,
         wrist_offset_error=offset,
-        handedness_correct=_handedness_correct(answer, truth),
-        confusion=_confusion(answer, truth),
-        confidence=None if answer.confidence is None else answer.confidence.astype(np.float64),
+        handedness_correct=_handedness_correct(predicted, truth),
+        confusion=_confusion(predicted, truth),
+        confidence=None if predicted.confidence is None else predicted.confidence.astype(np.float64),
     )
 
 
 def _joints_and_wrists(
-    answer: PredictedSample, truth: Truth, protocol: Protocol, external: External
+    predicted: PredictedSample, truth: Truth, protocol: Protocol, external: External
 ) -> tuple[Floats, Floats | None]:
     """Return the joints (42, 3) mm, and the wrists (2, 3) mm that MRRPE compares, if the prediction has both."""
     roots = list(ROOTS)
-    if answer.joints_cam is not None:
-        joints_cam = answer.joints_cam.astype(np.float64)
-        return joints_cam, None if answer.relative else joints_cam[roots]
-    if answer.pose_2p5d is None:
+    if predicted.joints_cam is not None:
+        joints_cam = predicted.joints_cam.astype(np.float64)
+        return joints_cam, None if predicted.relative else joints_cam[roots]
+    if predicted.pose_2p5d is None:
         raise UnclaspError(f"nothing is predicted for {truth.name}: give pose_2p5d or joints_cam")
-    placed = _Placed.of(answer.pose_2p5d.astype(np.float64), answer, truth)
+    placed = _Placed.of(predicted.pose_2p5d.astype(np.float64), predicted, truth)
     depths = _root_depths(placed, truth, protocol, external)
     joints = geometry.on_lines(placed.lines, depths)
-    if answer.root_depth is None:
+    if predicted.root_depth is None:
         return joints, None
     return joints, geometry.on_lines(placed.lines, np.array([depths[0], placed.left_from(depths[0])]))[roots]
 
@@ -172,16 +172,16 @@ class _Placed(NamedTuple):
     """(scale, shift): the left wrist's depth as a linear function of the right one's; None without `root_depth`."""
 
     @classmethod
-    def of(cls, pose: Floats, answer: PredictedSample, truth: Truth) -> Self:
+    def of(cls, pose: Floats, predicted: PredictedSample, truth: Truth) -> Self:
         """Place the predicted pose (42, 3)."""
         image_from_crop = np.linalg.inv(truth.crop_from_image)
         pixels, sight = geometry.apply_affine(image_from_crop, pose[:, :2]), np.array(geometry.CAMERA_AXIS)
         camera = truth.focal, truth.princpt
-        if answer.sight_pixel is not None:
-            sight = geometry.sight_through(geometry.apply_affine(image_from_crop, answer.sight_pixel), *camera)
+        if predicted.sight_pixel is not None:
+            sight = geometry.sight_through(geometry.apply_affine(image_from_crop, predicted.sight_pixel), *camera)
         left_from_right = None
-        if answer.root_depth is not None:
-            left_from_right = geometry.offset_along(pixels[list(ROOTS)], answer.root_depth, *camera, sight)
+        if predicted.root_depth is not None:
+            left_from_right = geometry.offset_along(pixels[list(ROOTS)], predicted.root_depth, *camera, sight)
         return cls(geometry.joint_lines(pixels, pose[:, 2], *camera, sight), left_from_right)
 
     def left_from(self, right: float) -> float:
@@ -207,33 +207,33 @@ def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: Ex
     return np.array([true_depths[0], left]) if truth.valid[ROOTS[0]] else true_depths
 
 
-def _plane_errors(answer: PredictedSample, truth: Truth) -> Doubles | None:
+def _plane_errors(predicted: PredictedSample, truth: Truth) -> Doubles | None:
     in_plane: Floats | None
-    if answer.joints_cam is None:
-        in_plane = None if answer.pose_2p5d is None else answer.pose_2p5d.astype(np.float64)[:, :2]
-    elif answer.relative:
+    if predicted.joints_cam is None:
+        in_plane = None if predicted.pose_2p5d is None else predicted.pose_2p5d.astype(np.float64)[:, :2]
+    elif predicted.relative:
         in_plane = None
     else:
         # Predictions for joints without annotation are ignored; their depth may be 0, which must not be divided by.
-        safe = np.where(truth.valid[:, None], answer.joints_cam.astype(np.float64), 1.0)
+        safe = np.where(truth.valid[:, None], predicted.joints_cam.astype(np.float64), 1.0)
         # Joints behind the camera have no position in the picture. Non-finite ones pass, to be reported by `Scores`.
         in_front = (safe[:, 2:] > 0) | ~np.isfinite(safe[:, 2:])
         pixels = geometry.project(np.where(in_front, safe, 1.0), truth.focal, truth.princpt)
         in_plane = np.where(in_front, geometry.apply_affine(truth.crop_from_image, pixels), np.nan)
     if in_plane is None:
         return None
-    return metrics.plane_errors(in_plane, truth.pose_2p5d[:, :2], answer.image_size)
+    return metrics.plane_errors(in_plane, truth.pose_2p5d[:, :2], predicted.image_size)
 
 
-def _handedness_correct(answer: PredictedSample, truth: Truth) -> bool | None:
-    if answer.presence is None or not truth.hand_type_valid:
+def _handedness_correct(predicted: PredictedSample, truth: Truth) -> bool | None:
+    if predicted.presence is None or not truth.hand_type_valid:
         return None
-    return bool(metrics.handedness_correct(answer.presence, truth.hand_type))
+    return bool(metrics.handedness_correct(predicted.presence, truth.hand_type))
 
 
-def _confusion(answer: PredictedSample, truth: Truth) -> metrics.Counts | None:
-    if answer.parts is None or truth.parts is None:
+def _confusion(predicted: PredictedSample, truth: Truth) -> metrics.Counts | None:
+    if predicted.parts is None or truth.parts is None:
         return None
-    if answer.parts.shape != truth.parts.shape:
-        raise UnclaspError(f"part logits must be {truth.parts.shape} for these crops, got {answer.parts.shape}")
-    return metrics.confusion_matrix(answer.parts, truth.parts)
+    if predicted.parts.shape != truth.parts.shape:
+        raise UnclaspError(f"part logits must be {truth.parts.shape} for these crops, got {predicted.parts.shape}")
+    return metrics.confusion_matrix(predicted.parts, truth.parts)

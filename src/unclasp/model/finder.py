@@ -102,13 +102,13 @@ class Targets(NamedTuple):
     """(B, 4, M, M) box of the region that the cell belongs to."""
     weight: Tensor
     """(B, M, M) weight of the box loss; 0 where the cell belongs to no region."""
-    asked: Tensor
+    loss_mask: Tensor
     """(B, M, M) 1, or 0 where the losses of centres and hands are masked (`IGNORED` hands)."""
 
 
 def finder_losses(found: FinderMaps, targets: Targets) -> dict[str, Tensor]:
     """Return the loss terms: focal loss of the centres, cross-entropy of the hands, 1 - GIoU of the boxes."""
-    asked, middle = targets.asked, targets.middle
+    loss_mask, middle = targets.loss_mask, targets.middle
     count = (middle == 1).sum().clamp(min=1)
     probability = found.middle.sigmoid().clamp(1e-4, 1 - 1e-4)
     positive = (1 - probability) ** 2 * probability.log() * (middle == 1)
@@ -117,8 +117,8 @@ def finder_losses(found: FinderMaps, targets: Targets) -> dict[str, Tensor]:
     boxes, total = boxes_of(found.edges), targets.weight.sum().clamp(min=1)
     box = (1 - generalised_iou(boxes, targets.boxes)) * targets.weight
     return {
-        "middle": -((positive + negative) * asked).sum() / count,
-        "hand": (hand * asked).sum() / asked.sum().clamp(min=1),
+        "middle": -((positive + negative) * loss_mask).sum() / count,
+        "hand": (hand * loss_mask).sum() / loss_mask.sum().clamp(min=1),
         "box": box.sum() / total,
     }
 
