@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from bright import Bright, outputs
 from unclasp.arrays import Pixels, Singles
-from unclasp.engines.onnx_engine import OnnxRuntimeRunner, OpenCvRunner, check_outputs
+from unclasp.engines.onnx_engine import check_outputs
 from unclasp.errors import CheckpointError
 from unclasp.find import finder
 from unclasp.find.finder import (
@@ -174,21 +173,8 @@ def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rend
     assert empty > 20 and false / empty < 0.3, f"hands in {false} of {empty} scenes without"
 
 
-def test_both_engines_agree(render: Callable[[int], Rendered]) -> None:
-    pytest.importorskip("onnxruntime")
-    square = letterbox(render(0)[0], SIZE).image
-    runtime, opencv = open_finder().maps(square), open_finder(engine="opencv").maps(square)
-    assert [type(open_finder(engine=engine).run) for engine in ("any", "opencv")] == [
-        OnnxRuntimeRunner,
-        OpenCvRunner,
-    ]
-    np.testing.assert_allclose(runtime.middle, opencv.middle, atol=1e-3)
-    np.testing.assert_allclose(runtime.boxes, opencv.boxes, atol=0.05)
-
-
-@pytest.mark.parametrize("engine", ["any", "opencv"])
-def test_threads_may_share_a_finder(engine: Literal["any", "opencv"]) -> None:
-    ask, rng = open_finder(engine=engine).maps, np.random.default_rng(0)
+def test_threads_may_share_a_finder() -> None:
+    ask, rng = open_finder().maps, np.random.default_rng(0)
     squares = [rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8) for _ in range(4)] * 8
     alone = [ask(square).middle for square in squares[:4]]
     with ThreadPoolExecutor(4) as pool:
@@ -202,12 +188,11 @@ def test_a_missing_finder_is_told(tmp_path: Path) -> None:
         open_finder(tmp_path / "nothing.onnx")
 
 
-@pytest.mark.parametrize("engine", ["any", "opencv"])
-def test_what_is_no_finder_is_told(tmp_path: Path, engine: str) -> None:
+def test_what_is_no_finder_is_told(tmp_path: Path) -> None:
     path = tmp_path / "finder.onnx"
     path.write_bytes(b"not a model")
     with pytest.raises(CheckpointError, match=r"is no .* that .* can read"):
-        open_finder(path, engine=engine)  # type: ignore[arg-type]
+        open_finder(path)
 
 
 def test_answers_of_another_shape_are_no_finder_s() -> None:

@@ -208,7 +208,7 @@ def test_what_ends_early_leaves_a_finder(tmp_path: Path, ended_by: Any, save_eve
     if ended_by is not DataError:
         assert str(caught.value) == f"interrupted after step 2 of 5, whose weights are {run.out}"
     assert load_finder(run.out).answer.in_channels == 16
-    assert open_finder(run.out.with_suffix(".onnx"), engine="opencv")
+    assert open_finder(run.out.with_suffix(".onnx"))
 
 
 @pytest.mark.parametrize("save_every", [1, 100])
@@ -334,7 +334,7 @@ def test_the_export_is_the_network_and_a_finder(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (192, 192, 3)).astype(np.uint8)
     with torch.inference_mode():
         found = net(torch.from_numpy(picture).permute(2, 0, 1)[None])
-    answer = open_finder(tmp_path / "f.onnx", engine="opencv").maps(picture)
+    answer = open_finder(tmp_path / "f.onnx").maps(picture)
     np.testing.assert_allclose(answer.middle, found.middle[0].sigmoid().numpy(), atol=1e-4)
     np.testing.assert_allclose(answer.boxes, boxes_of(found.edges)[0].numpy(), atol=1e-2)
 

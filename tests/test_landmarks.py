@@ -15,7 +15,6 @@ from unclasp import geometry
 from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import NetworkOutput
-from unclasp.engines.onnx_engine import OnnxRuntimeRunner, OpenCvRunner
 from unclasp.errors import CheckpointError
 from unclasp.find.crop_result import CropResult
 from unclasp.find.landmarks import FEATURES, OUTPUTS, SIZE, LandmarkReading, Landmarks, crop_of, open_landmarks
@@ -312,28 +311,18 @@ def test_noise_is_no_hand() -> None:
     assert open_landmarks()(noise, upright_hand(), "right").hand_score < 0.1
 
 
-def test_both_engines_read_alike() -> None:
-    pytest.importorskip("onnxruntime")
-    picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8), (SIZE, SIZE))
-    runtime, opencv = open_landmarks().run, open_landmarks(engine="opencv").run
-    assert [type(runtime), type(opencv)] == [OnnxRuntimeRunner, OpenCvRunner]
-    for mine, theirs in zip(runtime(picture), opencv(picture), strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-3)
-
-
-@pytest.mark.parametrize("engine", ["any", "opencv"])
-def test_what_is_no_landmark_network_is_told(tmp_path: Path, engine: Any) -> None:
+def test_what_is_no_landmark_network_is_told(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError,
         match=r"there is no landmark network .*none\.onnx; leave it out",
     ):
-        open_landmarks(tmp_path / "none.onnx", engine=engine)
+        open_landmarks(tmp_path / "none.onnx")
     (tmp_path / "torn.onnx").write_bytes(b"not a model")
     with pytest.raises(CheckpointError, match=r"is no .* that .* can read"):
-        open_landmarks(tmp_path / "torn.onnx", engine=engine)
+        open_landmarks(tmp_path / "torn.onnx")
     finder = WEIGHTS / "finder.onnx"
     with pytest.raises(CheckpointError, match="is no landmark network"):
-        open_landmarks(finder, engine=engine)
+        open_landmarks(finder)
 
 
 def test_predictions_can_do_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -382,11 +371,8 @@ def test_mirror_images_are_read_alike() -> None:
     assert (left.hand_score, left.side_score) == pytest.approx((right.hand_score, right.side_score), abs=1e-4)
 
 
-@pytest.mark.parametrize("engine", ["any", "opencv"])
 @pytest.mark.parametrize(("joints", "told"), [(20, "expected finite outputs"), (21, None)])
-def test_answers_of_another_shape_are_no_landmark_network_s(
-    tmp_path: Path, engine: Any, joints: int, told: str | None
-) -> None:
+def test_answers_of_another_shape_are_no_landmark_network_s(tmp_path: Path, joints: int, told: str | None) -> None:
     onnx = pytest.importorskip("onnx", reason="exporting is an extra")
     make, array, single = onnx.helper, onnx.numpy_helper.from_array, onnx.TensorProto.FLOAT
     nodes = [make.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0)]
@@ -404,10 +390,10 @@ def test_answers_of_another_shape_are_no_landmark_network_s(
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, tmp_path / "small.onnx")
     if told is None:
-        assert open_landmarks(tmp_path / "small.onnx", engine=engine)(PICTURE, upright_hand(), "right").hand_score == 0
+        assert open_landmarks(tmp_path / "small.onnx")(PICTURE, upright_hand(), "right").hand_score == 0
         return
     with pytest.raises(CheckpointError, match=rf"small\.onnx is no landmark network: {told}"):
-        open_landmarks(tmp_path / "small.onnx", engine=engine)
+        open_landmarks(tmp_path / "small.onnx")
 
 
 def test_a_result_gets_the_hand_scores() -> None:

@@ -3,15 +3,13 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels, Singles
-from unclasp.engines.onnx_engine import OpenCvRunner
 from unclasp.errors import CheckpointError
-from unclasp.find.palms import MIN_SCORE, OUTPUTS, SIZE, Palm, PalmDetector, open_palms
+from unclasp.find.palms import MIN_SCORE, SIZE, Palm, PalmDetector, open_palms
 from unclasp.picture import read_picture
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
@@ -131,21 +129,15 @@ def palms() -> PalmDetector:
 
 
 @pytest.mark.parametrize("size", [128, SIZE, 320])
-def test_both_engines_agree_at_all_sizes(palms: PalmDetector, size: int) -> None:
-    pytest.importorskip("onnxruntime")
-    opencv = open_palms(engine="opencv")
-    assert type(opencv.run) is not type(palms.run)
-    coarse = np.random.default_rng(1).integers(0, 256, (12, 12, 3)).astype(np.uint8)
-    image = np.asarray(cv2.resize(coarse, (size, size)), dtype=np.uint8)
-    for mine, theirs, stride in zip(palms.run(image), opencv.run(image), (8, 8, 16, 16), strict=True):
-        assert mine.shape[2:] == (size // stride, size // stride)
-        np.testing.assert_allclose(mine, theirs, atol=5e-3)
+def test_it_runs_at_all_sizes(palms: PalmDetector, size: int) -> None:
+    for maps, stride in zip(palms.run(np.zeros((size, size, 3), np.uint8)), (8, 8, 16, 16), strict=True):
+        assert maps.shape[2:] == (size // stride, size // stride)
 
 
-def test_the_shipped_file_is_a_small_one_in_half_precision() -> None:
+def test_the_shipped_file_is_a_small_one_in_half_precision(palms: PalmDetector) -> None:
     path = Path(__file__).parents[1] / "src" / "unclasp" / "weights" / "palms.onnx"
     assert path.stat().st_size < 3_000_000
-    assert [answer.shape[1] for answer in OpenCvRunner(path, OUTPUTS)(np.zeros((64, 64, 3), np.uint8))] == [
+    assert [answer.shape[1] for answer in palms.run(np.zeros((64, 64, 3), np.uint8))] == [
         2,
         36,
         6,

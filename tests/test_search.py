@@ -12,11 +12,10 @@ import pytest
 from bright import Bright
 from unclasp import geometry
 from unclasp.engines.network import NetworkOutput
-from unclasp.engines.onnx_engine import OpenCvRunner
 from unclasp.engines.onnx_model import ExportedNetwork, OnnxModel, OpenVinoModel
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.find import search
-from unclasp.find.finder import Finder, Regions, open_finder
+from unclasp.find.finder import Finder, Regions
 from unclasp.find.search import Proposal, by_finder, everywhere, search_with
 from unclasp.hands import ROOTS
 from unclasp.predictor import Predictor
@@ -196,11 +195,6 @@ def test_detectors_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert len(search_with("network", network)(picture()).others) == 0 and network.calls[0] > 4
     monkeypatch.setattr(search, "open_finder", lambda *, spin, threads: Fixed((0.9, (0, 0, 30, 30))))
     np.testing.assert_allclose(search_with("finder", network)(picture()).square, [-12, -12, 42, 42])
-
-
-def test_without_onnx_runtime_the_finder_runs_in_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert type(open_finder().run) is OpenCvRunner
 
 
 def test_an_unknown_detector_is_no_finder() -> None:

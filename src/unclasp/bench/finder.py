@@ -1,7 +1,5 @@
-"""Benchmark of the hand finder in each engine."""
+"""Benchmark of the hand finder."""
 
-from functools import partial
-from importlib.util import find_spec
 from statistics import median
 
 import cv2
@@ -15,9 +13,9 @@ from unclasp.opencv_threads import opencv_threads
 
 
 def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
-    """Time letterboxing, the network and the whole search on a noise picture, and return a table of all engines.
+    """Time letterboxing, the network and the whole search on a noise picture.
 
-    ONNX Runtime is opened as it is for an exported model (`spin=True`). For a torch model, whose own threads spin,
+    The network is opened as it is for an exported model (`spin=True`). For a torch model, whose own threads spin,
     predictions open it with `spin=False`, which is slower.
 
     Args:
@@ -33,12 +31,9 @@ def finder_speed(*, width: int, height: int, repeats: int, threads: int) -> str:
     with opencv_threads(threads):
         square = letterbox(picture, SIZE).image
         lines.append(f"  {'square':22}{_milliseconds(lambda: letterbox(picture, SIZE), repeats):8.2f} ms")
-        for engine in ("any", "opencv") if find_spec("onnxruntime") else ("opencv",):
-            finder = open_finder(engine=engine, threads=threads, spin=True)
-            name = "OpenCV" if engine == "opencv" else "ONNX Runtime"
-            network = _milliseconds(partial(finder.maps, square), repeats)
-            total = _milliseconds(partial(finder, picture), repeats)
-            lines.append(f"  {name:14}network {network:8.2f} ms   together {total:8.2f} ms")
+        finder = open_finder(threads=threads, spin=True)
+        lines.append(f"  {'network':22}{_milliseconds(lambda: finder.maps(square), repeats):8.2f} ms")
+        lines.append(f"  {'together':22}{_milliseconds(lambda: finder(picture), repeats):8.2f} ms")
     return "\n".join(lines)
 
 

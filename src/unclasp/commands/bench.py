@@ -214,7 +214,7 @@ def train(words: list[str]) -> int:
 
 @dataclass(frozen=True)
 class BenchFinderArguments:
-    """Time the hand finder on a picture in each engine."""
+    """Time the hand finder on a picture."""
 
     width: int = 4000
     """Width of the picture in px."""

@@ -8,7 +8,6 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, NamedTuple, Self
@@ -18,7 +17,7 @@ import numpy as np
 from unclasp.arrays import Pixels, Singles
 from unclasp.config import DepthAxis
 from unclasp.engines.network import Network, NetworkOutput, output_of
-from unclasp.engines.onnx_session import open_session
+from unclasp.engines.onnx_session import import_engine, open_session
 from unclasp.errors import CheckpointError, UnclaspError
 
 EXPORTED: Final = (".onnx", ".xml")
@@ -158,7 +157,7 @@ class OnnxModel(ExportedModel):
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
-        onnxruntime = _import_engine("onnxruntime", Path(path))
+        onnxruntime = import_engine("onnxruntime", Path(path))
         try:
             self._session = open_session(onnxruntime, Path(path), threads=threads)
             metadata = self._session.of_process.get_modelmeta().custom_metadata_map
@@ -187,7 +186,7 @@ class OpenVinoModel(ExportedModel):
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
-        openvino = _import_engine("openvino", Path(path))
+        openvino = import_engine("openvino", Path(path))
         self._lock = Lock()  # calls of a compiled model share one inference request
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         try:
@@ -220,16 +219,6 @@ def openvino_core(openvino: Any) -> Any:
     as the exit of a loader worker, crashes the process.
     """
     return openvino.Core()
-
-
-def _import_engine(name: str, path: Path) -> Any:
-    """Import an engine's package, after checking that the model file exists."""
-    if not path.is_file():
-        raise CheckpointError(f"there is no model file {path}")
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise UnclaspError(f"{path} needs the package {name}: pip install {name}") from error
 
 
 def _metadata_of(model: Any) -> dict[str, str]:

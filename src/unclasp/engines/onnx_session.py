@@ -4,9 +4,12 @@ import ctypes
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
+
+from unclasp.errors import CheckpointError, UnclaspError
 
 
 class Session:
@@ -50,6 +53,16 @@ def _keep_inherited() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keep_inherited)
+
+
+def import_engine(name: str, path: Path) -> Any:
+    """Import an engine's package, after checking that the model file exists."""
+    if not path.is_file():
+        raise CheckpointError(f"there is no model file {path}")
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise UnclaspError(f"{path} needs the package {name}: pip install {name}") from error
 
 
 def open_session(runtime: Any, path: Path, *, threads: int | None = None, spin: bool = True, **options: Any) -> Session:

@@ -15,7 +15,7 @@ from unclasp.model.folding import fold_batch_norms
 from unclasp.model.palms import make_lean
 
 _MAX_DIFFERENCE: Final = 1e-2
-"""Largest permitted difference of OpenCV's outputs from torch's, in px and probability."""
+"""Largest permitted difference of ONNX Runtime's outputs from torch's, in px and probability."""
 
 
 class _TensorOutputs(nn.Module):
@@ -31,7 +31,7 @@ class _TensorOutputs(nn.Module):
 
 
 def export_finder(net: FinderNet, path: Path | str) -> None:
-    """Export a finder to ONNX, atomically, provided that OpenCV's outputs match torch's.
+    """Export a finder to ONNX, atomically, provided that ONNX Runtime's outputs match torch's.
 
     Raises:
         UnclaspError: The outputs differ; nothing is written.
@@ -45,7 +45,7 @@ def export_finder(net: FinderNet, path: Path | str) -> None:
         middle, edges = plain(image)
 
     def difference(traced: Path) -> float:
-        outputs = open_finder(traced, engine="opencv").maps(picture)
+        outputs = open_finder(traced).maps(picture)
         pairs = zip(outputs, (middle, boxes_of(edges)), strict=True)
         return max(float(np.abs(output - expected[0].numpy()).max()) for output, expected in pairs)
 

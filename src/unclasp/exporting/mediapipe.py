@@ -21,7 +21,7 @@ from unclasp.model.landmarks import load_landmarks
 from unclasp.model.palms import load_palm_detector, make_lean
 
 LANDMARK_DIFFERENCES: Final = (0.02, 0.02, 0.02, 0.02)
-"""Largest permitted differences of OpenCV's outputs from torch's: joints in px, two probabilities, features."""
+"""Largest permitted differences of ONNX Runtime's outputs from torch's: joints in px, two probabilities, features."""
 PALM_DIFFERENCES: Final = (0.02, 0.5, 0.02, 0.5)
 """The same for the palm detector: probabilities and px in turn."""
 
@@ -31,7 +31,7 @@ def export_landmarks(weights: Path, path: Path | str) -> None:
 
     Raises:
         CheckpointError: The file cannot be read, or contains another network.
-        UnclaspError: OpenCV's outputs differ from torch's; nothing is written.
+        UnclaspError: ONNX Runtime's outputs differ from torch's; nothing is written.
     """
     _export(load_landmarks(weights), path, LANDMARKS, lean=fold_batch_norms, within=LANDMARK_DIFFERENCES)
 
@@ -41,7 +41,7 @@ def export_palms(weights: Path, path: Path | str) -> None:
 
     Raises:
         CheckpointError: The file cannot be read, or contains another network.
-        UnclaspError: OpenCV's outputs differ from torch's; nothing is written.
+        UnclaspError: ONNX Runtime's outputs differ from torch's; nothing is written.
     """
     _export(load_palm_detector(weights), path, PALMS, lean=make_lean, within=PALM_DIFFERENCES, any_size=True)
 
@@ -50,7 +50,7 @@ def _export(
     net: nn.Module, path: Path | str, kind: NetworkSpec, *, lean: Callable[[nn.Module], None], within: Sequence[float],
     any_size: bool = False,
 ) -> None:  # fmt: skip
-    """Export a network, atomically, provided that the outputs in OpenCV are those in torch but for `within`.
+    """Export a network, atomically, provided that the outputs in ONNX Runtime are those in torch but for `within`.
 
     `lean` rewrites the network, in place, into a faster one with the same outputs.
     """
@@ -62,7 +62,7 @@ def _export(
 
     def relative_difference(traced: Path) -> float:
         onnx.save(_stored_in_half(onnx.load(traced)), traced)
-        outputs = open_runner(kind, traced, engine="opencv")(picture)
+        outputs = open_runner(kind, traced)(picture)
         differences = (float(np.abs(output - truth).max()) for output, truth in zip(outputs, expected, strict=True))
         return max(difference / limit for difference, limit in zip(differences, within, strict=True))
 
