@@ -20,7 +20,8 @@ from unclasp.checkpoint import load_model, save_weights
 from unclasp.cli import main
 from unclasp.config import Config, DepthAxis, to_dict, with_model
 from unclasp.data.crops import synthetic_crops
-from unclasp.engines.onnx_model import INPUT, OUTPUTS, ExportedNetwork, OnnxModel, OpenVinoModel
+from unclasp.engines.onnx_model import OUTPUTS, ExportedNetwork, OnnxModel, OpenVinoModel
+from unclasp.engines.onnx_session import INPUT
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.evaluation.exported import ExportedScored

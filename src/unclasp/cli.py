@@ -56,7 +56,7 @@ GROUPS: Final = {
         "bench predict": "Time the stages of a prediction, from file to overlay.",
         "bench latency": "Time a network in each engine, beside its bare backbone.",
         "bench pieces": "Measure the cost of each part of a network in ONNX Runtime.",
-        "bench finder": "Time the hand finder in each engine.",
+        "bench finder": "Time the hand finder.",
         "bench train": "Time a training step, beside that of the backbone alone.",
         "bench synth": "Measure the speed of the rendering engine.",
         "bench index": "Measure the cost of a data set index, on synthetic annotations of InterHand2.6M's size.",

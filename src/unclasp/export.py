@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from unclasp.arrays import Pixels, Singles
 from unclasp.config import Config, to_dict
 from unclasp.engines.onnx_model import (
-    INPUT,
     OUTPUTS,
     ExportedModel,
     ModelMetadata,
@@ -27,6 +26,7 @@ from unclasp.engines.onnx_model import (
     OpenVinoModel,
     openvino_core,
 )
+from unclasp.engines.onnx_session import INPUT
 from unclasp.errors import UnclaspError
 from unclasp.exporting.compact import compacted
 from unclasp.exporting.graph import OPSET, document, halved, quantised, simplified

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from unclasp.bench.device import in_megabytes, peak_memory, synchronise
 from unclasp.bench.timing import Run, interleaved
-from unclasp.engines.onnx_model import INPUT, openvino_core
-from unclasp.engines.onnx_session import open_session
+from unclasp.engines.onnx_model import openvino_core
+from unclasp.engines.onnx_session import INPUT, open_session
 from unclasp.engines.torch_network import check_device
 from unclasp.errors import UnclaspError, check_at_least
 from unclasp.model import DFL

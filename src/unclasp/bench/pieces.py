@@ -20,8 +20,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from unclasp.bench.latency import write_bare
-from unclasp.engines.onnx_model import INPUT
-from unclasp.engines.onnx_session import open_session
+from unclasp.engines.onnx_session import INPUT, open_session
 from unclasp.errors import check_at_least
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise

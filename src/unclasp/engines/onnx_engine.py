@@ -2,17 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
 from unclasp.arrays import Pixels, Singles
-from unclasp.engines.onnx_session import import_engine, open_session
+from unclasp.engines.onnx_session import INPUT, import_engine, open_session
 from unclasp.errors import CheckpointError
 from unclasp.shipped import WEIGHTS
-
-INPUT: Final = "image"
-"""Name of the only input of these files: (1, 3, S, S) float32 RGB, 0 to 255."""
 
 
 class NetworkSpec(NamedTuple):

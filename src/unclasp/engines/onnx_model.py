@@ -17,14 +17,13 @@ import numpy as np
 from unclasp.arrays import Pixels, Singles
 from unclasp.config import DepthAxis
 from unclasp.engines.network import Network, NetworkOutput, output_of
-from unclasp.engines.onnx_session import import_engine, open_session
+from unclasp.engines.onnx_session import INPUT, import_engine, open_session
 from unclasp.errors import CheckpointError, UnclaspError
 
 EXPORTED: Final = (".onnx", ".xml")
 """Suffixes of the files that `unclasp export` writes; .xml files are run by OpenVINO."""
 FORMAT: Final = "1"
 """Version of the metadata and of the names, shapes and units below."""
-INPUT: Final = "image"
 INPUT_DESCRIPTION: Final = (
     "(batch, 3, S, S) float32 RGB crops, 0 to 255, channels first; the metadata's `crop` says how to cut them"
 )

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 from unclasp.errors import CheckpointError, UnclaspError
+
+INPUT: Final = "image"
+"""Name of the only input of all ONNX files: (B, 3, S, S) float32 RGB, 0 to 255."""
 
 
 class Session:

@@ -14,7 +14,8 @@ from onnxruntime import quantization
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from unclasp.arrays import Pixels, Singles
-from unclasp.engines.onnx_model import INPUT, INPUT_DESCRIPTION, OUTPUTS, ModelMetadata
+from unclasp.engines.onnx_model import INPUT_DESCRIPTION, OUTPUTS, ModelMetadata
+from unclasp.engines.onnx_session import INPUT
 from unclasp.errors import UnclaspError
 
 OPSET: Final = 18

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unclasp.arrays import Pixels
-from unclasp.engines.onnx_engine import INPUT
+from unclasp.engines.onnx_session import INPUT
 from unclasp.errors import UnclaspError
 from unclasp.files import whole
 
