@@ -86,6 +86,24 @@ def test_what_users_get_is_scored_too(
     assert report_of(capsys, "--predictions", path)["figures"] == looked["figures"]
 
 
+def test_the_distance_that_users_get_is_scored_too(
+    capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
+) -> None:
+    words = ("--weights", weights, "--as-predicted", "--no-landmarks")
+    true = report_of(capsys, *words)
+    own = report_of(capsys, *words, "--own-distance", "--save-predictions", tmp_path / "own.npz")
+    assert "their own depths" in own["notes"]["predictions"]
+    same = ("plane_all_px", "handedness_accuracy")
+    assert own["figures"]["mpjpe_all_mm"] != true["figures"]["mpjpe_all_mm"]
+    assert [own["figures"][name] for name in same] == pytest.approx([true["figures"][name] for name in same])
+    saved = np.load(tmp_path / "own.npz")
+    predictor, dataset = Predictor.load(weights, detector="none", landmarks=False), InterHand(HERE, "test")
+    for joints, sample in zip(saved["joints"], map(dataset.__getitem__, range(len(dataset))), strict=True):
+        focal, princpt = ((float(x), float(y)) for x, y in (sample.focal, sample.princpt))
+        pose = predictor(sample.image, sample.box, focal=focal, princpt=princpt)
+        np.testing.assert_allclose(joints, pose.joints_cam, rtol=1e-4)
+
+
 def test_the_protocol_is_flags_and_is_printed(
     capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
 ) -> None:
@@ -130,6 +148,11 @@ def test_the_worst_pictures_are_named(capsys: pytest.CaptureFixture[str], weight
         (("--rootnet", "a.json"), "--rootnet is not used: add --depth-source rootnet"),
         (("--depth-source", "given"), "depths and boxes can only be given to the library"),
         (("--no-landmarks",), "--no-landmarks is for --as-predicted"),
+        (("--own-distance",), "--own-distance is for --as-predicted"),
+        (
+            ("--as-predicted", "--own-distance", "--depth-source", "relative"),
+            "--own-distance and --depth-source relative exclude each other",
+        ),
         (("--as-predicted", "--mean-pose"), "--as-predicted scores a model in one process"),
         (("--as-predicted", "--devices", "2"), "--as-predicted scores a model in one process"),
         (("--as-predicted", "--box-source", "rootnet", "--rootnet", "a"), "--as-predicted takes the annotated boxes"),

@@ -211,7 +211,7 @@ def score_predictions(
 
 
 def predictions_of(
-    predictor: Predictor, dataset: Dataset, *, boxed: bool = True, limit: int | None = None,
+    predictor: Predictor, dataset: Dataset, *, boxed: bool = True, own_distance: bool = False, limit: int | None = None,
     progress: Progress | None = None,
 ) -> PosePredictions:  # fmt: skip
     """Run a predictor on a data set's pictures and return its poses, ready for `score_predictions`.
@@ -223,6 +223,8 @@ def predictions_of(
         predictor: The predictor to run.
         dataset: Samples; they are not changed.
         boxed: Pass the annotated boxes to the predictor; otherwise it detects the hands itself.
+        own_distance: Return the joints at the distance that the predictor estimates from the size of the hands, which
+            then counts; otherwise 2.5D poses, which the protocol lifts.
         limit: Only this many samples, from the first on.
         progress: Called after every sample.
     """
@@ -236,10 +238,15 @@ def predictions_of(
         names.append(sample.name)
         if progress is not None:
             progress(index + 1, count)
+    joints: dict[str, Any] = {"joints_cam": np.stack([pose.joints_cam for pose in poses])}
+    if not own_distance:
+        joints = {
+            "pose_2p5d": np.stack([np.column_stack([pose.joints_2d, pose.joints_3d[:, 2]]) for pose in poses]),
+            "pixels": "image",
+            "root_depth": np.array([geometry.root_depth(pose.joints_cam) for pose in poses]),
+        }
     return PosePredictions(
-        pose_2p5d=np.stack([np.column_stack([pose.joints_2d, pose.joints_3d[:, 2]]) for pose in poses]),
-        pixels="image",
-        root_depth=np.array([geometry.root_depth(pose.joints_cam) for pose in poses]),
+        **joints,
         presence=np.stack([pose.present for pose in poses]).astype(np.float64),
         confidence=column([pose.confidence for pose in poses]),
         names=tuple(names),

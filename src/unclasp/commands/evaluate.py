@@ -39,6 +39,9 @@ class EvaluateArguments:
     """With --as-predicted: correct joints with the landmark and the fusion network."""
     fusion: OptionalPath = None
     """With --as-predicted: a file of `unclasp fusion train` instead of the shipped one."""
+    own_distance: bool = False
+    """With --as-predicted: score the joints at the distance that is estimated from the size of the hands, as users get
+    them, instead of at the true one."""
     predictions: OptionalPath = None
     """Score the predictions in this file (.npz or .json, docs/evaluation.md) instead of a model."""
     save_predictions: OptionalPath = None
@@ -127,6 +130,8 @@ def _check_method(arguments: EvaluateArguments) -> None:
         raise UnclaspError("--as-predicted scores a model in one process; leave out the other option")
     if not (arguments.as_predicted or arguments.landmarks):
         raise UnclaspError("--no-landmarks is for --as-predicted: a single pass never uses the landmark network")
+    if arguments.own_distance and not arguments.as_predicted:
+        raise UnclaspError("--own-distance is for --as-predicted: a single pass estimates no distance")
     if arguments.fusion is not None and not arguments.as_predicted:
         raise UnclaspError("--fusion is for --as-predicted: a single pass never uses the fusion network")
     if arguments.predictions is not None:
@@ -145,6 +150,8 @@ def _refuse(arguments: EvaluateArguments, *names: str, reason: str) -> None:
 
 def _check_protocol(arguments: EvaluateArguments) -> None:
     protocol = arguments.protocol
+    if arguments.own_distance and protocol.depth_source != "gt":
+        raise UnclaspError(f"--own-distance and --depth-source {protocol.depth_source} exclude each other: choose one")
     if arguments.as_predicted and protocol.box_source != "annotated":
         raise UnclaspError("--as-predicted takes the annotated boxes; leave out --box-source")
     if "given" in (protocol.depth_source, protocol.box_source):
@@ -203,7 +210,9 @@ def _run_predictor(
         arguments.weights, device=arguments.device, detector="none", landmarks=arguments.landmarks,
         fusion=arguments.fusion,
     )  # fmt: skip
-    predictions = predictions_of(predictor, dataset, limit=options.limit, progress=options.progress)
+    predictions = predictions_of(
+        predictor, dataset, own_distance=arguments.own_distance, limit=options.limit, progress=options.progress
+    )
     report = score_predictions(
         predictions, dataset, protocol=options.protocol, external=options.external, limit=options.limit
     )
