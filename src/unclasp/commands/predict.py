@@ -331,4 +331,6 @@ def _result_path(stem: Path, suffix: str, protected: set[Path]) -> Path:
 def _reason(error: BaseException, source: str) -> str:
     """Return an error as a single line that names its source."""
     reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return reason if source in reason else f"{source}: {reason}"
