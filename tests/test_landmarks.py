@@ -16,6 +16,7 @@ from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import NetworkOutput
 from unclasp.errors import CheckpointError
+from unclasp.find.boxes import snapped, snapped_rotation
 from unclasp.find.crop_result import CropResult
 from unclasp.find.landmarks import FEATURES, OUTPUTS, SIZE, LandmarkReading, Landmarks, crop_of, open_landmarks
 from unclasp.find.touch_up import (
@@ -92,8 +93,9 @@ def test_a_reading_returns_to_the_picture_and_its_order(degrees: float, side: Si
     hand = 0.8 * turned(upright_hand() - 150, degrees) + [140, 90]
     rough = hand + np.random.default_rng(0).normal(0, 2, hand.shape)
     mirror = geometry.flip_matrix(PICTURE.shape[1]) if side == "left" else np.eye(3)
-    square, rotation = crop_of(geometry.apply_affine(mirror, rough))
     shown = PICTURE if side == "right" else np.ascontiguousarray(PICTURE[:, ::-1])
+    square, rotation = crop_of(geometry.apply_affine(mirror, rough))
+    square, rotation = snapped(square, PICTURE, SIZE), snapped_rotation(rotation)
     crop = crop_image(shown, geometry.turned_box(square, SIZE, rotation), SIZE, rotation=rotation)
     seen = geometry.apply_affine(crop.crop_from_image @ mirror, hand)
     network = Told(seen[HAND_ORDERS["mediapipe"]], hand=0.75, right=0.25)
@@ -367,7 +369,7 @@ def test_mirror_images_are_read_alike() -> None:
     right = landmarks(picture, hand, "right")
     mirrored = np.ascontiguousarray(picture[:, ::-1])
     left = landmarks(mirrored, geometry.apply_affine(mirror, hand), "left")
-    np.testing.assert_allclose(geometry.apply_affine(mirror, left.joints_2d), right.joints_2d, atol=1e-2)
+    np.testing.assert_allclose(geometry.apply_affine(mirror, left.joints_2d), right.joints_2d, atol=2e-2)
     assert (left.hand_score, left.side_score) == pytest.approx((right.hand_score, right.side_score), abs=1e-4)
 
 

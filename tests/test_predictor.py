@@ -19,6 +19,7 @@ from unclasp.engines.network import NetworkOutput
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import BoxError, CheckpointError, ImageError, UnclaspError
 from unclasp.find import crop_predictor
+from unclasp.find.boxes import SNAPS_PER_SIDE
 from unclasp.hands import FLIPPED_JOINTS, ROOTS
 from unclasp.lifting import assumed_focal
 from unclasp.model import build
@@ -274,8 +275,9 @@ def test_the_last_crop_is_around_the_joints_that_were_found(crops: list[Crop]) -
     pose = Predictor(Oracle(joints, crops))(black())
     pixels = geometry.project(joints, FOCAL, PRINCPT)
     side = 1.2 * 1.25 * (pixels.max(axis=0) - pixels.min(axis=0)).max()
-    np.testing.assert_allclose(pose.box[2:] - pose.box[:2], side)
-    np.testing.assert_allclose((pose.box[:2] + pose.box[2:]) / 2, (pixels.max(axis=0) + pixels.min(axis=0)) / 2)
+    np.testing.assert_allclose(pose.box[2:] - pose.box[:2], side, atol=side / SNAPS_PER_SIDE)
+    middle = (pixels.max(axis=0) + pixels.min(axis=0)) / 2
+    np.testing.assert_allclose((pose.box[:2] + pose.box[2:]) / 2, middle, atol=side / SNAPS_PER_SIDE)
     np.testing.assert_allclose(pose.joints_2d, pixels, atol=1e-8)
 
 
@@ -283,7 +285,8 @@ def test_an_absent_hand_does_not_widen_the_crop(crops: list[Crop]) -> None:
     joints = two_hands(0, (900.0, 900.0))
     pixels = geometry.project(joints, FOCAL, PRINCPT)[21:]
     pose = Predictor(Oracle(joints, crops, presence=(0.1, 0.9)))(black())
-    np.testing.assert_allclose((pose.box[:2] + pose.box[2:]) / 2, (pixels.max(axis=0) + pixels.min(axis=0)) / 2)
+    middle = (pixels.max(axis=0) + pixels.min(axis=0)) / 2
+    np.testing.assert_allclose((pose.box[:2] + pose.box[2:]) / 2, middle, atol=np.ptp(pose.box[::2]) / SNAPS_PER_SIDE)
 
 
 @pytest.mark.parametrize("case", ["nobody", "one place", "outside"])
@@ -294,7 +297,7 @@ def test_with_implausible_joints_the_whole_picture_is_used(crops: list[Crop], ca
     if case == "outside":
         joints += [5000.0, 0.0, 0.0]
     pose = Predictor(Oracle(joints, crops, presence=(0.1, 0.2) if case == "nobody" else (0.9, 0.9)))(black())
-    np.testing.assert_allclose(pose.box, [-0.5, -80.5, 639.5, 559.5])
+    np.testing.assert_allclose(pose.box, [-0.5, -80.5, 639.5, 559.5], atol=2 * 640 / SNAPS_PER_SIDE)
     assert np.isfinite(pose.joints_cam).all() and (case != "nobody" or not pose.sides)
 
 
@@ -458,7 +461,7 @@ def test_a_mirrored_picture_has_the_mirrored_pose(crops: list[Crop], *, landmark
         rotated = any(crop.crop_from_image[0, 1] for crop in crops)
         np.testing.assert_allclose(
             other.joints_2d, np.column_stack([last - pose.joints_2d[:, 0], pose.joints_2d[:, 1]])[FLIPPED_JOINTS],
-            atol=(0.1 if weights is None else 0.015) if rotated else 2e-3, err_msg=name,
+            atol=(0.1 if weights is None else 0.03) if rotated else 2e-3, err_msg=name,
         )  # fmt: skip
         np.testing.assert_allclose(other.presence, pose.presence[::-1], atol=1e-4, err_msg=name)
         depth = pose.joints_3d[FLIPPED_JOINTS][:, 2]

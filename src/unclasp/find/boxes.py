@@ -1,5 +1,6 @@
 """Boxes x1, y1, x2, y2 px in a picture: around joints, around and between each other, and around the whole."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,12 @@ from unclasp.hands import JOINTS_PER_HAND
 
 SMALLEST_CROP: Final = 16.0
 """Minimum longer side of the box around a hand's joints, px: joints in one place must not lead to an empty crop."""
+
+SNAPS_PER_SIDE: Final = 256
+"""The grid of `snapped` has 1.4 to 2.8 times so many steps in a crop's side."""
+
+SNAPS_PER_DEGREE: Final = 4
+"""Steps of the grid of `snapped_rotation`."""
 
 
 def box_around_hands(joints_2d: Floats, present: Bools, image: Pixels) -> Floats | None:
@@ -74,3 +81,30 @@ def whole_square(image: Pixels) -> Floats:
     """Return the square (4,) x1, y1, x2, y2 px around a whole picture (H, W, 3)."""
     height, width = image.shape[:2]
     return geometry.square_box(np.array([-0.5, -0.5, width - 0.5, height - 0.5]), expansion=1.0)
+
+
+def snapped(square: Floats, image: Pixels, size: int) -> Floats:
+    """Return the square of a crop, moved and scaled by less than a thousandth of its side, to a grid.
+
+    Squares are laid around joints, whose last digits depend on the processor and the number of threads. Without the
+    grid they would change the pixels of the next crop, and each crop multiplies the difference (docs/decisions.md).
+    The grids of a picture and of its mirror image are mirror images of each other.
+
+    Args:
+        square: (4,) x1, y1, x2, y2 px.
+        image: (H, W, 3), in which it lies.
+        size: Side of the crop in px of its own.
+    """
+    side = float(square[2] - square[0])
+    # A step that is no simple fraction of a pixel: else OpenCV would sample exactly between the positions that it knows.
+    step = 2.0 ** math.floor(math.log2(side / SNAPS_PER_SIDE)) / math.sqrt(2)
+    side = round(side / step) * step
+    offset = side / size / 2  # of the square's middle from the crop's, which mirroring keeps (`geometry.crop_middle`)
+    centre = (np.array(image.shape[1::-1]) - 1) / 2 + offset
+    middle = centre + np.rint(((square[:2] + square[2:]) / 2 - centre) / step) * step
+    return geometry.square_around(middle, side / 2)
+
+
+def snapped_rotation(degrees: float) -> float:
+    """Return a rotation rounded to `1 / SNAPS_PER_DEGREE` degrees, for the same reason."""
+    return round(degrees * SNAPS_PER_DEGREE) / SNAPS_PER_DEGREE

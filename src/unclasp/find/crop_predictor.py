@@ -13,7 +13,7 @@ from unclasp.arrays import Floats, Pixels
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
 from unclasp.errors import UnclaspError
-from unclasp.find.boxes import box_around, box_around_hands, middles_of, union_of
+from unclasp.find.boxes import box_around, box_around_hands, middles_of, snapped, snapped_rotation, union_of
 from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
@@ -128,7 +128,7 @@ class CropPredictor:
         A closer crop counts unless its result is far less confident (`MIN_CONFIDENCE_RATIO`); the last one must have as
         many hands, too. Joints are averaged with the wider crop's (`wider_crop_share`).
         """
-        wider = result = self.one_crop(image, square)
+        wider = result = self.snapped_crop(image, square)
         for is_last in (False, True):
             box = box_around_hands(result.joints_2d, result.present, image)
             if box is None:
@@ -136,7 +136,7 @@ class CropPredictor:
             square = geometry.square_box(box)
             if is_last and geometry.box_iou(square, result.square) > SAME_CROP_IOU:
                 break
-            closer = self.one_crop(image, square)
+            closer = self.snapped_crop(image, square)
             if is_last and closer.present.sum() < result.present.sum():
                 break
             confidence = closer.mean_confidence_of(result.present_slots)
@@ -167,7 +167,7 @@ class CropPredictor:
             if other.output.presence[0, 1 - slot] < MIN_PRESENCE or other.confidence(1 - slot) < MIN_CONFIDENCE:
                 continue
             around = union_of(box, other_box)
-            both = self.one_crop(image, geometry.square_box(around))
+            both = self.snapped_crop(image, geometry.square_box(around))
             if both.present.all():
                 return both.with_hands({slot: result, 1 - slot: other}), remaining
         return None
@@ -182,7 +182,7 @@ class CropPredictor:
         """
         for index, region in enumerate(others[:MAX_OTHER_REGIONS]):
             yield region, np.delete(others, index, axis=0)
-        wide = self.one_crop(image, geometry.expand_box(geometry.square_box(box), WIDER_CROP))
+        wide = self.snapped_crop(image, geometry.expand_box(geometry.square_box(box), WIDER_CROP))
         other_slot = 1 - result.slot
         other_box = box_around(wide.joints_of(other_slot), image)
         if other_box is None or not wide.present.all() or wide.confidence(other_slot) < MIN_CONFIDENCE:
@@ -206,7 +206,9 @@ class CropPredictor:
         if squares is None:
             return self._upright(image, result, alone=False)
         corners = geometry.apply_affine(result.image_from_crop, squares.reshape(2, 2, 2))
-        results = [self._upright(image, self.one_crop(image, square), alone=True) for square in corners.reshape(2, 4)]
+        results = [
+            self._upright(image, self.snapped_crop(image, square), alone=True) for square in corners.reshape(2, 4)
+        ]
         presence = np.stack([each.output.presence[0] for each in results])
         slots = slots_of_two(presence, corners.mean(axis=1), result.joints_2d)
         if min(presence[[0, 1], slots]) < MIN_PRESENCE:
@@ -220,7 +222,7 @@ class CropPredictor:
         crop, and is wrong where people are not as it expects. With `alone` the crop shows one hand, so only one has to
         be present in the turned crop; otherwise both have to.
         """
-        tilt = result.tilt(alone=alone)
+        tilt = snapped_rotation(result.tilt(alone=alone))
         if abs(tilt) < MIN_TILT:
             return result
         turned = geometry.turned_box(result.square, self.network.image_size, tilt)
@@ -228,6 +230,10 @@ class CropPredictor:
         if not (upright.present.any() if alone else upright.present.all()):
             return result
         return max(result, upright, key=lambda each: each.confidence_or_presence(alone=alone))
+
+    def snapped_crop(self, image: Pixels, square: Floats) -> CropResult:
+        """Return the result of the pose network for a crop that is laid around joints or regions (`boxes.snapped`)."""
+        return self.one_crop(image, snapped(square, image, self.network.image_size))
 
     def one_crop(self, image: Pixels, square: Floats, *, rotation: float = 0.0) -> CropResult:
         """Return the result of the pose network for a single crop.

@@ -15,6 +15,7 @@ from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.data.transforms import crop_image
 from unclasp.engines.onnx_engine import NetworkSpec, Runner, RunnerOptions, open_runner
+from unclasp.find.boxes import snapped, snapped_rotation
 from unclasp.hands import HAND_ORDERS, Side
 
 SIZE: Final = 224
@@ -103,6 +104,7 @@ class Landmarks:
             rotation: Degrees clockwise by which the hand is turned from pointing up, in the same.
             mirrored: Use the mirror image.
         """
+        square, rotation = snapped(square, image, SIZE), snapped_rotation(rotation)
         box = geometry.turned_box(square, SIZE, rotation)
         if mirrored:
             box = geometry.mirror_box(box, image.shape[1])

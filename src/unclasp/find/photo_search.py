@@ -265,7 +265,7 @@ class PhotoSearch:
         if not is_found or boxes[0] is None or boxes[1] is None:
             return None
         square = geometry.square_box(union_of(boxes[0], boxes[1]))
-        return self.crop_predictor.one_crop(image, square).with_hands_of(*right_and_left)
+        return self.crop_predictor.snapped_crop(image, square).with_hands_of(*right_and_left)
 
     def _sweep(self, result: CropResult, image: Pixels) -> CropResult:
         """Return the result at the most confident hand of a sweep, if it is better than the given one."""
