@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from unclasp import tiff
 from unclasp.arrays import Array, Pixels
 from unclasp.errors import ImageError
 from unclasp.exif import focal_length, orientation, tiff_tags
@@ -110,10 +110,13 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
         raise _refuse("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")
+    white = 255 if image.dtype == np.uint8 else _white(image)
+    if kind == "TIFF":
+        image = tiff.finished(image, data, white=white)
     if image.dtype == np.uint16:
-        image = cv2.convertScaleAbs(image, alpha=255 / _white(image))
-    if channels > 1:
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_BGRA2RGBA)
+        image = cv2.convertScaleAbs(image, alpha=255 / white)
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     upright = _TURNS.get(orientation(exif), _TURNS[1])
     focal = focal_length(exif, *image.shape[1::-1])
     picture = np.ascontiguousarray(upright(_to_rgb(np.asarray(image, dtype=np.uint8))))
@@ -155,7 +158,7 @@ def check_image(image: object) -> Pixels:
     return np.ascontiguousarray(_to_rgb(image))
 
 
-def _white(image: NDArray[np.uint16]) -> int:
+def _white(image: Array) -> int:
     """Return the value of white in a 16-bit picture, because 10-bit and 12-bit cameras store their values unscaled."""
     brightest = image.max()
     return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if brightest <= white)
@@ -315,6 +318,7 @@ def _check_bmp(data: bytes, max_pixels: int) -> bytes:
 def _check_tiff(data: bytes, max_pixels: int) -> bytes:
     tags = tiff_tags(data)
     _check_size(tags.get(256, 0), tags.get(257, 0), max_pixels=max_pixels)
+    tiff.check_samples(data)
     return b""  # OpenCV rotates TIFF by itself
 
 
