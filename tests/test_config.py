@@ -84,6 +84,8 @@ def test_strides_are_the_initialisation_and_one_per_iteration(iterations: int, s
         (TrainConfig, "seed", -1), (ModelConfig, "segmentation_channels", -5), (LossConfig, "focal_gamma", -1.0),
         (LossConfig, "pose_weight", -3.0), (AugmentConfig, "scale", 1.0), (AugmentConfig, "colour", -0.5),
         (AugmentConfig, "rotation", -1.0), (AugmentConfig, "flip_probability", 1.5),
+        (AugmentConfig, "translation", 1e300), (AugmentConfig, "translation", -0.1), (AugmentConfig, "rotation", 1e300),
+        (AugmentConfig, "rotation", float("nan")), (AugmentConfig, "photographic", 1e300), (TrainConfig, "seed", 2**32),
         (RunOptions, "devices", 0), (RunOptions, "workers", -1), (RunOptions, "save_every", 0),
         (RunOptions, "report_every", 0), (RunOptions, "max_steps", 0), (FinderConfig, "seed", -2),
     ],
@@ -93,6 +95,11 @@ def test_errors_name_the_field_and_what_came(make: Callable[..., Any], field: st
         make(**{field: value})
     assert field in str(caught.value)
     assert str(value) in str(caught.value)
+
+
+def test_the_largest_values_are_accepted() -> None:
+    AugmentConfig(translation=1, rotation=180, photographic=10)
+    TrainConfig(seed=2**32 - 1)
 
 
 def test_the_learning_rate_does_not_drop_before_the_start() -> None:

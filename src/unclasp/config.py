@@ -213,7 +213,9 @@ class AugmentConfig:
         for name in ("scale", "colour"):
             if not 0 <= getattr(self, name) < 1:
                 raise UnclaspError(f"augment.{name} must lie in [0, 1), got {getattr(self, name)}")
-        check_at_least(0, translation=self.translation, rotation=self.rotation, photographic=self.photographic)
+        for name, most in (("translation", 1), ("rotation", 180), ("photographic", 10)):
+            if not 0 <= getattr(self, name) <= most:
+                raise UnclaspError(f"augment.{name} must lie in [0, {most}], got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,8 +261,10 @@ class TrainConfig:
             raise UnclaspError(f"ema_decay must lie in [0, 1), got {self.ema_decay}")
         check_at_least(
             0, backbone_rate=self.backbone_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps,
-            clip_norm=self.clip_norm, seed=self.seed, decay_epochs=min(self.decay_epochs, default=0),
+            clip_norm=self.clip_norm, decay_epochs=min(self.decay_epochs, default=0),
         )  # fmt: skip
+        if not 0 <= self.seed < 2**32:  # NumPy's global generator takes no others
+            raise UnclaspError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}; choose another one")
         check_choice("frozen_stride", self.frozen_stride, get_args(Stride))
         check_choice("schedule", self.schedule, get_args(Schedule))
 
