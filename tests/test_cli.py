@@ -227,6 +227,8 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("synth preview --out x.xyz", "--out must end in .png or .jpg or .jpeg, got x.xyz"),
         ("synth preview --out x", "--out must end in .png or .jpg or .jpeg, got x"),
         ("synth preview --count 0", "--count must be at least 1, got 0"),
+        ("synth preview --size 15", "--size must be at least 16 px, got 15; choose a larger one"),
+        ("synth write --out x --size 15", "--size must be at least 16 px, got 15; choose a larger one"),
         ("synth preview --columns 0", "--columns must be at least 1, got 0"),
         ("synth write --out x --processes 0", "--processes must be at least 1, got 0"),
         ("synth write --out x --split ../../evil", "split must be a plain name of letters, digits, - and _, got '../"),

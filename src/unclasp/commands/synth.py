@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unclasp.commands.arguments import need_folder, need_positive, need_seed, need_sheet, need_synth, parse
+from unclasp.errors import UnclaspError
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class PreviewArguments:
     seed: int = 0
     """Seed of the samples."""
     size: int = 256
-    """Side of the pictures in px."""
+    """Side of the pictures in px, at least 16."""
     columns: int = 2
     """Samples per row."""
 
@@ -26,7 +27,8 @@ def preview(words: list[str]) -> int:
     """Run `unclasp synth preview`."""
     arguments = parse(PreviewArguments, words, "synth preview")
     need_sheet(arguments.out)
-    need_positive(count=arguments.count, size=arguments.size, columns=arguments.columns)
+    need_positive(count=arguments.count, columns=arguments.columns)
+    _need_size(arguments.size)
     need_seed(arguments.seed)
     from unclasp.commands.progress import track
     from unclasp.commands.sheets import write_sheet
@@ -60,7 +62,7 @@ class WriteArguments:
     split: str = "train"
     """Name of the split on disk."""
     size: int = 256
-    """Side of the pictures in px."""
+    """Side of the pictures in px, at least 16."""
     processes: int = 1
     """Number of parallel processes."""
 
@@ -69,7 +71,8 @@ def write(words: list[str]) -> int:
     """Run `unclasp synth write`."""
     arguments = parse(WriteArguments, words, "synth write")
     need_folder(arguments.out)
-    need_positive(count=arguments.count, size=arguments.size, processes=arguments.processes)
+    need_positive(count=arguments.count, processes=arguments.processes)
+    _need_size(arguments.size)
     need_seed(arguments.seed)
     need_synth()
     from unclasp.commands.progress import track
@@ -84,3 +87,11 @@ def write(words: list[str]) -> int:
         pass
     print(f"{arguments.count} pictures: {arguments.out}")
     return 0
+
+
+def _need_size(size: int) -> None:
+    """Raise an error if pictures of this side could not be read again."""
+    from unclasp.picture import MIN_SIDE
+
+    if size < MIN_SIDE:
+        raise UnclaspError(f"--size must be at least {MIN_SIDE} px, got {size}; choose a larger one")
