@@ -1,7 +1,9 @@
 """The complete network: each preset builds, runs and trains all parameters; each field of the config has an effect."""
 
 from dataclasses import fields, replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -194,9 +196,39 @@ def test_the_backbone_sees_normalised_colours() -> None:
 
 def test_crops_of_another_size_are_refused() -> None:
     model = build(tiny().model)
-    for shape in ((1, 3, 96, 96), (1, 64, 64, 3), (3, 64, 64)):
+    for shape in ((1, 3, 96, 96), (1, 64, 64, 3), (3, 64, 64), (0, 3, 64, 64), ()):
         with pytest.raises(UnclaspError, match=r"image must be \(B, 3, 64, 64\), got"):
             model(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (None, "a tensor, got NoneType; convert arrays with torch.from_numpy"),
+        (np.zeros((1, 3, 64, 64), np.uint8), "a tensor, got ndarray; convert"),
+        (torch.zeros(1, 3, 64, 64).double(), "of uint8 or torch.float32, got torch.float64; convert it with image.to("),
+        (torch.zeros(1, 3, 64, 64).bool(), "of uint8 or torch.float32, got torch.bool;"),
+        (torch.zeros(1, 3, 64, 64).cfloat(), "of uint8 or torch.float32, got torch.complex64;"),
+    ],
+)
+def test_what_is_no_batch_of_crops_is_named(image: Any, message: str) -> None:
+    with pytest.raises(UnclaspError) as caught:
+        build(tiny().model)(image)
+    assert str(caught.value).startswith("image must be (B, 3, 64, 64)") and message in str(caught.value)
+
+
+def test_whole_numbers_and_lower_precision_are_taken() -> None:
+    model, image = build(tiny().model).eval(), random_batch().image
+    expected = model(image).pose_2p5d
+    for dtype in (torch.int64, torch.float16, torch.float32):
+        torch.testing.assert_close(model(image.to(dtype)).pose_2p5d, expected)
+    model.double()(image.double())
+
+
+@pytest.mark.parametrize(("config", "name"), [(tiny(), "Config"), (None, "NoneType"), ("tiny", "str")])
+def test_what_is_no_model_config_is_refused(config: Any, name: str) -> None:
+    with pytest.raises(UnclaspError, match=f"expected a ModelConfig, got {name}; of a Config, give config.model"):
+        build(config)
 
 
 def test_samples_do_not_influence_each_other_in_evaluation() -> None:

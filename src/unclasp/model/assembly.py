@@ -138,8 +138,11 @@ def build(config: ModelConfig) -> DFL:
     """Build the network that a config describes, with random weights.
 
     Raises:
-        UnclaspError: The backbone is unknown, or with these relations the pose cannot depend on the picture.
+        UnclaspError: The backbone is unknown, with these relations the pose cannot depend on the picture, or `config`
+            is no `ModelConfig`.
     """
+    if not isinstance(config, ModelConfig):
+        raise UnclaspError(f"expected a ModelConfig, got {type(config).__name__}; of a Config, give config.model")
     parts = _DECODERS[config.decoder](config)
     reads_mean = config.presence_head or config.root_depth_head
     appearance_strides = parts.appearance_strides.union(parts.strides[:1] if reads_mean else ())

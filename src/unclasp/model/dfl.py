@@ -38,12 +38,22 @@ class Normalise(nn.Module):
         """Map (B, 3, S, S) RGB, uint8 or float in 0..255, to floats as the backbone expects.
 
         Raises:
-            UnclaspError: The image has another shape.
+            UnclaspError: The image is no tensor, has no crops, or is of another shape or precision.
         """
-        expected = (3, self.image_size, self.image_size)
-        if image.shape[1:] != expected:
-            raise UnclaspError(f"image must be (B, {', '.join(map(str, expected))}), got {tuple(image.shape)}")
+        self._check(image)
         return (image - self.mean) / self.std
+
+    def _check(self, image: object) -> None:
+        shape = (3, self.image_size, self.image_size)
+        expected = f"image must be (B, {', '.join(map(str, shape))})"
+        if not isinstance(image, Tensor):
+            got = type(image).__name__
+            raise UnclaspError(f"{expected}, a tensor, got {got}; convert arrays with torch.from_numpy")
+        if image.shape[1:] != shape or image.shape[0] == 0:
+            raise UnclaspError(f"{expected}, got {tuple(image.shape)}; give crops of that side, one or more")
+        kept = self.mean.dtype
+        if image.dtype == torch.bool or torch.promote_types(image.dtype, kept) != kept:
+            raise UnclaspError(f"{expected} of uint8 or {kept}, got {image.dtype}; convert it with image.to({kept})")
 
 
 class RootDepth(nn.Module):
