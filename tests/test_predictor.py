@@ -1,6 +1,9 @@
 """Prediction: exact network outputs give exact poses, crops follow the rule, and errors name the bad input."""
 
+import copy
 import importlib.util
+import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 import torch
 
 from made_hands import two_hands
+from shades import Shades
 from unclasp import geometry, presets
 from unclasp.checkpoint import save_weights
 from unclasp.config import DepthAxis, with_model
@@ -498,3 +502,37 @@ def test_missing_weights_and_devices_are_named(tmp_path: Path) -> None:
     for device, reason in ("abacus", "expected cpu, cuda, cuda:N or mps"), ("cuda:99", ".*; cpu always works"):
         with pytest.raises(UnclaspError, match=f"device '{device}' cannot be used: {reason}$"):
             Predictor.load(tmp_path / "tiny.safetensors", device=device)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weights": 123}, "weights must be the path of a file, got int; leave it out"),
+        ({"weights": ["small"]}, "weights must be the path of a file, got list; leave it out"),
+        ({"fusion": 1.5}, "fusion must be the path of a file, got float; leave it out"),
+        (
+            {"device": None},
+            "device must be cpu, cuda, cuda:N, mps or a torch.device, got NoneType; leave it out for cpu",
+        ),
+        ({"device": b"cpu"}, "device must be .*, got bytes"),
+    ],
+)
+def test_values_of_another_type_are_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnclaspError, match=f"^{message}"):
+        Predictor.load(**given)
+
+
+def test_devices_of_torch_are_taken() -> None:
+    assert Predictor.load("small", device=torch.device("cpu"), landmarks=False, detector="none").network.name == "small"
+
+
+@pytest.mark.parametrize("given", ["clip.mp4", ["clip.mp4"], black(), None], ids=["path", "list", "array", "none"])
+def test_what_is_no_open_video_is_refused_at_the_call(given: Any) -> None:
+    with pytest.raises(UnclaspError, match=r"^expected an open Video, got \w+; give a path to Predictor.stream, and"):
+        Predictor(Shades()).video(given)
+
+
+@pytest.mark.parametrize("use", [pickle.dumps, copy.deepcopy])
+def test_a_predictor_is_not_copied_to_other_processes(use: Callable[[Predictor], object]) -> None:
+    with pytest.raises(TypeError, match="a Predictor can be neither pickled nor copied: load one in each process"):
+        use(Predictor.load(landmarks=False, detector="none"))

@@ -3,8 +3,9 @@
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,9 @@ class Predictor:
             second_opinions=second_opinions,
         )  # fmt: skip
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Predictor can be neither pickled nor copied: load one in each process; threads may share it")
+
     @property
     def network(self) -> Network:
         """The pose network, which predicts the hands in a crop."""
@@ -128,8 +132,10 @@ class Predictor:
         Raises:
             CheckpointError: The file is missing, damaged, or was not written by unclasp.
             UnclaspError: The detector or device does not exist, an exported model is to run on another device than the
-                CPU, `fusion` is given although `landmarks` is false, or `threads` is below 1.
+                CPU, `fusion` is given although `landmarks` is false, `threads` is below 1, or a value is of another
+                type.
         """
+        _check_types(device, weights=weights, fusion=fusion)
         if fusion is not None and not landmarks:
             raise UnclaspError(
                 "a fusion network needs the landmark network: leave out --fusion or --no-landmarks (landmarks=False)"
@@ -146,14 +152,9 @@ class Predictor:
         )  # fmt: skip
 
     def __call__(
-        self,
-        image: Array,
-        box: npt.ArrayLike | None = None,
-        *,
-        focal: tuple[float, float] | None = None,
-        princpt: tuple[float, float] | None = None,
-        mirrored: bool = False,
-    ) -> HandPose:
+        self, image: Array, box: npt.ArrayLike | None = None, *, focal: tuple[float, float] | None = None,
+        princpt: tuple[float, float] | None = None, mirrored: bool = False,
+    ) -> HandPose:  # fmt: skip
         """Predict the pose of one person's hands; other people's that touch a single hand are in `touching`.
 
         Args:
@@ -180,13 +181,9 @@ class Predictor:
         return replace(pose, touching=tuple(replace(other, image=None) for other in touching)) if touching else pose
 
     def everyone(
-        self,
-        image: Array,
-        *,
-        focal: tuple[float, float] | None = None,
-        princpt: tuple[float, float] | None = None,
+        self, image: Array, *, focal: tuple[float, float] | None = None, princpt: tuple[float, float] | None = None,
         mirrored: bool = False,
-    ) -> list[HandPose]:
+    ) -> list[HandPose]:  # fmt: skip
         """Predict the poses of all people's hands, at most one right and one left hand per person.
 
         The first pose is the one that `Predictor.__call__` returns, with or without hands, but without `touching`:
@@ -211,15 +208,11 @@ class Predictor:
         return [first, *(self._lift(other, shot, None) for other in others)]
 
     def stream(
-        self,
-        source: SourceLike | Iterable[SourceLike],
-        *,
+        self, source: SourceLike | Iterable[SourceLike], *,
         options: StreamOptions = StreamOptions(),  # noqa: B008  frozen
-        focal: tuple[float, float] | None = None,
-        princpt: tuple[float, float] | None = None,
-        mirrored: bool = False,
+        focal: tuple[float, float] | None = None, princpt: tuple[float, float] | None = None, mirrored: bool = False,
         on_error: OnError | None = None,
-    ) -> Generator[HandPose, None, None]:
+    ) -> Generator[HandPose, None, None]:  # fmt: skip
         """Yield the poses of pictures, videos, cameras or folders lazily, one at a time.
 
         A video yields one pose per frame, with `frame` and `time` set; its hands are tracked, keep their slots, and are
@@ -252,31 +245,27 @@ class Predictor:
         return stream(predict, predict_frame, source, options, on_error)
 
     def video(
-        self,
-        video: Video,
-        options: StreamOptions = StreamOptions(),  # noqa: B008  frozen
-        *,
-        focal: tuple[float, float] | None = None,
-        princpt: tuple[float, float] | None = None,
-        mirrored: bool = False,
-    ) -> Generator[HandPose, None, None]:
+        self, video: Video, options: StreamOptions = StreamOptions(), *,  # noqa: B008  frozen
+        focal: tuple[float, float] | None = None, princpt: tuple[float, float] | None = None, mirrored: bool = False,
+    ) -> Generator[HandPose, None, None]:  # fmt: skip
         """Yield the pose of each frame of an open video or camera, tracked and smoothed as in `stream`.
 
         `options.every` and `options.max_frames` have no effect: the open video has its own.
+
+        Raises:
+            UnclaspError: As in `__call__`, or `video` is no `Video`.
         """
+        if not isinstance(video, Video):
+            advice = "give a path to Predictor.stream, and your own frames to Predictor.track"
+            raise UnclaspError(f"expected an open Video, got {type(video).__name__}; {advice}")
         predict_frame = self._frame_predictor(options, focal=focal, princpt=princpt, mirrored=mirrored)
         return frame_poses(predict_frame, video, options, live=video.live, source=video.name)
 
     def track(
-        self,
-        frames: Iterable[Frame],
-        options: StreamOptions = StreamOptions(),  # noqa: B008  frozen
-        *,
-        live: bool = True,
-        focal: tuple[float, float] | None = None,
-        princpt: tuple[float, float] | None = None,
+        self, frames: Iterable[Frame], options: StreamOptions = StreamOptions(), *,  # noqa: B008  frozen
+        live: bool = True, focal: tuple[float, float] | None = None, princpt: tuple[float, float] | None = None,
         mirrored: bool = False,
-    ) -> Generator[HandPose, None, None]:
+    ) -> Generator[HandPose, None, None]:  # fmt: skip
         """Yield the pose of each of your own frames, from any source, tracked and smoothed as in `stream`.
 
         Examples:
@@ -348,3 +337,14 @@ class Predictor:
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
         return shot.to_given(pose)
+
+
+def _check_types(device: object, **files: object) -> None:
+    """Raise an error for a device or a file that is neither a name nor what else stands for one."""
+    for name, file in files.items():
+        if not isinstance(file, str | PathLike | None):
+            got = type(file).__name__
+            raise UnclaspError(f"{name} must be the path of a file, got {got}; leave it out for the shipped network")
+    if not isinstance(device, str | int) and type(device).__name__ != "device":  # torch need not be loaded
+        got = type(device).__name__
+        raise UnclaspError(f"device must be cpu, cuda, cuda:N, mps or a torch.device, got {got}; leave it out for cpu")
