@@ -96,7 +96,7 @@ def snapped(square: Floats, image: Pixels, size: int) -> Floats:
         size: Side of the crop in px of its own.
     """
     side = float(square[2] - square[0])
-    # A step that is no simple fraction of a pixel: else OpenCV would sample exactly between the positions that it knows.
+    # The step is no simple fraction of a pixel: else OpenCV would sample exactly between the positions that it knows.
     step = 2.0 ** math.floor(math.log2(side / SNAPS_PER_SIDE)) / math.sqrt(2)
     side = round(side / step) * step
     offset = side / size / 2  # of the square's middle from the crop's, which mirroring keeps (`geometry.crop_middle`)
