@@ -84,7 +84,7 @@ def whole_square(image: Pixels) -> Floats:
 
 
 def snapped(square: Floats, image: Pixels, size: int) -> Floats:
-    """Return the square of a crop, moved and scaled by less than a thousandth of its side, to a grid.
+    """Return the square of a crop, moved and scaled by at most 0.14 % of its side, to a grid.
 
     Squares are laid around joints, whose last digits depend on the processor and the number of threads. Without the
     grid they would change the pixels of the next crop, and each crop multiplies the difference (docs/decisions.md).
