@@ -16,8 +16,10 @@ from unclasp.commands.sheets import write_sheet
 from unclasp.data import check as module
 from unclasp.data.check import check
 from unclasp.data.entries import annotation_entries
+from unclasp.data.fields import leaves_folder
 from unclasp.data.interhand import InterHand
 from unclasp.data.layout import PUBLISHED, Counts, annotation_path
+from unclasp.data.problems import Problems
 from unclasp.data.show import contact_sheet, draw_annotations
 from unclasp.errors import DataError, UnclaspError
 from unclasp.hands import FINGER_COLOURS
@@ -118,9 +120,7 @@ def test_an_index_that_is_up_to_date_saves_the_reading(small: Path, monkeypatch:
     assert after.splits[0].index == str(path) and before.splits[0].index is None
     for name in ("counts", "problems", "pictures", "mano", "version", "fps"):
         assert getattr(after.splits[0], name) == getattr(before.splits[0], name), name
-    assert after.splits[0].problems == [
-        "2 annotations that stand in another order than the images (from number 1 on, …)"
-    ]
+    assert after.splits[0].problems == ["2 annotations that stand in another order than the images (from number 1 on)"]
 
 
 @pytest.mark.parametrize("focal", [[0.0, 0.0], [-500.0, 500.0], [float("nan"), 1.0], [float("inf"), 1.0]])
@@ -146,6 +146,35 @@ def test_images_without_an_annotated_joint_are_told(small: Path) -> None:
     assert check(small).verdict == "unusable"
     with pytest.raises(DataError, match="3 images, which are all that there are, without an annotated joint"):
         InterHand(small)
+
+
+def test_examples_are_told_once(small: Path) -> None:
+    problems = Problems()
+    for example in ("a", "a", "b", "a"):
+        problems.add("camera", example)
+    assert problems.lines() == ["4 images whose camera is missing or damaged in camera.json (a, b)"]
+    for example in ("c", "a", "c"):
+        problems.add("camera", example)
+    assert problems.lines() == ["7 images whose camera is missing or damaged in camera.json (a, b, c)"]
+    for example in ("d", "e"):
+        problems.add("camera", example)
+    assert problems.lines() == ["9 images whose camera is missing or damaged in camera.json (a, b, c, …)"]
+    assert Problems.from_json(problems.to_json()) == problems
+    change(small, "data", lambda data: [image.update(camera="000", capture=7) for image in data["images"]])
+    (told,) = (line for line in check(small).splits[0].problems if "camera" in line)
+    assert told.endswith("(capture '7' camera '000': is missing)") and told.startswith("3 images")
+
+
+@pytest.mark.parametrize(
+    ("name", "leaves"),
+    [
+        ("Capture0/a/cam1/image1.jpg", False), ("Capture0/a..b/image1.jpg", False), ("..a/image..jpg", False),
+        ("../x.jpg", True), ("a/../../x.jpg", True), ("a/..", True), ("/x.jpg", True), ("", True), ("a\0.jpg", True),
+        ("..\\x.jpg", True), ("a\\..\\..\\x.jpg", True), ("\\x.jpg", True), ("C:\\x.jpg", True), ("C:x.jpg", True),
+    ],
+)  # fmt: skip
+def test_names_that_leave_their_folder_are_known(name: str, leaves: bool) -> None:
+    assert leaves_folder(name) is leaves
 
 
 def test_one_bad_split_does_not_hide_the_others(small: Path) -> None:

@@ -127,40 +127,101 @@ DAMAGES = {
         edit("joint_3d", lambda j: j["0"]["1"]["world_coord"].pop()), r"\(42, 3\) numbers, got \(41, 3\)"
     ),
     "41 flags": refused(
-        edit("data", lambda d: d["annotations"][1]["joint_valid"].pop()), "42 numbers, got 41"
+        edit("data", lambda d: d["annotations"][1]["joint_valid"].pop()),
+        "'joint_valid' must be a list of 42 values of 0 or 1, got 41",
     ),
     "flags that are no numbers": refused(
-        edit("data", lambda d: d["annotations"][1]["joint_valid"].__setitem__(3, ["x"])), "of image 1: "
+        edit("data", lambda d: d["annotations"][1]["joint_valid"].__setitem__(3, ["x"])),
+        r"of image 1: 'joint_valid' must be .*, got 42, with \['x'\]",
     ),
     "three hands": refused(
-        edit("data", lambda d: d["annotations"][0].update(hand_type="three")), "number 1: KeyError 'three'"
+        edit("data", lambda d: d["annotations"][0].update(hand_type="three")),
+        "number 1: 'hand_type' must be one of right, left, interacting, got 'three'",
     ),
     "a box of three numbers": refused(
-        edit("data", lambda d: d["annotations"][0].update(bbox=[1, 2, 3])), "number 1: ValueError"
+        edit("data", lambda d: d["annotations"][0].update(bbox=[1, 2, 3])),
+        r"number 1: 'bbox' must be a list of the 4 numbers x, y, width and height, got \[1, 2, 3\]",
     ),
     "an image without a name": refused(
-        edit("data", lambda d: d["images"][2].pop("file_name")), "number 3: KeyError 'file_name'"
+        edit("data", lambda d: d["images"][2].pop("file_name")), "number 3: 'file_name' is missing"
     ),
     "a width of 33 bits": refused(
-        edit("data", lambda d: d["images"][2].update(width=2**32 + 640)), "number 3: ValueError a number of 33 bits"
+        edit("data", lambda d: d["images"][2].update(width=2**32 + 640)),
+        "number 3: 'width' must be a whole number of pixels above 0, got 4294967936",
     ),
     "a frame of 64 bits": refused(
-        edit("data", lambda d: d["images"][2].update(frame_idx=2**63)), "number 3: ValueError a number of 64 bits"
+        edit("data", lambda d: d["images"][2].update(frame_idx=2**63)),
+        "number 3: 'frame_idx' must be a whole number of at most 63 bits, got 9223372036854775808",
     ),
     "an endless id": refused(
-        edit("data", lambda d: d["images"][2].update(id=float("inf"))), "number 3: OverflowError"
+        edit("data", lambda d: d["images"][2].update(id=float("inf"))),
+        "number 3: 'id' must be a whole number of at most 63 bits, got inf",
     ),
     "an id of 100 bits": refused(
-        edit("data", lambda d: d["annotations"][1].update(id=10**30)), "number 2: ValueError a number of 100 bits"
+        edit("data", lambda d: d["annotations"][1].update(id=10**30)),
+        "number 2: 'id' must be a whole number of at most 63 bits, got 10+",
     ),
     "a box of 400 digits": refused(
-        edit("data", lambda d: d["annotations"][1].update(bbox=[5, 5, 10**400, 9])), "of image 1: int too large"
+        edit("data", lambda d: d["annotations"][1].update(bbox=[5, 5, 10**400, 9])),
+        r"of image 1: 'bbox' must be a list of the 4 numbers .*, got \[5, 5, 10*\.\.\.0*, 9\]",
     ),
     "a focal length of 400 digits": refused(
         edit("camera", lambda c: c["0"]["focal"].update({"000": [10**400, 1]})), "'focal' holds no numbers for it"
     ),
     "a joint of 400 digits": refused(
         edit("joint_3d", lambda j: j["0"]["1"]["world_coord"][4].__setitem__(1, 10**400)), "must hold 42 points"
+    ),
+    "a width of 0": refused(
+        edit("data", lambda d: d["images"][2].update(width=0)), "number 3: 'width' must be .* above 0, got 0"
+    ),
+    "no height": refused(edit("data", lambda d: d["images"][2].pop("height")), "number 3: 'height' is missing"),
+    "an image that is a list": refused(
+        edit("data", lambda d: d["images"].__setitem__(2, [7])),
+        r"number 3: it must be an object with id, .*, got \[7\]",
+    ),
+    "a name that leaves the folder": refused(
+        edit("data", lambda d: d["images"][2].update(file_name="Capture0/../../../x.jpg")),
+        r"number 3: 'file_name' must be a path below the folder of pictures, got 'Capture0/\.\./",
+    ),
+    "an absolute name": refused(
+        edit("data", lambda d: d["images"][2].update(file_name="/etc/x.jpg")), "number 3: 'file_name' must be a path"
+    ),
+    "a box of null": refused(
+        edit("data", lambda d: d["annotations"][1].update(bbox=None)), "number 2: 'bbox' must be .*, got None"
+    ),
+    "a box that is text": refused(
+        edit("data", lambda d: d["annotations"][1].update(bbox="1234")), "number 2: 'bbox' must be .*, got '1234'"
+    ),
+    "a box of lists": refused(
+        edit("data", lambda d: d["annotations"][1].update(bbox=[[1], [2], [3], [4]])), "of image 1: 'bbox' must be "
+    ),
+    "a list of hands": refused(
+        edit("data", lambda d: d["annotations"][1].update(hand_type=["right"])), r"got \['right'\]"
+    ),
+    "nothing to say which hands are valid": refused(
+        edit("data", lambda d: d["annotations"][1].pop("hand_type_valid")), "number 2: 'hand_type_valid' is missing"
+    ),
+    "an annotation that is null": refused(
+        edit("data", lambda d: d["annotations"].__setitem__(1, None)), "number 2: it must be an object with image_id"
+    ),
+    "flags of 2": refused(
+        edit("data", lambda d: d["annotations"][1]["joint_valid"].__setitem__(3, [2])),
+        r"of image 1: 'joint_valid' must be a list of 42 values of 0 or 1, got 42, with \[2\]",
+    ),
+    "two flags per joint": refused(
+        edit("data", lambda d: [entry.update(joint_valid=[[1, 1]] * 42) for entry in d["annotations"]]),
+        "of image 0: 'joint_valid' must be a list of 42 values",
+    ),
+    "a camera that scales": refused(
+        edit("camera", lambda c: c["0"]["camrot"].update({"000": [[2, 0, 0], [0, 2, 0], [0, 0, 2]]})),
+        r"camera '000': 'camrot' must hold a rotation for it, got \[\[2\.0, 0\.0, 0\.0\]",
+    ),
+    "a camera that mirrors": refused(
+        edit("camera", lambda c: c["0"]["camrot"].update({"000": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]})),
+        "'camrot' must hold a rotation",
+    ),
+    "a camera of 1e200": refused(
+        edit("camera", lambda c: c["0"]["camrot"].update({"000": [[1e200] * 3] * 3})), "'camrot' must hold a rotation"
     ),
     "an id twice": refused(
         edit("data", lambda d: again(d["images"], file_name="other.jpg")), r"1 ids that two images share \(0\)"

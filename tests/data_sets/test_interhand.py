@@ -148,7 +148,7 @@ def test_files_that_are_missing_or_cut_are_named(small: Path) -> None:
         ("data", lambda d: d["annotations"].pop(), "2"),
         ("data", lambda d: d.pop("images"), "'images'"),
         ("data", lambda d: d["annotations"][0].update(hand_type="three"), "three"),
-        ("data", lambda d: d["annotations"][0].update(bbox=[1, 2, 3]), "unpack"),
+        ("data", lambda d: d["annotations"][0].update(bbox=[1, 2, 3]), "'bbox' must be a list of the 4 numbers"),
     ],
 )
 def test_annotations_that_do_not_fit_together_are_named(small: Path, kind: str, edit: Any, told: str) -> None:

@@ -70,8 +70,14 @@ def _cameras(rng: np.random.Generator, names: list[str]) -> dict[str, Any]:
     def numbers(*shape: int) -> dict[str, Any]:
         return {name: rng.normal(0, 500, shape).tolist() for name in names}
 
+    def rotation() -> Any:
+        orthogonal = np.linalg.qr(rng.normal(0, 1, (3, 3)))[0]
+        return (orthogonal * np.linalg.det(orthogonal)).tolist()  # its determinant is 1 or -1
+
     focal = {name: rng.uniform(500, 1500, 2).tolist() for name in names}
-    return {"campos": numbers(3), "camrot": numbers(3, 3), "focal": focal, "princpt": numbers(2)}
+    return {
+        "campos": numbers(3), "camrot": {name: rotation() for name in names}, "focal": focal, "princpt": numbers(2),
+    }  # fmt: skip
 
 
 def _frame(rng: np.random.Generator, frame: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from unclasp.arrays import Array
+from unclasp.data.fields import HAND_TYPES, annotation_fault, image_fault, leaves_folder, whole_number
 from unclasp.data.json_file import MISFITS
 from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, Subset
@@ -21,7 +22,6 @@ from unclasp.data.tables import Columns, OnRead, misfit, read_cameras, read_fram
 from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS
 
-HAND_TYPES: Final = {"right": (True, False), "left": (False, True), "interacting": (True, True)}
 TYPE_VALID, USABLE, HUMAN, MACHINE = 1, 2, 4, 8
 """Bits of the column `flags`."""
 _TYPE_BITS: Final = {name: right + 2 * left for name, (right, left) in HAND_TYPES.items()}
@@ -136,17 +136,21 @@ class _Images(_Table):
         self.count += 1
         try:
             capture, camera, frame = image["capture"], image["camera"], image["frame_idx"]
-            name = image["file_name"].encode()
+            file_name, width, height = image["file_name"], image["width"], image["height"]
+            size = whole_number(width, 32), whole_number(height, 32)
+            if min(size) < 1 or leaves_folder(file_name):
+                raise ValueError
+            name = file_name.encode()
             sequence = f"{capture}/{image.get('seq_name', '')}"
             self._numbers.append((
-                _whole(image["id"], 64), _whole(capture, 32), _whole(frame, 64),
+                whole_number(image["id"], 64), whole_number(capture, 32), whole_number(frame, 64),
                 self.sequences.setdefault(sequence, len(self.sequences)),
                 self._look_up("camera", self.cameras, capture, camera),
                 self._look_up("frame", self.frames, capture, frame),
-                _whole(image.get("width", 0), 32), _whole(image.get("height", 0), 32),
+                *size,
             ))  # fmt: skip
-        except MISFITS as error:
-            self.problems.add("image", f"number {self.count}: {type(error).__name__} {error}")
+        except MISFITS:
+            self.problems.add("image", f"number {self.count}: {image_fault(image)}")
             return
         self._names.append(name)
         if len(self._names) == _ROWS:
@@ -193,19 +197,18 @@ class _Boxes(_Table):
     def add(self, annotation: Any) -> None:
         self.count += 1
         try:
-            x, y, width, height = annotation["bbox"]
+            box, valid = annotation["bbox"], annotation["joint_valid"]
+            if not (isinstance(box, list) and len(box) == 4 and len(valid) == NUM_JOINTS):
+                raise ValueError
             kind = _TYPE_BITS[annotation["hand_type"]]
-            valid = annotation["joint_valid"]
-            if len(valid) != NUM_JOINTS:
-                raise ValueError(f"joint_valid must hold 42 numbers, got {len(valid)}")
-            image_id = _whole(annotation["image_id"], 64)
-            number = _whole(annotation.get("id", image_id), 64)
+            image_id = whole_number(annotation["image_id"], 64)
+            number = whole_number(annotation.get("id", image_id), 64)
             numbers = (image_id, number, 4 * bool(annotation["hand_type_valid"]) + kind)
-        except MISFITS as error:
-            self.problems.add("annotation", f"number {self.count}: {type(error).__name__} {error}")
+        except MISFITS:
+            self.problems.add("annotation", f"number {self.count}: {annotation_fault(annotation)}")
             return
         self._numbers.append(numbers)
-        self._boxes.append([x, y, width, height])
+        self._boxes.append(box)
         self._valid.append(valid)
         if len(self._numbers) == _ROWS:
             self.flush()
@@ -215,40 +218,31 @@ class _Boxes(_Table):
         if not self._numbers:
             return
         try:
-            boxes = np.array(self._boxes, dtype=np.float64)
-            valid = np.array(self._valid, dtype=np.float32).reshape(-1, NUM_JOINTS) > 0
-            numbers = np.array(self._numbers, dtype=np.int64)
+            self._convert(self._numbers, self._boxes, self._valid)
         except MISFITS:
-            self._flush_one_by_one()
-            return
-        boxes[:, 2:] += boxes[:, :2]
+            self._convert_one_by_one()
+        self._numbers, self._boxes, self._valid = [], [], []
+
+    def _convert(self, numbers: list[tuple[int, int, int]], boxes: list[Any], valid: list[Any]) -> None:
+        box = np.array(boxes, dtype=np.float64)
+        flags = np.array(valid, dtype=np.float32).reshape(len(valid), NUM_JOINTS)
+        if box.shape != (len(boxes), 4) or not ((flags == 0) | (flags == 1)).all():
+            raise ValueError
+        box[:, 2:] += box[:, :2]
+        whole = np.array(numbers, dtype=np.int64)
         self._grow(
-            image_id=numbers[:, 0].copy(), annotation_id=numbers[:, 1].copy(), kind=numbers[:, 2].astype(np.uint8),
-            box=boxes.astype(np.float32), valid=np.packbits(valid, axis=1),
+            image_id=whole[:, 0].copy(), annotation_id=whole[:, 1].copy(), kind=whole[:, 2].astype(np.uint8),
+            box=box.astype(np.float32), valid=np.packbits(flags > 0, axis=1),
         )  # fmt: skip
-        self._numbers, self._boxes, self._valid = [], [], []
 
-    def _flush_one_by_one(self) -> None:
-        """Convert a chunk entry by entry, and report those that are not numeric."""
-        entries = list(zip(self._numbers, self._boxes, self._valid, strict=True))
-        for numbers, box, valid in entries:
-            self._numbers, self._boxes, self._valid = [numbers], [box], [valid]
+    def _convert_one_by_one(self) -> None:
+        """Convert a chunk entry by entry, and report those that do not hold what they should."""
+        for numbers, box, valid in zip(self._numbers, self._boxes, self._valid, strict=True):
             try:
-                np.array(box, dtype=np.float64)
-                np.array(valid, dtype=np.float32).reshape(NUM_JOINTS)
-            except MISFITS as error:
-                self.problems.add("annotation", f"of image {numbers[0]}: {error}")
-            else:
-                self.flush()
-        self._numbers, self._boxes, self._valid = [], [], []
-
-
-def _whole(value: Any, bits: int) -> int:
-    """Return a whole number that fits into a column of so many bits."""
-    number = int(value)
-    if number.bit_length() >= bits:
-        raise ValueError(f"a number of {number.bit_length()} bits, where at most {bits - 1} are expected")
-    return number
+                self._convert([numbers], [box], [valid])
+            except MISFITS:
+                fault = annotation_fault({"image_id": numbers[0], "bbox": box, "joint_valid": valid})
+                self.problems.add("annotation", f"of image {numbers[0]}: {fault}")
 
 
 def _join(images: Columns, annotations: Columns, finite: Array, problems: Problems) -> None:

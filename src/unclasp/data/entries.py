@@ -6,7 +6,7 @@ import numpy as np
 
 from unclasp.arrays import Singles
 from unclasp.batch import Sample
-from unclasp.data.annotations import HAND_TYPES
+from unclasp.data.fields import HAND_TYPES
 
 
 def annotation_entries(sample: Sample, index: int, capture: int, file_name: str) -> dict[str, Any]:

@@ -109,8 +109,6 @@ def write_parts(layout: Layout, mano: Path | str, *, processes: int = 1, progres
         raise DataError(f"{layout.mano} is missing; part masks are drawn from the MANO fits in it")
     rows = rows_with_fits(index)
     without = int(((index.columns["flags"] & USABLE) > 0).sum()) - len(rows)
-    if (index.columns["size"][rows] <= 0).any():
-        raise DataError(f"{layout.path('data')} does not tell the width and height of every image; fetch it again")
     _check_provenance(layout, mano_key(mano))
     fits = read_fits(layout, index)
     written = done = 0

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _MAX_EXAMPLES: Final = 3
+_MORE: Final = "…"
 
 FATAL: Final = {
     "image": "entries of 'images' that are damaged",
@@ -39,10 +40,11 @@ class Problems:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, example: str, count: int = 1) -> None:
-        """Count a problem; only the first few examples of each kind are kept."""
+        """Count a problem; of each kind, the first few examples that differ are kept, and … for further ones."""
         self.counts[kind] = self.counts.get(kind, 0) + count
         shown = self.examples.setdefault(kind, [])
-        if len(shown) < _MAX_EXAMPLES:
+        example = example if (example and len(shown) < _MAX_EXAMPLES) or example in shown else _MORE
+        if example not in shown:
             shown.append(example)
 
     @property
@@ -52,9 +54,7 @@ class Problems:
 
     def line(self, kind: str) -> str:
         """Describe one kind: the number, the kind, and the first examples."""
-        shown = self.examples[kind]
-        more = ", …" if self.counts[kind] > len(shown) else ""
-        return f"{self.counts[kind]} {(FATAL | NOTED)[kind]} ({', '.join(shown)}{more})"
+        return f"{self.counts[kind]} {(FATAL | NOTED)[kind]} ({', '.join(self.examples[kind])})"
 
     def lines(self) -> list[str]:
         """Describe every kind found, fatal ones first."""

@@ -22,6 +22,8 @@ MANO_KEY: Final = 4
 """Bit of `frame_mano`: the MANO file has an entry for the frame. The other bits are 1 for a right and 2 for a left
 hand's fit."""
 _CAMERA_SHAPES: Final = {"camrot": (3, 3), "campos": (3,), "focal": (2,), "princpt": (2,)}
+_ROTATION_TOLERANCE: Final = 0.01
+"""Of a rotation times its transpose, to the identity; the published matrices are exact to 1e-7."""
 _MANO_SHAPES: Final = {"pose": 48, "shape": 10, "trans": 3}
 
 
@@ -63,9 +65,17 @@ def _numbers(table: dict[str, Any], key: str, name: str) -> Array:
         raise ValueError(f"'{key}' holds no numbers for it") from None
     if values.shape != shape or not np.isfinite(values).all():
         raise ValueError(f"'{key}' must hold {shape} finite numbers for it, got {values.shape}")
+    if key == "camrot" and not _is_rotation(values):
+        raise ValueError(f"'camrot' must hold a rotation for it, got {values.round(3).tolist()}")
     if key == "focal" and not (values > 0).all():
         raise ValueError(f"'focal' must hold positive numbers for it, got {values.tolist()}")
     return values
+
+
+def _is_rotation(matrix: Array) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        close = np.abs(matrix @ matrix.T - np.eye(3)).max() < _ROTATION_TOLERANCE  # False for NaN, too
+    return bool(close and np.linalg.det(matrix) > 0)
 
 
 def read_frames(path: Path, problems: Problems, on_read: OnRead) -> tuple[dict[str, int | str], Columns, Array]:
