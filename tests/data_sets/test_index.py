@@ -18,7 +18,7 @@ from made_set import change, fit, set_mano
 from unclasp.bench.index import index_cost, memory_of, summary, write_made_up
 from unclasp.cli import main
 from unclasp.data import annotations, index
-from unclasp.data.container import open_arrays, write_arrays
+from unclasp.data.container import open_arrays, verify_arrays, write_arrays
 from unclasp.data.index import build_index, fresh_index, index_paths, open_index
 from unclasp.data.interhand import InterHand
 from unclasp.data.layout import annotation_path, find_layout, layouts_in
@@ -92,6 +92,32 @@ def test_a_changed_header_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"<f8", b"<i8"))
     with pytest.raises(DataError, match="is damaged"):
         open_arrays(path)
+
+
+@pytest.mark.parametrize("name", ["numbers", "bytes"])
+def test_a_changed_array_is_noticed_when_all_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "arrays"
+    write_arrays(path, {"numbers": np.arange(8.0), "none": np.zeros(0), "bytes": np.full(9, 77, np.uint8)}, {})
+    verify_arrays(path)
+    content, array = path.read_bytes(), open_arrays(path)[0][name].tobytes()
+    assert content.count(array) == 1
+    path.write_bytes(content.replace(array, array[:-1] + b"\x55"))
+    open_arrays(path)  # opening is instant, and does not read the arrays
+    with pytest.raises(DataError, match=f"is damaged: the array '{name}' is not as it was written; delete it"):
+        verify_arrays(path)
+
+
+def test_arrays_are_on_the_disk_before_they_have_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a power failure could leave a file of the right size, full of zeros."""
+    path, synced = tmp_path / "arrays", []
+
+    def sync(file: int) -> None:
+        assert not path.exists()
+        synced.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_arrays(path, {"numbers": np.arange(8.0)}, {})
+    assert synced == [path.stat().st_size]
 
 
 # ---- made when it is needed

@@ -237,6 +237,17 @@ def test_damaged_brightness_is_looked_up_again(six: Path, arrays: dict[str, Any]
     assert path.read_bytes() == kept
 
 
+def test_changed_brightness_is_looked_up_again(six: Path) -> None:
+    set_mano(six, {"0": {"9": {"right": fit(), "left": fit()}}})
+    data = InterHand(six, filtered=True)
+    path = data.index.path.with_suffix(".brightness")
+    content, states = path.read_bytes(), container.open_arrays(path)[0]["states"].tobytes()
+    dark = bytes(2 * (state > 0) for state in states)
+    path.write_bytes(dark.join(content.rsplit(states, 1)))
+    assert container.open_arrays(path)[0]["states"].tobytes() == dark
+    assert frames(InterHand(six, filtered=True)) == [9] and path.read_bytes() == content
+
+
 def test_an_interrupted_search_for_black_pictures_goes_on(six: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_mano(six, {"0": {str(frame): {"right": fit(), "left": fit()} for frame in (9, 15, 21, 24)}})
     monkeypatch.setattr("unclasp.data.filtered._CHUNK", 2)

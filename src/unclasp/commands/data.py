@@ -51,7 +51,7 @@ def check(words: list[str]) -> int:
 class IndexArguments:
     """Build the index of each split.
 
-    Opening a data set does this too; this command shows the progress. Up-to-date indices are kept.
+    Opening a data set does this too; this command shows the progress. Up-to-date indices are kept, unless damaged.
     """
 
     root: Root
@@ -69,13 +69,19 @@ def index(words: list[str]) -> int:
     arguments = parse(IndexArguments, words, "data index")
     from unclasp.commands.progress import named_bars
     from unclasp.data.filtered import filtered_rows
-    from unclasp.data.index import build_index, fresh_index
+    from unclasp.data.index import build_index, verified_index
+    from unclasp.errors import DataError
 
     with named_bars() as update:
         for name, layout in _layouts(arguments.root, arguments.split):
-            current = None if arguments.force else fresh_index(layout)
-            built = current or build_index(layout, lambda *done, name=name: update(name, *done), anew=arguments.force)
-            state = "up to date" if current else "built"
+            anew, current, state = arguments.force, None, "built"
+            if not anew:
+                try:
+                    current = verified_index(layout)
+                except DataError:
+                    anew, state = True, "was damaged, built anew"
+            built = current or build_index(layout, lambda *done, name=name: update(name, *done), anew=anew)
+            state = "up to date" if current else state
             print(f"{name}: {len(built):,} images, {state}: {built.path}")
             for line in built.problems.lines():
                 print(f"{name}: noticed {line}")

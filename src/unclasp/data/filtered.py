@@ -17,7 +17,7 @@ import numpy as np
 
 from unclasp.arrays import Bools, Pixels
 from unclasp.data.annotations import TYPE_VALID, USABLE
-from unclasp.data.container import open_arrays, write_arrays
+from unclasp.data.container import open_arrays, verify_arrays, write_arrays
 from unclasp.data.index import Index
 from unclasp.data.layout import Layout
 from unclasp.data.pictures import read_rgb
@@ -97,6 +97,7 @@ def _known_states(path: Path, index: Index) -> Pixels:
     """Return the states stored by an earlier run on the same index; UNKNOWN for all images if there are none."""
     unknown = np.zeros(len(index), dtype=np.uint8)
     try:
+        verify_arrays(path)  # a byte per image: a damaged one would choose other pictures
         arrays, note = open_arrays(path)
     except DataError:
         return unknown

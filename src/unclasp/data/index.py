@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from unclasp.data.annotations import read_annotations
-from unclasp.data.container import open_arrays, write_arrays
+from unclasp.data.container import open_arrays, verify_arrays, write_arrays
 from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
 from unclasp.data.progress import Progress
@@ -21,7 +21,7 @@ from unclasp.errors import DataError, write_error
 from unclasp.files import locked_beside
 from unclasp.hands import NUM_JOINTS
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Version of the arrays' meaning and of what is checked; an index of another version is rebuilt."""
 SLOW_FROM_BYTES: Final = 100_000_000
 """Above this total size of the annotations, building an index is announced in the log."""
@@ -104,6 +104,18 @@ def fresh_index(layout: Layout) -> Index | None:
         if index.sources == source_state(layout):
             return index
     return None
+
+
+def verified_index(layout: Layout) -> Index | None:
+    """Return the up-to-date index of a split after reading all of it, or None if there is none.
+
+    Raises:
+        DataError: It is not as it was written.
+    """
+    index = fresh_index(layout)
+    if index is not None:
+        verify_arrays(index.path)
+    return index
 
 
 def build_index(layout: Layout, progress: Progress | None = None, *, anew: bool = False) -> Index:
