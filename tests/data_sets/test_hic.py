@@ -54,13 +54,13 @@ def root(tmp_path: Path) -> Path:
     for index, hand_type in enumerate(TYPES):
         name = f"{index:02}/rgb/000.png"
         (tmp_path / name).parent.mkdir(parents=True)
-        cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), 9 * index, np.uint8))
+        cv2.imwrite(str(tmp_path / name), np.full((480, 640, 3), 9 * index, np.uint8))
         meshes: dict[str, str | None] = {"right_mano_path": None, "left_mano_path": None}
         for side, x in (("right", -0.1), ("left", 0.1)):
             if hand_type in (side, "interacting") and (index, side) != (2, "left"):
                 meshes[f"{side}_mano_path"] = f"{index:02}/{side}.ply"
                 save_ply(tmp_path / f"{index:02}" / f"{side}.ply", mesh(2 * index + (side == "left"), x))
-        images.append({"id": 70 + index, "file_name": name, "width": 64, "height": 48})
+        images.append({"id": 70 + index, "file_name": name, "width": 640, "height": 480})
         annotations.append({"id": 30 + index, "image_id": 70 + index, "hand_type": hand_type, **meshes})
     (tmp_path / "HIC.json").write_text(json.dumps({"images": images, "annotations": annotations[::-1]}))
     np.save(tmp_path / "J_regressor_mano_ih26m.npy", regressor())
@@ -84,7 +84,7 @@ def test_a_sample_by_hand(root: Path) -> None:
     centre, half = (low + high) / 2, (high - low) / 2 * 1.2
     np.testing.assert_allclose(sample.box, [*(centre - half), *(centre + half)], rtol=1e-4)
     assert sample.valid.all() and sample.interacting and sample.name == "00/rgb/000.png"
-    assert (sample.image == 0).all() and (data[3].image == 9).all() and sample.image.shape == (48, 64, 3)
+    assert (sample.image == 0).all() and (data[3].image == 9).all() and sample.image.shape == (480, 640, 3)
 
 
 def test_hands_without_a_mesh_do_not_count(root: Path) -> None:
@@ -106,7 +106,7 @@ def test_which_pictures_is_a_choice_that_is_counted(root: Path, images: str, cou
 
 def test_boxes(root: Path) -> None:
     joints, mesh_, image = (HIC(root, box=box, **ALL)[4].box for box in ("joints", "mesh", "image"))  # type: ignore[arg-type]
-    assert image.tolist() == [0, 0, 64, 48]
+    assert image.tolist() == [0, 0, 640, 480]
     assert (mesh_[:2] < joints[:2]).all() and (mesh_[2:] > joints[2:]).all()
     vertices = np.concatenate([mesh(0, -0.1), mesh(1, 0.1)])
     pixels = vertices[:, :2] / vertices[:, 2:] * 525 + [319.5, 239.5]
@@ -199,8 +199,8 @@ def test_damage_is_told(root: Path) -> None:
         ({"id": "x"}, "it has a damaged id"),
         ({"id": 10**30}, "it has a damaged id"),
         ({"file_name": None}, "it has a damaged file_name"),
-        ({"width": [[1], [1, 2]]}, "it has a damaged width"),
-        ({"height": 10**400}, "it has a damaged height"),
+        ({"file_name": "../x.png"}, "it has a damaged file_name"),
+        ({"right_mano_path": "/x.ply"}, "it has a damaged right_mano_path"),
         ({"right_mano_path": 5}, "it has a damaged right_mano_path"),
         ({"left_mano_path": "y" * 300}, "1 files that HIC.json names are not there"),
     ],
@@ -209,6 +209,15 @@ def test_damaged_entries_are_told(root: Path, change: dict[str, Any], told: str)
     edit(root, lambda content: content["annotations"][1].update(change))
     with pytest.raises(DataError, match=told):
         HIC(root, **ALL)
+
+
+def test_a_picture_of_another_size_is_refused(root: Path) -> None:
+    """The camera is fixed, whatever size HIC.json tells."""
+    edit(root, lambda content: [image.update(width=320, height=240) for image in content["images"]])
+    assert HIC(root, box="image", **ALL)[4].box.tolist() == [0, 0, 640, 480]
+    cv2.imwrite(str(root / "00" / "rgb" / "000.png"), np.zeros((240, 320, 3), np.uint8))
+    with pytest.raises(DataError, match=r"00/rgb/000\.png must be 640 x 480 px, .*, not 320 x 240; fetch the original"):
+        HIC(root, **ALL)[4]
 
 
 def test_vertices_far_beside_the_camera_are_told(root: Path) -> None:

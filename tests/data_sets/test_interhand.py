@@ -46,11 +46,11 @@ def test_channels_are_red_green_blue(small: Path) -> None:
 
 def test_orientation_tags_do_not_turn_what_was_annotated(small: Path) -> None:
     path = small / "images" / "train" / InterHand(small).file_names[0]
-    plain = cv2.imencode(".jpg", np.full((40, 96, 3), 90, np.uint8))[1].tobytes()
+    plain = cv2.imencode(".jpg", np.full((96, 96, 3), np.arange(96)[:, None, None] > 47, np.uint8) * 200)[1].tobytes()
     tag = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # 6: turn by 90 degrees
     path.write_bytes(plain[:2] + b"\xff\xe1" + (len(tag) + 2).to_bytes(2, "big") + tag + plain[2:])
-    assert cv2.imread(str(path)).shape == (96, 40, 3), "the tag works"
-    assert InterHand(small)[0].image.shape == (40, 96, 3)
+    assert cv2.imread(str(path))[10, [10, 80], 0].tolist() == [200, 0], "the tag works"
+    assert InterHand(small)[0].image[[10, 80], 10, 0].tolist() == [0, 200]
 
 
 def test_the_camera_turns_about_its_centre(small: Path) -> None:

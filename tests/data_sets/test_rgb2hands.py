@@ -114,6 +114,41 @@ def test_the_folder_above_will_do(root: Path, tmp_path: Path, capsys: pytest.Cap
     assert exit_.value.code == 0 and "hands: taken to be two in every picture" in told
 
 
+def test_reports_name_what_is_missing(root: Path) -> None:
+    """A partial download would otherwise be scored like the whole one."""
+    note = (
+        "seq01_crossed (2 pictures), seq03_shuffle (1 pictures); missing: seq02_occlusion, seq04_scratch; "
+        "pictures without an annotation file: 1"
+    )
+    assert RGB2Hands(root).notes["sequences"] == RGB2Hands(root, frames="all").notes["sequences"] == note
+    assert (
+        score_predictions(PosePredictions(joints_cam=np.stack([joints_of(0), joints_of(1)])), RGB2Hands(root)).notes[
+            "sequences"
+        ]
+        == note
+    )
+    for name in ("seq02_occlusion", "seq04_scratch"):
+        (root / name / "color").mkdir(parents=True)
+        cv2.imwrite(str(root / name / "color" / "000_color.png"), np.zeros((60, 80, 3), np.uint8))
+        save_rows(root / name, "000", np.zeros((42, 4)))
+    assert "seq04_scratch (1 pictures); missing: none; pictures" in RGB2Hands(root).notes["sequences"]
+
+
+def test_pictures_of_another_size_are_refused(root: Path) -> None:
+    path = root / "seq03_shuffle" / "color" / "000_color.png"
+    cv2.imwrite(str(path), np.zeros((30, 40, 3), np.uint8))
+    data = RGB2Hands(root)
+    assert data[0].image.shape == (60, 80, 3)
+    with pytest.raises(UnclaspError, match=r"seq03_shuffle/color/000_color\.png must be 80 x 60 px, .*, not 40 x 30"):
+        data[1]
+    for picture in root.glob("*/color/*.png"):
+        cv2.imwrite(str(picture), np.zeros((30, 40, 3), np.uint8))
+    with pytest.raises(
+        UnclaspError, match=r"000_color\.png is 40 x 30 px, of which the principal point .*39\.5, 29\.5"
+    ):
+        RGB2Hands(root)
+
+
 def test_damage_is_told(root: Path) -> None:
     def fails(told: str, name: str = "") -> None:
         with pytest.raises(UnclaspError, match=told) as caught:

@@ -1,7 +1,7 @@
 """HIC, Hands in Action (Tzionas 2016), as annotated by InterWild: the test set of the paper's Table 5.
 
-    ROOT/HIC.json            COCO style: images (id, file_name, width, height); annotations (id, image_id, hand_type,
-                             right_mano_path, left_mano_path), paths relative to ROOT, null where there is no hand
+    ROOT/HIC.json            COCO style: images (id, file_name); annotations (id, image_id, hand_type, right_mano_path,
+                             left_mano_path), paths relative to ROOT, null where there is no hand
     ROOT/….ply               778 MANO vertices per hand, metres, camera frame
     ROOT/J_regressor_mano_ih26m.npy   21 x 778, from InterHand2.6M's repository; not ours to ship
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.arrays import Doubles, Singles
 from unclasp.batch import Sample
-from unclasp.data.annotations import HAND_TYPES
+from unclasp.data.fields import HAND_TYPES, leaves_folder
 from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.data.naming import split_options
 from unclasp.data.pictures import read_rgb
@@ -32,7 +32,8 @@ Box = Literal["joints", "mesh", "image"]
 
 FOCAL: Final = (525.0, 525.0)
 PRINCPT: Final = (319.5, 239.5)
-"""Intrinsics in px of all pictures, which are 640 x 480."""
+SIZE: Final = (640, 480)
+"""Intrinsics of all pictures, and the width and height that they are for, in px; sizes in HIC.json are not read."""
 PAPER_COUNT: Final = 732
 """Number of pictures in Table 5."""
 REGRESSOR: Final = "J_regressor_mano_ih26m.npy"
@@ -52,9 +53,11 @@ _BOXES: Final = {
 _OPTIONS: Final = ("images", "regressor", "box", "expect")
 _FIELDS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "id": lambda value: isinstance(value, int) and 0 <= value < 2**63,
-    "file_name": lambda value: isinstance(value, str),
-    **dict.fromkeys(("width", "height"), lambda value: isinstance(value, int) and 0 < value < 2**31),
-    **dict.fromkeys(("right_mano_path", "left_mano_path"), lambda value: value is None or isinstance(value, str)),
+    "file_name": lambda value: isinstance(value, str) and not leaves_folder(value),
+    **dict.fromkeys(
+        ("right_mano_path", "left_mano_path"),
+        lambda value: value is None or (isinstance(value, str) and not leaves_folder(value)),
+    ),
 }
 """What an annotation must have, and what is a valid value of it."""
 
@@ -112,7 +115,8 @@ class HIC:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(**self.record(index), image=read_rgb(self.root / self._entries[index]["file_name"]), parts=None)
+        image = read_rgb(self.root / self._entries[index]["file_name"], SIZE)
+        return Sample(**self.record(index), image=image, parts=None)
 
     @property
     def file_names(self) -> list[str]:
@@ -133,7 +137,7 @@ class HIC:
             "images": f"{len(self)} {_IMAGES[self.images]}; {count}",
             "joints": f"regressed from the MANO meshes by {self.regressor_path.name} ({definition})",
             "annotated box": _BOXES[self.box],
-            "camera": "focal length 525 px, principal point (319.5, 239.5)",
+            "camera": "focal length 525 px, principal point (319.5, 239.5), of 640 x 480 px",
         }
 
     def record(self, index: int) -> dict[str, Any]:
@@ -148,7 +152,7 @@ class HIC:
                 meshes.append(vertices)
         return {
             "joints_cam": joints.astype(np.float32), "valid": valid, "focal": np.array(FOCAL, dtype=np.float32),
-            "princpt": np.array(PRINCPT, dtype=np.float32), "box": self._box(entry, joints[valid], meshes),
+            "princpt": np.array(PRINCPT, dtype=np.float32), "box": self._box(joints[valid], meshes),
             "hand_type": np.array(HAND_TYPES[entry["hand_type"]]), "hand_type_valid": True,
             "name": entry["file_name"],
         }  # fmt: skip
@@ -172,9 +176,9 @@ class HIC:
         in_mano_order = np.concatenate([self._regressor @ vertices, vertices[list(_TIPS)]])
         return in_mano_order[np.argsort(HAND_ORDERS["mano"])]
 
-    def _box(self, entry: Mapping[str, Any], joints: Doubles, meshes: list[Doubles]) -> Singles:
+    def _box(self, joints: Doubles, meshes: list[Doubles]) -> Singles:
         if self.box == "image" or not meshes:
-            return np.array([0, 0, entry["width"], entry["height"]], dtype=np.float32)
+            return np.array([0, 0, *SIZE], dtype=np.float32)
         points = joints if self.box == "joints" else np.concatenate(meshes)
         pixels = geometry.project(points, np.array(FOCAL), np.array(PRINCPT))
         tight = geometry.tight_box(pixels)

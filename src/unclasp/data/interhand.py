@@ -85,9 +85,10 @@ class InterHand:
         return len(self.index) if self._rows is None else len(self._rows)
 
     def __getitem__(self, index: int) -> Sample:
-        record = self.record(index)
-        image = read_rgb(self.layout.images / record["name"])
-        masks = self._parts if self._has_mask(self._row(index)) else None
+        record, row = self.record(index), self._row(index)
+        width, height = self._column("size")[row].tolist()
+        image = read_rgb(self.layout.images / record["name"], (width, height))
+        masks = self._parts if self._has_mask(row) else None
         return Sample(**record, image=image, parts=None if masks is None else masks(record["name"], image))
 
     @property

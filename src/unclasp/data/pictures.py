@@ -14,17 +14,31 @@ _DECODES_TO_RGB: Final = getattr(cv2, "IMREAD_COLOR_RGB", None)
 """Exists since OpenCV 4.11; with older versions, the channels are reordered after decoding."""
 
 
-def read_rgb(path: Path) -> Pixels:
-    """Decode a picture as RGB, ignoring orientation tags, because annotations refer to the stored pixels.
+def read_rgb(path: Path, size: tuple[int, int] | None = None) -> Pixels:
+    """Decode a picture (H, W, 3) as RGB, ignoring orientation tags, because annotations refer to the stored pixels.
+
+    Args:
+        path: The file.
+        size: Width and height in px that its boxes and its camera are for; None if there are none.
 
     Raises:
-        DataError: The file is missing or cannot be decoded.
+        DataError: The file is missing, cannot be decoded, or has another size.
     """
     flags = cv2.IMREAD_COLOR if _DECODES_TO_RGB is None else _DECODES_TO_RGB
     image = _decode(_read(path), str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if _DECODES_TO_RGB is None:
         cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    if size is not None and not has_size(image, size):
+        raise DataError(
+            f"{path} must be {size[0]} x {size[1]} px, the size that its boxes and camera are for, not "
+            f"{image.shape[1]} x {image.shape[0]}; fetch the original picture"
+        )
     return image
+
+
+def has_size(image: Pixels, size: tuple[int, int]) -> bool:
+    """Return whether a picture has a width and height in px."""
+    return bool(image.shape[1] == size[0] and image.shape[0] == size[1])
 
 
 def read_parts(path: Path, image: Pixels, *, table: Pixels | None = None) -> Pixels | None:

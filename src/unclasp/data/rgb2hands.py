@@ -4,12 +4,13 @@
     ROOT/seq01_crossed/color/000_color.png
     ROOT/seq01_crossed/annotation/annot2D_color/000_color2.5D.txt   one joint a line: u v in px, depth, a fourth number
 
-ROOT may also be the parent folder, with all of this in `data`. Joints that are not annotated are 0 or negative. We know
-of no documentation of the rows and the third column, and the paper only shows pictures. So by default, the annotations
-only define the crops, and no joint is scored. `order` assigns joints to the rows and takes the third column as the
-depth in mm.
+All pictures have one size, that of the camera. ROOT may also be the parent folder, with all of this in `data`. Joints
+that are not annotated are 0 or negative. We know of no documentation of the rows and the third column, and the paper
+only shows pictures. So by default, the annotations only define the crops, and no joint is scored. `order` assigns
+joints to the rows and takes the third column as the depth in mm.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Self, get_args
 
@@ -29,6 +30,8 @@ SEQUENCES: Final = ("seq01_crossed", "seq02_occlusion", "seq03_shuffle", "seq04_
 _OPTIONS: Final = ("frames", "order", "first_hand")
 _LARGEST: Final = 1e9
 """Numbers of files must be smaller than this, so that what is computed from them is finite."""
+_OFF_CENTRE: Final = 0.25
+"""Share of a picture by which a camera's principal point may be off its middle; a halved picture has it at its edge."""
 _FRAMES: Final = {"annotated": "with annotated points", "all": "all, the whole picture where no point is annotated"}
 
 
@@ -62,15 +65,17 @@ class RGB2Hands:
         self.frames, self.order, self.first_hand = frames, order, first_hand
         self._camera = self._intrinsics()
         self.file_names, self._points = [], []
-        for picture in (
-            path for folder in self._sequences() for path in sorted((folder / "color").glob("*_color.png"))
-        ):
+        self._found, self._unannotated = dict.fromkeys(SEQUENCES, 0), 0
+        for sequence, picture in self._pictures():
             points = self._annotation(picture)
-            if frames == "all" or len(_annotated(points)):
+            self._found[sequence] += 1
+            self._unannotated += points is None
+            if frames == "all" or (points is not None and len(_annotated(points))):
                 self.file_names.append(picture.relative_to(self.root).as_posix())
-                self._points.append(points)
+                self._points.append(np.zeros((0, 3)) if points is None else points)
         if not self.file_names:
             raise DataError(f"{self.root} has no pictures {frames}: color/*_color.png with annotation/annot2D_color")
+        self._size = self._size_of_all()
 
     @classmethod
     def named(cls, name: str) -> Self:
@@ -83,7 +88,8 @@ class RGB2Hands:
         return len(self.file_names)
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(**self.record(index), image=read_rgb(self.root / self.file_names[index]), parts=None)
+        image = read_rgb(self.root / self.file_names[index], self._size)
+        return Sample(**self.record(index), image=image, parts=None)
 
     @property
     def notes(self) -> dict[str, str]:
@@ -93,6 +99,7 @@ class RGB2Hands:
             joints = f"rows in {self.order} order, {self.first_hand} hand first; third column taken for the depth in mm"
         return {
             "images": f"{len(self)}, {_FRAMES[self.frames]}; the paper only shows some",
+            "sequences": self._sequences_note(),
             "joints": joints,
             "annotated box": "tight box of the annotated points times 1.2, as InterHand2.6M annotates",
             "hands": "taken to be two in every picture; handedness is not scored",
@@ -112,8 +119,7 @@ class RGB2Hands:
     def _box(self, index: int) -> Floats:
         points = _annotated(self._points[index])
         if not len(points):
-            height, width = read_rgb(self.root / self.file_names[index]).shape[:2]
-            return np.array([0.0, 0.0, width, height])
+            return np.array([0.0, 0.0, *self._size])
         return geometry.expand_box(geometry.tight_box(points), geometry.TIGHT_TO_ANNOTATED)
 
     def _joints(self, points: Doubles) -> tuple[Doubles, Bools]:
@@ -130,6 +136,29 @@ class RGB2Hands:
     def _sequences(self) -> list[Path]:
         return [self.root / name for name in SEQUENCES if (self.root / name).is_dir()]
 
+    def _pictures(self) -> Iterator[tuple[str, Path]]:
+        """Yield each picture with its sequence."""
+        for folder in self._sequences():
+            for path in sorted((folder / "color").glob("*_color.png")):
+                yield folder.name, path
+
+    def _sequences_note(self) -> str:
+        there = ", ".join(f"{name} ({count} pictures)" for name, count in self._found.items() if count)
+        missing = ", ".join(name for name, count in self._found.items() if not count)
+        return f"{there}; missing: {missing or 'none'}; pictures without an annotation file: {self._unannotated}"
+
+    def _size_of_all(self) -> tuple[int, int]:
+        """Return the width and height in px of the first picture, which all must have."""
+        first = self.root / self.file_names[0]
+        height, width = read_rgb(first).shape[:2]
+        share = self._camera[2:] / (width, height)
+        if not (np.abs(share - 0.5) <= _OFF_CENTRE).all():
+            raise DataError(
+                f"{first} is {width} x {height} px, of which the principal point in color_intrinsics.txt, "
+                f"({self._camera[2]:g}, {self._camera[3]:g}), must be near the middle; fetch the original pictures"
+            )
+        return width, height
+
     def _intrinsics(self) -> Doubles:
         path = self.root / "color_intrinsics.txt"
         numbers = _numbers(path).ravel()[:4]
@@ -137,12 +166,12 @@ class RGB2Hands:
             raise DataError(f"{path} must begin with fx fy cx cy, all greater than 0, and fx fy at least 1")
         return numbers
 
-    def _annotation(self, picture: Path) -> Doubles:
-        """Return the rows of a picture's annotation; no rows if there is no file."""
+    def _annotation(self, picture: Path) -> Doubles | None:
+        """Return the rows of a picture's annotation; None if there is no file."""
         number = picture.name.removesuffix("_color.png")
         path = picture.parents[1] / "annotation" / "annot2D_color" / f"{number}_color2.5D.txt"
         if not path.exists():
-            return np.zeros((0, 3))
+            return None
         points = _numbers(path)
         if points.ndim != 2 or points.shape[1] < 3:
             raise DataError(f"{path} must have at least 3 numbers a line: u, v and a depth")
