@@ -1,11 +1,13 @@
 """Tests of `unclasp data check`, `unclasp data index` and `unclasp data show` on sets with known contents."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import cv2
+import lmdb
 import numpy as np
 import pytest
 from made_set import change, fit, make_small, set_annotations, set_mano
@@ -15,6 +17,7 @@ from unclasp.cli import main
 from unclasp.commands.sheets import write_sheet
 from unclasp.data import check as module
 from unclasp.data.check import check
+from unclasp.data.container import open_arrays
 from unclasp.data.entries import annotation_entries
 from unclasp.data.fields import leaves_folder
 from unclasp.data.interhand import InterHand
@@ -175,6 +178,115 @@ def test_examples_are_told_once(small: Path) -> None:
 )  # fmt: skip
 def test_names_that_leave_their_folder_are_known(name: str, leaves: bool) -> None:
     assert leaves_folder(name) is leaves
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (
+            lambda lines: [*lines[:1], *lines[22:], *lines[1:22]],
+            "joint 0 must be 'r_thumb4 0 1', got 'l_thumb_null 21 22'",
+        ),
+        (
+            lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
+            "joint 0 must be 'r_thumb4 0 1', got 'r_thumb3 1 2'",
+        ),
+        (lambda lines: [*lines[:4], "r_thumb1 3 2", *lines[5:]], "joint 3 must be 'r_thumb1 3 20', got 'r_thumb1 3 2'"),
+        (
+            lambda lines: [lines[0], *(f"l{line[1:]}" for line in lines[1:])],
+            "joint 0 must be 'r_thumb4 0 1', got 'l_thumb_null 0 1'",
+        ),
+        (lambda lines: lines[:30], "joint 29 must be 'l_middle4 29 30', got 'nothing'"),
+        (lambda lines: ["", "# none"], "joint 0 must be 'r_thumb4 0 1', got 'nothing'"),
+    ],
+)
+def test_another_order_of_joints_is_not_whole(
+    small: Path, capsys: pytest.CaptureFixture[str], edit: Any, told: str
+) -> None:
+    lines = (GOLDEN / "annotations" / "skeleton.txt").read_text().splitlines()
+    path = small / "annotations" / "skeleton.txt"
+    path.write_text("\n".join(lines))
+    assert run(capsys, "check", small)[0] == 0
+    path.write_text("\n".join(line.replace("_null ", "4 ") for line in lines))  # tips have two names
+    assert run(capsys, "check", small)[0] == 0
+    path.write_text("\n".join(edit(lines)))
+    code, out, _ = run(capsys, "check", small)
+    assert code == 1 and f"\n  fetch: {path} and the annotations, again: {told}\n" in out, out
+    path.unlink()
+    path.mkdir()
+    code, out, _ = run(capsys, "check", small)
+    assert code == 1 and f"\n  fetch: {path}, again: it cannot be read (Is a directory)\n" in out
+
+
+def damage_box(index: Path) -> None:
+    """Change one byte of the boxes, with the size and time of the file as they were."""
+    content, stamp = index.read_bytes(), index.stat()
+    box = open_arrays(index)[0]["box"].tobytes()
+    index.write_bytes(content.replace(box, bytes([box[0] ^ 255]) + box[1:]))
+    os.utime(index, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def test_a_damaged_index_is_told_and_made_anew(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = InterHand(small)[0].box
+    path = InterHand(small).index.path
+    damage_box(path)
+    assert (InterHand(small)[0].box != expected).any()
+    code, told, _ = run(capsys, "check", small)
+    assert (
+        code == 1 and f"\n  fetch: train: no file, but the index anew, by unclasp data index: {path} is damaged" in told
+    )
+    assert "  index: none that is up to date" in told and told.splitlines()[-1].startswith("partial")
+    assert run(capsys, "index", small)[:2] == (0, f"train: 3 images, was damaged, built anew: {path}\n")
+    np.testing.assert_array_equal(InterHand(small)[0].box, expected)
+    assert run(capsys, "check", small)[0] == 0
+
+
+def set_mask(root: Path, number: int, parts: np.ndarray | bytes, folder: str = "parts") -> None:
+    (name,) = (name for name in InterHand(root).file_names if name.endswith(f"image{number}.jpg"))
+    path = (root / folder / "train" / name).with_suffix(".png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(parts if isinstance(parts, bytes) else cv2.imencode(".png", parts)[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (b"no picture", "is not a picture that can be decoded"),
+        (np.full((96, 96), 33, np.uint8), "must hold part classes below 33 for (96, 96) pixels, got (96, 96) up to 33"),
+        (np.zeros((48, 48), np.uint8), "must hold part classes below 33 for (96, 96) pixels, got (48, 48)"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["parts", "segms"])
+def test_part_masks_are_opened_too(
+    small: Path, capsys: pytest.CaptureFixture[str], damage: Any, told: str, folder: str
+) -> None:
+    for number in (0, 2):
+        set_mask(small, number, np.full((96, 96), 32, np.uint8), folder)
+    code, out, _ = run(capsys, "check", small)
+    assert code == 0 and "\n  part masks: of 2 decoded 0 unreadable\n" in out
+    set_mask(small, 2, damage, folder)
+    code, out, _ = run(capsys, "check", small)
+    assert code == 1 and "\n  part masks: of 2 decoded 1 unreadable\n" in out
+    (fetch,) = (line for line in out.splitlines() if line.startswith("  fetch: "))
+    assert fetch.startswith(f"  fetch: train: 1 of the part masks, again, or remove them: {small / folder / 'train'}")
+    assert "image2.png" in fetch and told in fetch
+
+
+def test_part_masks_in_a_database_are_opened_too(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = list(InterHand(small).file_names)
+    with lmdb.open(str(small / "segm_32.lmdb"), map_size=1 << 22) as database, database.begin(write=True) as writing:
+        for value, name in enumerate(names, start=31):
+            mask = cv2.imencode(".png", np.full((96, 96), value, np.uint8))[1].tobytes()
+            writing.put(f"train/{name.replace('.jpg', '.png')}".encode(), mask)
+    code, told, _ = run(capsys, "check", small)
+    assert code == 1 and "\n  part masks: of 3 decoded 1 unreadable\n" in told and "image2.png must hold part" in told
+
+
+def test_a_database_that_cannot_be_opened_is_told(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (small / "segm_32.lmdb").write_bytes(b"no database" * 1000)
+    code, told, _ = run(capsys, "check", small)
+    assert code == 1 and "\n  fetch: train: the part masks, again, or remove them: " in told
+    assert "is not an LMDB database that can be read" in told
 
 
 def test_one_bad_split_does_not_hide_the_others(small: Path) -> None:

@@ -64,6 +64,11 @@ def black(root: Path) -> None:
     cv2.imwrite(str(next(root.glob("images/train/*/*/*/image1.jpg"))), np.zeros((96, 96, 3), np.uint8))
 
 
+def halved(root: Path) -> None:
+    path = str(next(root.glob("images/train/*/*/*/image1.jpg")))
+    cv2.imwrite(path, cv2.resize(cv2.imread(path), None, fx=0.5, fy=0.5))
+
+
 def again(values: list[Any], index: int = 0, **changes: Any) -> None:
     values.append({**values[index], **changes})
 
@@ -283,6 +288,10 @@ DAMAGES = {
         lambda root: image(1, next(root.glob("images/train/*/*/*/image1.jpg")).read_bytes()[:-100])(root), "picture",
         r"1 unreadable", 1,
     ),
+    "a picture of half the size": Damage(
+        halved, "picture", r"1 of another size, 2 good\n(.*\n)*  fetch: train: 1 pictures of another size than "
+        r"annotated, in the original: Capture0/hands/cam001/image1\.jpg \(48 x 48 px, not 96 x 96\)", 1,
+    ),
     "no pictures at all": Damage(
         lambda root: shutil.rmtree(root / "images"), "picture", r"3 missing, 3 camera folders empty(.*\n)*unusable: ", 2
     ),
@@ -372,7 +381,9 @@ def _read_in_spite_of(damage: Damage, dataset: InterHand, whole: list[Any], capl
             np.testing.assert_array_equal(dataset[i].box, sample.box)
             assert dataset[i].image.shape == images[i].shape
         return
-    with pytest.raises(DataError, match=r"image1\.jpg (cannot be read|is not a picture)") as error:
+    with pytest.raises(
+        DataError, match=r"image1\.jpg (cannot be read|is not a picture|must be 96 x 96 px, .*, not 48 x 48)"
+    ) as error:
         dataset[1]
     assert "\n" not in str(error.value)
     if (dataset.root / "images").exists():

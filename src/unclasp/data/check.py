@@ -1,23 +1,22 @@
 """Checks an InterHand2.6M folder against its annotations and against the counts that its owners publish."""
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unclasp.data.annotations import HUMAN, MACHINE, read_annotations
-from unclasp.data.filtered import DARK, UNREADABLE, brightness
-from unclasp.data.findings import Check, Mano, Pictures, SplitCheck, to_fetch
-from unclasp.data.index import fresh_index
+from unclasp.data.check_pictures import check_pictures
+from unclasp.data.findings import Check, Mano, SplitCheck, to_fetch
+from unclasp.data.index import Index, verified_index
 from unclasp.data.interhand import frame_step
 from unclasp.data.layout import PUBLISHED, PUBLISHED_V0, SUBSETS, Counts, Layout, Subset, find_layout, layouts_in
 from unclasp.data.progress import NamedProgress
 from unclasp.data.tables import MANO_KEY, Columns
 from unclasp.errors import DataError
+from unclasp.hands import JOINT_NAMES, PARENTS
 
 
 def check(root: Path | str, *, opened: int | None = 500, progress: NamedProgress | None = None) -> Check:
@@ -25,7 +24,8 @@ def check(root: Path | str, *, opened: int | None = 500, progress: NamedProgress
 
     Args:
         root: Folder with `annotations` and `images`.
-        opened: Number of pictures per split to decode, to find black and unreadable ones; None for all.
+        opened: Number of pictures per split to decode, with their part masks, to find those that are black, unreadable
+            or of another size; None for all.
         progress: Called from time to time.
 
     Raises:
@@ -43,12 +43,32 @@ def check(root: Path | str, *, opened: int | None = 500, progress: NamedProgress
         except DataError as error:
             result.errors.append(str(error))
             result.fetch.append(f"{layout.split}: the annotations in {layout.folder}, again")
-    result.fetch += to_fetch(result)
+    result.fetch += [*_skeleton_faults(root), *to_fetch(result)]
     return result
 
 
+def _skeleton_faults(root: Path) -> Iterator[str]:
+    """Yield what in skeleton.txt, if it is there, is not the joint order that the annotations are read in."""
+    path = root / "annotations" / "skeleton.txt"
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield f"{path}, again: it cannot be read ({error.strerror})"
+        return
+    rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    for joint, (name, parent) in enumerate(zip(JOINT_NAMES, PARENTS, strict=True)):
+        # Tips are called r_thumb4 or r_thumb_null, so their number is told by their parent.
+        row = rows[joint] if joint < len(rows) else ["nothing"]
+        if not row[0].startswith(name.rstrip("1234")) or row[1:] != [str(joint), str(parent)]:
+            expected = f"'{name} {joint} {parent}'"
+            yield f"{path} and the annotations, again: joint {joint} must be {expected}, got '{' '.join(row)[:80]}'"
+            return
+
+
 def _check_split(layout: Layout, opened: int | None, report_progress: NamedProgress) -> SplitCheck:
-    index = fresh_index(layout)
+    index, damage = _verified(layout)
     show = partial(report_progress, f"{layout.split}: annotations")
     known = read_annotations(layout, show) if index is None else index
     columns = known.columns
@@ -63,10 +83,19 @@ def _check_split(layout: Layout, opened: int | None, report_progress: NamedProgr
         published={name: PUBLISHED[layout.split, name] for name in SUBSETS if (layout.split, name) in PUBLISHED},
         problems=known.problems.lines(),
         damaged=bool(known.problems.fatal),
-        pictures=_check_pictures(layout, columns, opened, report_progress),
+        pictures=check_pictures(layout, columns, opened, report_progress),
         mano=_check_mano(columns) if known.has_mano else None,
         index=None if index is None else str(index.path),
+        index_damage=damage,
     )
+
+
+def _verified(layout: Layout) -> tuple[Index | None, str | None]:
+    """Return the up-to-date index if it is whole, and what is wrong with it if it is not."""
+    try:
+        return verified_index(layout), None
+    except DataError as error:
+        return None, str(error)
 
 
 def _counts(layout: Layout, columns: Columns, lists: list[Subset]) -> dict[str, Counts]:
@@ -112,52 +141,3 @@ def _check_mano(columns: Columns) -> Mano:
         no_hand=int((there & (hands == 0)).sum()),
         images_with_fit=int((hands[frames] > 0).sum()),
     )
-
-
-def _check_pictures(layout: Layout, columns: Columns, opened: int | None, report_progress: NamedProgress) -> Pictures:
-    names = sorted(_names(columns))
-    present: list[str] = []
-    missing: Counter[str] = Counter()
-    empty_folders = done = 0
-    for folder, group in groupby(names, key=lambda name: name.rpartition("/")[0]):
-        wanted = list(group)
-        try:
-            there = {path.name for path in (layout.images / folder).iterdir()}
-        except OSError:
-            there = set()
-        found = [name for name in wanted if name.rpartition("/")[2] in there]
-        present += found
-        empty_folders += not found
-        if len(found) < len(wanted):
-            missing[folder.split("/")[0]] += len(wanted) - len(found)
-        done += len(wanted)
-        report_progress(f"{layout.split}: pictures", done, len(names))
-    chosen = _spread(present, opened)
-    states: list[int] = []
-    for start in range(0, len(chosen), 256):
-        states += brightness(layout.images / name for name in chosen[start : start + 256])
-        report_progress(f"{layout.split}: decoding", len(states), len(chosen))
-    found_states = list(zip(chosen, states, strict=True))
-    return Pictures(
-        present=len(present), missing=len(names) - len(present),
-        missing_by_capture=dict(sorted(missing.items(), key=lambda item: _natural(item[0]))),
-        missing_folders=empty_folders, opened=len(chosen),
-        black=[name for name, state in found_states if state == DARK],
-        unreadable=[name for name, state in found_states if state == UNREADABLE],
-    )  # fmt: skip
-
-
-def _names(columns: Columns) -> Iterator[str]:
-    data, starts = columns["names"].tobytes(), columns["name_starts"].tolist()
-    return (data[start:end].decode() for start, end in pairwise(starts))
-
-
-def _natural(name: str) -> tuple[int, str]:
-    digits = "".join(letter for letter in name if letter.isdigit())
-    return int(digits or -1), name
-
-
-def _spread(names: list[str], count: int | None) -> list[str]:
-    if count is None or count >= len(names):
-        return names
-    return [names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)] if count else []

@@ -20,6 +20,17 @@ _IMAGES: Final = "the image archives of InterHand2.6M (44 parts at 5 fps, with C
 
 
 @dataclass(frozen=True)
+class Masks:
+    """The part masks of the decoded pictures."""
+
+    found: int
+    """Number of pictures that have one; those of another size, or that cannot be decoded, do not count."""
+    unreadable: int
+    error: str | None
+    """What is wrong with the first one that cannot be read, or with all of them."""
+
+
+@dataclass(frozen=True)
 class Pictures:
     """The picture files of a split, compared with its annotations."""
 
@@ -34,6 +45,10 @@ class Pictures:
     """Decoded pictures with a mean pixel value below 10."""
     unreadable: list[str]
     """Pictures that could not be decoded."""
+    resized: list[str]
+    """Decoded pictures of another size than the annotated one, with both sizes."""
+    masks: Masks | None
+    """None without part masks."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,8 @@ class SplitCheck:
     """None without a MANO file."""
     index: str | None
     """Path of the up-to-date index; None if there is none."""
+    index_damage: str | None
+    """What is wrong with the up-to-date index, if it is damaged."""
 
 
 @dataclass
@@ -123,6 +140,14 @@ def _to_fetch_of(split: SplitCheck) -> Iterator[str]:
     if pictures.unreadable:
         shown = ", ".join(pictures.unreadable[:3])
         yield f"{where}: {len(pictures.unreadable):,} pictures that cannot be decoded: {shown}"
+    if pictures.resized:
+        shown = ", ".join(pictures.resized[:3])
+        yield f"{where}: {len(pictures.resized):,} pictures of another size than annotated, in the original: {shown}"
+    if pictures.masks is not None and pictures.masks.error:
+        number = f"{pictures.masks.unreadable:,} of the" if pictures.masks.unreadable else "the"
+        yield f"{where}: {number} part masks, again, or remove them: {pictures.masks.error}"
+    if split.index_damage:
+        yield f"{where}: no file, but the index anew, by unclasp data index: {split.index_damage}"
     if split.version.startswith("v1.0") and split.mano is None:
         yield f"{where}: InterHand2.6M_{split.split}_MANO_NeuralAnnot.json, for part masks and the filtered set"
     if split.version.startswith("v0.0"):
@@ -164,14 +189,17 @@ def _lines(result: Check) -> Iterator[str]:
 
 def _split_lines(split: SplitCheck) -> Iterator[str]:
     pictures = split.pictures
-    bright = pictures.opened - len(pictures.black) - len(pictures.unreadable)
+    bad = len(pictures.black) + len(pictures.unreadable) + len(pictures.resized)
     yield (
         f"{_title(split)}: {pictures.present:,} pictures there, {pictures.missing:,} missing, "
         f"{pictures.missing_folders:,} camera folders empty; of {pictures.opened:,} decoded "
-        f"{len(pictures.black)} black, {len(pictures.unreadable)} unreadable, {bright:,} good"
+        f"{len(pictures.black)} black, {len(pictures.unreadable)} unreadable, {len(pictures.resized)} of another size, "
+        f"{pictures.opened - bad:,} good"
     )
     if pictures.black:
         yield f"  black: {', '.join(pictures.black[:3])}{', …' if len(pictures.black) > 3 else ''}"
+    if pictures.masks is not None:
+        yield f"  part masks: of {pictures.masks.found:,} decoded {pictures.masks.unreadable} unreadable"
     if split.mano is None:
         yield "  MANO fits: no file"
     else:
