@@ -218,7 +218,8 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("evaluate synthetic:test --fusion x.npz", "--fusion is for --as-predicted: a single pass never"),
         ("fusion collect synthetic:val --out x.npy", "--out must end in .npz, got x.npy"),
         ("fusion collect synthetic:val --out x.npz --limit 0", "--limit must be at least 1, got 0"),
-        ("fusion collect synthetic:val --out x.npz --seed -1", "--seed must be at least 0, got -1"),
+        ("fusion collect synthetic:val --out x.npz --seed -1", "--seed must be from 0 to 4294967295, got -1"),
+        ("finder train --data x --seed 99999999999999999999", "seed must be from 0 to 4294967295, got 99999999999"),
         ("fusion train evidence.npz --out x.safetensors", "--out must end in .npz, got x.safetensors"),
         ("fusion train evidence.npz --out x.npz --epochs 0", "--epochs must be at least 1, got 0"),
         ("fusion train --out x.npz", "name at least one file of unclasp fusion collect"),
@@ -749,7 +750,9 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(
     monkeypatch.setattr(Path, "write_bytes", full)
     code, _, errors = predict_here(capsys, photos / "one.png", "--weights", weights, "--out", tmp_path / "out")
     first, last = errors.splitlines()
-    assert code == 2 and first.startswith(f"error: {photos / 'one.png'}: ") and "No space left" in first
+    assert (
+        code == 2 and first == f"error: {photos / 'one.png'}: {tmp_path / 'out' / 'one.json'}: No space left on device"
+    )
     assert last == "1 of 1 sources failed" and not list((tmp_path / "out").iterdir())
 
 

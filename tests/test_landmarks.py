@@ -16,6 +16,7 @@ from unclasp.arrays import Floats, Pixels, Singles
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import NetworkOutput
 from unclasp.errors import CheckpointError
+from unclasp.find import touch_up
 from unclasp.find.boxes import snapped, snapped_rotation
 from unclasp.find.crop_result import CropResult
 from unclasp.find.landmarks import FEATURES, OUTPUTS, SIZE, LandmarkReading, Landmarks, crop_of, open_landmarks
@@ -263,6 +264,12 @@ def test_what_is_not_finite_moves_nothing(unknown: dict[str, Any]) -> None:
     before = seen_hands()
     reads: Any = Reads(**({"shift": np.array([6.0, -4.0])} | unknown))
     np.testing.assert_array_equal(TouchUp(reads)(before, PICTURE).joints_2d, before.joints_2d)
+
+
+def test_joints_that_are_not_finite_are_not_followed() -> None:
+    nowhere = Landmarks(Told(np.full((21, 2), np.nan), hand=0.9, right=0.9))
+    reading = nowhere(PICTURE, upright_hand(), "right")
+    assert reading.hand_score > 0.8 and touch_up._follow(reading, PICTURE, "right", nowhere) is None
 
 
 @pytest.mark.parametrize("place", [np.array([-4000.0, 90.0]), None])

@@ -17,6 +17,7 @@ from unclasp.engines.opening import open_network
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.inputs import check_threads
+from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.shipped import exported_file, model_name, shipped_names, shipped_weights, weights_file
 
@@ -137,3 +138,24 @@ def test_threads_are_a_positive_number(threads: Any) -> None:
 def test_there_are_no_more_threads_than_cores() -> None:
     cores = os.cpu_count() or 1
     assert [check_threads(threads) for threads in (1, cores, cores + 1, 10**6, None)] == [1, cores, cores, cores, None]
+
+
+def test_the_number_of_threads_makes_no_difference() -> None:
+    """It changes last digits, which would change the next crop if crops lay on no grid (`boxes.snapped`)."""
+    predictors = [Predictor.load(threads=threads) for threads in (1, 2)]
+    root = Path(__file__).parent
+    for picture in (root / "data" / "crossed.jpg", root.parent / "examples" / "two_hands.jpg"):
+        one, two = (predictor(read_picture(picture)) for predictor in predictors)
+        assert one.sides == two.sides and one.doubted == two.doubted
+        np.testing.assert_allclose(one.joints_2d, two.joints_2d, atol=1e-3, err_msg=picture.name)
+
+
+def test_an_onnxruntime_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> None:
+        raise ImportError("libstdc++.so.6: cannot open shared object file\nmore")
+
+    monkeypatch.setattr("unclasp.engines.onnx_session.import_module", broken)
+    with pytest.raises(
+        UnclaspError, match=r"package onnxruntime cannot be loaded \(libstdc.*file\); install it again$"
+    ):
+        Predictor.load()

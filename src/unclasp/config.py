@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, get_args, get_type_hints
 
-from unclasp.errors import UnclaspError, check_at_least, check_choice
+from unclasp.errors import UnclaspError, check_at_least, check_choice, check_seed
 from unclasp.hands import NUM_PARTS
 
 
@@ -263,8 +263,7 @@ class TrainConfig:
             0, backbone_rate=self.backbone_rate, weight_decay=self.weight_decay, warmup_steps=self.warmup_steps,
             clip_norm=self.clip_norm, decay_epochs=min(self.decay_epochs, default=0),
         )  # fmt: skip
-        if not 0 <= self.seed < 2**32:  # NumPy's global generator takes no others
-            raise UnclaspError(f"seed must be from 0 to {2**32 - 1}, got {self.seed}; choose another one")
+        check_seed(self.seed)
         check_choice("frozen_stride", self.frozen_stride, get_args(Stride))
         check_choice("schedule", self.schedule, get_args(Schedule))
 

@@ -66,6 +66,16 @@ def check_at_least(least: float, **values: float | None) -> None:
             raise UnclaspError(f"{name} must be at least {least:g}, got {value}")
 
 
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raise an error unless a seed is one that all random generators take: NumPy's global one takes 32 bits.
+
+    Raises:
+        UnclaspError: It is negative or too large.
+    """
+    if not 0 <= seed < 2**32:
+        raise UnclaspError(f"{name} must be from 0 to {2**32 - 1}, got {seed}; choose another one")
+
+
 def check_whole(least: int, **values: object) -> None:
     """Raise an error that names the first value that is no whole number, or below a bound.
 

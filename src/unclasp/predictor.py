@@ -345,6 +345,6 @@ def _check_types(device: object, **files: object) -> None:
         if not isinstance(file, str | PathLike | None):
             got = type(file).__name__
             raise UnclaspError(f"{name} must be the path of a file, got {got}; leave it out for the shipped network")
-    if not isinstance(device, str | int) and type(device).__name__ != "device":  # torch need not be loaded
+    if not isinstance(device, str) and type(device).__name__ != "device":  # torch need not be loaded
         got = type(device).__name__
         raise UnclaspError(f"device must be cpu, cuda, cuda:N, mps or a torch.device, got {got}; leave it out for cpu")

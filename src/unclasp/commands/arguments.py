@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 
 import tyro
 
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, check_seed
 from unclasp.files import check_writable
 
 _Arguments = TypeVar("_Arguments")
@@ -127,9 +127,8 @@ def need_positive(**counts: int) -> None:
 
 
 def need_seed(seed: int) -> None:
-    """Raise an error if a seed is negative."""
-    if seed < 0:
-        raise UnclaspError(f"--seed must be at least 0, got {seed}")
+    """Raise an error if a seed is negative or too large."""
+    check_seed(seed, "--seed")
 
 
 def ready_to_convert(out: Path) -> None:

@@ -31,6 +31,7 @@ def open_dataset(name: str, *, default_split: str | None = "train") -> Dataset:
 
     Raises:
         DataError: The name does not have this form, or the data set does not exist.
+        UnclaspError: An option has none of its possible values. (A `DataError` is an `UnclaspError`, too.)
     """
     kind, _, rest = name.partition(":")
     if kind == "synthetic":

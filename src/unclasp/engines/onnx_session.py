@@ -66,6 +66,9 @@ def import_engine(name: str, path: Path) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         raise UnclaspError(f"{path} needs the package {name}: pip install {name}") from error
+    except ImportError as error:  # for example a library of the system that it needs is missing
+        reason = str(error).splitlines()[0]
+        raise UnclaspError(f"the package {name} cannot be loaded ({reason}); install it again") from error
 
 
 def open_session(runtime: Any, path: Path, *, threads: int | None = None, spin: bool = True, **options: Any) -> Session:

@@ -144,7 +144,7 @@ def _agrees(reading: LandmarkReading, joints_2d: Floats) -> bool:
 def _follow(reading: LandmarkReading, image: Pixels, side: Side, landmarks: Landmarks) -> LandmarkReading | None:
     """Read again around the last reading until it converges; None if that fails or no hand of the side is there."""
     for _ in range(MAX_READS):
-        if not reading.hand_score > MIN_HAND_SCORE:
+        if not (reading.finite and reading.hand_score > MIN_HAND_SCORE):
             return None
         before, reading = reading.joints_2d, landmarks(image, reading.joints_2d, side)
         if geometry.mean_distance(reading.joints_2d, before) < CONVERGED_DISTANCE * geometry.extent(before):

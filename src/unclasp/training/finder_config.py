@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from unclasp.errors import UnclaspError, check_at_least
+from unclasp.errors import UnclaspError, check_at_least, check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class FinderConfig:
         check_at_least(1, channels=self.channels, steps=self.steps, batch_size=self.batch_size)
         if self.image_size < 1 or self.image_size % 32:
             raise UnclaspError(f"image_size must be a positive multiple of 32, got {self.image_size}")
-        check_at_least(0, seed=self.seed)
+        check_seed(self.seed)
         if not 0 < self.learning_rate < math.inf:
             raise UnclaspError(f"learning_rate must be greater than 0, got {self.learning_rate}")
         for name in ("backbone_rate", "weight_decay", "ema_decay", "close_up_share"):
