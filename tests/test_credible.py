@@ -121,6 +121,8 @@ class FakeCropPredictor:
     def hands_in(self, image: np.ndarray, square: np.ndarray) -> CropResult:
         return self.result
 
+    hands_near = hands_in
+
 
 def predictor_with(result: CropResult, proposal: Proposal, monkeypatch: pytest.MonkeyPatch) -> Predictor:
     predictor = Predictor(None, search=lambda _: proposal, landmarks=None, second_opinions=False)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from unclasp.inputs import check_threads
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.shipped import exported_file, model_name, shipped_names, shipped_weights, weights_file
+from unclasp.video import Frame
 
 
 def test_a_missing_shipped_model_is_named() -> None:
@@ -148,6 +149,15 @@ def test_the_number_of_threads_makes_no_difference() -> None:
         one, two = (predictor(read_picture(picture)) for predictor in predictors)
         assert one.sides == two.sides and one.doubted == two.doubted
         np.testing.assert_allclose(one.joints_2d, two.joints_2d, atol=1e-3, err_msg=picture.name)
+
+
+def test_nor_does_it_in_a_video() -> None:
+    picture = read_picture(Path(__file__).parent / "data" / "crossed.jpg")
+    frames = [Frame(np.roll(picture, 3 * number, axis=1), number, number / 25) for number in range(6)]
+    one, two = (list(Predictor.load(threads=threads).track(frames)) for threads in (1, 2))
+    for first, second in zip(one, two, strict=True):
+        assert first.sides == second.sides and first.doubted == second.doubted
+        np.testing.assert_allclose(first.joints_2d, second.joints_2d, atol=1e-3, err_msg=str(first.frame))
 
 
 def test_an_onnxruntime_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,10 @@ class CropPredictor:
         """
         return self._hands_one_by_one(image, self.one_crop(image, square))
 
+    def hands_near(self, image: Pixels, square: Floats) -> CropResult:
+        """Return the same for a crop that is laid around the joints of the last frame: on the grid of such crops."""
+        return self._hands_one_by_one(image, self.snapped_crop(image, square))
+
     def predict_proposal(self, image: Pixels, proposal: Proposal) -> tuple[CropResult, Floats]:
         """Return the result where a search proposes hands, or elsewhere if that is doubtful.
 

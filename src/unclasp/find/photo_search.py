@@ -11,7 +11,7 @@ import numpy as np
 
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
-from unclasp.find.boxes import box_around, middles_of, pooled, snapped, union_of
+from unclasp.find.boxes import box_around, middles_of, pooled, union_of
 from unclasp.find.credibility import discounted, is_credible, is_credible_in_track, without_ghost
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
@@ -164,8 +164,8 @@ class PhotoSearch:
         if square is None:
             results, regions, hands_given = self._search_frame(image, fresh=fresh, hands_given=hands_given)
         else:
-            near = square if hands_given else snapped(square, image, self.frame_predictor.network.image_size)
-            results, regions = self.touch_up.for_video(self.frame_predictor.hands_in(image, near), image), None
+            predict = self.frame_predictor.hands_in if hands_given else self.frame_predictor.hands_near
+            results, regions = self.touch_up.for_video(predict(image, square), image), None
         if fresh and not hands_given:
             ghosts = results.tracked.present & ~without_ghost(results.tracked).present
             results = results.map(lambda result: result.without_hands(ghosts))
