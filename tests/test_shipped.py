@@ -152,7 +152,7 @@ def test_the_number_of_threads_makes_no_difference() -> None:
 
 
 def test_nor_does_it_in_a_video() -> None:
-    picture = read_picture(Path(__file__).parent / "data" / "crossed.jpg")
+    picture = read_picture(Path(__file__).parent.parent / "examples" / "two_hands.jpg")
     frames = [Frame(np.roll(picture, 3 * number, axis=1), number, number / 25) for number in range(6)]
     one, two = (list(Predictor.load(threads=threads).track(frames)) for threads in (1, 2))
     for first, second in zip(one, two, strict=True):
