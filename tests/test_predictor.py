@@ -136,7 +136,7 @@ def test_a_given_camera_is_used_and_not_called_assumed(crops: list[Crop]) -> Non
     pose = Predictor(network)(black(), BOX, focal=tuple(focal), princpt=tuple(PRINCPT))
     np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-6)
     assert pose.camera.assumed is None and pose.camera.focal == (900.0, 880.0)
-    assert pose.depth_assumed is not None and "average adult" in pose.depth_assumed
+    assert pose.depth_assumed is not None and "average adult's, or less if uncertain" in pose.depth_assumed
 
 
 def test_assumptions_are_stated(crops: list[Crop]) -> None:

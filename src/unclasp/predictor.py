@@ -333,7 +333,7 @@ class Predictor:
             presence=output.presence[0], present=result.present & is_credible,
             confidence=result.reported_confidence,
             box=result.square, other_regions=other_regions, camera=camera, image=image,
-            depth_assumed="the distance at which the hands have the size of an average adult's",
+            depth_assumed="the distance at which the hands have the size of an average adult's, or less if uncertain",
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
         return shot.to_given(pose)

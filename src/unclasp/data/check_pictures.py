@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unclasp.data.filtered import MIN_MEAN_PIXEL
+from unclasp.data.filtered import is_dark
 from unclasp.data.findings import Masks, Pictures
 from unclasp.data.layout import Layout
 from unclasp.data.part_masks import PartMasks, open_part_masks
@@ -97,7 +97,7 @@ def _look(layout: Layout, masks: PartMasks | None, name: str, size: tuple[int, i
         return _Look(unreadable=True)
     if not has_size(image, size):
         return _Look(resized=f"{image.shape[1]} x {image.shape[0]} px, not {size[0]} x {size[1]}")
-    black = bool(image.mean() < MIN_MEAN_PIXEL)
+    black = is_dark(image)
     try:
         return _Look(black=black, has_mask=masks is not None and masks(name, image) is not None)
     except DataError as error:

@@ -86,9 +86,14 @@ def brightness(paths: Iterable[Path]) -> list[int]:
         return list(pool.map(_brightness, paths))
 
 
+def is_dark(image: Pixels) -> bool:
+    """Return whether a picture (H, W, 3) is as good as black."""
+    return bool(image.mean() < MIN_MEAN_PIXEL)
+
+
 def _brightness(path: Path) -> int:
     try:
-        return BRIGHT if read_rgb(path).mean() >= MIN_MEAN_PIXEL else DARK
+        return DARK if is_dark(read_rgb(path)) else BRIGHT
     except DataError:
         return UNREADABLE
 
