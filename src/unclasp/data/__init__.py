@@ -1,14 +1,9 @@
 """Data sets: map-style collections of `Sample`s, opened by name."""
 
-import logging
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from unclasp.batch import Sample
 from unclasp.errors import DataError
-
-_log = logging.getLogger(__name__)
-_OPTIONS = ("subset", "hands", "fps", "filtered", "parts")
 
 
 class Dataset(Protocol):
@@ -38,13 +33,8 @@ def open_dataset(name: str, *, default_split: str | None = "train") -> Dataset:
         return _open_synthetic(rest)
     if kind == "interhand" and rest:
         from unclasp.data.interhand import InterHand
-        from unclasp.data.layout import splits_in
 
-        rest, options = _options(rest)
-        root, separator, split = rest.rpartition(":")
-        if separator and (split in ("train", "val", "test") or split in splits_in(Path(root))):
-            return InterHand(Path(root), split, **options)
-        return InterHand(Path(rest), _split_of(Path(rest), default_split), **options)
+        return InterHand.named(rest, default_split=default_split)
     if kind == "hic" and rest:
         from unclasp.data.hic import HIC
 
@@ -56,53 +46,6 @@ def open_dataset(name: str, *, default_split: str | None = "train") -> Dataset:
     raise DataError(
         f"a data set is named synthetic:SPLIT, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT, got {name!r}"
     )
-
-
-def _split_of(root: Path, default: str | None) -> str:
-    """Return the only split of a folder; the default one if it has several, or train if it has none."""
-    from unclasp.data.layout import splits_in
-
-    splits = splits_in(root)
-    if len(splits) > 1 and default is None:
-        raise DataError(
-            f"{root} has the splits {', '.join(splits)}: say which one is meant, for example "
-            f"interhand:{root}:{splits[-1]}"
-        )
-    if len(splits) != 1 or splits == [default]:
-        return default or "train"
-    if default is not None:
-        _log.warning("%s has no split but %s, which is taken", root, splits[0])
-    return splits[0]
-
-
-def _options(name: str) -> tuple[str, dict[str, Any]]:
-    """Split the options of `InterHand` off the end of a name; the folder itself may contain commas."""
-    options: dict[str, Any] = {}
-    while True:
-        rest, comma, option = name.rpartition(",")
-        key, equals, value = option.partition("=")
-        if not comma or key not in _OPTIONS:
-            break
-        if key in options:
-            raise DataError(f"the option {key} of the data set comes twice")
-        options[key] = _option(key, value if equals else "true")
-        name = rest
-    folder = name if ":" not in option else name.rpartition(":")[0]  # the remaining name may still end with the split
-    if comma and equals and not Path(folder).is_dir():
-        raise DataError(f"the option {key} of the data set is unknown; there are {', '.join(_OPTIONS)}")
-    return name, options
-
-
-def _option(key: str, value: str) -> str | int | bool:
-    if key == "fps":
-        if not value.isdecimal():
-            raise DataError(f"fps must be 5 or 30, the releases that there are, got {value!r}")
-        return int(value)
-    if key == "filtered":
-        if value not in ("true", "false"):
-            raise DataError(f"filtered must stand by itself, or be true or false, got {value!r}")
-        return value == "true"
-    return value
 
 
 def _open_synthetic(split: str) -> Dataset:

@@ -7,7 +7,7 @@ height), and joints that are not annotated hold the placeholder (1, 1, 1).
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, overload
+from typing import Any, Final, Literal, Self, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from unclasp.batch import Sample
 from unclasp.data.annotations import HUMAN, MACHINE, TYPE_VALID, USABLE
 from unclasp.data.filtered import filtered_rows
 from unclasp.data.index import Index, open_index
-from unclasp.data.layout import Subset, find_layout
+from unclasp.data.layout import Subset, find_layout, splits_in
+from unclasp.data.naming import split_options
 from unclasp.data.part_masks import open_part_masks
 from unclasp.data.pictures import read_rgb
 from unclasp.errors import DataError, check_choice
@@ -31,6 +32,7 @@ _BOTH: Final = 3
 """Value of the column `hand_type` for pictures of two hands."""
 _THINNING: Final = 6
 """Ratio of the releases' frame rates, 30 and 5 frames per second."""
+_OPTIONS: Final = ("subset", "hands", "fps", "filtered", "parts")
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +82,19 @@ class InterHand:
         self._parts = open_part_masks(self.root, split, parts)
         frames = "all frames" if fps is None else f"thinned to {fps} frames per second"
         self._choices = f"subset {subset}, hands {hands}, {frames}{', filtered' if filtered else ''}"
+
+    @classmethod
+    def named(cls, name: str, *, default_split: str | None) -> Self:
+        """Open `ROOT[:SPLIT][,subset=human][,hands=interacting][,fps=5][,filtered][,parts=none]`.
+
+        Without a split, `default_split` is opened, or the only split that exists.
+        """
+        name, texts = split_options(name, _OPTIONS)
+        options: dict[str, Any] = {key: _option(key, text) for key, text in texts.items()}
+        root, separator, split = name.rpartition(":")
+        if separator and (split in ("train", "val", "test") or split in splits_in(Path(root))):
+            return cls(root, split, **options)
+        return cls(name, _split_of(Path(name), default_split), **options)
 
     def __len__(self) -> int:
         return len(self.index) if self._rows is None else len(self._rows)
@@ -219,6 +234,33 @@ def frame_step(frames: npt.NDArray[np.int64], sequences: npt.NDArray[np.integer]
     steps, same = np.diff(frames[order]), np.diff(sequences[order]) == 0
     steps = steps[same & (steps > 0)]
     return int(steps.min()) if len(steps) else _THINNING
+
+
+def _split_of(root: Path, default: str | None) -> str:
+    """Return the only split of a folder; the default one if it has several, or train if it has none."""
+    splits = splits_in(root)
+    if len(splits) > 1 and default is None:
+        raise DataError(
+            f"{root} has the splits {', '.join(splits)}: say which one is meant, for example "
+            f"interhand:{root}:{splits[-1]}"
+        )
+    if len(splits) != 1 or splits == [default]:
+        return default or "train"
+    if default is not None:
+        _log.warning("%s has no split but %s, which is taken", root, splits[0])
+    return splits[0]
+
+
+def _option(key: str, value: str) -> str | int | bool:
+    if key == "fps":
+        if not value.isdecimal():
+            raise DataError(f"fps must be 5 or 30, the releases that there are, got {value!r}")
+        return int(value)
+    if key == "filtered":
+        if value not in ("true", "false"):
+            raise DataError(f"filtered must stand by itself, or be true or false, got {value!r}")
+        return value == "true"
+    return value
 
 
 def _warn_about_faults(index: Index, folder: Path) -> None:
