@@ -25,7 +25,7 @@ from torch.nn import functional
 from unclasp.model.backbones import STRIDES
 from unclasp.model.decoder import Decoded, DecoupledDecoder, Estimate, Iteration
 from unclasp.model.dfl import DFL
-from unclasp.model.encoder import Encoded, Encoder, PositionFeatures
+from unclasp.model.encoder import Encoded, Encoder, PositionFeatures, top_down
 from unclasp.model.folding import fold_batch_norms, then_pointwise
 from unclasp.model.lean import AmongJoints, JointImage, Level, Refine, Start, pixels
 from unclasp.model.refine import RefineBlock
@@ -57,12 +57,10 @@ class LeanEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Encoded:
         """Encode normalised images (B, 3, H, W)."""
-        maps = {}
-        down: Tensor | None = None
-        for stride, features in zip(reversed(STRIDES), reversed(self.backbone(image)), strict=True):
-            lateral = self.lateral[str(stride)](features)
-            down = lateral if down is None else lateral + functional.interpolate(down, scale_factor=2.0)
-            maps[stride] = self.output[str(stride)](down) if str(stride) in self.output else down
+        maps = {
+            stride: self.output[str(stride)](down) if str(stride) in self.output else down
+            for stride, down in top_down(self.lateral, self.backbone(image))
+        }
         part_logits = self.segmentation(maps[_FINEST])
         parts = part_logits.softmax(dim=1)
         levels = {

@@ -3,7 +3,7 @@
 Letters: B batch, H and W crop size, L pixels of a level, A appearance and S position channels. Level 0 is the coarsest.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from math import pi
 from typing import Final, NamedTuple
 
@@ -34,14 +34,17 @@ class Pyramid(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> dict[int, Tensor]:
         """Map the backbone's four maps to one map (B, channels, H / stride, W / stride) for each of the strides."""
-        outputs = {}
-        down: Tensor | None = None
-        for stride, features in zip(reversed(STRIDES), reversed(maps), strict=True):
-            lateral = self.lateral[str(stride)](features)
-            down = lateral if down is None else lateral + functional.interpolate(down, scale_factor=2.0)
-            if str(stride) in self.output:
-                outputs[stride] = self.output[str(stride)](down)
-        return outputs
+        summed = top_down(self.lateral, maps)
+        return {stride: self.output[str(stride)](down) for stride, down in summed if str(stride) in self.output}
+
+
+def top_down(lateral: nn.ModuleDict, maps: list[Tensor]) -> Iterator[tuple[int, Tensor]]:
+    """Yield each stride, from the coarsest on, with the sum of its lateral features and those of the coarser levels."""
+    down: Tensor | None = None
+    for stride, features in zip(reversed(STRIDES), reversed(maps), strict=True):
+        own = lateral[str(stride)](features)
+        down = own if down is None else own + functional.interpolate(down, scale_factor=2.0)
+        yield stride, down
 
 
 def _conv(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
