@@ -123,13 +123,13 @@ def test_the_picture_stands_at_the_left_of_the_page() -> None:
 
 
 def white(page: np.ndarray) -> np.ndarray:
-    """Return the mask of the white frames of close-ups in a page's picture, which is grey."""
+    """Return the mask of the white frames of insets in a page's picture, which is grey."""
     return np.asarray((page[28:668, 28:668] == 255).all(axis=2))
 
 
 @pytest.mark.parametrize("doubted", [False, True])
-def test_small_hands_are_shown_close_up_where_they_are_not(doubted: bool) -> None:
-    """In the corner farthest from them; both squares are framed, and the close-up shows the same skeleton enlarged."""
+def test_small_hands_are_shown_in_an_inset_where_they_are_not(doubted: bool) -> None:
+    """In the corner farthest from them; both squares are framed, and the inset shows the same skeleton enlarged."""
     hand = replace(open_hand("right", centre=(480.0, 440.0), scale=0.5), doubted=doubted)
     picture = draw_pose(plain(640, 640), [hand])[28:668, 28:668]
     low, high = hand.joints_2d.min(axis=0), hand.joints_2d.max(axis=0)
@@ -137,12 +137,12 @@ def test_small_hands_are_shown_close_up_where_they_are_not(doubted: bool) -> Non
     x, y = np.rint((low + high - side) / 2).astype(int)
     frame = picture[[y, y + side]][:, x : x + side]
     assert (frame > 200).mean() > 0.9, "the square is framed"
-    assert (picture[14:16, 40:220] == 255).all(), "and so is the close-up"
+    assert (picture[14:16, 40:220] == 255).all(), "and so is the inset"
     size = 230
-    close = picture[16 : 16 + size, 16 : 16 + size]
+    inset = picture[16 : 16 + size, 16 : 16 + size]
     placed = [replace(hand, joints_2d=(hand.joints_2d - [x, y] + 0.5) * (size / side) - 0.5)]
-    np.testing.assert_array_equal(close[20:-20, 20:-20], draw_skeletons(plain(size, size), placed)[20:-20, 20:-20])
-    dashed = not np.array_equal(close, draw_pose(plain(640, 640), [replace(hand, doubted=False)])[44:274, 44:274])
+    np.testing.assert_array_equal(inset[20:-20, 20:-20], draw_skeletons(plain(size, size), placed)[20:-20, 20:-20])
+    dashed = not np.array_equal(inset, draw_pose(plain(640, 640), [replace(hand, doubted=False)])[44:274, 44:274])
     assert dashed == doubted, "hands in doubt are dashed here, too"
 
 
@@ -198,7 +198,7 @@ def test_the_page_says_what_grey_hands_are() -> None:
     np.testing.assert_array_equal(alone, nobody)
 
 
-def test_close_ups_show_the_hands_of_other_people_too() -> None:
+def test_insets_show_the_hands_of_other_people_too() -> None:
     own, other = (open_hand("right", centre=(x, 500.0), scale=0.4) for x in (520.0, 530.0))
     alone, together = (draw_pose(plain(640, 640), [own], others=others) for others in ((), [[other]]))
     assert (alone[44:274, 44:274] != together[44:274, 44:274]).any()
@@ -210,7 +210,7 @@ def test_close_ups_show_the_hands_of_other_people_too() -> None:
      ((20, 20), (9, 9), 0.1), ((64, 2000), (40, 30), 0.1), ((2000, 64), (30, 40), 0.1), ((640, 640), (-300, -300), 0.5),
      ((640, 640), (1e6, 100), 0.5)],
 )  # fmt: skip
-def test_there_is_no_close_up_of_large_hands_or_over_hands_or_of_nothing(
+def test_there_is_no_inset_of_large_hands_or_over_hands_or_of_nothing(
     size: tuple[int, int], centre: tuple[float, float], scale: float
 ) -> None:
     hand = open_hand("right", centre=(float(centre[0]), float(centre[1])), scale=scale)
@@ -219,7 +219,7 @@ def test_there_is_no_close_up_of_large_hands_or_over_hands_or_of_nothing(
 
 
 @pytest.mark.parametrize("centre", [(0.0, 0.0), (320.0, 0.0), (639.0, 639.0), (-8.0, 320.0)])
-def test_close_ups_at_the_edges_show_what_is_in_the_picture(centre: tuple[float, float]) -> None:
+def test_insets_at_the_edges_show_what_is_in_the_picture(centre: tuple[float, float]) -> None:
     hand = open_hand("left", centre=centre, scale=0.3)
     framed = white(draw_pose(plain(640, 640), [hand]))
     columns, rows = np.flatnonzero(framed.any(axis=0)), np.flatnonzero(framed.any(axis=1))
@@ -270,8 +270,8 @@ def test_the_hands_are_not_changed() -> None:
     assert np.array_equal(hand.joints_3d, before[1])
 
 
-def test_an_overlay_is_resized_and_has_a_close_up_of_small_hands() -> None:
-    """The close-up, in the corner farthest from the hand, is the only thing that is drawn there."""
+def test_an_overlay_is_resized_and_has_an_inset_of_small_hands() -> None:
+    """The inset, in the corner farthest from the hand, is the only thing that is drawn there."""
     small = open_hand("right", centre=(60.0, 60.0), scale=0.15)
     image = plain(480, 640)
     drawn = draw_overlay(image, [small], scale=0.5)

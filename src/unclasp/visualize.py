@@ -15,9 +15,9 @@ import numpy as np
 
 from unclasp.arrays import Floats, Pixels
 from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, lay, lay_card, mix, resized
-from unclasp.close_up import cut_around, lay_close_up
 from unclasp.errors import ImageError
 from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
+from unclasp.inset import cut_around, lay_inset
 from unclasp.legend import DASH, DASH_SHARE, DOUBTED_WIDTH, how_sure
 
 SIDE_VIEW_DEGREES: Final = 70.0
@@ -146,7 +146,7 @@ def with_others(hands: Sequence[HandView], others: Sequence[Sequence[HandView]])
 def draw_pose(image: Pixels, hands: Sequence[HandView], *, others: Sequence[Sequence[HandView]] = ()) -> Pixels:
     """Draw the picture with its 2D skeletons and, to its right, the 3D skeletons from the front and from the side.
 
-    Hands that are small in the picture also get a close-up in one of its corners.
+    Hands that are small in the picture also get an inset in one of its corners.
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) grey; it is not changed.
@@ -175,7 +175,7 @@ def draw_pose(image: Pixels, hands: Sequence[HandView], *, others: Sequence[Sequ
 def draw_overlay(
     image: Pixels, hands: Sequence[HandView], *, others: Sequence[Sequence[HandView]] = (), scale: float = 1.0
 ) -> Pixels:
-    """Draw the 2D skeletons over a resized picture; hands that are small in it get a close-up in one of its corners.
+    """Draw the 2D skeletons over a resized picture; hands that are small in it get an inset in one of its corners.
 
     Args:
         image: As for `draw_pose`, like the hands.
@@ -195,7 +195,7 @@ def draw_overlay(
     overlay = draw_people(picture, _placed(people, lambda points: resized(points, ratio)))
     cut = cut_around([hand.joints_2d for hand in _drawable(hands)], width, height, scale=size[0] / width)
     if cut is not None:
-        lay_close_up(overlay, draw_people(cut.of(image), _placed(people, cut.place)), cut.shown)
+        lay_inset(overlay, draw_people(cut.of(image), _placed(people, cut.place)), cut.shown)
     return overlay
 
 
