@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any, Final, Self
 
 _HANGUP: Final = getattr(signal, "SIGHUP", None)  # Windows has no such signal
@@ -30,9 +29,7 @@ class Interruption:
         self._before = _replace(SIGNALS, self._record)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

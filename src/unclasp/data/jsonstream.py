@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Iterator
 from json import JSONDecodeError
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from unclasp.data.json_file import TOO_DEEP
@@ -54,9 +53,7 @@ class JsonStream:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def members(self) -> Iterator[str]:
