@@ -10,7 +10,7 @@ from shades import Box
 from unclasp.arrays import Pixels
 from unclasp.find.hand_detector import DetectedHand, HandDetector
 from unclasp.find.overlap import BESIDE_DISTANCES, MIN_BESIDE_SCORE, MIN_BESIDE_SIZE, beside_all
-from unclasp.find.people import SAME_HAND
+from unclasp.find.people import KNOWN_HAND
 
 FRONT: Box = (100, 100, 200, 200)
 NEAREST, FARTHEST = BESIDE_DISTANCES
@@ -81,4 +81,4 @@ def test_without_hands_nothing_is_painted_or_detected() -> None:
 
 
 def test_such_a_hand_is_not_taken_for_the_one_before_it() -> None:
-    assert SAME_HAND <= NEAREST
+    assert KNOWN_HAND <= NEAREST

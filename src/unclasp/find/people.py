@@ -26,8 +26,8 @@ PredictAt = Callable[[Proposal], CropResult]
 MAX_PLACES: Final = 12
 """At most this many proposals are predicted: a crowd has many hands, and each takes as long as a picture."""
 
-SAME_HAND: Final = 0.3
-"""Two hands are the same if the distance of their middles is below this share of the larger one's extent."""
+KNOWN_HAND: Final = 0.3
+"""A hand is a known one if the distance of their middles is below this share of the larger one's extent."""
 
 
 class Others:
@@ -84,7 +84,7 @@ class Others:
         return result.without_hands(np.array([self._is_known(hand) for hand in hands]))
 
     def _is_known(self, joints_2d: Floats) -> bool:
-        return any(geometry.on_one_place(joints_2d, known, SAME_HAND) for known in self._known)
+        return any(geometry.on_one_place(joints_2d, known, KNOWN_HAND) for known in self._known)
 
     def _keep(self, result: CropResult) -> None:
         result = without_ghost(result)

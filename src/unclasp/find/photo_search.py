@@ -37,7 +37,7 @@ from unclasp.find.touch_up import TouchUp
 from unclasp.find.versions import Versions
 from unclasp.hands import HAND_SLICES
 
-SAME_PLACE_IOU: Final = 0.2
+ELSEWHERE_IOU: Final = 0.2
 """Two results are of different places if the IoU of their crops is below this."""
 
 
@@ -102,7 +102,7 @@ class PhotoSearch:
             touched_up = candidate.with_detected(self.touch_up(candidate.result, image))
             if touched_up.detection_score > first.detection_score + MIN_SCORE_GAIN:
                 result, others = touched_up, pooled(candidate.others, others)
-                is_elsewhere = geometry.box_iou(result.square, first.square) < SAME_PLACE_IOU
+                is_elsewhere = geometry.box_iou(result.square, first.square) < ELSEWHERE_IOU
                 # Variants are turned about the crop of the first result, which also wins ties; it must show the hands.
                 results, elsewhere = ([result, first], result) if is_elsewhere else ([first, result], None)
         if self.second_opinions and is_doubtful(without_ghost(result)):
