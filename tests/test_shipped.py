@@ -57,7 +57,7 @@ def test_weights_have_the_name_of_their_training() -> None:
     for path, name in named.items():
         assert model_name(Path(path)) == (name or f"{Path.cwd().name}/weights")
     assert model_name(Path("runs/a/mean.safetensors"), in_folder=True) == "a/mean"
-    assert model_name(shipped_weights()) == "small"
+    assert model_name(shipped_weights("small")) == "small"
 
 
 def test_onnx_runtime_runs_the_shipped_model_on_the_cpu() -> None:

@@ -93,7 +93,7 @@ def write_together(contents: Mapping[Path | str, bytes]) -> None:
 
 
 @contextmanager
-def only_one(folder: Path, stems: Sequence[str] = ()) -> Iterator[None]:
+def only_one(folder: Path, stems: Sequence[str]) -> Iterator[None]:
     """Make a folder, and hold it against other processes that want it by this function.
 
     Without locks, as on Windows and some network drives, nothing is held or removed.

@@ -53,8 +53,8 @@ class CheckedPicture:
 
 
 def check_picture(
-    image: Pixels, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None = None,
-    princpt: tuple[float, float] | None = None, mirrored: bool = False,
+    image: Pixels, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None,
+    princpt: tuple[float, float] | None, mirrored: bool,
 ) -> CheckedPicture:  # fmt: skip
     """Check the caller's input, and flip a mirror image back.
 

@@ -10,7 +10,7 @@ WEIGHTS: Final = Path(__file__).parent / "weights"
 """Folder of all shipped networks."""
 
 
-def shipped_weights(name: str = "small") -> Path:
+def shipped_weights(name: str) -> Path:
     """Return the weights file of a shipped model.
 
     Raises:
@@ -29,13 +29,13 @@ def shipped_names() -> list[str]:
     return sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
 
 
-def weights_file(weights: Path | str | None = None) -> Path:
+def weights_file(weights: Path | str | None) -> Path:
     """Return the file that a path or a shipped model's name such as `small` refers to; None means `small`.
 
     An existing file of that name takes precedence over the shipped model. Whether a path exists is not checked.
     """
     if weights is None:
-        return shipped_weights()
+        return shipped_weights("small")
     path = Path(weights)
     named = WEIGHTS / f"{path.name}.safetensors"
     return named if path.name == str(path) and named.exists() and not path.exists() else path
@@ -49,7 +49,7 @@ def model_name(path: Path, *, in_folder: bool = False) -> str:
     return f"{path.resolve().parent.name}/{path.stem}" if in_folder or path.stem == "weights" else path.stem
 
 
-def exported_file(weights: Path | str | None = None) -> Path | None:
+def exported_file(weights: Path | str | None) -> Path | None:
     """Return the exported ONNX form of a shipped model, given its name, or None for the default one.
 
     Returns:

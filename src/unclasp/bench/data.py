@@ -86,14 +86,14 @@ class LoaderCost:
         return "\n".join(lines)
 
 
-def loader_cost(count: int, *, repeats: int, workers: int, folder: Path | None = None) -> LoaderCost:
+def loader_cost(count: int, *, repeats: int, workers: int, folder: Path | None) -> LoaderCost:
     """Generate a data set of `count` images and measure the loader on it.
 
     Args:
         count: Number of images in the annotations.
         repeats: Number of pictures to measure; for each, the crop is made in all three ways in turn.
         workers: Number of loader processes whose memory is measured.
-        folder: Folder for the data set; by default the system's folder for temporary files.
+        folder: Folder for the data set; the system's folder for temporary files if None.
     """
     with TemporaryDirectory(dir=folder) as root:
         write_made_up(Path(root), count)

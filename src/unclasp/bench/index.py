@@ -138,7 +138,7 @@ def _boxes(count: int, rng: np.random.Generator) -> Iterator[str]:
         )
 
 
-def index_cost(root: Path, workers: int = 8, records: int = 20_000) -> dict[str, Any]:
+def index_cost(root: Path, workers: int, records: int = 20_000) -> dict[str, Any]:
     """Rebuild and open the index of made-up annotations; measure the time of both, and the memory of its readers.
 
     Memory is measured in child processes: the one that builds the index, and `workers` processes that are forked after

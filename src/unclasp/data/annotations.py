@@ -49,7 +49,7 @@ class Annotations:
     """The subsets whose lists of annotation ids exist."""
 
 
-def read_annotations(layout: Layout, progress: Progress | None = None) -> Annotations:
+def read_annotations(layout: Layout, progress: Progress | None) -> Annotations:
     """Read the annotations of a split; memory grows with the number of images and frames, not with the files.
 
     Args:

@@ -41,7 +41,7 @@ def has_size(image: Pixels, size: tuple[int, int]) -> bool:
     return bool(image.shape[1] == size[0] and image.shape[0] == size[1])
 
 
-def read_parts(path: Path, image: Pixels, *, table: Pixels | None = None) -> Pixels | None:
+def read_parts(path: Path, image: Pixels, *, table: Pixels | None) -> Pixels | None:
     """Read the part mask of a picture; None if there is none. `table` is that of `decode_parts`.
 
     Raises:
@@ -56,14 +56,14 @@ def read_parts(path: Path, image: Pixels, *, table: Pixels | None = None) -> Pix
     return decode_parts(data, str(path), image, table=table)
 
 
-def decode_parts(data: bytes, name: str, image: Pixels, *, table: Pixels | None = None) -> Pixels:
+def decode_parts(data: bytes, name: str, image: Pixels, *, table: Pixels | None) -> Pixels:
     """Decode a part mask (H, W); of several channels, the first one is used.
 
     Args:
         data: Content of a PNG file.
         name: Name for error messages.
         image: The picture that the mask belongs to.
-        table: (256,) class of each pixel value, if the values are not our classes.
+        table: (256,) class of each pixel value; None if the values are our classes.
 
     Raises:
         DataError: The mask is damaged or not of the picture's size.

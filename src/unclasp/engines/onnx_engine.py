@@ -53,13 +53,13 @@ class RunnerOptions(TypedDict, total=False):
 
 
 def open_runner(
-    kind: NetworkSpec, weights: Path | str | None = None, *, threads: int | None = None, spin: bool = False
+    kind: NetworkSpec, weights: Path | str | None, *, threads: int | None = None, spin: bool = False
 ) -> Runner:
     """Open a network, and check the shapes of its outputs on a black picture.
 
     Args:
         kind: The network that the file must contain.
-        weights: A file ending in .onnx; by default the shipped file.
+        weights: A file ending in .onnx; the shipped one if None.
         threads: Number of cores that it may use, by default all.
         spin: See `onnx_session.open_session`.
 

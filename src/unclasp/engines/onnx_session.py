@@ -71,7 +71,7 @@ def import_engine(name: str, path: Path) -> Any:
         raise UnclaspError(f"the package {name} cannot be loaded ({reason}); install it again") from error
 
 
-def open_session(runtime: Any, path: Path, *, threads: int | None = None, spin: bool = True, **options: Any) -> Session:
+def open_session(runtime: Any, path: Path, *, threads: int | None, spin: bool = True, **options: Any) -> Session:
     """Open an ONNX model for inference on the CPU.
 
     Args:

@@ -56,9 +56,7 @@ class TorchNetwork:
         )
 
 
-def load_network(
-    weights: Path | str | None = None, *, device: torch.device | str = "cpu", threads: int | None = None
-) -> TorchNetwork:
+def load_network(weights: Path | str | None, *, device: torch.device | str, threads: int | None) -> TorchNetwork:
     """Open a weights file or a shipped model for inference, as the optimised network.
 
     For the arguments, see `engines.opening.open_network`.

@@ -26,7 +26,7 @@ _GAP: Final = 6
 """Space around each picture in px."""
 
 
-def draw_gallery(model: CropModel, dataset: Dataset, *, count: int = 12, seed: int = 0, columns: int = 3) -> Pixels:
+def draw_gallery(model: CropModel, dataset: Dataset, *, count: int, seed: int = 0, columns: int = 3) -> Pixels:
     """Draw random samples, each as a pair of crops: the predicted skeletons on the left, the true ones on the right.
 
     Below are the mean error over the valid joints, with each hand aligned by its wrist, and the sample's name.

@@ -37,7 +37,7 @@ class Initialisation(nn.Module):
     appearance: Tensor
     position: Tensor
 
-    def __init__(self, widths: Widths, by: Relation, *, residual: bool = False) -> None:
+    def __init__(self, widths: Widths, by: Relation, *, residual: bool) -> None:
         super().__init__()
         self.by = by
         self.residual = residual

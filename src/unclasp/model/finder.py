@@ -41,7 +41,7 @@ class FinderNet(nn.Module):
         channels: Number of channels of the pyramid.
     """
 
-    def __init__(self, channels: int = 48) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.backbone = PalmBackbone()
         self.everywhere = nn.Linear(WIDTHS[-1], channels)

@@ -116,7 +116,7 @@ class Similarity(nn.Module):
 class Update(nn.Module):
     """Gathers values of one kind into the joints by a relation, followed by the rest of a transformer layer."""
 
-    def __init__(self, channels: int, hidden: int, heads: int = 1) -> None:
+    def __init__(self, channels: int, hidden: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.value = nn.Linear(channels, channels, bias=False)

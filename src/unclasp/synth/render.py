@@ -50,7 +50,7 @@ class Drawn(NamedTuple):
 
 
 def draw_hands(
-    scene: Scene, rng: np.random.Generator, *, supersample: int, sky: Sky, arm_mm: float | None = None,
+    scene: Scene, rng: np.random.Generator, *, supersample: int, sky: Sky, arm_mm: float | None,
     gloves: Gloves | None = None,
 ) -> Drawn:  # fmt: skip
     """Draw the hands of a scene with a random look.
