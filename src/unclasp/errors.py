@@ -45,6 +45,17 @@ def write_error(path: Path, error: OSError) -> DataError:
     return DataError(f"{path} cannot be written ({error.strerror or error})")
 
 
+def renderer_missing(what: str, error: ImportError) -> str:
+    """Return what to install, in words, for something that needs the renderer: numba is missing, or cannot be loaded.
+
+    Examples:
+        >>> renderer_missing("rendering", ImportError("Numba needs NumPy 2.3 or less. Got NumPy 2.4."))
+        "rendering needs numba (Numba needs NumPy 2.3 or less. Got NumPy 2.4.): pip install 'unclasp[synth]'"
+    """
+    reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
+    return f"{what} needs {error.name or 'numba'}{reason}: pip install 'unclasp[synth]'"
+
+
 def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise an error that lists the allowed values, unless `value` is one of them.
 

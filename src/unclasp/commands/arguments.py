@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 
 import tyro
 
-from unclasp.errors import UnclaspError, check_seed
+from unclasp.errors import UnclaspError, check_seed, renderer_missing
 from unclasp.files import check_writable
 
 _Arguments = TypeVar("_Arguments")
@@ -143,9 +143,8 @@ def need_synth() -> None:
     """Raise an error that says what to install if numba, which the renderer needs, is missing."""
     try:
         import numba  # noqa: F401
-    except ImportError as error:  # also if it does not support the installed NumPy
-        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
-        raise UnclaspError(f"rendering needs numba{reason}: pip install 'unclasp[synth]'") from error
+    except ImportError as error:
+        raise UnclaspError(renderer_missing("rendering", error)) from error
 
 
 def with_numbers_last(words: list[str]) -> list[str]:

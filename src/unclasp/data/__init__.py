@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from unclasp.batch import Sample
-from unclasp.errors import DataError
+from unclasp.errors import DataError, renderer_missing
 
 
 class Dataset(Protocol):
@@ -51,11 +51,8 @@ def open_dataset(name: str, *, default_split: str | None = "train") -> Dataset:
 def _open_synthetic(split: str) -> Dataset:
     try:
         from unclasp.data.synthetic import SEEDS, SIZES, Synthetic
-    except ImportError as error:  # also if numba does not support the installed NumPy
-        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
-        raise DataError(
-            f"synthetic data needs {error.name or 'numba'}{reason}: pip install 'unclasp[synth]'"
-        ) from error
+    except ImportError as error:
+        raise DataError(renderer_missing("synthetic data", error)) from error
     if split not in SEEDS:
         raise DataError(f"synthetic data has the splits {', '.join(SEEDS)}, got {split!r}")
     return Synthetic(SEEDS[split], SIZES[split])
