@@ -27,7 +27,7 @@ from unclasp.model.palms import load_palm_backbone
 from unclasp.synth.regions import are_one_region
 from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_weights import load_finder, save_finder
-from unclasp.training.optimisation import Result, parameter_groups
+from unclasp.training.optimisation import Result, parameter_groups, set_rate
 from unclasp.training.reporter import Reporter
 
 Item = tuple[Pixels, Pixels, Singles]
@@ -178,8 +178,7 @@ def _take_steps(
             images, targets = stack(make(step), device)
             reporter.data_ready()
             rate = learning_rate(config, step)
-            for group in adam.param_groups:
-                group["lr"] = rate * group["rate"]
+            set_rate(adam, rate)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=run.bf16):
                 found = net(images)
             terms = finder_losses(found, targets)

@@ -22,6 +22,12 @@ def parameter_groups(
     return [{"params": ps, "rate": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
 
 
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of an optimiser of `parameter_groups`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["rate"]
+
+
 class MovingAverage:
     """Exponential moving average of a model's weights and running statistics."""
 

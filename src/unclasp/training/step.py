@@ -12,6 +12,7 @@ from unclasp.config import Config
 from unclasp.errors import NonFiniteLossError
 from unclasp.interruption import Interruption
 from unclasp.losses import compute_losses, total
+from unclasp.training.optimisation import set_rate
 
 
 def take_step(
@@ -37,8 +38,7 @@ def take_step(
     Raises:
         NonFiniteLossError: The loss or its gradient is infinite or not a number on any device.
     """
-    for group in adam.param_groups:
-        group["lr"] = rate * group["rate"]
+    set_rate(adam, rate)
     prediction = model(batch.image)
     terms = compute_losses(prediction, batch, config.loss, image_size=config.model.image_size)
     loss = total(terms, config.loss)
