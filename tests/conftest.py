@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 # Before anything that computes is imported. The threads of a tiny network wait busily for each other: beside any other
@@ -39,6 +40,19 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_sample() -> MakeSample:
     return make_sample_function()
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Writes bytes to a file, and returns its path."""
+
+    def write(data: bytes, name: str = "hand.jpg") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

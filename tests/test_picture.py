@@ -74,17 +74,6 @@ def cmyk_jpeg() -> bytes:
     return head + segment(0xDA, scan) + bytes(4) + b"\xff\xd9"
 
 
-@pytest.fixture
-def save(tmp_path: Path) -> Callable[..., Path]:
-    def write(data: bytes, name: str = "hand.jpg") -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return path
-
-    return write
-
-
 def quarters(image: np.ndarray) -> list[tuple[int, ...]]:
     """Return the palette colour nearest to each corner, read like a page."""
     palette = np.array([RED, GREEN, BLUE, WHITE])

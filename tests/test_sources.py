@@ -9,18 +9,6 @@ import pytest
 
 from unclasp.sources import Source, find_sources, output_stems
 
-
-@pytest.fixture
-def save(tmp_path: Path) -> Callable[..., Path]:
-    def write(data: bytes, name: str = "hand.jpg") -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return path
-
-    return write
-
-
 # Finding ------------------------------------------------------------------------------------------------------------
 
 

@@ -124,10 +124,10 @@ class Coloured:
         )
 
 
-def picture() -> Pixels:
+def picture(green: tuple[int, int, int, int] = (240, 100, 290, 150)) -> Pixels:
     image = np.zeros((300, 400, 3), np.uint8)
     cv2.rectangle(image, (100, 120), (140, 180), (200, 0, 0), -1)
-    cv2.rectangle(image, (240, 100), (290, 150), (0, 200, 0), -1)
+    cv2.rectangle(image, green[:2], green[2:], (0, 200, 0), -1)
     return image
 
 
@@ -298,12 +298,8 @@ class Discerning(Coloured):
         return answer._replace(pose_2p5d=pose, confidence=np.full((1, 42), self.both))
 
 
-def near() -> Pixels:
-    """Return a picture with the green hand beside the red one."""
-    image = np.zeros((300, 400, 3), np.uint8)
-    cv2.rectangle(image, (100, 120), (140, 180), (200, 0, 0), -1)
-    cv2.rectangle(image, (172, 110), (196, 150), (0, 200, 0), -1)
-    return image
+BESIDE: Final = (172, 110, 196, 150)
+"""The green hand beside the red one."""
 
 
 @pytest.mark.parametrize(
@@ -316,7 +312,7 @@ def near() -> Pixels:
     ids=["sure", "unsure", "on the hand that was found"],
 )
 def test_a_wider_crop_may_show_the_other_hand(network: Discerning, seen: bool) -> None:
-    pose = found(network, image=near())
+    pose = found(network, image=picture(BESIDE))
     assert pose.sides == (("right", "left") if seen else ("right",))
     np.testing.assert_allclose(pose.joints_2d[:21].max(axis=0), (140, 180), atol=2)
     if seen:
@@ -326,5 +322,5 @@ def test_a_wider_crop_may_show_the_other_hand(network: Discerning, seen: bool) -
 def test_without_another_hand_in_the_wider_crop_there_are_no_more_crops() -> None:
     unsure, doubling, sure = Discerning(MIN_CONFIDENCE - 0.01), Discerning(0.9, doubles=True), Discerning(0.9)
     for network in (unsure, doubling, sure):
-        found(network, image=near())
+        found(network, image=picture(BESIDE))
     assert unsure.looks == doubling.looks < sure.looks

@@ -336,28 +336,21 @@ def test_rates_that_mpeg_4_cannot_tell_exactly(tmp_path: Path, rate: float) -> N
     assert told == pytest.approx(rate, abs=1e-4 if rate < 65 else 0.01)
 
 
-def test_with_times_a_picture_stays_until_the_next_one(tmp_path: Path) -> None:
-    """At 10 a second: the second picture comes after 0.3 s, the third too early for a place of its own."""
-    with VideoWriter(tmp_path / "out.mp4", rate=10) as writer:
-        for picture, time in zip(pictures(4), (0.0, 0.3, 0.32, 0.6), strict=True):
-            writer.write(picture, time=time)
-    greens = [frame.image[..., 1].mean() for frame in Video(tmp_path / "out.mp4")]
-    np.testing.assert_allclose(greens, [40, 40, 40, 50, 60, 60, 70], atol=4)
-
-
 @pytest.mark.parametrize(
-    ("times", "greens"),
+    ("all_frames", "times", "greens"),
     [
-        ((0.0, 0.1, 0.2, 0.3), [40, 50, 60, 70]),
-        ((0.0, 0.14, 0.15, 0.31), [40, 50, 60, 70]),  # uneven, but nowhere far from the rate
-        ((0.0, 0.01, 0.02, 0.03), [40, 50, 60, 70]),  # too early: none is dropped
-        ((0.0, 0.1, 0.5, 0.6), [40, 50, 50, 50, 50, 60, 70]),  # a gap
+        (True, (0.0, 0.1, 0.2, 0.3), [40, 50, 60, 70]),
+        (True, (0.0, 0.14, 0.15, 0.31), [40, 50, 60, 70]),  # uneven, but nowhere far from the rate
+        (True, (0.0, 0.01, 0.02, 0.03), [40, 50, 60, 70]),  # too early: none is dropped
+        (True, (0.0, 0.1, 0.5, 0.6), [40, 50, 50, 50, 50, 60, 70]),  # a gap
+        (False, (0.0, 0.3, 0.32, 0.6), [40, 40, 40, 50, 60, 60, 70]),  # the third is too early for a place of its own
     ],
 )
-def test_all_frames_of_a_file_are_kept_and_its_gaps_are_filled(
-    tmp_path: Path, times: tuple[float, ...], greens: list[int]
+def test_a_picture_stays_until_the_next_one_and_all_frames_of_a_file_are_kept(
+    tmp_path: Path, all_frames: bool, times: tuple[float, ...], greens: list[int]
 ) -> None:
-    with VideoWriter(tmp_path / "out.mp4", rate=10, all_frames=True) as writer:
+    """At 10 a second."""
+    with VideoWriter(tmp_path / "out.mp4", rate=10, all_frames=all_frames) as writer:
         for picture, time in zip(pictures(4), times, strict=True):
             writer.write(picture, time=time)
     written = [frame.image[..., 1].mean() for frame in Video(tmp_path / "out.mp4")]

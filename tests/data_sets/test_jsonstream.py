@@ -80,47 +80,31 @@ def test_the_buffer_holds_pieces_not_the_file(tmp_path: Path, monkeypatch: pytes
     assert path.stat().st_size > 300_000 and largest < 3000
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", " ", "{", '{"list"', '{"list":', '{"list": [1', '{"list": [1,', '{"list": [1}', '{"list": [1 2]}', "{3: 4}",
-        '{"list": [1]', '{"list": [1]} x', '{"list": [1],}', '{"list" [1]}', '{"list": [nul]}', '{"rest": "abc',
-        '{"object": {"a": 1, "b"}}',
-    ],
+NOT_JSON = (
+    b"", b" ", b"{", b'{"list"', b'{"list":', b'{"list": [1', b'{"list": [1,', b'{"list": [1}', b'{"list": [1 2]}',
+    b"{3: 4}", b'{"list": [1]', b'{"list": [1]} x', b'{"list": [1],}', b'{"list" [1]}', b'{"list": [nul]}',
+    b'{"rest": "abc', b'{"object": {"a": 1, "b"}}', b'{"list": ["\xff\xfe"]}',
 )  # fmt: skip
-def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
+OUTLINES = {
+    b"[]": "a list where an object", b"3": "a number where an object", b'{"list": {}}': "an object where a list",
+    b'{"list": null}': "null where a list", b'{"object": "a"}': "a string where an object",
+}  # fmt: skip
+DEEP, LONG = b"[" * 200_000 + b"]" * 200_000, b"9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        *((content, r"broken\.json is not whole JSON \(.*\); fetch it again") for content in NOT_JSON),
+        *((text, f"do not fit together: broken.json holds {told} is expected") for text, told in OUTLINES.items()),
+        pytest.param(b'{"rest": ' + DEEP + b"}", "nested too deeply", id="nested"),
+        pytest.param(b'{"rest": ' + LONG + b"}", "nested too deeply", id="digits"),
+    ],
+)
+def test_damage_and_other_outlines_are_refused(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "broken.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match=r"broken\.json is not whole JSON \(.*\); fetch it again"):
-        walk(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("[]", "a list where an object"), ("3", "a number where an object"), ('{"list": {}}', "an object where a list"),
-        ('{"list": null}', "null where a list"), ('{"object": "a"}', "a string where an object"),
-    ],
-)  # fmt: skip
-def test_another_outline_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    path = tmp_path / "other.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match=f"do not fit together: other.json holds {told} is expected"):
-        walk(path)
-
-
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "bytes.json"
-    path.write_bytes(b'{"list": ["\xff\xfe"]}')
-    with pytest.raises(DataError, match="is not whole JSON"):
-        walk(path)
-
-
-@pytest.mark.parametrize("value", ["[" * 200_000 + "]" * 200_000, "9" * 5000], ids=["nested", "digits"])
-def test_deep_nesting_and_thousands_of_digits_are_refused(tmp_path: Path, value: str) -> None:
-    path = tmp_path / "deep.json"
-    path.write_text(f'{{"rest": {value}}}')
-    with pytest.raises(DataError, match="nested too deeply"):
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=told):
         walk(path)
 
 
