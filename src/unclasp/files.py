@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, VideoError
 
 try:
     import fcntl
@@ -27,6 +27,19 @@ def temporary_beside(path: Path) -> Path:
     """
     stem = os.fsencode(path.stem)[:_MAX_STEM_BYTES].decode(sys.getfilesystemencoding(), errors="ignore")
     return path.with_name(f".{stem}.{secrets.token_hex(6)}.partial{path.suffix}")
+
+
+def begin(temporary: Path, path: Path) -> None:
+    """Make the empty temporary file of a recording, which is to replace `path`, and missing parent folders.
+
+    Raises:
+        VideoError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
 
 
 @contextmanager

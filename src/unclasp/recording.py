@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from unclasp.errors import UnclaspError, VideoError
-from unclasp.files import replaceable, temporary_beside
+from unclasp.files import begin, replaceable, temporary_beside
 from unclasp.hands import SIDES, Side
 from unclasp.overlay import FrameDrawer
 from unclasp.pose import HandPose
@@ -115,11 +115,8 @@ def _lines(path: Path) -> Iterator[TextIO]:
     """Yield a temporary text file that is moved to `path` if the block succeeds or is interrupted, else deleted."""
     path = replaceable(path)
     temporary = temporary_beside(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = temporary.open("w", encoding="utf-8")
-    except OSError as error:
-        raise VideoError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+    begin(temporary, path)
+    file = temporary.open("w", encoding="utf-8")
     try:
         try:
             yield file

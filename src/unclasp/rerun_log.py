@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from unclasp.errors import UnclaspError
-from unclasp.files import replaceable, temporary_beside
+from unclasp.files import begin, replaceable, temporary_beside
 from unclasp.hands import BONES, FINGER_COLOURS, HAND_JOINT_NAMES, HAND_SLICES, SIDES
 from unclasp.pose import HandPose
 
@@ -40,11 +40,7 @@ class RerunLog:
         self._frames = 0
 
     def __enter__(self) -> Self:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.touch()
-        except OSError as error:
-            raise UnclaspError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from None
+        begin(self._temporary, self.path)
         self._stream = self._rerun.RecordingStream("unclasp")
         self._stream.save(str(self._temporary))
         self._stream.log("world", self._rerun.ViewCoordinates.RDF, static=True)  # x right, y down, z forward

@@ -17,7 +17,7 @@ import numpy as np
 from unclasp.arrays import Pixels
 from unclasp.containers import is_complete
 from unclasp.errors import VideoError, check_whole
-from unclasp.files import replaceable, temporary_beside
+from unclasp.files import begin, replaceable, temporary_beside
 from unclasp.marks import mark_mp4
 from unclasp.quiet import quiet_ffmpeg, quiet_opencv
 
@@ -265,11 +265,7 @@ class VideoWriter:
         return round((time - self._skipped) * self.rate)
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.touch()
-        except OSError as error:
-            raise VideoError(f"{self.path}: cannot be written ({error.strerror}); choose another folder") from None
+        begin(self._temporary, self.path)
         target = str(self._temporary.absolute())
         for codec in CODECS:
             with quiet_ffmpeg():
