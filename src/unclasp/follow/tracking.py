@@ -66,8 +66,7 @@ class Tracker:
         self, predict_frame: PredictFrame, *, box: npt.ArrayLike | None = None, smooth: bool = True, live: bool = True
     ) -> None:
         self._predict_frame, self._box = predict_frame, box
-        self._filter = PoseFilter() if smooth else None
-        self._reported_filter = PoseFilter() if smooth and live else None
+        self._filters = Versions(PoseFilter() if smooth else None, PoseFilter() if smooth and live else None)
         self.changes = 0
         """How often the hands have swapped sides, or may have been replaced by other hands."""
         self._track = Track()
@@ -95,16 +94,15 @@ class Tracker:
         """Reset everything known about the hands, so that the next ones count as other hands."""
         self._track = Track()
         self.changes += 1
-        for pose_filter in self._filters:
+        for pose_filter in filter(None, self._filters):
             pose_filter.forget()
 
     def _smoothed(self, result: FrameResult) -> FrameResult:
-        tracked, reported = result.poses
-        seconds = seconds_between(None if self._track.last is None else self._track.last.tracked, tracked)
-        if self._filter is not None:
-            tracked = self._filter(tracked, seconds)
-        if self._reported_filter is not None:
-            reported = self._reported_filter(reported, seconds)
+        seconds = seconds_between(None if self._track.last is None else self._track.last.tracked, result.tracked)
+        tracked, reported = (
+            pose if pose_filter is None else pose_filter(pose, seconds)
+            for pose, pose_filter in zip(result.poses, self._filters, strict=True)
+        )
         return result._replace(poses=Versions(tracked, reported))
 
     def _predict(self, image: Pixels) -> FrameResult:
@@ -166,15 +164,11 @@ class Tracker:
         self._exchange_slots()
         return result
 
-    @property
-    def _filters(self) -> list[PoseFilter]:
-        return [pose_filter for pose_filter in (self._filter, self._reported_filter) if pose_filter is not None]
-
     def _exchange_slots(self) -> None:
         """Accept the network's sides: swap all tracking state between the slots."""
         self._track = self._track.exchanged()
         self.changes += 1
-        for pose_filter in self._filters:
+        for pose_filter in filter(None, self._filters):
             pose_filter.exchange()
 
     def _hold_hands(self, result: FrameResult, last: FrameResult) -> FrameResult:
