@@ -89,7 +89,7 @@ class _Bone(NamedTuple):
     ends: Floats
     """(2, 2) pixels: joint and parent."""
     colours: tuple[Colour, Colour]
-    """Colour of the bone and its joint, and colour of the parent joint."""
+    """Colours of the joint, which is the bone's, and of the parent."""
     pen: _Pen
 
 
@@ -311,11 +311,11 @@ def _bones(hand: HandView, points: Floats, depths: Floats, pen: _Pen) -> list[_B
     if hand.doubted:
         pen = pen._replace(width=max(DOUBTED_WIDTH * pen.width, 1.0), dashed=True)
     fingers, palm = _colours(hand)
-    bones = []
-    for joint, parent in enumerate(HAND_PARENTS[:20]):
-        colours = fingers[joint // 4], palm if parent == 20 else fingers[joint // 4]
-        bones.append(_Bone(float(depths[[joint, parent]].mean()), points[[joint, parent]], colours, pen))
-    return bones
+    colours = [*(fingers[joint // 4] for joint in range(20)), palm]
+    return [
+        _Bone(float(depths[[joint, parent]].mean()), points[[joint, parent]], (colours[joint], colours[parent]), pen)
+        for joint, parent in enumerate(HAND_PARENTS[:20])
+    ]
 
 
 def _colours(hand: HandView) -> tuple[list[Colour], Colour]:
