@@ -448,7 +448,7 @@ def test_json_tells_what_was_done(
     entries = {Path(entry["source"]).name: entry for entry in json.loads(told)}
     assert code == 1 and set(entries) == {"one.png", "two.jpg", "broken.jpg", "empty.png", "nowhere.png"}
     for name in ("one.png", "two.jpg"):
-        assert entries[name].keys() == {"source", "hands", "doubted", "overlay", "json"}
+        assert entries[name].keys() == {"source", "hands", "doubted", "in_contact", "overlay", "json"}
         pose = json.loads(Path(entries[name]["json"]).read_text())
         assert Path(entries[name]["overlay"]).exists() and pose["image"]["source"] == entries[name]["source"]
         assert entries[name]["hands"] == [hand["side"] for hand in pose["hands"]] and entries[name]["doubted"] == []

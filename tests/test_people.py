@@ -186,10 +186,11 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_saves_everyone(crowd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = predict_here(capsys, crowd, "--everyone", "--out", tmp_path / "all")
-    assert code == 0 and ": right and left; right and left ->" in out
+    assert code == 0 and ": right and left in contact; right and left in contact ->" in out
     entry = json.loads((tmp_path / "all" / "crowd.json").read_text())
     (other,) = entry["others"]
-    assert [hand["side"] for hand in other["hands"]] == ["right", "left"] and set(other) == {"box", "presence", "hands"}
+    assert [hand["side"] for hand in other["hands"]] == ["right", "left"]
+    assert set(other) == {"box", "presence", "hands", "contact"} and other["contact"]["likely"]
     assert abs(other["box"][0] - entry["box"][0]) > 500
     assert predict_here(capsys, crowd, "--out", tmp_path / "one")[0] == 0
     alone = json.loads((tmp_path / "one" / "crowd.json").read_text())
@@ -203,7 +204,7 @@ def test_the_command_reports_other_people_to_scripts(
 ) -> None:
     code, out, _ = predict_here(capsys, crowd, "--everyone", "--json", "--out", tmp_path)
     (entry,) = json.loads(out)
-    assert code == 0 and entry["others"] == [{"hands": ["right", "left"], "doubted": []}]
+    assert code == 0 and entry["others"] == [{"hands": ["right", "left"], "doubted": [], "in_contact": True}]
 
 
 @pytest.mark.parametrize("other", [("--box", "1", "2", "30", "40"), ("--detector", "none"), ("--detector", "network")])

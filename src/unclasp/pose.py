@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from unclasp.arrays import Array, Bools, Floats, Pixels
+from unclasp.contact import Contact, contact_between
 from unclasp.errors import UnclaspError, check_choice
 from unclasp.files import write_text
 from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS, ROOTS, SIDES, Order, Side
@@ -228,6 +229,14 @@ class HandPose:
         right, left = ROOTS
         return self.joints_cam[left] - self.joints_cam[right] if len(self.sides) == 2 else None
 
+    @cached_property
+    def contact(self) -> Contact | None:
+        """How near the hands are to each other and whether they touch; None unless both are present.
+
+        It presumes that both hands are right: see `doubted`.
+        """
+        return contact_between(self.joints_cam, self.confidence) if len(self.sides) == 2 else None
+
     def to_dict(self, *, others: "Sequence[HandPose] | None" = None) -> dict[str, Any]:
         """Return the JSON form as a dict of plain Python values.
 
@@ -257,12 +266,13 @@ class HandPose:
             "presence": {side: round(float(p), 4) for side, p in zip(SIDES, self.presence, strict=True)},
             "joint_names": list(HAND_JOINT_NAMES),
             "hands": [self._hand_to_dict(side) for side in self.sides],
+            "contact": None if self.contact is None else self.contact.to_dict(),
         } | others_entry  # fmt: skip
 
     def _person_to_dict(self) -> dict[str, Any]:
         """Return the keys of the JSON form that differ between the people in a picture."""
         result = self.to_dict()
-        return {key: result[key] for key in ("box", "presence", "hands")}
+        return {key: result[key] for key in ("box", "presence", "hands", "contact")}
 
     def _hand_to_dict(self, side: Side) -> dict[str, Any]:
         joints = HAND_SLICES[SIDES.index(side)]

@@ -29,6 +29,8 @@ class Recorded:
     """Number of frames with both hands."""
     of_side: dict[Side, int] = field(default_factory=dict)
     """Number of frames with each hand, right first; hands that were in no frame are left out."""
+    in_contact: int = 0
+    """Number of frames in which the hands likely touch each other."""
     doubted: int = 0
     """Number of frames with a hand in doubt."""
     problem: UnclaspError | None = None
@@ -40,6 +42,7 @@ class Recorded:
         """Add a frame to the summary."""
         self.frames += 1
         self.both += len(pose.sides) == len(SIDES)
+        self.in_contact += pose.contact is not None and pose.contact.is_likely
         self.doubted += bool(pose.doubted)
         counts = {side: self.of_side.get(side, 0) + (side in pose.sides) for side in SIDES}
         self.of_side = {side: count for side, count in counts.items() if count}

@@ -197,6 +197,7 @@ def _summary(entry: dict[str, Any]) -> str:
         counts = entry["of_side"] | ({"both": entry["both"]} if len(entry["of_side"]) == 2 else {})
         result = ", ".join(f"{name} in {count}" for name, count in counts.items()) or "no hand in any"
         result += f" of {entry['frames']} frames"
+        result += f", in contact in {entry['in_contact']}" if entry["in_contact"] else ""
         result += f", in doubt in {entry['in_doubt']}" if entry["in_doubt"] else ""
         result += f"; {entry['frames_per_second']} frames/s"
     else:
@@ -207,7 +208,7 @@ def _summary(entry: dict[str, Any]) -> str:
 def _hands_text(entry: dict[str, Any]) -> str:
     """Return one person's hands as text."""
     hands = (f"{side} (in doubt)" if side in entry["doubted"] else side for side in entry["hands"])
-    return " and ".join(hands) or "no hand"
+    return (" and ".join(hands) or "no hand") + (" in contact" if entry["in_contact"] else "")
 
 
 def _is_earlier_result(source: "Source", out: Path) -> bool:
@@ -265,8 +266,9 @@ def _predict_picture(
     return {"source": source.name, **_hands_entry(pose), **others_entry, **outputs}
 
 
-def _hands_entry(pose: "HandPose") -> dict[str, list[str]]:
-    return {"hands": list(pose.sides), "doubted": list(pose.doubted)}
+def _hands_entry(pose: "HandPose") -> dict[str, Any]:
+    in_contact = pose.contact is not None and pose.contact.is_likely
+    return {"hands": list(pose.sides), "doubted": list(pose.doubted), "in_contact": in_contact}
 
 
 def _predict_video(
@@ -295,7 +297,7 @@ def _predict_video(
         return {"source": source.name, "error": _reason(error, label)}
     entry = {
         "source": source.name, "hands": list(recorded.of_side), "frames": recorded.frames, "both": recorded.both,
-        "of_side": recorded.of_side, "in_doubt": recorded.doubted,
+        "of_side": recorded.of_side, "in_contact": recorded.in_contact, "in_doubt": recorded.doubted,
         "frames_per_second": round(recorded.frames / max(seconds, 1e-3), 1), **outputs,
     }  # fmt: skip
     if recorded.interrupted and source.camera is None:

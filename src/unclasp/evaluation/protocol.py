@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from unclasp import metrics
+from unclasp.contact import CONTACT_MM, CONTACT_PROBABILITY
 from unclasp.errors import UnclaspError, check_choice
 from unclasp.metrics import Average, Root, Scaling
 
@@ -91,6 +92,10 @@ class Protocol:
                 f"valid joints pooled, {_ROOTS[self.root]}s {'in' if self.pck_wrists else 'out'}, 0-50 mm in 101 steps"
             ),
             "MRRPE": "right to left wrist, where both are valid; right one at the depth above, left one by offset",
+            "contact": (
+                f"nearest joints of the two hands within {CONTACT_MM:g} mm; predicted from a probability of "
+                f"{CONTACT_PROBABILITY:g}, the hands placed as for MRRPE; pictures with all 42 joints"
+            ),
             "2D": "no alignment, pixels of a 256 x 256 crop, averaged as MPJPE",
             "handedness": f"both hands right, threshold {metrics.PRESENCE_THRESHOLD:g}",
             "parts": "33 classes at the resolution of the prediction, pixels pooled",

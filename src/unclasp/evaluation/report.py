@@ -34,8 +34,8 @@ class Report:
     """Number of pictures per bucket."""
     figures: Mapping[str, float | None]
     """Per bucket `mpjpe_BUCKET_mm`, the same with the other average (`mpjpe_BUCKET_sample_average_mm`), `auc_BUCKET`,
-    `plane_BUCKET_px`; then `mrrpe_mm`, `handedness_accuracy`, `pixel_accuracy`, `hand_pixel_accuracy`, `mean_iou`,
-    `confident_half_mm`, `doubtful_half_mm`."""
+    `plane_BUCKET_px`; then `mrrpe_mm`, `contact_precision`, `contact_recall`, `handedness_accuracy`, `pixel_accuracy`,
+    `hand_pixel_accuracy`, `mean_iou`, `confident_half_mm`, `doubtful_half_mm`."""
     joint_errors: Mapping[str, float | None]
     """Mean error in mm of each of the 42 joints over all samples, by the joint's name."""
     pck: Mapping[Bucket, tuple[float, ...] | None]
@@ -169,8 +169,10 @@ class Report:
             ("AUC 0-50 mm", "auc_{}", 4), ("2D error px", "plane_{}_px", 2),
         )  # fmt: skip
         overall = (
-            ("MRRPE mm", "mrrpe_mm", 2), ("Handedness", "handedness_accuracy", 4), ("All pixels", "pixel_accuracy", 4),
-            ("Hand pixels", "hand_pixel_accuracy", 4), ("Mean IoU of parts", "mean_iou", 4),
+            ("MRRPE mm", "mrrpe_mm", 2), ("Contact, precision", "contact_precision", 4),
+            ("Contact, recall", "contact_recall", 4), ("Handedness", "handedness_accuracy", 4),
+            ("All pixels", "pixel_accuracy", 4), ("Hand pixels", "hand_pixel_accuracy", 4),
+            ("Mean IoU of parts", "mean_iou", 4),
             ("Confident half mm", "confident_half_mm", 2), ("Less confident half mm", "doubtful_half_mm", 2),
         )  # fmt: skip
         single, two, both = (str(self.samples[bucket]) for bucket in BUCKETS)
@@ -191,6 +193,7 @@ def _figures(scores: Scores, protocol: Protocol) -> dict[str, float | None]:
         figures[f"auc_{bucket}"] = metrics.auc(scores.pck_curve(bucket, wrists=protocol.pck_wrists, root=root))
         figures[f"plane_{bucket}_px"] = scores.plane_error(bucket, average=average, wrists=wrists, root=root)
     figures["mrrpe_mm"] = scores.mrrpe()
+    figures["contact_precision"], figures["contact_recall"] = scores.contact()
     figures["handedness_accuracy"] = scores.handedness_accuracy()
     figures["pixel_accuracy"] = metrics.pixel_accuracy(scores.confusion)
     figures["hand_pixel_accuracy"] = metrics.hand_pixel_accuracy(scores.confusion)

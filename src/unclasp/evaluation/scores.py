@@ -46,6 +46,9 @@ class SampleScore:
     """(42,) whether each joint is scored."""
     wrist_offset_error: float | None = None
     """mm, `metrics.wrist_offset_errors`; only if both hands are present and both wrists annotated."""
+    contact: tuple[bool, bool] | None = None
+    """Whether the hands touch (`contact.contact_between`), by the prediction and in truth; only if both hands are
+    present, all their joints are annotated, and the prediction has confidences and the hands' relative position."""
     handedness_correct: bool | None = None
     """Only if the hand type is marked as valid."""
     confusion: Counts | None = None
@@ -90,6 +93,8 @@ class Scores:
     )
     wrist_offset_sum: _Integers = field(default_factory=lambda: _integers(1))
     wrist_offsets: int = 0
+    contacts: Counts = field(default_factory=lambda: np.zeros((2, 2), dtype=np.int64))
+    """Number of samples whose hands do not touch, or do, by the prediction (rows) and in truth (columns)."""
     handedness_correct: int = 0
     handedness_seen: int = 0
     confusion: Counts = field(default_factory=lambda: np.zeros((NUM_PARTS, NUM_PARTS), dtype=np.int64))
@@ -123,6 +128,9 @@ class Scores:
         if offset is not None:
             self.wrist_offset_sum += _exact(np.array([offset]))
             self.wrist_offsets += 1
+        if score.contact is not None:
+            predicted, true = map(int, score.contact)
+            self.contacts[predicted, true] += 1
         if score.handedness_correct is not None:
             self.handedness_correct += score.handedness_correct
             self.handedness_seen += 1
@@ -188,6 +196,12 @@ class Scores:
     def mrrpe(self) -> float:
         """Return `metrics.mrrpe` in mm; NaN if no sample has a wrist offset error."""
         return float(_means(_inexact(self.wrist_offset_sum), np.array([self.wrist_offsets]))[0])
+
+    def contact(self) -> tuple[float, float]:
+        """Return the precision and the recall of hands that touch; NaN for a share of no sample."""
+        found = float(self.contacts[1, 1])
+        predicted, true = float(self.contacts[1].sum()), float(self.contacts[:, 1].sum())
+        return found / predicted if predicted else math.nan, found / true if true else math.nan
 
     def handedness_accuracy(self) -> float:
         """Return `metrics.handedness_accuracy`; NaN if no sample was scored for it."""

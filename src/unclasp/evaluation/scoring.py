@@ -15,6 +15,7 @@ import numpy.typing as npt
 from unclasp import geometry, metrics
 from unclasp.arrays import Bools, Doubles, Floats
 from unclasp.batch import Sample
+from unclasp.contact import contact_between, truly_touch
 from unclasp.errors import UnclaspError
 from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.scores import SampleScore
@@ -125,14 +126,15 @@ def score(predicted: PredictedSample, truth: Truth, protocol: Protocol, external
         UnclaspError: Something that the protocol needs is missing, a predicted hand cannot be scaled, or the size of
             the predicted part map differs from the true one's.
     """
-    joints, wrists = _joints_and_wrists(predicted, truth, protocol, external)
+    joints, together = _joints(predicted, truth, protocol, external)
     valid = metrics.usable_joints(truth.valid, root=protocol.root, scaling=protocol.scaling)
     errors = metrics.joint_errors(joints, truth.joints_cam, root=protocol.root, scaling=protocol.scaling)
     if protocol.scaling == "bone" and np.isfinite(joints).all() and not np.isfinite(errors[valid]).all():
         raise UnclaspError(f"a hand predicted for {truth.name} cannot be scaled: its wrist and middle MCP coincide")
     offset = None
-    if wrists is not None and truth.wrists_known:
-        offset = float(metrics.wrist_offset_errors(wrists, truth.joints_cam[list(ROOTS)]))
+    if together is not None and truth.wrists_known:
+        roots = list(ROOTS)
+        offset = float(metrics.wrist_offset_errors(together[roots], truth.joints_cam[roots]))
     return SampleScore(
         name=truth.name,
         interacting=bool(truth.hand_type.all()),
@@ -140,20 +142,23 @@ def score(predicted: PredictedSample, truth: Truth, protocol: Protocol, external
         plane_errors=_plane_errors(predicted, truth),
         valid=valid,
         wrist_offset_error=offset,
+        contact=_contact(predicted, truth, together),
         handedness_correct=_handedness_correct(predicted, truth),
         confusion=_confusion(predicted, truth),
         confidence=None if predicted.confidence is None else predicted.confidence.astype(np.float64),
     )
 
 
-def _joints_and_wrists(
+def _joints(
     predicted: PredictedSample, truth: Truth, protocol: Protocol, external: External
 ) -> tuple[Floats, Floats | None]:
-    """Return the joints (42, 3) mm, and the wrists (2, 3) mm that MRRPE compares, if the prediction has both."""
-    roots = list(ROOTS)
+    """Return the joints (42, 3) mm, and those of hands that are where the prediction has them relative to each other.
+
+    The latter are None if the prediction does not say that. MRRPE and contact are judged by them.
+    """
     if predicted.joints_cam is not None:
         joints_cam = predicted.joints_cam.astype(np.float64)
-        return joints_cam, None if predicted.relative else joints_cam[roots]
+        return joints_cam, None if predicted.relative else joints_cam
     if predicted.pose_2p5d is None:
         raise UnclaspError(f"nothing is predicted for {truth.name}: give pose_2p5d or joints_cam")
     placed = _Placed.of(predicted.pose_2p5d.astype(np.float64), predicted, truth)
@@ -161,7 +166,7 @@ def _joints_and_wrists(
     joints = geometry.on_lines(placed.lines, depths)
     if predicted.root_depth is None:
         return joints, None
-    return joints, geometry.on_lines(placed.lines, np.array([depths[0], placed.left_from(depths[0])]))[roots]
+    return joints, geometry.on_lines(placed.lines, np.array([depths[0], placed.left_from(depths[0])]))
 
 
 class _Placed(NamedTuple):
@@ -223,6 +228,14 @@ def _plane_errors(predicted: PredictedSample, truth: Truth) -> Doubles | None:
     if in_plane is None:
         return None
     return metrics.plane_errors(in_plane, truth.pose_2p5d[:, :2], predicted.image_size)
+
+
+def _contact(predicted: PredictedSample, truth: Truth, together: Floats | None) -> tuple[bool, bool] | None:
+    """Return whether the hands touch, by the prediction and in truth."""
+    if together is None or predicted.confidence is None or not (truth.hand_type.all() and truth.valid.all()):
+        return None
+    both = predicted.presence is None or bool((predicted.presence >= metrics.PRESENCE_THRESHOLD).all())
+    return both and contact_between(together, predicted.confidence).is_likely, truly_touch(truth.joints_cam)
 
 
 def _handedness_correct(predicted: PredictedSample, truth: Truth) -> bool | None:

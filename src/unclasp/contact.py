@@ -1,0 +1,95 @@
+"""Whether the two hands touch, from their predicted joints.
+
+Data sets have joints, but hardly any say whether hands touch. Hands therefore count as touching if their nearest joints
+are at most `CONTACT_MM` apart.
+"""
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from unclasp.arrays import Doubles, Floats
+from unclasp.hands import HAND_JOINT_NAMES, HAND_SLICES
+
+CONTACT_MM: Final = 30.0
+"""Distance of the nearest joints up to which hands count as touching. Of rendered pairs whose surfaces touch, 95 % are
+within it, and of the others 5 % (docs/decisions.md)."""
+CONTACT_PROBABILITY: Final = 0.5
+"""From this probability on hands are said to touch."""
+
+_NEAREST_PAIRS: Final = 5
+"""The probability rests on the mean of this many shortest distances between joints, which varies less than one."""
+_MIN_DISTANCE_MM: Final = 3.0
+"""Shorter distances count as this, as their logarithm is taken."""
+
+
+class Contact(NamedTuple):
+    """How near two hands are to each other."""
+
+    probability: float | None
+    """That they touch, that is, that their nearest joints are within `CONTACT_MM`; None without confidences."""
+    distance: float
+    """mm between the nearest joints, centre to centre: those of fingers that touch are some 15 mm apart."""
+    right: str
+    """The right hand's nearest joint, one of `HAND_JOINT_NAMES`."""
+    left: str
+    """The left hand's."""
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether the hands more likely touch than not."""
+        return self.probability is not None and self.probability >= CONTACT_PROBABILITY
+
+    def to_dict(self) -> dict[str, bool | float | str | None]:
+        """Return the JSON form (docs/json-schema.md)."""
+        probability = None if self.probability is None else round(self.probability, 4)
+        return {
+            "likely": self.is_likely, "probability": probability, "distance": round(self.distance, 2),
+            "right": self.right, "left": self.left,
+        }  # fmt: skip
+
+
+def contact_between(joints_cam: Floats, confidence: Floats | None) -> Contact:
+    """Return how near the hands are to each other, and the probability that they touch.
+
+    In depth, joints of different hands are less exact than in the picture, the more so the lower the confidence. So the
+    logit has the logarithms of both distances, in 3D and as seen from the camera, and the one in 3D counts by the
+    confidence. Its four numbers were fitted to 6,677 pairs of synthetic:train as predicted, each with the true and with
+    the assumed camera.
+
+    Args:
+        joints_cam: (42, 3) mm in the camera frame.
+        confidence: (42,) 0 to 1, or None if the network does not predict it.
+    """
+    distances = _distances(joints_cam)
+    right, left = np.unravel_index(distances.argmin(), distances.shape)
+    probability = None
+    if confidence is not None:
+        certainty = min(float(confidence[hand].mean()) for hand in HAND_SLICES)
+        in_space, in_view = _log_nearest(distances), _log_nearest(_distances(_as_seen(joints_cam)))
+        logit = 4.5 + certainty * (8.4 - 2.1 * in_space) - 1.4 * in_view
+        probability = 1 / (1 + math.exp(-logit))
+    return Contact(probability, float(distances.min()), HAND_JOINT_NAMES[right], HAND_JOINT_NAMES[left])
+
+
+def truly_touch(joints_cam: Floats) -> bool:
+    """Tell whether the nearest joints of the ground truth (42, 3) mm are within `CONTACT_MM`."""
+    return bool(_distances(joints_cam).min() <= CONTACT_MM)
+
+
+def _distances(joints: Floats) -> Doubles:
+    """Return the distance between each joint of the right and each of the left hand: (21, 21) for joints (42, D)."""
+    right, left = (joints[hand].astype(np.float64) for hand in HAND_SLICES)
+    return np.asarray(np.linalg.norm(right[:, None] - left[None], axis=-1))
+
+
+def _as_seen(joints_cam: Floats) -> Floats:
+    """Project joints (42, 3) from the camera's centre onto the plane at their mean depth: (42, 2) mm."""
+    depths = np.maximum(joints_cam[:, 2:], 1.0)  # behind the camera there is no picture
+    return np.asarray(joints_cam[:, :2] / depths * depths.mean())
+
+
+def _log_nearest(distances: Doubles) -> float:
+    nearest = np.partition(distances.ravel(), _NEAREST_PAIRS)[:_NEAREST_PAIRS]
+    return math.log(max(float(nearest.mean()), _MIN_DISTANCE_MM))

@@ -1,0 +1,176 @@
+"""Whether two hands touch: in a result, and as `unclasp evaluate` scores it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evaluated import Samples, dataset, guesses, run, true_pose  # noqa: F401  fixtures
+from made_hands import two_hands
+from poses import pose_of
+from unclasp.contact import CONTACT_MM, contact_between, truly_touch
+from unclasp.evaluation.scores import SampleScore, Scores
+from unclasp.hands import FLIPPED_JOINTS
+
+SURE = np.ones(42)
+
+
+def tips_apart(gap: float) -> np.ndarray:
+    """Two hands far apart, but for the left thumb's tip, which is `gap` mm beside the right index finger's."""
+    joints = two_hands(3, (600.0, 600.0))
+    joints[21:, 0] += 400
+    joints[21] = joints[4] + [gap, 0, 0]
+    return joints
+
+
+def side_by_side(gap: float) -> np.ndarray:
+    """Two equal hands, each joint `gap` mm from the other hand's."""
+    joints = two_hands(1, (600.0, 600.0))
+    joints[21:] = joints[:21] + np.array([gap, 0.0, 0.0])
+    return joints
+
+
+def probability(joints: np.ndarray, confidence: np.ndarray | None = SURE) -> float:
+    found = contact_between(joints, confidence).probability
+    assert found is not None
+    return found
+
+
+def test_the_nearest_joints_are_named() -> None:
+    found = contact_between(tips_apart(12), SURE)
+    assert (found.right, found.left) == ("index4", "thumb4") and found.distance == pytest.approx(12)
+    assert truly_touch(tips_apart(CONTACT_MM - 0.1)) and not truly_touch(tips_apart(CONTACT_MM + 0.1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_mirror_image_touches_as_much(seed: int) -> None:
+    joints, confidence = two_hands(seed, (600, 620)), np.random.default_rng(seed).random(42)
+    found = contact_between(joints, confidence)
+    mirrored = contact_between((joints * [-1, 1, 1])[FLIPPED_JOINTS], confidence[FLIPPED_JOINTS])
+    assert mirrored.probability == pytest.approx(found.probability, abs=1e-12)
+    assert mirrored.distance == pytest.approx(found.distance) and mirrored.right == found.left
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_the_farther_apart_the_less_likely(axis: int) -> None:
+    joints, found = side_by_side(8), []
+    for shift in (0, 40, 120, 400):
+        moved = joints.copy()
+        moved[21:, axis] += shift
+        found.append(probability(moved))
+    assert found == sorted(found, reverse=True) and found[0] > 0.9 and found[-1] < 0.2
+
+
+def test_depth_counts_by_the_confidence() -> None:
+    joints, behind = side_by_side(6), side_by_side(6)
+    behind[21:] *= 1.4  # on the same rays
+    assert probability(joints) > 0.9 and probability(behind) < 0.5
+    unsure = np.zeros(42)
+    assert probability(behind, unsure) == pytest.approx(probability(joints, unsure), abs=0.1)
+
+
+def test_the_less_confident_hand_decides() -> None:
+    joints, confidence = side_by_side(10), np.ones(42)
+    confidence[21:] = 0.2
+    assert probability(joints, confidence) == pytest.approx(probability(joints, np.full(42, 0.2)), abs=1e-12)
+
+
+def test_without_confidences_there_is_a_distance_alone() -> None:
+    found = contact_between(tips_apart(5), None)
+    assert found.probability is None and found.distance == pytest.approx(5) and not found.is_likely
+    assert found.to_dict()["probability"] is None and found.to_dict()["likely"] is False
+
+
+@pytest.mark.parametrize("joints", [np.zeros((42, 3)), np.full((42, 3), -50.0), two_hands(0, (1e5, 120.0))])
+def test_impossible_hands_do_no_harm(joints: np.ndarray) -> None:
+    assert 0 <= probability(joints) <= 1
+
+
+def test_a_result_has_it_if_both_hands_are_present() -> None:
+    pose = pose_of(tips_apart(8), confidence=SURE)
+    assert pose.contact == contact_between(pose.joints_cam, SURE) and pose.contact is not None
+    entry = pose.to_dict()["contact"]
+    assert entry == {
+        "likely": pose.contact.is_likely, "probability": round(pose.contact.probability or 0, 4), "distance": 8.0,
+        "right": "index4", "left": "thumb4",
+    }  # fmt: skip
+    alone = replace(pose, present=np.array([True, False]))
+    assert alone.contact is None and alone.to_dict()["contact"] is None
+
+
+# ---- evaluation
+
+
+def figures_of(samples: Samples, guesses: dict[str, np.ndarray], **changes: np.ndarray) -> list[float | None]:  # noqa: F811
+    figures = run(samples, guesses | changes).figures
+    return [figures["contact_precision"], figures["contact_recall"]]
+
+
+@pytest.fixture
+def touching(dataset: Samples) -> Samples:  # noqa: F811
+    """Of the pictures of two hands, the first two touch and the last does not; one lacks a joint."""
+    joints = [side_by_side(10), side_by_side(15), side_by_side(400)]
+    two = [sample for sample in dataset.samples if sample.hand_type.all()][:3]
+    samples = [
+        replace(sample, joints_cam=own.astype(np.float32), valid=np.ones(42, dtype=bool))
+        for sample, own in zip(two, joints, strict=True)
+    ]
+    partial = samples[0].valid.copy()
+    partial[7] = False
+    return Samples([*samples, replace(samples[0], valid=partial), dataset.samples[1]])
+
+
+def perfect(samples: Samples) -> dict[str, np.ndarray]:
+    poses = np.stack([true_pose(sample) for sample in samples.samples])
+    depths = np.array([sample.joints_cam[41, 2] - sample.joints_cam[20, 2] for sample in samples.samples])
+    return {
+        "poses": poses, "presence": np.full((len(poses), 2), 3.0), "root_depth": depths,
+        "confidence": np.ones((len(poses), 42)),
+    }  # fmt: skip
+
+
+def test_perfect_joints_have_perfect_figures(touching: Samples) -> None:
+    assert figures_of(touching, perfect(touching)) == [1, 1]
+    report = str(run(touching, perfect(touching)))
+    assert "Contact, precision" in report and f"within {CONTACT_MM:g} mm" in report
+
+
+def test_a_hand_at_another_depth_does_not_touch(touching: Samples) -> None:
+    right = perfect(touching)
+    far = right["root_depth"].copy()
+    far[1] += 500
+    assert figures_of(touching, right, root_depth=far) == [1, 0.5]
+    assert figures_of(touching, right, root_depth=right["root_depth"] + 500) == [None, 0]
+
+
+def test_an_absent_hand_touches_nothing(touching: Samples) -> None:
+    right = perfect(touching)
+    presence = right["presence"].copy()
+    presence[0] = [3, -3]
+    assert figures_of(touching, right, presence=presence) == [1, 0.5]
+
+
+def test_what_does_not_touch_costs_precision(touching: Samples) -> None:
+    right = perfect(touching)
+    poses = right["poses"].copy()
+    poses[2, 21:] = poses[2, :21]
+    assert figures_of(touching, right, poses=poses, root_depth=0 * right["root_depth"]) == [
+        pytest.approx(2 / 3), 1,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("lacking", ["confidence", "root_depth"])
+def test_without_confidences_or_a_relative_position_there_are_no_figures(touching: Samples, lacking: str) -> None:
+    rest = {name: values for name, values in perfect(touching).items() if name != lacking}
+    assert figures_of(touching, rest) == [None, None]
+
+
+def test_scores_add_up_in_any_order() -> None:
+    told = [(True, True), (True, False), (False, True), (True, True), (False, False), None]
+    scores = [Scores() for _ in told]
+    for each, contact in zip(scores, told, strict=True):
+        each.add(SampleScore(
+            name="a", interacting=True, errors=np.zeros(42), plane_errors=None, valid=np.ones(42, dtype=bool),
+            contact=contact,
+        ))  # fmt: skip
+    assert sum(scores, Scores()).contact() == sum(reversed(scores), Scores()).contact() == (2 / 3, 2 / 3)
