@@ -1,14 +1,17 @@
 """Whether two hands touch: in a result, and as `unclasp evaluate` scores it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evaluated import Samples, dataset, guesses, run, true_pose  # noqa: F401  fixtures
+from evaluated import SIZE, Samples, dataset, guesses, run, true_pose  # noqa: F401  fixtures
 from made_hands import two_hands
 from poses import pose_of
 from unclasp.contact import CONTACT_MM, contact_between, truly_touch
+from unclasp.evaluate import Recorder, score_predictions
+from unclasp.evaluation.prediction_file import read_predictions, write_predictions
 from unclasp.evaluation.scores import SampleScore, Scores
 from unclasp.hands import FLIPPED_JOINTS
 
@@ -133,6 +136,16 @@ def test_perfect_joints_have_perfect_figures(touching: Samples) -> None:
     assert figures_of(touching, perfect(touching)) == [1, 1]
     report = str(run(touching, perfect(touching)))
     assert "Contact, precision" in report and f"within {CONTACT_MM:g} mm" in report
+
+
+def test_recorded_predictions_touch_as_much(touching: Samples, tmp_path: Path) -> None:
+    recorder = Recorder()
+    guesses = perfect(touching)  # noqa: F811
+    far = guesses["root_depth"] + [0, 500, 0, 0, 0]
+    figures = run(touching, guesses | {"root_depth": far}, recorder=recorder).figures
+    write_predictions(tmp_path / "kept.npz", recorder.predictions(SIZE))
+    assert score_predictions(read_predictions(tmp_path / "kept.npz"), touching).figures == figures
+    assert (figures["contact_precision"], figures["contact_recall"]) == (1, 0.5)
 
 
 def test_a_hand_at_another_depth_does_not_touch(touching: Samples) -> None:

@@ -311,18 +311,20 @@ def test_stored_predictions_score_like_the_model_that_made_them(
         if value is not None:
             assert value == pytest.approx(ours[name], abs=1e-12)
     assert {name for name, value in theirs.items() if value is None} == {
-        "pixel_accuracy", "hand_pixel_accuracy", "mean_iou", "confident_half_mm", "doubtful_half_mm",
+        "contact_precision", "contact_recall", "pixel_accuracy", "hand_pixel_accuracy", "mean_iou", "confident_half_mm",
+        "doubtful_half_mm",
     }  # fmt: skip
 
 
 def test_recorded_predictions_lose_no_figure(dataset: Samples, guesses: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """Confidences and parts are kept; one picture has no true parts."""
+    """Confidences and parts are kept; one picture has no true parts, and none all joints, which contact needs."""
     guesses["confidence"] = np.random.default_rng(5).normal(0, 1, (7, 42))
     recorder = Recorder()
     report = run(dataset, guesses, recorder=recorder)
     write_predictions(tmp_path / "kept.npz", recorder.predictions(SIZE))
     again = score_predictions(read_predictions(tmp_path / "kept.npz"), dataset)
-    assert again.figures == report.figures and None not in report.figures.values()
+    assert again.figures == report.figures
+    assert {name for name, value in report.figures.items() if value is None} == {"contact_precision", "contact_recall"}
 
 
 def test_a_recorder_without_predictions_says_so() -> None:

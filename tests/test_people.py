@@ -160,8 +160,8 @@ def test_others_are_saved_without_shared_fields_and_drawn_only_over_the_picture(
     other = replace(random_pose(left=0.1), joints_2d=pose.joints_2d + 40.0)
     pose.save_json(tmp_path / "pose.json", others=[other])
     entry = json.loads((tmp_path / "pose.json").read_text())
-    whole = other.to_dict()
-    assert entry.pop("others") == [json.loads(json.dumps({key: whole[key] for key in ("box", "presence", "hands")}))]
+    whole = json.loads(other.to_json())
+    assert entry.pop("others") == [{key: whole[key] for key in ("box", "presence", "hands", "contact")}]
     alone = json.loads(pose.to_json())
     assert entry == alone and "others" not in alone
     black = np.zeros((240, 256, 3), np.uint8)

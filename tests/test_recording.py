@@ -125,9 +125,10 @@ def test_frames_with_a_hand_in_doubt_are_counted(tmp_path: Path) -> None:
 
 def test_frames_with_hands_in_contact_are_counted(tmp_path: Path) -> None:
     def beside(gap: float) -> HandPose:
-        joints = np.array(some_poses(1)[0].joints_cam)
+        (pose,) = some_poses(1)
+        joints = pose.joints_cam.copy()
         joints[21:] = joints[:21] + np.array([gap, 0.0, 0.0])
-        return replace(some_poses(1)[0], joints_cam=joints, confidence=np.ones(42))
+        return replace(pose, joints_cam=joints, confidence=np.ones(42))
 
     poses = [beside(8), beside(300), replace(beside(8), present=np.array([True, False]))]
     assert [pose.contact is not None and pose.contact.is_likely for pose in poses] == [True, False, False]
