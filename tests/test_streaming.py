@@ -1,5 +1,6 @@
 """`stream` for all kinds of sources: the poses, their order, and how failures are handled."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,18 @@ def test_frames_of_one_s_own_are_tracked(monkeypatch: pytest.MonkeyPatch) -> Non
     ):  # type: ignore[arg-type]
         with pytest.raises(UnclaspError, match=told):
             next(predictor.track([wrong]))  # type: ignore[list-item]
+
+
+def test_numbers_of_frames_may_be_numpy_s(tmp_path: Path) -> None:
+    frame = Frame(np.full((60, 80, 3), 120, np.uint8), np.int64(3), np.float32(0.5))  # type: ignore[arg-type]
+    (pose,) = Predictor(Shades()).track([frame], StreamOptions(box=[5, 5, 60, 38]))
+    assert (type(pose.frame), type(pose.time)) == (int, float)
+    pose.save_json(tmp_path / "pose.json")
+    image = json.loads((tmp_path / "pose.json").read_text())["image"]
+    assert (image["frame"], image["time"]) == (3, 0.5)
+    for time in (None, "0.5", 1j, np.complex64(1), float("nan")):
+        with pytest.raises(UnclaspError, match="time must be a finite number of seconds"):
+            next(Predictor(Shades()).track([frame._replace(time=time)]))  # type: ignore[arg-type]
 
 
 def test_it_is_lazy(photos: Path) -> None:

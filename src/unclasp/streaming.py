@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import TypeGuard
 
@@ -121,13 +122,13 @@ def _poses(
 
 
 def checked_frame(frame: object) -> Frame:
-    """Return a frame of the caller's own, or raise an UnclaspError if it is none."""
+    """Return a frame of the caller's own, with plain numbers, or raise an UnclaspError if it is none."""
     if not isinstance(frame, Frame):
         raise UnclaspError(f"expected a Frame(image, number, time), got {type(frame).__name__}")
     check_whole(0, number=frame.number)
-    if not isinstance(frame.time, int | float | np.number) or not math.isfinite(frame.time):
+    if not isinstance(frame.time, Real) or not math.isfinite(frame.time):
         raise UnclaspError(f"a frame's time must be a finite number of seconds, got {frame.time!r}")
-    return frame._replace(image=check_image(frame.image))
+    return frame._replace(image=check_image(frame.image), number=int(frame.number), time=float(frame.time))
 
 
 def frame_poses(
