@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +26,13 @@ from unclasp.errors import BoxError, CheckpointError, ImageError, UnclaspError
 from unclasp.find import crop_predictor
 from unclasp.find.boxes import SNAPS_PER_SIDE
 from unclasp.hands import FLIPPED_JOINTS, ROOTS
+from unclasp.inputs import shown
 from unclasp.lifting import assumed_focal
 from unclasp.model import build
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.shipped import shipped_weights
+from unclasp.video import Frame
 
 WIDTH, HEIGHT, SIZE = 640, 480, 64
 FOCAL = np.full(2, assumed_focal(WIDTH, HEIGHT))
@@ -238,23 +241,44 @@ def test_cameras_at_the_bounds_give_numbers(crops: list[Crop], camera: dict[str,
     assert all(np.isfinite(array).all() for array in (pose.joints_2d, pose.joints_3d, pose.joints_cam))
 
 
+@pytest.mark.parametrize("focal", [500, 500.0, np.float32(500), np.int64(500)])
+def test_one_focal_length_is_for_both_axes(crops: list[Crop], focal: Any) -> None:
+    predictor = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))
+    frames = [Frame(black(), 0, 0.0)]
+    poses = [
+        predictor(black(), BOX, focal=focal), *predictor.everyone(black(), focal=focal),
+        *predictor.stream(black(), focal=focal), *predictor.track(frames, focal=focal),
+    ]  # fmt: skip
+    assert len(poses) == 4
+    for pose in poses:
+        assert pose.camera.focal == (500.0, 500.0) and type(pose.camera.focal[0]) is float
+        assert pose.camera.assumed == "the principal point in the middle"
+
+
 @pytest.mark.parametrize(
     "camera",
     [
         {"focal": (0.0, 5.0)},
         {"focal": (np.nan, 5.0)},
-        {"focal": 900.0},
+        {"focal": -900.0},
+        {"focal": np.float32(np.inf)},
+        {"focal": True},
+        {"focal": "900"},
+        {"focal": (900.0,)},
         {"focal": "wide"},
         {"focal": (1e-300, 1e-300)},
         {"focal": (0.99, 500.0)},
         {"focal": (500.0, 1.01e7)},
         {"focal": (10**400, 10**400)},
+        {"princpt": 320.0},
         {"princpt": (1.0, 2.0, 3.0)},
         {"princpt": (1e300, 0.0)},
     ],
 )
 def test_bad_cameras_are_named(crops: list[Crop], camera: dict[str, Any]) -> None:
-    with pytest.raises(UnclaspError, match=f"{next(iter(camera))} must be two numbers x, y in px, from .* to .*, got"):
+    ((name, given),) = camera.items()
+    expected = {"focal": "one number, or two, fx, fy, in px", "princpt": "two numbers x, y in px"}[name]
+    with pytest.raises(UnclaspError, match=f"{name} must be {expected}, from .* to .*, got {re.escape(shown(given))}"):
         Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(black(), BOX, **camera)
 
 

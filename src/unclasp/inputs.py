@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Final
 
 import cv2
@@ -16,6 +17,8 @@ from unclasp.lifting import FIELD_OF_VIEW, assumed_focal
 from unclasp.picture import check_image
 from unclasp.pose import Camera, HandPose
 
+Focal = float | tuple[float, float]
+"""A focal length in px, or those of the two axes, fx and fy."""
 MAX_BOX_TO_PICTURE: Final = 20.0
 """Largest side of a box, in multiples of the picture's longer side; in a larger box the picture is too small to see."""
 MIN_FOCAL_PX: Final = 1.0
@@ -53,15 +56,15 @@ class CheckedPicture:
 
 
 def check_picture(
-    image: Pixels, box: npt.ArrayLike | None, *, focal: tuple[float, float] | None,
-    princpt: tuple[float, float] | None, mirrored: bool,
+    image: Pixels, box: npt.ArrayLike | None, *, focal: Focal | None, princpt: tuple[float, float] | None,
+    mirrored: bool,
 ) -> CheckedPicture:  # fmt: skip
     """Check the caller's input, and flip a mirror image back.
 
     Args:
         image: (H, W, 3) uint8 RGB, or grey or RGBA.
         box: (4,) x1, y1, x2, y2 px.
-        focal: Focal lengths fx, fy in px; assumed if None.
+        focal: Focal length in px, or fx, fy; assumed if None.
         princpt: Principal point in px; assumed if None.
         mirrored: The picture is a mirror image; `box` and `princpt` are in its pixels.
 
@@ -76,7 +79,7 @@ def check_picture(
         return CheckedPicture(image=image, box=box, camera=camera_of(image, focal, princpt))
     width = image.shape[1]
     if princpt is not None:
-        cx, cy = pair("princpt", princpt)
+        cx, cy = principal_point(princpt)
         princpt = (width - 1 - cx, cy)
     return CheckedPicture(
         image=np.asarray(cv2.flip(image, 1), dtype=np.uint8),
@@ -86,44 +89,62 @@ def check_picture(
     )
 
 
-def camera_of(image: Pixels, focal: tuple[float, float] | None, princpt: tuple[float, float] | None) -> Camera:
+def camera_of(image: Pixels, focal: Focal | None, princpt: tuple[float, float] | None) -> Camera:
     """Return the camera of a picture (H, W, 3), filling in and naming what the caller does not give.
 
     Raises:
-        UnclaspError: `focal` or `princpt` is malformed or out of range (`pair`).
+        UnclaspError: `focal` or `princpt` is malformed or out of range.
     """
     height, width = image.shape[:2]
     assumptions = []
     if focal is None:
-        focal = (assumed_focal(width, height),) * 2
+        focal = assumed_focal(width, height)
         assumptions.append(f"a field of view of {FIELD_OF_VIEW:g} degrees across the longer side")
     if princpt is None:
         princpt = ((width - 1) / 2, (height - 1) / 2)
         assumptions.append("the principal point in the middle")
     return Camera(
-        focal=pair("focal", focal, least=MIN_FOCAL_PX),
-        princpt=pair("princpt", princpt),
+        focal=focal_lengths(focal),
+        princpt=principal_point(princpt),
         assumed=" and ".join(assumptions) or None,
     )
 
 
-def pair(name: str, values: npt.ArrayLike, *, least: float = -MAX_PX) -> tuple[float, float]:
-    """Check a pair of camera parameters x, y in px and return it as floats.
-
-    Args:
-        name: Name of the parameter, for the error message.
-        values: The pair.
-        least: Lower bound of both values; the upper one is `MAX_PX`.
+def focal_lengths(focal: Focal) -> tuple[float, float]:
+    """Check focal lengths in px and return fx and fy; a single number is both.
 
     Raises:
-        UnclaspError: The values are not two numbers within the bounds.
+        UnclaspError: They are not one or two numbers from `MIN_FOCAL_PX` to `MAX_PX`.
     """
+    is_one = isinstance(focal, Real) and not isinstance(focal, bool)
+    checked = _pair((focal, focal) if is_one else focal, least=MIN_FOCAL_PX)
+    if checked is None:
+        bounds = f"from {MIN_FOCAL_PX:g} to {MAX_PX:g}"
+        raise UnclaspError(f"focal must be one number, or two, fx, fy, in px, {bounds}, got {shown(focal)}")
+    return checked
+
+
+def principal_point(princpt: npt.ArrayLike) -> tuple[float, float]:
+    """Check a principal point in px and return it as floats.
+
+    Raises:
+        UnclaspError: It is not two numbers of at most `MAX_PX`.
+    """
+    checked = _pair(princpt, least=-MAX_PX)
+    if checked is None:
+        bounds = f"from {-MAX_PX:g} to {MAX_PX:g}"
+        raise UnclaspError(f"princpt must be two numbers x, y in px, {bounds}, got {shown(princpt)}")
+    return checked
+
+
+def _pair(values: object, *, least: float) -> tuple[float, float] | None:
+    """Return two numbers from `least` to `MAX_PX` as floats; None if the values are something else."""
     try:
         checked = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        checked = np.zeros(0)
+        return None
     if checked.shape != (2,) or not ((least <= checked) & (checked <= MAX_PX)).all():
-        raise UnclaspError(f"{name} must be two numbers x, y in px, from {least:g} to {MAX_PX:g}, got {shown(values)}")
+        return None
     return float(checked[0]), float(checked[1])
 
 

@@ -28,7 +28,7 @@ from unclasp.find.search import Detector, Search, by_network, search_with
 from unclasp.find.touch_up import TouchUp
 from unclasp.follow.frame_result import FrameResult, PredictFrame
 from unclasp.hands import ROOTS
-from unclasp.inputs import CheckedPicture, check_picture, check_threads
+from unclasp.inputs import CheckedPicture, Focal, check_picture, check_threads
 from unclasp.lifting import shares_of_size, wrist_depths
 from unclasp.pose import HandPose
 from unclasp.streaming import OnError, SourceLike, StreamOptions, checked_frame, frame_poses, stream
@@ -152,7 +152,7 @@ class Predictor:
         )  # fmt: skip
 
     def __call__(
-        self, image: Array, box: npt.ArrayLike | None = None, *, focal: tuple[float, float] | None = None,
+        self, image: Array, box: npt.ArrayLike | None = None, *, focal: Focal | None = None,
         princpt: tuple[float, float] | None = None, mirrored: bool = False,
     ) -> HandPose:  # fmt: skip
         """Predict the pose of one person's hands; other people's that touch a single hand are in `touching`.
@@ -161,7 +161,7 @@ class Predictor:
             image: (H, W, 3) uint8 RGB; grey and RGBA pictures are converted.
             box: (4,) x1, y1, x2, y2 px around the hands, drawn as in InterHand2.6M: 1.2 times the tight box. Without
                 it, hands are searched for in the whole picture.
-            focal: Focal lengths fx, fy in px. Defaults to a field of view of `lifting.FIELD_OF_VIEW`.
+            focal: Focal length in px, or fx, fy. Defaults to a field of view of `lifting.FIELD_OF_VIEW`.
             princpt: Principal point in px. Defaults to the middle of the picture.
             mirrored: The picture is a mirror image, such as a selfie: sides and 3D joints are those of the real hands;
                 pixel coordinates, including `box` and `princpt`, are those of the picture as given.
@@ -181,7 +181,7 @@ class Predictor:
         return replace(pose, touching=tuple(replace(other, image=None) for other in touching)) if touching else pose
 
     def everyone(
-        self, image: Array, *, focal: tuple[float, float] | None = None, princpt: tuple[float, float] | None = None,
+        self, image: Array, *, focal: Focal | None = None, princpt: tuple[float, float] | None = None,
         mirrored: bool = False,
     ) -> list[HandPose]:  # fmt: skip
         """Predict the poses of all people's hands, at most one right and one left hand per person.
@@ -210,7 +210,7 @@ class Predictor:
     def stream(
         self, source: SourceLike | Iterable[SourceLike], *,
         options: StreamOptions = StreamOptions(),  # noqa: B008  frozen
-        focal: tuple[float, float] | None = None, princpt: tuple[float, float] | None = None, mirrored: bool = False,
+        focal: Focal | None = None, princpt: tuple[float, float] | None = None, mirrored: bool = False,
         on_error: OnError | None = None,
     ) -> Generator[HandPose, None, None]:  # fmt: skip
         """Yield the poses of pictures, videos, cameras or folders lazily, one at a time.
@@ -246,7 +246,7 @@ class Predictor:
 
     def video(
         self, video: Video, options: StreamOptions = StreamOptions(), *,  # noqa: B008  frozen
-        focal: tuple[float, float] | None = None, princpt: tuple[float, float] | None = None, mirrored: bool = False,
+        focal: Focal | None = None, princpt: tuple[float, float] | None = None, mirrored: bool = False,
     ) -> Generator[HandPose, None, None]:  # fmt: skip
         """Yield the pose of each frame of an open video or camera, tracked and smoothed as in `stream`.
 
@@ -263,7 +263,7 @@ class Predictor:
 
     def track(
         self, frames: Iterable[Frame], options: StreamOptions = StreamOptions(), *,  # noqa: B008  frozen
-        live: bool = True, focal: tuple[float, float] | None = None, princpt: tuple[float, float] | None = None,
+        live: bool = True, focal: Focal | None = None, princpt: tuple[float, float] | None = None,
         mirrored: bool = False,
     ) -> Generator[HandPose, None, None]:  # fmt: skip
         """Yield the pose of each of your own frames, from any source, tracked and smoothed as in `stream`.
@@ -293,7 +293,7 @@ class Predictor:
         return frame_poses(predict_frame, map(checked_frame, frames), options, live=live)
 
     def _frame_predictor(
-        self, options: StreamOptions, *, focal: tuple[float, float] | None, princpt: tuple[float, float] | None,
+        self, options: StreamOptions, *, focal: Focal | None, princpt: tuple[float, float] | None,
         mirrored: bool,
     ) -> PredictFrame:  # fmt: skip
         return partial(
@@ -301,7 +301,7 @@ class Predictor:
         )
 
     def _frame(
-        self, image: Pixels, box: npt.ArrayLike | None, /, *, fresh: bool, focal: tuple[float, float] | None,
+        self, image: Pixels, box: npt.ArrayLike | None, /, *, fresh: bool, focal: Focal | None,
         princpt: tuple[float, float] | None, mirrored: bool, hands_given: bool,
     ) -> FrameResult:  # fmt: skip
         """Predict the hands of one video frame: `PhotoSearch.in_frame`, lifted to 3D."""
