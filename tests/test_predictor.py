@@ -29,7 +29,7 @@ from unclasp.hands import FLIPPED_JOINTS, ROOTS
 from unclasp.inputs import shown
 from unclasp.lifting import assumed_focal
 from unclasp.model import build
-from unclasp.picture import read_picture
+from unclasp.picture import Photo, read_picture
 from unclasp.predictor import Predictor
 from unclasp.shipped import shipped_weights
 from unclasp.video import Frame
@@ -285,6 +285,17 @@ def test_bad_cameras_are_named(crops: list[Crop], camera: dict[str, Any]) -> Non
 def test_bad_arrays_are_named(crops: list[Crop]) -> None:
     with pytest.raises(ImageError, match="uint8"):
         Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))(np.zeros((HEIGHT, WIDTH, 3)))  # type: ignore[arg-type]
+
+
+def test_a_photo_is_no_array_and_a_source_by_itself(crops: list[Crop]) -> None:
+    predictor, photo = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops)), Photo(black(), (500.0, 510.0))
+    for call in (predictor, predictor.everyone):
+        with pytest.raises(ImageError, match=r"got Photo; of a photo, pass photo.image, and focal=photo.focal"):
+            call(photo)  # type: ignore[operator]
+    photos = [photo, photo._replace(focal=None)]
+    assert [pose.camera.focal for pose in predictor.stream(photo)] == [(500.0, 510.0)]
+    assert [pose.camera.focal for pose in predictor.stream(iter(photos))] == [(500.0, 510.0), tuple(FOCAL)]
+    assert [pose.camera.focal for pose in predictor.stream(photos, focal=400)] == [(400.0, 400.0)] * 2
 
 
 def test_the_picture_is_not_changed_and_the_result_is_reproducible(crops: list[Crop]) -> None:

@@ -72,6 +72,13 @@ def test_wrong_types_are_named(source: Any) -> None:
         list(stream(lambda *_: pose_of(), for_frames(lambda *_: pose_of()), source, StreamOptions()))
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_frame_is_no_source(several: bool) -> None:
+    frame: Any = Frame(np.full((60, 80, 3), 120, np.uint8), 0, 0.0)  # its number is not a camera's
+    with pytest.raises(UnclaspError, match=r"got Frame; give your own frames to Predictor.track"):
+        list(Predictor(Shades()).stream([frame] if several else frame))
+
+
 @pytest.mark.parametrize(
     "options", [{"every": 1.5}, {"every": "2"}, {"every": None}, {"every": True}, {"max_frames": float("nan")}]
 )

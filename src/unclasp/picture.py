@@ -142,10 +142,8 @@ def check_image(image: object) -> Pixels:
         ImageError: The array is not such a picture, or too small or too large.
     """
     if not isinstance(image, np.ndarray):
-        hint = "read the file with read_picture" if isinstance(image, str | Path) else "convert it with np.asarray"
-        if image is None:
-            hint = "OpenCV returns None for a file that it cannot read: read it with read_picture, which says why"
-        raise ImageError(f"image must be an (H, W, 3) uint8 RGB array, got {type(image).__name__}; {hint}")
+        got = f"{type(image).__name__}; {_type_hint(image)}"
+        raise ImageError(f"image must be an (H, W, 3) uint8 RGB array, got {got}")
     image = np.asarray(image)  # subclasses such as np.matrix have operations of their own
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4):
@@ -162,6 +160,15 @@ def _white(image: Array) -> int:
     """Return the value of white in a 16-bit picture, because 10-bit and 12-bit cameras store their values unscaled."""
     brightest = image.max()
     return next(white for white in (2**10 - 1, 2**12 - 1, 2**16 - 1) if brightest <= white)
+
+
+def _type_hint(image: object) -> str:
+    """Return advice on how to get an array from something else."""
+    if isinstance(image, Photo):
+        return "of a photo, pass photo.image, and focal=photo.focal"
+    if image is None:
+        return "OpenCV returns None for a file that it cannot read: read it with read_picture, which says why"
+    return "read the file with read_picture" if isinstance(image, str | Path) else "convert it with np.asarray"
 
 
 def _array_hint(image: Array) -> str:

@@ -223,10 +223,10 @@ class Predictor:
             ...     print(pose.frame, pose.sides)
 
         Args:
-            source: The path of a picture or video, a folder, a glob pattern, a camera number, an array (H, W, 3), or an
-                iterable of these.
+            source: The path of a picture or video, a folder, a glob pattern, a camera number, an array (H, W, 3), a
+                `Photo`, or an iterable of these.
             options: The box, and how to process videos.
-            focal: px, as in `__call__`; for picture files it defaults to the focal length of the EXIF block
+            focal: px, as in `__call__`; for picture files and photos it defaults to the focal length of the EXIF block
                 (`read_photo`).
             princpt: px, as in `__call__`.
             mirrored: As in `__call__`.

@@ -16,15 +16,15 @@ from unclasp.errors import UnclaspError, check_whole
 from unclasp.follow.frame_result import PredictFrame
 from unclasp.follow.smoothing import smoothed
 from unclasp.follow.tracking import Tracker
-from unclasp.picture import check_image, read_photo
+from unclasp.picture import Photo, check_image, read_photo
 from unclasp.pose import HandPose
 from unclasp.sources import Source, find_sources
 from unclasp.video import Frame, Video
 
-SourceLike = str | Path | int | Array
+SourceLike = str | Path | int | Array | Photo
 Predict = Callable[[Pixels, npt.ArrayLike | None, tuple[float, float] | None], HandPose]
 """Predicts the pose for a picture, a box (x1, y1, x2, y2 px, as annotated; None to search the whole picture) and the
-focal lengths that the picture file gives (px; None if it gives none)."""
+focal lengths that the picture's file gives (px; None if it gives none)."""
 OnError = Callable[[UnclaspError], None]
 """Called with the error of a source that fails."""
 
@@ -86,31 +86,35 @@ def stream(
         raise first_error
 
 
-def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | Pixels]:
-    """Yield arrays as they are, and the files and cameras that everything else names; wrong ones with their error."""
+def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | Photo | Pixels]:
+    """Yield pictures as they are, and the files and cameras that all else names; wrong sources with their error."""
     for source in sources if _is_several(sources) else [sources]:
-        if isinstance(source, np.ndarray):
+        if isinstance(source, np.ndarray | Photo):
             yield source
         elif isinstance(source, str | Path | int | np.integer) and not isinstance(source, bool):
             yield from find_sources(int(source) if isinstance(source, np.integer) else source)
         else:
             message = (
-                "a source is the path of a picture, video or folder, a pattern, the number of a camera, or an array "
-                f"(H, W, 3), got {type(source).__name__}"
+                "a source is the path of a picture, video or folder, a pattern, the number of a camera, an array "
+                f"(H, W, 3) or a Photo, got {type(source).__name__}"
             )
+            if isinstance(source, Frame):
+                message += "; give your own frames to Predictor.track"
             yield Source(None, message, given=type(source).__name__)
 
 
 def _is_several(sources: object) -> TypeGuard[Iterable[SourceLike]]:
-    return isinstance(sources, Iterable) and not isinstance(sources, str | bytes | np.ndarray)
+    return isinstance(sources, Iterable) and not isinstance(sources, str | bytes | np.ndarray | Photo | Frame)
 
 
 def _poses(
-    predict: Predict, predict_frame: PredictFrame, source: Source | Pixels, options: StreamOptions
+    predict: Predict, predict_frame: PredictFrame, source: Source | Photo | Pixels, options: StreamOptions
 ) -> Iterator[HandPose]:
     """Yield the pose of a picture, or of each frame of a video."""
-    if not isinstance(source, Source):
+    if isinstance(source, np.ndarray):
         yield predict(source, options.box, None)
+    elif isinstance(source, Photo):
+        yield predict(source.image, options.box, source.focal)
     elif source.error is not None:
         raise UnclaspError(source.error)
     elif source.is_video:
