@@ -7,15 +7,18 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+import unclasp
 from unclasp import picture, quiet
 from unclasp.errors import ImageError
-from unclasp.picture import check_image, decode_photo, read_picture, with_gamma
+from unclasp.picture import check_image, decode_photo, read_photo, read_picture, with_gamma
 
 RED, GREEN, BLUE, WHITE = (230, 20, 20), (20, 200, 20), (20, 20, 230), (255, 255, 255)
 
@@ -93,6 +96,31 @@ def test_colours_and_shape_survive_every_format(save: Callable[..., Path], suffi
     assert quarters(image) == [RED, GREEN, BLUE, WHITE]
     if suffix in (".png", ".bmp", ".tiff"):
         np.testing.assert_array_equal(image, corners())
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_the_content_of_a_file_is_decoded_as_the_file_is_read(save: Callable[..., Path], kind: Any) -> None:
+    photo = unclasp.decode_photo(kind(encode(".png")))
+    assert isinstance(photo, unclasp.Photo) and photo.focal is None
+    np.testing.assert_array_equal(photo.image, read_picture(save(encode(".png"))))
+
+
+@pytest.mark.parametrize("read", [read_picture, read_photo])
+@pytest.mark.parametrize("given", [b"a.png", bytearray(encode(".png")), BytesIO(encode(".png")), None, 3])
+def test_what_is_no_path_is_told_from_what_to_decode(read: Callable[[Any], object], given: Any) -> None:
+    with pytest.raises(ImageError, match=f"the path of a picture file, got {type(given).__name__}; .* decode_photo"):
+        read(given)
+
+
+@pytest.mark.parametrize("given", ["a.png", Path("a.png"), BytesIO(b"x"), None])
+def test_what_is_no_content_is_told_from_what_to_read(given: Any) -> None:
+    with pytest.raises(ImageError, match=f"the bytes of a picture file, got {type(given).__name__}; .* read_photo, "):
+        decode_photo(given)
+
+
+def test_calls_that_take_arrays_say_what_to_do_with_the_content_of_a_file() -> None:
+    with pytest.raises(ImageError, match="got bytes; decode the content of a file with decode_photo"):
+        check_image(encode(".png"))
 
 
 def test_content_decides_not_the_suffix(save: Callable[..., Path]) -> None:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from unclasp.checkpoint import load_model
     from unclasp.errors import UnclaspError
     from unclasp.model import DFL, build
-    from unclasp.picture import read_photo, read_picture
+    from unclasp.picture import Photo, decode_photo, read_photo, read_picture
     from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
     from unclasp.streaming import StreamOptions
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
-    "DFL", "Frame", "HandPose", "Predictor", "StreamOptions", "UnclaspError", "__version__", "build", "load_model",
-    "read_photo", "read_picture",
+    "DFL", "Frame", "HandPose", "Photo", "Predictor", "StreamOptions", "UnclaspError", "__version__", "build",
+    "decode_photo", "load_model", "read_photo", "read_picture",
 ]  # fmt: skip
 
 _HOMES = {
@@ -30,9 +30,11 @@ _HOMES = {
     "Frame": "unclasp.video",
     "build": "unclasp.model",
     "HandPose": "unclasp.pose",
+    "Photo": "unclasp.picture",
     "Predictor": "unclasp.predictor",
     "StreamOptions": "unclasp.streaming",
     "UnclaspError": "unclasp.errors",
+    "decode_photo": "unclasp.picture",
     "load_model": "unclasp.checkpoint",
     "read_photo": "unclasp.picture",
     "read_picture": "unclasp.picture",

@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,14 +86,16 @@ def read_photo(path: Path | str) -> Photo:
     Raises:
         ImageError: As `read_picture` does.
     """
+    if not isinstance(path, str | PathLike):
+        raise _refuse("the path of a picture file", type(path).__name__, "give the content of a file to decode_photo")
     try:
         return decode_photo(_read_bytes(Path(path)))
     except ImageError as error:
         raise ImageError(f"{str(path) or repr('')}: {error}") from None
 
 
-def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode the content of a picture file, as `read_photo` does.
+def decode_photo(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode the content of a picture file, such as an upload, as `read_photo` does.
 
     Args:
         data: The file's bytes.
@@ -101,7 +104,10 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     Raises:
         ImageError: The data is not a complete picture of a usable size; a one-line message.
     """
-    kind, check = _recognise(data)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        advice = "give a path to read_photo, and of an open file its content, file.read()"
+        raise _refuse("the bytes of a picture file", type(data).__name__, advice)
+    kind, check = _recognise(data := bytes(data))
     try:
         exif = check(data, max_pixels)
         image = _decode_pixels(data, kind)
@@ -168,6 +174,8 @@ def _type_hint(image: object) -> str:
         return "of a photo, pass photo.image, and focal=photo.focal"
     if image is None:
         return "OpenCV returns None for a file that it cannot read: read it with read_picture, which says why"
+    if isinstance(image, bytes | bytearray | memoryview):
+        return "decode the content of a file with decode_photo"
     return "read the file with read_picture" if isinstance(image, str | Path) else "convert it with np.asarray"
 
 
