@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from unclasp.config import Config, from_dict, to_dict, with_model
-from unclasp.errors import CheckpointError
+from unclasp.errors import CheckpointError, advice_on_missing
 from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
 from unclasp.model.loading import check_fit
@@ -75,7 +75,8 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     path = weights_file(path)
     if not path.exists():
         names = ", ".join(shipped_names())
-        raise CheckpointError(f"there is no weights file {path}; the shipped model is called {names}")
+        advice = f"{advice_on_missing(path)}; the shipped model is called {names}"
+        raise CheckpointError(f"there is no weights file {path}; {advice}")
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise CheckpointError(
@@ -186,7 +187,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
             return tensors, file.metadata() or {}
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no weights file {path}") from error
+        raise CheckpointError(f"there is no weights file {path}; {advice_on_missing(path)}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:

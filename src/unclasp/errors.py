@@ -56,6 +56,13 @@ def renderer_missing(what: str, error: ImportError) -> str:
     return f"{what} needs {error.name or 'numba'}{reason}: pip install 'unclasp[synth]'"
 
 
+def advice_on_missing(path: Path | str) -> str:
+    """Return what to do about the path of an input where nothing is found."""
+    if str(path).startswith("~"):
+        return "~ is not expanded here: use Path.expanduser() in Python, and a space before it in a shell"
+    return "check the spelling"
+
+
 def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise an error that lists the allowed values, unless `value` is one of them.
 

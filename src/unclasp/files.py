@@ -50,7 +50,7 @@ def whole(path: Path | str) -> Iterator[Path]:
     If `path` is a symbolic link, the file that it points to is replaced.
 
     Raises:
-        UnclaspError: `path` is a device, a pipe or a folder, which must not be replaced.
+        UnclaspError: `path` is a device, a pipe or a folder, which must not be replaced, or begins with ~.
         OSError: The file cannot be written; the error names `path`, not the temporary file.
     """
     target = replaceable(path)
@@ -72,7 +72,7 @@ def check_writable(path: Path | str) -> None:
     """Check that a file can be written, before its content is computed; missing parent folders are created.
 
     Raises:
-        UnclaspError: `path` is a folder, a device or a pipe, or cannot be written.
+        UnclaspError: `path` is a folder, a device or a pipe, begins with ~, or cannot be written.
     """
     target = temporary = Path(path)
     try:
@@ -117,8 +117,9 @@ def only_one(folder: Path, stems: Sequence[str]) -> Iterator[None]:
             killed process has left half-written there are removed.
 
     Raises:
-        UnclaspError: Another process holds the folder.
+        UnclaspError: Another process holds the folder, or its path begins with ~.
     """
+    check_expanded(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield
@@ -166,12 +167,26 @@ def locked_beside(path: Path) -> Iterator[bool]:
             lock.unlink(missing_ok=True)
 
 
+def check_expanded(path: Path | str) -> None:
+    """Check that the path of an output does not begin with ~: a folder of that name would be made.
+
+    Raises:
+        UnclaspError: It does.
+    """
+    if Path(path).parts[:1] == ("~",):
+        raise UnclaspError(
+            f"{path}: ~ is not expanded here; in Python use Path({str(path)!r}).expanduser(), in a shell leave a space "
+            "before it, as in --out ~/poses, and for a folder that is really called ~ give the absolute path"
+        )
+
+
 def replaceable(path: Path | str) -> Path:
     """Return the file that writing to a path replaces: for a symbolic link, the one that it points to.
 
     Raises:
-        UnclaspError: The path is something other than a file.
+        UnclaspError: The path is something other than a file, or begins with ~.
     """
+    check_expanded(path)
     target = Path(path)
     if target.is_dir():
         raise UnclaspError(f"{target}: is a folder; give the name of a file in it")

@@ -18,7 +18,7 @@ import numpy as np
 
 from unclasp import tiff
 from unclasp.arrays import Array, Pixels
-from unclasp.errors import ImageError
+from unclasp.errors import ImageError, advice_on_missing
 from unclasp.exif import focal_length, orientation, tiff_tags
 from unclasp.quiet import quiet_opencv
 
@@ -215,7 +215,7 @@ def _read_bytes(path: Path) -> bytes:
         if path.is_dir():
             raise _refuse("a picture file", "a folder", "name a picture in it")
         if not path.exists():
-            raise _refuse("a picture file", "nothing at this path", "check the spelling")
+            raise _refuse("a picture file", "nothing at this path", advice_on_missing(path))
         if not path.is_file():
             raise _refuse("a picture file", "a device or pipe", "save the picture to a file first")
         if path.stat().st_size > MAX_BYTES:

@@ -14,6 +14,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
+from unclasp.errors import advice_on_missing
+
 _logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -145,9 +147,10 @@ def _expand(given: str) -> Iterator[Source]:
             yield from (_source_of(match, given) for match in matches)
             if matches:
                 return
-            error = "the pattern matches no pictures or videos; check it, or give a folder"
+            advice = advice_on_missing(given) if given.startswith("~") else "check it, or give a folder"
+            error = f"the pattern matches no pictures or videos; {advice}"
         else:
-            error = f"expected {_EXPECTED}, found nothing of this name; check the spelling"
+            error = f"expected {_EXPECTED}, found nothing of this name; {advice_on_missing(given)}"
     except PermissionError:
         error = f"expected {_EXPECTED}, got a path that may not be read; check its permissions"
     except (OSError, ValueError) as problem:

@@ -16,7 +16,7 @@ import numpy as np
 
 from unclasp.arrays import Pixels
 from unclasp.containers import is_complete
-from unclasp.errors import VideoError, check_whole
+from unclasp.errors import VideoError, advice_on_missing, check_whole
 from unclasp.files import begin, replaceable, temporary_beside
 from unclasp.marks import mark_mp4
 from unclasp.quiet import quiet_ffmpeg, quiet_opencv
@@ -187,7 +187,7 @@ class Video:
 
 def _check_file(path: Path) -> None:
     if not path.exists():
-        raise VideoError(f"{path}: expected a video, found nothing of this name; check the spelling")
+        raise VideoError(f"{path}: expected a video, found nothing of this name; {advice_on_missing(path)}")
     if not path.is_file():
         raise VideoError(f"{path}: expected a video file, got a folder or device; name a file in it")
     try:

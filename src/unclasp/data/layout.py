@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
-from unclasp.errors import DataError, check_choice
+from unclasp.errors import DataError, advice_on_missing, check_choice
 
 Subset = Literal["all", "human", "machine"]
 """All pictures, or those annotated by people (the publication's H) or by machines (M); H and M overlap."""
@@ -154,7 +154,7 @@ def _candidates(root: Path, split: str) -> tuple[Layout, dict[Subset, Layout]]:
 def _hint(root: Path, split: str) -> str:
     """Suggest the folder or split that was probably meant."""
     if not root.is_dir():
-        return f"; {root} is a file" if root.exists() else f"; there is no folder {root}"
+        return f"; {root} is a file" if root.exists() else f"; there is no folder {root}: {advice_on_missing(root)}"
     splits = splits_in(root)
     if splits:
         return f" (the splits there are {', '.join(splits)})" if split not in splits else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
-from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.errors import CheckpointError, UnclaspError, advice_on_missing
 
 INPUT: Final = "image"
 """Name of the only input of all ONNX files: (B, 3, S, S) float32 RGB, 0 to 255."""
@@ -61,7 +61,7 @@ if hasattr(os, "register_at_fork"):
 def import_engine(name: str, path: Path) -> Any:
     """Import an engine's package, after checking that the model file exists."""
     if not path.is_file():
-        raise CheckpointError(f"there is no model file {path}")
+        raise CheckpointError(f"there is no model file {path}; {advice_on_missing(path)}")
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

@@ -1,0 +1,74 @@
+"""Paths of outputs that cannot be meant, and of inputs that are not there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poses import random_pose
+from unclasp import Predictor
+from unclasp.commands.arguments import need_folder, need_out
+from unclasp.data import open_dataset
+from unclasp.errors import UnclaspError
+from unclasp.files import only_one, write_bytes
+from unclasp.picture import read_picture
+from unclasp.recording import record
+from unclasp.video import Video, VideoWriter
+
+
+def _enter_only_one(path: Path | str) -> None:
+    with only_one(Path(path), ()):
+        pass
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: random_pose().save_json(path),
+        lambda path: random_pose().save_html(path),
+        lambda path: write_bytes(path, b""),
+        lambda path: VideoWriter(path, rate=25),
+        lambda path: record([random_pose()], Path(path), rate=25),
+        lambda path: need_out(Path(path), ".json"),
+        lambda path: need_folder(Path(path)),
+        _enter_only_one,
+    ],
+    ids=["json", "html", "bytes", "video", "record", "out", "folder", "run"],
+)
+@pytest.mark.parametrize("path", ["~/x.json", Path("~", "new", "x.json"), "./~/x.json"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_no_folder_is_made_that_is_called_like_the_home_folder(
+    write: Callable[[Any], object], path: Any, exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if exists:
+        Path("~").mkdir()
+    with pytest.raises(UnclaspError, match=r"~/.*: ~ is not expanded here; .*expanduser\(\).* --out ~/poses"):
+        write(path)
+    assert list(tmp_path.rglob("*")) == ([tmp_path / "~"] if exists else [])
+
+
+def test_a_folder_that_is_really_called_like_that_is_given_whole(tmp_path: Path) -> None:
+    random_pose().save_json(tmp_path / "~" / "x.json")
+    random_pose().save_json(tmp_path / "~x.json")
+    assert (tmp_path / "~" / "x.json").is_file() and (tmp_path / "~x.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_picture,
+        Video,
+        Predictor.load,
+        lambda path: Predictor.load(f"{path}.onnx"),
+        lambda path: Predictor.load(f"{path}.xml"),
+        lambda path: next(Predictor.load().stream(path)),
+        lambda path: next(Predictor.load().stream(f"{path}/*.jpg")),
+        lambda path: open_dataset(f"interhand:{path}:test"),
+    ],
+    ids=["picture", "video", "weights", "onnx", "openvino", "source", "pattern", "data"],
+)
+def test_inputs_in_the_home_folder_are_to_be_named_in_full(read: Callable[[str], object]) -> None:
+    with pytest.raises(UnclaspError, match=r"~/nothing.*~ is not expanded here: use Path.expanduser\(\)"):
+        read("~/nothing")
