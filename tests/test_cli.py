@@ -170,6 +170,8 @@ def test_done_pictures_are_skipped_on_demand(photos: Path, weights: Path, tmp_pa
     assert [entry["source"] for entry in json.loads(run("predict", *words, "--skip-done").stdout)] == [str(words[1])]
     third = run("predict", *words, "--skip-done")
     assert third.returncode == 0 and json.loads(third.stdout) == [] and len(first) == 1
+    fourth = run("predict", photos / "empty.png", *words, "--skip-done")
+    assert fourth.returncode == 1 and "1 of 3 sources failed" in fourth.stderr, "those skipped count as done"
 
 
 # ---- wrong use

@@ -108,6 +108,7 @@ def predict(words: list[str]) -> int:
     usable = [source for source in sources if source.error is None]
     _report_unused_options(arguments, usable)
     stems = dict(zip(usable, output_stems([source.name for source in usable]), strict=True))
+    given = len(sources)
     if arguments.skip_done:
         sources = _without_done(sources, stems, arguments.out)
     protected = {source.path.resolve() for source in usable if source.path is not None}
@@ -136,10 +137,10 @@ def predict(words: list[str]) -> int:
     finally:  # also after Ctrl-C: list what was done
         if arguments.json:
             print(json.dumps(done, indent=1))
-    failed = sum("error" in entry for entry in done)
+    failed, total = sum("error" in entry for entry in done), given - len(sources) + len(done)  # with those skipped
     if failed:
-        errors.print(f"{failed} of {len(done)} sources failed", highlight=False)
-    return 0 if not failed else 1 if failed < len(done) else 2
+        errors.print(f"{failed} of {total} sources failed", highlight=False)
+    return 0 if not failed else 1 if failed < total else 2
 
 
 def _without_done(sources: "list[Source]", stems: "dict[Source, str]", out: Path) -> "list[Source]":
