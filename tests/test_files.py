@@ -1,5 +1,8 @@
 """Paths of outputs that cannot be meant, and of inputs that are not there."""
 
+import errno
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from unclasp.data import open_dataset
 from unclasp.errors import UnclaspError
 from unclasp.files import only_one, write_bytes
 from unclasp.picture import read_picture
+from unclasp.pose import HandPose
 from unclasp.recording import record
 from unclasp.video import Video, VideoWriter
 
@@ -53,6 +57,40 @@ def test_a_folder_that_is_really_called_like_that_is_given_whole(tmp_path: Path)
     random_pose().save_json(tmp_path / "~" / "x.json")
     random_pose().save_json(tmp_path / "~x.json")
     assert (tmp_path / "~" / "x.json").is_file() and (tmp_path / "~x.json").is_file()
+
+
+@pytest.mark.parametrize("write", [HandPose.save_json, HandPose.save_html])
+@pytest.mark.parametrize(
+    ("place", "named", "reason"),
+    [
+        ("file/x.json", "file", "it is a file, not a folder"),
+        ("file/new/x.json", "file", "it is a file, not a folder"),
+        ("a" * 300, "a" * 300, "File name too long"),
+        ("full/x.json", "full/x.json", "No space left on device"),
+    ],
+)
+def test_places_that_cannot_be_written_are_told_by_our_error(
+    write: Callable[[HandPose, Path], None], place: str, named: str, reason: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def write_some(path: Path, *_: Any, **__: Any) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    if "space" in reason:
+        monkeypatch.setattr(Path, "write_text", write_some)
+    (tmp_path / "file").touch()
+    message = f"{tmp_path / named}: cannot be written ({reason}); choose another place"
+    with pytest.raises(UnclaspError, match=f"^{re.escape(message)}$") as told:
+        write(random_pose(), tmp_path / place)
+    assert isinstance(told.value.__cause__, OSError)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no such file system")
+def test_a_file_system_that_takes_no_files_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UnclaspError, match=r"^/proc/x.json: cannot be written \(.*\); choose another place"):
+        random_pose().save_json("/proc/x.json")
 
 
 @pytest.mark.parametrize(

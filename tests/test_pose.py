@@ -284,7 +284,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", half)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UnclaspError, match="No space"):
         random_pose().save_json(target)
     assert target.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [target]

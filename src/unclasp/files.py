@@ -82,11 +82,17 @@ def check_writable(path: Path | str) -> None:
         temporary.touch()
         temporary.unlink()
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            reason = "it is a file, not a folder"
-        obstacle = error.filename if error.filename not in (None, str(temporary)) else target
-        raise UnclaspError(f"{obstacle}: cannot be written ({reason}); choose another place") from None
+        raise _unwritable(error, target, temporary) from None
+
+
+def _unwritable(error: OSError, target: Path, temporary: Path | None = None) -> UnclaspError:
+    """Return the error that says that and why a file could not be written, and names no temporary one."""
+    reason = error.strerror or type(error).__name__
+    obstacle = Path(target if error.filename in (None, str(temporary)) else error.filename)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = "it is a file, not a folder"
+        obstacle = next((path for path in (obstacle, *obstacle.parents) if path.is_file()), obstacle)
+    return UnclaspError(f"{obstacle}: cannot be written ({reason}); choose another place")
 
 
 def write_together(contents: Mapping[Path | str, bytes]) -> None:
@@ -207,6 +213,18 @@ def write_text(path: Path | str, text: str) -> None:
     """Write text as UTF-8, atomically."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def save_text(path: Path | str, text: str) -> None:
+    """Write text as UTF-8, atomically, to a path of the caller's own.
+
+    Raises:
+        UnclaspError: The file cannot be written.
+    """
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise _unwritable(error, Path(path)) from error
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from unclasp.arrays import Array, Bools, Floats, Pixels
 from unclasp.contact import Contact, contact_between
 from unclasp.errors import UnclaspError, check_choice
-from unclasp.files import write_text
+from unclasp.files import save_text
 from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS, ROOTS, SIDES, Order, Side
 from unclasp.version import installed_version
 
@@ -291,14 +291,17 @@ class HandPose:
         return json.dumps(self.to_dict(others=others), indent=indent, allow_nan=False)
 
     def save_json(self, path: Path | str, *, others: "Sequence[HandPose] | None" = None) -> None:
-        """Write the JSON form to a file atomically; `others` as in `to_dict`."""
-        write_text(path, self.to_json(others=others))
+        """Write the JSON form to a file atomically, or raise an UnclaspError; `others` as in `to_dict`."""
+        save_text(path, self.to_json(others=others))
 
     def save_html(self, path: Path | str) -> None:
-        """Write a self-contained HTML page with a 3D view of the hands that can be rotated and zoomed in a browser."""
+        """Write a self-contained HTML page with a 3D view of the hands that can be rotated and zoomed in a browser.
+
+        It is written atomically; where that fails, an UnclaspError is raised.
+        """
         from unclasp.view3d import page
 
-        write_text(path, page(self.to_dict()))
+        save_text(path, page(self.to_dict()))
 
     def plot(self, image: Pixels | None = None, *, others: "Sequence[HandPose] | None" = None) -> Pixels:
         """Draw the hands over the picture, with 3D views beside it.
