@@ -207,6 +207,14 @@ def test_a_given_box_is_cropped_by_the_interhand_rule(crops: list[Crop]) -> None
     assert len(crops) == 1
 
 
+def test_a_reported_box_is_a_given_one_enlarged(crops: list[Crop]) -> None:
+    """The pages say so: to give a reported box, its sides are divided by 1.25."""
+    predictor = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))
+    pose = predictor(black(), BOX)
+    np.testing.assert_allclose(predictor(black(), pose.box).box, geometry.expand_box(pose.box, 1.25))
+    np.testing.assert_allclose(predictor(black(), geometry.expand_box(pose.box, 1 / 1.25)).box, pose.box)
+
+
 @pytest.mark.parametrize(
     ("box", "message"),
     [

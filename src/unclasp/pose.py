@@ -105,7 +105,8 @@ class HandPose:
     """(2,) which hands count as present; computed by `present_hands` if not given. `dataclasses.replace(pose,
     presence=...)` keeps the old value; pass `present=UNDECIDED` as well to recompute it."""
     box: Floats
-    """(4,) x1, y1, x2, y2 px: the square that the network was run on."""
+    """(4,) x1, y1, x2, y2 px: the square that the network was run on, 1.25 times as large as the box to be given for
+    it (`geometry.square_box`)."""
     other_regions: Floats | None = None
     """(N, 4) x1, y1, x2, y2 px: other regions with hands, the most promising first, to be passed as `box` of further
     calls; empty if there are none, and usually without a search. None with a box, in video frames in which hands are
