@@ -18,6 +18,7 @@ from unclasp.files import only_one, write_bytes
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.recording import record
+from unclasp.sources import find_sources
 from unclasp.video import Video, VideoWriter
 
 
@@ -110,3 +111,24 @@ def test_a_file_system_that_takes_no_files_is_told(tmp_path: Path) -> None:
 def test_inputs_in_the_home_folder_are_to_be_named_in_full(read: Callable[[str], object]) -> None:
     with pytest.raises(UnclaspError, match=r"~/nothing.*~ is not expanded here: use Path.expanduser\(\)"):
         read("~/nothing")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://example.org/hand.jpg", "https://example.org/clip.mp4?token=[x]", "RTSP://10.0.0.1:554/live"]
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_addresses_are_told_not_to_be_opened(address: str, kind: Callable[[str], Any]) -> None:
+    given = kind(address)
+    own_frames = "addresses are not opened: .*, or read the frames yourself and give them to Predictor.track"
+    (source,) = find_sources(given)
+    assert source.error is not None and re.search(own_frames, source.error)
+    with pytest.raises(UnclaspError, match=own_frames):
+        Video(given)
+    with pytest.raises(UnclaspError, match=r"addresses are not opened: download the file first$"):
+        read_picture(given)
+
+
+def test_other_names_with_a_colon_are_no_addresses() -> None:
+    for name in ("a:b.jpg", "C:/hand.jpg", ":/x.jpg"):
+        (source,) = find_sources(name)
+        assert source.error is not None and source.error.endswith("check the spelling")

@@ -5,9 +5,14 @@ The command line prints these exceptions as one line, without a traceback.
 
 import errno
 import math
+import re
 from collections.abc import Collection
 from numbers import Integral
 from pathlib import Path
+from typing import Final
+
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""How a URL begins. `pathlib` makes one slash of two, and drives of Windows have one letter."""
 
 
 class UnclaspError(ValueError):
@@ -56,11 +61,14 @@ def renderer_missing(what: str, error: ImportError) -> str:
     return f"{what} needs {error.name or 'numba'}{reason}: pip install 'unclasp[synth]'"
 
 
-def advice_on_missing(path: Path | str) -> str:
-    """Return what to do about the path of an input where nothing is found."""
+def advice_on_missing(path: Path | str, otherwise: str = "check the spelling", *, has_frames: bool = False) -> str:
+    """Return what to do about the path of an input where nothing is found; `has_frames` if it may be a video's."""
+    if _ADDRESS.match(str(path)):
+        advice = "addresses are not opened: download the file first"
+        return f"{advice}, or read the frames yourself and give them to Predictor.track" if has_frames else advice
     if str(path).startswith("~"):
         return "~ is not expanded here: use Path.expanduser() in Python, and a space before it in a shell"
-    return "check the spelling"
+    return otherwise
 
 
 def check_choice(name: str, value: object, allowed: Collection[object]) -> None:

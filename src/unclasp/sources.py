@@ -147,10 +147,11 @@ def _expand(given: str) -> Iterator[Source]:
             yield from (_source_of(match, given) for match in matches)
             if matches:
                 return
-            advice = advice_on_missing(given) if given.startswith("~") else "check it, or give a folder"
+            advice = advice_on_missing(given, "check it, or give a folder", has_frames=True)
             error = f"the pattern matches no pictures or videos; {advice}"
         else:
-            error = f"expected {_EXPECTED}, found nothing of this name; {advice_on_missing(given)}"
+            advice = advice_on_missing(given, has_frames=True)
+            error = f"expected {_EXPECTED}, found nothing of this name; {advice}"
     except PermissionError:
         error = f"expected {_EXPECTED}, got a path that may not be read; check its permissions"
     except (OSError, ValueError) as problem:

@@ -187,7 +187,8 @@ class Video:
 
 def _check_file(path: Path) -> None:
     if not path.exists():
-        raise VideoError(f"{path}: expected a video, found nothing of this name; {advice_on_missing(path)}")
+        advice = advice_on_missing(path, has_frames=True)
+        raise VideoError(f"{path}: expected a video, found nothing of this name; {advice}")
     if not path.is_file():
         raise VideoError(f"{path}: expected a video file, got a folder or device; name a file in it")
     try:
