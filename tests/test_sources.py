@@ -39,6 +39,21 @@ def test_pictures_of_a_folder_that_cannot_be_read_are_counted(
     ]
 
 
+def test_pictures_of_a_pattern_that_cannot_be_read_are_counted(
+    save: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("1.HEIC", "2.gif", "3.gif", ".4.gif", "notes.txt"):
+        save(b"x", name)
+    told = "pictures in formats that cannot be read: 2 GIF, 1 HEIC; convert them to JPEG"
+    for pattern in ("*", "[123].*"):
+        (source,) = find_sources(tmp_path / pattern)
+        assert source.error == f"{tmp_path / pattern}: the pattern matches only {told}"
+    assert not caplog.messages, "it is told once"
+    save(b"x", "5.jpg")
+    assert names(find_sources(tmp_path / "*"), tmp_path) == ["5.jpg"]
+    assert caplog.messages == [f"{tmp_path / '*'}: skipped {told}"]
+
+
 def test_a_long_search_says_so(
     save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

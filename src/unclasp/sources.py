@@ -24,7 +24,7 @@ VIDEO_SUFFIXES = frozenset({
     ".ogv", ".vob",
 })  # fmt: skip
 _UNSUPPORTED: Final = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".gif": "GIF", ".jxl": "JPEG XL"}
-"""Suffixes of picture formats that cannot be read; such files in a folder are counted for a warning."""
+"""Suffixes of picture formats that cannot be read; such files are counted for a warning."""
 _EXPECTED = "a picture, video, folder or pattern"
 PATIENCE: Final = 5.0
 """Seconds between messages that a folder search is still running."""
@@ -143,12 +143,17 @@ def _expand(given: str) -> Iterator[Source]:
             yield Source(None, None, given, camera=int(given))
             return
         if any(letter in given for letter in "*?["):
-            matches = sorted(match for match in _matches(path) if _is_source(match))
-            yield from (_source_of(match, given) for match in matches)
-            if matches:
+            matched = sorted(_matches(path))
+            found, unsupported = [match for match in matched if _is_source(match)], _unsupported_in(matched)
+            if found and unsupported:
+                _logger.warning("%s: skipped %s", given, _told(unsupported))
+            yield from (_source_of(match, given) for match in found)
+            if found:
                 return
             advice = advice_on_missing(given, "check it, or give a folder", has_frames=True)
             error = f"the pattern matches no pictures or videos; {advice}"
+            if unsupported:
+                error = f"the pattern matches only {_told(unsupported)}"
         else:
             advice = advice_on_missing(given, has_frames=True)
             error = f"expected {_EXPECTED}, found nothing of this name; {advice}"
@@ -175,10 +180,9 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
         paths = [Path(root, name) for name in files if not name.startswith(".")]
         found += [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and _is_file_or_dead_link(path)]
         videos += sum(path.suffix.lower() in VIDEO_SUFFIXES for path in paths)
-        unsupported.update(kind for path in paths if (kind := _UNSUPPORTED.get(path.suffix.lower())))
+        unsupported += _unsupported_in(paths)
     if unsupported:
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unsupported.items()))
-        _logger.warning("%s: skipped pictures in formats that cannot be read: %s; convert them to JPEG", given, counts)
+        _logger.warning("%s: skipped %s", given, _told(unsupported))
     yield from (_source_of(path, given) for path in sorted(found))
     for problem in problems:
         error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its permissions"
@@ -188,6 +192,17 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
         if videos:
             error = f"expected a folder with pictures, got one with videos only ({videos}); name them, or use a pattern"
         yield Source(None, f"{given}: {error}", given)
+
+
+def _unsupported_in(paths: Sequence[Path]) -> Counter[str]:
+    """Return how many pictures there are of each kind that cannot be read."""
+    kinds = (_UNSUPPORTED.get(path.suffix.lower()) for path in paths if not path.name.startswith("."))
+    return Counter(kind for kind in kinds if kind is not None)
+
+
+def _told(unsupported: Counter[str]) -> str:
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unsupported.items()))
+    return f"pictures in formats that cannot be read: {counts}; convert them to JPEG"
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
