@@ -154,6 +154,19 @@ def test_failures_are_logged_and_the_other_sources_processed(photos: Path, caplo
     assert "b.png" in caplog.messages[0] and "nothing of this name" in caplog.messages[1]
 
 
+def test_the_error_that_is_raised_is_not_logged_too(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    missing = [photos / f"{name}.png" for name in ("x", "y", "z")]
+    with pytest.raises(UnclaspError, match=r"x\.png"):
+        run(missing)
+    assert ["y.png" in message or "z.png" in message for message in caplog.messages] == [True, True]
+    caplog.clear()
+    with pytest.raises(UnclaspError, match=r"x\.png"):
+        run(missing[0])
+    assert not caplog.messages
+    poses, _ = run([missing[0], photos / "a.png", missing[1]])
+    assert len(poses) == 1 and ["x.png" in message for message in caplog.messages] == [True, False]
+
+
 def test_on_error_is_called_with_failures(photos: Path) -> None:
     errors: list[UnclaspError] = []
     assert list(stream(Predict(), for_frames(Predict()), photos / "b.png", StreamOptions(), errors.append)) == []

@@ -231,8 +231,8 @@ class Predictor:
             princpt: px, as in `__call__`.
             mirrored: As in `__call__`.
             on_error: Called with the error of each source that fails; the remaining sources are still processed.
-                Without it, errors are logged as warnings, and the first one is raised at the end if no source yielded a
-                pose.
+                Without it, errors are logged as warnings, except that the first one is raised at the end if no source
+                yielded a pose.
 
         Raises:
             UnclaspError: No source could be used, and there is no `on_error`.

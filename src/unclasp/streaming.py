@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import TypeGuard
@@ -64,26 +65,29 @@ def stream(
         predict_frame: Predicts the hands of a video frame.
         given: One source or several.
         options: The box, and how to process videos.
-        on_error: Called for each source that fails. Without it, errors are logged as warnings, and the first one is
-            raised at the end if no source yielded a pose.
+        on_error: Called for each source that fails. Without it, errors are logged as warnings, except that the first
+            one is raised at the end if no source yielded a pose.
 
     Raises:
         UnclaspError: No source could be used, and there is no `on_error`.
     """
-    first_error, count = None, 0
+    held: UnclaspError | None = None  # the first error, until it is known whether it is to be raised
+    has_poses = False
+    tell = partial(_logger.warning, "%s") if on_error is None else on_error
     for source in _find_all(given):
         try:
             for pose in _poses(predict, predict_frame, source, options):
-                count += 1
+                if held is not None:
+                    tell(held)
+                held, has_poses = None, True
                 yield pose
         except UnclaspError as error:
-            first_error = first_error or error
-            if on_error is None:
-                _logger.warning("%s", error)
+            if on_error is None and held is None and not has_poses:
+                held = error
             else:
-                on_error(error)
-    if first_error is not None and not count and on_error is None:
-        raise first_error
+                tell(error)
+    if held is not None:
+        raise held
 
 
 def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | Photo | Pixels]:
