@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from clips import make_video
 from made_hands import two_hands
 from shades import Shades
 from unclasp import geometry, presets
@@ -32,7 +33,7 @@ from unclasp.model import build
 from unclasp.picture import Photo, read_picture
 from unclasp.predictor import Predictor
 from unclasp.shipped import shipped_weights
-from unclasp.video import Frame
+from unclasp.video import Frame, Video
 
 WIDTH, HEIGHT, SIZE = 640, 480, 64
 FOCAL = np.full(2, assumed_focal(WIDTH, HEIGHT))
@@ -563,6 +564,32 @@ def test_missing_weights_and_devices_are_named(tmp_path: Path) -> None:
 def test_values_of_another_type_are_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(UnclaspError, match=f"^{message}"):
         Predictor.load(**given)
+
+
+@pytest.mark.parametrize("flag", ["flip_test", "landmarks", "second_opinions"])
+@pytest.mark.parametrize("value", ["false", 1, None])
+def test_flags_of_a_predictor_are_true_or_false(flag: str, value: Any) -> None:
+    with pytest.raises(UnclaspError, match=f"{flag} must be True or False, got {value!r}"):
+        Predictor.load(**{flag: value})
+    if flag != "landmarks":
+        with pytest.raises(UnclaspError, match=f"{flag} must be True or False, got {value!r}"):
+            Predictor(Shades(), **{flag: value})
+
+
+@pytest.mark.parametrize("mirrored", ["0", 1, None])
+def test_flags_of_a_call_are_true_or_false(mirrored: Any, tmp_path: Path) -> None:
+    predictor = Predictor(Shades())
+    video = Video(make_video(tmp_path / "clip.mp4"))
+    told = f"must be True or False, got {mirrored!r}"
+    for call, given in (
+        (predictor, black()), (predictor.everyone, black()), (predictor.stream, black()), (predictor.track, []),
+        (predictor.video, video),
+    ):  # fmt: skip
+        with pytest.raises(UnclaspError, match=f"mirrored {told}"):
+            call(given, mirrored=mirrored)  # type: ignore[operator]
+    with pytest.raises(UnclaspError, match=f"live {told}"):
+        predictor.track([], live=mirrored)
+    assert predictor(black(), mirrored=np.True_).mirrored is True
 
 
 def test_devices_of_torch_are_taken() -> None:

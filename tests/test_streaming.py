@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ def test_a_frame_is_no_source(several: bool) -> None:
 def test_counts_of_frames_are_whole(options: dict[str, Any]) -> None:
     with pytest.raises(UnclaspError, match=f"{next(iter(options))} must be a whole number, got"):
         StreamOptions(**options)
+
+
+@pytest.mark.parametrize("smooth", ["no", 0, None, [True]])
+def test_flags_are_true_or_false(smooth: Any) -> None:
+    with pytest.raises(UnclaspError, match=f"smooth must be True or False, got {re.escape(repr(smooth))}"):
+        StreamOptions(smooth=smooth)
+
+
+def test_numpy_s_flags_count(tmp_path: Path) -> None:
+    poses = run(make_video(tmp_path / "clip.mp4"), smooth=np.False_, max_frames=2)[0]
+    assert len(poses) == 2
 
 
 @pytest.mark.parametrize("options", [{"every": 0}, {"max_frames": -3}])

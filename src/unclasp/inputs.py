@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from numbers import Real
+from os import PathLike
 from typing import Final
 
 import cv2
@@ -71,8 +72,9 @@ def check_picture(
     Raises:
         ImageError: `image` is not a picture.
         BoxError: The box is malformed, empty or outside the picture.
-        UnclaspError: The camera is malformed.
+        UnclaspError: The camera is malformed, or `mirrored` is neither true nor false.
     """
+    check_flags(mirrored=mirrored)
     image = check_image(image)
     box = None if box is None else check_box(box, image)
     if not mirrored:
@@ -200,3 +202,29 @@ def check_threads(threads: int | None) -> int | None:
     if not isinstance(threads, int | np.integer) or threads < 1:
         raise UnclaspError(f"threads must be a whole number of at least 1, got {threads!r}")
     return min(int(threads), os.cpu_count() or 1)
+
+
+def check_load_types(device: object, **files: object) -> None:
+    """Check that a device and files are names, or what else stands for one.
+
+    Raises:
+        UnclaspError: They are not.
+    """
+    for name, file in files.items():
+        if not isinstance(file, str | PathLike | None):
+            got = type(file).__name__
+            raise UnclaspError(f"{name} must be the path of a file, got {got}; leave it out for the shipped network")
+    if not isinstance(device, str) and type(device).__name__ != "device":  # torch need not be loaded
+        got = type(device).__name__
+        raise UnclaspError(f"device must be cpu, cuda, cuda:N, mps or a torch.device, got {got}; leave it out for cpu")
+
+
+def check_flags(**flags: object) -> None:
+    """Check that flags are true or false: texts such as "no" would count as true.
+
+    Raises:
+        UnclaspError: One is something else; the message names it.
+    """
+    for name, flag in flags.items():
+        if not isinstance(flag, bool | np.bool_):
+            raise UnclaspError(f"{name} must be True or False, got {flag!r:.80}")

@@ -3,7 +3,6 @@
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import partial
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -28,7 +27,7 @@ from unclasp.find.search import Detector, Search, by_network, search_with
 from unclasp.find.touch_up import TouchUp
 from unclasp.follow.frame_result import FrameResult, PredictFrame
 from unclasp.hands import ROOTS
-from unclasp.inputs import CheckedPicture, Focal, check_picture, check_threads
+from unclasp.inputs import CheckedPicture, Focal, check_flags, check_load_types, check_picture, check_threads
 from unclasp.lifting import shares_of_size, wrist_depths
 from unclasp.pose import HandPose
 from unclasp.streaming import OnError, SourceLike, StreamOptions, checked_frame, frame_poses, stream
@@ -70,6 +69,7 @@ class Predictor:
         landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: PalmDetector | None = None,
         second_opinions: bool = True,
     ) -> None:  # fmt: skip
+        check_flags(flip_test=flip_test, second_opinions=second_opinions)
         self.crop_predictor = CropPredictor(network, flip_test=flip_test)
         self.touch_up = TouchUp(landmarks, fusion)
         self.photo_search = PhotoSearch(
@@ -135,7 +135,8 @@ class Predictor:
                 CPU, `fusion` is given although `landmarks` is false, `threads` is below 1, or a value is of another
                 type.
         """
-        _check_types(device, weights=weights, fusion=fusion)
+        check_load_types(device, weights=weights, fusion=fusion)
+        check_flags(flip_test=flip_test, landmarks=landmarks, second_opinions=second_opinions)
         if fusion is not None and not landmarks:
             raise UnclaspError(
                 "a fusion network needs the landmark network: leave out --fusion or --no-landmarks (landmarks=False)"
@@ -289,6 +290,7 @@ class Predictor:
             ImageError: As in `__call__`.
             UnclaspError: As in `__call__`, or an item is no `Frame`.
         """
+        check_flags(live=live)
         predict_frame = self._frame_predictor(options, focal=focal, princpt=princpt, mirrored=mirrored)
         return frame_poses(predict_frame, map(checked_frame, frames), options, live=live)
 
@@ -296,6 +298,7 @@ class Predictor:
         self, options: StreamOptions, *, focal: Focal | None, princpt: tuple[float, float] | None,
         mirrored: bool,
     ) -> PredictFrame:  # fmt: skip
+        check_flags(mirrored=mirrored)
         return partial(
             self._frame, focal=focal, princpt=princpt, mirrored=mirrored, hands_given=options.box is not None
         )
@@ -337,14 +340,3 @@ class Predictor:
             image_size=(image.shape[1], image.shape[0]), model=self.network.name,
         )  # fmt: skip
         return shot.to_given(pose)
-
-
-def _check_types(device: object, **files: object) -> None:
-    """Raise an error for a device or a file that is neither a name nor what else stands for one."""
-    for name, file in files.items():
-        if not isinstance(file, str | PathLike | None):
-            got = type(file).__name__
-            raise UnclaspError(f"{name} must be the path of a file, got {got}; leave it out for the shipped network")
-    if not isinstance(device, str) and type(device).__name__ != "device":  # torch need not be loaded
-        got = type(device).__name__
-        raise UnclaspError(f"device must be cpu, cuda, cuda:N, mps or a torch.device, got {got}; leave it out for cpu")

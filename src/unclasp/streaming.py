@@ -17,6 +17,7 @@ from unclasp.errors import UnclaspError, check_whole
 from unclasp.follow.frame_result import PredictFrame
 from unclasp.follow.smoothing import smoothed
 from unclasp.follow.tracking import Tracker
+from unclasp.inputs import check_flags
 from unclasp.picture import Photo, check_image, read_photo
 from unclasp.pose import HandPose
 from unclasp.sources import Source, find_sources
@@ -46,6 +47,7 @@ class StreamOptions:
     """Stop a video after this many predicted frames."""
 
     def __post_init__(self) -> None:
+        check_flags(smooth=self.smooth)
         check_whole(1, every=self.every)
         if self.max_frames is not None:
             check_whole(1, max_frames=self.max_frames)
