@@ -72,6 +72,14 @@ def test_answers_are_the_network_s_for_every_batch_size(exported: SimpleNamespac
             np.testing.assert_allclose(getattr(got, name), getattr(expected, name).numpy(), atol=1e-3, err_msg=name)
 
 
+@pytest.mark.parametrize("engine", [OnnxModel, OpenVinoModel])
+def test_no_crop_at_all_is_told(exported: SimpleNamespace, engine: type[OnnxModel | OpenVinoModel]) -> None:
+    if engine is OpenVinoModel:
+        pytest.importorskip("openvino")
+    with pytest.raises(UnclaspError, match=r"at least one crop, got \(0, 3, 64, 64\)"):
+        engine(exported.path)(crops(1)[:0])
+
+
 def test_the_shipped_model_on_fifty_unseen_pictures(tmp_path: Path) -> None:
     model, config = load_model()
     unseen, path = synthetic_crops("test", 50, config.model.image_size), tmp_path / "small.onnx"

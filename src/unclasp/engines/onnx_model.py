@@ -117,14 +117,16 @@ class ExportedModel(ABC):
         self.depth_axis = facts.depth_axis
 
     def __call__(self, images: Pixels | Singles) -> ExportedOutput:
-        """Predict from RGB crops (B, 3, S, S), uint8 or float in 0..255.
+        """Predict from RGB crops (B, 3, S, S), B at least 1, uint8 or float in 0..255.
 
         Raises:
-            UnclaspError: The crops have another shape.
+            UnclaspError: The crops have another shape, or there are none.
         """
         expected = (3, self.image_size, self.image_size)
         if images.ndim != 4 or images.shape[1:] != expected:
             raise UnclaspError(f"images must be (B, {', '.join(map(str, expected))}), got {images.shape}")
+        if not len(images):
+            raise UnclaspError(f"images must hold at least one crop, got {images.shape}; skip the call for none")
         return ExportedOutput(**self._run(np.ascontiguousarray(images, dtype=np.float32)))
 
     def _check(self, path: Path | str, outputs: list[str], sides: list[list[Any]]) -> None:
