@@ -602,6 +602,15 @@ def test_what_is_no_open_video_is_refused_at_the_call(given: Any) -> None:
         Predictor(Shades()).video(given)
 
 
+@pytest.mark.parametrize("options", [{"every": 2}, None, True])
+def test_options_are_of_their_own_class(options: Any, tmp_path: Path) -> None:
+    predictor, video = Predictor(Shades()), Video(make_video(tmp_path / "clip.mp4"))
+    for call, given in ((predictor.stream, black()), (predictor.track, []), (predictor.video, video)):
+        message = f"options must be StreamOptions(...), got {type(options).__name__}; import it from unclasp"
+        with pytest.raises(UnclaspError, match=f"^{re.escape(message)}$"):
+            call(given, options=options)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("use", [pickle.dumps, copy.deepcopy])
 def test_a_predictor_is_not_copied_to_other_processes(use: Callable[[Predictor], object]) -> None:
     with pytest.raises(TypeError, match="a Predictor can be neither pickled nor copied: load one in each process"):

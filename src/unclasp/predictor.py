@@ -299,6 +299,10 @@ class Predictor:
         mirrored: bool,
     ) -> PredictFrame:  # fmt: skip
         check_flags(mirrored=mirrored)
+        if not isinstance(options, StreamOptions):
+            raise UnclaspError(
+                f"options must be StreamOptions(...), got {type(options).__name__}; import it from unclasp"
+            )
         return partial(
             self._frame, focal=focal, princpt=princpt, mirrored=mirrored, hands_given=options.box is not None
         )
