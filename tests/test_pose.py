@@ -10,6 +10,7 @@ from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -296,6 +297,16 @@ def test_save_json_makes_the_folder(tmp_path: Path) -> None:
 
 
 # ---- drawing
+
+
+def test_jupyter_shows_the_overlay_at_a_moderate_size() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (3000, 4000, 3)).astype(np.uint8)
+    pose = replace(random_pose(), image=image)
+    png = pose._repr_png_()
+    assert png is not None
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], pose.plot())
+    assert max(pose.plot().shape) < 1700
+    assert replace(pose, image=None)._repr_png_() is None
 
 
 @pytest.mark.parametrize(("right", "left"), [(0.9, 0.9), (0.9, 0.1), (0.1, 0.1)])

@@ -1,4 +1,4 @@
-"""Names of array types that many modules use."""
+"""Names of array types that many modules use, and arrays as plain numbers."""
 
 from typing import Any
 
@@ -14,3 +14,9 @@ Ints = npt.NDArray[np.int32]
 Pixels = npt.NDArray[np.uint8]
 """Pictures, masks and other values of a byte."""
 Singles = npt.NDArray[np.float32]
+
+
+def rounded(array: Floats, digits: int = 2) -> list[Any]:
+    """Return an array as nested lists of numbers with so many digits after the point."""
+    values: list[Any] = np.round(array, digits).tolist()
+    return values

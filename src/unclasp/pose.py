@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from unclasp.arrays import Array, Bools, Floats, Pixels
+from unclasp.arrays import Array, Bools, Floats, Pixels, rounded
 from unclasp.contact import Contact, contact_between
 from unclasp.errors import UnclaspError, check_choice
 from unclasp.files import save_text
@@ -105,8 +105,7 @@ class HandPose:
     """(2,) which hands count as present; computed by `present_hands` if not given. `dataclasses.replace(pose,
     presence=...)` keeps the old value; pass `present=UNDECIDED` as well to recompute it."""
     box: Floats
-    """(4,) x1, y1, x2, y2 px: the square that the network was run on, 1.25 times as large as the box to be given for
-    it (`geometry.square_box`)."""
+    """(4,) x1, y1, x2, y2 px: the network's crop; a given box is made square and 1.25 times as large for it."""
     other_regions: Floats | None = None
     """(N, 4) x1, y1, x2, y2 px: other regions with hands, the most promising first, to be passed as `box` of further
     calls; empty if there are none, and usually without a search. None with a box, in video frames in which hands are
@@ -258,8 +257,8 @@ class HandPose:
                 "source": source, "frame": self.frame, "time": None if self.time is None else round(self.time, 4),
                 "width": self.image_size[0], "height": self.image_size[1], "mirrored": self.mirrored,
             },
-            "box": _rounded(self.box),
-            "other_regions": None if self.other_regions is None else _rounded(self.other_regions),
+            "box": rounded(self.box),
+            "other_regions": None if self.other_regions is None else rounded(self.other_regions),
             "camera": {
                 "focal": list(self.camera.focal), "princpt": list(self.camera.princpt), "assumed": self.camera.assumed,
             },
@@ -281,10 +280,10 @@ class HandPose:
             "side": side,
             "presence": round(float(self.presence[SIDES.index(side)]), 4),
             "doubted": side in self.doubted,
-            "joints_2d": _rounded(self.joints_2d[joints]),
-            "joints_3d": _rounded(self.joints_3d[joints]),
-            "joints_cam": _rounded(self.joints_cam[joints]),
-            "confidence": None if self.confidence is None else _rounded(self.confidence[joints], 4),
+            "joints_2d": rounded(self.joints_2d[joints]),
+            "joints_3d": rounded(self.joints_3d[joints]),
+            "joints_cam": rounded(self.joints_cam[joints]),
+            "confidence": None if self.confidence is None else rounded(self.confidence[joints], 4),
         }
 
     def to_json(self, *, indent: int | None = 1, others: "Sequence[HandPose] | None" = None) -> str:
@@ -296,10 +295,7 @@ class HandPose:
         save_text(path, self.to_json(others=others))
 
     def save_html(self, path: Path | str) -> None:
-        """Write a self-contained HTML page with a 3D view of the hands that can be rotated and zoomed in a browser.
-
-        It is written atomically; where that fails, an UnclaspError is raised.
-        """
+        """Write a self-contained HTML page with a 3D view of the hands to rotate and zoom, or raise an UnclaspError."""
         from unclasp.view3d import page
 
         save_text(path, page(self.to_dict()))
@@ -326,6 +322,12 @@ class HandPose:
         others = self.touching if others is None else others
         return draw_pose(image, self.views(), others=[other.views() for other in others])
 
+    def _repr_png_(self) -> bytes | None:
+        """Return `plot` as a PNG, which Jupyter shows; None if the pose does not hold its picture."""
+        import cv2
+
+        return None if self.image is None else cv2.imencode(".png", self.plot()[..., ::-1])[1].tobytes()
+
     def views(self) -> "list[HandView]":
         """Return the present hands as `visualize` draws them, in one space: that of the right hand if there are two.
 
@@ -346,8 +348,3 @@ class HandPose:
             )  # fmt: skip
             views.append(hand)
         return views
-
-
-def _rounded(array: Floats, digits: int = 2) -> list[Any]:
-    rounded: list[Any] = np.round(array, digits).tolist()
-    return rounded
