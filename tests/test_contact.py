@@ -120,7 +120,7 @@ def touching(dataset: Samples) -> Samples:  # noqa: F811
     ]
     partial = samples[0].valid.copy()
     partial[7] = False
-    return Samples([*samples, replace(samples[0], valid=partial), dataset.samples[1]])
+    return Samples([*samples, replace(samples[0], valid=partial, name="partial"), dataset.samples[1]])
 
 
 def perfect(samples: Samples) -> dict[str, np.ndarray]:
