@@ -84,7 +84,7 @@ def check(page: Page, out: Path) -> None:
 
     browser = page.browser
     page.at("file").send_keys(str(PICTURE))
-    page.wait_for_result(r"^Two hands in two_hands\.jpg")
+    page.wait_for_result(r"^Two hands in two_hands\.jpg.* They touch \(\d\d %\)\.$")
     assumed = page.at("assumed").text
     assert "field of view" in assumed and "average adult" in assumed, assumed
     assert all(side in page.at("presence").text for side in ("right hand", "left hand"))

@@ -181,14 +181,14 @@ function show(payload, name) {
     result.image.mirrored ? "the picture is a mirror image: right and left are the person's own" :
       "the picture is not mirrored: if right and left are wrong, tick the box for selfies"].filter(Boolean));
   const doubted = result.hands.filter(hand => hand.doubted).map(hand => hand.side).join(" and ");
-  const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + (doubted && ` (${doubted} in doubt)`)
-    + (result.contact?.likely ? " in contact" : "");
+  const found = ["No hand", `A ${sides[0]} hand`, "Two hands"][sides.length] + (doubted && ` (${doubted} in doubt)`);
+  const contact = result.contact?.likely ? ` They touch (${Math.round(100 * result.contact.probability)} %).` : "";
   const touching = (result.others || []).length ? " Grey, only over the picture: another's hand that touches it." : "";
   at("details").hidden = !sides.length;
   at("empty").hidden = true;
   at("result").hidden = false;
   say(`${found} in ${name}, ${result.image.width} × ${result.image.height} px, in ${payload.seconds.toFixed(2)} s.`
-    + touching);
+    + contact + touching);
 }
 
 function take(files) {
