@@ -9,8 +9,8 @@ import pytest
 from evaluated import SIZE, Samples, dataset, guesses, run, true_pose  # noqa: F401  fixtures
 from made_hands import two_hands
 from poses import pose_of
-from unclasp.contact import CONTACT_MM, contact_between, truly_touch
-from unclasp.evaluate import Recorder, score_predictions
+from unclasp.contact import CONTACT_MM, CONTACT_PROBABILITY, Contact, contact_between, truly_touch
+from unclasp.evaluate import PosePredictions, Recorder, score_predictions
 from unclasp.evaluation.prediction_file import read_predictions, write_predictions
 from unclasp.evaluation.scores import SampleScore, Scores
 from unclasp.hands import FLIPPED_JOINTS
@@ -84,7 +84,17 @@ def test_without_confidences_there_is_a_distance_alone() -> None:
     assert found.to_dict()["probability"] is None and found.to_dict()["likely"] is False
 
 
-@pytest.mark.parametrize("joints", [np.zeros((42, 3)), np.full((42, 3), -50.0), two_hands(0, (1e5, 120.0))])
+@pytest.mark.parametrize(("probability", "likely"), [(0.5, True), (0.4999, False), (1.0, True), (None, False)])
+def test_from_one_half_on_hands_are_said_to_touch(probability: float | None, likely: bool) -> None:
+    assert (CONTACT_MM, CONTACT_PROBABILITY) == (30, 0.5), "the pages say so"
+    found = Contact(probability, 12.0, "index4", "thumb4")
+    assert found.is_likely == likely == found.to_dict()["likely"]
+
+
+@pytest.mark.parametrize(
+    "joints",
+    [np.zeros((42, 3)), np.full((42, 3), -50.0), two_hands(0, (1e5, 120.0)), 1e90 * two_hands(0, (600.0, 620.0))],
+)
 def test_impossible_hands_do_no_harm(joints: np.ndarray) -> None:
     assert 0 <= probability(joints) <= 1
 
@@ -135,7 +145,8 @@ def perfect(samples: Samples) -> dict[str, np.ndarray]:
 def test_perfect_joints_have_perfect_figures(touching: Samples) -> None:
     assert figures_of(touching, perfect(touching)) == [1, 1]
     report = str(run(touching, perfect(touching)))
-    assert "Contact, precision" in report and f"within {CONTACT_MM:g} mm" in report
+    assert "Contact, precision" in report and "Contact, recall" in report
+    assert f"within {CONTACT_MM:g} mm; predicted from a probability of {CONTACT_PROBABILITY:g}" in report
 
 
 def test_recorded_predictions_touch_as_much(touching: Samples, tmp_path: Path) -> None:
@@ -176,6 +187,15 @@ def test_what_does_not_touch_costs_precision(touching: Samples) -> None:
 def test_without_confidences_or_a_relative_position_there_are_no_figures(touching: Samples, lacking: str) -> None:
     rest = {name: values for name, values in perfect(touching).items() if name != lacking}
     assert figures_of(touching, rest) == [None, None]
+
+
+def test_hands_whose_relative_position_is_unknown_are_not_judged(touching: Samples) -> None:
+    joints = np.stack([sample.joints_cam for sample in touching.samples]).astype(np.float64)
+    names = tuple(sample.name for sample in touching.samples)
+    given = PosePredictions(joints_cam=joints, confidence=np.ones((len(joints), 42)), names=names)
+    for relative, expected in ((False, 1), (True, None)):
+        figures = score_predictions(replace(given, relative=relative), touching).figures
+        assert figures["contact_precision"] == figures["contact_recall"] == expected
 
 
 def test_scores_add_up_in_any_order() -> None:

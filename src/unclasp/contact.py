@@ -38,7 +38,7 @@ class Contact(NamedTuple):
 
     @property
     def is_likely(self) -> bool:
-        """Whether the hands more likely touch than not."""
+        """Whether the hands more likely touch than not; false without a probability."""
         return self.probability is not None and self.probability >= CONTACT_PROBABILITY
 
     def to_dict(self) -> dict[str, bool | float | str | None]:
@@ -69,7 +69,7 @@ def contact_between(joints_cam: Floats, confidence: Floats | None) -> Contact:
         certainty = min(float(confidence[hand].mean()) for hand in HAND_SLICES)
         in_space, in_view = _log_nearest(distances), _log_nearest(_distances(_as_seen(joints_cam)))
         logit = 4.5 + certainty * (8.4 - 2.1 * in_space) - 1.4 * in_view
-        probability = 1 / (1 + math.exp(-logit))
+        probability = (1 + math.tanh(logit / 2)) / 2  # the sigmoid, which this way does not overflow
     return Contact(probability, float(distances.min()), HAND_JOINT_NAMES[right], HAND_JOINT_NAMES[left])
 
 
