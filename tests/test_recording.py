@@ -224,7 +224,7 @@ def test_other_errors_leave_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(VideoError, match=r"a.jsonl: cannot be written \(.+\); choose another folder"):
+    with pytest.raises(VideoError, match=r"/file: cannot be written \(it is a file, not a folder\); choose another"):
         record(some_poses(2), tmp_path / "file" / "a", rate=25)
     assert names(tmp_path) == ["file"]
 

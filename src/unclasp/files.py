@@ -39,7 +39,7 @@ def begin(temporary: Path, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
     except OSError as error:
-        raise VideoError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+        raise VideoError(str(_unwritable(error, path, temporary))) from None
 
 
 @contextmanager
