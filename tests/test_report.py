@@ -146,6 +146,17 @@ def test_a_damaged_report_is_refused(damage: Callable[[dict[str, Any]], object],
         Report.load(path)
 
 
+def test_figures_that_an_earlier_report_lacks_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    make_report().save(path)
+    content = json.loads(path.read_text())
+    del content["figures"]["contact_precision"], content["figures"]["contact_recall"]
+    path.write_text(json.dumps(content))
+    told = "of this version of unclasp: figures lack contact_precision, contact_recall; make one with unclasp eval"
+    with pytest.raises(DataError, match=told):
+        Report.load(path)
+
+
 def test_the_text_names_the_whole_protocol() -> None:
     text = str(make_report(Protocol(depth_source="relative", joints=40, average="sample", pck_wrists=True)))
     for words in (

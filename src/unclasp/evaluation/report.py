@@ -115,14 +115,17 @@ class Report:
             report._check()
             return report
         except (RecursionError, *MISFITS) as error:
-            raise DataError(f"not a report of this version of unclasp: {error}") from error
+            advice = "make one with unclasp evaluate --out"
+            raise DataError(f"not a report of this version of unclasp: {error}; {advice}") from error
 
     def _check(self) -> None:
         """Raise a ValueError unless all fields have the keys and types that `from_scores` gives them."""
         like = Report.from_scores(Scores(), model="", dataset="", image_size=None, protocol=self.protocol)
         for name in ("samples", "figures", "joint_errors", "pck"):
-            if getattr(self, name).keys() != getattr(like, name).keys():
-                raise ValueError(f"{name} must be of {', '.join(getattr(like, name))}")
+            given, expected = getattr(self, name).keys(), getattr(like, name)
+            if given != expected.keys():
+                lacking = ", ".join(key for key in expected if key not in given)
+                raise ValueError(f"{name} lack {lacking}" if lacking else f"{name} are not {', '.join(expected)}")
         curves = {bucket: curve for bucket, curve in self.pck.items() if curve is not None}
         for bucket, curve in curves.items():
             if len(curve) != len(metrics.PCK_THRESHOLDS) or not all(_is_number(share) for share in curve):
