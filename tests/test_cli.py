@@ -23,6 +23,7 @@ from clips import make_video
 from command_line import predict_here, run_here
 from unclasp.cli import COMMANDS, main
 from unclasp.commands.arguments import with_numbers_last
+from unclasp.commands.predict import _summary
 from unclasp.errors import UnclaspError
 from unclasp.picture import read_picture
 from unclasp.pose import UNDECIDED, HandPose
@@ -774,6 +775,16 @@ def test_a_video_gives_an_mp4_and_a_line_per_frame(
     assert [line["image"]["frame"] for line in lines] == [0, 2, 4]
     with Video(entry["overlay"]) as written:
         assert len(list(written)) == 3 and written.rate == pytest.approx(12.5)
+
+
+def test_the_line_of_a_video_counts_frames_in_contact_if_there_are_any() -> None:
+    entry = {
+        "source": "a.mp4", "frames": 9, "both": 7, "of_side": {"right": 9, "left": 7}, "in_contact": 5, "in_doubt": 2,
+        "frames_per_second": 4.5, "overlay": "o/a.mp4",
+    }  # fmt: skip
+    counts = "a.mp4: right in 9, left in 7, both in 7 of 9 frames"
+    assert _summary(entry) == f"{counts}, in contact in 5, in doubt in 2; 4.5 frames/s -> o/a.mp4"
+    assert _summary(entry | {"in_contact": 0, "in_doubt": 0}) == f"{counts}; 4.5 frames/s -> o/a.mp4"
 
 
 def test_a_truncated_video_is_kept_and_told(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import pytest
 
+from poses import random_pose
 from unclasp.demo import DemoServer, Limits
 from unclasp.errors import UnclaspError
 from unclasp.picture import decode_photo
@@ -252,6 +253,15 @@ def test_a_server_for_the_network_goes_by_any_name_but_not_for_other_sites(predi
         assert ask(serving.port, "GET", "/", headers=named)[0] == 200
         assert ask(serving.port, "POST", "/predict", photo(), named)[0] == 200
         assert ask(serving.port, "POST", "/predict", photo(), {**named, "Origin": "http://evil.example"})[0] == 403
+
+
+def test_the_page_s_script_reads_what_the_json_has() -> None:
+    script = demo_page(upload_bytes=1, pixels=1, model="x")
+    result = random_pose().to_dict(others=[])
+    read = set(re.findall(r"result\.(\w+)(?:\?\.(\w+)|\.(width|mirrored|assumed)\b)?", script))
+    assert ("contact", "likely", "") in read and len(read) > 6
+    for key, *inner in read:
+        assert key in result and all(name in result[key] for name in inner if name)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node, which reads the page's script here, is not installed")
