@@ -128,7 +128,7 @@ def test_addresses_are_told_not_to_be_opened(address: str, kind: Callable[[str],
         read_picture(given)
 
 
-def test_other_names_with_a_colon_are_no_addresses() -> None:
-    for name in ("a:b.jpg", "C:/hand.jpg", ":/x.jpg"):
+def test_other_names_with_a_colon_or_a_tilde_are_to_be_spelled_right() -> None:
+    for name in ("a:b.jpg", "C:/hand.jpg", ":/x.jpg", "~copy of a.jpg"):
         (source,) = find_sources(name)
         assert source.error is not None and source.error.endswith("check the spelling")

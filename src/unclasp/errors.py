@@ -66,7 +66,7 @@ def advice_on_missing(path: Path | str, otherwise: str = "check the spelling", *
     if _ADDRESS.match(str(path)):
         advice = "addresses are not opened: download the file first"
         return f"{advice}, or read the frames yourself and give them to Predictor.track" if has_frames else advice
-    if str(path).startswith("~"):
+    if re.match(r"~[^/\\]*[/\\]", str(path)):
         return "~ is not expanded here: use Path.expanduser() in Python, and a space before it in a shell"
     return otherwise
 
