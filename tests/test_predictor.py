@@ -250,7 +250,7 @@ def test_cameras_at_the_bounds_give_numbers(crops: list[Crop], camera: dict[str,
     assert all(np.isfinite(array).all() for array in (pose.joints_2d, pose.joints_3d, pose.joints_cam))
 
 
-@pytest.mark.parametrize("focal", [500, 500.0, np.float32(500), np.int64(500)])
+@pytest.mark.parametrize("focal", [500, 500.0, np.float32(500), np.int64(500), np.array(500.0)])
 def test_one_focal_length_is_for_both_axes(crops: list[Crop], focal: Any) -> None:
     predictor = Predictor(Oracle(two_hands(0, (600.0, 600.0)), crops))
     frames = [Frame(black(), 0, 0.0)]
@@ -273,6 +273,7 @@ def test_one_focal_length_is_for_both_axes(crops: list[Crop], focal: Any) -> Non
         {"focal": np.float32(np.inf)},
         {"focal": True},
         {"focal": "900"},
+        {"focal": np.array("900")},
         {"focal": (900.0,)},
         {"focal": "wide"},
         {"focal": (1e-300, 1e-300)},

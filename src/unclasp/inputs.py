@@ -118,6 +118,8 @@ def focal_lengths(focal: Focal) -> tuple[float, float]:
     Raises:
         UnclaspError: They are not one or two numbers from `MIN_FOCAL_PX` to `MAX_PX`.
     """
+    if isinstance(focal, np.ndarray) and focal.ndim == 0:
+        focal = focal[()]
     is_one = isinstance(focal, Real) and not isinstance(focal, bool)
     checked = _pair((focal, focal) if is_one else focal, least=MIN_FOCAL_PX)
     if checked is None:
