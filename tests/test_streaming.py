@@ -73,6 +73,14 @@ def test_wrong_types_are_named(source: Any) -> None:
         list(stream(lambda *_: pose_of(), for_frames(lambda *_: pose_of()), source, StreamOptions()))
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("several", [False, True])
+def test_the_content_of_a_file_is_no_list_of_cameras(kind: Any, several: bool) -> None:
+    content: Any = kind(b"\x89PNG")
+    with pytest.raises(UnclaspError, match=f"got {kind.__name__}; decode the content of a file with decode_photo"):
+        list(Predictor(Shades()).stream([content] if several else content))
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_frame_is_no_source(several: bool) -> None:
     frame: Any = Frame(np.full((60, 80, 3), 120, np.uint8), 0, 0.0)  # its number is not a camera's

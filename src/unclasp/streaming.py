@@ -106,11 +106,14 @@ def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | P
             )
             if isinstance(source, Frame):
                 message += "; give your own frames to Predictor.track"
+            if isinstance(source, bytes | bytearray | memoryview):
+                message += "; decode the content of a file with decode_photo"
             yield Source(None, message, given=type(source).__name__)
 
 
 def _is_several(sources: object) -> TypeGuard[Iterable[SourceLike]]:
-    return isinstance(sources, Iterable) and not isinstance(sources, str | bytes | np.ndarray | Photo | Frame)
+    single = str | bytes | bytearray | memoryview | np.ndarray | Photo | Frame
+    return isinstance(sources, Iterable) and not isinstance(sources, single)
 
 
 def _poses(
