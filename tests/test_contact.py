@@ -111,6 +111,13 @@ def test_a_result_has_it_if_both_hands_are_present() -> None:
     assert alone.contact is None and alone.to_dict()["contact"] is None
 
 
+@pytest.mark.parametrize(("confidence", "likely"), [(0.31, True), (0.29, False)])
+def test_hands_in_doubt_are_not_said_to_touch(confidence: float, likely: bool) -> None:
+    pose = pose_of(side_by_side(5), confidence=np.r_[np.ones(21), np.full(21, confidence)])
+    assert pose.contact is not None and (pose.contact.probability or 0) > 0.9
+    assert pose.contact.is_likely == pose.to_dict()["contact"]["likely"] == likely
+
+
 # ---- evaluation
 
 

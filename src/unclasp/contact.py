@@ -35,11 +35,13 @@ class Contact(NamedTuple):
     """The right hand's nearest joint, one of `HAND_JOINT_NAMES`."""
     left: str
     """The left hand's."""
+    doubted: bool = False
+    """A hand is in doubt, and with it all that is said here."""
 
     @property
     def is_likely(self) -> bool:
-        """Whether the hands more likely touch than not; false without a probability."""
-        return self.probability is not None and self.probability >= CONTACT_PROBABILITY
+        """Whether the hands more likely touch than not; false without a probability, or if a hand is in doubt."""
+        return self.probability is not None and self.probability >= CONTACT_PROBABILITY and not self.doubted
 
     def to_dict(self) -> dict[str, bool | float | str | None]:
         """Return the JSON form (docs/json-schema.md)."""
@@ -50,7 +52,7 @@ class Contact(NamedTuple):
         }  # fmt: skip
 
 
-def contact_between(joints_cam: Floats, confidence: Floats | None) -> Contact:
+def contact_between(joints_cam: Floats, confidence: Floats | None, *, doubted: bool = False) -> Contact:
     """Return how near the hands are to each other, and the probability that they touch.
 
     In depth, joints of different hands are less exact than in the picture, the more so the lower the confidence. So the
@@ -61,6 +63,7 @@ def contact_between(joints_cam: Floats, confidence: Floats | None) -> Contact:
     Args:
         joints_cam: (42, 3) mm in the camera frame.
         confidence: (42,) 0 to 1, or None if the network does not predict it.
+        doubted: See `Contact`.
     """
     distances = _distances(joints_cam)
     right, left = np.unravel_index(distances.argmin(), distances.shape)
@@ -70,7 +73,7 @@ def contact_between(joints_cam: Floats, confidence: Floats | None) -> Contact:
         in_space, in_view = _log_nearest(distances), _log_nearest(_distances(_as_seen(joints_cam)))
         logit = 4.5 + certainty * (8.4 - 2.1 * in_space) - 1.4 * in_view
         probability = (1 + math.tanh(logit / 2)) / 2  # the sigmoid, which this way does not overflow
-    return Contact(probability, float(distances.min()), HAND_JOINT_NAMES[right], HAND_JOINT_NAMES[left])
+    return Contact(probability, float(distances.min()), HAND_JOINT_NAMES[right], HAND_JOINT_NAMES[left], doubted)
 
 
 def truly_touch(joints_cam: Floats) -> bool:

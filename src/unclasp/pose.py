@@ -231,11 +231,10 @@ class HandPose:
 
     @cached_property
     def contact(self) -> Contact | None:
-        """How near the hands are to each other and whether they touch; None unless both are present.
-
-        It presumes that both hands are right: see `doubted`.
-        """
-        return contact_between(self.joints_cam, self.confidence) if len(self.sides) == 2 else None
+        """How near the hands are to each other and whether they touch; None unless both are present."""
+        if len(self.sides) < len(SIDES):
+            return None
+        return contact_between(self.joints_cam, self.confidence, doubted=bool(self.doubted))
 
     def to_dict(self, *, others: "Sequence[HandPose] | None" = None) -> dict[str, Any]:
         """Return the JSON form as a dict of plain Python values.

@@ -235,7 +235,8 @@ def _contact(predicted: PredictedSample, truth: Truth, together: Floats | None) 
     if together is None or predicted.confidence is None or not (truth.hand_type.all() and truth.valid.all()):
         return None
     both = predicted.presence is None or bool((predicted.presence >= metrics.PRESENCE_THRESHOLD).all())
-    return both and contact_between(together, predicted.confidence).is_likely, truly_touch(truth.joints_cam)
+    is_predicted = both and contact_between(together, predicted.confidence).is_likely
+    return is_predicted, truly_touch(truth.joints_cam)
 
 
 def _handedness_correct(predicted: PredictedSample, truth: Truth) -> bool | None:
