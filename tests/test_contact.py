@@ -57,7 +57,7 @@ def test_a_mirror_image_touches_as_much(seed: int) -> None:
 @pytest.mark.parametrize("axis", [0, 2])
 def test_the_farther_apart_the_less_likely(axis: int) -> None:
     joints, found = side_by_side(8), []
-    for shift in (0, 40, 120, 400):
+    for shift in (0, 150, 400):
         moved = joints.copy()
         moved[21:, axis] += shift
         found.append(probability(moved))
@@ -76,6 +76,18 @@ def test_the_less_confident_hand_decides() -> None:
     joints, confidence = side_by_side(10), np.ones(42)
     confidence[21:] = 0.2
     assert probability(joints, confidence) == pytest.approx(probability(joints, np.full(42, 0.2)), abs=1e-12)
+
+
+def test_single_fingertips_can_touch() -> None:
+    """Two straight index fingers in one line, whose tips are 15 mm apart; all other joints are far from each other."""
+    joints = two_hands(3, (600.0, 600.0))
+    joints[:21, 0] -= 300
+    joints[21:, 0] += 300
+    for hand, sign in ((0, -1), (21, 1)):
+        joints[hand + 4 : hand + 8] = [[sign * (7.5 + along), 0.0, 600.0] for along in (0.0, 25.0, 48.0, 90.0)]
+    assert contact_between(joints, SURE).distance == pytest.approx(15) and probability(joints, 0.7 * SURE) > 0.5
+    joints[21:, 0] += 60
+    assert probability(joints, 0.7 * SURE) < 0.4
 
 
 def test_without_confidences_there_is_a_distance_alone() -> None:

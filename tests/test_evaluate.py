@@ -395,3 +395,8 @@ def test_a_predictor_that_knows_the_truth_has_no_error(dataset: Samples, *, boxe
         assert figures[name] == pytest.approx(0, abs=2e-3), name
     assert figures["handedness_accuracy"] == 1
     assert all((box is not None) == boxed for box in asked) and len(asked) == len(dataset)
+
+
+def test_a_limit_is_told(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
+    assert "limit: the first 5 of 7 pictures" in str(run(dataset, guesses, limit=5))
+    assert "limit:" not in str(run(dataset, guesses)) and "limit:" not in str(run(dataset, guesses, limit=9))

@@ -18,10 +18,10 @@ within it, and of the others 5 % (docs/decisions.md)."""
 CONTACT_PROBABILITY: Final = 0.5
 """From this probability on hands are said to touch."""
 
-_NEAREST_PAIRS: Final = 5
-"""The probability rests on the mean of this many shortest distances between joints, which varies less than one."""
-_MIN_DISTANCE_MM: Final = 3.0
-"""Shorter distances count as this, as their logarithm is taken."""
+_PAIRS_IN_VIEW: Final = 5
+"""As seen from the camera, the mean of this many shortest distances between joints counts; it varies less than one."""
+_FAR_MM: Final = 150.0
+"""Longer distances count as this one."""
 
 
 class Contact(NamedTuple):
@@ -56,9 +56,9 @@ def contact_between(joints_cam: Floats, confidence: Floats | None, *, doubted: b
     """Return how near the hands are to each other, and the probability that they touch.
 
     In depth, joints of different hands are less exact than in the picture, the more so the lower the confidence. So the
-    logit has the logarithms of both distances, in 3D and as seen from the camera, and the one in 3D counts by the
-    confidence. Its four numbers were fitted to 6,677 pairs of synthetic:train as predicted, each with the true and with
-    the assumed camera.
+    logit has the distances in 3D and as seen from the camera, and the one in 3D counts by the confidence in the less
+    certain hand. Its four numbers were fitted to 6,677 pairs of synthetic:train as predicted, each with the true and
+    with the assumed camera.
 
     Args:
         joints_cam: (42, 3) mm in the camera frame.
@@ -70,8 +70,9 @@ def contact_between(joints_cam: Floats, confidence: Floats | None, *, doubted: b
     probability = None
     if confidence is not None:
         certainty = min(float(confidence[hand].mean()) for hand in HAND_SLICES)
-        in_space, in_view = _log_nearest(distances), _log_nearest(_distances(_as_seen(joints_cam)))
-        logit = 4.5 + certainty * (8.4 - 2.1 * in_space) - 1.4 * in_view
+        in_view = np.partition(_distances(_as_seen(joints_cam)).ravel(), _PAIRS_IN_VIEW)[:_PAIRS_IN_VIEW].mean()
+        in_space, in_view = (min(float(nearest), _FAR_MM) / CONTACT_MM for nearest in (distances.min(), in_view))
+        logit = 1.9 + certainty * (3.6 - 2.4 * in_space) - 1.6 * in_view
         probability = (1 + math.tanh(logit / 2)) / 2  # the sigmoid, which this way does not overflow
     return Contact(probability, float(distances.min()), HAND_JOINT_NAMES[right], HAND_JOINT_NAMES[left], doubted)
 
@@ -91,8 +92,3 @@ def _as_seen(joints_cam: Floats) -> Floats:
     """Project joints (42, 3) from the camera's centre onto the plane at their mean depth: (42, 2) mm."""
     depths = np.maximum(joints_cam[:, 2:], 1.0)  # behind the camera there is no picture
     return np.asarray(joints_cam[:, :2] / depths * depths.mean())
-
-
-def _log_nearest(distances: Doubles) -> float:
-    nearest = np.partition(distances.ravel(), _NEAREST_PAIRS)[:_NEAREST_PAIRS]
-    return math.log(max(float(nearest.mean()), _MIN_DISTANCE_MM))

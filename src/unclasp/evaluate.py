@@ -118,8 +118,14 @@ def report_of(scores: Scores, model: CropModel, dataset: Dataset, protocol: Prot
     """Return the report of a model's scores on a data set, of one process or summed over several."""
     return Report.from_scores(
         scores, model=model.name, dataset=_name(dataset), image_size=model.image_size, protocol=protocol,
-        notes=notes_of(dataset),
+        notes=_notes(scores, dataset),
     )  # fmt: skip
+
+
+def _notes(scores: Scores, dataset: Dataset) -> dict[str, str]:
+    """Return the data set's notes, and how many of its pictures were scored if not all were."""
+    scored, count = scores.sample_count("all"), len(dataset)
+    return notes_of(dataset) | ({"limit": f"the first {scored} of {count} pictures"} if scored < count else {})
 
 
 def collect_scores(
@@ -206,7 +212,7 @@ def score_predictions(
             progress(index + 1, count)
     return Report.from_scores(
         scores, model=name, dataset=_name(dataset), image_size=size if predictions.in_crops else None,
-        protocol=protocol, notes={**notes_of(dataset), **predictions.notes()},
+        protocol=protocol, notes={**_notes(scores, dataset), **predictions.notes()},
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.errors import BoxError, UnclaspError
+from unclasp.exposure import brightened
 from unclasp.find.boxes import meets
 from unclasp.lifting import FIELD_OF_VIEW, assumed_focal
 from unclasp.picture import check_image
@@ -32,24 +33,26 @@ _MAX_SHOWN: Final = 80
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CheckedPicture:
-    """A picture as the networks see it: in which a right hand looks like a right hand, with its box and camera."""
+    """A picture as the networks see it, bright enough, and with right hands that look like right hands."""
 
     image: Pixels
     """(H, W, 3) uint8 RGB."""
     box: Floats | None
     """(4,) x1, y1, x2, y2 px."""
     camera: Camera
-    mirror_image: Pixels | None = None
-    """The picture as given, if it is a mirror image; otherwise None."""
+    given: Pixels
+    """(H, W, 3) uint8 RGB, the picture as given."""
+    mirrored: bool
+    """`given` is a mirror image."""
 
     def to_given(self, pose: HandPose) -> HandPose:
         """Return a pose of `image` in the pixels of the picture as given."""
-        if self.mirror_image is None:
-            return pose
+        if not self.mirrored:
+            return replace(pose, image=self.given)
         width = self.image.shape[1]
         cx, cy = pose.camera.princpt
         return replace(
-            pose, mirrored=True, image=self.mirror_image, box=geometry.mirror_box(pose.box, width),
+            pose, mirrored=True, image=self.given, box=geometry.mirror_box(pose.box, width),
             other_regions=None if pose.other_regions is None else geometry.mirror_box(pose.other_regions, width),
             joints_2d=np.column_stack([width - 1 - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
             camera=replace(pose.camera, princpt=(width - 1 - cx, cy)),
@@ -60,7 +63,7 @@ def check_picture(
     image: Pixels, box: npt.ArrayLike | None, *, focal: Focal | None, princpt: tuple[float, float] | None,
     mirrored: bool,
 ) -> CheckedPicture:  # fmt: skip
-    """Check the caller's input, and flip a mirror image back.
+    """Check the caller's input, flip a mirror image back, and brighten a dark picture (`exposure.brightened`).
 
     Args:
         image: (H, W, 3) uint8 RGB, or grey or RGBA.
@@ -77,17 +80,20 @@ def check_picture(
     check_flags(mirrored=mirrored)
     image = check_image(image)
     box = None if box is None else check_box(box, image)
+    bright = brightened(image)
     if not mirrored:
-        return CheckedPicture(image=image, box=box, camera=camera_of(image, focal, princpt))
+        camera = camera_of(image, focal, princpt)
+        return CheckedPicture(image=bright, box=box, camera=camera, given=image, mirrored=False)
     width = image.shape[1]
     if princpt is not None:
         cx, cy = principal_point(princpt)
         princpt = (width - 1 - cx, cy)
     return CheckedPicture(
-        image=np.asarray(cv2.flip(image, 1), dtype=np.uint8),
+        image=np.asarray(cv2.flip(bright, 1), dtype=np.uint8),
         box=None if box is None else geometry.mirror_box(box, width),
         camera=camera_of(image, focal, princpt),
-        mirror_image=image,
+        given=image,
+        mirrored=True,
     )
 
 
