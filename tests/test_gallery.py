@@ -101,6 +101,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert cv2.imread(str(out)).shape == (332, 2 * 578, 3)
 
 
+def test_a_small_data_set_is_shown_whole(tmp_path: Path) -> None:
+    for words in (
+        ["synth", "write", "--out", tmp_path / "d", "--count", 2, "--split", "test", "--processes", 1],
+        ["gallery", f"interhand:{tmp_path / 'd'}", "--columns", 2, "--out", tmp_path / "sheet.png"],
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(word) for word in words])
+        assert exit_.value.code == 0
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (332, 2 * 578, 3)
+
+
 @pytest.mark.parametrize(
     ("words", "told"), [(["--out", "sheet.gif"], "must end in .png or .jpg"), (["--columns", "0"], "at least 1")]
 )

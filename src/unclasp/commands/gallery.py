@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import tyro
 
-from unclasp.commands.arguments import OptionalPath, need_positive, need_seed, need_sheet, parse
+from unclasp.commands.arguments import OptionalInt, OptionalPath, need_positive, need_seed, need_sheet, parse
+
+_COUNT: Final = 12
+"""Number of pictures unless another one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class GalleryArguments:
     """Output file: .png or .jpg."""
     weights: OptionalPath = None
     """A weights file; the shipped model, small, if not given."""
-    count: int = 12
-    """Number of pictures."""
+    count: OptionalInt = None
+    """Number of pictures; 12 if not given, or all of a smaller data set."""
     seed: int = 0
     """Seed of the random choice."""
     columns: int = 3
@@ -40,7 +43,8 @@ def gallery(words: list[str]) -> int:
 
     model, _ = load_model(arguments.weights)
     dataset = open_dataset(arguments.data, default_split=None)
-    sheet = draw_gallery(model, dataset, count=arguments.count, seed=arguments.seed, columns=arguments.columns)
+    count = min(_COUNT, len(dataset)) if arguments.count is None else arguments.count
+    sheet = draw_gallery(model, dataset, count=count, seed=arguments.seed, columns=arguments.columns)
     write_sheet(arguments.out, sheet)
     print(f"gallery: {arguments.out}")
     return 0
