@@ -16,6 +16,7 @@ import pytest
 
 import unclasp
 from poses import random_pose
+from unclasp import Predictor, read_picture
 from unclasp.errors import UnclaspError
 from unclasp.hands import HAND_ORDERS, HAND_SLICES
 from unclasp.pose import UNDECIDED, HandPose, present_hands
@@ -366,3 +367,19 @@ def test_a_name_that_is_not_utf_8_gives_valid_json() -> None:
     pose = replace(random_pose(), source=os.fsdecode(b"bad\xff.jpg"))
     pose.to_json().encode()  # raises for lone surrogates
     assert pose.to_dict()["image"]["source"] == "bad?.jpg"
+
+
+def test_the_example_of_the_documentation_is_what_is_written() -> None:
+    """Up to last digits, which depend on the processor."""
+    (block,) = re.findall(r"```json\n(.*?)```", SCHEMA_PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[:1]
+    example = json.loads(block)
+    image = read_picture(SCHEMA_PAGE.parents[1] / example["image"]["source"])
+    written = json.loads(Predictor.load()(image).to_json())
+    (right, _), (hand, *_) = example["hands"], written["hands"]
+    for name in ("joints_2d", "joints_3d", "joints_cam", "confidence"):
+        np.testing.assert_allclose(hand[name][0], right[name][0], rtol=0.01, atol=0.5, err_msg=name)
+    np.testing.assert_allclose(written["box"], example["box"], atol=0.5)
+    assert written["presence"] == pytest.approx(example["presence"], abs=0.01)
+    numbers = {"probability": 0.01, "distance": 0.5}
+    for name, value in example["contact"].items():
+        assert written["contact"][name] == (pytest.approx(value, abs=numbers[name]) if name in numbers else value)
