@@ -9,6 +9,7 @@ import pytest
 from evaluated import SIZE, Samples, dataset, guesses, run, true_pose  # noqa: F401  fixtures
 from made_hands import two_hands
 from poses import pose_of
+from unclasp import Predictor, read_picture
 from unclasp.contact import CONTACT_MM, CONTACT_PROBABILITY, Contact, contact_between, truly_touch
 from unclasp.evaluate import PosePredictions, Recorder, score_predictions
 from unclasp.evaluation.prediction_file import read_predictions, write_predictions
@@ -16,6 +17,7 @@ from unclasp.evaluation.scores import SampleScore, Scores
 from unclasp.hands import FLIPPED_JOINTS
 
 SURE = np.ones(42)
+PICTURES = Path(__file__).parents[1] / "src" / "unclasp" / "pictures"
 
 
 def tips_apart(gap: float) -> np.ndarray:
@@ -226,3 +228,10 @@ def test_scores_add_up_in_any_order() -> None:
             contact=contact,
         ))  # fmt: skip
     assert sum(scores, Scores()).contact() == sum(reversed(scores), Scores()).contact() == (2 / 3, 2 / 3)
+
+
+@pytest.mark.parametrize(("name", "likely"), [("touching.jpg", True), ("apart.jpg", False)])
+def test_the_example_pictures_of_the_web_page_are_told_right(name: str, likely: bool) -> None:
+    pose = Predictor.load()(read_picture(PICTURES / name))
+    assert pose.contact is not None and pose.contact.is_likely == likely
+    assert abs((pose.contact.probability or 0) - likely) < 0.1

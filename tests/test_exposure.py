@@ -20,7 +20,7 @@ def ramp(brightest: int, shape: tuple[int, int] = (60, 80)) -> np.ndarray:
 
 
 def brightness(image: np.ndarray) -> float:
-    return float(np.percentile(image.mean(axis=2), 99))
+    return float(np.percentile(image.max(axis=2), 99))
 
 
 @pytest.mark.parametrize("brightest", [20, 60, 120])
@@ -38,6 +38,11 @@ def test_dark_pictures_get_bright_by_one_factor(brightest: int, shape: tuple[int
 @pytest.mark.parametrize("image", [ramp(140), PICTURE, np.full((20, 20, 3), 255, np.uint8)])
 def test_others_are_the_same_array(image: np.ndarray) -> None:
     assert brightened(image) is image
+
+
+def test_pure_colours_are_not_dark() -> None:
+    red = ramp(255) * np.array([1, 0, 0], np.uint8)
+    assert brightened(red) is red
 
 
 def test_black_pictures_stay_dark() -> None:

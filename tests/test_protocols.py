@@ -156,7 +156,7 @@ def test_limit_and_progress(dataset: Samples, guesses: dict[str, np.ndarray]) ->
     report = run(dataset, guesses, limit=5, batch_size=2, progress=lambda done, total: told.append((done, total)))
     assert told == [(2, 5), (4, 5), (5, 5)]
     assert report.samples["all"] == 5
-    assert report == run(Samples(dataset.samples[:5]), guesses)
+    assert report == run(Samples(dataset.samples[:5]), guesses).noting({"limit": "the first 5 of 7 pictures"})
     assert run(dataset, guesses, limit=99).samples["all"] == 7
     for nothing in ({"limit": 0}, {"dataset": Samples([])}):
         with pytest.raises(UnclaspError, match="nothing to evaluate"):

@@ -9,8 +9,7 @@ import numpy as np
 from unclasp.arrays import Pixels
 
 BRIGHTNESS: Final = 128.0
-"""Brightness, 0 to 255, that all but the brightest hundredth of a picture's pixels may fall short of: dark pictures are
-brightened until their 99th percentile is this."""
+"""A picture is dark if the 99th percentile of its pixels' brightest channels is below this; it is brightened to it."""
 _MIN_BRIGHTNESS: Final = 4.0
 """Darker pictures are brightened as if they were this bright: there is nothing in them but noise."""
 _SAMPLES: Final = 2**14
@@ -27,7 +26,8 @@ def brightened(image: Pixels) -> Pixels:
         image: (H, W, 3) uint8 RGB; it is not changed.
     """
     step = max(1, math.isqrt(image.shape[0] * image.shape[1] // _SAMPLES))
-    brightness = float(np.percentile(image[::step, ::step].mean(axis=2), 99))
+    red, green, blue = np.moveaxis(image[::step, ::step], 2, 0)
+    brightness = float(np.percentile(np.maximum(np.maximum(red, green), blue), 99))
     if brightness >= BRIGHTNESS:
         return image
     factor = BRIGHTNESS / max(brightness, _MIN_BRIGHTNESS)
