@@ -70,8 +70,8 @@ def contact_between(joints_cam: Floats, confidence: Floats | None, *, doubted: b
     probability = None
     if confidence is not None:
         certainty = min(float(confidence[hand].mean()) for hand in HAND_SLICES)
-        in_view = np.partition(_distances(_as_seen(joints_cam)).ravel(), _PAIRS_IN_VIEW)[:_PAIRS_IN_VIEW].mean()
-        in_space, in_view = (min(float(nearest), _FAR_MM) / CONTACT_MM for nearest in (distances.min(), in_view))
+        seen = np.partition(_distances(_as_seen(joints_cam)).ravel(), _PAIRS_IN_VIEW)[:_PAIRS_IN_VIEW]
+        in_space, in_view = (min(float(mm), _FAR_MM) / CONTACT_MM for mm in (distances.min(), seen.mean()))
         logit = 1.9 + certainty * (3.6 - 2.4 * in_space) - 1.6 * in_view
         probability = (1 + math.tanh(logit / 2)) / 2  # the sigmoid, which this way does not overflow
     return Contact(probability, float(distances.min()), HAND_JOINT_NAMES[right], HAND_JOINT_NAMES[left], doubted)

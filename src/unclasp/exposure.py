@@ -1,4 +1,4 @@
-"""Brightens dark pictures for the networks, which have hardly seen any in training."""
+"""Brightens dark pictures for the networks, which have seen too few in training."""
 
 import math
 from typing import Final

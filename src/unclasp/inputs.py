@@ -46,13 +46,13 @@ class CheckedPicture:
     """`given` is a mirror image."""
 
     def to_given(self, pose: HandPose) -> HandPose:
-        """Return a pose of `image` in the pixels of the picture as given."""
+        """Return a pose in pixels of `image`, with `given` as its picture, in the pixels of `given`."""
         if not self.mirrored:
-            return replace(pose, image=self.given)
+            return pose
         width = self.image.shape[1]
         cx, cy = pose.camera.princpt
         return replace(
-            pose, mirrored=True, image=self.given, box=geometry.mirror_box(pose.box, width),
+            pose, mirrored=True, box=geometry.mirror_box(pose.box, width),
             other_regions=None if pose.other_regions is None else geometry.mirror_box(pose.other_regions, width),
             joints_2d=np.column_stack([width - 1 - pose.joints_2d[:, 0], pose.joints_2d[:, 1]]),
             camera=replace(pose.camera, princpt=(width - 1 - cx, cy)),

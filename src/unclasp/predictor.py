@@ -322,7 +322,7 @@ class Predictor:
         self, result: CropResult, shot: CheckedPicture, other_regions: Floats | None, *, is_credible: bool = True
     ) -> HandPose:
         """Lift a crop's 2.5D output to picture pixels and millimetres; unless `is_credible`, no hand is present."""
-        camera, image = shot.camera, shot.image
+        camera, image = shot.camera, shot.given
         output, joints_2d = result.output, result.joints_2d
         focal, princpt = np.array(camera.focal), np.array(camera.princpt)
         axis = output.depth_axis
