@@ -8,7 +8,7 @@ import pytest
 from motion import RATE, acceleration, filtered, lag, moving_hands, stack
 from poses import CAMERA, FOCAL, WIDTH, pose_of
 from unclasp import geometry
-from unclasp.follow.smoothing import OneEuro, PoseFilter
+from unclasp.follow.smoothing import CONFIDENCE_CUTOFF, OneEuro, PoseFilter
 
 # ---- noise and lag
 
@@ -126,3 +126,14 @@ def test_a_gap_resets_the_filters() -> None:
     smooth(pose_of(joints), 1 / RATE)
     moved = pose_of(joints + np.array([150.0, 0, 0]))
     np.testing.assert_allclose(smooth(moved, 0.6).joints_2d, moved.joints_2d)
+
+
+def test_confidences_by_hand() -> None:
+    """At 2 Hz and a step of 1 / (4 pi) s the weight of the new value is 1/2."""
+    joints, seconds = moving_hands(1)[0], 1 / (2 * np.pi * CONFIDENCE_CUTOFF)
+    smooth = PoseFilter()
+    given = [pose_of(joints, confidence=np.full(42, value)) for value in (0.8, 0.4, 0.4)]
+    means = [smooth(pose, seconds).confidence.mean() for pose in given]
+    np.testing.assert_allclose(means, [0.8, 0.6, 0.5])
+    assert given[1].confidence.mean() == pytest.approx(0.4)  # nothing is changed in place
+    assert PoseFilter()(pose_of(joints), seconds).confidence is None

@@ -229,3 +229,32 @@ def shows(poses: list[HandPose], *, report: Callable[[HandPose], HandPose] = lam
         return FrameResult(Versions(pose, report(pose)))
 
     return predict_frame
+
+
+def test_confidences_are_averaged_over_the_frames_around() -> None:
+    """Three frames, the left hand held in the middle one, so that its confidence there is that of the others' share."""
+    joints, held = moving_hands(1)[0], np.repeat([0.6, 0.0], 21)
+    given = [np.full(42, 0.6), held, np.full(42, 0.6)]
+    poses = [pose_of(joints, confidence=each, time=0.04 * number) for number, each in enumerate(given)]
+    side = np.exp(-((0.04 / SIGMA_SECONDS) ** 2) / 2)
+    smooth = smooth_file(poses)[1].confidence
+    np.testing.assert_allclose(smooth, np.repeat([0.6, 0.6 * 2 * side / (1 + 2 * side)], 21))
+    without = replace(poses[0], confidence=None)
+    assert smooth_file([without])[0].confidence is None
+
+
+def test_a_hand_is_in_doubt_for_a_while_not_for_single_frames() -> None:
+    """The mean confidence is above the threshold before the middle of the film, and below it after, but for noise."""
+    rng = np.random.default_rng(7)
+    means = np.clip(np.repeat([0.36, 0.24], 30) + rng.normal(0, 0.08, 60), 0, 1)
+    poses = [
+        replace(pose, confidence=np.repeat([0.9, mean], 21))
+        for pose, mean in zip(film(np.repeat(moving_hands(1), 60, axis=0)), means, strict=True)
+    ]
+
+    def changes(poses: list[HandPose]) -> int:
+        return int(np.abs(np.diff([bool(pose.doubted) for pose in poses])).sum())
+
+    assert changes(poses) > 20
+    assert changes(smooth_file(poses)) < changes(poses) / 3
+    assert changes(filtered(poses)) < changes(poses) / 3

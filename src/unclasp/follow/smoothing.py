@@ -8,6 +8,9 @@ The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) is a low-pass filter w
 a hand at rest strongly, and does not hold back a moving one. This implementation differs in two ways. It extrapolates
 with its own estimate of the speed before it averages, so that motion at constant speed has no lag. And it filters the
 middle of a hand separately from the joints around it, because a hand may move fast while its shape hardly changes.
+
+Confidences are smoothed as well, since smoothed joints come from several frames. Otherwise hands would be in doubt in
+one frame and certain in the next.
 """
 
 import math
@@ -34,6 +37,9 @@ SIGMA_SECONDS: Final = 0.04
 
 MIN_WEIGHT: Final = 0.05
 """Added to a hand's mean confidence to give its weight: hands that the tracker holds in place have zero confidence."""
+
+CONFIDENCE_CUTOFF: Final = 2.0
+"""Live streams: cutoff of the low-pass filter of the confidences, in Hz."""
 
 _FRAME_SECONDS: Final = 1 / 30
 _TINY: Final = 1e-9
@@ -84,12 +90,19 @@ class _HandFilter:
         # The distance is estimated from the hand's size alone, far less accurately than its position in the picture.
         self._distance = OneEuro(cutoff=0.4, per_speed=0.1, speed_cutoff=0.6)
         self._shape = OneEuro(cutoff=0.6, per_speed=0.1, speed_cutoff=1.0)
+        self._confidence: Floats | None = None
 
     def __call__(self, points: Floats, seconds: float, *, unit: Floats) -> Floats:
         middle = points.mean(axis=0, keepdims=True)
         around = self._shape(points - middle, seconds, unit=unit)
         place = self._middle(middle[:, :2], seconds, unit=unit[:2])
         return np.hstack([place, self._distance(middle[:, 2:], seconds, unit=unit[2:])]) + around
+
+    def confidence(self, confidence: Floats, seconds: float) -> Floats:
+        """Filter the confidences (21,) of the joints."""
+        last = confidence if self._confidence is None else self._confidence
+        self._confidence = last + _share(CONFIDENCE_CUTOFF, seconds) * (confidence - last)
+        return self._confidence
 
 
 class PoseFilter:
@@ -112,6 +125,7 @@ class PoseFilter:
         u, v and the depth from the camera are filtered. The 3D joints are recomputed from them, so 2D and 3D agree.
         """
         joints_2d, depth = pose.joints_2d.copy(), pose.joints_cam[:, 2].copy()
+        confidence = None if pose.confidence is None else pose.confidence.copy()
         for slot, (joints, is_present) in enumerate(zip(HAND_SLICES, pose.present, strict=True)):
             if not is_present:
                 self._filters[slot] = None
@@ -121,7 +135,9 @@ class PoseFilter:
             points = np.column_stack([joints_2d[joints], depth[joints]])
             smooth = hand_filter(points, seconds, unit=_spread(points[:, :2], pose.joints_3d[joints, :2]))
             joints_2d[joints], depth[joints] = smooth[:, :2], smooth[:, 2]
-        return moved(pose, joints_2d, depth)
+            if confidence is not None:
+                confidence[joints] = hand_filter.confidence(confidence[joints], seconds)
+        return _moved(pose, joints_2d, depth, confidence)
 
 
 def _spread(pixels: Floats, millimetres: Floats) -> Floats:
@@ -130,12 +146,12 @@ def _spread(pixels: Floats, millimetres: Floats) -> Floats:
     return np.array([px, px, mm])
 
 
-def moved(pose: HandPose, joints_2d: Floats, depth: Floats) -> HandPose:
-    """Return the pose with its joints moved to pixels (42, 2) and depths (42,) mm, in 2D and 3D."""
+def _moved(pose: HandPose, joints_2d: Floats, depth: Floats, confidence: Floats | None) -> HandPose:
+    """Return the pose with its joints moved to pixels (42, 2) and depths (42,) mm, in 2D and 3D, and confidences."""
     focal, princpt = np.array(pose.camera.focal), np.array(pose.camera.princpt)
     joints_cam = geometry.unproject(joints_2d, depth, focal * (-1.0 if pose.mirrored else 1.0, 1.0), princpt)
     joints_3d = geometry.relative_to_roots(joints_cam)
-    return replace(pose, joints_2d=joints_2d, joints_cam=joints_cam, joints_3d=joints_3d)
+    return replace(pose, joints_2d=joints_2d, joints_cam=joints_cam, joints_3d=joints_3d, confidence=confidence)
 
 
 def seconds_between(last: HandPose | None, pose: HandPose) -> float:
@@ -155,6 +171,8 @@ class _Frame(NamedTuple):
     """Time since the first frame."""
     points: Floats
     """(42, 3) u, v in px and depth in mm."""
+    confidence: Floats
+    """(42,) ones if the network predicts none."""
     weights: Floats
     """(2,) weight of each hand."""
 
@@ -197,19 +215,23 @@ def _frame(pose: HandPose, changes: int, last: _Frame | None) -> _Frame:
     seconds = 0.0 if last is None else last.seconds + seconds_between(last.pose, pose)
     confidence = np.ones(NUM_JOINTS) if pose.confidence is None else pose.confidence
     weights = MIN_WEIGHT + np.array([confidence[joints].mean() for joints in HAND_SLICES])
-    return _Frame(pose, changes, seconds, np.column_stack([pose.joints_2d, pose.joints_cam[:, 2]]), weights)
+    points = np.column_stack([pose.joints_2d, pose.joints_cam[:, 2]])
+    return _Frame(pose, changes, seconds, points, confidence, weights)
 
 
 def _smooth_frame(frames: Sequence[_Frame], index: int) -> HandPose:
     current = frames[index]
-    points = current.points.copy()
+    points, confidence = current.points.copy(), current.confidence.copy()
     for slot, joints in enumerate(HAND_SLICES):
         if current.pose.present[slot]:
             run = list(_unbroken(frames, index, slot))
             times = np.array([frame.seconds - current.seconds for frame in run])
-            weights = np.exp(-((times / SIGMA_SECONDS) ** 2) / 2) * [frame.weights[slot] for frame in run]
+            near = np.exp(-((times / SIGMA_SECONDS) ** 2) / 2)
+            weights = near * [frame.weights[slot] for frame in run]
             points[joints] = _fit_line(times, weights, np.stack([frame.points[joints] for frame in run]))
-    return moved(current.pose, points[:, :2], points[:, 2])
+            confidence[joints] = near @ [frame.confidence[joints] for frame in run] / near.sum()
+    has_confidence = current.pose.confidence is not None
+    return _moved(current.pose, points[:, :2], points[:, 2], confidence if has_confidence else None)
 
 
 def _unbroken(frames: Sequence[_Frame], index: int, slot: int) -> Iterator[_Frame]:
