@@ -27,7 +27,7 @@ def _enter_only_one(path: Path | str) -> None:
         pass
 
 
-@pytest.mark.parametrize(
+writers = pytest.mark.parametrize(
     "write",
     [
         lambda path: random_pose().save_json(path),
@@ -41,6 +41,9 @@ def _enter_only_one(path: Path | str) -> None:
     ],
     ids=["json", "html", "bytes", "video", "record", "out", "folder", "run"],
 )
+
+
+@writers
 @pytest.mark.parametrize("path", ["~/x.json", Path("~", "new", "x.json"), "./~/x.json"])
 @pytest.mark.parametrize("exists", [False, True])
 def test_no_folder_is_made_that_is_called_like_the_home_folder(
@@ -54,10 +57,23 @@ def test_no_folder_is_made_that_is_called_like_the_home_folder(
     assert list(tmp_path.rglob("*")) == ([tmp_path / "~"] if exists else [])
 
 
+@writers
+@pytest.mark.parametrize("path", ["https://example.org/x.json", Path("s3://bucket/new/x.json")])
+def test_nothing_is_written_to_an_address(
+    write: Callable[[Any], object], path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnclaspError, match=r":/.*x\.json.*: results are not sent to addresses; give a path on this"):
+        write(path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_really_called_like_that_is_given_whole(tmp_path: Path) -> None:
     random_pose().save_json(tmp_path / "~" / "x.json")
     random_pose().save_json(tmp_path / "~x.json")
     assert (tmp_path / "~" / "x.json").is_file() and (tmp_path / "~x.json").is_file()
+    random_pose().save_json(tmp_path / "s3:" / "x.json")
+    assert (tmp_path / "s3:" / "x.json").is_file()
 
 
 @pytest.mark.parametrize("write", [HandPose.save_json, HandPose.save_html])

@@ -61,9 +61,14 @@ def renderer_missing(what: str, error: ImportError) -> str:
     return f"{what} needs {error.name or 'numba'}{reason}: pip install 'unclasp[synth]'"
 
 
+def is_address(path: Path | str) -> bool:
+    """Tell whether a path is an address, such as https://… or s3://…, none of which is ever opened."""
+    return _ADDRESS.match(str(path)) is not None
+
+
 def advice_on_missing(path: Path | str, otherwise: str = "check the spelling", *, has_frames: bool = False) -> str:
     """Return what to do about the path of an input where nothing is found; `has_frames` if it may be a video's."""
-    if _ADDRESS.match(str(path)):
+    if is_address(path):
         advice = "addresses are not opened: download the file first"
         return f"{advice}, or read the frames yourself and give them to Predictor.track" if has_frames else advice
     if re.match(r"~[^/\\]*[/\\]", str(path)):

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from unclasp.errors import UnclaspError, VideoError
+from unclasp.errors import UnclaspError, VideoError, is_address
 
 try:
     import fcntl
@@ -50,7 +50,7 @@ def whole(path: Path | str) -> Iterator[Path]:
     If `path` is a symbolic link, the file that it points to is replaced.
 
     Raises:
-        UnclaspError: `path` is a device, a pipe or a folder, which must not be replaced, or begins with ~.
+        UnclaspError: `path` is a device, a pipe or a folder, which must not be replaced, or not local (`check_local`).
         OSError: The file cannot be written; the error names `path`, not the temporary file.
     """
     target = replaceable(path)
@@ -72,7 +72,7 @@ def check_writable(path: Path | str) -> None:
     """Check that a file can be written, before its content is computed; missing parent folders are created.
 
     Raises:
-        UnclaspError: `path` is a folder, a device or a pipe, begins with ~, or cannot be written.
+        UnclaspError: `path` is a folder, a device or a pipe, not local (`check_local`), or cannot be written.
     """
     target = temporary = Path(path)
     try:
@@ -123,9 +123,9 @@ def only_one(folder: Path, stems: Sequence[str]) -> Iterator[None]:
             killed process has left half-written there are removed.
 
     Raises:
-        UnclaspError: Another process holds the folder, or its path begins with ~.
+        UnclaspError: Another process holds the folder, or its path is not local (`check_local`).
     """
-    check_expanded(folder)
+    check_local(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield
@@ -173,12 +173,17 @@ def locked_beside(path: Path) -> Iterator[bool]:
             lock.unlink(missing_ok=True)
 
 
-def check_expanded(path: Path | str) -> None:
-    """Check that the path of an output does not begin with ~: a folder of that name would be made.
+def check_local(path: Path | str) -> None:
+    """Check that the path of an output neither begins with ~ nor is an address: folders of such names would be made.
 
     Raises:
-        UnclaspError: It does.
+        UnclaspError: It does, or is.
     """
+    if is_address(path):
+        raise UnclaspError(
+            f"{path}: results are not sent to addresses; give a path on this machine, an absolute one if a folder is "
+            "really called like that"
+        )
     if Path(path).parts[:1] == ("~",):
         raise UnclaspError(
             f"{path}: ~ is not expanded here; in Python use Path({str(path)!r}).expanduser(), in a shell leave a space "
@@ -190,9 +195,9 @@ def replaceable(path: Path | str) -> Path:
     """Return the file that writing to a path replaces: for a symbolic link, the one that it points to.
 
     Raises:
-        UnclaspError: The path is something other than a file, or begins with ~.
+        UnclaspError: The path is something other than a file, or not local (`check_local`).
     """
-    check_expanded(path)
+    check_local(path)
     target = Path(path)
     if target.is_dir():
         raise UnclaspError(f"{target}: is a folder; give the name of a file in it")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 import tyro
 
 from unclasp.errors import UnclaspError, check_seed, renderer_missing
-from unclasp.files import check_expanded, check_writable
+from unclasp.files import check_local, check_writable
 
 _Arguments = TypeVar("_Arguments")
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
@@ -101,8 +101,8 @@ def need_sheet(out: Path) -> None:
 
 
 def need_folder(out: Path) -> None:
-    """Raise an error if --out is a file, lies below one, begins with ~, or cannot be written to; it need not exist."""
-    check_expanded(out)
+    """Raise an error if --out is a file, lies below one, is not local, or cannot be written to; it need not exist."""
+    check_local(out)
     if out.exists() and not out.is_dir():
         raise UnclaspError(f"--out must be a folder, got the file {out}")
     existing = next(path for path in (out, *out.absolute().parents) if path.exists())
