@@ -101,8 +101,8 @@ def test_help_names_the_commands_of_a_group() -> None:
 def test_the_commands_are_these() -> None:
     """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
     assert set(COMMANDS) == {
-        "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "landmarks", "palms", "linearise",
-        "synth preview", "synth write",
+        "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "landmarks", "palms", "faces",
+        "linearise", "synth preview", "synth write",
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
         "data show", "data parts", "bench data", "presets", "demo", "gallery", "figures attention", "figures curves",

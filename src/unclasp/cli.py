@@ -51,6 +51,7 @@ GROUPS: Final = {
         "fusion calibrate": "Fit the confidence in fused joints.",
         "landmarks": "Convert MediaPipe's landmark network, which corrects joints, to ONNX.",
         "palms": "Convert MediaPipe's palm detector to ONNX.",
+        "faces": "Convert MediaPipe's face detector, which tells faces from hands, to ONNX.",
     },
     "Benchmarks": {
         "bench predict": "Time the stages of a prediction, from file to overlay.",

@@ -19,6 +19,7 @@ from unclasp.engines.opening import open_network
 from unclasp.errors import UnclaspError
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import CropResult
+from unclasp.find.faces import FaceDetector, open_faces
 from unclasp.find.fusion import Fusion, open_fusion
 from unclasp.find.landmarks import Landmarks, open_landmarks
 from unclasp.find.palms import PalmDetector, open_palms
@@ -59,6 +60,8 @@ class Predictor:
         palms: The palm detector, which finds hands together with `landmarks` unless the search has found two certain
             hands (`hand_detector`). Not used where a box is given; in videos only while fewer than two hands are
             tracked. `Predictor.load` uses `palms.open_palms()`.
+        faces: The face detector, which tells faces from hands in whole pictures, where the landmark network is not
+            certain of a hand. Not used where a box is given. `Predictor.load` uses `faces.open_faces()`.
         second_opinions: Predict doubtful pictures again with test-time augmentation, mirrored and turned
             (`find.second_opinions`), and sweep the whole picture for hands (`find.sweep`). Neither where a box is
             given, nor in videos.
@@ -67,14 +70,14 @@ class Predictor:
     def __init__(
         self, network: Network, *, flip_test: bool = False, search: Search | None = None,
         landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: PalmDetector | None = None,
-        second_opinions: bool = True,
+        faces: FaceDetector | None = None, second_opinions: bool = True,
     ) -> None:  # fmt: skip
         check_flags(flip_test=flip_test, second_opinions=second_opinions)
         self.crop_predictor = CropPredictor(network, flip_test=flip_test)
         self.touch_up = TouchUp(landmarks, fusion)
         self.photo_search = PhotoSearch(
             self.crop_predictor, by_network(network) if search is None else search, self.touch_up, palms=palms,
-            second_opinions=second_opinions,
+            faces=faces, second_opinions=second_opinions,
         )  # fmt: skip
 
     def __reduce__(self) -> NoReturn:
@@ -111,7 +114,7 @@ class Predictor:
         detector: Detector = "finder", landmarks: bool = True, fusion: Path | str | None = None,
         second_opinions: bool = True, threads: int | None = None,
     ) -> Self:  # fmt: skip
-        """Load a pose network together with the hand finder, palm detector, landmark and fusion networks.
+        """Load a pose network together with the hand finder, palm and face detectors, landmark and fusion networks.
 
         Args:
             weights: A weights file of `unclasp train`, or an .onnx or .xml file of `unclasp export`. Defaults to the
@@ -149,7 +152,7 @@ class Predictor:
             landmarks=open_landmarks(**options) if landmarks else None,
             fusion=open_fusion(fusion) if landmarks else None,
             palms=open_palms(**options) if landmarks and detector == "finder" else None,
-            second_opinions=second_opinions,
+            faces=open_faces(**options) if landmarks else None, second_opinions=second_opinions,
         )  # fmt: skip
 
     def __call__(

@@ -18,5 +18,5 @@ def layers_of(module: nn.Module) -> list[Layer]:
 
 
 def given(monkeypatch: pytest.MonkeyPatch, layers: list[Layer]) -> None:
-    for module in ("tflite", "palms"):
+    for module in ("tflite", "palms", "faces"):
         monkeypatch.setattr(f"unclasp.model.{module}.read_layers", lambda path: layers)

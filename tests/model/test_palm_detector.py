@@ -58,7 +58,7 @@ def test_the_export_is_the_network_at_all_sizes_or_is_not_written(
     torch.manual_seed(0)
     given(monkeypatch, held := layers())
     with monkeypatch.context() as here:
-        here.setattr(mediapipe, "PALM_DIFFERENCES", (1e-9,) * 4)
+        here.setattr(mediapipe, "DETECTOR_DIFFERENCES", (1e-9,) * 4)
         with pytest.raises(UnclaspError, match="the exported palm detector does not match the network"):
             mediapipe.export_palms(Path("a file"), tmp_path / "p.onnx")
     assert not list(tmp_path.iterdir())

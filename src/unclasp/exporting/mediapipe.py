@@ -14,16 +14,18 @@ from torch import nn
 
 from unclasp.engines.onnx_engine import NetworkSpec, open_runner
 from unclasp.exporting.tracing import export, spots
+from unclasp.find.faces import FACES
 from unclasp.find.landmarks import LANDMARKS
 from unclasp.find.palms import PALMS
+from unclasp.model.faces import load_face_detector
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.landmarks import load_landmarks
 from unclasp.model.palms import load_palm_detector, make_lean
 
 LANDMARK_DIFFERENCES: Final = (0.02, 0.02, 0.02, 0.02)
 """Largest permitted differences of ONNX Runtime's outputs from torch's: joints in px, two probabilities, features."""
-PALM_DIFFERENCES: Final = (0.02, 0.5, 0.02, 0.5)
-"""The same for the palm detector: probabilities and px in turn."""
+DETECTOR_DIFFERENCES: Final = (0.02, 0.5, 0.02, 0.5)
+"""The same for the palm and the face detector: probabilities and px in turn."""
 
 
 def export_landmarks(weights: Path, path: Path | str) -> None:
@@ -43,7 +45,17 @@ def export_palms(weights: Path, path: Path | str) -> None:
         CheckpointError: The file cannot be read, or contains another network.
         UnclaspError: ONNX Runtime's outputs differ from torch's; nothing is written.
     """
-    _export(load_palm_detector(weights), path, PALMS, lean=make_lean, within=PALM_DIFFERENCES, any_size=True)
+    _export(load_palm_detector(weights), path, PALMS, lean=make_lean, within=DETECTOR_DIFFERENCES, any_size=True)
+
+
+def export_faces(weights: Path, path: Path | str) -> None:
+    """Convert the face detector, face_detection_short_range.tflite of the package, for pictures of any size.
+
+    Raises:
+        CheckpointError: The file cannot be read, or contains another network.
+        UnclaspError: ONNX Runtime's outputs differ from torch's; nothing is written.
+    """
+    _export(load_face_detector(weights), path, FACES, lean=make_lean, within=DETECTOR_DIFFERENCES, any_size=True)
 
 
 def _export(

@@ -10,11 +10,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from unclasp import geometry
-from unclasp.arrays import Floats, Pixels
+from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.find.boxes import box_around, middles_of, pooled, union_of
 from unclasp.find.credibility import discounted, is_credible, is_credible_in_track, without_ghost
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
+from unclasp.find.faces import FACE_SIZES_IN_VIDEOS, FaceDetector, FacesIn
 from unclasp.find.hand_detector import (
     PALM_SIZES,
     PALM_SIZES_IN_VIDEOS,
@@ -78,14 +79,16 @@ class PhotoSearch:
         touch_up: Corrects the joints of the results.
         palms: The palm detector, which detects hands together with the landmark network of `touch_up` where the result
             of the search is doubtful; without that network it is not used.
+        faces: The face detector, which tells faces from hands that the landmark network is not certain of.
         second_opinions: Predict doubtful pictures mirrored and turned, too, and sweep over them.
     """
 
     def __init__(
         self, crop_predictor: CropPredictor, search: Search, touch_up: TouchUp, *, palms: PalmDetector | None,
-        second_opinions: bool,
+        faces: FaceDetector | None, second_opinions: bool,
     ) -> None:  # fmt: skip
-        self.crop_predictor, self.search, self.touch_up, self.palms = crop_predictor, search, touch_up, palms
+        self.crop_predictor, self.search, self.touch_up = crop_predictor, search, touch_up
+        self.palms, self.faces = palms, faces
         self.frame_predictor = crop_predictor.without_average()
         self.second_opinions, landmarks = second_opinions, touch_up.landmarks
         self.detector = None if palms is None or landmarks is None else HandDetector(palms, landmarks)
@@ -93,13 +96,14 @@ class PhotoSearch:
     def in_photo(self, image: Pixels) -> PhotoSearchResult:
         """Find the hands of one person in a whole picture."""
         proposal = self.search(image)
+        faces = FacesIn(None if proposal.hands_given else self.faces, image)
         result, others = self.crop_predictor.predict_proposal(image, proposal)
-        first = result = self.touch_up(result, image)
-        hands = None if proposal.hands_given or is_certain(first) else self._detect_hands(image, PALM_SIZES)
+        first = result = faces.removed_from(self.touch_up(result, image))
+        hands = None if proposal.hands_given or is_certain(first) else self._detect_hands(image, PALM_SIZES, faces)
         candidate = self._predict_detected(image, hands, self.crop_predictor)
         results, elsewhere = [first], None
         if candidate is not None:
-            touched_up = candidate.with_detected(self.touch_up(candidate.result, image))
+            touched_up = candidate.with_detected(faces.removed_from(self.touch_up(candidate.result, image)))
             if touched_up.detection_score > first.detection_score + MIN_SCORE_GAIN:
                 result, others = touched_up, pooled(candidate.others, others)
                 is_elsewhere = geometry.box_iou(result.square, first.square) < ELSEWHERE_IOU
@@ -109,9 +113,10 @@ class PhotoSearch:
             best = best_of_variants(
                 partial(self._predict_variant, at=elsewhere), image, results, mirrored=not self.crop_predictor.flip_test
             )
+            best = faces.removed_from(best)
             result = best if is_credible(best) or not is_credible(result) else result
         if self.second_opinions and not proposal.hands_given and is_needed(result):
-            result = self._sweep(result, image)
+            result = self._sweep(result, image, faces)
         others = others if result is first else self._outside_hands(result, others, image)
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
@@ -135,11 +140,11 @@ class PhotoSearch:
 
     def of_others(self, image: Pixels, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
-        others = Others(found.result)
+        others, faces = Others(found.result), FacesIn(self.faces, image)
         self._add_beside(others, found.beside)
-        hands = self._detect_hands(image, PALM_SIZES) if found.hands is None else found.hands
-        others.add_detected(hands, image, partial(self._predict_person, image))
-        others.add_regions(found.regions, partial(self._predict_person, image))
+        hands = self._detect_hands(image, PALM_SIZES, faces) if found.hands is None else found.hands
+        others.add_detected(hands, image, partial(self._predict_person, image, faces))
+        others.add_regions(found.regions, partial(self._predict_person, image, faces))
         if self.detector is not None:
             self._add_beside(others, beside_all(self.detector, image, [hand.joints_2d for hand in hands]))
         return others.found
@@ -168,7 +173,7 @@ class PhotoSearch:
             results, regions = self.touch_up.for_video(predict(image, square), image), None
         if fresh and not hands_given:
             ghosts = results.tracked.present & ~without_ghost(results.tracked).present
-            results = results.map(lambda result: result.without_hands(ghosts))
+            results = _without_hands(results, ghosts)
         tracked = results.tracked
         is_known = hands_given or is_credible(tracked)
         credible = hands_given or (is_credible_in_track(tracked) and (is_known or not fresh))
@@ -180,16 +185,18 @@ class PhotoSearch:
         """Find the hands in a whole frame; return them, boxes around others, and whether there are hands for sure."""
         proposal = self.search(image)
         hands_given = hands_given or proposal.hands_given
+        faces = FacesIn(None if hands_given else self.faces, image, FACE_SIZES_IN_VIDEOS)
         if fresh and self.detector is not None:
             proposal = proposal._replace(fallback=None)  # the hand detector is a better second search
         result, others = self.frame_predictor.predict_proposal(image, proposal)
-        results = self.touch_up.for_video(result, image)
+        results = _without_faces(self.touch_up.for_video(result, image), faces)
         # Where hands are known, a detection could replace two hands in contact by the one that is seen better.
         is_detector_needed = fresh and not (hands_given or is_certain(results.tracked))
-        hands = self._detect_hands(image, PALM_SIZES_IN_VIDEOS) if is_detector_needed else None
+        hands = self._detect_hands(image, PALM_SIZES_IN_VIDEOS, faces) if is_detector_needed else None
         candidate = self._predict_detected(image, hands, self.frame_predictor)
         if candidate is not None:
-            touched_up = self.touch_up.for_video(candidate.result, image).map(candidate.with_detected)
+            touched_up = _without_faces(self.touch_up.for_video(candidate.result, image), faces)
+            touched_up = touched_up.map(candidate.with_detected)
             if touched_up.tracked.detection_score > results.tracked.detection_score + MIN_SCORE_GAIN:
                 results, others = touched_up, pooled(candidate.others, others)
         return results, others, hands_given
@@ -198,9 +205,9 @@ class PhotoSearch:
         """Predict at a proposal in a photo, and touch the result up."""
         return self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image)
 
-    def _predict_person(self, image: Pixels, proposal: Proposal) -> CropResult:
+    def _predict_person(self, image: Pixels, faces: FacesIn, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a photo as in `in_photo`, but without the steps for results in doubt."""
-        return self._without_double(self._predict_touched_up(image, proposal), image)
+        return self._without_double(faces.removed_from(self._predict_touched_up(image, proposal)), image)
 
     def _predict_beside(self, found: BesideHands, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a picture with hands painted over; the detected hands' positions in it count.
@@ -214,9 +221,10 @@ class PhotoSearch:
         }
         return result.with_joints_2d(joints)
 
-    def _detect_hands(self, image: Pixels, sizes: Sequence[int]) -> list[DetectedHand]:
+    def _detect_hands(self, image: Pixels, sizes: Sequence[int], faces: FacesIn) -> list[DetectedHand]:
         """Return the hands that the hand detector finds with letterboxes of these sizes; none without it."""
-        return [] if self.detector is None else self.detector(image, sizes)
+        hands = [] if self.detector is None else self.detector(image, sizes)
+        return [hand for hand in hands if not faces.is_face(hand.joints_2d, hand.score)]
 
     @staticmethod
     def _predict_detected(
@@ -268,13 +276,15 @@ class PhotoSearch:
         square = geometry.square_box(union_of(boxes[0], boxes[1]))
         return self.crop_predictor.snapped_crop(image, square).with_hands_of(*right_and_left)
 
-    def _sweep(self, result: CropResult, image: Pixels) -> CropResult:
+    def _sweep(self, result: CropResult, image: Pixels, faces: FacesIn) -> CropResult:
         """Return the result at the most confident hand of a sweep, if it is better than the given one."""
         landmarks = self.touch_up.landmarks
         box = None if landmarks is None else best_box(self.crop_predictor, landmarks, image)
         if box is None:
             return result
-        swept = self._predict_touched_up(image, Proposal(geometry.square_box(box), np.zeros((0, 4))))
+        swept = faces.removed_from(
+            self._predict_touched_up(image, Proposal(geometry.square_box(box), np.zeros((0, 4))))
+        )
         return swept if is_better(swept, result) else result
 
     def _predict_variant(self, variant: Variant, *, at: CropResult | None) -> CropResult:
@@ -299,3 +309,12 @@ class PhotoSearch:
                 outside = ((middles < hand[:2]) | (middles > hand[2:])).any(axis=1)
                 boxes, middles = boxes[outside], middles[outside]
         return boxes
+
+
+def _without_hands(results: Versions[CropResult], hands: Bools) -> Versions[CropResult]:
+    """Return both versions without the hands that are marked in `hands` (2,)."""
+    return results.map(lambda result: result.without_hands(hands))
+
+
+def _without_faces(results: Versions[CropResult], faces: FacesIn) -> Versions[CropResult]:
+    return _without_hands(results, faces.among(results.tracked))
