@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unclasp.synth.compiled import compiled
-from unclasp.synth.raster import Buffers, Screen, project_to_grid, rasterize, snap, supersampled
+from unclasp.synth.raster import Raster, Screen, project_to_grid, rasterize, snap, supersampled
 
 WIDTH, HEIGHT = 40, 32
 FOCAL, CENTRE = np.array([50.0, 52.0]), np.array([19.5, 15.5])
@@ -30,7 +30,7 @@ def reference(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.n
     return face, depth
 
 
-def draw(vertices: np.ndarray, faces: np.ndarray, **options: int) -> Buffers:
+def draw(vertices: np.ndarray, faces: np.ndarray, **options: int) -> Raster:
     samples = options.get("supersample", 1)
     screen = project_to_grid(vertices, FOCAL, CENTRE, **options)
     return rasterize(screen, faces.astype(np.int32), width=WIDTH * samples, height=HEIGHT * samples)

@@ -30,7 +30,7 @@ from unclasp.errors import DataError, write_error
 from unclasp.files import write_bytes
 from unclasp.hands import SIDES, Side
 from unclasp.synth.raster import project_to_grid, rasterize
-from unclasp.synth.shade import View, label_parts
+from unclasp.synth.shade import label_parts
 
 VERSION: Final = 1
 """Version of the rendering; masks of another version are not added to."""
@@ -83,10 +83,9 @@ class PartsRenderer:
         left = np.concatenate([np.full(len(f), side == "left") for side, f in zip(meshes, faces, strict=True)])
         shares = np.ascontiguousarray(np.concatenate([self._probabilities[side] for side in meshes]))
         screen = project_to_grid(np.concatenate(list(meshes.values())), focal, princpt)
-        visible = rasterize(screen, corners, width=width, height=height)
+        raster = rasterize(screen, corners, width=width, height=height)
         rows = np.arange(len(shares), dtype=np.int32)
-        view = View(screen.points, screen.keys, visible.face, visible.key)
-        label_parts(view, corners, left, rows, shares, shares.argmax(axis=1).astype(np.uint8), parts)
+        label_parts(raster, corners, left, rows, shares, shares.argmax(axis=1).astype(np.uint8), parts)
         return parts
 
 

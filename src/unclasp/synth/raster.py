@@ -1,4 +1,4 @@
-"""The rasteriser: renders triangles to a buffer of visible faces, on one core, compiled by numba.
+"""The rasteriser: finds the visible triangle at each sample of a grid, on one core, compiled by numba.
 
 Conventions: pixel centres are at integers, so pixel (column x, row y) is sampled at the point (x, y). A grid with
 supersampling s has s * W columns; its sample i lies at u = (i + 0.5) / s - 0.5 in the picture (`supersampled` is the
@@ -33,9 +33,13 @@ class Screen(NamedTuple):
     """(V,) 1 / z (perspective) or -depth (parallel light); triangles with a NaN vertex are dropped."""
 
 
-class Buffers(NamedTuple):
-    """The visible face at each sample of the grid."""
+class Raster(NamedTuple):
+    """A mesh on a sampling grid: its vertices (see `Screen`), and the visible face at each sample."""
 
+    points: Doubles
+    """(V, 2)."""
+    keys: Singles
+    """(V,)."""
     face: Ints
     """(H, W) index of the nearest face, -1 for none."""
     key: Singles
@@ -83,7 +87,7 @@ def snap(points: Doubles) -> Doubles:
     return np.rint(points * SUBPIXEL) / SUBPIXEL
 
 
-def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Buffers:
+def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Raster:
     """Find the nearest front face at every sample.
 
     Args:
@@ -95,7 +99,7 @@ def rasterize(screen: Screen, faces: Ints, *, width: int, height: int) -> Buffer
     face = np.empty((height, width), dtype=np.int32)
     key = np.empty((height, width), dtype=np.float32)
     _rasterize(screen.points, screen.keys, faces, face, key)
-    return Buffers(face, key)
+    return Raster(screen.points, screen.keys, face, key)
 
 
 @compiled

@@ -10,9 +10,9 @@ from unclasp.synth.gloves import Gloves, put_on
 from unclasp.synth.hand import HandModel
 from unclasp.synth.light import Sky, light_hands
 from unclasp.synth.material import COLUMNS, SKIN, Surface, noise_table
-from unclasp.synth.raster import Buffers, project_to_grid, rasterize
+from unclasp.synth.raster import Raster, project_to_grid, rasterize
 from unclasp.synth.scene import PosedHand, Scene
-from unclasp.synth.shade import Faces, Lights, View, label_parts, shade
+from unclasp.synth.shade import Faces, Lights, label_parts, shade
 from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin
 
 _SHADOW_MARGIN_MM: Final = 60.0
@@ -72,7 +72,12 @@ def draw_hands(
         _shorten_arms(scene, mesh, arm_mm)
     lights = _light(scene, mesh, sky)
     surface = _surface(look, wardrobe)
-    coverage, centre, parts = _draw(scene, mesh, lights, surface, supersample=supersample)
+    centre, sub = _rasterised(scene, mesh, 1), _rasterised(scene, mesh, supersample)
+    width, height = scene.size
+    coverage, parts = np.zeros((height, width, 4), dtype=np.float32), np.empty((height, width), dtype=np.uint8)
+    shade(Faces(mesh.rows, mesh.faces, mesh.kinds, mesh.fingers), centre, sub, surface, lights, coverage)
+    paint = canvas()
+    label_parts(centre, mesh.faces, mesh.left, mesh.model_row, paint.probabilities, paint.dominant, parts)
     return Drawn(coverage, parts, centre.depth(), look, wardrobe)
 
 
@@ -180,24 +185,8 @@ def _surface(look: SkinLook, wardrobe: Wardrobe) -> Surface:
     )
 
 
-def _view(scene: Scene, mesh: Mesh, supersample: int) -> tuple[View, Buffers]:
+def _rasterised(scene: Scene, mesh: Mesh, supersample: int) -> Raster:
     """Rasterise the mesh on a grid."""
     width, height = scene.size
     screen = project_to_grid(mesh.rows[:, :3], scene.focal, scene.princpt, supersample=supersample)
-    buffers = rasterize(screen, mesh.faces, width=width * supersample, height=height * supersample)
-    return View(screen.points, screen.keys, buffers.face, buffers.key), buffers
-
-
-def _draw(
-    scene: Scene, mesh: Mesh, lights: Lights, surface: Surface, *, supersample: int
-) -> tuple[Singles, Buffers, Pixels]:
-    """Return (H, W, 4) linear RGB with coverage, the buffers at pixel centres, and the (H, W) part labels."""
-    width, height = scene.size
-    centre, buffers = _view(scene, mesh, 1)
-    sub, _ = _view(scene, mesh, supersample)
-    out = np.zeros((height, width, 4), dtype=np.float32)
-    shade(Faces(mesh.rows, mesh.faces, mesh.kinds, mesh.fingers), centre, sub, surface, lights, out)
-    parts = np.empty((height, width), dtype=np.uint8)
-    paint = canvas()
-    label_parts(centre, mesh.faces, mesh.left, mesh.model_row, paint.probabilities, paint.dominant, parts)
-    return out, buffers, parts
+    return rasterize(screen, mesh.faces, width=width * supersample, height=height * supersample)

@@ -11,7 +11,7 @@ shaded at each of its covered samples.
 import math
 from typing import Final, NamedTuple
 
-from unclasp.arrays import Bools, Doubles, Ints, Pixels, Singles
+from unclasp.arrays import Bools, Ints, Pixels, Singles
 from unclasp.synth.compiled import compiled
 from unclasp.synth.material import (
     AMBIENT,
@@ -26,7 +26,7 @@ from unclasp.synth.material import (
     skin_at,
     worn_at,
 )
-from unclasp.synth.raster import barycentric
+from unclasp.synth.raster import Raster, barycentric
 
 _MERGE_MM: Final = 5.0
 """Samples whose depths differ by less than this belong to one surface."""
@@ -48,19 +48,6 @@ class Lights(NamedTuple):
     """(3, 4) transform from a camera point (mm) to (column, row, depth) of the shadow map."""
     softness: float
     """Spacing of the shadow's nine filter taps, in map cells."""
-
-
-class View(NamedTuple):
-    """The mesh on one sampling grid."""
-
-    points: Doubles
-    """(V, 2) grid steps."""
-    keys: Singles
-    """(V,) 1 / z."""
-    face: Ints
-    """(H, W) visible face, -1 for none."""
-    key: Singles
-    """(H, W) 1 / z of the visible face."""
 
 
 class Faces(NamedTuple):
@@ -210,10 +197,10 @@ def _lit(material: Material, ambient: Vector, position: Vector, smooth_normal: V
 
 
 @compiled
-def _shade_sample(mesh: Faces, view: View, surface: Surface, lights: Lights, f: int, x: int, y: int) -> Vector:
+def _shade_sample(mesh: Faces, raster: Raster, surface: Surface, lights: Lights, f: int, x: int, y: int) -> Vector:
     """Return the linear RGB of face f at the grid point (x, y)."""
     corners = (mesh.corners[f, 0], mesh.corners[f, 1], mesh.corners[f, 2])
-    weights = barycentric(view.points, view.keys, corners, x, y)
+    weights = barycentric(raster.points, raster.keys, corners, x, y)
     if mesh.kinds[f] == SKIN:
         material = skin_at(surface, mesh.rows, corners, weights, mesh.fingers[f])
     else:
@@ -225,7 +212,7 @@ def _shade_sample(mesh: Faces, view: View, surface: Surface, lights: Lights, f: 
 
 
 @compiled
-def _coverage(sub: View, row: int, column: int, samples: int, key: float) -> tuple[int, bool]:
+def _coverage(sub: Raster, row: int, column: int, samples: int, key: float) -> tuple[int, bool]:
     """Return a pixel's number of covered samples, and whether all of them and its centre are one surface."""
     covered, near, far = 0, key, key
     for j in range(row * samples, (row + 1) * samples):
@@ -237,7 +224,7 @@ def _coverage(sub: View, row: int, column: int, samples: int, key: float) -> tup
 
 
 @compiled
-def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights, out: Singles) -> None:
+def shade(mesh: Faces, centre: Raster, sub: Raster, surface: Surface, lights: Lights, out: Singles) -> None:
     """Write (H, W, 4): linear RGB multiplied by coverage, and coverage.
 
     Args:
@@ -272,7 +259,7 @@ def shade(mesh: Faces, centre: View, sub: View, surface: Surface, lights: Lights
 
 @compiled
 def label_parts(
-    view: View,
+    raster: Raster,
     corners: Ints,
     left: Bools,
     model_rows: Ints,
@@ -283,7 +270,7 @@ def label_parts(
     """Write the part class of each pixel: argmax of the interpolated part probabilities, +16 for the left hand.
 
     Args:
-        view: `View` with one sample per pixel.
+        raster: `Raster` with one sample per pixel.
         corners: (F, 3).
         left: (F,) whether a face belongs to the left hand.
         model_rows: (V,) vertex of the hand model, -1 for vertices of clothes.
@@ -294,14 +281,14 @@ def label_parts(
     parts[:] = 0
     for row in range(parts.shape[0]):
         for column in range(parts.shape[1]):
-            f = view.face[row, column]
+            f = raster.face[row, column]
             if f < 0 or model_rows[corners[f, 0]] < 0:
                 continue
             a, b, c = model_rows[corners[f, 0]], model_rows[corners[f, 1]], model_rows[corners[f, 2]]
             part = int(dominant[a])
             if dominant[b] != part or dominant[c] != part:
                 triple = (corners[f, 0], corners[f, 1], corners[f, 2])
-                wa, wb, wc = barycentric(view.points, view.keys, triple, column, row)
+                wa, wb, wc = barycentric(raster.points, raster.keys, triple, column, row)
                 best = -1.0
                 for candidate in range(probabilities.shape[1]):
                     share = (
