@@ -4,36 +4,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from unclasp.arrays import Bools, Ints, Pixels, Singles
+from unclasp.arrays import Pixels, Singles
 from unclasp.synth.clothes import Tube, Wardrobe, dress, sample_wardrobe
 from unclasp.synth.gloves import Gloves, put_on
 from unclasp.synth.hand import HandModel
 from unclasp.synth.light import Sky, light_hands
-from unclasp.synth.material import COLUMNS, SKIN, Surface, noise_table
+from unclasp.synth.material import AMBIENT, COLUMNS, MARK, PALM, SKIN, Surface, noise_table
 from unclasp.synth.raster import Raster, project_to_grid, rasterize
 from unclasp.synth.scene import PosedHand, Scene
-from unclasp.synth.shade import Faces, Lights, label_parts, shade
+from unclasp.synth.shade import Lights, Mesh, label_parts, shade
 from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin
 
 _SHADOW_MARGIN_MM: Final = 60.0
 _SHADOW_RADIUS_MM: Final = 150.0
-
-
-class Mesh(NamedTuple):
-    """Hands and clothes as one mesh. V vertices, F faces; camera frame, mm."""
-
-    rows: Singles
-    """(V, COLUMNS) vertex attributes, which the shading kernel interpolates."""
-    faces: Ints
-    """(F, 3) outward."""
-    kinds: Pixels
-    """(F,) SKIN, CLOTH or BAND."""
-    fingers: Ints
-    """(F,) finger of a skin face, -1 elsewhere."""
-    left: Bools
-    """(F,) whether a face belongs to the left hand."""
-    model_row: Ints
-    """(V,) vertex of the hand model, -1 for clothes."""
 
 
 class Drawn(NamedTuple):
@@ -75,7 +58,7 @@ def draw_hands(
     centre, sub = _rasterised(scene, mesh, 1), _rasterised(scene, mesh, supersample)
     width, height = scene.size
     coverage, parts = np.zeros((height, width, 4), dtype=np.float32), np.empty((height, width), dtype=np.uint8)
-    shade(Faces(mesh.rows, mesh.faces, mesh.kinds, mesh.fingers), centre, sub, surface, lights, coverage)
+    shade(mesh, centre, sub, surface, lights, coverage)
     paint = canvas()
     label_parts(centre, mesh.faces, mesh.left, mesh.model_row, paint.probabilities, paint.dominant, parts)
     return Drawn(coverage, parts, centre.depth(), look, wardrobe)
@@ -131,39 +114,35 @@ def _dorsal(hand: PosedHand) -> Singles:
 
 
 def _hand_piece(hand: PosedHand, model: HandModel, paint: Canvas, look: SkinLook) -> Mesh:
-    count = len(hand.vertices)
-    rows = np.empty((count, COLUMNS), dtype=np.float32)
-    rows[:, 0:3], rows[:, 3:6], rows[:, 6:9] = hand.vertices, hand.normals, paint.rest
+    left, vertices, no_light = hand.side == "left", hand.vertices, np.zeros_like(hand.vertices)
     if look.thickness is not None:
-        rows[:, 0:3] += look.thickness[:, None] * hand.normals
-    rows[:, 9:12], rows[:, 12:15] = look.albedo, 0.0
-    rows[:, 15], rows[:, 16], rows[:, 17] = paint.nail, paint.palm, look.low_noise
-    rows[:, 18], rows[:, 19:22] = paint.arc, paint.palm_lines
-    left = hand.side == "left"
-    faces = np.asarray(model.faces, dtype=np.int32)
+        vertices = vertices + look.thickness[:, None] * hand.normals
     return Mesh(
-        rows=rows,
-        faces=faces[:, ::-1] if left else faces,
-        kinds=np.full(len(faces), SKIN, dtype=np.uint8),
+        rows=np.column_stack([
+            vertices, hand.normals, paint.rest, look.albedo, no_light, paint.nail, paint.palm, look.low_noise,
+            paint.arc, paint.palm_lines,
+        ]),
+        faces=model.faces[:, ::-1] if left else model.faces,
+        kinds=np.full(len(model.faces), SKIN, dtype=np.uint8),
         fingers=paint.face_finger,
-        left=np.full(len(faces), left),
-        model_row=np.arange(count, dtype=np.int32),
-    )
+        left=np.full(len(model.faces), left),
+        model_row=np.arange(len(vertices), dtype=np.int32),
+    )  # fmt: skip
 
 
 def _tube_piece(tube: Tube) -> Mesh:
     count = len(tube.vertices)
-    rows = np.zeros((count, COLUMNS), dtype=np.float32)
-    rows[:, 0:3], rows[:, 3:6], rows[:, 6:9] = tube.vertices, tube.normals, tube.texture
-    rows[:, 9:12], rows[:, 15] = 0.3, tube.mark
+    grey, zeros = np.full((count, 3), 0.3, dtype=np.float32), np.zeros((count, COLUMNS), dtype=np.float32)
     return Mesh(
-        rows=rows,
+        rows=np.column_stack([
+            tube.vertices, tube.normals, tube.texture, grey, zeros[:, AMBIENT:MARK], tube.mark, zeros[:, PALM:],
+        ]),
         faces=tube.faces,
         kinds=np.full(len(tube.faces), tube.kind, dtype=np.uint8),
         fingers=np.full(len(tube.faces), -1, dtype=np.int32),
         left=np.zeros(len(tube.faces), dtype=np.bool_),
         model_row=np.full(count, -1, dtype=np.int32),
-    )
+    )  # fmt: skip
 
 
 def _light(scene: Scene, mesh: Mesh, sky: Sky) -> Lights:

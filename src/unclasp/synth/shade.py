@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from unclasp.arrays import Bools, Ints, Pixels, Singles
 from unclasp.synth.compiled import compiled
 from unclasp.synth.material import (
+    ALBEDO,
     AMBIENT,
     CLOTH,
     NORMAL,
@@ -50,17 +51,21 @@ class Lights(NamedTuple):
     """Spacing of the shadow's nine filter taps, in map cells."""
 
 
-class Faces(NamedTuple):
-    """The mesh with its vertex attributes."""
+class Mesh(NamedTuple):
+    """Hands and clothes as one mesh. V vertices, F faces; camera frame, mm."""
 
     rows: Singles
-    """(V, COLUMNS), see `material`."""
-    corners: Ints
-    """(F, 3)."""
+    """(V, COLUMNS) vertex attributes (`material`), which are interpolated."""
+    faces: Ints
+    """(F, 3) outward."""
     kinds: Pixels
     """(F,) SKIN, CLOTH or BAND."""
     fingers: Ints
     """(F,) finger 0-4 of a skin face, -1 elsewhere."""
+    left: Bools
+    """(F,) whether a face belongs to the left hand."""
+    model_row: Ints
+    """(V,) vertex of the hand model, -1 for clothes."""
 
 
 @compiled
@@ -102,19 +107,19 @@ def occluded_ambient(
         bias: mm.
     """
     for v in range(rows.shape[0]):
-        nx, ny, nz = rows[v, 3], rows[v, 4], rows[v, 5]
-        px, py, pz = rows[v, 0] + bias * nx, rows[v, 1] + bias * ny, rows[v, 2] + bias * nz
+        nx, ny, nz = rows[v, NORMAL], rows[v, NORMAL + 1], rows[v, NORMAL + 2]
+        x, y, z = rows[v, POSITION], rows[v, POSITION + 1], rows[v, POSITION + 2]
         red, green, blue = 0.0, 0.0, 0.0
         for light in range(dome.shape[0]):
             cosine = nx * dome[light, 0] + ny * dome[light, 1] + nz * dome[light, 2]
             if cosine <= 0.0:
                 continue
-            column, row, depth = _place(maps_from_camera[light], px, py, pz)
+            column, row, depth = _place(maps_from_camera[light], x + bias * nx, y + bias * ny, z + bias * nz)
             visible = _bilinear_visibility(maps[light], column, row, bias - depth)
             back = _BOUNCE * (1.0 - visible)
-            red += cosine * dome_colours[light, 0] * (visible + back * rows[v, 9])
-            green += cosine * dome_colours[light, 1] * (visible + back * rows[v, 10])
-            blue += cosine * dome_colours[light, 2] * (visible + back * rows[v, 11])
+            red += cosine * dome_colours[light, 0] * (visible + back * rows[v, ALBEDO])
+            green += cosine * dome_colours[light, 1] * (visible + back * rows[v, ALBEDO + 1])
+            blue += cosine * dome_colours[light, 2] * (visible + back * rows[v, ALBEDO + 2])
         rows[v, AMBIENT], rows[v, AMBIENT + 1], rows[v, AMBIENT + 2] = red, green, blue
 
 
@@ -197,9 +202,9 @@ def _lit(material: Material, ambient: Vector, position: Vector, smooth_normal: V
 
 
 @compiled
-def _shade_sample(mesh: Faces, raster: Raster, surface: Surface, lights: Lights, f: int, x: int, y: int) -> Vector:
+def _shade_sample(mesh: Mesh, raster: Raster, surface: Surface, lights: Lights, f: int, x: int, y: int) -> Vector:
     """Return the linear RGB of face f at the grid point (x, y)."""
-    corners = (mesh.corners[f, 0], mesh.corners[f, 1], mesh.corners[f, 2])
+    corners = (mesh.faces[f, 0], mesh.faces[f, 1], mesh.faces[f, 2])
     weights = barycentric(raster.points, raster.keys, corners, x, y)
     if mesh.kinds[f] == SKIN:
         material = skin_at(surface, mesh.rows, corners, weights, mesh.fingers[f])
@@ -224,7 +229,7 @@ def _coverage(sub: Raster, row: int, column: int, samples: int, key: float) -> t
 
 
 @compiled
-def shade(mesh: Faces, centre: Raster, sub: Raster, surface: Surface, lights: Lights, out: Singles) -> None:
+def shade(mesh: Mesh, centre: Raster, sub: Raster, surface: Surface, lights: Lights, out: Singles) -> None:
     """Write (H, W, 4): linear RGB multiplied by coverage, and coverage.
 
     Args:
