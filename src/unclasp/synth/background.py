@@ -4,7 +4,6 @@ No photographs are used. Backgrounds are drawn as 8-bit sRGB, mostly in muted co
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import cv2
@@ -27,11 +26,11 @@ _CAMERA_OF_VIEW: Final = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=1)
-def _linear_from_srgb() -> Singles:
-    """Return the (256,) lookup table from 8-bit sRGB to linear light."""
+def linear_from_srgb(canvas: Pixels) -> Singles:
+    """Convert 8-bit sRGB to linear light (0-1)."""
     value = np.arange(256) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    table = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return np.asarray(table.astype(np.float32)[canvas])
 
 
 def srgb_from_linear(linear: Floats) -> Colour:
@@ -64,10 +63,8 @@ def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Sin
         cloth: (3,) linear RGB of the person's clothes.
     """
     strokes = Strokes(rng, scene.size)
-    joints = np.concatenate([hand.joints for hand in scene.hands]).astype(np.float64)
-    pixels = joints[:, :2] / joints[:, 2:] * scene.focal + scene.princpt
-    scale = float(np.mean(scene.focal) / joints[:, 2].mean())
-    subject = Subject(pixels.mean(axis=0), scale, srgb_from_linear(skin), srgb_from_linear(cloth))
+    middle = scene.project(scene.joints).mean(axis=0)
+    subject = Subject(middle, scene.scale, srgb_from_linear(skin), srgb_from_linear(cloth))
     kind = "studio"
     if setting != "studio":
         shares = _KIND_PROBABILITIES[_CAMERA_OF_VIEW.get(scene.view, "any")]
@@ -77,8 +74,7 @@ def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Sin
     if focus > 0.25:
         near = kind in ("desk", "studio") or focus < 0.65
         strokes.blur(strokes.uniform(0.4, 1.6) if near else strokes.uniform(1.5, 7))
-    linear = _linear_from_srgb()[strokes.canvas]
-    return np.ascontiguousarray(linear * np.float32(_brightness(strokes, setting)))
+    return linear_from_srgb(strokes.canvas) * np.float32(_brightness(strokes, setting))
 
 
 def draw_place(strokes: Strokes, kind: str) -> None:
@@ -88,11 +84,6 @@ def draw_place(strokes: Strokes, kind: str) -> None:
         draw_dark(strokes)
     else:
         _KINDS[kind](strokes, nobody)
-
-
-def linear_from_srgb(canvas: Pixels) -> Singles:
-    """Convert 8-bit sRGB to linear light (0-1)."""
-    return np.asarray(_linear_from_srgb()[canvas])
 
 
 def _brightness(strokes: Strokes, setting: Setting) -> float:

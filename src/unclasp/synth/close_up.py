@@ -8,7 +8,7 @@ import numpy as np
 from unclasp.arrays import Pixels, Singles
 from unclasp.synth import background, effects
 from unclasp.synth.light import sample_sky
-from unclasp.synth.render import Drawn, draw_hands
+from unclasp.synth.render import FOREARM_MM, Drawn, draw_hands
 from unclasp.synth.scene import Scene
 from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, sample_light
 
@@ -18,8 +18,6 @@ _HOLDING_PROBABILITY: Final = 0.14
 """Probability, per picture, that something is held."""
 _FADED_SLEEVE_PROBABILITY: Final = 0.35
 """Probability that a sleeve blends into the background, so that only the hand itself shows its side."""
-_FOREARM_MM: Final = (215.0, 265.0)
-"""Range of the distance from the wrist at which the rendered forearm ends and the drawn arm begins."""
 
 
 class Rendered(NamedTuple):
@@ -44,7 +42,7 @@ def render(scene: Scene, rng: np.random.Generator, *, supersample: int = 2) -> R
     """
     sky = sample_sky(rng, view=scene.view)
     on_person = rng.random() < _PERSON_PROBABILITY.get(scene.view, 0.0)
-    arm = rng.uniform(*_FOREARM_MM) if on_person else None
+    arm = rng.uniform(*FOREARM_MM) if on_person else None
     drawn = draw_hands(scene, rng, supersample=supersample, sky=sky, arm_mm=arm)
     if drawn.wardrobe.sleeve_start is not None and rng.random() < _FADED_SLEEVE_PROBABILITY:
         _fade_sleeves(drawn, rng.uniform(0.75, 1.0))

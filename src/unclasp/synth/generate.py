@@ -78,8 +78,7 @@ def generate(seed: int, index: int, *, size: int = 256, mix: SceneMix | None = N
 
 def joint_pixels(scene: Scene) -> npt.NDArray[np.int64]:
     """Return (J, 2) the column and row of the pixel of each joint of the present hands."""
-    joints = np.concatenate([hand.joints for hand in scene.hands]).astype(np.float64)
-    return np.rint(joints[:, :2] / joints[:, 2:] * scene.focal + scene.princpt).astype(np.int64)
+    return np.rint(scene.project(scene.joints)).astype(np.int64)
 
 
 def outside_share(pixels: npt.NDArray[np.int64], size: int) -> float:

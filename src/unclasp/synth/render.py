@@ -15,6 +15,8 @@ from unclasp.synth.scene import PosedHand, Scene
 from unclasp.synth.shade import Lights, Mesh, label_parts, shade
 from unclasp.synth.skin import Canvas, SkinLook, canvas, sample_skin
 
+FOREARM_MM: Final = (215.0, 265.0)
+"""Range of the distance from the wrist at which the rendered forearm ends where the rest of the arm is drawn."""
 _SHADOW_MARGIN_MM: Final = 60.0
 _SHADOW_RADIUS_MM: Final = 150.0
 

@@ -9,7 +9,8 @@ from typing import Final, Literal, TypeVar
 
 import numpy as np
 
-from unclasp.arrays import Doubles, Singles
+from unclasp import geometry
+from unclasp.arrays import Doubles, Floats, Singles
 from unclasp.synth.contact import overlap, rest_spheres
 from unclasp.synth.hand import HandModel
 from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, rotation_about, rotation_between
@@ -67,6 +68,20 @@ class Scene:
     size: tuple[int, int]
     """Width and height in px."""
     view: View
+
+    @property
+    def joints(self) -> Doubles:
+        """(J, 3) mm, the joints of all hands."""
+        return np.concatenate([hand.joints for hand in self.hands]).astype(np.float64)
+
+    @property
+    def scale(self) -> float:
+        """Scale in px per mm at the mean depth of the hands."""
+        return float(self.focal[0]) / float(self.joints[:, 2].mean())
+
+    def project(self, points: Floats) -> Doubles:
+        """Project (..., 3) mm of the camera frame to (..., 2) px."""
+        return np.asarray(geometry.project(points.astype(np.float64), self.focal, self.princpt), dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp import geometry
 from unclasp.arrays import Doubles, Pixels, Singles
 from unclasp.synth import background
 from unclasp.synth.clothes import cloth_colour
@@ -41,21 +40,10 @@ class Party(NamedTuple):
     drawn: Drawn
     light: Light
 
-    @property
-    def scale(self) -> float:
-        """Scale in px per mm at the mean depth of the hands."""
-        joints = np.concatenate([hand.joints for hand in self.scene.hands]).astype(np.float64)
-        return float(self.scene.focal[0]) / float(joints[:, 2].mean())
-
 
 def sample_light(rng: np.random.Generator, sky: Sky) -> Light:
     """Draw the light on bodies and objects under a sky."""
     return Light(sky.key, float(rng.uniform(0.3, 0.75)))
-
-
-def pixels_of(scene: Scene, points: Singles) -> Doubles:
-    """Project (..., 3) mm of the camera frame to (..., 2) px."""
-    return np.asarray(geometry.project(points.astype(np.float64), scene.focal, scene.princpt), dtype=np.float64)
 
 
 def draw_surroundings(
@@ -92,7 +80,7 @@ def draw_surroundings(
     if rng.random() < 0.3:
         strokes.blur(strokes.uniform(0.3, 1.5))
     brightness = strokes.uniform(1.3, 3.0) if sky.setting == "backlit" else float(np.exp(rng.normal(0.05, 0.3)))
-    return np.ascontiguousarray(background.linear_from_srgb(strokes.canvas)), brightness
+    return background.linear_from_srgb(strokes.canvas), brightness
 
 
 def hold_something(rng: np.random.Generator, coverage: Singles, labels: Pixels, party: Party) -> None:
@@ -106,8 +94,8 @@ def hold_something(rng: np.random.Generator, coverage: Singles, labels: Pixels, 
     """
     hand = party.scene.hands[int(rng.integers(len(party.scene.hands)))]
     joint = hand.joints[int(rng.integers(len(hand.joints)))]
-    spot, turn = pixels_of(party.scene, joint[None])[0], rng.uniform(0, np.pi)
-    length, thick = np.array([rng.uniform(60, 450), rng.uniform(6, 45)]) * party.scale
+    spot, turn = party.scene.project(joint), rng.uniform(0, np.pi)
+    length, thick = np.array([rng.uniform(60, 450), rng.uniform(6, 45)]) * party.scene.scale
     colour, shiny = cloth_colour(rng), float(rng.choice([0.0, 0.0, 0.5, 1.5]))
     depth = float(joint[2]) + rng.normal(0, 22)
     for _ in range(int(rng.choice([1, 2, 3], p=[0.65, 0.2, 0.15]))):
@@ -193,7 +181,7 @@ def _elbows(party: Party) -> list[tuple[Doubles, Doubles, float]]:
     for hand in party.scene.hands:
         elbow = hand.joints[20] + 240.0 * arm_axis(hand)
         if elbow[2] > 80:
-            wrist, end = pixels_of(party.scene, np.stack([hand.joints[20], elbow]))
+            wrist, end = party.scene.project(np.stack([hand.joints[20], elbow]))
             found.append((wrist, end, float(party.scene.focal[0] / elbow[2])))
     return found
 
@@ -215,9 +203,9 @@ def _owner(strokes: Strokes, party: Party) -> None:
     rng = strokes.rng
     skin, cloth, sleeved = _clothes_of(party.drawn)
     elbows = _elbows(party)
-    hands = np.concatenate([pixels_of(party.scene, hand.joints) for hand in party.scene.hands]).mean(axis=0)
+    hands = party.scene.project(party.scene.joints).mean(axis=0)
     bare = strokes.uniform(0, 0.24) if sleeved else strokes.uniform(0.3, 1.0)
-    scale = party.scale * strokes.uniform(0.78, 1.05)
+    scale = party.scene.scale * strokes.uniform(0.78, 1.05)
     if rng.random() < _AT_FACE_PROBABILITY:
         chins = hands + scale * np.column_stack([rng.normal(0, 70, 40), rng.normal(90, 70, 40)])
     else:

@@ -15,9 +15,9 @@ from unclasp.synth import effects
 from unclasp.synth.gloves import Gloves, sample_gloves
 from unclasp.synth.light import Sky, sample_sky
 from unclasp.synth.regions import IGNORED, are_one_region
-from unclasp.synth.render import draw_hands
+from unclasp.synth.render import FOREARM_MM, draw_hands
 from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
-from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, pixels_of, sample_light
+from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, sample_light
 
 _MIN_INSIDE_SHARE: Final = 0.35
 """Minimum share of a region's joints inside the picture; other regions are IGNORED."""
@@ -89,8 +89,7 @@ def _party(
 ) -> Party:
     """Draw one person's hands, with an extent of `share` of the picture's longer side."""
     scene = sample_scene(rng, mix, size=256)
-    joints = np.concatenate([hand.joints for hand in scene.hands]).astype(np.float64)
-    rays = joints[:, :2] / joints[:, 2:]
+    rays = scene.joints[:, :2] / scene.joints[:, 2:]
     low, high = rays.min(axis=0), rays.max(axis=0)
     focal = share * max(extent) / float((high - low).max())
     half = focal * (high - low) / 2
@@ -98,10 +97,8 @@ def _party(
     bounds = np.array(extent) - 1.0
     first, last = -outside, bounds + outside
     middle = np.where(first < last, rng.uniform(np.minimum(first, last), np.maximum(first, last)), bounds / 2)
-    scene = replace(
-        scene, focal=np.full(2, focal), princpt=middle - focal * (low + high) / 2, size=extent,
-    )  # fmt: skip
-    arm = rng.uniform(215, 265)
+    scene = replace(scene, focal=np.full(2, focal), princpt=middle - focal * (low + high) / 2, size=extent)
+    arm = rng.uniform(*FOREARM_MM)
     drawn = draw_hands(scene, rng, supersample=3 if share < 0.15 else 2, sky=sky, arm_mm=arm, gloves=gloves)
     return Party(scene, drawn, sample_light(rng, sky))
 
@@ -133,7 +130,7 @@ def _together(extent: tuple[int, int], parties: list[Party]) -> tuple[Singles, P
         coverage = over + (1 - over[..., 3:]) * coverage
         mask[over[..., 3] > 0.5] = 0
         for hands in _regions(party.scene):
-            points = np.concatenate([pixels_of(party.scene, hand.joints) for hand in hands])
+            points = np.concatenate([party.scene.project(hand.joints) for hand in hands])
             low, high = points.min(axis=0), points.max(axis=0)
             inside = ((points > -0.5) & (points < np.array(extent) - 0.5)).all(axis=1).mean()
             low, high = (np.clip(corner, -0.5, np.array(extent) - 0.5) for corner in (low, high))
@@ -149,7 +146,7 @@ def _regions(scene: Scene) -> list[tuple[PosedHand, ...]]:
     """Group the hands into regions: both in one if they are near each other, else one region per hand."""
     if len(scene.hands) < 2:
         return [scene.hands]
-    points = [pixels_of(scene, hand.joints) for hand in scene.hands]
+    points = [scene.project(hand.joints) for hand in scene.hands]
     first, second = (np.concatenate([joints.min(axis=0), joints.max(axis=0)]) for joints in points)
     return [scene.hands] if are_one_region(first, second) else [(hand,) for hand in scene.hands]
 
