@@ -59,7 +59,7 @@ class Layout:
 def sphere_layout() -> Layout:
     """Return the placement of the spheres, which is the same for all hands."""
     model = HandModel.load()
-    rest = model.rest(np.zeros(0), 185.0)
+    rest = model.mean_hand()
     count = len(rest.vertices) - len(model.loop)
     places = []
     for name in model.bone_names:
@@ -238,10 +238,6 @@ class Surface:
     """(P, 3) mm."""
     normals: Doubles
     """(P, 3) unit."""
-
-    def moved(self, translation: Doubles) -> "Surface":
-        """Return the translated surface."""
-        return Surface(self.points + translation, self.normals)
 
 
 def surface(model: HandModel, vertices: Doubles, *, mirrored: bool) -> tuple[Surface, Doubles]:

@@ -89,6 +89,10 @@ class HandModel:
             mean=arrays["mean"].astype(np.float64), components=arrays["pcs"].astype(np.float64), loop=loop,
         )  # fmt: skip
 
+    def mean_hand(self) -> RestHand:
+        """Return the mean shape in rest pose, at the length of an average adult's hand."""
+        return self.rest(np.zeros(self.shape_components), MEAN_LENGTH_MM)
+
     def rest(self, shape: Doubles, length_mm: float) -> RestHand:
         """Return a shape in rest pose.
 

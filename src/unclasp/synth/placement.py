@@ -99,12 +99,11 @@ def draw_hand(
 def _regions() -> dict[str, npt.NDArray[np.int64]]:
     """Return the vertices of named regions of the hand, selected by part and by facing direction in rest pose."""
     model = HandModel.load()
-    rest = model.rest(np.zeros(0), 185.0)
+    rest = model.mean_hand()
     part = model.part_probabilities.argmax(axis=1)
     facing = surface(model, rest.vertices, mirrored=False)[1][:, 2]
     y = rest.vertices[:, 1]
     tips, fingers = np.isin(part, [4, 7, 10, 13, 16]), part >= 5
-    thumb_side = np.isin(part, [2, 3, 4])
     masks = {
         "palm": (part == 1) & (facing > 0.7) & (y > 25),
         "back": (part == 1) & (facing < -0.7) & (y > 25),
@@ -116,7 +115,7 @@ def _regions() -> dict[str, npt.NDArray[np.int64]]:
         "fingers": fingers & (facing > 0.3),
         "finger_backs": fingers & (facing < -0.3),
         "knuckles": np.isin(part, [5, 8, 11, 14]) & (facing < -0.5),
-        "thumb": thumb_side,
+        "thumb": np.isin(part, [2, 3, 4]),
         "any": part > 0,
     }
     return {name: np.flatnonzero(mask) for name, mask in masks.items()}
@@ -152,9 +151,8 @@ class Pair:
     rotation: Doubles
     translation: Doubles
 
-    @property
     def left_spheres(self) -> Spheres:
-        """The left hand's spheres in the right hand's frame."""
+        """Return the left hand's spheres in the right hand's frame."""
         return self.left.spheres.moved(self.rotation, self.translation)
 
     def spheres_for_left(self) -> Spheres:
@@ -173,6 +171,7 @@ class Pair:
 
 
 def _touching(rng: np.random.Generator, body: Body) -> Pair | None:
+    """Place the hands by one of the recipes `TOUCHES`."""
     recipe = list(TOUCHES.values())[_pick(rng, [touch.weight for touch in TOUCHES.values()])]
     acting_left = bool(rng.random() < 0.5)
     acting, still = (
@@ -193,15 +192,19 @@ def _touching(rng: np.random.Generator, body: Body) -> Pair | None:
     tilt = rotation_about(rng.standard_normal(3), abs(rng.normal(0, recipe.tilt)))
     rotation = tilt @ twist @ facing
     translation = right.vertices[at_right] - rotation @ left.vertices[at_left]
-    pair = _until_free(Pair(right, left, rotation, translation))
-    if pair is None or recipe.closes is None or rng.random() < 0.1:
+    pair = Pair(right, left, rotation, translation)
+    push = push_apart(right.spheres, pair.left_spheres())
+    if push is None:
+        return None
+    pair = pair.moved(push)
+    if recipe.closes is None or rng.random() < 0.1:
         return pair
     return _closed(pair, left=acting_left if recipe.closes == "acting" else not acting_left)
 
 
 def _closed(pair: Pair, *, left: bool) -> Pair | None:
     """Close one of the hands around the other."""
-    hand, others = (pair.left, pair.spheres_for_left()) if left else (pair.right, pair.left_spheres)
+    hand, others = (pair.left, pair.spheres_for_left()) if left else (pair.right, pair.left_spheres())
     pose = close_fingers(hand.body.rest[left], hand.body.spheres[left], hand.pose, others)
     closed = pose_hand(hand.body, pose, left=left)
     if closed is None:
@@ -214,39 +217,42 @@ def _angle_about(axis: Doubles, a: Doubles, b: Doubles) -> float:
     return float(np.rad2deg(np.arctan2(np.cross(a, b) @ axis, a @ b)))
 
 
-def _until_free(pair: Pair) -> Pair | None:
-    push = push_apart(pair.right.spheres, pair.left_spheres)
-    return None if push is None else pair.moved(push)
-
-
-def _twins(
-    rng: np.random.Generator, body: Body, recipe: Mirrored, *, spread: float, differ: float
-) -> tuple[Posed, Posed] | None:
+def _twins(rng: np.random.Generator, body: Body, recipe: Mirrored) -> tuple[Posed, Posed] | None:
+    """Draw a right and a left hand of nearly the same pose."""
+    spread = rng.normal(4, 4)
     pose = draw_pose(rng, choose_templates(rng, recipe.poses), spread=spread, noise=recipe.noise)
-    poses = [pose, jitter(rng, pose, differ)]
+    poses = [pose, jitter(rng, pose, 3.0 if recipe.tips else 4.0)]
     if recipe.bent > 0:
         poses = [bend_wrist(rng, hand_pose, recipe.bent) for hand_pose in poses]
     right, left = (pose_hand(body, hand_pose, left=bool(k)) for k, hand_pose in enumerate(poses))
     return None if right is None or left is None else (right, left)
 
 
-def _reflection(plane: Doubles) -> Doubles:
-    """Return the rotation that turns a left hand (mirrored in x) into the right hand's reflection in a plane."""
-    normal = plane / np.linalg.norm(plane)
+def _reflection(normal: Doubles) -> Doubles:
+    """Return the rotation that turns a left hand (mirrored in x) into the right hand's reflection in a plane.
+
+    `normal` is the plane's unit normal.
+    """
     return np.asarray((np.eye(3) - 2 * np.outer(normal, normal)) @ np.diag(MIRROR))
 
 
 def _mirrored(rng: np.random.Generator, body: Body) -> Pair | None:
+    """Place the hands by one of the recipes `MIRRORS`."""
     recipe = list(MIRRORS.values())[_pick(rng, [mirror.weight for mirror in MIRRORS.values()])]
-    differ = 3.0 if recipe.tips else 4.0
-    twins = _twins(rng, body, recipe, spread=rng.normal(4, 4), differ=differ)
+    twins = _twins(rng, body, recipe)
     if twins is None:
         return None
+    right, left = twins
     plane = np.array(recipe.plane)
     if recipe.tips:
-        plane = _plane_through(twins[0].joints[list(recipe.tips)], plane / np.linalg.norm(plane))
+        plane = _plane_through(right.joints[list(recipe.tips)], plane / np.linalg.norm(plane))
     plane = plane + rng.normal(0, recipe.tilt, 3)
-    return _slid(rng, twins, plane, slip=rng.normal(0, recipe.slip, 3))
+    slip = rng.normal(0, recipe.slip, 3)
+    direction = plane / np.linalg.norm(plane)
+    rotation = rotation_about(rng.standard_normal(3), abs(rng.normal(0, 6))) @ _reflection(direction)
+    slip = slip - (slip @ direction) * direction
+    distance = slide_in(right.spheres, left.spheres.moved(rotation, slip), direction)
+    return None if distance is None else Pair(right, left, rotation, slip + distance * direction)
 
 
 def _plane_through(points: Doubles, facing: Doubles) -> Doubles:
@@ -255,15 +261,6 @@ def _plane_through(points: Doubles, facing: Doubles) -> Doubles:
     spread = offsets.T @ offsets / len(points) + 4.0 * (np.eye(3) - np.outer(facing, facing))
     normal = np.linalg.eigh(spread)[1][:, 0]
     return np.asarray(normal * np.sign(normal @ facing))
-
-
-def _slid(rng: np.random.Generator, hands: tuple[Posed, Posed], plane: Doubles, *, slip: Doubles) -> Pair | None:
-    right, left = hands
-    direction = plane / np.linalg.norm(plane)
-    turned = rotation_about(rng.standard_normal(3), abs(rng.normal(0, 6))) @ _reflection(plane)
-    slip = slip - (slip @ direction) * direction
-    distance = slide_in(right.spheres, left.spheres.moved(turned, slip), direction)
-    return None if distance is None else Pair(right, left, turned, slip + distance * direction)
 
 
 def _interlaced(rng: np.random.Generator, body: Body) -> Pair | None:
@@ -284,7 +281,7 @@ def _plausible(pair: Pair) -> bool:
     """Return whether one person could hold the hands like this: palms close, elbows apart, forearms not opposed."""
     right_palm = pair.right.joints[:20].mean(axis=0)
     left_palm = pair.rotation @ pair.left.joints[:20].mean(axis=0) + pair.translation
-    right_elbow, left_elbow = pair.right.spheres.centres[-1], pair.left_spheres.centres[-1]
+    right_elbow, left_elbow = pair.right.spheres.centres[-1], pair.left_spheres().centres[-1]
     opposed = pair.right.forearm @ (pair.rotation @ pair.left.forearm)
     return bool(
         np.linalg.norm(right_palm - left_palm) < 160
@@ -308,6 +305,6 @@ def in_contact(rng: np.random.Generator, body: Body, *, interlaced: bool) -> Pai
         pair = pair.moved(moved)
         if interlaced and not _interleaved(pair):
             continue
-        if overlap(pair.right.spheres, pair.left_spheres) < 12.0:
+        if overlap(pair.right.spheres, pair.left_spheres()) < 12.0:
             return pair
     return None

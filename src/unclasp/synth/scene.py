@@ -198,7 +198,7 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
     """Rotate two hands so that their forearms come from the view's direction, the right one on its side."""
     forearms = (pair.right.forearm, pair.rotation @ pair.left.forearm)
     mean = forearms[0] + forearms[1]
-    elbows = pair.right.spheres.centres[-1] - pair.left_spheres.centres[-1]
+    elbows = pair.right.spheres.centres[-1] - pair.left_spheres().centres[-1]
     down = _forearm_direction(rng, prior)
     first = rotation_between(mean / (np.linalg.norm(mean) + 1e-9), down)
     if prior.forearm == (0, 0, 0):

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from unclasp.arrays import Floats, Ints, Pixels, Singles
-from unclasp.synth.hand import MEAN_LENGTH_MM, HandModel, RestHand, vertex_normals
+from unclasp.synth.hand import HandModel, RestHand, vertex_normals
 from unclasp.synth.material import SkinStrengths, noise_table, sample_noise
 
 TONES: Final[Singles] = np.array(
@@ -54,7 +54,7 @@ class Canvas(NamedTuple):
 def canvas() -> Canvas:
     """Return the masks on the mean hand; computed once per process."""
     model = HandModel.load()
-    mean = model.rest(np.zeros(model.shape_components), MEAN_LENGTH_MM)
+    mean = model.mean_hand()
     vertices = np.asarray(mean.vertices, dtype=np.float32)
     probabilities = np.ascontiguousarray(model.part_probabilities, dtype=np.float32)
     dominant = probabilities.argmax(axis=1).astype(np.uint8)
@@ -98,12 +98,11 @@ def _flush(probabilities: Singles, faces: Ints) -> Singles:
 def _arc(model: HandModel, mean: RestHand) -> tuple[Singles, Singles]:
     """Return the position (V,) along the finger, and the positions (5, 3) of its joints, in mm."""
     heads, tails, vertices = mean.heads, mean.tails, mean.vertices
-    names = list(model.bone_names)
     arc, total, joints = np.zeros(len(vertices)), np.full(len(vertices), 1e-6), np.zeros((5, 3))
     for finger in range(5):
         start = 0.0
         for bone in range(3):
-            index = names.index(f"finger{finger + 1}-{bone + 1}")
+            index = model.bone(f"finger{finger + 1}-{bone + 1}")
             axis = tails[index] - heads[index]
             length = float(np.linalg.norm(axis))
             weight = model.part_probabilities[:, 2 + 3 * finger + bone]
