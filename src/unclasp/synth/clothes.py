@@ -8,6 +8,8 @@ from unclasp.arrays import Bools, Doubles, Ints, Singles
 from unclasp.synth.material import BAND, CLOTH
 
 _SIDES: Final = 28
+_ANGLES: Final = np.arange(_SIDES) * (2 * np.pi / _SIDES)
+"""(28,) of the corners of a tube's rings, radians."""
 _ARM_CELLS: Final = 48
 _CELL_MM: Final = 12.0
 _REACH_MM: Final = 520.0
@@ -179,10 +181,8 @@ def _sleeve(wardrobe: Wardrobe, arm: _Arm, start: float) -> Tube:
     stations = start + (_REACH_MM - start) * np.linspace(0, 1, 22) ** 1.6
     skin = np.interp(stations / _CELL_MM, np.arange(_ARM_CELLS), arm.radius)
     widest = np.maximum.accumulate(skin) + wardrobe.looseness
-    angle = np.arange(_SIDES) * (2 * np.pi / _SIDES)
-    waves = np.sin(stations[:, None] / 13 + 2 * np.sin(angle + wardrobe.phase)) + np.sin(
-        stations[:, None] / 29 + 3 * angle + wardrobe.phase
-    )
+    along, phase = stations[:, None], wardrobe.phase
+    waves = np.sin(along / 13 + 2 * np.sin(_ANGLES + phase)) + np.sin(along / 29 + 3 * _ANGLES + phase)
     ramp = np.clip((stations - start - wardrobe.cuff) / 25, 0, 1)[:, None]
     radius = widest[:, None] + wardrobe.folds * ramp * waves
     if wardrobe.cuff:
@@ -191,46 +191,40 @@ def _sleeve(wardrobe: Wardrobe, arm: _Arm, start: float) -> Tube:
     hem = np.full((1, _SIDES), max(3.0, skin[0] * 0.7))
     rings = np.concatenate([hem, radius])
     stations = np.concatenate([[start + 1.5], stations])
-    return _tube(arm, stations, radius=rings, kind=CLOTH, mark=np.zeros(_SIDES), phase=wardrobe.phase)
+    return _tube(arm, stations, rings, kind=CLOTH, mark=np.zeros(_SIDES), phase=phase)
 
 
 def _strap(wardrobe: Wardrobe, arm: _Arm, start: float, dorsal: Singles) -> Tube:
     width = max(wardrobe.strap_width, 14.0) if wardrobe.dial else wardrobe.strap_width
     stations = start + width * np.array([0.02, 0.0, 0.08, 0.5, 0.92, 1.0, 0.98])
     skin = float(np.interp((start + width) / _CELL_MM, np.arange(_ARM_CELLS), arm.radius))
-    angle = np.arange(_SIDES) * (2 * np.pi / _SIDES)
     towards = np.arctan2(dorsal @ arm.up, dorsal @ arm.across)
-    apart = np.abs((angle - towards + np.pi) % (2 * np.pi) - np.pi)
+    apart = np.abs((_ANGLES - towards + np.pi) % (2 * np.pi) - np.pi)
     dial = (apart < 0.55).astype(np.float64) if wardrobe.dial else np.zeros(_SIDES)
     rise = np.array([-6.0, 1.0, 2.2, 2.4, 2.2, 1.0, -6.0])
     radius = skin + rise[:, None] + 4.0 * dial * (rise > 2)[:, None]
-    return _tube(arm, stations, radius=radius, kind=BAND, mark=dial, phase=wardrobe.phase)
+    return _tube(arm, stations, radius, kind=BAND, mark=dial, phase=wardrobe.phase)
 
 
-def _tube(
-    arm: _Arm, stations: Doubles, *, radius: Doubles, kind: int,
-    mark: Doubles, phase: float,
-) -> Tube:  # fmt: skip
-    """Build a tube from rings of `radius` (R, S) at the stations (R,) along the arm, with outward faces."""
-    rings, sides = radius.shape
-    angle = np.arange(sides) * (2 * np.pi / sides)
-    spoke = np.cos(angle)[:, None] * arm.across + np.sin(angle)[:, None] * arm.up
+def _tube(arm: _Arm, stations: Doubles, radius: Doubles, *, kind: int, mark: Doubles, phase: float) -> Tube:
+    """Build a tube from rings of `radius` (R, _SIDES) at the stations (R,) along the arm, with outward faces."""
+    spoke = np.cos(_ANGLES)[:, None] * arm.across + np.sin(_ANGLES)[:, None] * arm.up
     grid = arm.wrist + stations[:, None, None] * arm.axis + radius[:, :, None] * spoke
     around = np.roll(grid, -1, axis=1) - np.roll(grid, 1, axis=1)
     along = np.gradient(grid, axis=0)
     normals = np.cross(around, along)
     normals /= np.linalg.norm(normals, axis=2, keepdims=True) + 1e-9
-    index = np.arange(rings * sides).reshape(rings, sides)
+    index = np.arange(radius.size).reshape(radius.shape)
     a, b = index[:-1], np.roll(index[:-1], -1, axis=1)
     c, d = index[1:], np.roll(index[1:], -1, axis=1)
     faces = np.concatenate([np.stack([a, b, d], -1).reshape(-1, 3), np.stack([a, d, c], -1).reshape(-1, 3)])
-    # the texture coordinate around the arm is mirrored halfway, so that the pattern has no seam
-    texture = np.stack(np.broadcast_arrays((np.abs(angle - np.pi) * 30)[None], stations[:, None], phase * 7.0), axis=-1)
+    mirrored = np.abs(_ANGLES - np.pi) * 30  # halfway around the arm, so that the pattern has no seam
+    texture = np.stack(np.broadcast_arrays(mirrored, stations[:, None], phase * 7.0), axis=-1)
     return Tube(
         grid.reshape(-1, 3).astype(np.float32),
         normals.reshape(-1, 3).astype(np.float32),
         texture.reshape(-1, 3).astype(np.float32),
-        np.broadcast_to(mark, (rings, sides)).reshape(-1).astype(np.float32),
+        np.broadcast_to(mark, radius.shape).reshape(-1).astype(np.float32),
         faces.astype(np.int32),
         kind,
     )

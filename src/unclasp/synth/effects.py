@@ -1,7 +1,7 @@
 """Converts light to an 8-bit picture with the mostly mild effects of camera, photographer and file format."""
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 import cv2
@@ -16,7 +16,7 @@ _CURVE_STEPS: Final = 1024
 _NOISE_SIZE: Final = 512
 
 
-@lru_cache(maxsize=1)
+@cache
 def _noise() -> Singles:
     """Return (2, N, N, 4) fields of standard normal noise: white noise, and noise as smooth as a camera's."""
     white = np.random.default_rng(23).standard_normal((_NOISE_SIZE, _NOISE_SIZE, 4)).astype(np.float32)

@@ -4,7 +4,7 @@ Textures are solid: they are sampled at the rest position, so they stick to the 
 """
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -98,7 +98,7 @@ class Material(NamedTuple):
     """Share of the light that reaches the bottom of creases."""
 
 
-@lru_cache(maxsize=1)
+@cache
 def noise_table() -> Singles:
     """Return the (N, N, N, 4) periodic noise: a value of unit deviation and its gradient per cell; cached."""
     value = np.random.default_rng(7).standard_normal((_NOISE_CELLS,) * 3).astype(np.float32)

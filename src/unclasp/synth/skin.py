@@ -4,7 +4,7 @@ The masks that do not depend on the picture are computed once from the mean hand
 CIELAB along measured tones of human skin from very light to very dark, which excludes green or grey hands.
 """
 
-from functools import lru_cache
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -50,7 +50,7 @@ class Canvas(NamedTuple):
     """(V,) argmax of the probabilities."""
 
 
-@lru_cache(maxsize=1)
+@cache
 def canvas() -> Canvas:
     """Return the masks on the mean hand; computed once per process."""
     model = HandModel.load()

@@ -1,6 +1,6 @@
 """A canvas with the drawing operations of backgrounds, based on cv2: fills, blobs, stripes, textures, blur."""
 
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 import cv2
@@ -19,7 +19,7 @@ WOOD: Final = 2
 """Kinds of texture."""
 
 
-@lru_cache(maxsize=1)
+@cache
 def _textures() -> Singles:
     """Return (3, N, N) textures of unit standard deviation: clouds, grain and wood; cached."""
     rng = np.random.default_rng(11)
