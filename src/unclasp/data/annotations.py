@@ -4,7 +4,6 @@ Only files that are not JSON or have a different structure are rejected. Faulty 
 their images are marked as unusable.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +21,16 @@ from unclasp.data.tables import Columns, OnRead, misfit, read_cameras, read_fram
 from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS
 
-TYPE_VALID, USABLE, HUMAN, MACHINE = 1, 2, 4, 8
+TYPE_VALID, USABLE = 1, 2
 """Bits of the column `flags`."""
+SUBSET_BITS: Final[dict[Subset, int]] = {"human": 4, "machine": 8}
+"""Further bits of `flags`, of the subsets whose lists of annotation ids exist."""
 _TYPE_BITS: Final = {name: right + 2 * left for name, (right, left) in HAND_TYPES.items()}
+_NUMBERS: Final = {
+    "id": np.int64, "capture": np.int32, "frame_idx": np.int64, "sequence": np.int32, "camera": np.int32,
+    "frame": np.int32,
+}  # fmt: skip
+"""Types of the columns of numbers of `images`."""
 _ROWS: Final = 4096
 """Number of entries that are converted to arrays at a time."""
 
@@ -168,15 +174,10 @@ class _Images(_Table):
         if not self._names:
             return
         numbers = np.array(self._numbers, dtype=np.int64)
-        names = ("id", "capture", "frame_idx", "sequence", "camera", "frame")
-        small = {
-            name: numbers[:, i].astype(np.int32) for i, name in enumerate(names) if name not in ("id", "frame_idx")
-        }
-        self._grow(
-            id=numbers[:, 0].copy(), frame_idx=numbers[:, 2].copy(), size=numbers[:, 6:].astype(np.int32), **small
-        )
+        self._grow(**{name: numbers[:, i].astype(kind) for i, (name, kind) in enumerate(_NUMBERS.items())})
         lengths = np.array([len(name) for name in self._names], dtype=np.int64)
-        self._grow(name_starts=lengths, names=np.frombuffer(b"".join(self._names), dtype=np.uint8))
+        names = np.frombuffer(b"".join(self._names), dtype=np.uint8)
+        self._grow(size=numbers[:, len(_NUMBERS) :].astype(np.int32), name_starts=lengths, names=names)
         self._numbers, self._names = [], []
 
     def columns(self) -> Columns:
@@ -249,11 +250,11 @@ def _join(images: Columns, annotations: Columns, finite: Array, problems: Proble
     """Join each image with its annotation by `image_id`, and mark the usable images."""
     ids, wanted = images["id"], annotations.get("image_id", np.zeros(0, np.int64))
     order = np.argsort(ids, kind="stable")
-    _report_duplicates(ids[order], "image twice", problems)
+    _report(_repeated(ids), "image twice", problems, "{}")
     position = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
     known = ids[order][position] == wanted
     _report(wanted[~known], "orphan", problems, "of image {}")
-    _report_duplicates(np.sort(wanted[known]), "annotation twice", problems)
+    _report(_repeated(wanted[known]), "annotation twice", problems, "{}")
     row = np.full(len(ids), -1, dtype=np.int64)
     row[order[position[known]]] = np.flatnonzero(known)
     _report(ids[row < 0], "unannotated", problems, "image {}")
@@ -279,10 +280,6 @@ def _join(images: Columns, annotations: Columns, finite: Array, problems: Proble
     _report_duplicate_names(images, problems)
 
 
-def _report_duplicates(ordered: Array, kind: str, problems: Problems) -> None:
-    _report(ordered[1:][ordered[1:] == ordered[:-1]], kind, problems, "{}")
-
-
 def _report(ids: Array, kind: str, problems: Problems, text: str) -> None:
     for value in ids[:3]:
         problems.add(kind, text.format(value))
@@ -304,6 +301,7 @@ def _report_duplicate_names(images: Columns, problems: Problems) -> None:
 
 
 def _repeated(values: Array) -> Array:
+    """Return the values that occur again, sorted, once per repetition."""
     ordered = np.sort(values)
     return np.asarray(ordered[1:][ordered[1:] == ordered[:-1]])
 
@@ -313,8 +311,7 @@ def _mark_subsets(layout: Layout, images: Columns, problems: Problems) -> list[S
     if layout.release == "older":
         return []
     found: list[Subset] = []
-    names: Iterable[tuple[Subset, int]] = (("human", HUMAN), ("machine", MACHINE))
-    for subset, bit in names:
+    for subset, bit in SUBSET_BITS.items():
         path = layout.id_list(subset)
         if path.exists():
             listed = _read_ids(path)

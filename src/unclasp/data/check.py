@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unclasp.data.annotations import HUMAN, MACHINE, read_annotations
+from unclasp.data.annotations import SUBSET_BITS, read_annotations
 from unclasp.data.check_pictures import check_pictures
 from unclasp.data.findings import Check, Mano, SplitCheck, to_fetch
 from unclasp.data.index import Index, verified_index
@@ -105,7 +105,7 @@ def _counts(layout: Layout, columns: Columns, lists: list[Subset]) -> dict[str, 
 
     flags = columns["flags"]
     counts: dict[str, Counts] = {layout.subset: of(np.ones(len(flags), dtype=bool))}
-    for subset, bit in (("human", HUMAN), ("machine", MACHINE)):
+    for subset, bit in SUBSET_BITS.items():
         if subset in lists:
             counts[subset] = of((flags & bit) > 0)
     return counts

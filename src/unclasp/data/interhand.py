@@ -15,7 +15,7 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.arrays import Array, Bools
 from unclasp.batch import Sample
-from unclasp.data.annotations import HUMAN, MACHINE, TYPE_VALID, USABLE
+from unclasp.data.annotations import SUBSET_BITS, TYPE_VALID, USABLE
 from unclasp.data.filtered import filtered_rows
 from unclasp.data.index import Index, open_index
 from unclasp.data.layout import Subset, find_layout, splits_in
@@ -177,7 +177,7 @@ class InterHand:
                 f"{self.layout.id_list(subset)} is missing: only that list of annotation ids tells which ones are "
                 f"{subset} annotations; docs/data.md says where it is to be had"
             )
-        return (self._column("flags") & (HUMAN if subset == "human" else MACHINE)) > 0
+        return (self._column("flags") & SUBSET_BITS[subset]) > 0
 
     def _of_hands(self, hands: Hands) -> Bools:
         both = self._column("hand_type") == _BOTH
