@@ -131,4 +131,4 @@ def _natural(name: str) -> tuple[int, str]:
 def _spread(names: list[str], count: int | None) -> list[str]:
     if count is None or count >= len(names):
         return names
-    return [names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)] if count else []
+    return [names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)]

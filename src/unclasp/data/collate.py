@@ -61,8 +61,8 @@ def raise_errors(loader: Iterable[_Item | UnclaspError]) -> Generator[_Item, Non
 
 def collate_or_error(examples: Sequence[Example | UnclaspError]) -> Batch | UnclaspError:
     """Stack examples as `collate` does, or return the first error among them."""
-    whole = [example for example in examples if not isinstance(example, UnclaspError)]
-    return collate(whole) if len(whole) == len(examples) else listed_or_error(examples)  # type: ignore[return-value]
+    listed = listed_or_error(examples)
+    return listed if isinstance(listed, UnclaspError) else collate(listed)
 
 
 def listed_or_error(items: Sequence[_Item | UnclaspError]) -> list[_Item] | UnclaspError:

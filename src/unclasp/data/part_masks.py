@@ -96,20 +96,17 @@ class Database:
 
     def __init__(self, path: Path, split: str) -> None:
         self.path, self.split = path, split
-        if self._reader().stat()["entries"] == 0:
+        if _handle(path).stat()["entries"] == 0:
             raise DataError(f"{path} is an empty database; make it again")
 
     def __call__(self, name: str, image: Pixels) -> Pixels | None:
         """Return the mask of a picture."""
         key = f"{self.split}/{name.rpartition('.')[0]}.png"
-        with self._reader().begin(buffers=True) as reading:
+        with _handle(self.path).begin(buffers=True) as reading:
             found = reading.get(key.encode())
             if found is None:
                 return None
             return decode_parts(bytes(found), f"{self.path}: {key}", image, table=PUBLISHED_PARTS)
-
-    def _reader(self) -> Any:
-        return _handle(self.path)
 
 
 _handles: dict[Path, tuple[int, Any]] = {}
