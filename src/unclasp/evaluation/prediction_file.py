@@ -4,9 +4,10 @@ docs/evaluation.md describes the format. Nothing in a file is ever executed: obj
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.errors import DataError, UnclaspError
 from unclasp.evaluation.predictions import PosePredictions
 from unclasp.files import whole, write_text
-from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, NUM_PARTS
+from unclasp.hands import HAND_ORDERS, JOINTS_PER_HAND, NUM_JOINTS, NUM_PARTS, SIDES, Order
 from unclasp.metrics import PLANE_UNITS
 from unclasp.npz import read_arrays
 
@@ -42,11 +43,11 @@ def read_predictions(path: Path | str) -> PosePredictions:
     if unknown or missing:
         faults = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
         raise DataError(f"{path} {' and '.join(faults)}; the fields are {', '.join(sorted(_FIELDS))}")
-    choose = _chooser(path, fields)
-    choose("format", (FORMAT,), None)
-    space, unit = choose("space", SPACES, None), choose("unit", tuple(UNITS), "mm")
-    axis = DepthAxis(choose("depth_axis", tuple(DepthAxis), DepthAxis.CAMERA))
-    order, first = choose("order", tuple(HAND_ORDERS), "interhand"), choose("first_hand", ("right", "left"), "right")
+    choose = partial(_choice, path, fields)
+    choose("format", (FORMAT,))
+    space, unit = choose("space", SPACES), choose("unit", UNITS, default="mm")
+    axis = DepthAxis(choose("depth_axis", tuple(DepthAxis), default=DepthAxis.CAMERA))
+    order, first = choose("order", HAND_ORDERS, default="interhand"), choose("first_hand", SIDES, default="right")
     names = _names(path, fields)
     joints = _numbers(path, fields["joints"], "joints", (None, NUM_JOINTS, 3))
     label: Callable[[int], str] = lambda row: names[row] if names is not None else f"entry {row}"  # noqa: E731
@@ -140,16 +141,13 @@ def _as_array(path: Path, name: str, value: Any) -> Array:
         raise DataError(f"{path}: {name} must be a value or a list of values of one shape ({error})") from error
 
 
-def _chooser(path: Path, fields: dict[str, Any]) -> Callable[[str, tuple[str, ...], str | None], str]:
-    def choose(name: str, allowed: tuple[str, ...], default: str | None) -> str:
-        value = str(np.asarray(fields[name]).item()) if name in fields and np.size(fields[name]) == 1 else default
-        if (name in fields and np.size(fields[name]) != 1) or value not in allowed:
-            raise DataError(
-                f"{path}: {name} must be one of {', '.join(allowed)}; got {' '.join(str(fields.get(name)).split())}"
-            )
-        return str(value)
-
-    return choose
+def _choice(path: Path, fields: dict[str, Any], name: str, allowed: Collection[str], default: str = "") -> str:
+    value = np.asarray(fields.get(name, default))
+    if value.size != 1 or (chosen := str(value.item())) not in allowed:
+        raise DataError(
+            f"{path}: {name} must be one of {', '.join(allowed)}; got {' '.join(str(fields.get(name)).split())}"
+        )
+    return chosen
 
 
 def _numbers(
@@ -227,5 +225,5 @@ def _in_interhand_order(joints: Doubles, order: str, first: str) -> Doubles:
     hands = joints.reshape(-1, 2, JOINTS_PER_HAND, *joints.shape[2:])
     if first == "left":
         hands = hands[:, ::-1]
-    to_interhand = np.argsort(next(indices for name, indices in HAND_ORDERS.items() if name == order))
+    to_interhand = np.argsort(HAND_ORDERS[cast(Order, order)])
     return np.ascontiguousarray(hands[:, :, to_interhand].reshape(-1, NUM_JOINTS, *joints.shape[2:]))
