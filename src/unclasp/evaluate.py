@@ -1,7 +1,7 @@
 """Scores a model, or stored predictions of any method, on a data set and returns a `Report` (section 4.1)."""
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -145,7 +145,8 @@ def collect_scores(
         Guarded(crops), sampler=range(len(indices)), batch_size=options.batch_size, num_workers=options.workers,
         collate_fn=listed_or_error, worker_init_fn=start_worker,
     )  # fmt: skip
-    scores, modes = Scores(), [(module, module.training) for module in _modules(model)]
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    scores, modes = Scores(), [(module, module.training) for module in modules]
     next_indices, batches = iter(indices), raise_errors(loader)
     try:
         for module, _ in modes:
@@ -204,10 +205,12 @@ def score_predictions(
     protocol, external = protocol or Protocol(), external or External()
     count = sample_count(dataset, limit)
     scores, size = Scores(), predictions.image_size
-    rows = predictions.rows(dataset, count)
-    with_parts = predictions.parts is not None
-    for index, truth in enumerate(_truths(dataset, count, size, protocol, external, with_parts=with_parts)):
-        scores.add(score(predictions.sample(int(rows[index]), truth.crop_from_image), truth, protocol, external))
+    for index, row in enumerate(predictions.rows(dataset, count).tolist()):
+        sample = annotated(dataset, index) if predictions.parts is None else dataset[index]
+        crop_from_image = geometry.crop_matrix(crop_box(sample, protocol, external), size)
+        parts = None if predictions.parts is None else crop_parts(sample.parts, crop_from_image, size)
+        truth = Truth.of(sample, crop_from_image, parts)
+        scores.add(score(predictions.sample(row, crop_from_image), truth, protocol, external))
         if progress is not None:
             progress(index + 1, count)
     return Report.from_scores(
@@ -259,18 +262,6 @@ def predictions_of(
     )
 
 
-def _truths(
-    dataset: Dataset, count: int, size: int, protocol: Protocol, external: External, *, with_parts: bool
-) -> Iterator[Truth]:
-    crops = _Crops(dataset, range(count), size, protocol, external)
-    for index in range(count):
-        if with_parts:
-            yield crops[index][1]
-        else:
-            sample = annotated(dataset, index)
-            yield Truth.of(sample, geometry.crop_matrix(crop_box(sample, protocol, external), size))
-
-
 def sample_count(dataset: Dataset, limit: int | None) -> int:
     """Return the number of samples to score: that of the data set, but at most `limit`.
 
@@ -297,10 +288,9 @@ class _Crops(TorchDataset[tuple[Pixels, Truth]]):
 
     def __getitem__(self, index: int) -> tuple[Pixels, Truth]:
         sample = self.dataset[self.indices[index]]
-        box = crop_box(sample, self.protocol, self.external)
-        crop = crop_image(sample.image, box, self.image_size)
+        crop = crop_image(sample.image, crop_box(sample, self.protocol, self.external), self.image_size)
         parts = crop_parts(sample.parts, crop.crop_from_image, self.image_size)
-        return crop.image, Truth.of(sample, geometry.crop_matrix(box, self.image_size), parts)
+        return crop.image, Truth.of(sample, crop.crop_from_image, parts)
 
 
 def _split_batch(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> list[PredictedSample]:
@@ -323,10 +313,6 @@ def _split_batch(prediction: Prediction, image_size: int, depth_axis: DepthAxis)
         )
         for index, pose in enumerate(poses)
     ]
-
-
-def _modules(model: CropModel) -> list[nn.Module]:
-    return list(model.modules()) if isinstance(model, nn.Module) else []
 
 
 def _name(dataset: Dataset) -> str:
