@@ -131,7 +131,7 @@ def _fps(columns: Columns) -> int | None:
 
 def _check_mano(columns: Columns) -> Mano:
     flags = columns["frame_mano"]
-    hands = (flags & 1).astype(int) + (flags >> 1 & 1)
+    hands = np.bitwise_count(flags & 3)
     there = (flags & MANO_KEY) > 0
     frames = columns["frame"][columns["frame"] >= 0]
     return Mano(

@@ -155,22 +155,16 @@ class _Task:
     """The pictures of a few time steps."""
 
     rows: Rows
-    frames: Rows
-    """The frame of each row."""
     fits: dict[int, Doubles]
     """(2, 61) by frame."""
 
 
 def _tasks(index: Index, rows: Rows, fits: Doubles) -> Iterator[_Task]:
-    frames = index.columns["frame"][rows]
-    order = np.argsort(frames, kind="stable")
-    rows, frames = rows[order], frames[order]
-    unique_frames, starts = np.unique(frames, return_index=True)
-    for first in range(0, len(unique_frames), _TASK_FRAMES):
-        task_frames = unique_frames[first : first + _TASK_FRAMES].tolist()
-        end = starts[first + _TASK_FRAMES] if first + _TASK_FRAMES < len(unique_frames) else len(rows)
-        span = slice(int(starts[first]), int(end))
-        yield _Task(rows[span], frames[span], {frame: fits[frame] for frame in task_frames})
+    frames = index.columns["frame"]
+    rows = rows[np.argsort(frames[rows], kind="stable")]
+    starts = np.unique(frames[rows], return_index=True)[1]
+    for task_rows in np.split(rows, starts[_TASK_FRAMES::_TASK_FRAMES]) if len(rows) else ():
+        yield _Task(task_rows, {frame: fits[frame] for frame in np.unique(frames[task_rows]).tolist()})
 
 
 def _run_tasks(
@@ -196,12 +190,12 @@ def _start_process(layout: Layout, models: dict[Side, ManoModel]) -> None:
 def _render_task(task: _Task) -> tuple[int, int]:
     layout, index, renderer = _shared["layout"], _shared["index"], _shared["renderer"]
     columns, meshes, written = index.columns, {}, 0
-    for row, frame in zip(task.rows, task.frames, strict=True):
+    for row, frame in zip(task.rows, columns["frame"][task.rows].tolist(), strict=True):
         path = parts_path(layout.root, layout.split, index.file_name(row))
         if path.exists():
             continue
         if frame not in meshes:
-            meshes = {frame: _meshes(renderer.models, task.fits[int(frame)])}
+            meshes = {frame: _meshes(renderer.models, task.fits[frame])}
         camera = columns["camera"][row]
         in_camera = {
             side: geometry.camera_from_world(mesh, columns["camrot"][camera], columns["campos"][camera])

@@ -65,8 +65,8 @@ def read_rootnet(path: Path | str, dataset: Dataset) -> RootNet:
     known, boxes, depths = _read(Path(path))
     row_of_id = {int(number): row for row, number in enumerate(known)}
     if len(row_of_id) != len(known):
-        repeated = np.unique(known, return_counts=True)
-        raise DataError(f"{path} has annotation {repeated[0][repeated[1] > 1][0]} more than once; fetch it again")
+        numbers, counts = np.unique(known, return_counts=True)
+        raise DataError(f"{path} has annotation {numbers[counts > 1][0]} more than once; fetch it again")
     missing = [int(number) for number in ids if int(number) not in row_of_id]
     if missing:
         examples = ", ".join(str(number) for number in missing[:5])

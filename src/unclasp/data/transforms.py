@@ -95,18 +95,14 @@ def random_view(box: Floats, config: AugmentConfig, rng: np.random.Generator) ->
     square = geometry.square_box(box)
     side = square[2] - square[0]
     shift = rng.uniform(-config.translation, config.translation, 2) * side
-    scale = 1 + config.scale * _clip(rng.standard_normal(), 1)
+    scale = 1 + config.scale * np.clip(rng.standard_normal(), -1, 1)
     turned = rng.random() < config.rotation_probability
-    rotation = config.rotation * _clip(rng.standard_normal(), 2) if turned else 0.0
+    rotation = config.rotation * np.clip(rng.standard_normal(), -2, 2) if turned else 0.0
     flip = bool(rng.random() < config.flip_probability)
     gain = rng.uniform(1 - config.colour, 1 + config.colour, 3).astype(np.float32)
     changes = config.photographic or config.texture
     look = random_photometric(config.photographic, rng, texture=config.texture) if changes else None
     return View(geometry.expand_box(square + np.concatenate([shift, shift]), scale), rotation, flip, gain, look)
-
-
-def _clip(value: float, limit: float) -> float:
-    return min(max(value, -limit), limit)
 
 
 @dataclass(frozen=True)
