@@ -61,9 +61,8 @@ def joint_errors(predicted: Floats, truth: Floats, *, root: Root = "wrist", scal
     aligned, true_aligned = _aligned(joints, root), _aligned(true_joints, root)
     if scaling == "bone":
         with np.errstate(divide="ignore", invalid="ignore"):
-            aligned = (
-                aligned * np.repeat(_palm_lengths(true_joints) / _palm_lengths(joints), JOINTS_PER_HAND, -1)[..., None]
-            )
+            scales = _palm_lengths(true_joints) / _palm_lengths(joints)
+            aligned = aligned * np.repeat(scales, JOINTS_PER_HAND, axis=-1)[..., None]
     return np.asarray(np.linalg.norm(aligned - true_aligned, axis=-1))
 
 
@@ -147,8 +146,7 @@ def wrist_offset_errors(predicted: Floats, truth: Floats) -> Doubles:
     Returns:
         (…) mm.
     """
-    offset = predicted.astype(np.float64)[..., 1, :] - predicted.astype(np.float64)[..., 0, :]
-    true_offset = truth.astype(np.float64)[..., 1, :] - truth.astype(np.float64)[..., 0, :]
+    offset, true_offset = (np.diff(wrists.astype(np.float64), axis=-2)[..., 0, :] for wrists in (predicted, truth))
     return np.asarray(np.linalg.norm(offset - true_offset, axis=-1))
 
 

@@ -138,16 +138,14 @@ def score_photo(pose: HandPose, photo: ReferencePhoto) -> PhotoScore:
         for side, joints in predicted.items()
         for index, hand in enumerate(photo.hands)
     )
-    matched: dict[int, tuple[float, Side]] = {}
+    matched: dict[int, tuple[float, Side | None]] = {}
     for distance, index, side in pairs:
         if index not in matched and side not in {taken for _, taken in matched.values()}:
             matched[index] = (distance, side)
-    distances, sides = [], []
-    for index, hand in enumerate(photo.hands):
-        distances.append(matched[index][0] if index in matched else float("inf"))
-        sides.append(index in matched and matched[index][1] == hand.side)
+    matches = [matched.get(index, (math.inf, None)) for index in range(len(photo.hands))]
+    sides_right = tuple(side == hand.side for (_, side), hand in zip(matches, photo.hands, strict=True))
     reported = sum(len(person.sides) for person in (pose, *pose.touching))
-    return PhotoScore(tuple(distances), tuple(sides), reported, photo.in_view)
+    return PhotoScore(tuple(distance for distance, _ in matches), sides_right, reported, photo.in_view)
 
 
 @dataclass(frozen=True)

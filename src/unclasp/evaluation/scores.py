@@ -3,6 +3,7 @@
 import heapq
 import math
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Final, Literal, Self, cast
 
 import numpy as np
@@ -76,6 +77,10 @@ def _integers(*shape: int) -> _Integers:
     return np.full(shape, 0, dtype=object)
 
 
+def _counts(*shape: int) -> Counts:
+    return np.zeros(shape, dtype=np.int64)
+
+
 @dataclass(kw_only=True, eq=False)
 class Scores:
     """Sums over samples; `a + b` is, bit for bit, the accumulator of the samples of both, in any order.
@@ -83,24 +88,22 @@ class Scores:
     The state has a small, fixed size. The first axis of the per-bucket sums is (single, two).
     """
 
-    samples: Counts = field(default_factory=lambda: np.zeros(2, dtype=np.int64))
-    error_sums: _Integers = field(default_factory=lambda: _integers(2, NUM_JOINTS))
-    plane_sums: _Integers = field(default_factory=lambda: _integers(2, NUM_JOINTS))
-    joints: Counts = field(default_factory=lambda: np.zeros((2, NUM_JOINTS), dtype=np.int64))
-    plane_joints: Counts = field(default_factory=lambda: np.zeros((2, NUM_JOINTS), dtype=np.int64))
-    pck: Counts = field(
-        default_factory=lambda: np.zeros((2, NUM_JOINTS, len(metrics.PCK_THRESHOLDS) + 1), dtype=np.int64)
-    )
-    wrist_offset_sum: _Integers = field(default_factory=lambda: _integers(1))
+    samples: Counts = field(default_factory=partial(_counts, 2))
+    error_sums: _Integers = field(default_factory=partial(_integers, 2, NUM_JOINTS))
+    plane_sums: _Integers = field(default_factory=partial(_integers, 2, NUM_JOINTS))
+    joints: Counts = field(default_factory=partial(_counts, 2, NUM_JOINTS))
+    plane_joints: Counts = field(default_factory=partial(_counts, 2, NUM_JOINTS))
+    pck: Counts = field(default_factory=partial(_counts, 2, NUM_JOINTS, len(metrics.PCK_THRESHOLDS) + 1))
+    wrist_offset_sum: _Integers = field(default_factory=partial(_integers, 1))
     wrist_offsets: int = 0
-    contacts: Counts = field(default_factory=lambda: np.zeros((2, 2), dtype=np.int64))
+    contacts: Counts = field(default_factory=partial(_counts, 2, 2))
     """Number of samples whose hands do not touch, or do, by the prediction (rows) and in truth (columns)."""
     handedness_correct: int = 0
     handedness_seen: int = 0
-    confusion: Counts = field(default_factory=lambda: np.zeros((NUM_PARTS, NUM_PARTS), dtype=np.int64))
-    confident_joints: Counts = field(default_factory=lambda: np.zeros((_CONFIDENCE_BINS, NUM_JOINTS), dtype=np.int64))
+    confusion: Counts = field(default_factory=partial(_counts, NUM_PARTS, NUM_PARTS))
+    confident_joints: Counts = field(default_factory=partial(_counts, _CONFIDENCE_BINS, NUM_JOINTS))
     """Number of valid joints per confidence bin (bins of 0.001) and joint."""
-    confident_sums: _Integers = field(default_factory=lambda: _integers(_CONFIDENCE_BINS, NUM_JOINTS))
+    confident_sums: _Integers = field(default_factory=partial(_integers, _CONFIDENCE_BINS, NUM_JOINTS))
     """Sum of the errors per confidence bin and joint."""
     worst: tuple[tuple[str, float], ...] = ()
     """Up to `WORST_KEPT` (name, mean error in mm), the worst first."""
