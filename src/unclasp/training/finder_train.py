@@ -60,11 +60,7 @@ def close_up(sample: Sample) -> Item:
     sides = np.where(sample.parts == 0, 0, np.where(sample.parts <= PARTS_PER_HAND, 1, 2)).astype(np.uint8)
     if len(boxes) == 2 and are_one_region(*boxes):
         boxes = [np.concatenate([np.minimum(*boxes)[:2], np.maximum(*boxes)[2:]])]
-        mask = (sides > 0).astype(np.uint8)
-    elif len(boxes) == 1:
-        mask = (sides > 0).astype(np.uint8)
-    else:
-        mask = sides
+    mask = np.minimum(sides, np.uint8(len(boxes)))  # both sides are one region if there is only one box
     height, width = mask.shape
     limits = np.array([width, height, width, height]) - 0.5
     return sample.image, mask, np.clip(np.stack(boxes), -0.5, limits).astype(np.float32)

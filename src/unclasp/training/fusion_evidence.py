@@ -130,21 +130,13 @@ def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator
     """
     pixels = geometry.project(np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt)
     for slot, joints in enumerate(HAND_SLICES):
-        if (
-            not sample.hand_type[slot]
-            or not sample.valid[joints].all()
-            or result.output.presence[0, slot] < LIKELY_PRESENCE
-        ):
+        is_annotated = sample.hand_type[slot] and sample.valid[joints].all()
+        if not is_annotated or result.output.presence[0, slot] < LIKELY_PRESENCE:
             continue
         reading = landmarks(sample.image, result.joints_2d[joints], SIDES[slot])
         if not reading.finite:
             continue
-        sight = sight_of(
-            result.middles_of_hands[slot],
-            np.asarray(sample.focal),
-            np.asarray(sample.princpt),
-            result.output.depth_axis,
-        )
+        sight = sight_of(result.middles_of_hands[slot], sample.focal, sample.princpt, result.output.depth_axis)
         depths = (sample.joints_cam[joints] - sample.joints_cam[joints][-1]) @ sight / UNIT_MM
         truth = np.column_stack([in_crop(reading, pixels[joints]), depths])
         side = SIZE / geometry.scale_of(reading.crop_from_image)
