@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 from torch.utils.data import DataLoader
 
-from unclasp.arrays import Pixels
+from unclasp.arrays import Doubles, Pixels
 from unclasp.batch import Sample
 from unclasp.bench.index import memory_of, write_made_up
 from unclasp.config import Config
@@ -127,8 +128,8 @@ def write_pictures(folder: Path, count: int = POOL) -> None:
         cv2.imwrite(str(folder / f"{number:03d}.jpg"), image.clip(0, 255).astype(np.uint8), settings)
 
 
-def speeds(dataset: MadeUp, repeats: int) -> tuple[Any, Any, Any]:
-    """Return CPU times (repeats,) of this thread in ms: bare, loader, and loader with photometric augmentation.
+def speeds(dataset: MadeUp, repeats: int) -> Doubles:
+    """Return CPU times (3, repeats) of this thread in ms: bare, loader, and loader with photometric augmentation.
 
     All three process the same picture in turn, so that a busy machine slows them equally.
     """
@@ -142,15 +143,14 @@ def speeds(dataset: MadeUp, repeats: int) -> tuple[Any, Any, Any]:
         with opencv_threads(0):
             for repeat in range(-5, repeats):  # the first few are warm-up
                 index = repeat % len(dataset)
-                calls: list[Callable[[], Any]] = [
-                    bare_crop(dataset, index, config), lambda i=index: plain[0, i], lambda i=index: strong[0, i],  # type: ignore[misc]
-                ]  # fmt: skip
+                calls: list[Callable[[], Any]] = [bare_crop(dataset, index, config)]
+                calls += [partial(examples.__getitem__, (0, index)) for examples in (plain, strong)]
                 spent = [_timed(call) for call in calls]
                 if repeat >= 0:
                     times[:, repeat] = spent
     finally:
         gc.enable()
-    return times[0], times[1], times[2]
+    return times
 
 
 def bare_crop(dataset: MadeUp, index: int, config: Config) -> Callable[[], Pixels]:

@@ -16,7 +16,7 @@ from unclasp.data.index import build_index
 from unclasp.data.interhand import InterHand
 from unclasp.data.layout import annotation_path, find_layout
 from unclasp.errors import UnclaspError, check_at_least
-from unclasp.files import whole
+from unclasp.files import whole, write_text
 
 CAMERAS: Final = 80
 """Cameras per capture, about as many as in the data set."""
@@ -37,16 +37,12 @@ def write_made_up(root: Path, count: int) -> int:
     names = [str(400000 + 10000 * (i % 4 == 3) + i) for i in range(CAMERAS)]
     capture_of = [frame // (FRAMES_PER_SEQUENCE * _SEQUENCES_PER_CAPTURE) for frame in range(frames)]
     captures = sorted(set(capture_of))
-    _write_json(annotation_path(root, _SPLIT, "camera"), {str(c): _cameras(rng, names) for c in captures})
+    cameras = {str(capture): _cameras(rng, names) for capture in captures}
+    write_text(annotation_path(root, _SPLIT, "camera"), json.dumps(cameras))
     _write_members(annotation_path(root, _SPLIT, "joint_3d"), capture_of, lambda frame: _frame(rng, frame))
     _write_members(annotation_path(root, _SPLIT, "MANO_NeuralAnnot"), capture_of, lambda frame: _fits(rng, frame))
     _write_data(annotation_path(root, _SPLIT, "data"), count, names, capture_of, rng)
     return sum(path.stat().st_size for path in find_layout(root, _SPLIT).sources if path.exists())
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with whole(path) as temporary:
-        temporary.write_text(json.dumps(content))
 
 
 def _write_members(path: Path, capture_of: list[int], make: Any) -> None:

@@ -5,6 +5,7 @@ other load on the machine hardly affects them; time spent between nodes is not i
 """
 
 import json
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -75,19 +76,14 @@ def piece_macs(lean: nn.Module, size: int) -> dict[str, int]:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         lean(torch.zeros(1, 3, size, size))
     counts = {module: sum(by.values()) // 2 for module, by in counter.get_flop_counts().items()}
-    root, macs = type(lean).__name__, dict.fromkeys(PIECES.values(), 0)
-    for piece, name in PIECES.items():
-        macs[name] = counts.get(f"{root}.{piece}", 0)
+    root = type(lean).__name__
+    macs = {name: counts.get(f"{root}.{piece}", 0) for piece, name in PIECES.items()}
     # The modules of single levels are called, but never their containers.
     for container in ("encoder.lateral", "encoder.output"):
-        of_levels = [count for module, count in counts.items() if _is_level(module, f"{root}.{container}.")]
-        macs[PIECES[container]] = sum(of_levels)
+        level = re.compile(re.escape(f"{root}.{container}.") + r"\d+")
+        macs[PIECES[container]] = sum(count for module, count in counts.items() if level.fullmatch(module))
     macs[PIECES["encoder.output"]] -= macs[PIECES["encoder.output.4"]]
     return {**macs, REST: counts["Global"] - sum(macs.values())}
-
-
-def _is_level(module: str, container: str) -> bool:
-    return module.startswith(container) and module.removeprefix(container).isdigit()
 
 
 def _times(lean: DFL, size: int, threads: int, repeats: int) -> dict[str, float]:
