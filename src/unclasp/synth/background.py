@@ -69,7 +69,13 @@ def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Sin
     if setting != "studio":
         shares = _KIND_PROBABILITIES[_CAMERA_OF_VIEW.get(scene.view, "any")]
         kind = list(shares)[rng.choice(len(shares), p=list(shares.values()))]
-    _KINDS[kind](strokes, subject)
+    if kind == "person":
+        _person(strokes, subject)
+    else:
+        draw_place(strokes, kind)
+    if kind == "studio" and rng.random() < 0.45:
+        dimmed = strokes.uniform(0.25, 0.8)
+        _figure(strokes, subject._replace(skin=dimmed * subject.skin, cloth=dimmed * subject.cloth))
     focus = rng.random()
     if focus > 0.25:
         near = kind in ("desk", "studio") or focus < 0.65
@@ -79,11 +85,7 @@ def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Sin
 
 def draw_place(strokes: Strokes, kind: str) -> None:
     """Draw a place without people: `kind` is plain, clutter, outdoor, desk or studio."""
-    nobody = Subject(np.zeros(2), 1.0, np.zeros(3), np.zeros(3))
-    if kind == "studio":
-        draw_dark(strokes)
-    else:
-        _KINDS[kind](strokes, nobody)
+    _PLACES[kind](strokes)
 
 
 def _brightness(strokes: Strokes, setting: Setting) -> float:
@@ -95,7 +97,7 @@ def _brightness(strokes: Strokes, setting: Setting) -> float:
     return float(np.exp(strokes.rng.normal(-0.05, 0.35)))
 
 
-def _plain(strokes: Strokes, _subject: Subject) -> None:
+def _plain(strokes: Strokes) -> None:
     """Draw a wall or a paper backdrop."""
     colour = strokes.colour(light=(20, 250))
     strokes.gradient(colour, np.clip(colour * strokes.uniform(0.6, 1.15), 0, 255))
@@ -122,7 +124,7 @@ def _room(strokes: Strokes) -> None:
     strokes.texture(CLOUDS, strokes.uniform(0.02, 0.14), zoom=strokes.uniform(0.6, 3))
 
 
-def _clutter(strokes: Strokes, _subject: Subject) -> None:
+def _clutter(strokes: Strokes) -> None:
     """Draw a room, sometimes with textile-like stripes or tiles and with bokeh."""
     _room(strokes)
     if strokes.rng.random() < 0.3:
@@ -132,7 +134,7 @@ def _clutter(strokes: Strokes, _subject: Subject) -> None:
     strokes.texture(GRAIN, strokes.uniform(0.0, 0.08))
 
 
-def _outdoor(strokes: Strokes, _subject: Subject) -> None:
+def _outdoor(strokes: Strokes) -> None:
     """Draw sky, ground and leaves."""
     sky = np.array([strokes.uniform(150, 230), strokes.uniform(180, 235), strokes.uniform(200, 250)])
     ground = np.array([1.0, strokes.uniform(0.9, 1.15), strokes.uniform(0.55, 0.9)]) * strokes.uniform(40, 150)
@@ -155,7 +157,7 @@ def _outdoor(strokes: Strokes, _subject: Subject) -> None:
         strokes.bokeh()
 
 
-def _desk(strokes: Strokes, _subject: Subject) -> None:
+def _desk(strokes: Strokes) -> None:
     """Draw a table or a floor seen from above, with paper, cups and keyboards on it."""
     top = strokes.colour(light=(25, 245), vivid=0.2)
     if strokes.rng.random() < 0.45:
@@ -201,16 +203,8 @@ def _keyboard(strokes: Strokes, turn: float) -> None:
             )
 
 
-def _studio(strokes: Strokes, subject: Subject) -> None:
-    """Draw a dark room like a capture dome: nearly black, sometimes with lamps in view or a person's dark torso."""
-    draw_dark(strokes)
-    if strokes.rng.random() < 0.45:
-        dimmed = strokes.uniform(0.25, 0.8)
-        _figure(strokes, subject._replace(skin=dimmed * subject.skin, cloth=dimmed * subject.cloth))
-
-
-def draw_dark(strokes: Strokes) -> None:
-    """Draw a dark room, sometimes with lamps in view."""
+def _studio(strokes: Strokes) -> None:
+    """Draw a dark room like a capture dome: nearly black, sometimes with lamps in view."""
     dark = strokes.uniform(2, 34)
     strokes.gradient(
         dark * (1 + strokes.rng.normal(0, 0.1, 3)), strokes.uniform(1, 30) * (1 + strokes.rng.normal(0, 0.1, 3))
@@ -247,7 +241,7 @@ def _person(strokes: Strokes, subject: Subject) -> None:
     if strokes.rng.random() < 0.6:
         _room(strokes)
     else:
-        _plain(strokes, subject)
+        _plain(strokes)
     strokes.blur(strokes.uniform(0, 7))
     _figure(strokes, subject)
 
@@ -260,9 +254,8 @@ def _figure(strokes: Strokes, subject: Subject) -> None:
     draw_person(strokes, chin, head, skin=subject.skin, cloth=cloth)
 
 
-_KINDS: Final[dict[str, Callable[[Strokes, Subject], None]]] = {
+_PLACES: Final[dict[str, Callable[[Strokes], None]]] = {
     "plain": _plain,
-    "person": _person,
     "clutter": _clutter,
     "outdoor": _outdoor,
     "desk": _desk,
