@@ -44,6 +44,9 @@ from unclasp.training.step import take_step
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: the state that `--resume` needs, the resulting model, and the log with one JSON object per line."""
 
+_GO_ON = ": the same command with --resume goes on"
+_START_ANOTHER = ". --resume would take the same steps: start another run with other settings (--start-weights)"
+"""What to do after a run has been ended, or cannot go on."""
 _LOST_PROCESS = ("closed by peer", "reset by peer", "remote process exited")
 """What gloo and NCCL say in a process that waits for one that has ended."""
 _STATISTICS_CROPS = 96
@@ -145,31 +148,19 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
     try:
         fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
     except KeyboardInterrupt as interruption:
-        raise KeyboardInterrupt(str(interruption) or f"interrupted; {_what_is_saved(options.out)}") from interruption
+        raise KeyboardInterrupt(str(interruption) or f"interrupted; {_saved(options.out, _GO_ON)}") from interruption
     except RuntimeError as error:  # gloo and NCCL raise it as it is, or a class of their own
         if not any(told in str(error) for told in _LOST_PROCESS):
             raise
-        message = f"another process of this run has ended, and its message says why; {_what_is_saved(options.out)}"
+        message = f"another process of this run has ended, and its message says why; {_saved(options.out, _GO_ON)}"
         raise UnclaspError(message) from error
     return options.out / WEIGHTS if fabric.is_global_zero else None
 
 
-def _what_is_saved(out: Path) -> str:
-    """Tell what a run that was ended at once has saved, and how to go on."""
-    return _saved_step(out) + (": the same command with --resume goes on" if (out / STATE).exists() else "")
-
-
-def _after_failure(out: Path) -> str:
-    """Tell what a run that cannot go on has saved, and what to do."""
-    if not (out / STATE).exists():
-        return _saved_step(out)
-    hint = "--resume would take the same steps: start another run with other settings (--start-weights)"
-    return f"{_saved_step(out)}. {hint}"
-
-
-def _saved_step(out: Path) -> str:
+def _saved(out: Path, advice: str) -> str:
+    """Tell what a run has saved, with advice on what to do with it."""
     state = out / STATE
-    return f"saved is step {load_state(state)['step']} in {state}" if state.exists() else "nothing is saved yet"
+    return f"saved is step {load_state(state)['step']} in {state}{advice}" if state.exists() else "nothing is saved yet"
 
 
 def _check_unused(out: Path) -> None:
@@ -249,7 +240,7 @@ class _Run:
                         fabric, self.model, self.adam, here, config, at=self.done, rate=rate, interruption=interruption
                     )
                 except NonFiniteLossError as error:
-                    raise NonFiniteLossError(f"{error}; {_after_failure(options.out)}") from error
+                    raise NonFiniteLossError(f"{error}; {_saved(options.out, _START_ANOTHER)}") from error
                 self.result.update(self.done)
                 self.done += 1
                 reporter.stepped(terms, rate)
@@ -261,8 +252,7 @@ class _Run:
                     break
         if self.done < last_step and fabric.is_global_zero:
             raise KeyboardInterrupt(
-                f"interrupted after step {self.done} of {last_step}, which is saved in {options.out / STATE}: the same "
-                "command with --resume goes on"
+                f"interrupted after step {self.done} of {last_step}, which is saved in {options.out / STATE}{_GO_ON}"
             )
 
     def save(self, *, keep: bool = False) -> None:
