@@ -154,10 +154,10 @@ def test_a_prediction_by_stage(tmp_path: Path) -> None:
     network = TorchNetwork(build(tiny().model), name="tiny", image_size=64)
     told = predict_speed(picture, network, repeats=3, box=(10, 10, 60, 60)).splitlines()
     times = {line[:18].strip(): float(line[18:].split()[0]) for line in told[1:]}
-    stages = {"read", "finder", "network", "landmarks", "palms", "crop and lift", "picture to pose", "overlay"}
-    assert set(times) == stages
+    networks = {"finder", "network", "landmarks", "palms", "faces"}
+    assert set(times) == networks | {"read", "crop and lift", "picture to pose", "overlay"}
     assert (
-        times["finder"] == times["palms"] == 0
+        times["finder"] == times["palms"] == times["faces"] == 0
         and max(times["network"], times["crop and lift"]) <= times["picture to pose"]
     )
     assert times["landmarks"] > 0, "random weights see hands in noise"

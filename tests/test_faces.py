@@ -81,6 +81,13 @@ def test_a_hand_is_on_a_face_with_most_of_its_joints(outside: int, *, is_face: b
     assert faces_in(FakeFaces(FACE)).is_face(joints, 0.0) is is_face
 
 
+@pytest.mark.parametrize(("size", "is_face"), [(SMALL, True), (USUAL, False)])
+def test_small_hands_beside_a_face_are_its_ears(size: float, *, is_face: bool) -> None:
+    beside = hand_on_face(size) + [200 - 150 - 50 * size + 13, 0]
+    assert beside[:, 0].max() == pytest.approx(213)
+    assert faces_in(FakeFaces(FACE)).is_face(beside, 0.0) is is_face
+
+
 def test_of_a_result_only_present_hands_are_faces_and_none_without_scores() -> None:
     result = result_of(FACE, FACE, presence=(1, 0.1), scores=(0.0, 0.0))
     faces = faces_in(FakeFaces(FACE))
@@ -172,3 +179,23 @@ def test_a_box_declares_hands() -> None:
     palms = FakePalms((DIM, "right", 0.6))
     pose = make_predictor(palms, DIM, faces=FakeFaces((0, 0, 400, 400)))(picture(), box=DIM)
     assert pose.sides == ("right",)
+
+
+@pytest.mark.parametrize("hands_given", [False, True])
+def test_in_a_tracked_crop_of_a_video_a_face_is_no_evidence(*, hands_given: bool) -> None:
+    palms, face = FakePalms((DIM, "right", 0.6)), (DIM[0] - 5, DIM[1] - 5, DIM[2] + 5, DIM[3] + 5)
+    for detector, expected in ((None, 0.6), (FakeFaces(FAINT), 0.6), (FakeFaces(face), 0.0)):
+        search = make_predictor(palms, DIM, faces=detector).photo_search
+        square = geometry.square_box(np.array(DIM))
+        evidence = search.in_frame(picture(), square, fresh=False, hands_given=hands_given).hand_evidence
+        assert evidence is None if hands_given else evidence is not None and evidence[0] == pytest.approx(expected)
+
+
+def test_a_frame_that_is_searched_has_no_faces() -> None:
+    palms, face = FakePalms((DIM, "right", 0.6)), (DIM[0] - 5, DIM[1] - 5, DIM[2] + 5, DIM[3] + 5)
+    for detector, present in ((None, True), (FakeFaces(face), False)):
+        search = make_predictor(palms, DIM, faces=detector).photo_search
+        found = search.in_frame(picture(), None, fresh=True, hands_given=False)
+        assert found.results.tracked.present.any() == present
+        given = search.in_frame(picture(), None, fresh=True, hands_given=True)
+        assert given.results.tracked.present[0]

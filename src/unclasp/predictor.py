@@ -99,6 +99,11 @@ class Predictor:
         return self.photo_search.palms
 
     @property
+    def faces(self) -> FaceDetector | None:
+        """The face detector, for hands that may be faces; unused without `landmarks`."""
+        return self.photo_search.faces
+
+    @property
     def landmarks(self) -> Landmarks | None:
         """The landmark network, which refines the joints."""
         return self.touch_up.landmarks

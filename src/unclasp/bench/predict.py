@@ -12,10 +12,12 @@ from unclasp.arrays import Floats, Pixels
 from unclasp.engines.network import Network, NetworkOutput
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.errors import check_at_least
+from unclasp.find import faces, palms
+from unclasp.find.faces import Face, FaceDetector, open_faces
 from unclasp.find.finder import Finder, Regions, open_finder
 from unclasp.find.fusion import open_fusion
 from unclasp.find.landmarks import LandmarkReading, Landmarks, open_landmarks
-from unclasp.find.palms import SIZE, Palm, PalmDetector, open_palms
+from unclasp.find.palms import Palm, PalmDetector, open_palms
 from unclasp.find.search import by_finder
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
@@ -55,7 +57,13 @@ class _TimedLandmarks(_Timed, Landmarks):
 
 
 class _TimedPalms(_Timed, PalmDetector):
-    def __call__(self, image: Pixels, size: int = SIZE) -> list[Palm]:
+    def __call__(self, image: Pixels, size: int = palms.SIZE) -> list[Palm]:
+        with self._clock():
+            return super().__call__(image, size)
+
+
+class _TimedFaces(_Timed, FaceDetector):
+    def __call__(self, image: Pixels, size: int = faces.SIZE) -> list[Face]:
         with self._clock():
             return super().__call__(image, size)
 
@@ -71,19 +79,25 @@ def predict_speed(
         network: The pose network.
         repeats: Number of predictions to time.
         box: Box of the hands, x1, y1, x2, y2 in px; if None, hands are detected.
-        threads: Number of cores that finder, landmark network and palm detector may use; by default all.
+        threads: Number of cores that each of the networks for hands and faces may use; by default all.
     """
     check_at_least(1, repeats=repeats)
     timed, spin = _TimedNetwork(network), in_onnx_runtime(network)
     finder = _TimedFinder(open_finder(threads=threads, spin=spin).run)
     landmarks = _TimedLandmarks(open_landmarks(threads=threads, spin=spin).run)
-    palms = _TimedPalms(open_palms(threads=threads, spin=spin).run)
+    timed_palms = _TimedPalms(open_palms(threads=threads, spin=spin).run)
+    timed_faces = _TimedFaces(open_faces(threads=threads, spin=spin).run)
     predictor = Predictor(
-        timed, search=by_finder(finder, timed), landmarks=landmarks, fusion=open_fusion(), palms=palms
-    )
+        timed, search=by_finder(finder, timed), landmarks=landmarks, fusion=open_fusion(), palms=timed_palms,
+        faces=timed_faces,
+    )  # fmt: skip
+    networks = {
+        "finder": finder, "network": timed, "landmarks": landmarks, "palms": timed_palms, "faces": timed_faces
+    }  # fmt: skip
     rows = []
     for repeat in range(-2, repeats):
-        timed.spent = finder.spent = landmarks.spent = palms.spent = 0.0
+        for each in networks.values():
+            each.spent = 0.0
         marks = [time.perf_counter()]
         image = read_picture(picture)
         marks.append(time.perf_counter())
@@ -91,14 +105,14 @@ def predict_speed(
         marks.append(time.perf_counter())
         if repeat >= 0:
             read, predicted = np.diff(marks)
-            spent = finder.spent, timed.spent, landmarks.spent, palms.spent
+            spent = [each.spent for each in networks.values()]
             rows.append((read, *spent, predicted - sum(spent), predicted))
     overlay_times = []
     for _ in range(repeats):  # separately, because it would evict the networks from the caches
         start = time.perf_counter()
         pose.plot()
         overlay_times.append(time.perf_counter() - start)
-    stages = ("read", "finder", "network", "landmarks", "palms", "crop and lift", "picture to pose", "overlay")
+    stages = ("read", *networks, "crop and lift", "picture to pose", "overlay")
     lines = [f"{picture.name}, {network.name}, {'given box' if box else 'box found'}, medians of {repeats}"]
     lines += [
         f"  {stage:16}{1e3 * median(times):9.2f} ms"

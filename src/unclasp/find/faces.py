@@ -38,9 +38,11 @@ CERTAIN_HAND_SCORE: Final = 0.9
 CERTAIN_CONFIDENCE: Final = 0.5
 """A hand of usual size with at least this mean confidence is no face: it may be hidden behind the other one."""
 MIN_SHARE_INSIDE: Final = 0.7
-"""A hand is on a face if at least this share of its joints is in the face's box."""
+"""A hand is in a box if at least this share of its joints is."""
 MIN_SIZE_OF_HAND: Final = 0.45
-"""A hand on a face that is smaller than this share of the face's box is the face: a fist is about half as large."""
+"""A hand on a face that is smaller than this share of the face's box is a part of it: a fist is about half as large."""
+HEAD_EXPANSION: Final = 1.3
+"""A box this many times as large as the face's also holds the ears, which look like small hands."""
 MIN_SCORE_MARGIN: Final = 0.1
 """Any hand on a face is the face if its hand score is lower than the face's score by more than this."""
 
@@ -55,12 +57,15 @@ class Face(NamedTuple):
 
     def was_taken_for(self, joints_2d: Floats, hand_score: float, confidence: float) -> bool:
         """Tell whether a hand below `CERTAIN_HAND_SCORE` is really this face; see `FacesIn.is_face`."""
-        inside = ((joints_2d > self.box[:2]) & (joints_2d < self.box[2:])).all(axis=1)
-        if inside.mean() < MIN_SHARE_INSIDE:
-            return False
-        is_small = geometry.extent(joints_2d) < MIN_SIZE_OF_HAND * float((self.box[2:] - self.box[:2]).max())
+        if geometry.extent(joints_2d) < MIN_SIZE_OF_HAND * float((self.box[2:] - self.box[:2]).max()):
+            return _is_in(geometry.expand_box(self.box, HEAD_EXPANSION), joints_2d)
         is_likelier = hand_score < self.score - MIN_SCORE_MARGIN
-        return is_small or (is_likelier and confidence < CERTAIN_CONFIDENCE)
+        return is_likelier and confidence < CERTAIN_CONFIDENCE and _is_in(self.box, joints_2d)
+
+
+def _is_in(box: Floats, joints_2d: Floats) -> bool:
+    inside = ((joints_2d > box[:2]) & (joints_2d < box[2:])).all(axis=1)
+    return bool(inside.mean() >= MIN_SHARE_INSIDE)
 
 
 class FaceDetector:

@@ -67,7 +67,7 @@ class FrameSearchResult(NamedTuple):
     is_credible: bool
     """Whether it does as a frame of a video."""
     hand_evidence: Floats | None
-    """(2,) `CropResult.hand_evidence`; None if the hands are given."""
+    """(2,) `CropResult.hand_evidence`, but 0 for a face; None if the hands are given."""
 
 
 class PhotoSearch:
@@ -166,30 +166,34 @@ class PhotoSearch:
                 frame the hand detector runs, too, unless two hands are certain.
             hands_given: The frame is known to show hands, so that none is rejected.
         """
+        faces = FacesIn(self.faces, image, FACE_SIZES_IN_VIDEOS)
         if square is None:
-            results, regions, hands_given = self._search_frame(image, fresh=fresh, hands_given=hands_given)
+            results, regions, hands_given = self._search_frame(image, faces, fresh=fresh, hands_given=hands_given)
         else:
             predict = self.frame_predictor.hands_in if hands_given else self.frame_predictor.hands_near
             results, regions = self.touch_up.for_video(predict(image, square), image), None
         if fresh and not hands_given:
             ghosts = results.tracked.present & ~without_ghost(results.tracked).present
             results = _without_hands(results, ghosts)
-        tracked = results.tracked
+        tracked, evidence = results.tracked, None
+        if not hands_given and tracked.hand_evidence is not None:
+            evidence = np.where(faces.among(tracked), 0.0, tracked.hand_evidence)
         is_known = hands_given or is_credible(tracked)
         credible = hands_given or (is_credible_in_track(tracked) and (is_known or not fresh))
-        return FrameSearchResult(results, regions, is_known, credible, None if hands_given else tracked.hand_evidence)
+        return FrameSearchResult(results, regions, is_known, credible, evidence)
 
     def _search_frame(
-        self, image: Pixels, *, fresh: bool, hands_given: bool
+        self, image: Pixels, faces: FacesIn, *, fresh: bool, hands_given: bool
     ) -> tuple[Versions[CropResult], Floats, bool]:
         """Find the hands in a whole frame; return them, boxes around others, and whether there are hands for sure."""
         proposal = self.search(image)
         hands_given = hands_given or proposal.hands_given
-        faces = FacesIn(None if hands_given else self.faces, image, FACE_SIZES_IN_VIDEOS)
         if fresh and self.detector is not None:
             proposal = proposal._replace(fallback=None)  # the hand detector is a better second search
         result, others = self.frame_predictor.predict_proposal(image, proposal)
-        results = _without_faces(self.touch_up.for_video(result, image), faces)
+        results = self.touch_up.for_video(result, image)
+        if not hands_given:
+            results = _without_faces(results, faces)
         # Where hands are known, a detection could replace two hands in contact by the one that is seen better.
         is_detector_needed = fresh and not (hands_given or is_certain(results.tracked))
         hands = self._detect_hands(image, PALM_SIZES_IN_VIDEOS, faces) if is_detector_needed else None
