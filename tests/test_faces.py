@@ -83,7 +83,7 @@ def test_a_hand_is_on_a_face_with_most_of_its_joints(outside: int, *, is_face: b
 
 @pytest.mark.parametrize(("size", "is_face"), [(SMALL, True), (USUAL, False)])
 def test_small_hands_beside_a_face_are_its_ears(size: float, *, is_face: bool) -> None:
-    beside = hand_on_face(size) + [200 - 150 - 50 * size + 13, 0]
+    beside = hand_on_face(size) + np.array([200 - 150 - 50 * size + 13, 0])
     assert beside[:, 0].max() == pytest.approx(213)
     assert faces_in(FakeFaces(FACE)).is_face(beside, 0.0) is is_face
 
