@@ -1,5 +1,6 @@
 """Videos made here: read, truncated, written, interrupted."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,7 +106,12 @@ def test_cameras_are_numbered_from_zero(number: Any) -> None:
     ("make", "told"),
     [
         (lambda path: None, "expected a video, found nothing of this name"),
-        (lambda path: path.mkdir(), "expected a video file, got a folder or device"),
+        (lambda path: path.mkdir(), "expected a video file, got a folder; name a file in it"),
+        pytest.param(
+            lambda path: os.mkfifo(path),
+            "expected a video file, got a device or pipe; save the video to a file first",
+            marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes"),
+        ),
         (lambda path: path.write_bytes(b""), "expected a video, got an empty file"),
         (lambda path: path.write_bytes(b"hands" * 900), "expected a video, got a file that cannot be opened"),
         (lambda path: path.write_bytes(make_video(path).read_bytes()[:-300]), "truncated, damaged or in a "),
@@ -297,6 +303,23 @@ def test_names_with_a_colon_are_no_protocols(tmp_path: Path, monkeypatch: pytest
         for picture in pictures(3):
             writer.write(picture)
     assert len(list(Video("2026-05-01T12:30:00.mp4"))) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are Unicode")
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    """In a process of its own, which such a name would end."""
+    code = """
+import os, sys
+import numpy as np
+from unclasp.video import Video, VideoWriter
+name = os.fsdecode(os.fsencode(sys.argv[1]) + b"/caf\\xe9.mp4")
+with VideoWriter(name, rate=25) as writer:
+    writer.write(np.zeros((64, 64, 3), np.uint8))
+print(len(list(Video(name))))
+"""
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
 def test_without_times_the_rate_tells_them(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

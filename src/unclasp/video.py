@@ -4,12 +4,13 @@ OpenCV decodes and encodes. Its console output is suppressed; problems are raise
 """
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, cast
 
 import cv2
 import numpy as np
@@ -42,6 +43,20 @@ _MAX_STEP_BACK: Final = 1.0
 """Seconds: a clock that goes back by more has started again, as where recordings were joined."""
 _MAX_LEAD_SECONDS: Final = 0.1
 """Longest time by which a frame is shown too early in an MP4 with all frames."""
+
+
+def _for_opencv(path: Path) -> str:
+    """Return a file's path as OpenCV opens it.
+
+    It is absolute, as FFmpeg takes text before a colon for a protocol otherwise. A name that is not UTF-8 would end the
+    process; as bytes, which the type stubs do not know, it is opened.
+    """
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return cast("str", os.fsencode(name))
+    return name
 
 
 class Frame(NamedTuple):
@@ -96,8 +111,7 @@ class Video:
         self._closed = False
 
     def _open(self) -> cv2.VideoCapture:
-        # FFmpeg takes text before a colon for a protocol, unless the path is absolute
-        source = self.source if isinstance(self.source, int) else str(Path(self.source).absolute())
+        source = self.source if isinstance(self.source, int) else _for_opencv(Path(self.source))
         try:
             capture = cv2.VideoCapture(source)
         except cv2.error:  # OpenCV rejects the camera number
@@ -189,8 +203,10 @@ def _check_file(path: Path) -> None:
     if not path.exists():
         advice = advice_on_missing(path, has_frames=True)
         raise VideoError(f"{path}: expected a video, found nothing of this name; {advice}")
+    if path.is_dir():
+        raise VideoError(f"{path}: expected a video file, got a folder; name a file in it")
     if not path.is_file():
-        raise VideoError(f"{path}: expected a video file, got a folder or device; name a file in it")
+        raise VideoError(f"{path}: expected a video file, got a device or pipe; save the video to a file first")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -267,7 +283,7 @@ class VideoWriter:
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         begin(self._temporary, self.path)
-        target = str(self._temporary.absolute())
+        target = _for_opencv(self._temporary)
         for codec in CODECS:
             with quiet_ffmpeg():
                 writer = cv2.VideoWriter(target, cv2.VideoWriter.fourcc(*codec), self.rate, size)
@@ -294,7 +310,7 @@ class VideoWriter:
     def _check_complete(self) -> None:
         """Raise an error if frames are missing: OpenCV does not report a full disk."""
         with quiet_ffmpeg():
-            written = cv2.VideoCapture(str(self._temporary.absolute()))
+            written = cv2.VideoCapture(_for_opencv(self._temporary))
             frames = round(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else None
             written.release()
         if frames is None or frames < _COMPLETE_SHARE * self._frames - 1:
