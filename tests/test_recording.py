@@ -256,6 +256,28 @@ def test_a_rerun_recording(tmp_path: Path, error: BaseException | None) -> None:
         assert path.read_bytes()[:3] == b"RRF" and path.stat().st_size > 3000
 
 
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt("stopped"), VideoError("the disk is full")])
+def test_a_rerun_recording_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None
+) -> None:
+    """Rerun tells at its flush that its writer has stopped; an earlier error is not hidden by that."""
+
+    class Stream:
+        save = log = set_time = disconnect = lambda *_, **__: None
+
+        def flush(self) -> None:
+            raise RuntimeError("File-writer thread shut down prematurely")
+
+    fake = SimpleNamespace(RecordingStream=lambda _: Stream(), ViewCoordinates=SimpleNamespace(RDF="RDF"))
+    monkeypatch.setitem(sys.modules, "rerun", fake)
+    told = "a.rrd: cannot be written .File-writer thread .*; is the disk full" if error is None else str(error)
+    with pytest.raises(VideoError if error is None else type(error), match=told), RerunLog(tmp_path / "a.rrd") as log:
+        log._frames = 1
+        if error is not None:
+            raise error
+    assert names(tmp_path) == []
+
+
 def test_the_calls_to_rerun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a stand-in for rerun that records paths, times and numbers."""
     entries: list[tuple[str, Any]] = []

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, VideoError
 from unclasp.files import begin, replaceable, temporary_beside
 from unclasp.hands import BONES, FINGER_COLOURS, HAND_JOINT_NAMES, HAND_SLICES, SIDES
 from unclasp.pose import HandPose
@@ -24,7 +24,7 @@ class RerunLog:
         path: The .rrd file; `rerun FILE` opens it.
 
     Raises:
-        UnclaspError: rerun-sdk is not installed, or the file cannot be written.
+        UnclaspError: rerun-sdk is not installed, or the file cannot be written (also at the end of the block).
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -75,9 +75,20 @@ class RerunLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
-            self._stream.flush()
-            self._stream.disconnect()
-            if self._frames and (kind is None or issubclass(kind, KeyboardInterrupt)):
+            problem = self._finish()
+            if kind is None and problem is not None:
+                raise VideoError(f"{self.path}: cannot be written ({problem}); is the disk full?")
+            if self._frames and problem is None and (kind is None or issubclass(kind, KeyboardInterrupt)):
                 self._temporary.replace(self.path)
         finally:
             self._temporary.unlink(missing_ok=True)
+
+    def _finish(self) -> Exception | None:
+        """Write what is left and close the file; return the error if not everything could be written."""
+        try:
+            self._stream.flush()
+        except Exception as error:  # which kinds there are depends on rerun's version
+            return error
+        finally:
+            self._stream.disconnect()
+        return None
