@@ -628,6 +628,40 @@ def test_too_few_numbers_are_told_in_one_line(
     assert code == 2 and err.strip() == f"error: {told}"
 
 
+def test_a_file_that_looks_like_an_option_is_told_with_what_to_write(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    (photos / "one.png").rename(photos / "-one.png")
+    options = ("--weights", weights, "--out", tmp_path / "out")
+    code, _, err = predict_here(capsys, "-one.png", "two.jpg", *options)
+    assert code == 2 and err.startswith("error: -one.png: expected an option, as it begins with -, got the name of a ")
+    assert err.endswith("write ./-one.png, or put -- before all sources\n")
+    assert predict_here(capsys, *options, "--", "-one.png")[0] == predict_here(capsys, "./-one.png", *options)[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--every", "--max-frames"])
+def test_numbers_of_frames_are_told_by_their_option(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert predict_here(capsys, "a.mp4", option, "0") == (2, "", f"error: {option} must be at least 1, got 0\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names")
+def test_names_with_control_characters_stay_in_one_line(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "one.png").rename(photos / "new\nline.png")
+    (photos / "broken.jpg").rename(photos / "new\nbroken.jpg")
+    (photos / "two.jpg").rename(photos / "two  spaces.png")
+    (photos / "two  spaces.png").write_bytes(b"BM")
+    words = (photos / "new\nline.png", photos / "new\nbroken.jpg", photos / "two  spaces.png", "no\x1b[31mne.jpg")
+    code, out, err = predict_here(capsys, *words, "--weights", weights, "--out", tmp_path / "out")
+    (line,), errors = out.splitlines(), err.splitlines()
+    assert code == 1 and line.startswith(f"{photos}/new\\nline.png: ") and r"out/new\nline.png" in line
+    for error, name in zip(errors, (r"new\nbroken.jpg", "two  spaces.png", r"no\x1b[31mne.jpg"), strict=False):
+        assert error.startswith("error: ") and error.count(name) == 1, error
+    assert len(errors) == 4
+
+
 def test_earlier_results_are_not_predicted_again(
     weights: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
-"""Standard streams that nobody reads any more, as after `unclasp ... | head -1`."""
+"""Lines for standard streams, which nobody may read any more, as after `unclasp ... | head -1`."""
 
 import os
+import re
 from contextlib import suppress
 from typing import TextIO
 
@@ -12,3 +13,13 @@ def discard(stream: TextIO) -> None:
     except OSError:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def in_one_line(text: str) -> str:
+    r"""Return a text with its control characters, which names of files may have, as escapes.
+
+    Examples:
+        >>> print(in_one_line("new\nline"))
+        new\nline
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: found[0].encode("unicode_escape").decode(), text)

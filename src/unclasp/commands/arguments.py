@@ -31,12 +31,23 @@ OptionalBox = Annotated[
 
 def parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:
     """Parse the words after `unclasp NAME` into the dataclass `kind`, whose docstrings are the help texts."""
+    _need_no_dashes(words)
     options: dict[str, Any] = {} if default is None else {"default": default}
     with _wrapping(sys.stdout, is_help=bool({"-h", "--help"} & set(words))):
         parsed: _Arguments = tyro.cli(
             kind, args=words, prog=f"unclasp {name}", config=(tyro.conf.EnumChoicesFromValues,), **options
         )
     return parsed
+
+
+def _need_no_dashes(words: list[str]) -> None:
+    """Raise an error if a file is named whose name begins with a dash: it would be taken for an option."""
+    for word in words[: words.index("--") if "--" in words else None]:
+        if word.startswith("-") and Path(word).suffix and Path(word).exists():
+            raise UnclaspError(
+                f"{word}: expected an option, as it begins with -, got the name of a file; write ./{word}, "
+                "or put -- before all sources"
+            )
 
 
 @contextmanager
@@ -124,7 +135,7 @@ def need_positive(**counts: int) -> None:
     """Raise an error if a value is below 1; it names the first such option."""
     for name, count in counts.items():
         if count < 1:
-            raise UnclaspError(f"--{name} must be at least 1, got {count}")
+            raise UnclaspError(f"--{name.replace('_', '-')} must be at least 1, got {count}")
 
 
 def need_seed(seed: int) -> None:

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import tyro
 from rich.console import Console
 
-from unclasp.commands.arguments import OptionalBox, OptionalInt, OptionalPath, need_folder, parse, with_numbers_last
-from unclasp.commands.progress import over_frames, over_sources
+from unclasp.commands.arguments import (
+    OptionalBox,
+    OptionalInt,
+    OptionalPath,
+    need_folder,
+    need_positive,
+    parse,
+    with_numbers_last,
+)
+from unclasp.commands.progress import over_frames, over_sources, print_line
 from unclasp.errors import UnclaspError
 from unclasp.files import replaceable
 from unclasp.interruption import signals_as_interrupts
 from unclasp.marks import is_marked, is_result, marked
-from unclasp.pipes import discard
+from unclasp.pipes import in_one_line
 
 if TYPE_CHECKING:
     from unclasp.pose import HandPose
@@ -129,9 +137,9 @@ def predict(words: list[str]) -> int:
                 entry = _predict_source(predictor, source, stems, arguments, protected=protected)
                 done.append(entry)
                 if "error" in entry:
-                    errors.print(f"error: {entry['error']}", markup=False, highlight=False, soft_wrap=True)
+                    errors.print(in_one_line(f"error: {entry['error']}"), markup=False, highlight=False, soft_wrap=True)
                 if "overlay" in entry and not arguments.json:
-                    _print(_summary(entry))
+                    print_line(_summary(entry))
                 if entry.get("interrupted"):
                     raise KeyboardInterrupt
     finally:  # also after Ctrl-C: list what was done
@@ -157,20 +165,12 @@ def _without_done(sources: "list[Source]", stems: "dict[Source, str]", out: Path
     return remaining
 
 
-def _print(line: str) -> None:
-    """Print a line at once. If nobody reads any more, as in `unclasp predict ... | head -1`, predictions go on."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        discard(sys.stdout)
-
-
 def _check(arguments: PredictArguments) -> None:
     """Raise an error for invalid arguments, before anything is loaded."""
     if not arguments.sources:
         raise UnclaspError("name at least one picture, video, folder, glob or camera number")
     need_folder(arguments.out)
-    _stream_options(arguments)
+    need_positive(every=arguments.every, max_frames=1 if arguments.max_frames is None else arguments.max_frames)
     if arguments.everyone and arguments.box is not None:
         raise UnclaspError("--everyone searches the whole picture, --box only one place: use one of them")
     if arguments.everyone and arguments.detector != "finder":
@@ -333,7 +333,9 @@ def _result_path(stem: Path, suffix: str, protected: set[Path]) -> Path:
 
 def _reason(error: BaseException, source: str) -> str:
     """Return an error as a single line that names its source."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    name = in_one_line(source)
+    lines = str(error).replace(source, name).splitlines()
+    reason = " ".join(line.strip() for line in lines) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return reason if source in reason else f"{source}: {reason}"
+        reason = in_one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return reason if name in reason else f"{name}: {reason}"

@@ -1,4 +1,4 @@
-"""Progress bars of the commands, drawn on stderr, and only if that is a terminal."""
+"""Progress bars of the commands, drawn on stderr, and only if that is a terminal, and lines of results beside them."""
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from unclasp.pipes import discard, in_one_line
 
 if TYPE_CHECKING:
     from unclasp.sources import Source
@@ -89,6 +91,14 @@ def over_frames(video: "Video") -> Iterator[Callable[[Any], None]]:
             progress.update(task, advance=1, rate="–" if speed is None else f"{speed:.1f}")
 
         yield advance
+
+
+def print_line(line: str) -> None:
+    """Print a line at once, or nothing if nobody reads any more."""
+    try:
+        print(in_one_line(line), flush=True)
+    except BrokenPipeError:
+        discard(sys.stdout)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
