@@ -15,7 +15,7 @@ from clips import Camera, make_video
 from motion import moving_hands
 from poses import pose_of
 from shades import Shades
-from unclasp.errors import UnclaspError
+from unclasp.errors import ImageError, UnclaspError
 from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult, PredictFrame
 from unclasp.pose import HandPose
@@ -86,6 +86,50 @@ def test_a_frame_is_no_source(several: bool) -> None:
     frame: Any = Frame(np.full((60, 80, 3), 120, np.uint8), 0, 0.0)  # its number is not a camera's
     with pytest.raises(UnclaspError, match=r"got Frame; give your own frames to Predictor.track"):
         list(Predictor(Shades()).stream([frame] if several else frame))
+
+
+@pytest.mark.parametrize("mode", ["r", "rb"])
+def test_an_open_file_is_no_list_of_its_lines(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"one\ntwo\n")
+    errors: list[UnclaspError] = []
+    with (tmp_path / "a.mp4").open(mode) as file:
+        given: Any = file
+        assert not list(Predictor(Shades()).stream(given, on_error=errors.append))
+    (error,) = errors
+    assert re.search(r"got (TextIOWrapper|BufferedReader); give the path of the file$", str(error))
+
+
+def test_on_error_is_checked_at_the_call() -> None:
+    on_error: Any = "raise"
+    with pytest.raises(UnclaspError, match=r"^on_error must be a function of the error, got str; leave it out to have"):
+        Predictor(Shades()).stream("a.mp4", on_error=on_error)
+
+
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [
+        (None, "got NoneType; give a list or a generator"),
+        (np.zeros((2, 60, 80, 3), np.uint8), "got ndarray; give a list or a generator of them"),
+        (Frame(np.zeros((60, 80, 3), np.uint8), 0, 0.0), "got Frame; give a list or a generator of them"),
+        ("a.mp4", "got str; give files and cameras to Predictor.stream"),
+        (0, "got int; give files and cameras to Predictor.stream"),
+    ],
+)
+def test_what_is_no_series_of_frames_is_told_at_the_call(frames: Any, told: str) -> None:
+    with pytest.raises(UnclaspError, match=rf"^expected several Frame\(image, number, time\), .*, {told}"):
+        Predictor(Shades()).track(frames)
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (None, "frame 7: expected a picture, got None; OpenCV gives None at the end of a video"),
+        (np.zeros((60, 80, 3)), r"frame 7: image must be \(H, W, 3\) uint8 RGB, got float64"),
+    ],
+)
+def test_a_frame_that_holds_no_picture_is_told_with_its_number(image: Any, told: str) -> None:
+    with pytest.raises(ImageError, match=f"^{told}"):
+        next(Predictor(Shades()).track([Frame(image, 7, 0.0)]))
 
 
 @pytest.mark.parametrize(

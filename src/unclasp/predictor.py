@@ -31,7 +31,7 @@ from unclasp.hands import ROOTS
 from unclasp.inputs import CheckedPicture, Focal, check_flags, check_load_types, check_picture, check_threads
 from unclasp.lifting import shares_of_size, wrist_depths
 from unclasp.pose import HandPose
-from unclasp.streaming import OnError, SourceLike, StreamOptions, checked_frame, frame_poses, stream
+from unclasp.streaming import OnError, SourceLike, StreamOptions, check_on_error, checked_frames, frame_poses, stream
 from unclasp.video import Frame, Video
 
 if TYPE_CHECKING:
@@ -244,12 +244,13 @@ class Predictor:
                 yielded a pose.
 
         Raises:
-            UnclaspError: No source could be used, and there is no `on_error`.
+            UnclaspError: No source could be used, and there is no `on_error`, or it cannot be called.
         """
 
         def predict(image: Pixels, box: npt.ArrayLike | None, exif_focal: tuple[float, float] | None) -> HandPose:
             return self(image, box, focal=exif_focal if focal is None else focal, princpt=princpt, mirrored=mirrored)
 
+        check_on_error(on_error)
         predict_frame = self._frame_predictor(options, focal=focal, princpt=princpt, mirrored=mirrored)
         return stream(predict, predict_frame, source, options, on_error)
 
@@ -296,11 +297,11 @@ class Predictor:
 
         Raises:
             ImageError: As in `__call__`.
-            UnclaspError: As in `__call__`, or an item is no `Frame`.
+            UnclaspError: As in `__call__`, or it is no iterable of `Frame`s.
         """
         check_flags(live=live)
         predict_frame = self._frame_predictor(options, focal=focal, princpt=princpt, mirrored=mirrored)
-        return frame_poses(predict_frame, map(checked_frame, frames), options, live=live)
+        return frame_poses(predict_frame, checked_frames(frames), options, live=live)
 
     def _frame_predictor(
         self, options: StreamOptions, *, focal: Focal | None, princpt: tuple[float, float] | None,

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from io import IOBase
 from numbers import Real
 from pathlib import Path
 from typing import TypeGuard
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.arrays import Array, Pixels
-from unclasp.errors import UnclaspError, check_whole
+from unclasp.errors import ImageError, UnclaspError, check_whole
 from unclasp.follow.frame_result import PredictFrame
 from unclasp.follow.smoothing import smoothed
 from unclasp.follow.tracking import Tracker
@@ -108,11 +109,13 @@ def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | P
                 message += "; give your own frames to Predictor.track"
             if isinstance(source, bytes | bytearray | memoryview):
                 message += "; decode the content of a file with decode_photo"
+            if isinstance(source, IOBase):
+                message += "; give the path of the file"
             yield Source(None, message, given=type(source).__name__)
 
 
 def _is_several(sources: object) -> TypeGuard[Iterable[SourceLike]]:
-    single = str | bytes | bytearray | memoryview | np.ndarray | Photo | Frame
+    single = str | bytes | bytearray | memoryview | np.ndarray | Photo | Frame | IOBase
     return isinstance(sources, Iterable) and not isinstance(sources, single)
 
 
@@ -134,14 +137,42 @@ def _poses(
         yield replace(predict(photo.image, options.box, photo.focal), source=source.name)
 
 
-def checked_frame(frame: object) -> Frame:
+def checked_frames(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """Return the caller's own frames, each checked when it is asked for.
+
+    Raises:
+        UnclaspError: It is no iterable of frames; while iterating: an item is no frame.
+    """
+    if isinstance(frames, str | Path | Frame | np.ndarray) or not isinstance(frames, Iterable):
+        is_source = isinstance(frames, str | Path | int)
+        advice = "give files and cameras to Predictor.stream" if is_source else "give a list or a generator of them"
+        got = type(frames).__name__
+        raise UnclaspError(f"expected several Frame(image, number, time), one after the other, got {got}; {advice}")
+    return map(_checked_frame, frames)
+
+
+def check_on_error(on_error: object) -> None:
+    """Raise an UnclaspError unless it can be called or is None."""
+    if on_error is not None and not callable(on_error):
+        got = type(on_error).__name__
+        raise UnclaspError(f"on_error must be a function of the error, got {got}; leave it out to have errors logged")
+
+
+def _checked_frame(frame: object) -> Frame:
     """Return a frame of the caller's own, with plain numbers, or raise an UnclaspError if it is none."""
     if not isinstance(frame, Frame):
         raise UnclaspError(f"expected a Frame(image, number, time), got {type(frame).__name__}")
     check_whole(0, number=frame.number)
     if not isinstance(frame.time, Real) or not math.isfinite(frame.time):
         raise UnclaspError(f"a frame's time must be a finite number of seconds, got {frame.time!r}")
-    return frame._replace(image=check_image(frame.image), number=int(frame.number), time=float(frame.time))
+    if frame.image is None:
+        advice = "OpenCV gives None at the end of a video or after a failure: leave such frames out"
+        raise ImageError(f"frame {frame.number}: expected a picture, got None; {advice}")
+    try:
+        image = check_image(frame.image)
+    except ImageError as error:
+        raise ImageError(f"frame {frame.number}: {error}") from None
+    return frame._replace(image=image, number=int(frame.number), time=float(frame.time))
 
 
 def frame_poses(
