@@ -281,6 +281,9 @@ def test_huge_file_is_not_read(save: Callable[..., Path], monkeypatch: pytest.Mo
         (b"\0\0\0\x18ftypavif" + bytes(20), "an AVIF picture"),
         (b"\0\0\0\x18ftypisom" + bytes(20), "a video"),
         (b"RIFF\0\0\0\0AVI LIST", "a video"),
+        (b"G@\x11\x10\0B\xf0" + bytes(20), "a video"),  # MPEG-TS
+        (b"\0\0\1\xbaD\0\4" + bytes(20), "a video"),  # MPEG-PS
+        (b"FLV\1\5" + bytes(20), "a video"),
         (b"\x1a\x45\xdf\xa3" + bytes(20), "a video"),
         (b"PK\x03\x04" + bytes(20), "a ZIP archive"),
     ],
@@ -290,7 +293,9 @@ def test_what_is_no_picture_is_named(save: Callable[..., Path], data: bytes, exp
     assert f"got {expected};" in message
     if data:
         assert "JPEG, PNG, WebP, BMP or TIFF" in message
-        assert "extract its frames" in message if expected == "a video" else "convert it" in message
+        is_video = expected == "a video"
+        assert ("under a name that ends in .mp4, or extract its frames" if is_video else "convert it") in message
+        assert ("or to MP4 if it moves" in message) == (expected == "a GIF")
 
 
 @pytest.mark.parametrize("keep", [0.01, 0.2, 0.5, 0.9, 0.995, -2, -1])

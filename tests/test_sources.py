@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unclasp.marks import mark_mp4
 from unclasp.sources import Source, find_sources, output_stems
 
 # Finding ------------------------------------------------------------------------------------------------------------
@@ -117,6 +118,18 @@ def test_a_folder_of_videos_is_told_what_to_do(save: Callable[..., Path], tmp_pa
     assert source.error is not None and "with videos only (2); name them, or use a pattern" in source.error
 
 
+def test_videos_beside_the_pictures_of_a_folder_are_counted_unless_they_are_results(
+    save: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(b"x", "a.jpg")
+    for name in ("b.mp4", "sub/c.mov", ".d.mp4", "results/e.mp4"):
+        save(b"x", name)
+    mark_mp4(tmp_path / "results" / "e.mp4")
+    assert names(find_sources(tmp_path), tmp_path) == ["a.jpg"]
+    told = f"{tmp_path}: skipped videos: 2; name them, or use a pattern: folders are for pictures"
+    assert caplog.messages == [told]
+
+
 @pytest.mark.parametrize("given", ["film.mp4", "film.MOV", "a.avi", "b.mkv", "c.webm", "d.m4v"])
 def test_videos_are_found_by_name_and_by_pattern(
     save: Callable[..., Path], given: str, monkeypatch: pytest.MonkeyPatch
@@ -154,6 +167,11 @@ def test_impossible_names_are_errors(given: str) -> None:
     (source,) = find_sources([given])
     assert source.path is None
     assert source.error
+
+
+def test_standard_input_is_not_read() -> None:
+    (source,) = find_sources(["-"])
+    assert source.error is not None and source.error.endswith("; standard input is not read: save it to a file")
 
 
 def test_each_file_comes_once(save: Callable[..., Path], tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
     (0, b"GIF8", "a GIF"),
     (8, b"AVI ", "a video"),
+    (0, b"G@", "a video"),
+    (0, b"\0\0\1\xba", "a video"),
+    (0, b"FLV\1", "a video"),
     (0, b"\x1a\x45\xdf\xa3", "a video"),
     (4, b"ftyphe", "a HEIC picture"),
     (4, b"ftypmif1", "a HEIC picture"),
@@ -251,9 +254,9 @@ def _recognise(data: bytes) -> tuple[str, Callable[[bytes, int], bytes]]:
             return kind, check
     unknown = "a text file" if data[:64].isascii() and b"\0" not in data[:64] else "an unknown format"
     format_name = next((name for at, magic, name in _OTHER_FORMATS if data.startswith(magic, at)), unknown)
-    advice = "convert it to JPEG or PNG"
+    advice = "convert it to JPEG or PNG" + (", or to MP4 if it moves" if format_name == "a GIF" else "")
     if format_name == "a video":
-        advice = "extract its frames as pictures, or rename it to .mp4 and run unclasp predict on it"
+        advice = "run unclasp predict on it, under a name that ends in .mp4, or extract its frames as pictures"
     raise _refuse("a JPEG, PNG, WebP, BMP or TIFF picture", format_name, advice)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from unclasp.errors import advice_on_missing
+from unclasp.marks import is_marked
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class Source:
 def find_sources(sources: str | Path | int | Sequence[str | Path | int]) -> list[Source]:
     """Return the sources that files, folders, quoted globs and camera numbers stand for, without duplicates.
 
-    Folders are searched recursively for pictures, by suffix; hidden files are skipped, and the result is sorted. Globs
+    Folders are searched recursively for pictures, by suffix; hidden files are skipped, and the result is sorted. Videos
+    in them are skipped with a warning that tells their number, without those that are results of `unclasp`. Globs
     also match videos. A file given by name is always listed, even if its name is a camera number. A source that cannot
     be used becomes an entry with an error, in its place, so that the others can still be processed.
 
@@ -155,7 +157,8 @@ def _expand(given: str) -> Iterator[Source]:
             if unsupported:
                 error = f"the pattern matches only {_told(unsupported)}"
         else:
-            advice = advice_on_missing(given, has_frames=True)
+            otherwise = "standard input is not read: save it to a file" if given == "-" else "check the spelling"
+            advice = advice_on_missing(given, otherwise, has_frames=True)
             error = f"expected {_EXPECTED}, found nothing of this name; {advice}"
     except PermissionError:
         error = f"expected {_EXPECTED}, got a path that may not be read; check its permissions"
@@ -179,10 +182,12 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(root, name) for name in files if not name.startswith(".")]
         found += [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and _is_file_or_dead_link(path)]
-        videos += sum(path.suffix.lower() in VIDEO_SUFFIXES for path in paths)
+        videos += sum(path.suffix.lower() in VIDEO_SUFFIXES and not is_marked(path) for path in paths)
         unsupported += _unsupported_in(paths)
     if unsupported:
         _logger.warning("%s: skipped %s", given, _told(unsupported))
+    if found and videos:
+        _logger.warning("%s: skipped videos: %d; name them, or use a pattern: folders are for pictures", given, videos)
     yield from (_source_of(path, given) for path in sorted(found))
     for problem in problems:
         error = f"{problem.filename}: the folder cannot be opened ({problem.strerror}); check its permissions"
