@@ -17,7 +17,7 @@ import pytest
 import unclasp
 from poses import random_pose
 from unclasp import Predictor, read_picture
-from unclasp.errors import UnclaspError
+from unclasp.errors import ImageError, UnclaspError
 from unclasp.hands import HAND_ORDERS, HAND_SLICES
 from unclasp.pose import UNDECIDED, HandPose, present_hands
 
@@ -178,9 +178,10 @@ def test_a_replaced_presence_decides_who_is_present_only_if_asked_to() -> None:
     [
         ("both", "mano", "side must be one of right, left, got 'both'"),
         ("left", "coco", "order must be one of .*mediapipe.*, got 'coco'"),
+        ("left", ["mano"], r"order must be one of .*mediapipe.*, got \['mano'\]"),
     ],
 )
-def test_unknown_sides_and_orders_are_named(side: str, order: str, message: str) -> None:
+def test_unknown_sides_and_orders_are_named(side: str, order: Any, message: str) -> None:
     with pytest.raises(UnclaspError, match=message):
         random_pose().hand(side, order=order)  # type: ignore[arg-type]
 
@@ -341,6 +342,21 @@ def test_plot_uses_the_poses_own_picture_and_says_when_there_is_none() -> None:
     np.testing.assert_array_equal(pose.plot(), random_pose().plot(image))
     with pytest.raises(UnclaspError, match=r"does not hold its picture; give it: pose.plot\(image\)"):
         replace(pose, image=None).plot()
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (np.zeros((120, 128, 3), np.uint8), "expected the pose's picture, 256 × 240 px, got 128 × 120; resize it, or"),
+        (np.zeros((256, 240), np.uint8), "expected the pose's picture, 256 × 240 px, got 240 × 256"),
+        (np.zeros((240, 256, 3)), "image must be .* uint8 RGB, got float64"),
+        ("photo.jpg", "image must be .* got str; read the file with read_picture"),
+    ],
+)
+def test_plot_refuses_other_pictures(image: Any, told: str) -> None:
+    """Hands drawn over a smaller copy of the picture would be in wrong places."""
+    with pytest.raises(ImageError, match=told):
+        random_pose().plot(image)
 
 
 def test_the_3d_views_of_a_mirrored_picture_look_like_the_picture() -> None:

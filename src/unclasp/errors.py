@@ -6,7 +6,7 @@ The command line prints these exceptions as one line, without a traceback.
 import errno
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from numbers import Integral
 from pathlib import Path
 from typing import Final
@@ -82,7 +82,7 @@ def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
     Raises:
         UnclaspError: `value` is not allowed.
     """
-    if value not in allowed:
+    if not isinstance(value, Hashable) or value not in allowed:
         raise UnclaspError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
 
 

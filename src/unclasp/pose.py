@@ -11,7 +11,7 @@ import numpy as np
 
 from unclasp.arrays import Array, Bools, Floats, Pixels, rounded
 from unclasp.contact import Contact, contact_between
-from unclasp.errors import UnclaspError, check_choice
+from unclasp.errors import ImageError, UnclaspError, check_choice
 from unclasp.files import save_text
 from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS, ROOTS, SIDES, Order, Side
 from unclasp.version import installed_version
@@ -243,9 +243,8 @@ class HandPose:
             others: Poses of other people in the same picture, to be added under the key `others`; defaults to
                 `touching`, if there are any.
         """
-        if others is None:
-            others = self.touching or None
-        # The name of a file that is not UTF-8 holds lone surrogates, which are not valid in JSON.
+        others = (self.touching or None) if others is None else others
+        # Names of files that are not UTF-8 hold lone surrogates, which are not valid in JSON.
         source = None if self.source is None else self.source.encode(errors="replace").decode()
         others_entry = {} if others is None else {"others": [other._person_to_dict() for other in others]}
         return {
@@ -303,7 +302,7 @@ class HandPose:
         """Draw the hands over the picture, with 3D views beside it.
 
         Args:
-            image: (H, W, 3) uint8 RGB; defaults to the pose's own picture.
+            image: (H, W, 3) uint8 RGB, of the size of the pose's picture, which is the default.
             others: Poses of other people in the same picture; their hands are drawn in greys, and only in 2D. Defaults
                 to `touching`.
 
@@ -311,15 +310,19 @@ class HandPose:
             (H', W', 3) uint8 RGB.
 
         Raises:
-            UnclaspError: No picture is given, and the pose does not hold one.
+            UnclaspError: No picture is given, and the pose does not hold one, or it is of another size.
         """
+        from unclasp.picture import check_image
         from unclasp.visualize import draw_pose
 
-        image = self.image if image is None else image
-        if image is None:
+        own = self.image if image is None else check_image(image)
+        if own is None:
             raise UnclaspError("this pose does not hold its picture; give it: pose.plot(image)")
+        if image is not None and own.shape[1::-1] != self.image_size:
+            told = "expected the pose's picture, {} × {} px, got {} × {}; resize it, or predict in it"
+            raise ImageError(told.format(*self.image_size, *own.shape[1::-1]))
         others = self.touching if others is None else others
-        return draw_pose(image, self.views(), others=[other.views() for other in others])
+        return draw_pose(own, self.views(), others=[other.views() for other in others])
 
     def _repr_png_(self) -> bytes | None:
         """Return `plot` as a PNG, which Jupyter shows; None if the pose does not hold its picture."""
@@ -335,15 +338,13 @@ class HandPose:
         from unclasp.visualize import HandView
 
         flip = np.array([-1.0 if self.mirrored else 1.0, 1.0, 1.0])  # the 3D views match the picture beside them
-        presence = dict(zip(SIDES, map(float, self.presence), strict=True))
-        views = []
+        presence, views = dict(zip(SIDES, map(float, self.presence), strict=True)), []
         for side in self.sides:
             in_plane, in_space = self.hand(side)
             if side == "left" and self.root_offset is not None:
                 in_space = in_space + self.root_offset
-            hand = HandView(
+            views.append(HandView(
                 in_plane, in_space * flip, side, score=presence[side],
                 confidence=self._mean_confidence(side), doubted=side in self.doubted,
-            )  # fmt: skip
-            views.append(hand)
+            ))  # fmt: skip
         return views
