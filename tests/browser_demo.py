@@ -120,6 +120,13 @@ def check(page: Page, out: Path) -> None:
     page.at("stop").click()
 
     check_late_answers(page)
+    gone = page.downloads / "gone.jpg"
+    shutil.copyfile(PICTURE, gone)
+    page.at("file").send_keys(str(gone))
+    page.wait_for_result(r"in gone\.jpg")
+    gone.unlink()
+    page.at("mirrored").click()
+    wait_for("the message", lambda: "gone.jpg cannot be read" in page.at("status").text)
     document = page.downloads / "paper.pdf"
     document.write_bytes(b"%PDF-1.7\n" + bytes(100))
     page.at("file").send_keys(str(document))

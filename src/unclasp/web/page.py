@@ -130,8 +130,11 @@ async function send(blob, name, mine = begin()) {
   }
   say(`Looking for hands in ${name} …`, "busy");
   const query = new URLSearchParams({name, mirrored: at("mirrored").checked ? "1" : "0"});
+  const body = await blob.arrayBuffer().catch(() => null);  // fetch would fail as if the server were gone
+  if (mine !== running) return;
+  if (!body) return say(`${name} cannot be read: it is a folder, or was moved or changed; choose it again`, "error");
   try {
-    const response = await fetch("predict?" + query, {method: "POST", body: blob, signal: mine.signal});
+    const response = await fetch("predict?" + query, {method: "POST", body, signal: mine.signal});
     const payload = response.ok ? await response.json() : {error: await errorOf(response)};
     if (mine !== running) return;
     if (payload.error) return say(payload.error, "error");
