@@ -287,6 +287,24 @@ def test_a_clock_is_not_taken_for_a_rate(clip: Path, monkeypatch: pytest.MonkeyP
         assert len(list(opened)) == 12, "and nobody misses the other 3988 frames"
 
 
+@pytest.mark.parametrize(("across", "down", "told"), [(16.0, 11.0, ["16:11"]), (1.0, 1.0, []), (0.0, 1.0, [])])
+def test_pixels_that_are_not_square_are_told(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    across: float, down: float, told: list[str],
+) -> None:  # fmt: skip
+    """OpenCV gives 0:1 for a file that does not say."""
+
+    class Camcorder(Claiming):
+        def get(self, key: int) -> float:
+            return {cv2.CAP_PROP_SAR_NUM: across, cv2.CAP_PROP_SAR_DEN: down}.get(key, self.inner.get(key))
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camcorder)
+    with Video(clip):
+        pass
+    expected = [f"{clip}: its pixels are not square ({ratio}), but are taken for it" for ratio in told]
+    assert [message.split(", so ")[0] for message in caplog.messages] == expected
+
+
 def test_a_video_of_which_no_frame_can_be_decoded(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Undecodable(Claiming):
         def retrieve(self) -> tuple[bool, None]:

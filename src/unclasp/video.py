@@ -3,6 +3,7 @@
 OpenCV decodes and encodes. Its console output is suppressed; problems are raised as `VideoError`.
 """
 
+import logging
 import math
 import os
 import time
@@ -22,6 +23,8 @@ from unclasp.files import begin, replaceable, temporary_beside
 from unclasp.marks import mark_mp4
 from unclasp.quiet import quiet_ffmpeg, quiet_opencv
 
+_logger = logging.getLogger(__name__)
+
 CODECS: Final = ("avc1", "mp4v")
 """Tried in this order: browsers play only H.264 (avc1), but not every build of OpenCV can write it."""
 USUAL_RATE: Final = 30.0
@@ -39,6 +42,8 @@ _MIN_RATE: Final = 0.002
 _COMPLETE_SHARE: Final = 0.95
 """Share of the announced frames, or of their duration, from which a file counts as complete. One with fewer may be
 complete, too, which only its structure tells (`containers`)."""
+_MAX_OBLONG: Final = 0.01
+"""Share by which pixels may be wider or narrower than high without a warning."""
 _MAX_STEP_BACK: Final = 1.0
 """Seconds: a clock that goes back by more has started again, as where recordings were joined."""
 _MAX_LEAD_SECONDS: Final = 0.1
@@ -105,6 +110,8 @@ class Video:
         trusted = 0 < rate <= _MAX_TRUSTED_RATE  # the number of frames may be estimated from the rate
         self.rate = rate if trusted else USUAL_RATE
         self._announced = round(announced) if trusted and not self.live and 0 < announced < 2**31 else None
+        if not self.live:
+            self._warn_of_oblong_pixels()
         self._grabbed = self._decoded = 0
         self._started: float | None = None
         self._seconds = 0.0
@@ -119,6 +126,15 @@ class Video:
         if not capture.isOpened():
             raise VideoError(self._cannot_open())
         return capture
+
+    def _warn_of_oblong_pixels(self) -> None:
+        """Log a warning if the pixels are meant to be shown wider or narrower than high, as of some camcorders."""
+        across, down = (self._capture.get(key) for key in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+        if across > 0 and down > 0 and abs(across / down - 1) > _MAX_OBLONG:
+            _logger.warning(
+                "%s: its pixels are not square (%g:%g), but are taken for it, so hands are too narrow or too wide; "
+                "convert it: ffmpeg -i IN -vf scale=iw*sar:ih,setsar=1 OUT", self.name, across, down,
+            )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
