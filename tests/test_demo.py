@@ -216,6 +216,7 @@ def raw(port: int, request: bytes, *, break_off: bool = False) -> bytes:
         ("Content-Length: ²\r\n".encode("latin1"), 400),
         (b"Content-Length: " + b"9" * 5000 + b"\r\n", 400),
         (b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", 411),
+        (b"Content-Length: 4\r\nContent-Type: multipart/form-data; boundary=x\r\n", 415),
         (b"Content-Length: 4\r\nHost: evil.example\r\n", 403),
         (b"Content-Length: 4\r\nHost: [\r\n", 403),
         (b"Content-Length: 4\r\nHost: 127.0.0.1/.evil.example\r\n", 403),

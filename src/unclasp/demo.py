@@ -283,14 +283,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body_length(self) -> int:
         length, limit = self.headers.get("Content-Length"), self.server.limits.upload_bytes
+        if self.headers.get("Content-Type", "").lower().startswith("multipart/"):
+            raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the picture itself as the body, not in a form")
         if length is None or "Transfer-Encoding" in self.headers:
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "expected a picture with its Content-Length")
         if not (length.isascii() and length.isdecimal() and len(length) < 20):
             raise _Refused(HTTPStatus.BAD_REQUEST, "expected a number of bytes as Content-Length")
         if int(length) > limit:
-            size = f"{int(length) / 1e6:.1f} MB"
-            message = f"expected a picture of at most {limit / 1e6:g} MB, got {size}; use a smaller one"
-            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
+            size = f"at most {limit / 1e6:g} MB, got {int(length) / 1e6:.1f} MB"
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a picture of {size}; use a smaller one")
         return int(length)
 
     def _read_body(self, length: int) -> bytes:
