@@ -330,7 +330,7 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
 import os, sys
 import numpy as np
 from unclasp.video import Video, VideoWriter
-name = os.fsdecode(os.fsencode(sys.argv[1]) + b"/caf\\xe9.mp4")
+name = os.fsdecode(os.fsencode(sys.argv[1]) + b"/hand\\xe9.mp4")
 with VideoWriter(name, rate=25) as writer:
     writer.write(np.zeros((64, 64, 3), np.uint8))
 print(len(list(Video(name))))
