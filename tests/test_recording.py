@@ -112,6 +112,22 @@ def test_an_mp4_and_a_line_per_frame(tmp_path: Path) -> None:
     assert len(frames) == 6 and np.ptp(frames[0].image.astype(int)) > 150, "the hands are drawn"
 
 
+def test_frames_that_change_their_size_lose_no_recording(tmp_path: Path) -> None:
+    """As those of a virtual camera may."""
+    poses = list(some_poses(3))
+    narrow = np.full((HEIGHT, WIDTH // 2, 3), 200, np.uint8)
+    poses[1] = replace(poses[1], image=narrow, image_size=(WIDTH // 2, HEIGHT), present=np.array([False, False]))
+    recorded = record(poses, tmp_path / "a", rate=25)
+    assert (recorded.frames, recorded.problem) == (3, None)
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert lines[1]["image"]["width"] == WIDTH // 2
+    with Video(tmp_path / "a.mp4") as video:
+        frames = [frame.image for frame in video]
+    assert {frame.shape for frame in frames} == {(HEIGHT, WIDTH, 3)}
+    assert frames[1][:, 90:230].mean() > 180 and max(frames[1][:, :70].mean(), frames[1][:, -70:].mean()) < 20
+    assert abs(frames[2][:60].mean() - 40) < 5
+
+
 def test_only_present_hands_are_counted(tmp_path: Path) -> None:
     poses = [replace(pose, present=np.array([False, number < 2])) for number, pose in enumerate(some_poses(5))]
     recorded = record(poses, tmp_path / "a", rate=25)

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 from unclasp.errors import UnclaspError, VideoError
 from unclasp.files import begin, replaceable, temporary_beside
 from unclasp.hands import SIDES, Side
-from unclasp.overlay import FrameDrawer
+from unclasp.overlay import FrameDrawer, fitted
 from unclasp.pose import HandPose
 from unclasp.rerun_log import RerunLog
 from unclasp.video import VideoWriter
@@ -64,7 +64,8 @@ def record(
     after its first frame, the recording ends there and is kept.
 
     Args:
-        poses: Poses that hold their pictures, such as those of `Predictor.stream` for a video.
+        poses: Poses that hold their pictures, such as those of `Predictor.stream` for a video. In the MP4, pictures of
+            another size than the first one are scaled into its size, with black bars.
         stem: Path of the files, without a suffix.
         rate: Frames per second of the MP4.
         live: The poses come from a camera, as fast as they are predicted. The MP4 then repeats or drops frames to play
@@ -79,7 +80,7 @@ def record(
     Raises:
         UnclaspError: The source fails before its first frame, the files cannot be written, or rerun-sdk is missing.
     """
-    recorded, draw = Recorded(), FrameDrawer()
+    recorded, draw, size = Recorded(), FrameDrawer(), None
     with ExitStack() as stack:
         # The lines are placed after the others, and so imply them, unless another Ctrl-C comes meanwhile.
         lines = stack.enter_context(_lines(stem.with_name(stem.name + ".jsonl")))
@@ -89,7 +90,9 @@ def record(
             for pose in _until_failure(poses, recorded):
                 if pose.image is None:
                     raise UnclaspError("a recording needs poses that hold their pictures")
-                video.write(draw(pose.image, pose.views()), time=pose.time)
+                drawn = draw(pose.image, pose.views())
+                size = size or drawn.shape[:2]
+                video.write(fitted(drawn, *size), time=pose.time)
                 lines.write(pose.to_json(indent=None) + "\n")
                 if log is not None:
                     log.write(pose)
