@@ -127,6 +127,11 @@ def check(page: Page, out: Path) -> None:
     gone.unlink()
     page.at("mirrored").click()
     wait_for("the message", lambda: "gone.jpg cannot be read" in page.at("status").text)
+    browser.execute_script("""
+        const dataTransfer = new DataTransfer();
+        dataTransfer.setData("text/plain", "https://example.org/hand.jpg");
+        document.dispatchEvent(new DragEvent("drop", {dataTransfer}));""")
+    wait_for("the message", lambda: "no file was dropped" in page.at("status").text)
     document = page.downloads / "paper.pdf"
     document.write_bytes(b"%PDF-1.7\n" + bytes(100))
     page.at("file").send_keys(str(document))

@@ -197,6 +197,7 @@ function show(payload, name) {
 function take(files) {
   const file = [...files].find(one => one.size !== undefined);
   if (file) send(file, file.name || "picture");
+  return file;
 }
 
 at("file").onchange = event => { take(event.target.files); event.target.value = ""; };
@@ -205,7 +206,9 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, event => {
     event.preventDefault();
     at("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop") take(event.dataTransfer.files);
+    if (kind === "drop" && !take(event.dataTransfer.files)) {
+      say("no file was dropped, as from some web pages: save the picture first, and choose it here", "error");
+    }
   });
 }
 document.onpaste = event => take(event.clipboardData.files);
