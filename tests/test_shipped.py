@@ -96,7 +96,7 @@ def test_one_core_is_enough_for_every_network_of_a_predictor(monkeypatch: pytest
         monkeypatch.setattr(f"unclasp.{module}.open_session", watched)
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
     alone, all_of_them = (Predictor.load(threads=threads)(image, (10, 10, 90, 80)) for threads in (1, None))
-    assert asked == [1] * 4 + [None] * 4, "pose network, finder, landmark network and palm detector"
+    assert asked == [1] * 5 + [None] * 5, "pose network, finder, landmark network, palm and face detector"
     np.testing.assert_allclose(alone.joints_2d, all_of_them.joints_2d, atol=0.01)
 
 
