@@ -182,13 +182,15 @@ def test_a_box_declares_hands() -> None:
 
 
 @pytest.mark.parametrize("hands_given", [False, True])
-def test_in_a_tracked_crop_of_a_video_a_face_is_no_evidence(*, hands_given: bool) -> None:
+def test_the_tracker_is_told_of_faces_in_its_crop(*, hands_given: bool) -> None:
     palms, face = FakePalms((DIM, "right", 0.6)), (DIM[0] - 5, DIM[1] - 5, DIM[2] + 5, DIM[3] + 5)
-    for detector, expected in ((None, 0.6), (FakeFaces(FAINT), 0.6), (FakeFaces(face), 0.0)):
-        search = make_predictor(palms, DIM, faces=detector).photo_search
-        square = geometry.square_box(np.array(DIM))
-        evidence = search.in_frame(picture(), square, fresh=False, hands_given=hands_given).hand_evidence
-        assert evidence is None if hands_given else evidence is not None and evidence[0] == pytest.approx(expected)
+    for detector, expected in ((None, False), (FakeFaces(FAINT), False), (FakeFaces(face), True)):
+        search, square = make_predictor(palms, DIM, faces=detector).photo_search, geometry.square_box(np.array(DIM))
+        found = search.in_frame(picture(), square, fresh=False, hands_given=hands_given)
+        assert found.results.tracked.present[0], "the frames decide together"
+        assert (
+            found.are_faces is None if hands_given else found.are_faces is not None and found.are_faces[0] == expected
+        )
 
 
 def test_a_frame_that_is_searched_has_no_faces() -> None:

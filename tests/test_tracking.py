@@ -529,6 +529,17 @@ def test_two_hands_with_similar_evidence_are_both_reported(evidence: list[float]
     assert all(pose.present.all() for pose in script.run())
 
 
+@pytest.mark.parametrize(("seen", "is_dropped"), [(0.85, True), (0.95, False)])
+def test_a_face_is_a_ghost_unless_the_hand_was_seen_clearly(seen: float, is_dropped: bool) -> None:
+    """In the first ten frames the second hand has much evidence; then it is at a face, with less than its average."""
+    evidence = np.array([[0.9, seen]] * 10 + [[0.9, 0.4]] * 30)
+    fields = [
+        {"hand_evidence": each, "are_faces": np.array([False, number >= 10])} for number, each in enumerate(evidence)
+    ]
+    tracked = Script(poses_of(moving_hands(40)), fields=lambda number, _: fields[number]).run()
+    assert tracked[10].present.all() and tracked[-1].present.tolist() == [True, not is_dropped]
+
+
 def test_evidence_changes_sides_with_its_hand() -> None:
     """The network swaps the hands in every second frame; the first hand is the ghost."""
     true = poses_of(moving_hands(40))
@@ -605,15 +616,16 @@ def test_two_versions_that_are_one_object_are_changed_once() -> None:
 def test_an_exchanged_track_exchanges_all_values_of_the_hands() -> None:
     """Exchanged twice, it is the same but for its sides, which count as new."""
     pose = pose_of(moving_hands(1)[0], presence=np.array([0.9, 0.8]))
-    last = FrameResult(Versions(pose, pose), hand_evidence=np.array([0.1, 0.2]))
+    last = FrameResult(Versions(pose, pose), hand_evidence=np.array([0.1, 0.2]), are_faces=np.array([True, False]))
     track = Track(
         last=last, presence=np.array([0.3, 0.4]), evidence=np.array([0.5, 0.6]), held=np.array([7, 8]),
-        side_agreement=SIDE_CHANGE_FRAMES, frames_not_credible=1, vain_searches=2,
+        confirmed=np.array([False, True]), side_agreement=SIDE_CHANGE_FRAMES, frames_not_credible=1, vain_searches=2,
     )  # fmt: skip
     once, twice = track.exchanged(), track.exchanged().exchanged()
     assert once.last is not None and twice.last is not None
     np.testing.assert_array_equal(once.last.tracked.presence, [0.8, 0.9])
-    for name in ("presence", "evidence", "held"):
+    assert once.last.are_faces is not None and once.last.are_faces.tolist() == [False, True]
+    for name in ("presence", "evidence", "confirmed", "held"):
         np.testing.assert_array_equal(getattr(once, name), getattr(track, name)[::-1])
         np.testing.assert_array_equal(getattr(twice, name), getattr(track, name))
     np.testing.assert_array_equal(twice.last.tracked.joints_3d, pose.joints_3d)

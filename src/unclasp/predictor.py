@@ -325,7 +325,8 @@ class Predictor:
         square = None if shot.box is None else geometry.square_box(shot.box)
         found = self.photo_search.in_frame(shot.image, square, fresh=fresh, hands_given=hands_given)
         poses = found.results.map(lambda result: self._lift(result, shot, found.regions, is_credible=found.is_credible))
-        return FrameResult(poses, found.is_known, found.results.tracked.detection_score, found.hand_evidence)
+        score = found.results.tracked.detection_score
+        return FrameResult(poses, found.is_known, score, found.hand_evidence, found.are_faces)
 
     def _lift(
         self, result: CropResult, shot: CheckedPicture, other_regions: Floats | None, *, is_credible: bool = True

@@ -66,8 +66,10 @@ class FrameSearchResult(NamedTuple):
     """Whether the frame, as a photo, would count as showing hands."""
     is_credible: bool
     """Whether it does as a frame of a video."""
-    hand_evidence: Floats | None
-    """(2,) `CropResult.hand_evidence`, but 0 for a face; None if the hands are given."""
+    hand_evidence: Floats | None = None
+    """(2,) `CropResult.hand_evidence`; None if the hands are given."""
+    are_faces: Bools | None = None
+    """(2,) whether each hand is rather a face (`FacesIn.among`); None if the hands are given."""
 
 
 class PhotoSearch:
@@ -175,12 +177,13 @@ class PhotoSearch:
         if fresh and not hands_given:
             ghosts = results.tracked.present & ~without_ghost(results.tracked).present
             results = _without_hands(results, ghosts)
-        tracked, evidence = results.tracked, None
-        if not hands_given and tracked.hand_evidence is not None:
-            evidence = np.where(faces.among(tracked), 0.0, tracked.hand_evidence)
+        tracked = results.tracked
         is_known = hands_given or is_credible(tracked)
         credible = hands_given or (is_credible_in_track(tracked) and (is_known or not fresh))
-        return FrameSearchResult(results, regions, is_known, credible, evidence)
+        if hands_given:
+            return FrameSearchResult(results, regions, is_known, credible)
+        evidence, are_faces = tracked.hand_evidence, faces.among(tracked)
+        return FrameSearchResult(results, regions, is_known, credible, evidence, are_faces)
 
     def _search_frame(
         self, image: Pixels, faces: FacesIn, *, fresh: bool, hands_given: bool
@@ -192,7 +195,7 @@ class PhotoSearch:
             proposal = proposal._replace(fallback=None)  # the hand detector is a better second search
         result, others = self.frame_predictor.predict_proposal(image, proposal)
         results = self.touch_up.for_video(result, image)
-        if not hands_given:
+        if fresh and not hands_given:
             results = _without_faces(results, faces)
         # Where hands are known, a detection could replace two hands in contact by the one that is seen better.
         is_detector_needed = fresh and not (hands_given or is_certain(results.tracked))

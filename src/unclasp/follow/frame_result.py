@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from unclasp.arrays import Floats, Pixels
+from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.find.versions import Versions
 from unclasp.hands import FLIPPED_JOINTS
 from unclasp.pose import HandPose, present_hands
@@ -26,6 +26,9 @@ class FrameResult(NamedTuple):
     """(2,) evidence for each hand, 0 to 1 (`CropResult.hand_evidence`); None if the networks predict none, or if the
     hands are given."""
 
+    are_faces: Bools | None = None
+    """(2,) whether each hand is rather a face (`FacesIn.among`); None if nothing is known of faces."""
+
     @property
     def tracked(self) -> HandPose:
         """The pose for the tracker's decisions."""
@@ -44,7 +47,8 @@ class FrameResult(NamedTuple):
     def exchanged(self) -> "FrameResult":
         """Return the result with the hands in each other's slots."""
         evidence = None if self.hand_evidence is None else self.hand_evidence[::-1]
-        return self._replace(poses=self.poses.map(exchanged), hand_evidence=evidence)
+        are_faces = None if self.are_faces is None else self.are_faces[::-1]
+        return self._replace(poses=self.poses.map(exchanged), hand_evidence=evidence, are_faces=are_faces)
 
 
 class PredictFrame(Protocol):

@@ -40,6 +40,8 @@ class Track:
     """(2,) presence of each hand, averaged over frames."""
     evidence: Floats = field(default_factory=lambda: np.full(2, FIRST_EVIDENCE))
     """(2,) evidence for each hand, averaged over frames."""
+    confirmed: Bools = field(default_factory=lambda: np.zeros(2, dtype=np.bool_))
+    """(2,) whether a single frame has given `CERTAIN_EVIDENCE` for each hand since it was last absent."""
     held: npt.NDArray[np.integer] = field(default_factory=lambda: np.zeros(2, int))
     """(2,) frames for which each hand has been held at its last position."""
     side_agreement: int = FIRST_SIDE_CHANGE_FRAMES
@@ -57,6 +59,7 @@ class Track:
             last=None if self.last is None else self.last.exchanged(),
             presence=self.presence[::-1],
             evidence=self.evidence[::-1],
+            confirmed=self.confirmed[::-1],
             held=self.held[::-1],
             side_agreement=FIRST_SIDE_CHANGE_FRAMES,
         )
@@ -73,7 +76,11 @@ class Track:
             self.evidence = np.full(2, FIRST_EVIDENCE)
         certain = np.zeros(2, dtype=np.bool_)
         if result.hand_evidence is not None:
-            self.evidence = EVIDENCE_DECAY * self.evidence + (1 - EVIDENCE_DECAY) * result.hand_evidence
+            self.confirmed = (self.confirmed & before) | (result.hand_evidence >= CERTAIN_EVIDENCE)
+            evidence = result.hand_evidence
+            if result.are_faces is not None:  # a hand that was seen clearly may be hard to see before a face
+                evidence = np.where(result.are_faces & ~self.confirmed, 0.0, evidence)
+            self.evidence = EVIDENCE_DECAY * self.evidence + (1 - EVIDENCE_DECAY) * evidence
             certain = present_hands(presence) & (result.hand_evidence >= CERTAIN_EVIDENCE)
         may_be_ghost = (present_hands(self.presence) & (self.evidence >= MIN_EVIDENCE_BESIDE))[::-1]
         stays = (self.presence >= MIN_PRESENCE_TO_STAY) & ~(may_be_ghost & (self.evidence < min_to_stay))
