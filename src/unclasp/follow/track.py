@@ -69,6 +69,8 @@ class Track:
         presence = result.credible_presence
         if self.last is None:
             self.presence, self.evidence = presence, np.full(2, FIRST_EVIDENCE)
+            if result.hand_evidence is not None:
+                self.confirmed = result.hand_evidence >= CERTAIN_EVIDENCE
             return result.tracked.present
         self.presence = PRESENCE_DECAY * self.presence + (1 - PRESENCE_DECAY) * presence
         before, (min_to_stay, min_to_return) = self.last.tracked.present, GHOST_EVIDENCE
