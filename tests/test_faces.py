@@ -23,6 +23,7 @@ from unclasp.find.faces import (
     open_faces,
 )
 from unclasp.picture import read_picture
+from unclasp.video import Frame
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 FACE: Box = (100, 100, 200, 200)
@@ -201,3 +202,11 @@ def test_a_frame_that_is_searched_has_no_faces() -> None:
         assert found.results.tracked.present.any() == present
         given = search.in_frame(picture(), None, fresh=True, hands_given=True)
         assert given.results.tracked.present[0]
+
+
+def test_a_video_of_a_face_has_no_hands() -> None:
+    """Between the searches the square of the last one is predicted: there the face is none, either."""
+    palms, face = FakePalms((DIM, "right", 0.6)), (DIM[0] - 5, DIM[1] - 5, DIM[2] + 5, DIM[3] + 5)
+    for detector, sides in ((None, ("right",)), (FakeFaces(face), ())):
+        poses = make_predictor(palms, DIM, faces=detector).track(Frame(picture(), n, n / 30) for n in range(9))
+        assert {pose.sides for pose in poses} == {sides}

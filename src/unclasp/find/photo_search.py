@@ -174,6 +174,8 @@ class PhotoSearch:
         else:
             predict = self.frame_predictor.hands_in if hands_given else self.frame_predictor.hands_near
             results, regions = self.touch_up.for_video(predict(image, square), image), None
+            if fresh and not hands_given:
+                results = _without_faces(results, faces)
         if fresh and not hands_given:
             ghosts = results.tracked.present & ~without_ghost(results.tracked).present
             results = _without_hands(results, ghosts)
