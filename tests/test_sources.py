@@ -130,6 +130,17 @@ def test_videos_beside_the_pictures_of_a_folder_are_counted_unless_they_are_resu
     assert caplog.messages == [told]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_in_a_folder_is_no_video_and_is_not_waited_for(
+    save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Opening it would wait for ever for a process that writes to it."""
+    save(b"x", "a.jpg")
+    os.mkfifo(tmp_path / "b.mp4")
+    monkeypatch.setattr("unclasp.sources.is_marked", lambda path: pytest.fail(f"{path} is opened"))
+    assert names(find_sources(tmp_path), tmp_path) == ["a.jpg"] and not caplog.messages
+
+
 @pytest.mark.parametrize("given", ["film.mp4", "film.MOV", "a.avi", "b.mkv", "c.webm", "d.m4v"])
 def test_videos_are_found_by_name_and_by_pattern(
     save: Callable[..., Path], given: str, monkeypatch: pytest.MonkeyPatch

@@ -182,7 +182,10 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(root, name) for name in files if not name.startswith(".")]
         found += [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and _is_file_or_dead_link(path)]
-        videos += sum(path.suffix.lower() in VIDEO_SUFFIXES and not is_marked(path) for path in paths)
+        videos += sum(
+            path.suffix.lower() in VIDEO_SUFFIXES and _is_file_or_dead_link(path) and not is_marked(path)
+            for path in paths
+        )
         unsupported += _unsupported_in(paths)
     if unsupported:
         _logger.warning("%s: skipped %s", given, _told(unsupported))
