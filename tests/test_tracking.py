@@ -541,6 +541,25 @@ def test_a_face_is_a_ghost_unless_the_hand_was_seen_clearly(seen: float, is_drop
     assert tracked[clear].present.all() and tracked[-1].present.tolist() == [True, not is_dropped]
 
 
+def test_a_hand_that_was_gone_has_to_be_seen_clearly_anew() -> None:
+    """The second hand is seen clearly, is away, and comes back, hardly seen and at a face."""
+    there, away, back, face = slice(0, 5), slice(5, 15), slice(15, 20), slice(20, 50)
+    evidence, presence = np.full((50, 2), 0.9), np.full((50, 2), 0.95)
+    evidence[there, 1], evidence[away, 1], evidence[back, 1], evidence[face, 1] = 0.95, 0.0, 0.85, 0.4
+    presence[away, 1] = 0.02
+    poses = [
+        replace(pose_of(joints), presence=each, present=UNDECIDED)
+        for joints, each in zip(moving_hands(50), presence, strict=True)
+    ]
+    fields = [
+        {"hand_evidence": each, "are_faces": np.array([False, number >= 20])} for number, each in enumerate(evidence)
+    ]
+    tracked = Script(poses, fields=lambda number, _: fields[number]).run()
+    assert [bool(pose.present[1]) for pose in (tracked[0], tracked[14], tracked[20], tracked[-1])] == [
+        True, False, True, False,
+    ]  # fmt: skip
+
+
 def test_evidence_changes_sides_with_its_hand() -> None:
     """The network swaps the hands in every second frame; the first hand is the ghost."""
     true = poses_of(moving_hands(40))
