@@ -129,8 +129,8 @@ class Predictor:
             detector: Finds hands where a call gives no box: `finder`, the shipped hand finder; `network`, the pose
                 network's own part segmentation (ten crops, and less accurate); `none`, the whole picture is the crop.
             landmarks: Refine the joints with MediaPipe's landmark network, which was trained on real hands, weighted by
-                the fusion network; with the detector `finder`, also find hands with MediaPipe's palm detector. Without
-                the landmark network, every picture is assumed to show hands.
+                the fusion network, and tell faces from hands with its face detector; with the detector `finder`, also
+                find hands with its palm detector. Without the landmark network, pictures are assumed to show hands.
             fusion: A file of `unclasp fusion train` instead of the shipped fusion network. The shipped one was trained
                 on the errors of `small`; other pose networks do better with one of their own.
             second_opinions: Predict doubtful pictures again, see `Predictor`: they take several times as long.

@@ -41,7 +41,7 @@ class StreamOptions:
     box: npt.ArrayLike | None = None
     """(4,) x1, y1, x2, y2 px around the hands in every picture; None to search for them, and track them in videos."""
     smooth: bool = True
-    """Smooth the joints of videos over time."""
+    """Smooth the joints of videos, and their confidences, over time."""
     every: int = 1
     """Predict only every so-many-th frame of a video."""
     max_frames: int | None = None

@@ -61,9 +61,9 @@ class PredictArguments:
     detector: Literal["finder", "network", "none"] = "finder"
     """How hands are searched for without a box: by the finder, the pose network, or not at all (whole picture)."""
     landmarks: bool = True
-    """Refine the joints with MediaPipe's landmark network, which was trained on real hands, and the fusion network.
-    With the finder, also detect hands with MediaPipe's palm detector. Without the landmark network every picture is
-    assumed to show hands."""
+    """Refine the joints with MediaPipe's landmark network, which was trained on real hands, and the fusion network,
+    and tell faces from hands with MediaPipe's face detector. With the finder, also detect hands with MediaPipe's palm
+    detector. Without the landmark network every picture is assumed to show hands."""
     fusion: OptionalPath = None
     """A file of unclasp fusion train instead of the shipped one, which was trained on the errors of small. Only for
     pose networks that unclasp fusion collect accepts; for others a rule is used."""
@@ -87,7 +87,7 @@ class PredictArguments:
     html: bool = False
     """Also write OUT/NAME.html, an interactive 3D view of the hands in a picture."""
     smooth: bool = True
-    """Smooth the joints of videos over time."""
+    """Smooth the joints of videos, and their confidences, over time."""
     every: int = 1
     """Predict only every N-th frame of a video."""
     max_frames: OptionalInt = None

@@ -57,7 +57,7 @@ class Tracker:
         predict_frame: Predicts the hands of a frame.
         box: (4,) x1, y1, x2, y2 px around the hands in every frame; frames are then neither searched nor cropped
             around the last joints.
-        smooth: Smooth the joints over time.
+        smooth: Smooth the joints, and their confidences, over time.
         live: There are no later frames, so the reported poses are smoothed here. Otherwise `smoothing.smoothed` does
             that, and `smooth` applies only to the poses that are tracked.
     """
