@@ -224,6 +224,12 @@ def test_everyone_has_no_faces_either() -> None:
         assert len(make_predictor(palms, DIM, faces=faces).everyone(picture())) == count
 
 
+def test_all_people_have_the_faces_of_one_search() -> None:
+    palms, faces = FakePalms((DIM, "right", 0.6), (BRIGHTER, "right", 0.6)), FakeFaces(EMPTY)
+    assert len(make_predictor(palms, DIM, faces=faces).everyone(picture())) == 2
+    assert faces.calls == list(FACE_SIZES)
+
+
 def test_a_box_declares_hands() -> None:
     palms = FakePalms((DIM, "right", 0.6))
     pose = make_predictor(palms, DIM, faces=FakeFaces((0, 0, 400, 400)))(picture(), box=DIM)

@@ -54,6 +54,8 @@ class PhotoSearchResult(NamedTuple):
     """All hands that the hand detector found in the picture; None where it was not run."""
     beside: BesideHands | None = None
     """What it found beside the person's only hand, once that was painted over; None where that was not tried."""
+    faces: FacesIn | None = None
+    """The faces in the picture, so that none is looked for twice; None where the picture is given as a crop."""
 
 
 class FrameSearchResult(NamedTuple):
@@ -126,7 +128,7 @@ class PhotoSearch:
         both, beside = self._completed(result, hands, image) if credible else (None, None)
         if both is not None:
             result, others = both, self._outside_hands(both, others, image)
-        return PhotoSearchResult(discounted(result), others, credible, hands, beside)
+        return PhotoSearchResult(discounted(result), others, credible, hands, beside, faces)
 
     def of_touching(self, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for hands of other people that touch a person's only hand, one for each person.
@@ -142,7 +144,7 @@ class PhotoSearch:
 
     def of_others(self, image: Pixels, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for the hands of other people in a whole picture, one for each person."""
-        others, faces = Others(found.result), FacesIn(self.faces, image)
+        others, faces = Others(found.result), found.faces or FacesIn(self.faces, image)
         self._add_beside(others, found.beside)
         hands = self._detect_hands(image, PALM_SIZES, faces) if found.hands is None else found.hands
         others.add_detected(hands, image, partial(self._predict_person, image, faces))
