@@ -337,6 +337,14 @@ def test_frames_are_searched_for_faces_of_the_sizes_of_videos() -> None:
     assert detector.calls == list(FACE_SIZES_IN_VIDEOS)
 
 
+def test_in_tracked_crops_it_does_not_run_for_networks_without_evidence() -> None:
+    palms, detector = FakePalms((DIM, "right", 0.6)), FakeFaces(AROUND_DIM)
+    network, square = Shades(has_confidence=False), geometry.square_box(np.array(DIM))
+    predictor = Predictor(network, landmarks=FakeLandmarks(palms), faces=detector)  # type: ignore[arg-type]
+    found = predictor.photo_search.in_frame(picture(), square, fresh=False, hands_given=False)
+    assert found.hand_evidence is None and found.are_faces is None and not detector.calls
+
+
 def test_hands_that_are_tracked_may_be_before_faces_wherever_they_are_found() -> None:
     palms = FakePalms((DIM, "right", 0.6))
     predictor = make_predictor(palms, DIM, faces=FakeFaces(AROUND_DIM))

@@ -71,7 +71,7 @@ class FrameSearchResult(NamedTuple):
     hand_evidence: Floats | None = None
     """(2,) `CropResult.hand_evidence`; None if the hands are given."""
     are_faces: Bools | None = None
-    """(2,) whether each hand is rather a face (`FacesIn.among`); None if the hands are given."""
+    """(2,) whether each hand is rather a face (`FacesIn.among`); None without evidence, which that would lower."""
 
 
 class PhotoSearch:
@@ -186,7 +186,8 @@ class PhotoSearch:
         credible = hands_given or (is_credible_in_track(tracked) and (is_known or not fresh))
         if hands_given:
             return FrameSearchResult(results, regions, is_known, credible)
-        evidence, are_faces = tracked.hand_evidence, faces.among(tracked)
+        evidence = tracked.hand_evidence
+        are_faces = None if evidence is None else faces.among(tracked)
         return FrameSearchResult(results, regions, is_known, credible, evidence, are_faces)
 
     def _search_frame(

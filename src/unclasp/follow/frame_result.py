@@ -25,7 +25,6 @@ class FrameResult(NamedTuple):
     hand_evidence: Floats | None = None
     """(2,) evidence for each hand, 0 to 1 (`CropResult.hand_evidence`); None if the networks predict none, or if the
     hands are given."""
-
     are_faces: Bools | None = None
     """(2,) whether each hand is rather a face (`FacesIn.among`); None if nothing is known of faces."""
 
