@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,17 @@ def test_an_open_file_is_no_list_of_its_lines(tmp_path: Path, mode: str) -> None
         assert not list(Predictor(Shades()).stream(given, on_error=errors.append))
     (error,) = errors
     assert re.search(r"got (TextIOWrapper|BufferedReader); give the path of the file$", str(error))
+
+
+def test_a_temporary_file_is_no_list_of_its_lines_either() -> None:
+    errors: list[UnclaspError] = []
+    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+        file.write(b"one\ntwo\n")
+        file.seek(0)
+        given: Any = file
+        assert not list(Predictor(Shades()).stream(given, on_error=errors.append))
+    (error,) = errors
+    assert str(error).endswith("; give the path of the file")
 
 
 def test_on_error_is_checked_at_the_call() -> None:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from io import IOBase
 from numbers import Real
 from pathlib import Path
 from typing import TypeGuard
@@ -109,14 +108,19 @@ def _find_all(sources: SourceLike | Iterable[SourceLike]) -> Iterator[Source | P
                 message += "; give your own frames to Predictor.track"
             if isinstance(source, bytes | bytearray | memoryview):
                 message += "; decode the content of a file with decode_photo"
-            if isinstance(source, IOBase):
+            if _is_open_file(source):
                 message += "; give the path of the file"
             yield Source(None, message, given=type(source).__name__)
 
 
 def _is_several(sources: object) -> TypeGuard[Iterable[SourceLike]]:
-    single = str | bytes | bytearray | memoryview | np.ndarray | Photo | Frame | IOBase
-    return isinstance(sources, Iterable) and not isinstance(sources, single)
+    single = str | bytes | bytearray | memoryview | np.ndarray | Photo | Frame
+    return isinstance(sources, Iterable) and not isinstance(sources, single) and not _is_open_file(sources)
+
+
+def _is_open_file(source: object) -> bool:
+    """Tell whether this is a file that was opened; those of `tempfile` belong to no common class."""
+    return hasattr(source, "readline")
 
 
 def _poses(
