@@ -121,6 +121,13 @@ def test_of_a_result_each_hand_has_its_own_score_and_confidence(slot: int) -> No
     assert among(scores=(0.0, 0.0), confidence=(0.1, CERTAIN_CONFIDENCE + 0.01)) == one
 
 
+def test_without_confidences_only_small_hands_are_faces() -> None:
+    small, large = ((150 - half, 150 - half, 150 + half, 150 + half) for half in (20.0, 40.0))
+    for confidence, expected in (((0.1, 0.1), [True, True]), (None, [True, False])):
+        result = result_of(small, large, confidence=confidence, scores=(0.0, 0.0))
+        assert faces_in(FakeFaces(FACE)).among(result).tolist() == expected
+
+
 # ---- when it runs
 
 
@@ -330,11 +337,12 @@ def test_a_picture_that_is_given_as_a_crop_shows_hands() -> None:
 # ---- in videos
 
 
-def test_frames_are_searched_for_faces_of_the_sizes_of_videos() -> None:
+@pytest.mark.parametrize(("fresh", "sizes"), [(True, FACE_SIZES_IN_VIDEOS), (False, FACE_SIZES_IN_VIDEOS[:1])])
+def test_frames_are_searched_for_faces_of_the_sizes_of_videos(*, fresh: bool, sizes: tuple[int, ...]) -> None:
     palms, detector = FakePalms((DIM, "right", 0.6)), FakeFaces()
     search = make_predictor(palms, DIM, faces=detector).photo_search
-    search.in_frame(picture(), geometry.square_box(np.array(DIM)), fresh=False, hands_given=False)
-    assert detector.calls == list(FACE_SIZES_IN_VIDEOS)
+    search.in_frame(picture(), geometry.square_box(np.array(DIM)), fresh=fresh, hands_given=False)
+    assert detector.calls == list(sizes)
 
 
 def test_in_tracked_crops_it_does_not_run_for_networks_without_evidence() -> None:

@@ -27,6 +27,7 @@ FACES: Final = NetworkSpec(
 FACE_SIZES: Final = (128, 256, 512)
 """px: sides of the squares on which it runs; larger ones show smaller faces."""
 FACE_SIZES_IN_VIDEOS: Final = (128, 256)
+"""The same for frames that are searched; tracked crops, which most frames have, are checked at the first size alone."""
 
 _LARGEST: Final = 110
 """px of the square: larger faces are not detected."""
@@ -129,15 +130,13 @@ class FacesIn:
 
     def among(self, result: CropResult) -> Bools:
         """Tell which hands of a result are faces: (2,); none without the landmark network."""
-        scores = result.hand_scores
+        are_faces, scores = np.zeros(2, dtype=np.bool_), result.hand_scores
         if scores is None:
-            return np.zeros(2, dtype=np.bool_)
-        return np.array(
-            [
-                bool(present) and self.is_face(result.joints_of(slot), float(scores[slot]), result.confidence(slot))
-                for slot, present in enumerate(result.present)
-            ]
-        )
+            return are_faces
+        for slot in result.present_slots:
+            confidence = result.confidence(slot) if result.has_confidence else 1.0  # then only small ones are faces
+            are_faces[slot] = self.is_face(result.joints_of(slot), float(scores[slot]), confidence)
+        return are_faces
 
 
 def open_faces(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> FaceDetector:

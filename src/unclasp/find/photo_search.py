@@ -170,7 +170,7 @@ class PhotoSearch:
                 frame the hand detector runs, too, unless two hands are certain.
             hands_given: The frame is known to show hands, so that none is rejected.
         """
-        faces = FacesIn(self.faces, image, FACE_SIZES_IN_VIDEOS)
+        faces = FacesIn(self.faces, image, FACE_SIZES_IN_VIDEOS if fresh else FACE_SIZES_IN_VIDEOS[:1])
         if square is None:
             results, regions, hands_given = self._search_frame(image, faces, fresh=fresh, hands_given=hands_given)
         else:
