@@ -85,10 +85,10 @@ class RerunLog:
 
     def _finish(self) -> Exception | None:
         """Write what is left and close the file; return the error if not everything could be written."""
-        try:
-            self._stream.flush()
-        except Exception as error:  # which kinds there are depends on rerun's version
-            return error
-        finally:
-            self._stream.disconnect()
-        return None
+        problem = None
+        for step in (self._stream.flush, self._stream.disconnect):
+            try:
+                step()
+            except Exception as error:  # which kinds there are depends on rerun's version
+                problem = problem or error
+        return problem
