@@ -81,7 +81,8 @@ class Canvas:
 
     def caption(self, words: str, x: float, y: float, *, align: float = 0.0) -> None:
         """Write a text on a card, clearing the grid behind it."""
-        left = x - align * (width := self.text(words, x, y, align=align))
+        width = self.width_of(words)
+        left = x - align * width
         self.line(np.array([left, y - 5]), np.array([left + width, y - 5]), 18.0, CARD)
         self.text(words, x, y, align=align)
 
