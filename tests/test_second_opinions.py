@@ -404,7 +404,7 @@ def test_joints_from_any_variant_map_back_exactly(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(crop_predictor, "crop_image", recorded)
     monkeypatch.setattr(second_opinions, "variants", twice)
     # Its confidence is low, but its joints are true.
-    monkeypatch.setattr("unclasp.predictor.shares_of_size", lambda _: np.ones(2))
+    monkeypatch.setattr("unclasp.crop_lifting.shares_of_size", lambda _: np.ones(2))
     pose = Predictor(network, search=search)(image, focal=tuple(FOCAL), princpt=tuple(PRINCPT))
     np.testing.assert_allclose(pose.joints_2d, pixels, atol=1e-6)
     np.testing.assert_allclose(pose.joints_cam, joints, atol=1e-5)

@@ -1,4 +1,4 @@
-"""From a picture to a `HandPose`: cropping, inference, and lifting the output to picture pixels and millimetres."""
+"""From a picture to a `HandPose`: cropping, inference, and lifting to picture pixels and millimetres."""
 
 from collections.abc import Generator, Iterable
 from dataclasses import replace
@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.arrays import Array, Floats, Pixels
-from unclasp.data.transforms import sight_of
+from unclasp.crop_lifting import lifted
 from unclasp.engines.network import Network
 from unclasp.engines.onnx_engine import RunnerOptions
 from unclasp.engines.onnx_model import in_onnx_runtime
@@ -27,9 +26,7 @@ from unclasp.find.photo_search import PhotoSearch
 from unclasp.find.search import Detector, Search, by_network, search_with
 from unclasp.find.touch_up import TouchUp
 from unclasp.follow.frame_result import FrameResult, PredictFrame
-from unclasp.hands import ROOTS
 from unclasp.inputs import CheckedPicture, Focal, check_flags, check_load_types, check_picture, check_threads
-from unclasp.lifting import shares_of_size, wrist_depths
 from unclasp.pose import HandPose
 from unclasp.streaming import OnError, SourceLike, StreamOptions, check_on_error, checked_frames, frame_poses, stream
 from unclasp.video import Frame, Video
@@ -183,10 +180,10 @@ class Predictor:
         shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
         if shot.box is not None:
             result = self.crop_predictor.hands_in(shot.image, geometry.square_box(shot.box))
-            return self._lift(self.touch_up(result, shot.image), shot, None)
+            return self._lift(self.touch_up(result, shot.image), shot)
         found = self.photo_search.in_photo(shot.image)
         pose = self._lift(found.result, shot, found.regions, is_credible=found.is_credible)
-        touching = [self._lift(other, shot, None) for other in self.photo_search.of_touching(found)]
+        touching = [self._lift(other, shot) for other in self.photo_search.of_touching(found)]
         return replace(pose, touching=tuple(replace(other, image=None) for other in touching)) if touching else pose
 
     def everyone(
@@ -214,7 +211,7 @@ class Predictor:
         found = self.photo_search.in_photo(shot.image)
         others = self.photo_search.of_others(shot.image, found) if found.is_credible else []
         first = self._lift(found.result, shot, found.regions, is_credible=found.is_credible)
-        return [first, *(self._lift(other, shot, None) for other in others)]
+        return [first, *(self._lift(other, shot) for other in others)]
 
     def stream(
         self, source: SourceLike | Iterable[SourceLike], *,
@@ -329,28 +326,16 @@ class Predictor:
         return FrameResult(poses, found.is_known, score, found.hand_evidence, found.are_faces)
 
     def _lift(
-        self, result: CropResult, shot: CheckedPicture, other_regions: Floats | None, *, is_credible: bool = True
+        self, result: CropResult, shot: CheckedPicture, other_regions: Floats | None = None, *, is_credible: bool = True
     ) -> HandPose:
-        """Lift a crop's 2.5D output to picture pixels and millimetres; unless `is_credible`, no hand is present."""
-        camera, image = shot.camera, shot.given
-        output, joints_2d = result.output, result.joints_2d
-        focal, princpt = np.array(camera.focal), np.array(camera.princpt)
-        axis = output.depth_axis
-        sights = np.stack([sight_of(middle, focal, princpt, axis) for middle in result.middles_of_hands])
-        lines = geometry.joint_lines(joints_2d, output.pose_2p5d[0, :, 2], focal, princpt, sights)
-        left_from_right = None
-        if output.root_depth is not None:
-            offset, sight = float(output.root_depth[0]), sight_of(result.middle, focal, princpt, axis)
-            left_from_right = geometry.offset_along(joints_2d[list(ROOTS)], offset, focal, princpt, sight)
-        shares = shares_of_size(result.reported_confidence)
-        depths = wrist_depths(lines, result.present, left_from_right=left_from_right, shares=shares)
-        joints_cam = geometry.on_lines(lines, depths)
+        """Return the pose of the hands in a crop, in 2D and 3D; unless `is_credible`, no hand is present."""
+        joints_cam, (height, width) = lifted(result, shot.camera), shot.given.shape[:2]
         pose = HandPose(
-            joints_2d=joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
-            presence=output.presence[0], present=result.present & is_credible,
+            joints_2d=result.joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
+            presence=result.output.presence[0], present=result.present & is_credible,
             confidence=result.reported_confidence,
-            box=result.square, other_regions=other_regions, camera=camera, image=image,
+            box=result.square, other_regions=other_regions, camera=shot.camera, image=shot.given,
             depth_assumed="the distance at which the hands have the size of an average adult's, or less if uncertain",
-            image_size=(image.shape[1], image.shape[0]), model=self.network.name,
+            image_size=(width, height), model=self.network.name,
         )  # fmt: skip
         return shot.to_given(pose)
