@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from unclasp.pose import HandPose
     from unclasp.predictor import Predictor
     from unclasp.sources import Source
-    from unclasp.streaming import StreamOptions
 
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
 _MAX_NAME_BYTES: Final = 255
@@ -229,14 +228,27 @@ def _predict_source(
     predictor: "Predictor", source: "Source", stems: "dict[Source, str]", arguments: PredictArguments, *,
     protected: set[Path],
 ) -> dict[str, Any]:  # fmt: skip
+    """Return the entry of the JSON list for a source; if it fails, with the error."""
+    import cv2
+
     if source.error is not None:
         return {"source": source.given, "error": source.error}
-    predict_one = _predict_video if source.is_video else _predict_picture
-    return predict_one(predictor, source, arguments.out / stems[source], arguments, protected=protected)
+    stem = arguments.out / stems[source]
+    if source.is_video:
+        suffixes = {"overlay": ".mp4", "json": ".jsonl"} | ({"rerun": ".rrd"} if arguments.rerun else {})
+    else:
+        suffixes = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
+    try:
+        outputs = {name: str(_result_path(stem, suffix, protected)) for name, suffix in suffixes.items()}
+        if source.is_video:
+            return _predict_video(predictor, source, stem, outputs, arguments)
+        return _predict_picture(predictor, source, outputs, arguments)
+    except (UnclaspError, OSError, MemoryError, cv2.error) as error:
+        return {"source": source.name, "error": _reason(error, source)}
 
 
 def _predict_picture(
-    predictor: "Predictor", source: "Source", stem: Path, arguments: PredictArguments, *, protected: set[Path]
+    predictor: "Predictor", source: "Source", outputs: dict[str, str], arguments: PredictArguments
 ) -> dict[str, Any]:
     import cv2
 
@@ -244,25 +256,20 @@ def _predict_picture(
     from unclasp.picture import read_photo
     from unclasp.view3d import page
 
-    try:
-        suffixes = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
-        outputs = {name: str(_result_path(stem, suffix, protected)) for name, suffix in suffixes.items()}
-        image, focal = read_photo(source.name)
-        focal = arguments.focal or focal
-        if arguments.everyone:
-            found, *others = predictor.everyone(image, focal=focal, mirrored=arguments.mirrored)
-        else:
-            found = predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)
-            others = list(found.touching)
-        pose = replace(found, source=source.name)
-        overlay = marked(cv2.imencode(".png", cv2.cvtColor(pose.plot(others=others), cv2.COLOR_RGB2BGR))[1].tobytes())
-        contents: dict[Path | str, bytes] = {outputs["overlay"]: overlay}
-        if arguments.html:
-            contents[outputs["html"]] = page(pose.to_dict()).encode()
-        contents[outputs["json"]] = pose.to_json(others=others if arguments.everyone else None).encode()
-        write_together(contents)
-    except (UnclaspError, OSError, MemoryError, cv2.error) as error:
-        return {"source": source.name, "error": _reason(error, source.name)}
+    image, focal = read_photo(source.name)
+    focal = arguments.focal or focal
+    if arguments.everyone:
+        found, *others = predictor.everyone(image, focal=focal, mirrored=arguments.mirrored)
+    else:
+        found = predictor(image, arguments.box, focal=focal, mirrored=arguments.mirrored)
+        others = list(found.touching)
+    pose = replace(found, source=source.name)
+    overlay = marked(cv2.imencode(".png", cv2.cvtColor(pose.plot(others=others), cv2.COLOR_RGB2BGR))[1].tobytes())
+    contents: dict[Path | str, bytes] = {outputs["overlay"]: overlay}
+    if arguments.html:
+        contents[outputs["html"]] = page(pose.to_dict()).encode()
+    contents[outputs["json"]] = pose.to_json(others=others if arguments.everyone else None).encode()
+    write_together(contents)
     others_entry = {"others": [_hands_entry(other) for other in others]} if arguments.everyone or others else {}
     return {"source": source.name, **_hands_entry(pose), **others_entry, **outputs}
 
@@ -273,29 +280,22 @@ def _hands_entry(pose: "HandPose") -> dict[str, Any]:
 
 
 def _predict_video(
-    predictor: "Predictor", source: "Source", stem: Path, arguments: PredictArguments, *, protected: set[Path]
+    predictor: "Predictor", source: "Source", stem: Path, outputs: dict[str, str], arguments: PredictArguments
 ) -> dict[str, Any]:
     """Predict a video or camera. Frames before a failure of the source are kept, and reported beside the error."""
-    import cv2
-
     from unclasp.recording import record
+    from unclasp.streaming import StreamOptions
     from unclasp.video import Video
 
-    label = source.name if source.camera is None else f"camera {source.camera}"
-    options = _stream_options(arguments)
-    try:
-        suffixes = {"overlay": ".mp4", "json": ".jsonl"} | ({"rerun": ".rrd"} if arguments.rerun else {})
-        outputs = {name: str(_result_path(stem, suffix, protected)) for name, suffix in suffixes.items()}
-        opened = source.file_or_camera
-        with Video(opened, every=options.every, max_frames=options.max_frames) as video, over_frames(video) as on_frame:
-            poses = predictor.video(video, options, focal=arguments.focal, mirrored=arguments.mirrored)
-            started = time.monotonic()
-            recorded = record(
-                poses, stem, rate=video.rate / options.every, live=video.live, rerun=arguments.rerun, on_frame=on_frame
-            )
-            seconds = time.monotonic() - started
-    except (UnclaspError, OSError, MemoryError, cv2.error) as error:
-        return {"source": source.name, "error": _reason(error, label)}
+    every, max_frames = arguments.every, arguments.max_frames
+    options = StreamOptions(box=arguments.box, smooth=arguments.smooth)
+    with Video(source.file_or_camera, every=every, max_frames=max_frames) as video, over_frames(video) as on_frame:
+        poses = predictor.video(video, options, focal=arguments.focal, mirrored=arguments.mirrored)
+        started = time.monotonic()
+        recorded = record(
+            poses, stem, rate=video.rate / every, live=video.live, rerun=arguments.rerun, on_frame=on_frame
+        )
+        seconds = time.monotonic() - started
     entry = {
         "source": source.name, "hands": list(recorded.of_side), "frames": recorded.frames, "both": recorded.both,
         "of_side": recorded.of_side, "in_contact": recorded.in_contact, "in_doubt": recorded.doubted,
@@ -303,15 +303,7 @@ def _predict_video(
     }  # fmt: skip
     if recorded.interrupted and source.camera is None:
         entry["interrupted"] = True
-    return entry | ({"error": _reason(recorded.problem, label)} if recorded.problem else {})
-
-
-def _stream_options(arguments: PredictArguments) -> "StreamOptions":
-    from unclasp.streaming import StreamOptions
-
-    return StreamOptions(
-        box=arguments.box, smooth=arguments.smooth, every=arguments.every, max_frames=arguments.max_frames
-    )
+    return entry | ({"error": _reason(recorded.problem, source)} if recorded.problem else {})
 
 
 def _result_path(stem: Path, suffix: str, protected: set[Path]) -> Path:
@@ -331,10 +323,11 @@ def _result_path(stem: Path, suffix: str, protected: set[Path]) -> Path:
     return path
 
 
-def _reason(error: BaseException, source: str) -> str:
+def _reason(error: BaseException, source: "Source") -> str:
     """Return an error as a single line that names its source."""
-    name = in_one_line(source)
-    lines = str(error).replace(source, name).splitlines()
+    label = source.name if source.camera is None else f"camera {source.camera}"
+    name = in_one_line(label)
+    lines = str(error).replace(label, name).splitlines()
     reason = " ".join(line.strip() for line in lines) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         reason = in_one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
