@@ -21,7 +21,7 @@ import torch
 import unclasp
 from clips import make_video
 from command_line import predict_here, run_here
-from unclasp.cli import COMMANDS, main
+from unclasp.cli import COMMANDS, main, module_of
 from unclasp.commands.arguments import with_numbers_last
 from unclasp.commands.predict import _summary
 from unclasp.errors import UnclaspError
@@ -113,8 +113,7 @@ def test_the_commands_are_these() -> None:
 
 def test_every_command_can_be_run() -> None:
     for name in COMMANDS:
-        words = name.split()
-        assert callable(getattr(import_module(f"unclasp.commands.{words[0]}"), words[-1])), name
+        assert callable(getattr(import_module(module_of(name)), name.split()[-1])), name
 
 
 def test_the_flags_of_predict_are_these(capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,7 +140,7 @@ def parse_only(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a command's own parser read its arguments as they stand in the page."""
     name = named(words)
     assert name in cli.COMMANDS, f"there is no command {' '.join(words)!r}"
-    module = import_module(f"unclasp.commands.{words[1]}")
+    module = import_module(cli.module_of(name))
     if name == "train":
         preset(words[2])
     if not hasattr(module, "parse"):  # it takes no arguments

@@ -66,6 +66,8 @@ GROUPS: Final = {
 }
 """The commands with what they do, as in `unclasp --help`."""
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
+_MODULES: Final = dict.fromkeys(("landmarks", "palms", "faces"), "mediapipe")
+"""The modules of commands that share one; all others have the name of the first word of their commands."""
 _DISTRIBUTIONS: Final = {"cv2": "opencv-python-headless", "lightning_fabric": "lightning-fabric"}
 """The names of packages that differ from those of their modules."""
 _INTERRUPTED = 130
@@ -94,6 +96,12 @@ def _summaries(names: Iterable[str]) -> str:
         )
         for name in names
     )
+
+
+def module_of(command: str) -> str:
+    """Return the name of the module with a command's function, which is called like its last word."""
+    first = command.partition(" ")[0]
+    return f"unclasp.commands.{_MODULES.get(first, first)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -150,8 +158,7 @@ def _run(words: list[str]) -> int:
         if name in COMMANDS:
             if os.environ.get("NO_COLOR"):  # tyro has a variable of its own, which it reads when it is imported
                 os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")
-            module = import_module(f"unclasp.commands.{words[0]}")
-            run = getattr(module, name.split()[-1])
+            run = getattr(import_module(module_of(name)), name.split()[-1])
             return int(run(words[length:]))
     from difflib import get_close_matches
 

@@ -98,6 +98,6 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: py
         ("m.onnx", "onnx", r"needs the package onnx: pip install 'unclasp[export,weights]'"),
     ):
         with monkeypatch.context() as here, pytest.raises(SystemExit) as stop:
-            here.setattr("unclasp.commands.arguments.find_spec", lambda name, missing=missing: name != missing or None)
+            here.setattr("unclasp.commands.mediapipe.find_spec", lambda name, missing=missing: name != missing or None)
             main([*words, str(tmp_path / out)])
         assert stop.value.code == 2 and told in capsys.readouterr().err and not (tmp_path / out).exists()

@@ -6,7 +6,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
@@ -141,14 +140,6 @@ def need_positive(**counts: int) -> None:
 def need_seed(seed: int) -> None:
     """Raise an error if a seed is negative or too large."""
     check_seed(seed, "--seed")
-
-
-def ready_to_convert(out: Path) -> None:
-    """Raise an error unless --out can be written and the packages that convert MediaPipe's files are installed."""
-    need_out(out, ".onnx")
-    for package in ("onnx", "tflite"):
-        if find_spec(package) is None:
-            raise UnclaspError(f"this needs the package {package}: pip install 'unclasp[export,weights]'")
 
 
 def need_synth() -> None:
