@@ -13,7 +13,7 @@ import socket
 import socketserver
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -256,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _predict(self, data: bytes, *, name: str | None, mirrored: bool) -> bytes:
         """Wait for the worker, and predict a picture unless its connection has been closed meanwhile."""
-        server, done = self.server, threading.Event()
+        server = self.server
         closed = _Refused(HTTPStatus.BAD_REQUEST, "the connection was closed before the picture's turn came")
 
         def work() -> bytes:
@@ -265,11 +265,10 @@ class _Handler(BaseHTTPRequestHandler):
             return answer_picture(server.predictor, data, name=name, mirrored=mirrored, max_pixels=server.limits.pixels)
 
         future = server.worker.submit(work)
-        future.add_done_callback(lambda _: done.set())
-        while not done.is_set():
+        while not future.done():
             if is_closed(self.connection) and future.cancel():
                 raise closed
-            done.wait(_POLL_SECONDS)
+            wait([future], timeout=_POLL_SECONDS)
         return future.result()
 
     def _is_for_this_server(self) -> bool:
