@@ -105,3 +105,5 @@ def _part_colours() -> Pixels:
 
 PART_COLOURS: Final = _part_colours()
 """(33, RGB): colour of each part class; the background is black."""
+WRIST_COLOURS: Final[Pixels] = PART_COLOURS[[1, 1 + PARTS_PER_HAND]]
+"""(2 sides, RGB): colours of the palms, in which drawings show the wrists."""

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from unclasp.arrays import Pixels
-from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES
+from unclasp.hands import FINGER_COLOURS, HAND_JOINT_NAMES, HAND_PARENTS, SIDES, WRIST_COLOURS
 from unclasp.legend import DASH, DASH_SHARE, DOUBTED_WIDTH, how_sure
 from unclasp.marks import HTML_MARK
 
@@ -218,12 +218,15 @@ def _notes(result: dict[str, Any]) -> list[str]:
 def _hand(hand: dict[str, Any]) -> dict[str, Any]:
     """Return the data that the script needs for one hand; the joints are in the camera frame."""
     names = [f"{hand['side']} {name}" for name in HAND_JOINT_NAMES]
-    slot = [str(name) for name in SIDES].index(hand["side"])
     return {
-        "names": names, "joints": hand["joints_cam"], "doubted": hand["doubted"],
-        "colours": [_hex(colour) for colour in FINGER_COLOURS[slot]],
-        "wrist": _hex(PART_COLOURS[1 + PARTS_PER_HAND * slot]),
+        "names": names, "joints": hand["joints_cam"], "doubted": hand["doubted"], "colours": _finger_colours(hand),
+        "wrist": _hex(WRIST_COLOURS[SIDES.index(hand["side"])]),
     }  # fmt: skip
+
+
+def _finger_colours(hand: dict[str, Any]) -> list[str]:
+    """Return the colours from thumb to pinky."""
+    return [_hex(colour) for colour in FINGER_COLOURS[SIDES.index(hand["side"])]]
 
 
 def _hex(colour: Pixels) -> str:
@@ -232,7 +235,7 @@ def _hex(colour: Pixels) -> str:
 
 
 def _legend(hand: dict[str, Any]) -> str:
-    dots = "".join(f'<i style="background:{colour}"></i>' for colour in _hand(hand)["colours"])
+    dots = "".join(f'<i style="background:{colour}"></i>' for colour in _finger_colours(hand))
     confidence = None if hand["confidence"] is None else sum(hand["confidence"]) / len(hand["confidence"])
     certainty = how_sure(hand["presence"], confidence, doubted=hand["doubted"])
     return f"<span>{dots} {hand['side']} hand, {certainty}</span>"

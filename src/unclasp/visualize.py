@@ -16,7 +16,7 @@ import numpy as np
 from unclasp.arrays import Floats, Pixels
 from unclasp.canvas import CARD, INK, MUTED, PAPER, Box, Canvas, Colour, lay, lay_card, mix, resized
 from unclasp.errors import ImageError
-from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, PART_COLOURS, PARTS_PER_HAND, SIDES, Side
+from unclasp.hands import FINGER_COLOURS, HAND_PARENTS, SIDES, WRIST_COLOURS, Side
 from unclasp.inset import cut_around, lay_inset
 from unclasp.legend import DASH, DASH_SHARE, DOUBTED_WIDTH, how_sure
 
@@ -318,7 +318,7 @@ def _bones(hand: HandView, points: Floats, depths: Floats, pen: _Pen) -> list[_B
 def _colours(hand: HandView) -> tuple[list[Colour], Colour]:
     """Return the colours of the fingers from thumb to pinky, and of the wrist."""
     side = SIDES.index(hand.side)
-    table = [*FINGER_COLOURS[side].tolist(), PART_COLOURS[1 + PARTS_PER_HAND * side].tolist()]
+    table = [*FINGER_COLOURS[side].tolist(), WRIST_COLOURS[side].tolist()]
     *fingers, palm = [(r, g, b) for r, g, b in table]
     if hand.neutral:
         grey = mix(palm, _NEUTRAL, _NEUTRAL_SHARE)
