@@ -18,14 +18,14 @@ from unclasp.files import check_local, check_writable
 _Arguments = TypeVar("_Arguments")
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 """An optional path; its help text says what happens without it, so tyro adds no hint."""
-Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH ...", help_behavior_hint="")]
-"""Files that are named without an option."""
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 """The same for an integer."""
 OptionalBox = Annotated[
     tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X1 Y1 X2 Y2", help_behavior_hint="")
 ]
 """An optional box in px; `with_numbers_last` lets its numbers stand anywhere."""
+Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH ...", help_behavior_hint="")]
+"""Files that are named without an option."""
 
 
 def parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:
@@ -161,20 +161,27 @@ def with_numbers_last(words: list[str]) -> list[str]:
     end = words.index("--") if "--" in words else len(words)  # what follows it are sources, whatever they look like
     others, moved = words[:end], list[str]()
     for option, names in (("--box", "x1 y1 x2 y2"), ("--focal", "fx fy")):
-        count, numbers = len(names.split()), list[str]()
+        numbers: list[str] = []
         while (at := _position_of(option, others)) is not None:  # a repeated option overrides the one before
             others[at : at + 1] = others[at].split("=", 1)[1:]
-            numbers, following = [], others[at:]
-            while len(numbers) < count and others[at:] and all(map(_is_number, others[at].split(","))):
-                numbers += others.pop(at).split(",")
-            used = following[: max(1, len(following) - len(others[at:]))]
-            if option == "--focal" and len(numbers) == 1:
-                numbers *= 2
-            if len(numbers) != count:
-                got = " ".join(used) or "none"
-                raise UnclaspError(f"{option} needs {count} numbers {names} in px, got {got}")
+            numbers = _take_numbers(others, at, option, names)
         moved += [option, *numbers] if numbers else []
     return [*others, *moved, *words[end:]]
+
+
+def _take_numbers(words: list[str], at: int, option: str, names: str) -> list[str]:
+    """Remove the numbers of an option, which begin at the word `at`, and return them."""
+    count, end, numbers = len(names.split()), at, list[str]()
+    while len(numbers) < count and end < len(words) and all(map(_is_number, words[end].split(","))):
+        numbers += words[end].split(",")
+        end += 1
+    if option == "--focal" and len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) != count:
+        got = " ".join(words[at : max(end, at + 1)]) or "none"
+        raise UnclaspError(f"{option} needs {count} numbers {names} in px, got {got}")
+    del words[at:end]
+    return numbers
 
 
 def _position_of(option: str, words: list[str]) -> int | None:

@@ -128,10 +128,10 @@ def latency(words: list[str]) -> int:
 
     from unclasp.bench.latency import measure
 
+    network, name = _network(arguments.preset, linear_head=arguments.linear_head)
     figures = measure(
-        _network(arguments.preset, linear_head=arguments.linear_head),
-        name=arguments.preset + ", linear head" * arguments.linear_head, engines=arguments.engines,
-        batch=arguments.batch, threads=arguments.threads, repeats=arguments.repeats, device=arguments.device,
+        network, name=name, engines=arguments.engines, batch=arguments.batch, threads=arguments.threads,
+        repeats=arguments.repeats, device=arguments.device,
     )  # fmt: skip
     print(json.dumps(figures.to_dict(), indent=1) if arguments.json else figures)
     return 0
@@ -157,15 +157,14 @@ def pieces(words: list[str]) -> int:
     from unclasp.bench.pieces import pieces as measure
     from unclasp.bench.pieces import summary
 
-    network = _network(arguments.preset, linear_head=arguments.linear_head)
+    network, name = _network(arguments.preset, linear_head=arguments.linear_head)
     measured = measure(network, threads=arguments.threads, repeats=arguments.repeats)
-    name = arguments.preset + ", linear head" * arguments.linear_head
     print(summary(name, measured, threads=arguments.threads, repeats=arguments.repeats))
     return 0
 
 
-def _network(name: str, *, linear_head: bool) -> "DFL":
-    """Return a preset's network with random weights, which are the same in each call."""
+def _network(name: str, *, linear_head: bool) -> "tuple[DFL, str]":
+    """Return a preset's network with random weights, the same in each call, and what the table calls it."""
     import torch
 
     from unclasp.config import with_model
@@ -173,8 +172,10 @@ def _network(name: str, *, linear_head: bool) -> "DFL":
     from unclasp.presets import preset
 
     config = preset(name)
+    if linear_head:
+        name, config = f"{name}, linear head", with_model(config, segmentation_channels=0)
     torch.manual_seed(0)
-    return build((with_model(config, segmentation_channels=0) if linear_head else config).model).eval()
+    return build(config.model).eval(), name
 
 
 @dataclass(frozen=True)

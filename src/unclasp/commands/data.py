@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from unclasp.commands.arguments import need_positive, need_sheet, need_synth, parse
-from unclasp.errors import UnclaspError
+from unclasp.errors import DataError, UnclaspError
 
 if TYPE_CHECKING:
+    from unclasp.data.index import Index
     from unclasp.data.layout import Layout
+    from unclasp.data.progress import Progress
 
 Root = Annotated[Path, tyro.conf.Positional]
 
@@ -69,19 +71,10 @@ def index(words: list[str]) -> int:
     arguments = parse(IndexArguments, words, "data index")
     from unclasp.commands.progress import named_bars
     from unclasp.data.filtered import filtered_rows
-    from unclasp.data.index import build_index, verified_index
-    from unclasp.errors import DataError
 
     with named_bars() as update:
         for name, layout in _layouts(arguments.root, arguments.split):
-            anew, current, state = arguments.force, None, "built"
-            if not anew:
-                try:
-                    current = verified_index(layout)
-                except DataError:
-                    anew, state = True, "was damaged, built anew"
-            built = current or build_index(layout, lambda *done, name=name: update(name, *done), anew=anew)
-            state = "up to date" if current else state
+            built, state = _index_of(layout, lambda *done, name=name: update(name, *done), anew=arguments.force)
             print(f"{name}: {len(built):,} images, {state}: {built.path}")
             for line in built.problems.lines():
                 print(f"{name}: noticed {line}")
@@ -89,6 +82,20 @@ def index(words: list[str]) -> int:
                 selected = filtered_rows(built, layout, lambda *done, name=name: update(f"{name}: pictures", *done))
                 print(f"{name}: {int(selected.sum()):,} images in the filtered two-hand set")
     return 0
+
+
+def _index_of(layout: "Layout", progress: "Progress", *, anew: bool) -> "tuple[Index, str]":
+    """Return the index of a split and what was done for it: it is built if there is none, or with `anew`."""
+    from unclasp.data.index import build_index, verified_index
+
+    done = "built"
+    if not anew:
+        try:
+            if current := verified_index(layout):
+                return current, "up to date"
+        except DataError:
+            anew, done = True, "was damaged, built anew"
+    return build_index(layout, progress, anew=anew), done
 
 
 @dataclass(frozen=True)
