@@ -50,7 +50,7 @@ def attention_maps(model: DFL, image: Tensor) -> tuple[list[AttentionMaps], Pred
         """Add the maps of logits (1, H, 42, L)."""
         stage = f"iteration {len(found)}" if found else "initialisation"
         of_kinds = {} if is_fused else {kind: _as_map(term) for kind, term in terms.items()}
-        found.append(AttentionMaps(stage, _as_map(summed(terms)), of_kinds))
+        found.append(AttentionMaps(stage, _as_map(summed(terms.values())), of_kinds))
 
     def read_initialisation(start: Initialisation, inputs: tuple[Features], _: object) -> None:
         terms = relation_terms(start.queries, inputs[0], start.by)

@@ -4,7 +4,6 @@ Letters: B batch, N joints (42), L pixels of a level, h and w its size, C channe
 position channels.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -15,7 +14,7 @@ from unclasp.hands import NUM_JOINTS, NUM_PARTS
 from unclasp.model.decoder import Initialisation
 from unclasp.model.folding import bias_of, linear
 from unclasp.model.refine import RefineBlock
-from unclasp.model.relation import Features, Kind, RelationLayer, Similarity, Update
+from unclasp.model.relation import KINDS, Features, Kind, RelationLayer, Similarity, Update, summed
 
 _TAPS = 9
 
@@ -80,7 +79,7 @@ class AmongJoints(nn.Module):
     def forward(self, joints: Features) -> Features:
         """Return the updated joint features."""
         terms = [self.query[kind](joints.of(kind)) @ joints.of(kind).transpose(-1, -2) for kind in self.related]
-        relation = _sum(terms).softmax(dim=-1)
+        relation = summed(terms).softmax(dim=-1)
         return joints._replace(**{kind: self._update(kind, joints.of(kind), relation) for kind in self.updated})
 
     def _update(self, kind: Kind, joints: Tensor, relation: Tensor) -> Tensor:
@@ -190,7 +189,7 @@ class JointImage(nn.Module):
         terms = [self.read(joints.appearance, level)] if "appearance" in self.related else []
         if "position" in self.related:
             terms.append(joints.position @ self.keys + self.key_bias)
-        logits = _sum(terms)
+        logits = summed(terms)
         relation = logits.softmax(dim=-1)
         updated: dict[str, Tensor] = {}
         if "appearance" in self.updated:
@@ -206,10 +205,6 @@ def _gather(relation: Tensor, level: Level) -> Tensor:
     )
 
 
-def _sum(terms: Sequence[Tensor]) -> Tensor:
-    return terms[0] if len(terms) == 1 else terms[0] + terms[1]
-
-
 class Start(nn.Module):
     """The optimised `Initialisation`, with precomputed position logits."""
 
@@ -219,8 +214,7 @@ class Start(nn.Module):
     def __init__(self, initialise: Initialisation, positions: Tensor) -> None:
         super().__init__()
         self.appearance, self.position = initialise.appearance, initialise.position
-        self.residual = initialise.residual
-        self.reads_appearance = self.appearance.shape[1] > 0
+        self.kinds, self.residual = KINDS[initialise.by], initialise.residual
         self.scale = (self.appearance.shape[1] + self.position.shape[1]) ** -0.5
         self.register_buffer("positions", positions[None])
         by_position = self.scale * self.position.double() @ positions.T[: self.position.shape[1]]
@@ -229,15 +223,13 @@ class Start(nn.Module):
     def forward(self, level: Level) -> tuple[Features, Tensor]:
         """Return the initial joint features and the logits (B, N, L)."""
         logits = self.logits
-        if self.reads_appearance:
+        if "appearance" in self.kinds:
             logits = logits + _appearance_logits(self.scale * self.appearance, level)
         else:
             logits = logits.expand(level.parts.shape[0], -1, -1)
         relation = logits.softmax(dim=-1)
         joints = Features(_gather(relation, level), relation @ self.positions)
         if self.residual:
-            kinds: tuple[Kind, ...] = ("appearance", "position")
             queries = Features(self.appearance, self.position)
-            with_query = {k: joints.of(k) + queries.of(k) for k in kinds if queries.of(k).shape[1]}
-            joints = joints._replace(**with_query)
+            joints = joints._replace(**{kind: joints.of(kind) + queries.of(kind) for kind in self.kinds})
         return joints, logits

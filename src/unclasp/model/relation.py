@@ -8,7 +8,8 @@ Letters: B batch, N joints (42), L tokens related to (pixels of a level, or the 
 S position channels, C channels of one kind.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from functools import reduce
 from typing import Final, Literal, NamedTuple
 
 import torch
@@ -65,7 +66,7 @@ def relate(queries: Features, keys: Features, by: Relation) -> Tensor:
     Returns:
         (B, N, L) logits; their softmax over the last axis is the relation.
     """
-    return summed(relation_terms(queries, keys, by))
+    return summed(relation_terms(queries, keys, by).values())
 
 
 def relation_terms(queries: Features, keys: Features, by: Relation) -> dict[Kind, Tensor]:
@@ -75,11 +76,9 @@ def relation_terms(queries: Features, keys: Features, by: Relation) -> dict[Kind
     return {kind: scale * queries.of(kind) @ keys.of(kind).transpose(-1, -2) for kind in kinds}
 
 
-def summed(terms: dict[Kind, Tensor]) -> Tensor:
+def summed(terms: Iterable[Tensor]) -> Tensor:
     """Return the sum of the logits of the kinds (eq. 4)."""
-    first, *others = terms.values()
-    total: Tensor = sum(others, start=first)
-    return total
+    return reduce(torch.add, terms)
 
 
 def aggregate(relation: Tensor, values: Features) -> Features:
@@ -173,7 +172,7 @@ class RelationLayer(nn.Module):
 
     def logits(self, joints: Features, tokens: Features) -> Tensor:
         """Return the relation's logits (B, H, N, L), summed over the kinds, so that a single softmax covers both."""
-        logits: Tensor = self.scale * summed(self.terms(joints, tokens))
+        logits: Tensor = self.scale * summed(self.terms(joints, tokens).values())
         return logits
 
     def forward(self, joints: Features, tokens: Features) -> tuple[Features, Tensor]:
