@@ -104,17 +104,6 @@ def average_flip_test(both: NetworkOutput, size: int) -> NetworkOutput:
         both: Output for a batch of two: the crop and its mirror image.
         size: Side of the crop in px.
     """
-    back = mirror_output(both, size)
-    mean = both._replace(
-        pose_2p5d=_mean(both.pose_2p5d, back.pose_2p5d), presence=_mean(both.presence, back.presence),
-        hand_probability=_mean(both.hand_probability, back.hand_probability),
-    )  # fmt: skip
-    if both.root_depth is not None and back.root_depth is not None:
-        mean = mean._replace(root_depth=_mean(both.root_depth, back.root_depth))
-    if both.confidence is not None and back.confidence is not None:
-        mean = mean._replace(confidence=_mean(both.confidence, back.confidence))
-    return mean
-
-
-def _mean(both: Floats, back: Floats) -> Floats:
-    return np.asarray((both[:1] + back[1:]) / 2)
+    own, other = both._asdict(), mirror_output(both, size)._asdict()
+    means = {name: (own[name][:1] + other[name][1:]) / 2 for name in own if isinstance(own[name], np.ndarray)}
+    return both._replace(**means)
