@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.errors import CheckpointError
 from unclasp.model.palms import PalmBlock, PalmOutput
-from unclasp.model.tflite import Layer, read_layers
+from unclasp.model.tflite import Layer, copy_layers, read_layers
 
 _STEM_CHANNELS: Final = 24
 _TO_STRIDE_8: Final = (24, 28, -32, 36, 42, -48, 56, 64, 72, 80, 88)
@@ -72,18 +71,13 @@ def load_face_detector(path: Path) -> FaceDetector:
     blocks = [block for block in (*net.fine, *net.coarse) if isinstance(block, PalmBlock)]
     separable = [part for block in blocks for part in (block.depthwise, block.pointwise)]
     layers = [net.stem, *separable, *net.scores, *net.places]
-    if [tuple(layer.weight.shape) for layer in stored] != [tuple(module.weight.shape) for module in layers]:
-        raise CheckpointError(f"{path} is another network: it must be MediaPipe's face_detection_short_range.tflite")
-    with torch.no_grad():
-        for module, layer in zip(layers, stored, strict=True):
-            module.weight.copy_(layer.weight)
-            if module.bias is not None:
-                module.bias.copy_(layer.bias)
-        for block, depthwise in zip(blocks, stored[1::2], strict=False):
-            _add_bias_before(block.pointwise, depthwise)
+    copy_layers(layers, stored, path, "face_detection_short_range.tflite")
+    for block, depthwise in zip(blocks, stored[1::2], strict=False):
+        _add_bias_before(block.pointwise, depthwise)
     return net
 
 
+@torch.no_grad()
 def _add_bias_before(pointwise: nn.Conv2d, depthwise: Layer) -> None:
     """Add the bias of a depthwise convolution, which `PalmBlock` has not, to that of the pointwise one after it."""
     assert pointwise.bias is not None  # noqa: S101  PalmBlock has one

@@ -16,7 +16,7 @@ from torch.nn import functional
 from unclasp.errors import CheckpointError
 from unclasp.model.backbones.efficientnet import SameConv2d
 from unclasp.model.folding import convolution
-from unclasp.model.tflite import Layer, read_layers
+from unclasp.model.tflite import Layer, copy_layers, read_layers
 
 WIDTHS: Final = (64, 128, 256, 256)
 """Channels of the maps at strides 4, 8, 16 and 32."""
@@ -182,15 +182,9 @@ def load_palm_backbone(palms: PalmBackbone, path: Path) -> None:
     """
     stored = [layer for layer in read_layers(path) if not _is_output_layer(layer)]
     layers = [module for module in palms.modules() if isinstance(module, nn.Conv2d | nn.PReLU)]
-    if [tuple(layer.weight.shape) for layer in stored] != [tuple(module.weight.shape) for module in layers]:
-        raise CheckpointError(f"{path} is another network: it must be MediaPipe's palm_detection_full.tflite")
-    with torch.no_grad():
-        for module, layer in zip(layers, stored, strict=True):
-            module.weight.copy_(layer.weight)
-            if isinstance(module, nn.Conv2d) and module.bias is not None:
-                module.bias.copy_(layer.bias)
-            elif layer.bias.any():
-                raise CheckpointError(f"{path}: a depthwise convolution has a bias, which the palm detector's have not")
+    copy_layers(layers, stored, path, "palm_detection_full.tflite")
+    if any(layer.bias.any() for module, layer in zip(layers, stored, strict=True) if isinstance(module, SameConv2d)):
+        raise CheckpointError(f"{path}: a depthwise convolution has a bias, which the palm detector's have not")
 
 
 class _ConvPReLU(nn.Module):

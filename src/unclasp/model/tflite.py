@@ -5,7 +5,7 @@ with the statistics of given pictures, because training normalises by the statis
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +33,18 @@ class Layer(NamedTuple):
     """(out,); empty for a PReLU."""
     name: str = ""
     """Name of the weight, for a fully connected layer."""
+
+
+def copy_layers(modules: Sequence[nn.Module], stored: Sequence[Layer], path: Path, name: str) -> None:
+    """Copy the weights and biases of all layers of a file into modules, in order, but for biases that these lack.
+
+    Raises:
+        CheckpointError: The shapes differ: the file at `path` is not MediaPipe's file of that name.
+    """
+    if [layer.weight.shape for layer in stored] != [module.state_dict()["weight"].shape for module in modules]:
+        raise CheckpointError(f"{path} is another network: it must be MediaPipe's {name}")
+    for module, layer in zip(modules, stored, strict=True):
+        module.load_state_dict({part: getattr(layer, part) for part in module.state_dict()})
 
 
 def load_folded(backbone: HandLandmarks, path: Path) -> None:
