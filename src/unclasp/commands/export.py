@@ -4,13 +4,17 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from unclasp.commands.arguments import OptionalPath, need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable
+
+if TYPE_CHECKING:
+    from unclasp.config import Config
+    from unclasp.model import DFL
 
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 
@@ -41,37 +45,12 @@ class ExportArguments:
 def export(words: list[str]) -> int:
     """Run `unclasp export`."""
     arguments = parse(ExportArguments, words, "export")
-    out = arguments.out
-    suffix = _SUFFIXES[arguments.format]
-    if out is not None and out.suffix != suffix:
-        raise UnclaspError(f"--out must end in {suffix} for --format {arguments.format}, got {out}")
-    if arguments.preset is not None and arguments.weights is not None:
-        raise UnclaspError("give a weights file or --preset, not both")
-    if arguments.compact and (arguments.format != "onnx" or arguments.precision != "fp32"):
-        options = f"--precision {arguments.precision} --format {arguments.format}"
-        raise UnclaspError(f"--compact is only for fp32 in ONNX, got {options}: omit it")
-    need_positive(pictures=arguments.pictures, calibration=arguments.calibration)
-    need_synth()
-    for package in ("onnx", "onnxruntime"):
-        if find_spec(package) is None:
-            raise UnclaspError(f"exporting needs {package}: pip install 'unclasp[export]'")
-    import torch
-
-    from unclasp.checkpoint import load_model
+    _check(arguments)
     from unclasp.data.crops import synthetic_crops
     from unclasp.export import export_onnx, export_openvino
-    from unclasp.model import build
-    from unclasp.presets import preset
-    from unclasp.shipped import model_name, weights_file
 
-    if arguments.preset is not None:
-        name, config = arguments.preset, preset(arguments.preset)
-        torch.manual_seed(0)
-        model = build(config.model).eval()
-    else:
-        path = weights_file(arguments.weights)
-        name, (model, config) = model_name(path), load_model(path)
-    out = out or Path(Path(name).name + suffix)
+    name, model, config = _model(arguments)
+    out = arguments.out or Path(Path(name).name + _SUFFIXES[arguments.format])
     check_writable(out)
     size = config.model.image_size
     unseen = synthetic_crops("test", arguments.pictures, size)
@@ -86,3 +65,37 @@ def export(words: list[str]) -> int:
             parity = export_openvino(model, file, out, precision=arguments.precision, unseen=unseen)
     print(f"{out}: {name}, {arguments.precision}; {parity}")
     return 0
+
+
+def _check(arguments: ExportArguments) -> None:
+    """Raise an error for invalid arguments and missing packages, before anything is loaded."""
+    out, suffix = arguments.out, _SUFFIXES[arguments.format]
+    if out is not None and out.suffix != suffix:
+        raise UnclaspError(f"--out must end in {suffix} for --format {arguments.format}, got {out}")
+    if arguments.preset is not None and arguments.weights is not None:
+        raise UnclaspError("give a weights file or --preset, not both")
+    if arguments.compact and (arguments.format != "onnx" or arguments.precision != "fp32"):
+        options = f"--precision {arguments.precision} --format {arguments.format}"
+        raise UnclaspError(f"--compact is only for fp32 in ONNX, got {options}: omit it")
+    need_positive(pictures=arguments.pictures, calibration=arguments.calibration)
+    need_synth()
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise UnclaspError(f"exporting needs {package}: pip install 'unclasp[export]'")
+
+
+def _model(arguments: ExportArguments) -> "tuple[str, DFL, Config]":
+    """Return the name of the model to export, the model and its config."""
+    import torch
+
+    from unclasp.checkpoint import load_model
+    from unclasp.model import build
+    from unclasp.presets import preset
+    from unclasp.shipped import model_name, weights_file
+
+    if arguments.preset is None:
+        path = weights_file(arguments.weights)
+        return model_name(path), *load_model(path)
+    config = preset(arguments.preset)
+    torch.manual_seed(0)
+    return arguments.preset, build(config.model).eval(), config

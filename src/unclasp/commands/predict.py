@@ -103,23 +103,15 @@ def predict(words: list[str]) -> int:
     """Run `unclasp predict`."""
     arguments = parse(PredictArguments, with_numbers_last(words), "predict")
     from unclasp.predictor import Predictor
-    from unclasp.sources import find_sources, output_stems
+    from unclasp.sources import output_stems
 
     _check(arguments)
-    found = find_sources(arguments.sources)
-    sources = [source for source in found if not _is_earlier_result(source, arguments.out)]
-    if len(found) > len(sources) > 0:
-        print(f"skipped {len(found) - len(sources)} earlier results among the sources", file=sys.stderr)
-    if not sources:
-        raise UnclaspError(f"all sources are earlier results, such as those in {arguments.out}")
+    sources = _without_results(arguments.sources, arguments.out)
     usable = [source for source in sources if source.error is None]
     _report_unused_options(arguments, usable)
     stems = dict(zip(usable, output_stems([source.name for source in usable]), strict=True))
-    given = len(sources)
-    if arguments.skip_done:
-        sources = _without_done(sources, stems, arguments.out)
-    protected = {source.path.resolve() for source in usable if source.path is not None}
-    if not sources:
+    remaining = _without_done(sources, stems, arguments.out) if arguments.skip_done else sources
+    if not remaining:
         if arguments.json:
             print("[]")
         return 0
@@ -128,7 +120,19 @@ def predict(words: list[str]) -> int:
         landmarks=arguments.landmarks, fusion=arguments.fusion, second_opinions=arguments.second_opinions,
         threads=arguments.threads,
     )  # fmt: skip
+    done = _predict_all(predictor, remaining, stems, arguments)
+    failed = sum("error" in entry for entry in done)
+    if failed:
+        Console(stderr=True).print(f"{failed} of {len(sources)} sources failed", highlight=False)
+    return 0 if not failed else 1 if failed < len(sources) else 2
+
+
+def _predict_all(
+    predictor: "Predictor", sources: "list[Source]", stems: "dict[Source, str]", arguments: PredictArguments
+) -> list[dict[str, Any]]:
+    """Predict the sources, print what was found when it is found, and return the entries of the JSON list."""
     errors = Console(stderr=True)
+    protected = {source.path.resolve() for source in stems if source.path is not None}  # also those that are skipped
     done: list[dict[str, Any]] = []
     try:
         with signals_as_interrupts(), closing(over_sources(sources, errors)) as shown:  # closed before the list
@@ -144,10 +148,20 @@ def predict(words: list[str]) -> int:
     finally:  # also after Ctrl-C: list what was done
         if arguments.json:
             print(json.dumps(done, indent=1))
-    failed, total = sum("error" in entry for entry in done), given - len(sources) + len(done)  # with those skipped
-    if failed:
-        errors.print(f"{failed} of {total} sources failed", highlight=False)
-    return 0 if not failed else 1 if failed < total else 2
+    return done
+
+
+def _without_results(given: tuple[str, ...], out: Path) -> "list[Source]":
+    """Return the sources that were named, without results of earlier runs."""
+    from unclasp.sources import find_sources
+
+    found = find_sources(given)
+    sources = [source for source in found if not _is_earlier_result(source, out)]
+    if not sources:
+        raise UnclaspError(f"all sources are earlier results, such as those in {out}")
+    if len(found) > len(sources):
+        print(f"skipped {len(found) - len(sources)} earlier results among the sources", file=sys.stderr)
+    return sources
 
 
 def _without_done(sources: "list[Source]", stems: "dict[Source, str]", out: Path) -> "list[Source]":
