@@ -98,6 +98,18 @@ def test_help_names_the_commands_of_a_group() -> None:
         assert done.returncode == 0 and "synth preview  " in done.stdout and "predict" not in done.stdout
 
 
+def test_a_group_is_told_from_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "synth").mkdir()
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run_here(capsys, "synth", "--help")
+    assert code == 0 and "synth preview  " in out
+    assert "name a command of synth" in run_here(capsys, "synth")[2]
+    assert "did you mean unclasp predict photos?" in run_here(capsys, "photos")[2]
+
+
 def test_the_commands_are_these() -> None:
     """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
     assert set(COMMANDS) == {

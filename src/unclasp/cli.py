@@ -162,9 +162,9 @@ def _run(words: list[str]) -> int:
             return int(run(words[length:]))
     from difflib import get_close_matches
 
-    if Path(words[0]).exists():
-        raise UnclaspError(f"there is no command {words[0]!r}; did you mean unclasp predict {words[0]}?")
     group = {name.partition(" ")[2]: name for name in COMMANDS if name.startswith(f"{words[0]} ")}
+    if not group and Path(words[0]).exists():
+        raise UnclaspError(f"there is no command {words[0]!r}; did you mean unclasp predict {words[0]}?")
     called = words[0]
     if group:
         if words[1:] and words[1] in ("-h", "--help"):
