@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import cv2
 import numpy as np
 
 from unclasp.arrays import Pixels
@@ -54,19 +53,6 @@ class FrameDrawer:
         if self._covering > _PATIENCE and any(free):
             self._corner, self._covering = free.index(True), 0
         return corners[self._corner]
-
-
-def fitted(image: Pixels, height: int, width: int) -> Pixels:
-    """Return a frame (H, W, 3) scaled into the middle of a black one of another size, or itself if it has that size."""
-    if image.shape[:2] == (height, width):
-        return image
-    scale = min(height / image.shape[0], width / image.shape[1])
-    rows, columns = (max(1, round(scale * side)) for side in image.shape[:2])
-    top, left = (height - rows) // 2, (width - columns) // 2
-    frame = np.zeros((height, width, 3), dtype=np.uint8)
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    frame[top : top + rows, left : left + columns] = cv2.resize(image, (columns, rows), interpolation=interpolation)
-    return frame
 
 
 def _meets(hand: HandView, x: int, y: int, side: int) -> bool:

@@ -9,8 +9,9 @@ from typing import Final, TextIO
 
 from unclasp.errors import UnclaspError, VideoError
 from unclasp.files import begin, replaceable, temporary_beside
+from unclasp.find.letterbox import letterbox
 from unclasp.hands import SIDES, Side
-from unclasp.overlay import FrameDrawer, fitted
+from unclasp.overlay import FrameDrawer
 from unclasp.pose import HandPose
 from unclasp.rerun_log import RerunLog
 from unclasp.video import VideoWriter
@@ -92,7 +93,9 @@ def record(
                     raise UnclaspError("a recording needs poses that hold their pictures")
                 drawn = draw(pose.image, pose.views())
                 size = size or drawn.shape[:2]
-                video.write(fitted(drawn, *size), time=pose.time)
+                if drawn.shape[:2] != size:
+                    drawn = letterbox(drawn, *size).image
+                video.write(drawn, time=pose.time)
                 lines.write(pose.to_json(indent=None) + "\n")
                 if log is not None:
                     log.write(pose)

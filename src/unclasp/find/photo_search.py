@@ -114,9 +114,8 @@ class PhotoSearch:
                 # Variants are turned about the crop of the first result, which also wins ties; it must show the hands.
                 results, elsewhere = ([result, first], result) if is_elsewhere else ([first, result], None)
         if self.second_opinions and is_doubtful(without_ghost(result)):
-            best = best_of_variants(
-                partial(self._predict_variant, at=elsewhere), image, results, mirrored=not self.crop_predictor.flip_test
-            )
+            predict_variant = partial(self._predict_variant, at=elsewhere)
+            best = best_of_variants(predict_variant, image, results, mirrored=not self.crop_predictor.flip_test)
             best = faces.removed_from(best)
             result = best if is_credible(best) or not is_credible(result) else result
         if self.second_opinions and not proposal.hands_given and is_needed(result):
@@ -176,9 +175,8 @@ class PhotoSearch:
         else:
             predict = self.frame_predictor.hands_in if hands_given else self.frame_predictor.hands_near
             results, regions = self.touch_up.for_video(predict(image, square), image), None
-            if fresh and not hands_given:
-                results = _without_faces(results, faces)
         if fresh and not hands_given:
+            results = _without_faces(results, faces)
             ghosts = results.tracked.present & ~without_ghost(results.tracked).present
             results = _without_hands(results, ghosts)
         tracked = results.tracked

@@ -72,7 +72,7 @@ def load_face_detector(path: Path) -> FaceDetector:
     separable = [part for block in blocks for part in (block.depthwise, block.pointwise)]
     layers = [net.stem, *separable, *net.scores, *net.places]
     copy_layers(layers, stored, path, "face_detection_short_range.tflite")
-    for block, depthwise in zip(blocks, stored[1::2], strict=False):
+    for block, depthwise in zip(blocks, stored[1 : 1 + len(separable) : 2], strict=True):
         _add_bias_before(block.pointwise, depthwise)
     return net
 
