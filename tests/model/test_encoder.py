@@ -118,4 +118,6 @@ def test_levels_that_nobody_reads_are_not_built() -> None:
     assert sorted(encoder.pyramid.output) == ["32", "4"]
     levels = encoder(torch.randn(2, 3, 64, 64)).levels
     assert [level.appearance.shape[-1] for level in levels] == [48, 0, 0, 0]
-    assert build(with_model(tiny(), decoder=Decoder.POOLED).model).encoder.positions is None
+    for iterations in (2, 3):
+        pooled = build(with_model(tiny(), decoder=Decoder.POOLED, iterations=iterations).model).encoder
+        assert pooled.positions is None and pooled.strides == (32,)

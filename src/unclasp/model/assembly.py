@@ -101,7 +101,7 @@ def _fused(config: ModelConfig) -> _DecoderParts:
 
 def _pooled(config: ModelConfig) -> _DecoderParts:
     channels = config.appearance_channels
-    strides = config.strides[:1]
+    strides = STRIDES[-1:]
     return _DecoderParts(PooledDecoder(channels), channels, strides, frozenset(strides), reads_position=False)
 
 

@@ -165,7 +165,7 @@ class PooledDecoder(nn.Module):
         self.readout = Readout(channels, 3 * NUM_JOINTS, bias=0.5)
 
     def forward(self, levels: Sequence[Features]) -> Decoded:
-        """Decode the coarsest level; others are ignored."""
+        """Decode the coarsest level."""
         pooled = levels[0].appearance.mean(dim=1)
         pose = self.readout(pooled).unflatten(-1, (NUM_JOINTS, 3))
         return Decoded(pose, (), (), pooled.unsqueeze(1).expand(-1, NUM_JOINTS, -1))
