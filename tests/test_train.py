@@ -111,6 +111,14 @@ def test_a_run_starts_from_weights_and_from_a_backbone_s_file(tmp_path, monkeypa
     assert begun["encoder.backbone._bn0.running_mean"].abs().min() > 0, "the norms were unfolded"
 
 
+def test_weights_of_another_model_to_start_from_are_told_by_their_settings(tmp_path):
+    other = with_model(config_for(), iterations=2, image_size=96)
+    save_weights(tmp_path / "start.safetensors", build(other.model).state_dict(), other)
+    told = r"start\.safetensors is of another model \(model\.image_size 96, now 64, model\.iterations 2, now 3\)$"
+    with pytest.raises(CheckpointError, match=told):
+        train(config_for(), Samples(12), cpu(tmp_path / "run", start_weights=tmp_path / "start.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("backbone", "settings", "learns"),
     [
@@ -411,7 +419,7 @@ def test_a_picture_that_is_missing_is_told_in_one_line(tmp_path, workers):
     """An error raised across the loader's process boundary would include that process's traceback."""
     with pytest.raises(DataError) as caught:
         train(config_for(), Missing(12), cpu(tmp_path, workers=workers))
-    assert str(caught.value) == "image5.jpg: there is no such picture; fetch it"
+    assert str(caught.value) == "image5.jpg: there is no such picture; fetch it; nothing is saved yet"
     with pytest.raises(DataError) as caught:
         evaluate(build(tiny().model), Missing(12), EvaluateOptions(workers=workers))
     assert str(caught.value) == "image5.jpg: there is no such picture; fetch it"
@@ -429,7 +437,7 @@ def test_the_log_has_a_line_per_report_and_the_weights_load(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "options", "error", "told"),
     [
-        ({"batch_size": 13}, {}, UnclaspError, "fewer than one batch of 13"),
+        ({"batch_size": 13}, {}, UnclaspError, "fewer than one batch of 13: lower train.batch_size"),
         ({}, {"devices": 3}, UnclaspError, "multiple of the 3 devices"),
         ({}, {"resume": True}, CheckpointError, "start without --resume"),
         pytest.param(

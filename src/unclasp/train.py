@@ -8,7 +8,7 @@ gives bit for bit the same weights as an uninterrupted one, on a CPU with the sa
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from unclasp.data import Dataset
 from unclasp.data.collate import Guarded, collate, collate_or_error, raise_errors, start_worker
 from unclasp.data.lookup import fingerprint_of
 from unclasp.data.transforms import Example, make_example, random_view
-from unclasp.errors import CheckpointError, NonFiniteLossError, UnclaspError
+from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.files import only_one
 from unclasp.interruption import Interruption
 from unclasp.model import DFL, build, load_backbone
@@ -38,7 +38,7 @@ from unclasp.training.devices import fabric_on
 from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
-from unclasp.training.resuming import run_facts, state_to_resume
+from unclasp.training.resuming import differences, run_facts, state_to_resume
 from unclasp.training.step import take_step
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
@@ -128,6 +128,7 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
     Raises:
         UnclaspError: The data set is smaller than a batch, the batch does not divide among the devices, or the config
             enables the confidence head, which is fitted after training.
+        DataError: A picture cannot be read; the message says what is saved.
         CheckpointError: There is nothing to resume, the state belongs to another run, or a run that is not resumed
             would overwrite files of another.
         NonFiniteLossError: The loss or its gradient became infinite or not a number; the last checkpoint is kept.
@@ -135,7 +136,8 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
     """
     if len(dataset) < config.train.batch_size:
         raise UnclaspError(
-            f"the data set has {len(dataset)} pictures, fewer than one batch of {config.train.batch_size}"
+            f"the data set has {len(dataset)} pictures, fewer than one batch of {config.train.batch_size}: "
+            "lower train.batch_size"
         )
     if config.train.batch_size % options.devices:
         raise UnclaspError(f"batch_size {config.train.batch_size} must be a multiple of the {options.devices} devices")
@@ -149,6 +151,8 @@ def train(config: Config, dataset: Dataset, options: RunOptions) -> Path | None:
         fabric.launch(_run, config, dataset, options, state)  # type: ignore[arg-type]  # the annotation omits arguments
     except KeyboardInterrupt as interruption:
         raise KeyboardInterrupt(str(interruption) or f"interrupted; {_saved(options.out, _GO_ON)}") from interruption
+    except DataError as error:  # a picture that is missing or damaged
+        raise DataError(f"{error}; {_saved(options.out, _GO_ON)}") from error
     except RuntimeError as error:  # gloo and NCCL raise it as it is, or a class of their own
         if not any(told in str(error) for told in _LOST_PROCESS):
             raise
@@ -277,10 +281,14 @@ def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, ex
         return model.train()
     if options.start_weights is not None:
         skipped = ("confidence.",) if options.backbone_weights is None else ("confidence.", "encoder.backbone.")
-        start = load_model(options.start_weights)[0].state_dict()
-        loaded = {key: value for key, value in start.items() if not key.startswith(skipped)}
+        start, its_config = load_model(options.start_weights)
+        loaded = {key: value for key, value in start.state_dict().items() if not key.startswith(skipped)}
         initial = {key: value for key, value in model.state_dict().items() if key.startswith(skipped)}
-        load_strictly(model, initial | loaded, str(options.start_weights))
+        try:
+            load_strictly(model, initial | loaded, str(options.start_weights))
+        except CheckpointError as error:
+            others = ", ".join(differences(to_dict(replace(config, model=its_config.model)), config))
+            raise CheckpointError(f"{options.start_weights} is of another model ({others})") from error
     if options.backbone_weights is not None:
         load_backbone(model.encoder.backbone, options.backbone_weights)
         if options.backbone_weights.suffix == TFLITE:

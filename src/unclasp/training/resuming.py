@@ -23,7 +23,7 @@ def run_facts(options: RunOptions) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _differences(before: dict[str, Any], config: Config) -> list[str]:
+def differences(before: dict[str, Any], config: Config) -> list[str]:
     """Return the settings of a stored config that differ now, as `train.epochs 10, now 20`."""
     now, before = to_dict(config), to_dict(from_dict(before))
     return [
@@ -72,7 +72,7 @@ def state_to_resume(path: Path, config: Config, dataset: Dataset, options: RunOp
         )
     if from_dict(state["config"]) != config:
         raise CheckpointError(
-            f"{path} was trained with other settings ({', '.join(_differences(state['config'], config))}); resume with "
+            f"{path} was trained with other settings ({', '.join(differences(state['config'], config))}); resume with "
             "those it began with, or start another run from its weights (--start-weights)"
         )
     if state["samples"] != len(dataset):
