@@ -114,6 +114,14 @@ def test_the_old_release_is_recognised(small: Path, monkeypatch: pytest.MonkeyPa
     assert result.fetch == ["train: the annotations of v1.0"]
 
 
+def test_the_older_layout_tells_its_subsets_by_folders(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing_list = "H cannot be told without its list of annotation ids"
+    assert missing_list in run(capsys, "check", small)[1]
+    (small / "annotations" / "train").rename(small / "annotations" / "all")
+    told = run(capsys, "check", small)[1]
+    assert "the older layout" in told and missing_list not in told
+
+
 def test_an_index_that_is_up_to_date_saves_the_reading(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change(small, "data", lambda data: data["annotations"].reverse())
     before = check(small)

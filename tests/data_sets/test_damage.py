@@ -14,6 +14,7 @@ import pytest
 from made_set import change, fit, set_mano
 
 from unclasp.cli import main
+from unclasp.data import open_dataset
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.data.interhand import InterHand
 from unclasp.data.layout import annotation_path
@@ -401,6 +402,13 @@ def test_a_joint_that_is_not_finite_is_masked_alone(small: Path) -> None:
 def test_a_wrist_that_is_not_finite_takes_its_hand_along(small: Path) -> None:
     change(small, "joint_3d", lambda j: j["0"]["0"]["world_coord"].__setitem__(20, [float("nan")] * 3))
     assert np.flatnonzero(InterHand(small)[0].valid).tolist() == list(range(21, 42))
+
+
+def test_a_split_that_is_not_there_is_told_from_a_folder(small: Path) -> None:
+    with pytest.raises(DataError, match=r" has no split 'valid', only train$"):
+        open_dataset(f"interhand:{small}:valid")
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere:valid"):
+        open_dataset(f"interhand:{small}/nowhere:valid")
 
 
 @pytest.mark.parametrize(

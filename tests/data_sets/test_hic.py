@@ -190,7 +190,7 @@ def test_damage_is_told(root: Path) -> None:
     (root / "HIC.json").write_text("[" * 100_000)
     fails("HIC.json is not whole JSON .it is nested too deeply")
     (root / "HIC.json").unlink()
-    fails("HIC.json is missing: InterWild's authors")
+    fails("HIC.json is missing: InterWild's authors", regressor=root / "nothing.npy")
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def _lines(result: Check) -> Iterator[str]:
                 f"{stated}  {shown_version}".rstrip()
             )
     for split in result.splits:
-        yield from _split_lines(split)
+        yield from _split_lines(split, by_folder=result.release == "older")
     for error in result.errors:
         yield f"  error: {error}"
     for item in result.fetch:
@@ -187,7 +187,8 @@ def _lines(result: Check) -> Iterator[str]:
     yield f"{result.verdict}: {_MEANING[result.verdict]}"
 
 
-def _split_lines(split: SplitCheck) -> Iterator[str]:
+def _split_lines(split: SplitCheck, *, by_folder: bool) -> Iterator[str]:
+    """Yield the lines of a split; `by_folder` if each subset has a folder of its own, as in the older layout."""
     pictures = split.pictures
     bad = len(pictures.black) + len(pictures.unreadable) + len(pictures.resized)
     yield (
@@ -209,7 +210,7 @@ def _split_lines(split: SplitCheck) -> Iterator[str]:
             f"  MANO fits: {mano.frames:,} time steps{against}, {mano.without_entry:,} have no entry, "
             f"{mano.one_hand:,} one hand only, {mano.no_hand:,} none; {mano.images_with_fit:,} images with a fit"
         )
-    if "human" not in split.counts and split.subset == "all" and split.split != "val":
+    if "human" not in split.counts and not by_folder and split.split != "val":
         yield "  subsets: H cannot be told without its list of annotation ids"
     for line in split.problems:
         yield f"  noticed: {line}"

@@ -86,8 +86,8 @@ class HIC:
         check_choice("box", box, get_args(Box))
         self.root, self.images, self.box = Path(root), images, box
         self.regressor_path = self.root / REGRESSOR if regressor is None else Path(regressor)
-        self._regressor = _read_regressor(self.regressor_path)
         everything = _read_annotations(self.root / "HIC.json")
+        self._regressor = _read_regressor(self.regressor_path)
         selections = {name: [entry for entry in everything if _is_selected(entry, name)] for name in _IMAGES}
         self._entries = selections[images]
         if expect is not None and len(self._entries) != expect:

@@ -94,6 +94,8 @@ class InterHand:
         root, separator, split = name.rpartition(":")
         if separator and (split in ("train", "val", "test") or split in splits_in(Path(root))):
             return cls(root, split, **options)
+        if separator and not Path(name).exists() and (known := splits_in(Path(root))):
+            raise DataError(f"{root} has no split {split!r}, only {', '.join(known)}")
         return cls(name, _split_of(Path(name), default_split), **options)
 
     def __len__(self) -> int:
