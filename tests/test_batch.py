@@ -38,6 +38,8 @@ def fields(**changes: Any) -> dict[str, Any]:
         ("focal", np.float32(500.0).reshape(1), "focal must be float32 of shape (2,)"),
         ("princpt", np.zeros(3, dtype=np.float32), "princpt must be float32 of shape (2,)"),
         ("box", np.zeros((2, 2), dtype=np.float32), "box must be float32 of shape (4,)"),
+        ("focal", [500.0, 500.0], "focal must be an array, float32 of shape (2,), got list"),
+        ("hand_type", "right", "hand_type must be an array, bool of shape (2,), got str"),
         ("hand_type", np.array([1, 0]), "hand_type must be bool"),
         ("parts", np.zeros((8, 6), dtype=np.uint8), "parts must be uint8 of shape (6, 8)"),
     ],

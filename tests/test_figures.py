@@ -157,7 +157,7 @@ def test_the_legend_tells_reports_apart(monkeypatch: pytest.MonkeyPatch) -> None
         (["attention", str(HANDS), "--out", "a.gif"], "must end in .png or .jpg"),
         (["attention", "{tmp}/black.png"], "black.png: no hands were found; give --box"),
         (["curves", "{tmp}/none.json"], "none.json: No such file"),
-        (["curves", "{tmp}/black.png"], "black.png: "),
+        (["curves", "{tmp}/black.png"], "black.png is no report, but binary; make one with unclasp evaluate --out"),
         (["curves", "{tmp}/other.json"], "other.json: not a report of this version of unclasp"),
     ],
 )

@@ -395,7 +395,10 @@ def test_what_is_no_such_file_is_told(tmp_path: Path) -> None:
     ("names", "told"),
     [
         (["made:0", "made:1", "made:2", "made:3", "made:3"], "sample made:3 is predicted more than once"),
-        (["made:0", "made:1", "made:2", "made:3", "other"], "1 predictions are of no sample of the data set: other"),
+        (
+            ["made:0", "made:1", "made:2", "made:3", "other"],
+            "1 predictions are of no sample of the data set, in which the first is made:0: other",
+        ),
         (["made:0", "made:1", "made:2", "made:3"], "1 samples of the data set have no prediction: made:4"),
     ],
 )

@@ -1,6 +1,7 @@
 """Effects of the protocol's options, and the rest of an evaluation: modes, limits, errors, the mean pose."""
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -179,8 +180,22 @@ def test_a_prediction_that_is_not_a_number_is_refused(dataset: Samples, guesses:
         run(dataset, guesses | {"poses": poses})
 
 
+@pytest.mark.parametrize("place", [(np.nan, 0.0, 600.0), (0.0, 0.0, 0.0)])
+def test_a_true_joint_without_a_place_is_told_from_a_prediction(
+    dataset: Samples, guesses: dict[str, np.ndarray], place: tuple[float, ...]
+) -> None:
+    joints = dataset.samples[2].joints_cam.copy()
+    joint = int(np.flatnonzero(dataset.samples[2].valid)[0])
+    joints[joint] = place
+    samples = list(dataset.samples)
+    samples[2] = replace(samples[2], joints_cam=joints)
+    with pytest.raises(UnclaspError, match="the annotated joints of made:2 must be finite, at depths other than 0"):
+        run(Samples(samples), guesses)
+
+
 def test_part_logits_of_another_size_are_refused(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
-    with pytest.raises(UnclaspError, match=r"part logits must be \(16, 16\) for these crops, got \(8, 8\)"):
+    told = r"the part classes predicted for made:0 must be \(16, 16\), a quarter of crops of 64 px, got \(8, 8\)"
+    with pytest.raises(UnclaspError, match=told):
         run(dataset, guesses | {"part_logits": guesses["part_logits"][:, :, ::2, ::2]})
 
 

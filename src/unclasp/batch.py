@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from unclasp.arrays import Bools, Pixels, Singles
 from unclasp.hands import NUM_JOINTS
@@ -19,7 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _expect(name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+def _expect(name: str, array: object, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    if not isinstance(array, np.ndarray):
+        raise ValueError(
+            f"{name} must be an array, {np.dtype(dtype).name} of shape {shape}, got {type(array).__name__}"
+        )
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(
             f"{name} must be {np.dtype(dtype).name} of shape {shape}, got {array.dtype} of shape {array.shape}"
@@ -52,8 +55,8 @@ class Sample:
     """Name of the picture for messages: a file, or `synthetic:SEED/INDEX`."""
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3:
-            raise ValueError(f"image must be (H, W, 3), got {self.image.shape}")
+        if np.ndim(self.image) != 3:
+            raise ValueError(f"image must be (H, W, 3), got {np.shape(self.image)}")
         _expect("image", self.image, (*self.image.shape[:2], 3), np.uint8)
         _expect("joints_cam", self.joints_cam, (NUM_JOINTS, 3), np.float32)
         _expect("valid", self.valid, (NUM_JOINTS,), np.bool_)

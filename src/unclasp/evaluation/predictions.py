@@ -162,7 +162,10 @@ class PosePredictions:
             repeated = next(key for row, key in enumerate(keys) if row_of_key[key] != row)
             raise UnclaspError(f"{what} {repeated} is predicted more than once")
         known = set(wanted)
-        _raise_if_any([key for key in row_of_key if key not in known], f"predictions are of no {what} of the data set")
+        _raise_if_any(
+            [key for key in row_of_key if key not in known],
+            f"predictions are of no {what} of the data set, in which the first is {wanted[0]}",
+        )
         _raise_if_any(
             [key for key in wanted[:count] if key not in row_of_key], f"{what}s of the data set have no prediction"
         )

@@ -152,7 +152,9 @@ class Report:
         """
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
-        except (DataError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is no report, but binary; make one with unclasp evaluate --out") from error
+        except DataError as error:
             raise DataError(f"{path}: {error}") from error
 
     def _title(self) -> str:

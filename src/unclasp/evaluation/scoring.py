@@ -50,11 +50,21 @@ class Truth:
 
     @classmethod
     def of(cls, sample: Sample, crop_from_image: Floats, parts: npt.NDArray[np.int64] | None = None) -> Self:
-        """Build the ground truth from a sample; joints of hands without an annotated wrist become invalid."""
+        """Build the ground truth from a sample; joints of hands without an annotated wrist become invalid.
+
+        Raises:
+            UnclaspError: A valid joint has no place in the picture.
+        """
         valid = geometry.mask_without_root(sample.valid)
+        joints = np.where(valid[:, None], sample.joints_cam.astype(np.float64), 1.0)
+        if not np.isfinite(joints).all() or not joints[:, 2].all():
+            raise UnclaspError(
+                f"the annotated joints of {sample.name} must be finite, at depths other than 0: set `valid` to false "
+                "for those that are unknown"
+            )
         return cls(
             name=sample.name,
-            joints_cam=np.where(valid[:, None], sample.joints_cam.astype(np.float64), 1.0),
+            joints_cam=joints,
             valid=valid,
             focal=sample.focal.astype(np.float64),
             princpt=sample.princpt.astype(np.float64),
@@ -249,5 +259,8 @@ def _confusion(predicted: PredictedSample, truth: Truth) -> metrics.Counts | Non
     if predicted.parts is None or truth.parts is None:
         return None
     if predicted.parts.shape != truth.parts.shape:
-        raise UnclaspError(f"part logits must be {truth.parts.shape} for these crops, got {predicted.parts.shape}")
+        raise UnclaspError(
+            f"the part classes predicted for {truth.name} must be {truth.parts.shape}, a quarter of crops of "
+            f"{predicted.image_size} px, got {predicted.parts.shape}"
+        )
     return metrics.confusion_matrix(predicted.parts, truth.parts)
