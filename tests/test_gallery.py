@@ -1,6 +1,7 @@
 """The gallery draws the model's predictions for randomly chosen pictures."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,35 @@ def test_a_perfect_model_draws_the_truth_and_another_does_not(make_sample: MakeS
     assert (np.abs(left.astype(int) - right) > 40).mean() < 0.002
     left, right = halves(draw_gallery(Knows(dots, 9.0), dots, count=1))
     assert (np.abs(left.astype(int) - right) > 40).mean() > 0.01
+
+
+def test_side_views_show_each_hand_over_the_true_one(make_sample: MakeSample) -> None:
+    dots = Dots(make_sample, 1)
+    knows = Knows(dots, 0.0)
+    sheets = [draw_gallery(knows, dots, count=1, side_views=True)]
+    knows.poses[:, :20, 2] += 60.0
+    sheets.append(draw_gallery(knows, dots, count=1, side_views=True))
+    assert [sheet.shape for sheet in sheets] == [(332, 578 + 2 * 286, 3)] * 2
+    np.testing.assert_array_equal(sheets[0][:, :578], draw_gallery(Knows(dots, 0.0), dots, count=1))
+    rights, lefts = ([sheet[6:286, start : start + 280] for sheet in sheets] for start in (578, 864))
+    assert (lefts[0] == lefts[1]).all() and np.ptp(lefts[0]) > 100, "only the right hand is wrong, in depth"
+    assert grey_bones(rights[1]) > 2 * grey_bones(rights[0]), "the true one is in sight beside a wrong one"
+
+
+def test_a_hand_without_a_true_wrist_has_no_side_view(make_sample: MakeSample) -> None:
+    dots = Dots(make_sample, 1)
+    valid = dots.samples[0].valid.copy()
+    valid[41] = False
+    dots.samples[0] = replace(dots.samples[0], valid=valid)
+    sheet = draw_gallery(Knows(dots, 0.0), dots, count=1, side_views=True)
+    assert np.ptp(sheet[6:286, 864:1144].reshape(-1, 3), axis=0).max() == 0
+    assert np.ptp(sheet[6:286, 578:858]) > 100
+
+
+def grey_bones(card: np.ndarray) -> int:
+    """Return the number of pixels that are nearly grey, and neither the card's light nor an outline's dark."""
+    value, spread = card.astype(int).mean(axis=2), np.ptp(card.astype(int), axis=2)
+    return int(((value > 170) & (value < 235) & (spread < 25)).sum())
 
 
 def test_the_seed_decides_which(make_sample: MakeSample) -> None:

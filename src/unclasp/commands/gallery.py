@@ -28,6 +28,9 @@ class GalleryArguments:
     """Seed of the random choice."""
     columns: int = 3
     """Number of pictures per row."""
+    side_views: bool = False
+    """Beside each picture, draw each hand in 3D from the side, the predicted one over the true one in grey, aligned by
+    the wrist, as in the paper's Figures 3 and 5."""
 
 
 def gallery(words: list[str]) -> int:
@@ -44,7 +47,9 @@ def gallery(words: list[str]) -> int:
     model, _ = load_model(arguments.weights)
     dataset = open_dataset(arguments.data, default_split=None)
     count = min(_COUNT, len(dataset)) if arguments.count is None else arguments.count
-    sheet = draw_gallery(model, dataset, count=count, seed=arguments.seed, columns=arguments.columns)
+    sheet = draw_gallery(
+        model, dataset, count=count, seed=arguments.seed, columns=arguments.columns, side_views=arguments.side_views
+    )
     write_sheet(arguments.out, sheet)
     print(f"gallery: {arguments.out}")
     return 0

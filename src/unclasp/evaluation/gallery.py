@@ -8,15 +8,16 @@ import numpy as np
 from unclasp import geometry
 from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.batch import Sample
-from unclasp.canvas import INK, PAPER, in_rows
+from unclasp.canvas import CARD, INK, PAPER, in_rows
 from unclasp.data import Dataset
 from unclasp.data.transforms import crop_image, plain_view, view_matrix
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import CropModel, EvaluateOptions, Recorder, evaluate
 from unclasp.evaluation.scores import WORST_KEPT
-from unclasp.hands import HAND_SLICES, NUM_JOINTS, SIDES
+from unclasp.evaluation.scoring import PredictedSample, Truth, lifted
+from unclasp.hands import HAND_SLICES, NUM_JOINTS, SIDES, Side
 from unclasp.pose import present_hands
-from unclasp.visualize import HandView, draw_skeletons
+from unclasp.visualize import SIDE_VIEW_DEGREES, HandView, draw_people, draw_skeletons, turn_about_vertical
 
 _CELL: Final = 280
 """Side of each of the two pictures of a sample in px."""
@@ -24,12 +25,17 @@ _CAPTION: Final = 46
 """Height of the two lines below in px."""
 _GAP: Final = 6
 """Space around each picture in px."""
+_MARGIN: Final = 24
+"""Space around the hand in a side view in px."""
 
 
-def draw_gallery(model: CropModel, dataset: Dataset, *, count: int, seed: int = 0, columns: int = 3) -> Pixels:
+def draw_gallery(
+    model: CropModel, dataset: Dataset, *, count: int, seed: int = 0, columns: int = 3, side_views: bool = False
+) -> Pixels:
     """Draw random samples, each as a pair of crops: the predicted skeletons on the left, the true ones on the right.
 
-    Below are the mean error over the valid joints, with each hand aligned by its wrist, and the sample's name.
+    Below are the mean error over the valid joints, with each hand aligned by its wrist, and the sample's name. With
+    side views this is what the paper's Figures 3 and 5 show.
 
     Args:
         model: Maps crops to predictions, as for `evaluate`.
@@ -37,6 +43,8 @@ def draw_gallery(model: CropModel, dataset: Dataset, *, count: int, seed: int = 
         count: Number of samples.
         seed: Seed of the random selection.
         columns: Samples per row.
+        side_views: Beside each pair, draw the right and the left hand in 3D, from the side and aligned by the wrist,
+            the predicted one over the true one in grey. A hand without a true wrist has none.
 
     Returns:
         (H, W, 3) RGB.
@@ -50,11 +58,11 @@ def draw_gallery(model: CropModel, dataset: Dataset, *, count: int, seed: int = 
     cells: list[Pixels] = []
     for start in range(0, count, WORST_KEPT):  # a report lists the errors of at most this many samples
         samples = [dataset[index] for index in chosen[start : start + WORST_KEPT]]
-        cells += _cells(model, samples)
+        cells += _cells(model, samples, side_views=side_views)
     return in_rows(cells, columns=columns, background=PAPER)
 
 
-def _cells(model: CropModel, samples: list[Sample]) -> list[Pixels]:
+def _cells(model: CropModel, samples: list[Sample], *, side_views: bool) -> list[Pixels]:
     """Draw up to `WORST_KEPT` samples, in the given order."""
     recorder = Recorder()
     errors = dict(evaluate(model, samples, EvaluateOptions(recorder=recorder)).worst)
@@ -64,8 +72,47 @@ def _cells(model: CropModel, samples: list[Sample]) -> list[Pixels]:
             raise UnclaspError("this model gives no 2.5D poses to draw")
         presence = predicted.presence
         present = np.array([True, True]) if presence is None else present_hands(np.asarray(presence))
-        cells.append(_cell(samples[index], predicted.pose_2p5d, present, model.image_size, errors.get(name)))
+        sample = samples[index]
+        cell = _cell(sample, predicted.pose_2p5d, present, model.image_size, errors.get(name))
+        if side_views:
+            cell = np.concatenate([cell, *_side_views(sample, predicted, present)], axis=1)
+        cells.append(cell)
     return cells
+
+
+def _side_views(sample: Sample, predicted: PredictedSample, present: Bools) -> list[Pixels]:
+    """Return a picture for the right and one for the left hand, as high as a cell."""
+    truth = Truth.of(sample, view_matrix(plain_view(sample.box).box, predicted.image_size, width=sample.image.shape[1]))
+    hands = [np.where(truth.valid[:, None], truth.joints_cam, np.nan), lifted(predicted, truth)]
+    hands = [turn_about_vertical(geometry.relative_to_roots(joints), SIDE_VIEW_DEGREES) for joints in hands]
+    views = []
+    for part, side, is_present in zip(HAND_SLICES, SIDES, present, strict=True):
+        view = np.full((_CELL + _CAPTION + _GAP, _CELL + _GAP, 3), PAPER, dtype=np.uint8)
+        card = view[_GAP : _GAP + _CELL, :_CELL]
+        card[:] = CARD
+        if truth.valid[part].any():
+            shown = [joints[part] for joints in (hands if is_present else hands[:1])]
+            card[:] = _side_view(card, shown, side)
+            _write(view, f"{side} hand from the side, true one grey", 0, 1)
+        views.append(view)
+    return views
+
+
+def _side_view(card: Pixels, hands: list[Floats], side: Side) -> Pixels:
+    """Draw the true hand and, if there is one, the predicted hand, (21, 3) mm from the wrist, at one scale."""
+    points = np.concatenate(hands)[:, :2]
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    scale = (_CELL - 2 * _MARGIN) / max(float((high - low).max()), 1.0)
+    people = [
+        [
+            HandView(
+                joints_2d=(joints[:, :2] - (low + high) / 2) * scale + _CELL / 2, joints_3d=joints, side=side,
+                score=1.0, neutral=is_true,
+            )
+        ]
+        for joints, is_true in zip(hands, (True, False), strict=False)
+    ]  # fmt: skip
+    return draw_people(card, people)
 
 
 def _cell(sample: Sample, pose_2p5d: Floats, present: Bools, image_size: int, error: float | None) -> Pixels:

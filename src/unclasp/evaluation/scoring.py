@@ -179,6 +179,11 @@ def _joints(
     return joints, geometry.on_lines(placed.lines, np.array([depths[0], placed.left_from(depths[0])]))
 
 
+def lifted(predicted: PredictedSample, truth: Truth) -> Floats:
+    """Return the predicted joints (42, 3) mm, those of a 2.5D pose at the true depths of the wrists."""
+    return _joints(predicted, truth, Protocol(), External())[0]
+
+
 class _Placed(NamedTuple):
     """A 2.5D pose in the camera frame, still without the absolute depths of the wrists."""
 
