@@ -120,7 +120,13 @@ def test_the_commands(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run(["attention", str(HANDS), "--box", "40,50,215,225", "--weights", str(weights), "--out", str(maps)]) == 0
     assert run(["curves", *map(str, reports), "--out", str(curves)]) == 0
     assert cv2.imread(str(maps)).shape == (724, 1254, 3) and cv2.imread(str(curves)) is not None
-    assert "attention of r_index4" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "attention of r_index4" in told and f"curves: {curves}" in told
+    fewer = make_report()
+    replace(fewer, samples={**fewer.samples, "all": 1}).save(reports[1])
+    assert run(["curves", *map(str, reports), "--out", str(curves)]) == 0
+    told = f"curves, although of different numbers of pictures ({fewer.samples['all']} dfl_report, 1 other_report): "
+    assert told in capsys.readouterr().out
     assert run(["attention", str(maps), "--out", str(maps)]) == 2 and "is the picture itself" in capsys.readouterr().err
 
 

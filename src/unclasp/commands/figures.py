@@ -132,6 +132,10 @@ def curves(words: list[str]) -> int:
     from unclasp.sources import output_stems
 
     names = output_stems(arguments.reports)
-    write_sheet(arguments.out, draw_curves(list(zip(names, map(Report.load, arguments.reports), strict=True))))
-    print(f"curves: {arguments.out}")
+    reports = [Report.load(path) for path in arguments.reports]
+    write_sheet(arguments.out, draw_curves(list(zip(names, reports, strict=True))))
+    counts = [report.samples["all"] for report in reports]
+    listed = ", ".join(f"{count} {name}" for count, name in zip(counts, names, strict=True))
+    doubt = f", although of different numbers of pictures ({listed})" if len(set(counts)) > 1 else ""
+    print(f"curves{doubt}: {arguments.out}")
     return 0
