@@ -82,6 +82,8 @@ def test_heatmap_units_by_hand() -> None:
     assert as_a2j.pose_2p5d[0, 0].tolist() == [16, 8, -125]
     assert as_a2j.root_depth is not None
     assert as_a2j.root_depth.tolist() == [50]
+    of_tensor = PosePredictions.from_heatmaps(torch.from_numpy(joints), size=64, root_depth=[40.0])
+    assert of_tensor.pose_2p5d.tolist() == converted.pose_2p5d.tolist() and of_tensor.root_depth.tolist() == [50]
 
 
 # A reference in plain loops.

@@ -129,6 +129,10 @@ def _fields(path: Path) -> dict[str, Any]:
     except DataError:
         raise
     except Exception as error:  # damaged files can raise almost anything
+        if str(error).startswith("Object arrays"):
+            raise DataError(
+                f"{path} has an array of Python objects; save names by np.array(names, dtype=str)"
+            ) from error
         raise DataError(
             f"{path} is not a file of predictions, .npz or .json ({type(error).__name__}: {error})"
         ) from error

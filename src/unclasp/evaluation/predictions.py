@@ -121,11 +121,11 @@ class PosePredictions:
             presence: (N, 2) probability of the right and of the left hand.
             names: Names of the samples.
         """
-        joints = joints.astype(np.float64)
+        joints = np.asarray(joints, dtype=np.float64)
         depth = (joints[..., 2:] / size - 0.5) * depth_range
         pose = np.concatenate([joints[..., :2] * (image_size / size), depth], axis=-1)
         if root_depth is not None:
-            root_depth = (root_depth.astype(np.float64) / 64 - 0.5) * depth_range
+            root_depth = (np.asarray(root_depth, dtype=np.float64) / 64 - 0.5) * depth_range
         return cls(pose_2p5d=pose, image_size=image_size, root_depth=root_depth, presence=presence, names=names)
 
     def __len__(self) -> int:
