@@ -63,6 +63,9 @@ class Sample:
         _expect("focal", self.focal, (2,), np.float32)
         _expect("princpt", self.princpt, (2,), np.float32)
         _expect("box", self.box, (4,), np.float32)
+        extent = self.box[2:] - self.box[:2]
+        if not (extent >= 0).all() or not extent.any():
+            raise ValueError(f"box must be x1, y1, x2, y2 of more than a point, got {self.box} for {self.name}")
         _expect("hand_type", self.hand_type, (2,), np.bool_)
         if self.parts is not None:
             _expect("parts", self.parts, self.image.shape[:2], np.uint8)
