@@ -355,7 +355,16 @@ def test_missing_packages_are_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
         assert not told or (exit_.value.args == (2,) and capsys.readouterr().err == told)
 
 
-@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (UnclaspError("it is so"), 2)])
+def within_compiled_code() -> SystemError:
+    """Return what numba makes of Ctrl-C."""
+    error = SystemError("CPUDispatcher(<function _probe>) returned a result with an exception set")
+    error.__cause__ = KeyboardInterrupt()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (within_compiled_code(), 130), (UnclaspError("it is so"), 2)]
+)
 def test_interruptions_and_errors_have_their_codes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
 ) -> None:

@@ -116,8 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(code)
     except UnclaspError as error:
         _end(f"error: {error}", _FAILED)
-    except KeyboardInterrupt as interruption:
-        _end(str(interruption) or "interrupted; what was finished is kept", _INTERRUPTED)
+    except (KeyboardInterrupt, SystemError) as error:
+        _end_interrupted(error)
     except BrokenPipeError as error:  # a reader such as `head` has had enough
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
@@ -134,6 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:  # for example a file that cannot be read or written, or a full disk
         reason = error.strerror or str(error) or type(error).__name__
         _end(f"error: {error.filename}: {reason}" if error.filename else f"error: {reason}", _FAILED)
+
+
+def _end_interrupted(error: KeyboardInterrupt | SystemError) -> NoReturn:
+    """End after Ctrl-C, of which numba's compiled code makes a SystemError; any other one is raised again."""
+    if isinstance(error, SystemError) and not isinstance(error.__cause__, KeyboardInterrupt):
+        raise error
+    told = "" if isinstance(error, SystemError) else str(error)
+    _end(told or "interrupted; what was finished is kept", _INTERRUPTED)
 
 
 def _end(message: str, code: int) -> NoReturn:
