@@ -332,7 +332,7 @@ class Predictor:
         joints_cam, (height, width) = lifted(result, shot.camera), shot.given.shape[:2]
         pose = HandPose(
             joints_2d=result.joints_2d, joints_3d=geometry.relative_to_roots(joints_cam), joints_cam=joints_cam,
-            presence=result.output.presence[0], present=result.present & is_credible,
+            presence=result.presence, present=result.present & is_credible,
             confidence=result.reported_confidence,
             box=result.square, other_regions=other_regions, camera=shot.camera, image=shot.given,
             depth_assumed="the distance at which the hands have the size of an average adult's, or less if uncertain",

@@ -168,7 +168,7 @@ class CropPredictor:
             if max(extents) > MAX_SIZE_RATIO * min(extents):
                 continue
             other = self._upright(image, self._zoom_in(image, geometry.square_box(other_box)), alone=True)
-            if other.output.presence[0, 1 - slot] < MIN_PRESENCE or other.confidence(1 - slot) < MIN_CONFIDENCE:
+            if other.presence[1 - slot] < MIN_PRESENCE or other.confidence(1 - slot) < MIN_CONFIDENCE:
                 continue
             around = union_of(box, other_box)
             both = self.snapped_crop(image, geometry.square_box(around))
@@ -213,7 +213,7 @@ class CropPredictor:
         results = [
             self._upright(image, self.snapped_crop(image, square), alone=True) for square in corners.reshape(2, 4)
         ]
-        presence = np.stack([each.output.presence[0] for each in results])
+        presence = np.stack([each.presence for each in results])
         slots = slots_of_two(presence, corners.mean(axis=1), result.joints_2d)
         if min(presence[[0, 1], slots]) < MIN_PRESENCE:
             return result

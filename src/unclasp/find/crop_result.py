@@ -84,9 +84,14 @@ class CropResult(NamedTuple):
         return np.stack([self.middle, self.middle]) if self.middles is None else self.middles
 
     @property
+    def presence(self) -> Floats:
+        """(2,) probability that the right and the left hand are in the crop."""
+        return np.asarray(self.output.presence[0])
+
+    @property
     def present(self) -> Bools:
         """(2,) whether the right and the left hand count as present."""
-        return present_hands(self.output.presence[0])
+        return present_hands(self.presence)
 
     @property
     def present_slots(self) -> list[int]:
@@ -101,6 +106,10 @@ class CropResult(NamedTuple):
     def confidence(self, slot: int) -> float:
         """Return the mean confidence of a hand's joints; 0 without any (`has_confidence`)."""
         return 0.0 if self.output.confidence is None else float(self.output.confidence[0, HAND_SLICES[slot]].mean())
+
+    def hand_score(self, slot: int) -> float:
+        """Return a hand's score (`hand_scores`); 0 without the landmark network."""
+        return 0.0 if self.hand_scores is None else float(self.hand_scores[slot])
 
     @property
     def reported_confidence(self) -> Floats | None:
@@ -117,7 +126,7 @@ class CropResult(NamedTuple):
     @property
     def slot(self) -> int:
         """Slot of the hand with the higher presence, 0 right and 1 left."""
-        return int(self.output.presence[0].argmax())
+        return int(self.presence.argmax())
 
     def tilt(self, *, alone: bool) -> float:
         """Return the rotation of the hands from pointing up in the picture: degrees, clockwise; 0 if they disagree.
@@ -135,7 +144,7 @@ class CropResult(NamedTuple):
         With `alone` only the hand with the higher presence counts.
         """
         slots = self._slots(alone=alone)
-        return self.mean_confidence_of(slots) if self.has_confidence else float(self.output.presence[0, slots].mean())
+        return self.mean_confidence_of(slots) if self.has_confidence else float(self.presence[slots].mean())
 
     def mean_confidence_of(self, slots: list[int]) -> float:
         """Return the mean confidence of the joints of some hands, 0 right and 1 left; 0 without any."""
@@ -155,12 +164,12 @@ class CropResult(NamedTuple):
     @property
     def total_hand_score(self) -> float:
         """Sum of the hand scores of the present hands, 0 to 2; 0 without the landmark network."""
-        return 0.0 if self.hand_scores is None else float(self.hand_scores[self.present_slots].sum())
+        return sum(map(self.hand_score, self.present_slots))
 
     @property
     def max_hand_score(self) -> float:
         """The highest hand score of a present hand; 0 without the landmark network."""
-        return 0.0 if self.hand_scores is None else float(self.hand_scores[self.present_slots].max(initial=0.0))
+        return max(map(self.hand_score, self.present_slots), default=0.0)
 
     @property
     def detection_score(self) -> float:
@@ -168,11 +177,7 @@ class CropResult(NamedTuple):
 
         Each hand contributes its hand score, weighted by `UNSURE_HAND_SCORE` plus its mean confidence.
         """
-        if self.hand_scores is None:
-            return 0.0
-        return sum(
-            float(self.hand_scores[slot]) * (UNSURE_HAND_SCORE + self.confidence(slot)) for slot in self.present_slots
-        )
+        return sum(self.hand_score(slot) * (UNSURE_HAND_SCORE + self.confidence(slot)) for slot in self.present_slots)
 
     @property
     def hand_evidence(self) -> Floats | None:
@@ -186,9 +191,7 @@ class CropResult(NamedTuple):
 
     def without_hand(self, slot: int) -> "CropResult":
         """Return the result with the presence of a hand, 0 right and 1 left, lowered so that it does not count."""
-        presence = self.output.presence.copy()
-        presence[0, slot] = min(presence[0, slot], DENIED_PRESENCE)
-        return self._replace(output=self.output._replace(presence=presence))
+        return self.with_presence({slot: min(self.presence[slot], DENIED_PRESENCE)})
 
     def with_one_hand(self) -> "CropResult":
         """Return the result with only the hand of the higher presence."""
@@ -234,6 +237,11 @@ class CropResult(NamedTuple):
             if mapped.adjusted_confidence is None
             else mapped.adjusted_confidence[FLIPPED_JOINTS],
         )
+
+    def with_presence(self, presence: dict[int, float]) -> "CropResult":
+        """Return the result with another presence for some hands, 0 right and 1 left."""
+        changed = [presence.get(slot, self.presence[slot]) for slot in (0, 1)]
+        return self._replace(output=self.output._replace(presence=np.array([changed])))
 
     def with_joints_2d(self, joints_2d: dict[int, Floats]) -> "CropResult":
         """Return the result with other joints (21, 2), px of the picture, for some hands, 0 right and 1 left."""
@@ -287,11 +295,9 @@ class CropResult(NamedTuple):
         Both count as present. Only the distance of the wrists in depth is this result's own.
         """
         results = {0: right, 1: left}
-        joined = self.with_hands(results)
-        presence = np.array([[result.output.presence[0, slot] for slot, result in results.items()]])
         # A hand alone needs less to count than the second one of two.
-        presence = np.maximum(presence, MIN_PRESENCE_SECOND)
-        joined = joined._replace(output=joined.output._replace(presence=presence))
+        presence = {slot: max(result.presence[slot], MIN_PRESENCE_SECOND) for slot, result in results.items()}
+        joined = self.with_hands(results).with_presence(presence)
         if right.hand_scores is not None and left.hand_scores is not None:
             joined = joined._replace(hand_scores=np.array([right.hand_scores[0], left.hand_scores[1]]))
         confidence = {slot: result.reported_confidence for slot, result in results.items()}

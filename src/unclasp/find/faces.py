@@ -130,12 +130,12 @@ class FacesIn:
 
     def among(self, result: CropResult) -> Bools:
         """Tell which hands of a result are faces: (2,); none without the landmark network."""
-        are_faces, scores = np.zeros(2, dtype=np.bool_), result.hand_scores
-        if scores is None:
+        are_faces = np.zeros(2, dtype=np.bool_)
+        if result.hand_scores is None:
             return are_faces
         for slot in result.present_slots:
             confidence = result.confidence(slot) if result.has_confidence else 1.0  # then only small ones are faces
-            are_faces[slot] = self.is_face(result.joints_of(slot), float(scores[slot]), confidence)
+            are_faces[slot] = self.is_face(result.joints_of(slot), result.hand_score(slot), confidence)
         return are_faces
 
 

@@ -166,12 +166,12 @@ def fusion_input(result: CropResult, slot: int, reading: LandmarkReading) -> Fus
     pixels, confidence, depths = result.joints_2d, output.confidence[0], output.pose_2p5d[0, :, 2]
     joints = in_crop(reading, pixels)
     read = reading.joints / SIZE - [0.5, 0.5, 0]
-    has_other = float(output.presence[0, 1 - slot] >= LIKELY_PRESENCE)
+    has_other = float(result.presence[1 - slot] >= LIKELY_PRESENCE)
     other_depth = float(output.root_depth[0]) * (1 if slot == 0 else -1)
     logits = _logits(np.array([reading.hand_score, reading.side_score]))
     side = SIZE / geometry.scale_of(reading.crop_from_image)
     numbers = np.concatenate([
-        joints[hand].ravel(), depths[hand] / UNIT_MM, confidence[hand], output.presence[0, [slot]],
+        joints[hand].ravel(), depths[hand] / UNIT_MM, confidence[hand], result.presence[[slot]],
         read.ravel(), (read[:, :2] - joints[hand]).ravel(), logits,
         [np.log(side * mm_per_px(pixels[hand], depths[hand]) / UNIT_MM)],
         has_other * np.clip(joints[other], -_MAX_OFFSET, _MAX_OFFSET).ravel(),

@@ -288,22 +288,22 @@ def _with_hand(result: CropResult, hand: DetectedHand, *, alone: bool) -> CropRe
     one.
     """
     slot, other = hand.slot, 1 - hand.slot
-    scores, present = np.zeros(2) if result.hand_scores is None else result.hand_scores, result.present
+    score, other_score, present = result.hand_score(slot), result.hand_score(other), result.present
     joints, other_joints = result.joints_of(slot), result.joints_of(other)
-    if present[slot] and scores[slot] > MIN_HAND_SCORE:
+    if present[slot] and score > MIN_HAND_SCORE:
         return result
     if present[slot] and result.confidence(slot) >= MAX_CONFIDENCE_TO_FOLLOW and not hand.is_at(joints):
         return result  # it may be hidden behind the other one
     if alone and present[other] and hand.is_at(other_joints):
-        if scores[other] > MAX_OTHER_SIDE_SCORE:
+        if other_score > MAX_OTHER_SIDE_SCORE:
             return result
         result = result.without_hand(other)  # the pose network took this hand for one of the other side
-    presence = result.output.presence.copy()
-    presence[0, slot] = max(presence[0, slot], hand.score, MIN_PRESENCE_SECOND)  # at least enough to count as present
-    result = result._replace(output=result.output._replace(presence=presence))
-    if scores[slot] > MIN_HAND_SCORE and hand.is_at(joints):
+    # At least enough to count as present.
+    result = result.with_presence({slot: max(result.presence[slot], hand.score, MIN_PRESENCE_SECOND)})
+    if score > MIN_HAND_SCORE and hand.is_at(joints):
         return result
-    result = result._replace(hand_scores=np.where(np.arange(2) == slot, hand.score, scores))
+    scores = (hand.score, other_score) if slot == 0 else (other_score, hand.score)
+    result = result._replace(hand_scores=np.array(scores))
     if geometry.mean_distance(hand.joints_2d, joints) < SAME_HAND_DISTANCE * hand.extent:
         return result
     return result.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).without_confidence_in(slot)
@@ -316,7 +316,6 @@ def is_certain(result: CropResult) -> bool:
     """
     if not result.has_confidence:
         return True
-    scores = np.zeros(2) if result.hand_scores is None else result.hand_scores
     return len(result.present_slots) == 2 and all(
-        result.confidence(slot) >= MIN_CONFIDENCE and scores[slot] > MIN_HAND_SCORE for slot in result.present_slots
+        result.confidence(slot) >= MIN_CONFIDENCE and result.hand_score(slot) > MIN_HAND_SCORE for slot in (0, 1)
     )

@@ -64,7 +64,7 @@ def is_doubtful(result: CropResult) -> bool:
     return (
         is_unsure
         or bool(is_unseen)
-        or (len(result.present_slots) == 1 and bool(result.output.presence[0].min() > DENIED_PRESENCE))
+        or (len(result.present_slots) == 1 and bool(result.presence.min() > DENIED_PRESENCE))
     )
 
 

@@ -66,12 +66,9 @@ def best_box(crop_predictor: CropPredictor, landmarks: Landmarks, image: Pixels)
 
 def is_better(result: CropResult, before: CropResult) -> bool:
     """Tell whether the most confident hand of a touched-up result replaces the result of before."""
-    if not result.present_slots or result.hand_scores is None:
-        return False
-    slot = max(result.present_slots, key=result.confidence)
-    return result.max_confidence > max(MIN_CONFIDENCE, before.max_confidence + MIN_CONFIDENCE_GAIN) and bool(
-        result.hand_scores[slot] > MIN_HAND_SCORE
-    )
+    slot = max(result.present_slots, key=result.confidence, default=None)
+    is_surer = result.max_confidence > max(MIN_CONFIDENCE, before.max_confidence + MIN_CONFIDENCE_GAIN)
+    return slot is not None and is_surer and result.hand_score(slot) > MIN_HAND_SCORE
 
 
 def windows(width: int, height: int) -> Iterator[Floats]:

@@ -83,7 +83,7 @@ class TouchUp:
 
 def _read_hands(result: CropResult, image: Pixels, landmarks: Landmarks) -> dict[int, LandmarkReading]:
     """Read the hands with a presence of at least `LIKELY_PRESENCE`."""
-    slots = np.flatnonzero(result.output.presence[0] >= LIKELY_PRESENCE).tolist()
+    slots = np.flatnonzero(result.presence >= LIKELY_PRESENCE).tolist()
     return {slot: landmarks(image, result.joints_of(slot), SIDES[slot]) for slot in slots}
 
 

@@ -131,7 +131,7 @@ def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator
     pixels = geometry.project(np.where(sample.valid[:, None], sample.joints_cam, 1.0), sample.focal, sample.princpt)
     for slot, joints in enumerate(HAND_SLICES):
         is_annotated = sample.hand_type[slot] and sample.valid[joints].all()
-        if not is_annotated or result.output.presence[0, slot] < LIKELY_PRESENCE:
+        if not is_annotated or result.presence[slot] < LIKELY_PRESENCE:
             continue
         reading = landmarks(sample.image, result.joints_2d[joints], SIDES[slot])
         if not reading.finite:
