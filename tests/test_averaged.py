@@ -58,8 +58,8 @@ def test_photos_are_averaged_and_frames_are_not() -> None:
     averaging = CropPredictor(Shifting())
     plain = averaging.without_average()
     plain.network = Shifting()
-    photo, _ = averaging.predict_proposal(image, proposal)
-    frame, _ = plain.predict_proposal(image, proposal)
+    photo = averaging.predict_proposal(image, proposal).result
+    frame = plain.predict_proposal(image, proposal).result
     assert averaging.network.crops == plain.network.crops > 1  # type: ignore[attr-defined]
     moved = photo.joints_2d - frame.joints_2d
     assert (np.abs(moved) > 1e-3).any()

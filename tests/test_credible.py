@@ -24,6 +24,7 @@ from unclasp.find.credibility import (
     is_credible,
     is_credible_in_track,
 )
+from unclasp.find.crop_predictor import Found
 from unclasp.find.crop_result import CropResult
 from unclasp.find.search import Proposal, everywhere
 from unclasp.follow.frame_result import exchanged
@@ -115,8 +116,8 @@ class FakeCropPredictor:
     def __init__(self, result: CropResult) -> None:
         self.result = result
 
-    def predict_proposal(self, image: np.ndarray, proposal: Proposal) -> tuple[CropResult, np.ndarray]:
-        return self.result, proposal.others
+    def predict_proposal(self, image: np.ndarray, proposal: Proposal) -> Found:
+        return Found(self.result, proposal.others)
 
     def hands_in(self, image: np.ndarray, square: np.ndarray) -> CropResult:
         return self.result

@@ -3,8 +3,8 @@
 The order of the steps is that of docs/how-it-predicts.md, "Step by step"; docs/decisions.md has what each step gains.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,18 @@ MIN_TILT: Final = 30.0
 """Hands that are turned by at least so many degrees from pointing up are also predicted in an upright crop."""
 
 
+class Found(NamedTuple):
+    """The hands of one person, and where others may be."""
+
+    result: CropResult
+    others: Floats
+    """(N, 4) px: boxes around other hands, the most promising first."""
+
+    def map(self, change: Callable[[CropResult], CropResult]) -> "Found":
+        """Return the same with the result changed."""
+        return self._replace(result=change(self.result))
+
+
 class CropPredictor:
     """Runs the pose network on crops of pictures, before any touch-up.
 
@@ -80,47 +92,40 @@ class CropPredictor:
         """Return the same for a crop that is laid around the joints of the last frame: on the grid of such crops."""
         return self._hands_one_by_one(image, self.snapped_crop(image, square))
 
-    def predict_proposal(self, image: Pixels, proposal: Proposal) -> tuple[CropResult, Floats]:
-        """Return the result where a search proposes hands, or elsewhere if that is doubtful.
+    def predict_proposal(self, image: Pixels, proposal: Proposal) -> Found:
+        """Predict where a search proposes hands, and elsewhere if that is doubtful.
 
         If there is only one hand, the other one is searched for.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             proposal: Where to predict first, and next.
-
-        Returns:
-            The result, and boxes (N, 4) around other hands.
         """
-        result, others, replaced = self._find(image, proposal)
-        result, others = self._with_other_hand(image, result, others) or (result, others)
-        return result, np.concatenate([others, replaced])
+        first = Found(self._zoom_in_on_each(image, proposal.square), proposal.others)
+        surer = self._surer_elsewhere(image, first.result, proposal)
+        found = self._with_other_hand(image, surer or first) or surer or first
+        if surer is None:
+            return found
+        proposed = geometry.expand_box(proposal.square, 1 / geometry.CROP_EXPANSION)
+        return found._replace(others=np.concatenate([found.others, proposed[None]]))
 
-    def _find(self, image: Pixels, proposal: Proposal) -> tuple[CropResult, Floats, Floats]:
-        """Predict where the search proposes, and elsewhere, too, if the joints found there are doubtful.
+    def _surer_elsewhere(self, image: Pixels, first: CropResult, proposal: Proposal) -> Found | None:
+        """Predict in the next regions and by the network's own search, if the result of the proposed one is doubtful.
 
-        Doubtful means a mean confidence below `MIN_CONFIDENCE`. Elsewhere are the next regions and the network's own
-        search. Another result replaces the first one if it has no fewer hands and its mean confidence is higher by more
-        than `MIN_CONFIDENCE_GAIN`.
-
-        Returns:
-            The result, boxes (N, 4) around other hands, and the box (1, 4) of the proposal if another result replaced
-                its.
+        Doubtful means a mean confidence below `MIN_CONFIDENCE`. Another result counts if it has no fewer hands and its
+        mean confidence is higher by more than `MIN_CONFIDENCE_GAIN`.
         """
-        result, others = self._zoom_in_on_each(image, proposal.square), proposal.others
-        replaced: Floats = np.zeros((0, 4))
-        if not result.has_confidence or result.mean_confidence >= MIN_CONFIDENCE or proposal.fallback is None:
-            return result, others, replaced
-        squares = [geometry.square_box(other) for other in others[:MAX_OTHER_REGIONS]]
-        min_confidence = result.mean_confidence + MIN_CONFIDENCE_GAIN
+        if not first.has_confidence or first.mean_confidence >= MIN_CONFIDENCE or proposal.fallback is None:
+            return None
+        surer, best = None, first
+        squares = [geometry.square_box(other) for other in proposal.others[:MAX_OTHER_REGIONS]]
         for index, square in enumerate((*squares, proposal.fallback())):
             other = self._zoom_in_on_each(image, square)
-            if other.present.sum() >= result.present.sum() and other.mean_confidence > max(
-                min_confidence, result.mean_confidence
-            ):
-                result, others = other, np.delete(proposal.others, [index] if index < len(squares) else [], axis=0)
-                replaced = geometry.expand_box(proposal.square, 1 / geometry.CROP_EXPANSION)[None]
-        return result, others, replaced
+            min_confidence = max(first.mean_confidence + MIN_CONFIDENCE_GAIN, best.mean_confidence)
+            if other.present.sum() >= best.present.sum() and other.mean_confidence > min_confidence:
+                best = other
+                surer = Found(best, np.delete(proposal.others, [index] if index < len(squares) else [], axis=0))
+        return surer
 
     def _zoom_in_on_each(self, image: Pixels, square: Floats) -> CropResult:
         """Predict in a crop and closer ones, and each of two hands that are apart by itself."""
@@ -149,7 +154,7 @@ class CropPredictor:
             wider, result = result, closer
         return result.averaged(wider, self.wider_crop_share) if self.wider_crop_share else result
 
-    def _with_other_hand(self, image: Pixels, result: CropResult, others: Floats) -> tuple[CropResult, Floats] | None:
+    def _with_other_hand(self, image: Pixels, found: Found) -> Found | None:
         """Search for the other hand where only one was found: arms may be far apart, or the finder may miss one.
 
         A region shows it if its joints there are confident, which a network without confidence cannot tell, and a crop
@@ -159,11 +164,12 @@ class CropPredictor:
             The result for both, with the joints of each hand from the closer crops, and the remaining regions; None
             without another hand.
         """
+        result = found.result
         box = box_around_hands(result.joints_2d, result.present, image)
         if box is None or result.present.all() or not result.has_confidence:
             return None
         slot = result.slot
-        for other_box, remaining in self._elsewhere(image, result, box, others):
+        for other_box, remaining in self._elsewhere(image, found, box):
             extents = np.max(box[2:] - box[:2]), np.max(other_box[2:] - other_box[:2])
             if max(extents) > MAX_SIZE_RATIO * min(extents):
                 continue
@@ -173,27 +179,25 @@ class CropPredictor:
             around = union_of(box, other_box)
             both = self.snapped_crop(image, geometry.square_box(around))
             if both.present.all():
-                return both.with_hands({slot: result, 1 - slot: other}), remaining
+                return Found(both.with_hands({slot: result, 1 - slot: other}), remaining)
         return None
 
-    def _elsewhere(
-        self, image: Pixels, result: CropResult, box: Floats, others: Floats
-    ) -> Iterator[tuple[Floats, Floats]]:
-        """Yield boxes (4,) that may show the other hand, and the regions that remain then.
+    def _elsewhere(self, image: Pixels, found: Found, box: Floats) -> Iterator[tuple[Floats, Floats]]:
+        """Yield boxes (4,) that may show the other hand than the one in `box`, and the regions that remain then.
 
         These are the next regions, and the other hand's box in a wider crop, if the network is confident of a second
         hand there and it lies beside the first one.
         """
-        for index, region in enumerate(others[:MAX_OTHER_REGIONS]):
-            yield region, np.delete(others, index, axis=0)
+        for index, region in enumerate(found.others[:MAX_OTHER_REGIONS]):
+            yield region, np.delete(found.others, index, axis=0)
         wide = self.snapped_crop(image, geometry.expand_box(geometry.square_box(box), WIDER_CROP))
-        other_slot = 1 - result.slot
+        other_slot = 1 - found.result.slot
         other_box = box_around(wide.joints_of(other_slot), image)
         if other_box is None or not wide.present.all() or wide.confidence(other_slot) < MIN_CONFIDENCE:
             return
         middle = middles_of(other_box)
         if ((middle < box[:2]) | (middle > box[2:])).any():
-            yield other_box, others
+            yield other_box, found.others
 
     def _hands_one_by_one(self, image: Pixels, result: CropResult) -> CropResult:
         """Predict each of two hands that are apart in a crop of its own: in a crop around both, each is small.

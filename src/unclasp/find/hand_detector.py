@@ -111,22 +111,6 @@ class DetectedHand(NamedTuple):
         return geometry.on_one_place(self.joints_2d, joints_2d, SAME_DETECTION)
 
 
-class DetectionCandidate(NamedTuple):
-    """The result of the pose network at detected hands: a candidate to replace the result of the search."""
-
-    result: CropResult
-    others: Floats
-    """(N, 4) px: boxes around other hands."""
-    hands: list[DetectedHand]
-    """All hands detected in the picture, by descending score."""
-    square: Floats
-    """(4,) px, around the hands of one person."""
-
-    def with_detected(self, result: CropResult) -> CropResult:
-        """Return the touched-up result with the detected hands of this person added (`with_detected`)."""
-        return with_detected(result, self.hands, self.square)
-
-
 class HandDetector:
     """Detects hands in whole pictures.
 

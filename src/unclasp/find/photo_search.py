@@ -13,14 +13,13 @@ from unclasp import geometry
 from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.find.boxes import box_around, middles_of, pooled, union_of
 from unclasp.find.credibility import discounted, is_credible, is_credible_in_track, without_ghost
-from unclasp.find.crop_predictor import CropPredictor
+from unclasp.find.crop_predictor import CropPredictor, Found
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
 from unclasp.find.faces import FACE_SIZES_IN_VIDEOS, FaceDetector, FacesIn
 from unclasp.find.hand_detector import (
     PALM_SIZES,
     PALM_SIZES_IN_VIDEOS,
     DetectedHand,
-    DetectionCandidate,
     HandDetector,
     is_certain,
     partner_of,
@@ -101,26 +100,21 @@ class PhotoSearch:
         """Find the hands of one person in a whole picture."""
         proposal = self.search(image)
         faces = FacesIn(None if proposal.hands_given else self.faces, image)
-        result, others = self.crop_predictor.predict_proposal(image, proposal)
-        first = result = faces.removed_from(self.touch_up(result, image))
-        hands = None if proposal.hands_given or is_certain(first) else self._detect_hands(image, PALM_SIZES, faces)
-        candidate = self._predict_detected(image, hands, self.crop_predictor)
-        results, elsewhere = [first], None
-        if candidate is not None:
-            touched_up = candidate.with_detected(faces.removed_from(self.touch_up(candidate.result, image)))
-            if touched_up.detection_score > first.detection_score + MIN_SCORE_GAIN:
-                result, others = touched_up, pooled(candidate.others, others)
-                is_elsewhere = geometry.box_iou(result.square, first.square) < ELSEWHERE_IOU
-                # Variants are turned about the crop of the first result, which also wins ties; it must show the hands.
-                results, elsewhere = ([result, first], result) if is_elsewhere else ([first, result], None)
+        found = first = self._predict(image, proposal).map(faces.removed_from)
+        is_settled = proposal.hands_given or is_certain(first.result)
+        hands = None if is_settled else self._detect_hands(image, PALM_SIZES, faces)
+        if hands:
+            at_hands = proposal_of_hands(hands, image)
+            detected = self._predict(image, at_hands).map(faces.removed_from)
+            result = with_detected(detected.result, hands, at_hands.square)
+            if result.detection_score > first.result.detection_score + MIN_SCORE_GAIN:
+                found = Found(result, pooled(detected.others, first.others))
+        result = found.result
         if self.second_opinions and is_doubtful(without_ghost(result)):
-            predict_variant = partial(self._predict_variant, at=elsewhere)
-            best = best_of_variants(predict_variant, image, results, mirrored=not self.crop_predictor.flip_test)
-            best = faces.removed_from(best)
-            result = best if is_credible(best) or not is_credible(result) else result
+            result = self._with_second_opinions(result, first.result, image, faces)
         if self.second_opinions and not proposal.hands_given and is_needed(result):
             result = self._sweep(result, image, faces)
-        others = others if result is first else self._outside_hands(result, others, image)
+        others = found.others if result is first.result else self._outside_hands(result, found.others, image)
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
         credible, result = is_credible(result), self._without_double(without_ghost(result), image)
@@ -171,7 +165,9 @@ class PhotoSearch:
         """
         faces = FacesIn(self.faces, image, FACE_SIZES_IN_VIDEOS if fresh else FACE_SIZES_IN_VIDEOS[:1])
         if square is None:
-            results, regions, hands_given = self._search_frame(image, faces, fresh=fresh, hands_given=hands_given)
+            proposal = self.search(image)
+            hands_given = hands_given or proposal.hands_given
+            results, regions = self._search_frame(image, proposal, faces, fresh=fresh and not hands_given)
         else:
             predict = self.frame_predictor.hands_in if hands_given else self.frame_predictor.hands_near
             results, regions = self.touch_up.for_video(predict(image, square), image), None
@@ -189,35 +185,37 @@ class PhotoSearch:
         return FrameSearchResult(results, regions, is_known, credible, evidence, are_faces)
 
     def _search_frame(
-        self, image: Pixels, faces: FacesIn, *, fresh: bool, hands_given: bool
-    ) -> tuple[Versions[CropResult], Floats, bool]:
-        """Find the hands in a whole frame; return them, boxes around others, and whether there are hands for sure."""
-        proposal = self.search(image)
-        hands_given = hands_given or proposal.hands_given
+        self, image: Pixels, proposal: Proposal, faces: FacesIn, *, fresh: bool
+    ) -> tuple[Versions[CropResult], Floats]:
+        """Find the hands in a whole frame; return them, and boxes (N, 4) around others.
+
+        Unless it is `fresh`, the hand detector does not run: where hands are known, a detection could replace two hands
+        in contact by the one that is seen better.
+        """
         if fresh and self.detector is not None:
             proposal = proposal._replace(fallback=None)  # the hand detector is a better second search
-        result, others = self.frame_predictor.predict_proposal(image, proposal)
-        results = self.touch_up.for_video(result, image)
-        if fresh and not hands_given:
-            results = _without_faces(results, faces)
-        # Where hands are known, a detection could replace two hands in contact by the one that is seen better.
-        is_detector_needed = fresh and not (hands_given or is_certain(results.tracked))
-        hands = self._detect_hands(image, PALM_SIZES_IN_VIDEOS, faces) if is_detector_needed else None
-        candidate = self._predict_detected(image, hands, self.frame_predictor)
-        if candidate is not None:
-            touched_up = _without_faces(self.touch_up.for_video(candidate.result, image), faces)
-            touched_up = touched_up.map(candidate.with_detected)
+        first = self.frame_predictor.predict_proposal(image, proposal)
+        results = self.touch_up.for_video(first.result, image)
+        if not fresh:
+            return results, first.others
+        results = _without_faces(results, faces)
+        hands = [] if is_certain(results.tracked) else self._detect_hands(image, PALM_SIZES_IN_VIDEOS, faces)
+        if hands:
+            at_hands = proposal_of_hands(hands, image)
+            detected = self.frame_predictor.predict_proposal(image, at_hands)
+            touched_up = _without_faces(self.touch_up.for_video(detected.result, image), faces)
+            touched_up = touched_up.map(lambda result: with_detected(result, hands, at_hands.square))
             if touched_up.tracked.detection_score > results.tracked.detection_score + MIN_SCORE_GAIN:
-                results, others = touched_up, pooled(candidate.others, others)
-        return results, others, hands_given
+                return touched_up, pooled(detected.others, first.others)
+        return results, first.others
 
-    def _predict_touched_up(self, image: Pixels, proposal: Proposal) -> CropResult:
+    def _predict(self, image: Pixels, proposal: Proposal) -> Found:
         """Predict at a proposal in a photo, and touch the result up."""
-        return self.touch_up(self.crop_predictor.predict_proposal(image, proposal)[0], image)
+        return self.crop_predictor.predict_proposal(image, proposal).map(partial(self.touch_up, image=image))
 
     def _predict_person(self, image: Pixels, faces: FacesIn, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a photo as in `in_photo`, but without the steps for results in doubt."""
-        return self._without_double(faces.removed_from(self._predict_touched_up(image, proposal)), image)
+        return self._without_double(faces.removed_from(self._predict(image, proposal).result), image)
 
     def _predict_beside(self, found: BesideHands, proposal: Proposal) -> CropResult:
         """Predict at a proposal in a picture with hands painted over; the detected hands' positions in it count.
@@ -225,7 +223,7 @@ class PhotoSearch:
         The joints of hands that are partly painted over are less exact in the pose network's crop, and so is then the
         landmark network's crop around them.
         """
-        result = self._predict_touched_up(found.image, proposal)
+        result = self._predict(found.image, proposal).result
         joints = {  # of several hands at one place the last one counts: the likeliest
             hand.slot: hand.joints_2d for hand in reversed(found.hands) if hand.is_at(result.joints_of(hand.slot))
         }
@@ -235,16 +233,6 @@ class PhotoSearch:
         """Return the hands that the hand detector finds with letterboxes of these sizes; none without it."""
         hands = [] if self.detector is None else self.detector(image, sizes)
         return [hand for hand in hands if not faces.is_face(hand.joints_2d, hand.score)]
-
-    @staticmethod
-    def _predict_detected(
-        image: Pixels, hands: list[DetectedHand] | None, crop_predictor: CropPredictor
-    ) -> DetectionCandidate | None:
-        """Predict where hands were detected, if there are any."""
-        if not hands:
-            return None
-        proposal = proposal_of_hands(hands, image)
-        return DetectionCandidate(*crop_predictor.predict_proposal(image, proposal), hands, proposal.square)
 
     def _without_double(self, result: CropResult, image: Pixels) -> CropResult:
         """Return the result with one hand where both are the same one."""
@@ -261,7 +249,7 @@ class PhotoSearch:
         """
         hands = hands or []
         known = without_misplaced(result, hands)
-        both = self._with_partner(known, hands, image, partial(self._predict_touched_up, image))
+        both = self._with_partner(known, hands, image, lambda proposal: self._predict(image, proposal).result)
         if both is not None or self.detector is None or len(result.present_slots) != 1:
             return both, None
         beside = beside_one(self.detector, image, result.joints_of(result.present_slots[0]))
@@ -286,15 +274,24 @@ class PhotoSearch:
         square = geometry.square_box(union_of(boxes[0], boxes[1]))
         return self.crop_predictor.snapped_crop(image, square).with_hands_of(*right_and_left)
 
+    def _with_second_opinions(self, result: CropResult, first: CropResult, image: Pixels, faces: FacesIn) -> CropResult:
+        """Return the best of a doubtful result, the first one of all, and those in variants of the picture."""
+        is_elsewhere = geometry.box_iou(result.square, first.square) < ELSEWHERE_IOU
+        # Variants are turned about the crop of the result listed first, which must show the hands; it also wins ties.
+        results = [first] if result is first else [result, first] if is_elsewhere else [first, result]
+        predict = partial(self._predict_variant, at=result if is_elsewhere else None)
+        best = best_of_variants(predict, image, results, mirrored=not self.crop_predictor.flip_test)
+        best = faces.removed_from(best)
+        return best if is_credible(best) or not is_credible(result) else result
+
     def _sweep(self, result: CropResult, image: Pixels, faces: FacesIn) -> CropResult:
         """Return the result at the most confident hand of a sweep, if it is better than the given one."""
         landmarks = self.touch_up.landmarks
         box = None if landmarks is None else best_box(self.crop_predictor, landmarks, image)
         if box is None:
             return result
-        swept = faces.removed_from(
-            self._predict_touched_up(image, Proposal(geometry.square_box(box), np.zeros((0, 4))))
-        )
+        proposal = Proposal(geometry.square_box(box), np.zeros((0, 4)))
+        swept = faces.removed_from(self._predict(image, proposal).result)
         return swept if is_better(swept, result) else result
 
     def _predict_variant(self, variant: Variant, *, at: CropResult | None) -> CropResult:
@@ -307,7 +304,7 @@ class PhotoSearch:
             proposal = self.search(variant.image)._replace(fallback=None)
         else:
             proposal = Proposal(variant.of(at).square, np.zeros((0, 4)))
-        return self._predict_touched_up(variant.image, proposal)
+        return self._predict(variant.image, proposal).result
 
     @staticmethod
     def _outside_hands(result: CropResult, boxes: Floats, image: Pixels) -> Floats:
