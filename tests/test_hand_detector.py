@@ -15,6 +15,7 @@ from unclasp.find.credibility import (
     GHOST_SCORES_BESIDE,
     MIN_CONFIDENCE_UNSEEN,
     MIN_DETECTION_SCORE,
+    is_certain,
     is_credible,
     is_credible_in_track,
     without_ghost,
@@ -28,7 +29,6 @@ from unclasp.find.hand_detector import (
     PALM_SIZES_IN_VIDEOS,
     DetectedHand,
     HandDetector,
-    is_certain,
     proposal_of_hands,
     with_detected,
 )  # fmt: skip

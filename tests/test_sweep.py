@@ -112,7 +112,7 @@ def test_certain_results_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monk
     def never(*_: object) -> None:
         raise AssertionError("swept")
 
-    monkeypatch.setattr("unclasp.find.photo_search.best_box", never)
+    monkeypatch.setattr("unclasp.find.sweep.best_box", never)
     landmarks = FakeLandmarks(BRIGHT)
     assert SHADES[DIM] / 255 < MIN_CONFIDENCE < SHADES[BRIGHT] / 255
     assert predictor(landmarks, first=BRIGHT)(picture()).sides
@@ -128,7 +128,7 @@ def test_certain_results_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monk
 
 def test_a_confirmed_hand_needs_no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     swept: list[int] = []
-    monkeypatch.setattr("unclasp.find.photo_search.best_box", lambda *_: swept.append(0))
+    monkeypatch.setattr("unclasp.find.sweep.best_box", lambda *_: swept.append(0))
     monkeypatch.setattr("unclasp.find.photo_search.is_doubtful", lambda result: False)
     predictor(FakeLandmarks(DIM), first=DIM)(picture())
     assert not swept

@@ -1,8 +1,8 @@
-"""The rules that decide which hands of a result count (docs/how-it-predicts.md, step 9)."""
+"""The rules that decide which hands of a result count (docs/how-it-predicts.md, step 9), and how surely."""
 
 from typing import Final
 
-from unclasp.find.crop_result import CropResult
+from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.hands import HAND_SLICES
 
 MIN_DETECTION_SCORE: Final = 0.3
@@ -51,6 +51,18 @@ def is_credible_in_track(result: CropResult) -> bool:
         return True
     min_confidence, min_hand_score = MIN_IN_TRACK
     return result.max_confidence >= min_confidence or result.max_hand_score >= min_hand_score
+
+
+def is_certain(result: CropResult) -> bool:
+    """Tell whether a result shows two hands that both networks are certain of, so that no others are searched for.
+
+    False without the landmark network, True where the pose network predicts no confidence.
+    """
+    if not result.has_confidence:
+        return True
+    return len(result.present_slots) == 2 and all(
+        result.confidence(slot) >= MIN_CONFIDENCE and result.hand_score(slot) > MIN_HAND_SCORE for slot in (0, 1)
+    )
 
 
 def without_ghost(result: CropResult) -> CropResult:

@@ -13,7 +13,7 @@ import numpy as np
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.find.boxes import SMALLEST_CROP, clipped, meets
-from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
+from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.finder import Regions, merge_nearby
 from unclasp.find.landmarks import LandmarkReading, Landmarks
 from unclasp.find.palms import Palm, PalmDetector
@@ -291,15 +291,3 @@ def _with_hand(result: CropResult, hand: DetectedHand, *, alone: bool) -> CropRe
     if geometry.mean_distance(hand.joints_2d, joints) < SAME_HAND_DISTANCE * hand.extent:
         return result
     return result.with_joints_2d({slot: hand.joints_2d}).with_depths({slot: hand.depths}).without_confidence_in(slot)
-
-
-def is_certain(result: CropResult) -> bool:
-    """Tell whether a result shows two hands that both networks are certain of, so that no others are searched for.
-
-    False without the landmark network, True where the pose network predicts no confidence.
-    """
-    if not result.has_confidence:
-        return True
-    return len(result.present_slots) == 2 and all(
-        result.confidence(slot) >= MIN_CONFIDENCE and result.hand_score(slot) > MIN_HAND_SCORE for slot in (0, 1)
-    )

@@ -11,8 +11,9 @@ import numpy as np
 
 from unclasp import geometry
 from unclasp.arrays import Bools, Floats, Pixels
+from unclasp.find import sweep
 from unclasp.find.boxes import box_around, middles_of, pooled, union_of
-from unclasp.find.credibility import discounted, is_credible, is_credible_in_track, without_ghost
+from unclasp.find.credibility import discounted, is_certain, is_credible, is_credible_in_track, without_ghost
 from unclasp.find.crop_predictor import CropPredictor, Found
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
 from unclasp.find.faces import FACE_SIZES_IN_VIDEOS, FaceDetector, FacesIn
@@ -21,7 +22,6 @@ from unclasp.find.hand_detector import (
     PALM_SIZES_IN_VIDEOS,
     DetectedHand,
     HandDetector,
-    is_certain,
     partner_of,
     proposal_of_hands,
     with_detected,
@@ -32,7 +32,6 @@ from unclasp.find.palms import PalmDetector
 from unclasp.find.people import Others, PredictAt
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
-from unclasp.find.sweep import best_box, is_better, is_needed
 from unclasp.find.touch_up import TouchUp
 from unclasp.find.versions import Versions
 from unclasp.hands import HAND_SLICES
@@ -112,7 +111,7 @@ class PhotoSearch:
         result = found.result
         if self.second_opinions and is_doubtful(without_ghost(result)):
             result = self._with_second_opinions(result, first.result, image, faces)
-        if self.second_opinions and not proposal.hands_given and is_needed(result):
+        if self.second_opinions and not proposal.hands_given and sweep.is_needed(result):
             result = self._sweep(result, image, faces)
         others = found.others if result is first.result else self._outside_hands(result, found.others, image)
         if proposal.hands_given:
@@ -287,12 +286,12 @@ class PhotoSearch:
     def _sweep(self, result: CropResult, image: Pixels, faces: FacesIn) -> CropResult:
         """Return the result at the most confident hand of a sweep, if it is better than the given one."""
         landmarks = self.touch_up.landmarks
-        box = None if landmarks is None else best_box(self.crop_predictor, landmarks, image)
+        box = None if landmarks is None else sweep.best_box(self.crop_predictor, landmarks, image)
         if box is None:
             return result
         proposal = Proposal(geometry.square_box(box), np.zeros((0, 4)))
         swept = faces.removed_from(self._predict(image, proposal).result)
-        return swept if is_better(swept, result) else result
+        return swept if sweep.is_better(swept, result) else result
 
     def _predict_variant(self, variant: Variant, *, at: CropResult | None) -> CropResult:
         """Predict in a variant of the picture, without the second search where the result is doubtful.
