@@ -128,63 +128,58 @@ def _boxes_at(output: FinderOutput, rows: npt.NDArray[np.intp], columns: npt.NDA
     return np.asarray(summed[:, :4] / summed[:, 4:], dtype=np.float64)
 
 
+class _Merged(NamedTuple):
+    """A region, merged from one or more."""
+
+    box: Floats
+    """(4,) px."""
+    score: float
+    """The highest of theirs."""
+    hand: float
+    """px: the longest side of any of them."""
+
+
 def merge_nearby(regions: Regions) -> Regions:
     """Merge regions that one crop should hold: of similar size, and no farther apart than a pair of hands is wide.
 
     The result is in descending order of the score times the side of the largest region that was merged.
     """
-    boxes, scores, hands = list(regions.boxes), list(regions.scores), list(_sides(regions.boxes))
-    while True:
-        pair = _closest(boxes, scores, hands)
-        if pair is None:
-            break
+    parts = zip(regions.boxes, regions.scores, _sides(regions.boxes), strict=True)
+    merged = [_Merged(box, float(score), float(side)) for box, score, side in parts]
+    while pair := _closest(merged):
         first, second = pair
-        merged = union_of(boxes[first], boxes[second])
-        score, hand = max(scores[first], scores[second]), max(hands[first], hands[second])
-        for index in (second, first):
-            del boxes[index], scores[index], hands[index]
-        boxes.append(merged)
-        scores.append(score)
-        hands.append(hand)
-    if not boxes:
-        return Regions(np.zeros((0, 4)), np.zeros(0))
-    merged_boxes, merged_scores = np.stack(boxes), np.array(scores)
-    order = np.argsort(-merged_scores * np.array(hands), kind="stable")
-    return Regions(merged_boxes[order], merged_scores[order])
+        both = _Merged(union_of(first.box, second.box), max(first.score, second.score), max(first.hand, second.hand))
+        merged = [*(each for each in merged if each is not first and each is not second), both]
+    merged.sort(key=lambda each: -each.score * each.hand)
+    boxes = np.reshape([each.box for each in merged], (-1, 4))
+    return Regions(boxes, np.array([each.score for each in merged]))
 
 
-def _closest(boxes: list[Floats], scores: list[float], hands: list[float]) -> tuple[int, int] | None:
-    """Return the indices of the two regions to merge next, those with the smallest gap, or None.
-
-    Args:
-        boxes: (4,) px each.
-        scores: The probability of each.
-        hands: Side in px of the largest of the regions that each was merged from.
-    """
-    smallest, pair = np.inf, None
-    for second in range(1, len(boxes)):
-        for first in range(second):
-            low, high = sorted((scores[first], scores[second]))
-            if low < _MIN_SCORE_RATIO * high:
-                continue
-            small, large = sorted((hands[first], hands[second]))
-            width = float(_sides(union_of(boxes[first], boxes[second])[None])[0] / large)
-            gap = _gap(boxes[first], boxes[second]) / large
-            max_gap = _MAX_GAP_EQUAL_SIZE if large < _EQUAL_SIZE_RATIO * small else _MAX_GAP
-            if large < _MAX_SIZE_RATIO * small and gap < max_gap and width < _MAX_WIDTH and gap < smallest:
-                smallest, pair = gap, (first, second)
-    return pair
+def _closest(regions: list[_Merged]) -> tuple[_Merged, _Merged] | None:
+    """Return the two regions to merge next, those with the smallest gap, or None."""
+    pairs = [(first, second) for index, second in enumerate(regions) for first in regions[:index]]
+    return min(filter(_belong_together, pairs), key=_gap, default=None)
 
 
-def _gap(first: Floats, second: Floats) -> float:
-    """Return the distance between two boxes, 0 where they overlap."""
+def _belong_together(pair: tuple[_Merged, _Merged]) -> bool:
+    low, high = sorted(each.score for each in pair)
+    small, large = sorted(each.hand for each in pair)
+    width = float(_sides(union_of(*(each.box for each in pair)))) / large
+    max_gap = _MAX_GAP_EQUAL_SIZE if large < _EQUAL_SIZE_RATIO * small else _MAX_GAP
+    are_similar = low >= _MIN_SCORE_RATIO * high and large < _MAX_SIZE_RATIO * small
+    return are_similar and width < _MAX_WIDTH and _gap(pair) < max_gap
+
+
+def _gap(pair: tuple[_Merged, _Merged]) -> float:
+    """Return the distance between two boxes in sides of the larger hand, 0 where they overlap."""
+    first, second = (each.box for each in pair)
     gaps = np.maximum(np.maximum(first[:2] - second[2:], second[:2] - first[2:]), 0)
-    return float(np.hypot(*gaps))
+    return float(np.hypot(*gaps)) / max(each.hand for each in pair)
 
 
 def _sides(boxes: Floats) -> Floats:
-    """Return the longer side of each box."""
-    return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(axis=1))
+    """Return the longer sides of boxes (..., 4)."""
+    return np.asarray((boxes[..., 2:] - boxes[..., :2]).max(axis=-1))
 
 
 def _area(boxes: Floats) -> Floats:
