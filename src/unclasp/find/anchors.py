@@ -9,6 +9,8 @@ from unclasp.arrays import Floats, Singles
 
 STRIDES: Final = (8, 16)
 """Pixels of the square per cell of the finer and of the coarser map."""
+ANCHORS: Final = (2, 6)
+"""Anchors in each cell of the same two maps."""
 OUTPUTS: Final = ("fine_scores", "fine_places", "coarse_scores", "coarse_places")
 """As of `model.palms.PalmOutput`."""
 _NMS_IOU: Final = 0.3
@@ -29,15 +31,15 @@ class Detection(NamedTuple):
     """(K, 2)."""
 
 
-def output_shapes(size: int, values: int, anchors: tuple[int, int] = (2, 6)) -> tuple[tuple[int, ...], ...]:
+def output_shapes(size: int, *, keypoints: int) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of a detector's outputs: scores and places of the finer map, then those of the coarser one.
 
     Args:
         size: Side of the square, px.
-        values: Number of values per anchor: middle and extent of a box, and keypoints.
-        anchors: Number of anchors in each cell of the two maps.
+        keypoints: Number of keypoints of an object, which follow the middle and the extent of its box.
     """
-    cells = [(count, size // stride) for count, stride in zip(anchors, STRIDES, strict=True)]
+    values = 4 + 2 * keypoints
+    cells = [(count, size // stride) for count, stride in zip(ANCHORS, STRIDES, strict=True)]
     return tuple((1, channels, side, side) for count, side in cells for channels in (count, values * count))
 
 

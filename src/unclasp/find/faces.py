@@ -21,7 +21,7 @@ from unclasp.find.letterbox import letterbox
 SIZE: Final = 128
 """Side of the squares that it is trained on, px."""
 FACES: Final = NetworkSpec(
-    "face detector", "faces.onnx", SIZE, OUTPUTS, output_shapes(SIZE, 16),
+    "face detector", "faces.onnx", SIZE, OUTPUTS, output_shapes(SIZE, keypoints=6),
     "leave it out: --no-landmarks, landmarks=False",
 )  # fmt: skip
 FACE_SIZES: Final = (128, 256, 512)
@@ -140,13 +140,5 @@ class FacesIn:
 
 
 def open_faces(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> FaceDetector:
-    """Open a file written by `unclasp faces`, or the shipped one.
-
-    Args:
-        weights: Ends in .onnx.
-        options: As of `onnx_engine.open_runner`.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or another network.
-    """
+    """Open a file written by `unclasp faces`, or the shipped one, as `onnx_engine.open_runner` does."""
     return FaceDetector(open_runner(FACES, weights, **options))

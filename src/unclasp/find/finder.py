@@ -192,13 +192,5 @@ def _intersection(box: Floats, others: Floats) -> Floats:
 
 
 def open_finder(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Finder:
-    """Open a finder written by `unclasp finder train`, or the shipped one.
-
-    Args:
-        weights: Ends in .onnx.
-        options: As of `onnx_engine.open_runner`.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or no finder.
-    """
+    """Open a finder written by `unclasp finder train`, or the shipped one, as `onnx_engine.open_runner` does."""
     return Finder(open_runner(FINDER, weights, **options))

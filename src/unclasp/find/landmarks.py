@@ -136,13 +136,5 @@ def crop_of(joints_2d: Floats) -> tuple[Floats, float]:
 
 
 def open_landmarks(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> Landmarks:
-    """Open a file written by `unclasp landmarks`, or the shipped one.
-
-    Args:
-        weights: Ends in .onnx.
-        options: As of `onnx_engine.open_runner`.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or another network.
-    """
+    """Open a file written by `unclasp landmarks`, or the shipped one, as `onnx_engine.open_runner` does."""
     return Landmarks(open_runner(LANDMARKS, weights, **options))

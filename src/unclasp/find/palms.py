@@ -18,7 +18,7 @@ from unclasp.find.letterbox import letterbox
 SIZE: Final = 192
 """Side of the squares that it is trained on, px."""
 PALMS: Final = NetworkSpec(
-    "palm detector", "palms.onnx", SIZE, OUTPUTS, output_shapes(SIZE, 18),
+    "palm detector", "palms.onnx", SIZE, OUTPUTS, output_shapes(SIZE, keypoints=7),
     "leave it out: --no-landmarks, landmarks=False",
 )  # fmt: skip
 
@@ -88,13 +88,5 @@ class PalmDetector:
 
 
 def open_palms(weights: Path | str | None = None, **options: Unpack[RunnerOptions]) -> PalmDetector:
-    """Open a file written by `unclasp palms`, or the shipped one.
-
-    Args:
-        weights: Ends in .onnx.
-        options: As of `onnx_engine.open_runner`.
-
-    Raises:
-        CheckpointError: The file is missing, damaged or another network.
-    """
+    """Open a file written by `unclasp palms`, or the shipped one, as `onnx_engine.open_runner` does."""
     return PalmDetector(open_runner(PALMS, weights, **options))
