@@ -158,11 +158,11 @@ def test_tracked_hands_need_less_evidence_and_hands_in_a_box_none(
 ) -> None:
     result = result_with(**answers)
     predictor = predictor_with(result, Proposal(np.zeros(4), np.zeros((0, 4))), monkeypatch)
-    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": hands_given}
-    for box in (None, [20.0, 10.0, 60.0, 50.0]):
-        frame_result = predictor._frame(np.zeros((60, 90, 3), np.uint8), box, fresh=fresh, **options)
-        assert bool(frame_result.tracked.sides) is (hands_given or (answers is BETWEEN and not fresh))
-        np.testing.assert_array_equal(frame_result.tracked.presence, result.output.presence[0])
+    for square in (None, np.array([20.0, 10.0, 60.0, 50.0])):
+        image = np.zeros((60, 90, 3), np.uint8)
+        found = predictor.photo_search.in_frame(image, square, fresh=fresh, hands_given=hands_given)
+        assert found.is_credible is (hands_given or (answers is BETWEEN and not fresh))
+        np.testing.assert_array_equal(found.results.tracked.presence, result.presence)
 
 
 def test_a_whole_picture_that_is_given_as_a_crop_has_hands() -> None:

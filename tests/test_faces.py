@@ -356,8 +356,9 @@ def test_in_tracked_crops_it_does_not_run_for_networks_without_evidence() -> Non
 def test_hands_that_are_tracked_may_be_before_faces_wherever_they_are_found() -> None:
     palms = FakePalms((DIM, "right", 0.6))
     predictor = make_predictor(palms, DIM, faces=FakeFaces(AROUND_DIM))
-    frame = predictor._frame(picture(), None, fresh=False, focal=None, princpt=None, mirrored=False, hands_given=False)
-    assert frame.tracked.present[0] and frame.are_faces is not None and frame.are_faces.tolist() == [True, False]
+    found = predictor.photo_search.in_frame(picture(), None, fresh=False, hands_given=False)
+    assert found.is_credible and found.results.tracked.present[0]
+    assert found.are_faces is not None and found.are_faces.tolist() == [True, False]
 
 
 def test_a_video_of_a_face_has_no_hands() -> None:

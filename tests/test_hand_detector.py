@@ -322,11 +322,11 @@ def test_frames_run_the_detector_only_without_known_hands(fresh: bool, hands_giv
     predictor = make_predictor(palms, EMPTY)
     if hands_given:
         predictor.photo_search.search = everywhere
-    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
-    frame_result = predictor._frame(picture(), None, fresh=fresh, **options)
+    found = predictor.photo_search.in_frame(picture(), None, fresh=fresh, hands_given=False)
     assert palms.calls == (list(PALM_SIZES_IN_VIDEOS) if fresh and not hands_given else [])
     if palms.calls:
-        assert is_around(frame_result.tracked, BRIGHT)
+        square = square_box(geometry.expand_box(np.array(BRIGHT), 1.2))
+        assert geometry.box_iou(found.results.tracked.square, square) > 0.5
 
 
 def test_new_hands_in_a_video_need_higher_scores_than_tracked_ones() -> None:
@@ -345,11 +345,11 @@ def test_hands_that_appear_in_a_frame_stay_in_an_equal_one(
     result = result_of(DIM, EMPTY, confidence=(confidence, confidence), scores=(seen, seen))
     predictor = make_predictor(FakePalms(), DIM)
     monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
-    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
-    came, stayed = (
-        predictor._frame(picture(), None, fresh=fresh, **options).tracked.present.any() for fresh in (True, False)
+    new, known = (
+        predictor.photo_search.in_frame(picture(), None, fresh=fresh, hands_given=False) for fresh in (True, False)
     )
-    assert stayed or not came
+    assert new.results.tracked.present.any() and known.results.tracked.present.any()
+    assert known.is_credible or not new.is_credible
 
 
 @pytest.mark.parametrize("hands_given", [False, True])
@@ -361,15 +361,14 @@ def test_a_frame_reports_the_evidence_for_its_hands(
     result = result_of(DIM, EMPTY, confidence=(0.4, 0.05), scores=(0.9, 0.02))
     predictor = make_predictor(FakePalms(), DIM)
     monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
-    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": hands_given}
-    frame_result = predictor._frame(picture(), None, fresh=fresh, **options)
+    found = predictor.photo_search.in_frame(picture(), None, fresh=fresh, hands_given=hands_given)
     ghost = 0.0 if fresh and not hands_given else 0.02 * 0.55
-    assert frame_result.is_known and frame_result.detection_score == pytest.approx(0.9 * 0.9 + ghost)
+    assert found.is_known and found.results.tracked.detection_score == pytest.approx(0.9 * 0.9 + ghost)
     if hands_given:
-        assert frame_result.hand_evidence is None
+        assert found.hand_evidence is None
     else:
-        np.testing.assert_allclose(frame_result.hand_evidence, [0.9, 0.05])
-    assert frame_result.tracked.sides == (("right",) if fresh and not hands_given else ("right", "left"))
+        np.testing.assert_allclose(found.hand_evidence, [0.9, 0.05])
+    assert found.results.tracked.present_slots == ([RIGHT] if fresh and not hands_given else [RIGHT, LEFT])
 
 
 @pytest.mark.parametrize("score", [0.0, 0.2])
@@ -379,9 +378,8 @@ def test_a_frame_reports_hands_that_would_not_be_credible_in_a_photo(
     result = result_of(DIM, EMPTY, confidence=(0.3, 0.0), scores=(score, 0.0))
     predictor = make_predictor(FakePalms(), DIM)
     monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
-    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
-    frame_result = predictor._frame(picture(), None, fresh=False, **options)
-    assert frame_result.tracked.sides and not frame_result.is_known
+    found = predictor.photo_search.in_frame(picture(), None, fresh=False, hands_given=False)
+    assert found.results.tracked.present.any() and found.is_credible and not found.is_known
 
 
 def test_without_confidence_or_hand_scores_there_is_no_evidence() -> None:
@@ -410,13 +408,12 @@ def test_variants_are_predicted_where_hands_were_detected(monkeypatch: pytest.Mo
 
 def test_a_frame_takes_detected_hands_that_the_pose_network_misses() -> None:
     place = (150.0, 200, 200, 250)  # nothing is red there
-    options: dict[str, Any] = {"focal": None, "princpt": None, "mirrored": False, "hands_given": False}
-    frame_result = make_predictor(FakePalms((place, "right", 0.95)), EMPTY)._frame(
-        picture(), None, fresh=True, **options
-    )
-    for pose in frame_result.poses:
-        assert pose.sides == ("right",)
-        np.testing.assert_allclose(pose.joints_2d[HAND_SLICES[RIGHT]].min(axis=0), place[:2], atol=1e-6)
+    search = make_predictor(FakePalms((place, "right", 0.95)), EMPTY).photo_search
+    found = search.in_frame(picture(), None, fresh=True, hands_given=False)
+    assert found.is_credible
+    for result in found.results:
+        assert result.present_slots == [RIGHT]
+        np.testing.assert_allclose(result.joints_of(RIGHT).min(axis=0), place[:2], atol=1e-6)
 
 
 def test_other_regions_are_the_remaining_ones_of_both_searches() -> None:

@@ -18,6 +18,7 @@ from unclasp.find.search import Proposal, everywhere
 from unclasp.geometry import square_box
 from unclasp.hands import Side
 from unclasp.predictor import Predictor
+from unclasp.video import Frame
 
 
 class FakeLandmarks:
@@ -117,9 +118,7 @@ def test_certain_results_boxes_and_videos_are_not_swept(monkeypatch: pytest.Monk
     assert SHADES[DIM] / 255 < MIN_CONFIDENCE < SHADES[BRIGHT] / 255
     assert predictor(landmarks, first=BRIGHT)(picture()).sides
     assert predictor(landmarks)(picture(), DIM).sides
-    assert predictor(landmarks, first=DIM)._frame(
-        picture(), None, fresh=True, focal=None, princpt=None, mirrored=False, hands_given=False
-    )
+    assert list(predictor(landmarks, first=DIM).track([Frame(picture(), 0, 0.0)]))
     whole = Predictor(Shades(), search=everywhere, landmarks=landmarks)  # type: ignore[arg-type]
     assert whole(np.ascontiguousarray(picture()[200:, 30:100])).sides, "a picture that is given as a crop"
     with pytest.raises(AssertionError, match="swept"):

@@ -301,29 +301,25 @@ class Predictor:
         return frame_poses(predict_frame, checked_frames(frames), options, live=live)
 
     def _frame_predictor(
-        self, options: StreamOptions, *, focal: Focal | None, princpt: tuple[float, float] | None,
-        mirrored: bool,
-    ) -> PredictFrame:  # fmt: skip
+        self, options: StreamOptions, *, focal: Focal | None, princpt: tuple[float, float] | None, mirrored: bool
+    ) -> PredictFrame:
+        """Return the function that predicts the hands of a video frame: `PhotoSearch.in_frame`, lifted to 3D."""
         check_flags(mirrored=mirrored)
         if not isinstance(options, StreamOptions):
             raise UnclaspError(
                 f"options must be StreamOptions(...), got {type(options).__name__}; import it from unclasp"
             )
-        return partial(
-            self._frame, focal=focal, princpt=princpt, mirrored=mirrored, hands_given=options.box is not None
-        )
+        hands_given = options.box is not None
 
-    def _frame(
-        self, image: Pixels, box: npt.ArrayLike | None, /, *, fresh: bool, focal: Focal | None,
-        princpt: tuple[float, float] | None, mirrored: bool, hands_given: bool,
-    ) -> FrameResult:  # fmt: skip
-        """Predict the hands of one video frame: `PhotoSearch.in_frame`, lifted to 3D."""
-        shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
-        square = None if shot.box is None else geometry.square_box(shot.box)
-        found = self.photo_search.in_frame(shot.image, square, fresh=fresh, hands_given=hands_given)
-        poses = found.results.map(lambda result: self._lift(result, shot, found.regions, is_credible=found.is_credible))
-        score = found.results.tracked.detection_score
-        return FrameResult(poses, found.is_known, score, found.hand_evidence, found.are_faces)
+        def predict_frame(image: Pixels, box: npt.ArrayLike | None, /, *, fresh: bool) -> FrameResult:
+            shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
+            square = None if shot.box is None else geometry.square_box(shot.box)
+            found = self.photo_search.in_frame(shot.image, square, fresh=fresh, hands_given=hands_given)
+            lift = partial(self._lift, shot=shot, other_regions=found.regions, is_credible=found.is_credible)
+            score = found.results.tracked.detection_score
+            return FrameResult(found.results.map(lift), found.is_known, score, found.hand_evidence, found.are_faces)
+
+        return predict_frame
 
     def _lift(
         self, result: CropResult, shot: CheckedPicture, other_regions: Floats | None = None, *, is_credible: bool = True
