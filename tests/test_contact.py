@@ -17,7 +17,7 @@ from unclasp.evaluation.scores import SampleScore, Scores
 from unclasp.hands import FLIPPED_JOINTS
 
 SURE = np.ones(42)
-PICTURES = Path(__file__).parents[1] / "src" / "unclasp" / "pictures"
+PICTURES = Path(__file__).parents[1] / "src" / "unclasp" / "web" / "pictures"
 
 
 def tips_apart(gap: float) -> np.ndarray:

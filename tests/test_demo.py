@@ -25,12 +25,12 @@ import numpy as np
 import pytest
 
 from poses import random_pose
-from unclasp.demo import DemoServer, Limits
 from unclasp.errors import UnclaspError
 from unclasp.picture import decode_photo
 from unclasp.predictor import Predictor
 from unclasp.web.connections import is_closed
 from unclasp.web.page import EXAMPLES, HEADERS, demo_page
+from unclasp.web.server import DemoServer, Limits
 
 MB = 1_000_000
 PDF = b"%PDF-1.7\n" + bytes(2000)
@@ -151,7 +151,7 @@ def test_the_page_and_its_examples(port: int) -> None:
         assert decode_photo(data).image.shape == (560, 560, 3)
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/examples/", "/examples/../demo.py", "/examples/%2e%2e/demo.py"])
+@pytest.mark.parametrize("path", ["/nothing", "/examples/", "/examples/../page.py", "/examples/%2e%2e/page.py"])
 def test_there_is_nothing_else(port: int, path: str) -> None:
     status, body, _ = ask(port, "GET", path)
     assert status == 404 and "nothing at this address" in json.loads(body)["error"]
@@ -236,7 +236,7 @@ def test_headers_that_do_not_fit(port: int, headers: bytes, status: int) -> None
 
 def test_a_request_that_drips_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, the whole head does not; its connection is free for others then."""
-    monkeypatch.setattr("unclasp.demo._HEADER_SECONDS", 0.5)
+    monkeypatch.setattr("unclasp.web.server._HEADER_SECONDS", 0.5)
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n")
@@ -409,7 +409,7 @@ def test_pictures_that_are_called_off_leave_the_queue_and_are_not_predicted(pred
 def test_a_picture_whose_connection_closes_as_its_turn_comes_is_not_predicted(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unclasp.demo._POLL_SECONDS", 60.0)
+    monkeypatch.setattr("unclasp.web.server._POLL_SECONDS", 60.0)
     waiting = Waiting(predictor)
     with Serving(waiting, queue=4) as serving:
         first = begin_upload(serving.port)

@@ -39,8 +39,8 @@ def demo(words: list[str]) -> int:
             raise UnclaspError(f"--{flag} must be a positive number, got {value:g}")
     if not arguments.host.strip():
         raise UnclaspError("--host must be an address to listen on, got an empty string; 0.0.0.0 means all addresses")
-    from unclasp.demo import DemoServer, Limits
     from unclasp.predictor import Predictor
+    from unclasp.web.server import DemoServer, Limits
 
     limits = Limits(
         upload_bytes=round(arguments.max_upload_mb * 1e6),

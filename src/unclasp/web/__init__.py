@@ -1,1 +1,1 @@
-"""The web page of `unclasp demo`, and the responses of its server."""
+"""The web page of `unclasp demo`: the server, its answer to a picture, its checks of connections, and the page."""

@@ -1,4 +1,4 @@
-"""The response of `demo` to a picture: the result, the overlay and the 3D view in one JSON document."""
+"""The response of `server` to a picture: the result, the overlay and the 3D view in one JSON document."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The page that `demo` serves: a single HTML document that loads nothing from other servers.
+"""The page that `server` serves: a single HTML document that loads nothing from other servers.
 
 Its style and its script are in `page.css` and `page.js`.
 """
