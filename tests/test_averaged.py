@@ -54,7 +54,7 @@ class Shifting:
 
 
 def test_photos_are_averaged_and_frames_are_not() -> None:
-    image, proposal = np.zeros((320, 320, 3), np.uint8), Proposal(np.array([0.0, 0, 320, 320]), np.zeros((0, 4)))
+    image, proposal = np.zeros((320, 320, 3), np.uint8), Proposal(np.array([0.0, 0, 320, 320]))
     averaging = CropPredictor(Shifting())
     plain = averaging.without_average()
     plain.network = Shifting()

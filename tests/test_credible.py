@@ -143,7 +143,7 @@ BETWEEN: dict[str, Any] = {"confidence": (0.2, 0.0), "scores": (0.2, 0.0)}
 def test_hands_in_a_given_crop_are_always_credible(
     monkeypatch: pytest.MonkeyPatch, hands_given: bool, answers: dict[str, Any]
 ) -> None:
-    proposal = Proposal(np.zeros(4), np.zeros((0, 4)), hands_given=hands_given)
+    proposal = Proposal(np.zeros(4), hands_given=hands_given)
     image = np.zeros((60, 90, 3), np.uint8)
     assert bool(predictor_with(result_with(**answers), proposal, monkeypatch)(image).sides) is hands_given
     there = result_with(confidence=(0.1, 0.0), scores=(0.9, 0.0))
@@ -157,7 +157,7 @@ def test_tracked_hands_need_less_evidence_and_hands_in_a_box_none(
     monkeypatch: pytest.MonkeyPatch, fresh: bool, hands_given: bool, answers: dict[str, Any]
 ) -> None:
     result = result_with(**answers)
-    predictor = predictor_with(result, Proposal(np.zeros(4), np.zeros((0, 4))), monkeypatch)
+    predictor = predictor_with(result, Proposal(np.zeros(4)), monkeypatch)
     for square in (None, np.array([20.0, 10.0, 60.0, 50.0])):
         image = np.zeros((60, 90, 3), np.uint8)
         found = predictor.photo_search.in_frame(image, square, fresh=fresh, hands_given=hands_given)

@@ -302,7 +302,7 @@ def test_beside_a_detected_hand_faces_are_none(boxes: tuple[Box, ...], sides: tu
 def test_beside_other_peoples_hands_faces_are_none(boxes: tuple[Box, ...], sides: tuple[str, ...]) -> None:
     palms, faces = FakePalms((BRIGHTER, "right", 0.95), (GREEN, "left", 0.25)), FakeFaces(*boxes)
     search = make_predictor(palms, DIM, faces=faces).photo_search
-    proposal = Proposal(geometry.square_box(np.array(BRIGHTER)), np.zeros((0, 4)))
+    proposal = Proposal(geometry.square_box(np.array(BRIGHTER)))
     result = search._predict_person(with_green(), FacesIn(search.faces, with_green()), proposal)
     assert result.present.tolist() == [True, "left" in sides]
 

@@ -104,7 +104,7 @@ def test_the_best_region_is_cropped_as_an_annotated_box_and_the_others_are_repor
 )
 def test_crops_zoom_in_twice_unless_the_last_one_loses_a_hand(hands: tuple[int, ...], looks: int, counts: int) -> None:
     network = Shrinking(*hands)
-    pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210])))(picture())
     assert len(network.calls) == looks
     closer = 0.5 * geometry.TIGHT_TO_ANNOTATED * 1.25
     assert np.ptp(pose.box[::2]) == pytest.approx(160 * closer**counts, rel=3 / SNAPS_PER_SIDE)
@@ -118,14 +118,14 @@ def test_a_missing_hand_counts_if_it_is_the_only_one() -> None:
             return answer if len(self.calls) == 1 else answer._replace(presence=answer.presence[:, ::-1])
 
     network = Sides(1, 1, 1, unseen=0.0)
-    pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    pose = Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210])))(picture())
     assert pose.sides == ("left",)
 
 
 @pytest.mark.parametrize(("share", "looks"), [(0.61, 3), (0.62, 2), (0.72, 2), (0.73, 3)])
 def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> None:
     network = Shrinking(1, 1, 1, share=share)  # a crop whose joints fill 1 / 1.5 of it fits them
-    Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4))))(picture())
+    Predictor(network, search=lambda _: Proposal(np.array([100.0, 50, 260, 210])))(picture())
     assert len(network.calls) == looks
 
 

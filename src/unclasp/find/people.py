@@ -66,7 +66,7 @@ class Others:
         for region in regions:
             middle = middles_of(region)
             if self._predictions < MAX_PLACES and not any(_is_in(middle, joints) for joints in self._known):
-                result = self._predict(Proposal(geometry.square_box(region), np.zeros((0, 4))), predict_at)
+                result = self._predict(Proposal(geometry.square_box(region)), predict_at)
                 if result.hand_scores is None or result.max_hand_score > MIN_HAND_SCORE:
                     self._keep(result)
 

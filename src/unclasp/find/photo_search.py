@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from unclasp import geometry
 from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.find import sweep
@@ -289,8 +287,7 @@ class PhotoSearch:
         box = None if landmarks is None else sweep.best_box(self.crop_predictor, landmarks, image)
         if box is None:
             return result
-        proposal = Proposal(geometry.square_box(box), np.zeros((0, 4)))
-        swept = faces.removed_from(self._predict(image, proposal).result)
+        swept = faces.removed_from(self._predict(image, Proposal(geometry.square_box(box))).result)
         return swept if sweep.is_better(swept, result) else result
 
     def _predict_variant(self, variant: Variant, *, at: CropResult | None) -> CropResult:
@@ -299,11 +296,8 @@ class PhotoSearch:
         With `at`, a result in the original picture, predict in the same place of the variant: for hands that the search
         misses.
         """
-        if at is None:
-            proposal = self.search(variant.image)._replace(fallback=None)
-        else:
-            proposal = Proposal(variant.of(at).square, np.zeros((0, 4)))
-        return self._predict(variant.image, proposal).result
+        proposal = self.search(variant.image) if at is None else Proposal(variant.of(at).square)
+        return self._predict(variant.image, proposal._replace(fallback=None)).result
 
     @staticmethod
     def _outside_hands(result: CropResult, boxes: Floats, image: Pixels) -> Floats:

@@ -28,7 +28,7 @@ class Proposal(NamedTuple):
 
     square: Floats
     """(4,) x1, y1, x2, y2 px."""
-    others: Floats
+    others: Floats = np.zeros((0, 4))
     """(N, 4) px: boxes, as annotated, around other hands; the most promising first."""
     fallback: Callable[[], Floats] | None = None
     """A second search, for when the result in the square is doubtful: returns another square."""
@@ -62,12 +62,12 @@ def search_with(detector: Detector, network: Network, *, threads: int | None = N
 
 def everywhere(image: Pixels) -> Proposal:
     """Propose the whole picture."""
-    return Proposal(whole_square(image), np.zeros((0, 4)), hands_given=True)
+    return Proposal(whole_square(image), hands_given=True)
 
 
 def by_network(network: Network) -> Search:
     """Return the search by the pose network's part segmentation (`regions.find_region`)."""
-    return lambda image: Proposal(find_region(network, image), np.zeros((0, 4)))
+    return lambda image: Proposal(find_region(network, image))
 
 
 def by_finder(finder: Finder, network: Network) -> Search:
