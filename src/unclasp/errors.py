@@ -61,6 +61,11 @@ def renderer_missing(what: str, error: ImportError) -> str:
     return f"{what} needs {error.name or 'numba'}{reason}: pip install 'unclasp[synth]'"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its kind if it has none: engines tell where they failed below it."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def is_address(path: Path | str) -> bool:
     """Tell whether a path is an address, such as https://… or s3://…, none of which is ever opened."""
     return _ADDRESS.match(str(path)) is not None

@@ -8,7 +8,7 @@ import numpy as np
 
 from unclasp.arrays import Pixels, Singles
 from unclasp.engines.onnx_session import INPUT, import_engine, open_session
-from unclasp.errors import CheckpointError
+from unclasp.errors import CheckpointError, first_line
 from unclasp.shipped import WEIGHTS
 
 
@@ -75,10 +75,7 @@ def open_runner(
         runner = Runner(path, kind.outputs, runtime, threads=threads, spin=spin)
         outputs = runner(np.zeros((kind.size, kind.size, 3), dtype=np.uint8))
     except Exception as error:  # the engine's exceptions have no more specific base
-        reason = str(error) or type(error).__name__
-        raise CheckpointError(
-            f"{path} is no {kind.what} that ONNX Runtime can read ({reason.splitlines()[0]})"
-        ) from error
+        raise CheckpointError(f"{path} is no {kind.what} that ONNX Runtime can read ({first_line(error)})") from error
     check_outputs(outputs, kind, path)
     return runner
 

@@ -18,7 +18,7 @@ from unclasp.arrays import Pixels, Singles
 from unclasp.config import DepthAxis
 from unclasp.engines.network import Network, NetworkOutput, output_of
 from unclasp.engines.onnx_session import INPUT, import_engine, open_session
-from unclasp.errors import CheckpointError, UnclaspError
+from unclasp.errors import CheckpointError, UnclaspError, first_line
 
 EXPORTED: Final = (".onnx", ".xml")
 """Suffixes of the files that `unclasp export` writes; .xml files are run by OpenVINO."""
@@ -163,7 +163,7 @@ class OnnxModel(ExportedModel):
             self._session = open_session(onnxruntime, Path(path), threads=threads)
             metadata = self._session.of_process.get_modelmeta().custom_metadata_map
         except Exception as error:  # the engine's exceptions have no more specific base
-            reason = _first_line(error).replace(f"Load model from {path} failed:", "")
+            reason = first_line(error).replace(f"Load model from {path} failed:", "")
             raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({reason})") from error
         super().__init__(ModelMetadata.from_metadata(metadata, str(path)))
         opened = self._session.of_process
@@ -196,7 +196,7 @@ class OpenVinoModel(ExportedModel):
             thread_options = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
             self._compiled = core.compile_model(model, "CPU", {**options, **thread_options})
         except RuntimeError as error:
-            raise CheckpointError(f"{path} is not a model that OpenVINO can read ({_first_line(error)})") from error
+            raise CheckpointError(f"{path} is not a model that OpenVINO can read ({first_line(error)})") from error
         super().__init__(ModelMetadata.from_metadata(_metadata_of(model), str(path)))
         # An output may have further names, those of the nodes that compute it.
         self._outputs = [
@@ -256,7 +256,3 @@ class ExportedNetwork:
 def in_onnx_runtime(network: Network) -> bool:
     """Return whether a network is run by ONNX Runtime."""
     return isinstance(network, ExportedNetwork) and isinstance(network.model, OnnxModel)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

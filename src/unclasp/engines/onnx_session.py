@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakSet
 
-from unclasp.errors import CheckpointError, UnclaspError, advice_on_missing
+from unclasp.errors import CheckpointError, UnclaspError, advice_on_missing, first_line
 
 INPUT: Final = "image"
 """Name of the only input of all ONNX files: (B, 3, S, S) float32 RGB, 0 to 255."""
@@ -67,8 +67,7 @@ def import_engine(name: str, path: Path) -> Any:
     except ModuleNotFoundError as error:
         raise UnclaspError(f"{path} needs the package {name}: pip install {name}") from error
     except ImportError as error:  # for example a library of the system that it needs is missing
-        reason = str(error).splitlines()[0]
-        raise UnclaspError(f"the package {name} cannot be loaded ({reason}); install it again") from error
+        raise UnclaspError(f"the package {name} cannot be loaded ({first_line(error)}); install it again") from error
 
 
 def open_session(runtime: Any, path: Path, *, threads: int | None, spin: bool = True, **options: Any) -> Session:

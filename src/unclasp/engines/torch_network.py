@@ -9,7 +9,7 @@ import torch
 from unclasp.arrays import Pixels, Singles
 from unclasp.checkpoint import load_model
 from unclasp.engines.network import NetworkOutput, output_of
-from unclasp.errors import UnclaspError
+from unclasp.errors import UnclaspError, first_line
 from unclasp.model import DFL
 from unclasp.model.deploy import optimise
 from unclasp.shipped import model_name, weights_file
@@ -88,7 +88,7 @@ def check_device(device: torch.device | str) -> None:
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, ImportError) as error:  # what torch raises for an unavailable device
-        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
+        reason = first_line(error).split(". ")[0]
         if kind == "mps" and not torch.backends.mps.is_available():  # torch speaks of an operation that is missing
             reason = "torch finds no Apple GPU"
         raise UnclaspError(f"device {str(device)!r} cannot be used: {reason}; cpu always works") from error
