@@ -174,7 +174,8 @@ class HandPose:
         return tuple(side for side, mean in means.items() if mean is not None and mean < DOUBTED_BELOW)
 
     def _mean_confidence(self, side: Side) -> float | None:
-        return None if self.confidence is None else float(self.confidence[HAND_SLICES[SIDES.index(side)]].mean())
+        confidence = self._joints(side).confidence
+        return None if confidence is None else float(confidence.mean())
 
     def hand(self, side: Side, *, order: Order = "interhand") -> tuple[Floats, Floats]:
         """Return one hand's 21 joints in a library's order: (21, 2) px, and (21, 3) mm relative to its wrist.
@@ -199,7 +200,7 @@ class HandPose:
         check_choice("order", order, HAND_ORDERS)
         return {side: self._joints(side, order) for side in self.sides}
 
-    def _joints(self, side: Side, order: Order) -> HandJoints:
+    def _joints(self, side: Side, order: Order = "interhand") -> HandJoints:
         check_choice("side", side, SIDES)
         check_choice("order", order, HAND_ORDERS)
         indices = np.arange(NUM_JOINTS)[HAND_SLICES[SIDES.index(side)]][HAND_ORDERS[order]]
@@ -273,15 +274,15 @@ class HandPose:
         return {key: result[key] for key in ("box", "presence", "hands", "contact")}
 
     def _hand_to_dict(self, side: Side) -> dict[str, Any]:
-        joints = HAND_SLICES[SIDES.index(side)]
+        joints = self._joints(side)
         return {
             "side": side,
             "presence": round(float(self.presence[SIDES.index(side)]), 4),
             "doubted": side in self.doubted,
-            "joints_2d": rounded(self.joints_2d[joints]),
-            "joints_3d": rounded(self.joints_3d[joints]),
-            "joints_cam": rounded(self.joints_cam[joints]),
-            "confidence": None if self.confidence is None else rounded(self.confidence[joints], 4),
+            "joints_2d": rounded(joints.joints_2d),
+            "joints_3d": rounded(joints.joints_3d),
+            "joints_cam": rounded(joints.joints_cam),
+            "confidence": None if joints.confidence is None else rounded(joints.confidence, 4),
         }
 
     def to_json(self, *, indent: int | None = 1, others: "Sequence[HandPose] | None" = None) -> str:
