@@ -149,7 +149,7 @@ def test_the_page_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
         drawn.extend(people)
         return image
 
-    monkeypatch.setattr("unclasp.visualize.draw_people", draw)
+    monkeypatch.setattr("unclasp.skeletons.draw_people", draw)
     coded = cv2.imencode(".png", picture())[1].tobytes()
     answer = json.loads(answer_picture(Predictor.load(), coded, name="a.png", mirrored=False, max_pixels=10**6))
     assert [[(view.side, view.neutral) for view in person] for person in drawn] == [

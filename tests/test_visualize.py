@@ -9,7 +9,8 @@ import pytest
 
 from unclasp.errors import ImageError
 from unclasp.hands import BONES, FINGER_COLOURS, SIDES, Side
-from unclasp.visualize import HandView, draw_overlay, draw_people, draw_pose, draw_skeletons, turn_about_vertical
+from unclasp.skeletons import HandView, draw_overlay, draw_people, draw_skeletons
+from unclasp.visualize import draw_pose, turn_about_vertical
 
 GREY = 128
 

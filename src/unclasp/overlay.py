@@ -8,7 +8,8 @@ import numpy as np
 
 from unclasp.arrays import Pixels
 from unclasp.canvas import CARD
-from unclasp.visualize import HandView, draw_skeletons, turn_about_vertical
+from unclasp.skeletons import HandView, draw_skeletons
+from unclasp.visualize import turn_about_vertical
 
 VIEW_DEGREES: Final = 50.0
 """Rotation of the hands about the vertical axis in the 3D view."""
@@ -34,7 +35,7 @@ class FrameDrawer:
         self._covering = _PATIENCE  # in the first frame it moves at once
 
     def __call__(self, image: Pixels, hands: Sequence[HandView]) -> Pixels:
-        """Return a copy of a frame (H, W, 3) uint8 RGB with hands, as for `visualize.draw_skeletons`, drawn over it."""
+        """Return a copy of a frame (H, W, 3) uint8 RGB with hands, as for `skeletons.draw_skeletons`, drawn over it."""
         height, width = image.shape[:2]
         drawn = draw_skeletons(image, hands, samples=2 if max(height, width) <= _FINE_UP_TO else 1)
         side = round(_VIEW_SHARE * min(height, width))

@@ -17,7 +17,7 @@ from unclasp.hands import HAND_JOINT_NAMES, HAND_ORDERS, HAND_SLICES, NUM_JOINTS
 from unclasp.version import installed_version
 
 if TYPE_CHECKING:
-    from unclasp.visualize import HandView
+    from unclasp.skeletons import HandView
 
 
 SCHEMA: Final = 1
@@ -332,11 +332,11 @@ class HandPose:
         return None if self.image is None else cv2.imencode(".png", self.plot()[..., ::-1])[1].tobytes()
 
     def views(self) -> "list[HandView]":
-        """Return the present hands as `visualize` draws them, in one space: that of the right hand if there are two.
+        """Return the present hands to draw (`skeletons`), in one space: that of the right hand if there are two.
 
         For mirrored pictures the 3D joints are mirrored, too, as the picture shows them.
         """
-        from unclasp.visualize import HandView
+        from unclasp.skeletons import HandView
 
         flip = np.array([-1.0 if self.mirrored else 1.0, 1.0, 1.0])  # the 3D views match the picture beside them
         presence, views = dict(zip(SIDES, map(float, self.presence), strict=True)), []

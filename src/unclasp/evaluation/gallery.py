@@ -17,7 +17,8 @@ from unclasp.evaluation.scores import WORST_KEPT
 from unclasp.evaluation.scoring import PredictedSample, Truth, lifted
 from unclasp.hands import HAND_SLICES, NUM_JOINTS, SIDES, Side
 from unclasp.pose import present_hands
-from unclasp.visualize import SIDE_VIEW_DEGREES, HandView, draw_people, draw_skeletons, turn_about_vertical
+from unclasp.skeletons import HandView, draw_people, draw_skeletons
+from unclasp.visualize import SIDE_VIEW_DEGREES, turn_about_vertical
 
 _CELL: Final = 280
 """Side of each of the two pictures of a sample in px."""

@@ -12,8 +12,8 @@ from unclasp.arrays import Pixels
 from unclasp.picture import decode_photo
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
+from unclasp.skeletons import draw_overlay
 from unclasp.view3d import page
-from unclasp.visualize import draw_overlay
 
 _MAX_OVERLAY_PX: Final = 1280
 """Longest side of the overlay in px; for larger pictures it is drawn on a downscaled copy."""
