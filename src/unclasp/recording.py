@@ -90,7 +90,7 @@ def record(
         try:
             for pose in _until_failure(poses, recorded):
                 if pose.image is None:
-                    raise UnclaspError("a recording needs poses that hold their pictures")
+                    raise UnclaspError("expected poses that hold their pictures, got one without: keep its `image`")
                 drawn = draw(pose.image, pose.views())
                 size = size or drawn.shape[:2]
                 if drawn.shape[:2] != size:

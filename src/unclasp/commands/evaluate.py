@@ -237,7 +237,9 @@ def _run_model(
     path = weights_file(arguments.weights)
     if path.suffix in EXPORTED:
         if arguments.device != "cpu" or several:
-            raise UnclaspError("exported models are scored on the cpu, in one process")
+            raise UnclaspError(
+                f"{path}: exported models are scored on the cpu, in one process; leave out --device and --devices"
+            )
         scored = ExportedScored(path)
     else:
         if not several:

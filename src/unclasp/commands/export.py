@@ -73,7 +73,7 @@ def _check(arguments: ExportArguments) -> None:
     if out is not None and out.suffix != suffix:
         raise UnclaspError(f"--out must end in {suffix} for --format {arguments.format}, got {out}")
     if arguments.preset is not None and arguments.weights is not None:
-        raise UnclaspError("give a weights file or --preset, not both")
+        raise UnclaspError(f"give a weights file or --preset, not both, got {arguments.weights} and {arguments.preset}")
     if arguments.compact and (arguments.format != "onnx" or arguments.precision != "fp32"):
         options = f"--precision {arguments.precision} --format {arguments.format}"
         raise UnclaspError(f"--compact is only for fp32 in ONNX, got {options}: omit it")

@@ -47,9 +47,9 @@ def attention(words: list[str]) -> int:
     if arguments.joint not in JOINT_NAMES:
         raise UnclaspError(f"there is no joint {arguments.joint!r}; the joints are {', '.join(JOINT_NAMES)}")
     if (arguments.picture is None) == (arguments.data is None):
-        raise UnclaspError("name a picture, or a data set by --data")
+        raise UnclaspError(f"name a picture, or a data set by --data, got {'both' if arguments.picture else 'neither'}")
     if arguments.picture and arguments.index is not None:
-        raise UnclaspError("--index is for --data")
+        raise UnclaspError(f"--index {arguments.index} is for --data, not for a picture: leave it out")
     from unclasp.checkpoint import load_model
     from unclasp.commands.sheets import write_sheet
     from unclasp.evaluation.attention import draw_attention

@@ -158,7 +158,9 @@ def _without_results(given: tuple[str, ...], out: Path) -> "list[Source]":
     found = find_sources(given)
     sources = [source for source in found if not _is_earlier_result(source, out)]
     if not sources:
-        raise UnclaspError(f"all sources are earlier results, such as those in {out}")
+        raise UnclaspError(
+            f"expected pictures or videos, got only earlier results, such as those in {out}; name others"
+        )
     if len(found) > len(sources):
         print(f"skipped {len(found) - len(sources)} earlier results among the sources", file=sys.stderr)
     return sources

@@ -75,7 +75,8 @@ def open_runner(
         runner = Runner(path, kind.outputs, runtime, threads=threads, spin=spin)
         outputs = runner(np.zeros((kind.size, kind.size, 3), dtype=np.uint8))
     except Exception as error:  # the engine's exceptions have no more specific base
-        raise CheckpointError(f"{path} is no {kind.what} that ONNX Runtime can read ({first_line(error)})") from error
+        problem = f"{path} is no {kind.what} that ONNX Runtime can read ({first_line(error)})"
+        raise CheckpointError(f"{problem}; copy it again, or {kind.without}") from error
     check_outputs(outputs, kind, path)
     return runner
 

@@ -164,7 +164,9 @@ class OnnxModel(ExportedModel):
             metadata = self._session.of_process.get_modelmeta().custom_metadata_map
         except Exception as error:  # the engine's exceptions have no more specific base
             reason = first_line(error).replace(f"Load model from {path} failed:", "")
-            raise CheckpointError(f"{path} is not a model that ONNX Runtime can read ({reason})") from error
+            raise CheckpointError(
+                f"{path} is not a model that ONNX Runtime can read ({reason}); export it again"
+            ) from error
         super().__init__(ModelMetadata.from_metadata(metadata, str(path)))
         opened = self._session.of_process
         self._outputs = [output.name for output in opened.get_outputs()]
@@ -196,7 +198,10 @@ class OpenVinoModel(ExportedModel):
             thread_options = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
             self._compiled = core.compile_model(model, "CPU", {**options, **thread_options})
         except RuntimeError as error:
-            raise CheckpointError(f"{path} is not a model that OpenVINO can read ({first_line(error)})") from error
+            reason = first_line(error)
+            raise CheckpointError(
+                f"{path} is not a model that OpenVINO can read ({reason}); export it again"
+            ) from error
         super().__init__(ModelMetadata.from_metadata(_metadata_of(model), str(path)))
         # An output may have further names, those of the nodes that compute it.
         self._outputs = [

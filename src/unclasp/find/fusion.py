@@ -230,7 +230,9 @@ def open_fusion(weights: Path | str | None = None) -> Fusion:
     try:
         tensors = read_arrays(path, max_bytes=_MAX_BYTES)
     except ValueError as error:
-        raise CheckpointError(f"{path} cannot be read as npz ({error})") from error
+        raise CheckpointError(
+            f"{path} cannot be read as npz ({error}): expected a fusion network; copy it again"
+        ) from error
     kind = str(tensors.pop("format", "none"))
     if kind != FORMAT:
         raise CheckpointError(
