@@ -23,7 +23,7 @@ from clips import make_video
 from command_line import predict_here, run_here
 from unclasp.cli import COMMANDS, main, module_of
 from unclasp.commands.arguments import with_numbers_last
-from unclasp.commands.predict import _summary
+from unclasp.commands.predict import summary_of
 from unclasp.errors import UnclaspError
 from unclasp.picture import read_picture
 from unclasp.pose import UNDECIDED, HandPose
@@ -837,8 +837,8 @@ def test_the_line_of_a_video_counts_frames_in_contact_if_there_are_any() -> None
         "frames_per_second": 4.5, "overlay": "o/a.mp4",
     }  # fmt: skip
     counts = "a.mp4: right in 9, left in 7, both in 7 of 9 frames"
-    assert _summary(entry) == f"{counts}, in contact in 5, in doubt in 2; 4.5 frames/s -> o/a.mp4"
-    assert _summary(entry | {"in_contact": 0, "in_doubt": 0}) == f"{counts}; 4.5 frames/s -> o/a.mp4"
+    assert summary_of(entry) == f"{counts}, in contact in 5, in doubt in 2; 4.5 frames/s -> o/a.mp4"
+    assert summary_of(entry | {"in_contact": 0, "in_doubt": 0}) == f"{counts}; 4.5 frames/s -> o/a.mp4"
 
 
 def test_a_truncated_video_is_kept_and_told(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

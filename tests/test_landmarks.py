@@ -269,7 +269,7 @@ def test_what_is_not_finite_moves_nothing(unknown: dict[str, Any]) -> None:
 def test_joints_that_are_not_finite_are_not_followed() -> None:
     nowhere = Landmarks(Told(np.full((21, 2), np.nan), hand=0.9, right=0.9))
     reading = nowhere(PICTURE, upright_hand(), "right")
-    assert reading.hand_score > 0.8 and touch_up._follow(reading, PICTURE, "right", nowhere) is None
+    assert reading.hand_score > 0.8 and touch_up.follow(reading, PICTURE, "right", nowhere) is None
 
 
 @pytest.mark.parametrize("place", [np.array([-4000.0, 90.0]), None])

@@ -58,7 +58,7 @@ def test_a_picture_without_hands_is_looked_at_as_a_whole() -> None:
 @pytest.mark.parametrize("shape", [(480, 640), (640, 480), (9, 16), (360, 640), (400, 640), (100, 1000), (300, 300)])
 def test_the_windows_are_half_the_picture_and_leave_nothing_out(shape: tuple[int, int]) -> None:
     height, width = shape
-    windows = np.array(regions._half_windows(width, height))
+    windows = np.array(regions.half_windows(width, height))
     assert len(windows) <= 9
     np.testing.assert_allclose(windows[:, 2:] - windows[:, :2], max(shape) / 2)
     for pixel in np.ndindex(height, width) if width * height < 200 else [(0, 0), (height - 1, width - 1)]:
@@ -75,7 +75,7 @@ def test_the_map_of_a_window_is_pasted_where_the_window_is() -> None:
     probability = np.zeros((16, 16))
     probability[2:4, 5:9] = 1
     whole, window = np.array([-0.5, -0.5, 383.5, 383.5]), np.array([95.5, 191.5, 191.5, 287.5])
-    pasted = regions._pasted(probability, window, whole, 192 / 384)
+    pasted = regions.pasted(probability, window, whole, 192 / 384)
     rows, columns = np.nonzero(pasted > 0.5)
     assert (columns.min(), columns.max() + 1) == (48 + 15, 48 + 27)
     assert (rows.min(), rows.max() + 1) == (96 + 6, 96 + 12)
@@ -85,9 +85,9 @@ def test_the_box_of_a_region_ends_where_its_cells_end() -> None:
     mask = np.zeros((20, 20), bool)
     mask[3:9, 4:14] = True
     mask[15:17, 0:4] = True  # 8 cells against 60
-    found = regions._largest_regions(mask)
+    found = regions.largest_regions(mask)
     assert found is not None and found.tolist() == [4, 3, 14, 9]
     mask[15:18, 0:5] = True  # 15 cells of 60 are more than a fifth
-    found = regions._largest_regions(mask)
+    found = regions.largest_regions(mask)
     assert found is not None and found.tolist() == [0, 3, 14, 18]
-    assert regions._largest_regions(mask & False) is None
+    assert regions.largest_regions(mask & False) is None

@@ -142,7 +142,7 @@ def _predict_all(
                 if "error" in entry:
                     errors.print(in_one_line(f"error: {entry['error']}"), markup=False, highlight=False, soft_wrap=True)
                 if "overlay" in entry and not arguments.json:
-                    print_line(_summary(entry))
+                    print_line(summary_of(entry))
                 if entry.get("interrupted"):
                     raise KeyboardInterrupt
     finally:  # also after Ctrl-C: list what was done
@@ -207,7 +207,7 @@ def _report_unused_options(arguments: PredictArguments, usable: "list[Source]") 
                 print(f"{option} is only for {kind}, and none are given: it is ignored", file=sys.stderr)
 
 
-def _summary(entry: dict[str, Any]) -> str:
+def summary_of(entry: dict[str, Any]) -> str:
     """Return a one-line summary of an entry of the JSON list."""
     if "frames" in entry:
         counts = entry["of_side"] | ({"both": entry["both"]} if len(entry["of_side"]) == 2 else {})
@@ -303,14 +303,12 @@ def _predict_video(
     from unclasp.streaming import StreamOptions
     from unclasp.video import Video
 
-    every, max_frames = arguments.every, arguments.max_frames
     options = StreamOptions(box=arguments.box, smooth=arguments.smooth)
-    with Video(source.file_or_camera, every=every, max_frames=max_frames) as video, over_frames(video) as on_frame:
+    opened = Video(source.file_or_camera, every=arguments.every, max_frames=arguments.max_frames)
+    with opened as video, over_frames(video) as on_frame:
         poses = predictor.video(video, options, focal=arguments.focal, mirrored=arguments.mirrored)
-        started = time.monotonic()
-        recorded = record(
-            poses, stem, rate=video.rate / every, live=video.live, rerun=arguments.rerun, on_frame=on_frame
-        )
+        rate, started = video.rate / arguments.every, time.monotonic()
+        recorded = record(poses, stem, rate=rate, live=video.live, rerun=arguments.rerun, on_frame=on_frame)
         seconds = time.monotonic() - started
     entry = {
         "source": source.name, "hands": list(recorded.of_side), "frames": recorded.frames, "both": recorded.both,

@@ -31,22 +31,22 @@ def find_region(network: Network, image: Pixels) -> Floats:
     """
     height, width = image.shape[:2]
     whole = whole_square(image)
-    windows = [whole, *_half_windows(width, height)]
+    windows = [whole, *half_windows(width, height)]
     size = network.image_size
     crops = [crop_image(image, window, size) for window in windows]
     output = network(np.stack([crop.image for crop in crops]))
     scale = _MAP_SIZE / (whole[2] - whole[0])
     merged = np.zeros((_MAP_SIZE, _MAP_SIZE), dtype=np.float32)
     for window, probability in zip(windows, output.hand_probability, strict=True):
-        merged = np.maximum(merged, _pasted(probability, window, whole, scale))
-    cells = _largest_regions(merged > _MIN_PROBABILITY)
+        merged = np.maximum(merged, pasted(probability, window, whole, scale))
+    cells = largest_regions(merged > _MIN_PROBABILITY)
     if cells is None:
         return whole
     box = cells / scale + np.tile(whole[:2], 2)
     return geometry.square_box(geometry.expand_box(box, geometry.TIGHT_TO_ANNOTATED))
 
 
-def _half_windows(width: int, height: int) -> list[Floats]:
+def half_windows(width: int, height: int) -> list[Floats]:
     """Return squares of half the longer side that cover the picture, overlapping by half or more."""
     side = max(width, height) / 2
     columns, rows = (max(1, math.ceil(2 * extent / side) - 1) for extent in (width, height))
@@ -58,7 +58,7 @@ def _half_windows(width: int, height: int) -> list[Floats]:
     return [np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2]) for x, y in centres]
 
 
-def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) -> Singles:
+def pasted(probability: Floats, window: Floats, whole: Floats, scale: float) -> Singles:
     """Resample a window's map (h, w) onto the map of the whole picture."""
     stride = (window[2] - window[0]) * scale / probability.shape[1]
     offset = (window[:2] - whole[:2]) * scale + stride / 2 - 0.5
@@ -67,7 +67,7 @@ def _pasted(probability: Floats, window: Floats, whole: Floats, scale: float) ->
     return np.asarray(pasted, dtype=np.float32)
 
 
-def _largest_regions(mask: Bools) -> Floats | None:
+def largest_regions(mask: Bools) -> Floats | None:
     """Return the box around the largest connected region and all that are not much smaller, or None without any.
 
     Its coordinates are those of the cells' edges: the first cell lies between 0 and 1.

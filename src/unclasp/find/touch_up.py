@@ -129,7 +129,7 @@ def _find_elsewhere(
         is_doubtful = result.has_confidence and result.confidence(slot) < MAX_CONFIDENCE_TO_FOLLOW
         if not is_doubtful or _agrees(reading, joints):
             continue
-        reached = _follow(reading, image, SIDES[slot], landmarks)
+        reached = follow(reading, image, SIDES[slot], landmarks)
         other = result.joints_of(1 - slot) if 1 - slot in readings else None
         if reached is not None and _can_be_same_hand(reached.joints_2d, joints, other):
             found[slot] = reached
@@ -141,7 +141,7 @@ def _agrees(reading: LandmarkReading, joints_2d: Floats) -> bool:
     return _is_hand_of_side(reading) and is_near
 
 
-def _follow(reading: LandmarkReading, image: Pixels, side: Side, landmarks: Landmarks) -> LandmarkReading | None:
+def follow(reading: LandmarkReading, image: Pixels, side: Side, landmarks: Landmarks) -> LandmarkReading | None:
     """Read again around the last reading until it converges; None if that fails or no hand of the side is there."""
     for _ in range(MAX_READS):
         if not (reading.finite and reading.hand_score > MIN_HAND_SCORE):
