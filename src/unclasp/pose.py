@@ -220,9 +220,8 @@ class HandPose:
         The shapes are fixed, so frames can be stacked: `np.stack([pose.to_numpy()["joints_cam"] for pose in poses])`.
         """
         arrays = {name: np.array(getattr(self, name)) for name in _SHAPES if name != "confidence"}
-        return arrays | {
-            "confidence": np.full(NUM_JOINTS, np.nan) if self.confidence is None else self.confidence.copy()
-        }
+        confidence = np.full(NUM_JOINTS, np.nan) if self.confidence is None else self.confidence.copy()
+        return arrays | {"confidence": confidence}
 
     @property
     def root_offset(self) -> Floats | None:
@@ -339,13 +338,13 @@ class HandPose:
         from unclasp.skeletons import HandView
 
         flip = np.array([-1.0 if self.mirrored else 1.0, 1.0, 1.0])  # the 3D views match the picture beside them
-        presence, views = dict(zip(SIDES, map(float, self.presence), strict=True)), []
+        views = []
         for side in self.sides:
             in_plane, in_space = self.hand(side)
             if side == "left" and self.root_offset is not None:
                 in_space = in_space + self.root_offset
             views.append(HandView(
-                in_plane, in_space * flip, side, score=presence[side],
+                in_plane, in_space * flip, side, score=float(self.presence[SIDES.index(side)]),
                 confidence=self._mean_confidence(side), doubted=side in self.doubted,
             ))  # fmt: skip
         return views
