@@ -106,6 +106,7 @@ main(["predict", "picture.png", "--weights", "tiny.onnx", "--out", "out", "--htm
     [
         ('"tiny.safetensors"', "tiny.safetensors needs the package torch: pip install torch, or give an exported"),
         ('None, device="cuda"', "the shipped model needs the package torch"),
+        ('"tyni.safetensors"', "there is no weights file tyni.safetensors; check the spelling; the shipped model is"),
     ],
 )
 def test_weights_files_say_what_they_need(folder: Path, weights: str, told: str) -> None:

@@ -19,7 +19,7 @@ from unclasp.errors import CheckpointError, advice_on_missing
 from unclasp.files import whole, write_bytes
 from unclasp.model import DFL, build
 from unclasp.model.loading import check_fit
-from unclasp.shipped import shipped_names, weights_file
+from unclasp.shipped import existing_weights, weights_file
 from unclasp.version import installed_version
 
 FORMAT = "1"
@@ -72,11 +72,7 @@ def load_model(path: Path | str | None = None) -> tuple[DFL, Config]:
     Raises:
         CheckpointError: The file is missing, damaged, not written by unclasp, or belongs to another model.
     """
-    path = weights_file(path)
-    if not path.exists():
-        names = ", ".join(shipped_names())
-        advice = f"{advice_on_missing(path)}; the shipped model is called {names}"
-        raise CheckpointError(f"there is no weights file {path}; {advice}")
+    path = existing_weights(path)
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise CheckpointError(

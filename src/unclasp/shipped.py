@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from unclasp.errors import CheckpointError
+from unclasp.errors import CheckpointError, advice_on_missing
 
 WEIGHTS: Final = Path(__file__).parent / "weights"
 """Folder of all shipped networks."""
@@ -39,6 +39,19 @@ def weights_file(weights: Path | str | None) -> Path:
     path = Path(weights)
     named = WEIGHTS / f"{path.name}.safetensors"
     return named if path.name == str(path) and named.exists() and not path.exists() else path
+
+
+def existing_weights(weights: Path | str | None) -> Path:
+    """Return the file that `weights_file` returns, which has to exist.
+
+    Raises:
+        CheckpointError: There is no such file.
+    """
+    path = weights_file(weights)
+    if not path.exists():
+        advice = f"{advice_on_missing(path)}; the shipped model is called {', '.join(shipped_names())}"
+        raise CheckpointError(f"there is no weights file {path}; {advice}")
+    return path
 
 
 def model_name(path: Path, *, in_folder: bool = False) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unclasp.engines.network import Network
 from unclasp.engines.onnx_model import EXPORTED, ExportedNetwork
 from unclasp.errors import UnclaspError
-from unclasp.shipped import exported_file
+from unclasp.shipped import existing_weights, exported_file
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,7 @@ def open_network(
     if is_cpu(device) and (exported := exported_file(weights)):
         with suppress(ImportError):  # installed, but it cannot be loaded on this machine
             return ExportedNetwork(exported, threads=threads)
+    existing_weights(weights)  # what is missing needs no torch
     try:
         from unclasp.engines.torch_network import load_network  # noqa: PLC0415 (see the module docstring)
     except ModuleNotFoundError as error:
