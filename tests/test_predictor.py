@@ -616,3 +616,10 @@ def test_options_are_of_their_own_class(options: Any, tmp_path: Path) -> None:
 def test_a_predictor_is_not_copied_to_other_processes(use: Callable[[Predictor], object]) -> None:
     with pytest.raises(TypeError, match="a Predictor can be neither pickled nor copied: load one in each process"):
         use(Predictor.load(landmarks=False, detector="none"))
+
+
+@pytest.mark.parametrize("given", ["small", "small.onnx", Path("small.onnx")])
+def test_a_file_is_no_network(given: Any) -> None:
+    message = f"network must be a network, got {given!r}; use Predictor.load({given!r})"
+    with pytest.raises(UnclaspError, match=f"^{re.escape(message)}$"):
+        Predictor(given)

@@ -69,6 +69,8 @@ class Predictor:
         landmarks: Landmarks | None = None, fusion: Fusion | None = None, palms: PalmDetector | None = None,
         faces: FaceDetector | None = None, second_opinions: bool = True,
     ) -> None:  # fmt: skip
+        if isinstance(network, str | Path):
+            raise UnclaspError(f"network must be a network, got {network!r}; use Predictor.load({network!r})")
         check_flags(flip_test=flip_test, second_opinions=second_opinions)
         self.crop_predictor = CropPredictor(network, flip_test=flip_test)
         self.touch_up = TouchUp(landmarks, fusion)
