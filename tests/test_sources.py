@@ -18,12 +18,12 @@ def names(sources: list[Source], root: Path) -> list[str]:
 
 
 def test_folders_are_searched_by_suffix_in_order(save: Callable[..., Path], tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.jpeg", "sub/c.png", "sub/deep/d.webp", "e.bmp", "f.tif", "g.TIFF"):
+    for name in ("b.JPG", "a.jpeg", "sub/c.png", "sub/deep/d.webp", "e.bmp", "f.tif", "g.TIFF", "h.jfif"):
         save(b"x", name)
     for name in ("notes.txt", ".hidden.jpg", ".cache/h.jpg", "film.mp4", "jpg"):
         save(b"x", name)
     (tmp_path / "folder.jpg").mkdir()
-    expected = ["a.jpeg", "b.JPG", "e.bmp", "f.tif", "g.TIFF", "sub/c.png", "sub/deep/d.webp"]
+    expected = ["a.jpeg", "b.JPG", "e.bmp", "f.tif", "g.TIFF", "h.jfif", "sub/c.png", "sub/deep/d.webp"]
     found = find_sources([tmp_path])
     assert names(found, tmp_path) == expected
     assert {(s.error, s.given) for s in found} == {(None, str(tmp_path))}
