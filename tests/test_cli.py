@@ -255,6 +255,7 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("bench train tiny --device abacus", "device 'abacus' cannot be used"),
         ("demo --max-upload-mb nan", "--max-upload-mb must be a positive number, got nan"),
         ("demo --max-upload-mb 0", "--max-upload-mb must be a positive number, got 0"),
+        ("demo --queue 0", "--queue must be at least 1, got 0"),
         ("demo --max-megapixels inf", "--max-megapixels must be a positive number, got inf"),
     ],
 )

@@ -4,7 +4,7 @@ import math
 import sys
 from dataclasses import dataclass
 
-from unclasp.commands.arguments import OptionalPath, parse
+from unclasp.commands.arguments import OptionalPath, need_positive, parse
 from unclasp.errors import UnclaspError
 
 
@@ -37,6 +37,7 @@ def demo(words: list[str]) -> int:
     for flag, value in (("max-upload-mb", arguments.max_upload_mb), ("max-megapixels", arguments.max_megapixels)):
         if not 0 < value < math.inf:
             raise UnclaspError(f"--{flag} must be a positive number, got {value:g}")
+    need_positive(queue=arguments.queue)
     if not arguments.host.strip():
         raise UnclaspError("--host must be an address to listen on, got an empty string; 0.0.0.0 means all addresses")
     from unclasp.predictor import Predictor
