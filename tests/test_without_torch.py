@@ -121,6 +121,16 @@ except UnclaspError as error:
     assert told in done.stdout, done.stderr
 
 
+def test_help_has_the_names_that_can_be_imported(folder: Path) -> None:
+    done = run_bare("""
+sys.modules["torch"] = None  # as if it were missing
+import inspect, unclasp
+members = dict(inspect.getmembers(unclasp))  # as pydoc gets them
+print(*sorted(set(unclasp.__all__) - set(members)))
+""", allowed=ENGINE, folder=folder)  # fmt: skip
+    assert done.stdout == "DFL build load_model\n", done.stderr
+
+
 def test_nothing_else_means_nothing_else(folder: Path) -> None:
     """Otherwise the tests above would prove nothing."""
     for name in ("torch", "safetensors", "onnx", "tyro", "numba"):

@@ -2,6 +2,7 @@
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ _HOMES = {
     "read_picture": "unclasp.picture",
 }
 
+_OF_TORCH = ("DFL", "build", "load_model")
+
 
 def __getattr__(name: str) -> Any:
     """Import public names on first use: importing unclasp alone loads nothing heavy."""
@@ -51,5 +54,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Tell the public names before they are imported, too."""
-    return sorted({*globals(), *__all__})
+    """Tell the public names before they are imported, too; without torch, as `help` gets them all, those without it."""
+    missing = () if find_spec("torch") else _OF_TORCH
+    return sorted({*globals(), *__all__}.difference(missing))
