@@ -141,6 +141,8 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
     told = capsys.readouterr().out
     assert exit_.value.code == 0 and f"usage: unclasp {name}" in told
     assert max(map(len, told.splitlines())) <= 80 and "(default: )" not in told
+    unnamed = re.sub(r"\[?--\S+ (\S+ \| )?\S+", "", told.split("\n\n")[0])
+    assert not re.search(r"\bSTR\b|None", unnamed), "what is named without an option has a name"
 
 
 def test_scripts_of_completions_are_not_wrapped() -> None:

@@ -26,6 +26,12 @@ OptionalBox = Annotated[
 """An optional box in px; `with_numbers_last` lets its numbers stand anywhere."""
 Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH ...", help_behavior_hint="")]
 """Files that are named without an option."""
+OptionalFile = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PATH]", help_behavior_hint="")]
+"""The same for one file, which can be left out; its help text says what happens then."""
+DataSet = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+"""A data set that is named without an option."""
+Preset = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")]
+"""A preset that is named without an option, or left out."""
 
 
 def parse(kind: type[_Arguments], words: list[str], name: str, default: _Arguments | None = None) -> _Arguments:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import OptionalBox, OptionalPath, need_positive, need_synth, parse, with_numbers_last
+from unclasp.commands.arguments import (
+    OptionalBox,
+    OptionalPath,
+    Preset,
+    need_positive,
+    need_synth,
+    parse,
+    with_numbers_last,
+)
 
 if TYPE_CHECKING:
     from unclasp.model import DFL
@@ -101,7 +109,7 @@ def data(words: list[str]) -> int:
 class BenchLatencyArguments:
     """Time a network in each engine, beside its bare backbone. Weights are random, which does not affect the time."""
 
-    preset: Annotated[str, tyro.conf.Positional] = "small"
+    preset: Preset = "small"
     """Name of a preset (`unclasp presets`)."""
     engines: tuple[Literal["plain", "eager", "eager-bf16", "compiled", "onnx", "openvino"], ...] = (
         "plain", "eager", "eager-bf16", "onnx", "openvino",
@@ -141,7 +149,7 @@ def latency(words: list[str]) -> int:
 class BenchPiecesArguments:
     """Measure the cost of each part of the optimised network in ONNX Runtime. Weights are random."""
 
-    preset: Annotated[str, tyro.conf.Positional] = "small"
+    preset: Preset = "small"
     """Name of a preset (`unclasp presets`)."""
     linear_head: bool = False
     """Use a linear part segmentation head (segmentation_channels 0)."""
@@ -182,7 +190,7 @@ def _network(name: str, *, linear_head: bool) -> "tuple[DFL, str]":
 class BenchTrainArguments:
     """Time a training step, beside a forward and backward pass of the backbone alone."""
 
-    preset: Annotated[str, tyro.conf.Positional] = "small"
+    preset: Preset = "small"
     """Name of a preset (`unclasp presets`)."""
     batch: int = 32
     """Crops per step."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from unclasp.commands.arguments import OptionalInt, OptionalPath, parse
+from unclasp.commands.arguments import DataSet, OptionalInt, OptionalPath, parse
 from unclasp.errors import UnclaspError
 from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.scores import WORST_KEPT
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class EvaluateArguments:
     """Score a model or a file of predictions: MPJPE, MRRPE, handedness, PCK and AUC, parts, and the full protocol."""
 
-    data: Annotated[str, tyro.conf.Positional]
+    data: DataSet
     """Data set: synthetic:test, interhand:ROOT[:SPLIT], hic:ROOT or rgb2hands:ROOT."""
     weights: OptionalPath = None
     """A weights file, or an exported .onnx or .xml; the shipped model, small, if not given."""

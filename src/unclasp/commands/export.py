@@ -4,11 +4,9 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
-
-from unclasp.commands.arguments import OptionalPath, need_positive, need_synth, parse
+from unclasp.commands.arguments import OptionalFile, OptionalPath, need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable
 
@@ -23,7 +21,7 @@ _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
 class ExportArguments:
     """Export a model to ONNX or OpenVINO, and check that its outputs match the network's."""
 
-    weights: Annotated[Path | None, tyro.conf.Positional] = None
+    weights: OptionalFile = None
     """A weights file; the shipped model, small, if not given."""
     preset: str | None = None
     """Instead of weights: a preset with random weights, for measuring speed."""

@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from unclasp.commands.arguments import Files, OptionalInt, OptionalPath, need_out, need_positive, need_seed, parse
+from unclasp.commands.arguments import (
+    DataSet,
+    Files,
+    OptionalInt,
+    OptionalPath,
+    need_out,
+    need_positive,
+    need_seed,
+    parse,
+)
 from unclasp.errors import UnclaspError
 
 
@@ -14,7 +20,7 @@ from unclasp.errors import UnclaspError
 class CollectArguments:
     """Run a pose network and the landmark network on a data set, to train their fusion."""
 
-    data: Annotated[str, tyro.conf.Positional]
+    data: DataSet
     """Data set that the pose network was not trained on: interhand:ROOT[:SPLIT] or synthetic:SPLIT."""
     out: Path
     """Output file, ending in .npz."""

@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import tyro
-
-from unclasp.commands.arguments import OptionalInt, OptionalPath, need_positive, need_seed, need_sheet, parse
+from unclasp.commands.arguments import (
+    DataSet,
+    OptionalInt,
+    OptionalPath,
+    need_positive,
+    need_seed,
+    need_sheet,
+    parse,
+)
 
 _COUNT: Final = 12
 """Number of pictures unless another one is asked for."""
@@ -16,7 +22,7 @@ _COUNT: Final = 12
 class GalleryArguments:
     """Draw predictions beside the ground truth for randomly chosen pictures."""
 
-    data: Annotated[str, tyro.conf.Positional]
+    data: DataSet
     """Data set: synthetic:test or interhand:ROOT[:SPLIT]."""
     out: Path = Path("gallery.png")
     """Output file: .png or .jpg."""

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from unclasp.commands.arguments import need_out, need_positive, need_synth, parse
+from unclasp.commands.arguments import OptionalFile, need_out, need_positive, need_synth, parse
 
 
 @dataclass(frozen=True)
@@ -16,7 +13,7 @@ class LineariseArguments:
     Cheaper, but not the same function: compare both with `unclasp evaluate`.
     """
 
-    weights: Annotated[Path | None, tyro.conf.Positional] = None
+    weights: OptionalFile = None
     """A weights file; the shipped model, small, if not given."""
     out: Path = Path("linear.safetensors")
     """Output file. The confidence head is dropped: run `unclasp calibrate` again."""
