@@ -71,7 +71,7 @@ def test_strides_are_the_initialisation_and_one_per_iteration(iterations: int, s
 @pytest.mark.parametrize(
     ("make", "field", "value"),
     [
-        (ModelConfig, "image_size", 100), (ModelConfig, "image_size", 0), (ModelConfig, "iterations", 1),
+        (ModelConfig, "image_size", 272), (ModelConfig, "image_size", 0), (ModelConfig, "iterations", 1),
         (ModelConfig, "iterations", 6), (ModelConfig, "heads", 8), (ModelConfig, "heads", 0),
         (ModelConfig, "fpn_channels", -1), (ModelConfig, "position_channels", 0), (ModelConfig, "feedforward", 0),
         (ModelConfig, "refine_layers", 0), (LossConfig, "plane_threshold", 0.0), (LossConfig, "depth_threshold", -1.0),
@@ -95,6 +95,13 @@ def test_errors_name_the_field_and_what_came(make: Callable[..., Any], field: st
         make(**{field: value})
     assert field in str(caught.value)
     assert str(value) in str(caught.value)
+
+
+def test_a_decoder_without_relations_has_no_confidence() -> None:
+    with pytest.raises(UnclaspError, match="confidence_head reads the decoder's relations"):
+        ModelConfig(confidence_head=True, decoder=Decoder.POOLED)
+    for decoder in (Decoder.DECOUPLED, Decoder.FUSED):
+        assert ModelConfig(confidence_head=True, decoder=decoder).decoder is decoder
 
 
 def test_the_largest_values_are_accepted() -> None:

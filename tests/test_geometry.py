@@ -222,7 +222,7 @@ def test_boxes_by_hand() -> None:
 
 def test_the_crop_is_one_and_a_half_times_the_longer_tight_side() -> None:
     tight = np.array([0.0, 0.0, 100.0, 60.0])
-    crop = geometry.square_box(geometry.expand_box(tight, 1.2))
+    crop = geometry.square_box(geometry.expand_box(tight, geometry.TIGHT_TO_ANNOTATED))
     np.testing.assert_allclose(crop, [-25.0, -45.0, 125.0, 105.0])
 
 
@@ -231,6 +231,34 @@ def test_boxes_that_do_not_meet_have_nothing_in_common() -> None:
     box = np.array([0.0, 0.0, 1.0, 1.0])
     for away in ([2.0, 0.0, 2.0, 0.0], [2.0, 2.0, 2.0, 2.0]):
         assert geometry.box_iou(box, box + away) == 0
+
+
+def test_a_similarity_enlarges_lengths_whether_it_mirrors_or_not() -> None:
+    matrix = 3 * geometry.turn_matrix(np.zeros(2), 30)
+    assert geometry.scale_of(matrix) == pytest.approx(3)
+    assert geometry.scale_of(matrix @ geometry.flip_matrix(640)) == pytest.approx(3)
+
+
+def test_a_picture_turns_clockwise_about_its_pivot() -> None:
+    matrix = geometry.turn_matrix(np.array([10.0, 20.0]), 90)
+    turned = geometry.apply_affine(matrix, np.array([[10.0, 20.0], [15.0, 20.0]]))  # what is on the right goes down
+    np.testing.assert_allclose(turned, [[10, 20], [10, 25]], atol=1e-12)
+
+
+def test_a_mean_distance_is_over_all_points() -> None:
+    assert geometry.mean_distance(np.zeros((3, 2)), np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 1.0]])) == 2
+
+
+def test_an_extent_is_the_longer_side_and_never_below_a_pixel() -> None:
+    assert geometry.extent(np.array([[0.0, 0.0], [3.0, 7.0]])) == 7
+    assert geometry.extent(np.zeros((21, 2))) == 1
+
+
+def test_hands_are_on_one_place_by_the_size_of_the_larger_one() -> None:
+    large, small = np.array([[-50.0, 0.0], [50.0, 0.0]]), np.array([[14.0, 0.0], [34.0, 0.0]])
+    assert geometry.on_one_place(large, small, 0.25)
+    assert geometry.on_one_place(small, large, 0.25)
+    assert not geometry.on_one_place(small, large, 0.23)
 
 
 def test_root_depth_is_left_minus_right() -> None:

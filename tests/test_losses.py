@@ -1,6 +1,7 @@
 """The losses (section 3.4): values and gradients against slow reference loops, masks, and identities."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -348,10 +349,12 @@ def test_half_precision_predictions_are_computed_in_full() -> None:
         torch.testing.assert_close(value, full[name])
 
 
-def test_a_mask_of_another_size_is_refused() -> None:
-    batch = make_batch()
-    with pytest.raises(ValueError, match=r"parts must have the size of the finest feature map, \(5, 5\), got \(7, 5\)"):
-        compute_losses(make_prediction(), replace(batch, parts=torch.zeros(3, 7, 5, dtype=torch.int64)), CONFIG, CROP)
+@pytest.mark.parametrize("size", [(7, 5), (5, 7)])
+def test_a_mask_of_another_size_is_refused(size: tuple[int, int]) -> None:
+    batch = replace(make_batch(), parts=torch.zeros(3, *size, dtype=torch.int64))
+    told = f"parts must have the size of the finest feature map, (5, 5), got {size}"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        compute_losses(make_prediction(), batch, CONFIG, CROP)
 
 
 def test_the_single_terms() -> None:

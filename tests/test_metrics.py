@@ -107,6 +107,9 @@ def test_float32_is_measured_in_float64() -> None:
     errors = metrics.joint_errors(predicted, truth)
     assert errors.dtype == np.float64
     assert errors[0] == float(predicted[0, 0]) - 1000
+    tenth = np.full((42, 2), 0.1, dtype=np.float32)
+    expected = math.sqrt(2) * (1000 - float(tenth[1, 0]))
+    assert float(metrics.plane_errors(predicted[:, :2], tenth, 256)[1]) == pytest.approx(expected, rel=1e-12)
 
 
 def test_moving_a_hand_does_not_change_joint_errors(data: dict[str, np.ndarray]) -> None:
@@ -152,6 +155,7 @@ def test_what_stands_at_invalid_joints_does_not_matter(data: dict[str, np.ndarra
     np.testing.assert_array_equal(metrics.pck_curve(spoilt, valid), metrics.pck_curve(errors, valid))
 
 
+@pytest.mark.filterwarnings("error")
 def test_means_over_nothing_are_nan() -> None:
     nothing = np.zeros((2, 42), dtype=np.bool_)
     errors = np.ones((2, 42))
@@ -246,6 +250,10 @@ def test_auc_of_a_constant_error_by_hand() -> None:
     curve = metrics.pck_curve(np.full((1, 42), 10.0), np.ones((1, 42), dtype=np.bool_))
     # 0 up to 9.5 mm, 1 from 10 mm on: 40 mm of 1 and half of one step.
     assert metrics.auc(curve) == pytest.approx((40 + 0.25) / 50, abs=1e-12)
+
+
+def test_auc_is_a_share_of_the_range_of_the_thresholds() -> None:
+    assert metrics.auc(np.array([0.5, 1.0]), np.array([20.0, 50.0])) == 0.75
 
 
 def test_plane_errors_are_in_pixels_of_a_256_crop() -> None:
