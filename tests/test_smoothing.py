@@ -8,7 +8,8 @@ import pytest
 from motion import RATE, acceleration, filtered, lag, moving_hands, stack
 from poses import CAMERA, FOCAL, WIDTH, pose_of
 from unclasp import geometry
-from unclasp.follow.smoothing import CONFIDENCE_CUTOFF, OneEuro, PoseFilter
+from unclasp.follow.frame_result import exchanged
+from unclasp.follow.smoothing import CONFIDENCE_CUTOFF, OneEuro, PoseFilter, seconds_between
 
 # ---- noise and lag
 
@@ -118,6 +119,35 @@ def test_a_hand_that_reappears_gets_a_fresh_filter_and_an_absent_one_is_unchange
     assert np.abs(filtered_pose.joints_2d[:21] - gone.joints_2d[:21]).max() > 20
     back = smooth(pose_of(away), 1 / RATE)
     np.testing.assert_allclose(back.joints_2d[21:], gone.joints_2d[21:])
+
+
+def test_filters_go_along_with_hands_that_change_sides() -> None:
+    first, second = (pose_of(joints) for joints in moving_hands(2, speed=3.0))
+    plain, exchanging = PoseFilter(), PoseFilter()
+    plain(first, 1 / RATE)
+    exchanging(first, 1 / RATE)
+    exchanging.exchange()
+    smooth = exchanged(exchanging(exchanged(second), 1 / RATE))
+    np.testing.assert_array_equal(smooth.joints_2d, plain(second, 1 / RATE).joints_2d)
+
+
+def test_the_distance_follows_more_slowly_than_the_place() -> None:
+    joints = moving_hands(1)[0]
+    smooth = PoseFilter()
+    smooth(pose_of(joints), 1 / RATE)
+    moved = smooth(
+        replace(pose_of(joints + np.array([0, 0, 20.0])), joints_2d=pose_of(joints).joints_2d + 20.0), 1 / RATE
+    )
+    place = (moved.joints_2d - pose_of(joints).joints_2d).mean() / 20
+    distance = (moved.joints_cam - joints)[:, 2].mean() / 20
+    assert 0 < distance < 0.6 * place < 0.6
+
+
+def test_seconds_between_frames_without_usable_times_are_those_of_30_frames_per_second() -> None:
+    at = {time: pose_of(moving_hands(1)[0], time=time) for time in (None, 1.0, 1.5)}
+    assert seconds_between(at[1.0], at[1.5]) == 0.5
+    pairs = [(None, at[1.0]), (at[None], at[1.0]), (at[1.0], at[None]), (at[1.0], at[1.0]), (at[1.5], at[1.0])]
+    assert [seconds_between(last, pose) for last, pose in pairs] == [1 / RATE] * 5
 
 
 def test_a_gap_resets_the_filters() -> None:

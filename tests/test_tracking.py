@@ -179,15 +179,31 @@ def test_searches_in_vain_are_not_repeated_in_each_frame() -> None:
     ]
 
 
-def test_after_searches_in_vain_a_good_frame_makes_a_lost_hand_urgent_again() -> None:
-    motion = moving_hands(MAX_VAIN_SEARCHES + 6)
-    poses = poses_of(motion)
-    for number in (*range(1, MAX_VAIN_SEARCHES + 1), MAX_VAIN_SEARCHES + 4):
-        poses[number] = replace(poses[number], presence=np.array([0.9, 0.1]), present=UNDECIDED)
-        poses[number] = replace(poses[number], present=np.array([True, False]))
-    script = Script(poses)
+def test_a_good_frame_ends_searches_in_vain() -> None:
+    """Afterwards hands on one place are searched for in each frame again."""
+    good = MAX_VAIN_SEARCHES + SEARCH_EVERY_NO_HAND
+    together = moving_hands(good + 3)
+    together[:good, 21:], together[good + 1 :, 21:] = together[:good, :21], together[good + 1 :, :21]
+    script = Script(poses_of(together))
     script.run()
-    assert MAX_VAIN_SEARCHES + 4 in script.searches
+    assert script.searches == [*range(MAX_VAIN_SEARCHES + 1), good + 1, good + 2]
+
+
+def test_a_search_that_finds_more_ends_searches_in_vain() -> None:
+    apart, together = moving_hands(2 * MAX_VAIN_SEARCHES + 2), moving_hands(2 * MAX_VAIN_SEARCHES + 2)
+    together[:, 21:] = together[:, :21]
+    poses = poses_of(together)
+    found = [poses_of(apart)[number] if number == MAX_VAIN_SEARCHES else pose for number, pose in enumerate(poses)]
+    script = Script(poses, found)
+    script.run()
+    assert script.searches == list(range(2 * MAX_VAIN_SEARCHES + 1))
+
+
+def test_rejected_hands_are_searched_for_at_once() -> None:
+    good = poses_of(moving_hands(2))
+    rejected = replace(good[1], present=np.array([False, False]))
+    script = Script([good[0], rejected], good)
+    assert script.run()[1].sides == ("right", "left") and script.searches == [0, 1]
 
 
 def test_hands_outside_of_the_crop_are_searched_even_after_searches_in_vain() -> None:
@@ -250,6 +266,20 @@ def test_only_hands_elsewhere_are_others(aside: float, changes: int) -> None:
     assert tracker.changes == changes
 
 
+def test_a_second_hand_elsewhere_replaces_nobody() -> None:
+    motion = moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2)
+    motion[:, 21:, 0] += 400
+    both = poses_of(motion, presence=np.array([0.9, 0.95]))[-1]
+    _, tracked, tracker = one_hand_and(both, worth=(0.5, 0.9))
+    assert tracked[-1].presence[1] == 0.95 and tracker.changes == 0
+
+
+def test_joints_of_an_absent_hand_make_a_single_one_no_worse() -> None:
+    found = poses_of(moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2), presence=np.array([0.95, 0.1]))[-1]
+    _, tracked, _ = one_hand_and(replace(found, joints_2d=[*found.joints_2d[:21]] * 2), worth=(0.5, 0.5))
+    assert tracked[-1].presence[0] == 0.95
+
+
 @pytest.mark.parametrize(("less", "counts"), [(0.05, True), (0.15, False)])
 def test_beside_one_hand_two_are_accepted_unless_their_score_is_lower(less: float, counts: bool) -> None:
     both = poses_of(moving_hands(SEARCH_EVERY_ONE_HAND + 1, speed=0.2), presence=np.array([0.9, 0.95]))[-1]
@@ -270,7 +300,7 @@ def test_hands_outside_the_crop_are_rejected() -> None:
     poses[1] = replace(poses[1], box=np.array([0.0, 0.0, 20.0, 20.0]))
     script = Script(poses, searched)
     tracked = script.run()
-    assert len(script.boxes[1]) == 2 and script.boxes[1][1] is None
+    assert len(script.boxes[1]) == 2 and script.boxes[1][1] is None and not script.fresh[1]
     assert tracked[1].box.tolist() == searched[1].box.tolist()
 
 
@@ -337,6 +367,16 @@ def test_hands_far_apart_change_sides_and_stay_so(apart: float, confidence: floa
     assert wrong[: 1 + FIRST_SIDE_CHANGE_FRAMES].all() and not wrong[1 + FIRST_SIDE_CHANGE_FRAMES :].any()
 
 
+def test_sides_of_hands_on_one_place_tell_nothing() -> None:
+    """The network disagrees in all frames but the first one, by too little to be followed."""
+    still = poses_of(moving_hands(1))[0]
+    right = still.joints_2d[:21]
+    true = replace(still, joints_2d=[*right, *(right + np.array([0.15 * np.ptp(right, axis=0).max(), 0.0]))])
+    tracked = Script([true, *[exchanged(true)] * (2 * FIRST_SIDE_CHANGE_FRAMES)]).run()
+    for pose in tracked:
+        np.testing.assert_array_equal(pose.joints_2d, true.joints_2d)
+
+
 def test_a_single_hand_keeps_its_side() -> None:
     motion = moving_hands(40)
     right = poses_of(motion, presence=np.array([0.9, 0.1]))
@@ -344,6 +384,27 @@ def test_a_single_hand_keeps_its_side() -> None:
     tracked = Script(called_left).run()
     assert {pose.sides for pose in tracked} == {("right",)}
     np.testing.assert_allclose(wrists(tracked)[:, 0], wrists(right)[:, 0])
+
+
+def test_a_single_hand_that_jumps_keeps_its_side() -> None:
+    motion = moving_hands(4, speed=0.2)
+    motion[2:, :, 0] += 300
+    tracked = Script(poses_of(motion, presence=np.array([0.9, 0.1]))).run()
+    assert {pose.sides for pose in tracked} == {("right",)}
+
+
+def test_joints_of_an_absent_hand_tell_nothing_about_sides_or_the_crop() -> None:
+    """They are where the present hand was, or outside of the crop."""
+    poses = poses_of(moving_hands(4, speed=0.2), presence=np.array([0.9, 0.1]))
+    size = np.ptp(poses[0].joints_2d[:21], axis=0).max()
+    for number, pose in enumerate(poses):
+        absent = poses[0].joints_2d[:21] if number % 2 else pose.joints_2d[21:] + 2 * WIDTH
+        moved = poses[0].joints_2d[:21] + np.array([0.4 * size * (number % 2), 0.0])
+        poses[number] = replace(pose, joints_2d=np.concatenate([moved, absent]))
+    script = Script(poses)
+    tracked = script.run()
+    assert {pose.sides for pose in tracked} == {("right",)} and script.searches == [0]
+    np.testing.assert_array_equal(middles(tracked)[:, 0], middles(poses)[:, 0])
 
 
 def test_a_hand_that_comes_elsewhere_is_a_new_one() -> None:
@@ -403,6 +464,40 @@ def test_a_hand_that_jumps_onto_the_other_one_is_held() -> None:
     for name in ("joints_2d", "joints_3d", "joints_cam"):
         np.testing.assert_array_equal(getattr(tracked[7], name)[:21], getattr(poses[5], name)[:21])
         np.testing.assert_array_equal(getattr(tracked[7], name)[21:], getattr(poses[7], name)[21:])
+
+
+@pytest.mark.parametrize(("apart", "is_held"), [(1.0, True), (0.24, False)])
+def test_of_two_hands_that_come_together_the_one_that_moved_farther_is_held(apart: float, is_held: bool) -> None:
+    """Hands that are on one place already move as they like."""
+    pose = poses_of(moving_hands(1), confidence=np.full(42, 0.9))[0]
+    joints_2d = pose.joints_2d - np.repeat(middles([pose])[0], 21, axis=0) + [WIDTH / 2, HEIGHT / 2]
+    size = np.ptp(joints_2d.reshape(2, 21, 2), axis=1).max()
+    before, after = (
+        replace(pose, joints_2d=joints_2d + np.repeat([[right * size, 0.0], [left * size, 0.0]], 21, axis=0))
+        for right, left in ((0.0, apart), (0.15, 0.15))
+    )
+    _, tracked = Script([before, after]).run()
+    left_hand = before if is_held else after
+    np.testing.assert_array_equal(tracked.joints_2d, [*after.joints_2d[:21], *left_hand.joints_2d[21:]])
+
+
+def test_a_hand_that_appears_is_not_held_where_it_was_not() -> None:
+    motion = moving_hands(6, speed=0.2)
+    absent, there = (
+        poses_of(motion, presence=np.array([0.9, likely]), confidence=np.full(42, 0.3)) for likely in (0.02, 0.95)
+    )
+    elsewhere = absent[0].joints_2d + np.repeat([[0.0, 0.0], [300.0, 0.0]], 21, axis=0)
+    tracked = Script([replace(absent[0], joints_2d=elsewhere), *there[1:]]).run()
+    assert tracked[-1].sides == ("right", "left")
+    np.testing.assert_array_equal(middles(tracked)[1:], middles(there)[1:])
+
+
+def test_a_hand_is_held_as_long_again_after_a_plausible_frame() -> None:
+    still = poses_of(moving_hands(1), confidence=np.full(42, 0.3))[0]
+    away = replace(still, joints_2d=still.joints_2d + np.repeat([[0.0, 0.0], [300.0, 0.0]], 21, axis=0))
+    jumps = [away] * (MAX_HELD_FRAMES - 1)
+    for pose in Script([still, *jumps, still, *jumps]).run():
+        np.testing.assert_array_equal(pose.joints_2d, still.joints_2d)
 
 
 def test_the_position_of_a_held_hand_says_little_about_the_sides() -> None:
@@ -511,6 +606,21 @@ def test_a_second_hand_without_evidence_is_a_ghost() -> None:
         script = Script(poses, fields=lambda number, searched, order=order: {"hand_evidence": evidence[number, order]})
         there = np.array([pose.present[order] for pose in script.run()])
         assert there[:, 0].all() and there[:10, 1].all() and not there[20:30, 1].any() and there[-4:, 1].all()
+
+
+def test_a_ghost_needs_more_evidence_to_return_than_to_stay() -> None:
+    evidence = np.array([[0.9, 0.2]] * 20 + [[0.9, 0.05]] * 30 + [[0.9, 0.25]] * 40)
+    script = Script(poses_of(moving_hands(1)[[0] * 90]), fields=lambda number, _: {"hand_evidence": evidence[number]})
+    there = [bool(pose.present[1]) for pose in script.run()]
+    assert there[:20] == [True] * 20 and there[-50:] == [False] * 50
+
+
+def test_hands_are_rejected_only_if_the_network_predicts_some() -> None:
+    for likely, counts, is_rejected in ((0.9, False, True), (0.9, True, False), (0.2, False, False)):
+        pose = pose_of(moving_hands(1)[0], presence=np.full(2, likely), present=np.full(2, counts))
+        result = FrameResult(Versions(pose, pose))
+        assert result.is_rejected == is_rejected
+        np.testing.assert_array_equal(result.credible_presence, 0.0 if is_rejected else likely)
 
 
 @pytest.mark.parametrize(("value", "at_once"), [(0.95, True), (0.85, False)])
