@@ -97,6 +97,31 @@ def test_depths_of_the_other_hand_are_relative_to_this_one_s_wrist() -> None:
         np.testing.assert_allclose(numbers[depths], expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("slot", [0, 1])
+def test_the_input_has_its_values_in_the_order_that_networks_are_trained_on(slot: int) -> None:
+    """The other hand is too far away in the picture and in depth, and both networks are certain."""
+    result, hand, other = a_look(presence=(0.9, 0.8)), HAND_SLICES[slot], HAND_SLICES[1 - slot]
+    pose = result.output.pose_2p5d.copy()
+    pose[0, other] += [5000.0, -5000.0, 1000.0]
+    result = with_output(result, pose_2p5d=pose, root_depth=np.array([0.0]))
+    reading = read_around(result, slot, picture_width=300)._replace(hand_score=1.0, side_score=0.0)
+    crop, depths, sure = reading.crop_from_image, pose[0, :, 2], result.output.confidence
+    assert sure is not None
+    own = geometry.apply_affine(crop, pose[0, hand, :2]) / 224 - 0.5
+    read = reading.joints / 224 - [0.5, 0.5, 0.0]
+    inputs = fusion_input(result, slot, reading)
+    expected = [
+        own, depths[hand] / 100, sure[0, hand], result.output.presence[0, slot], read, read[:, :2] - own, [8.0, -8.0],
+    ]  # fmt: skip
+    front = np.concatenate([np.ravel(values) for values in expected])
+    np.testing.assert_allclose(inputs.numbers[: len(front)], front, atol=1e-9)
+    rest = inputs.numbers[len(front) + 1 :]
+    assert (np.abs(rest[:42]) == 3).all() and (rest[42:63] == 4).all()
+    np.testing.assert_array_equal(rest[63:], [*sure[0, other], 1.0, *np.log1p(reading.features)])
+    np.testing.assert_allclose(inputs.own, np.column_stack([own, depths[hand] / 100]), atol=1e-9)
+    np.testing.assert_allclose(inputs.read, read[:, :2], atol=1e-9)
+
+
 def test_the_scale_is_that_of_the_mean_hand() -> None:
     """A hand without any depth, whose bones have their lengths at 2 px a mm: the crop's side in px is twice its mm."""
     result = a_look()
@@ -113,6 +138,16 @@ def test_the_scale_is_that_of_the_mean_hand() -> None:
     side = SIZE / np.sqrt(np.linalg.det(reading.crop_from_image[:2, :2]))
     numbers = fusion_input(result, 0, reading).numbers
     assert numbers[NUMBERS - 86] == pytest.approx(np.log(side / 2 / UNIT_MM), abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_share_is_that_of_the_pose_network(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, fusion = a_look(), in_numpy(a_net())
+    monkeypatch.setattr(fusion, "forward", lambda numbers: (np.full(21, share), np.full(21, 0.5)))
+    inputs = fusion_input(result, 0, read_around(result, 0, picture_width=300))
+    joints = fusion.joints(inputs)
+    np.testing.assert_allclose(joints[:, :2], share * inputs.own[:, :2] + (1 - share) * inputs.read)
+    np.testing.assert_allclose(joints[:-1, 2], inputs.own[:-1, 2] + 0.5 * DEPTH_CORRECTION_SHARE)
 
 
 def test_places_lie_between_and_the_wrist_stays_the_origin() -> None:
@@ -230,16 +265,18 @@ def test_both_ways_come_from_one_reading_of_each_hand() -> None:
 
 
 def test_the_confidence_is_the_logistic_regression_of_four_values() -> None:
-    """The pose network's confidence, the hand score, the side score, and 1."""
+    """The pose network's confidence, up to a limit either way, the hand score, the side score, and 1."""
     result = a_look()
+    assert result.output.confidence is not None
+    result.output.confidence[0, [21, 22]] = 1 - 1e-4, 1e-4
     reading = read_around(result, 1, picture_width=300)
     weights = np.array([0.9, 0.3, -0.2, 0.5])
     tensors = {name: tensor.numpy() for name, tensor in a_net().state_dict().items()} | {"confidence": weights}
     told = Fusion(tensors)(result, 1, reading).confidence
-    assert result.output.confidence is not None
     for joint, own in enumerate(result.output.confidence[0, HAND_SLICES[1]]):
         logits = [np.log(share / (1 - share)) for share in (own, reading.hand_score, reading.side_score)]
-        assert told[joint] == pytest.approx(1 / (1 + np.exp(-weights @ [*logits, 1])), abs=1e-6)
+        expected = 1 / (1 + np.exp(-weights @ [*np.clip(logits, -6, 6), 1]))
+        assert told[joint] == pytest.approx(expected, abs=1e-6)
 
 
 def test_an_uncalibrated_network_keeps_the_pose_networks_confidence() -> None:
