@@ -99,12 +99,58 @@ def test_nothing_is_lowered_without_both_networks(lacking: Any) -> None:
     assert discounted(result) is result
 
 
+def test_scores_and_confidences_are_those_of_the_hands_that_count() -> None:
+    one = result_with(confidence=(0.3, 0.9), scores=(0.4, 0.8), presence=(1.0, 0.2))
+    assert (one.mean_confidence, one.max_confidence) == pytest.approx((0.3, 0.3))
+    assert (one.total_hand_score, one.max_hand_score, one.detection_score) == pytest.approx((0.4, 0.4, 0.32))
+    both = result_with(confidence=(0.3, 0.9), scores=(0.4, 0.8))
+    assert (both.mean_confidence, both.max_confidence) == pytest.approx((0.6, 0.9))
+    assert (both.total_hand_score, both.max_hand_score, both.detection_score) == pytest.approx((1.2, 0.8, 1.44))
+    none = result_with(confidence=(0.3, 0.9), scores=(0.4, 0.8), presence=(0.1, 0.2))
+    assert none.mean_confidence == none.max_confidence == none.total_hand_score == none.max_hand_score == 0
+
+
+def test_a_hands_confidence_is_the_mean_of_its_joints() -> None:
+    result = result_with(confidence=(0.3, 0.9), scores=None)
+    assert result.output.confidence is not None
+    result.output.confidence[0, 0] = 0.09
+    assert result.confidence(0) == pytest.approx(0.29) and result.confidence(1) == pytest.approx(0.9)
+
+
+def test_hands_that_are_dropped_are_less_likely_than_the_others() -> None:
+    result = made_result(hands(), presence=(0.1, 0.9))
+    np.testing.assert_array_equal(result.without_hand(0).output.presence, [[0.1, 0.9]])
+    np.testing.assert_array_equal(result.without_hand(1).output.presence, [[0.1, 0.25]])
+    np.testing.assert_array_equal(made_result(hands()).with_one_hand().output.presence, [[1.0, 0.25]])
+    np.testing.assert_array_equal(made_result(hands(), presence=(0.8, 1)).with_one_hand().present, [False, True])
+
+
+def test_hands_that_do_not_count_are_not_made_less_likely() -> None:
+    likely = made_result(hands(), presence=(0.4, 0.9))
+    np.testing.assert_array_equal(likely.without_hands(np.array([True, False])).output.presence, [[0.4, 0.9]])
+    np.testing.assert_array_equal(likely.without_hands(np.array([True, True])).output.presence, [[0.4, 0.25]])
+
+
 def test_hand_scores_are_mirrored_with_the_hands() -> None:
     result = result_with(confidence=(0.1, 0.1), scores=(0.3, 0.7))
     mirrored = result.mapped(geometry.flip_matrix(90))
     assert mirrored.hand_scores is not None and mirrored.hand_scores.tolist() == [0.7, 0.3]
     turned = result.mapped(geometry.turn_matrix(np.array([40.0, 30.0]), 20.0))
     assert turned.hand_scores is not None and turned.hand_scores.tolist() == [0.3, 0.7]
+
+
+def test_reported_confidences_are_mirrored_with_the_hands() -> None:
+    joints = np.linspace(0.2, 0.4, 21)
+    result = result_with(confidence=(0.1, 0.9), scores=None).with_reported_confidence({0: joints})
+    mirrored = result.mapped(geometry.flip_matrix(90)).reported_confidence
+    np.testing.assert_array_equal(mirrored, [*[0.9] * 21, *joints])
+
+
+def test_reported_confidences_go_with_those_of_the_hand_and_without_any_nothing_changes() -> None:
+    result = result_with(confidence=(0.1, 0.9), scores=None)
+    assert result.with_reported_confidence({}) is result
+    reported = result.with_reported_confidence({0: np.full(21, 0.8)}).without_confidence_in(0).reported_confidence
+    np.testing.assert_array_equal(reported, np.repeat([0.0, 0.9], 21))
 
 
 # ---- where credibility is checked

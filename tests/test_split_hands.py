@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from made_results import hands, made_result
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.config import DepthAxis
@@ -174,6 +175,11 @@ def test_the_middle_of_a_result_is_that_of_its_crop(rotation: float) -> None:
     matrix = geometry.crop_matrix(geometry.turned_box(square, 96, rotation), 96, rotation)
     look = CropResult(Coloured()(np.zeros((1, 96, 96, 3), np.uint8)), np.linalg.inv(matrix), square, 96)
     np.testing.assert_allclose(geometry.apply_affine(matrix, look.middle), geometry.crop_middle(96))
+
+
+def test_a_hand_of_another_result_keeps_the_middle_of_its_own_crop() -> None:
+    both, other = made_result(hands()), made_result(hands())._replace(middles=np.array([[1.0, 2.0], [3.0, 4.0]]))
+    np.testing.assert_array_equal(both.with_hands({1: other}).middles_of_hands, [both.middle, [3, 4]])
 
 
 def test_a_mirrored_picture_gives_the_mirrored_result() -> None:
