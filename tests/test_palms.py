@@ -83,6 +83,18 @@ def test_detections_of_the_same_palm_are_merged_and_others_are_not() -> None:
     np.testing.assert_allclose(alone.middle, np.full(2, 20.5 * 8 - 0.5), atol=1e-4)
 
 
+@pytest.mark.parametrize(("apart", "count"), [(5.3, 1), (5.5, 2)])
+def test_palms_are_the_same_by_the_area_that_only_both_cover(apart: float, count: int) -> None:
+    """Squares of 10 px share 4.7 columns, 0.307 of the area of both, or 4.5, which is 0.290 of it."""
+    answers = Answers(*((8, 0, 10, 10 + 2 * at, 0.9, place((apart * at - 16 * at, 0), (10, 10))) for at in (0, 1)))
+    assert len(PalmDetector(answers)(np.zeros((SIZE, SIZE, 3), np.uint8))) == count
+
+
+def test_a_box_so_far_away_that_rounding_leaves_it_no_area_comes_to_an_end() -> None:
+    answers = Answers((8, 0, 10, 10, 0.9, place((1e20, 0), (10, 10))))
+    assert len(PalmDetector(answers)(np.zeros((SIZE, SIZE, 3), np.uint8))) == 1
+
+
 def test_low_scores_are_no_palms() -> None:
     assert PalmDetector(Answers())(np.zeros((30, 40, 3), np.uint8)) == []
 

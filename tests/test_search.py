@@ -1,5 +1,6 @@
 """Where predictions without a box take place: by the finder, the network's own search, or everywhere."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from unclasp.engines.onnx_model import ExportedNetwork, OnnxModel, OpenVinoModel
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.find import search
 from unclasp.find.boxes import SNAPS_PER_SIDE
+from unclasp.find.crop_predictor import WIDER_CROP_SHARE
 from unclasp.find.finder import Finder, Regions
 from unclasp.find.search import Proposal, by_finder, everywhere, search_with
 from unclasp.hands import ROOTS
@@ -130,8 +132,34 @@ def test_a_crop_that_fits_its_joints_is_the_last(share: float, looks: int) -> No
 
 
 def test_a_closer_crop_without_hands_counts_whatever_the_confidence_before() -> None:
-    for hands in ((1, 0), (2, 0)):
-        assert not Predictor(Sure((0.4, 0.4), *hands), search=everywhere)(picture()).present.any()
+    for sure, hands in itertools.product((0.4, 0.01), ((1, 0), (2, 0))):
+        assert not Predictor(Sure((0.4, sure), *hands), search=everywhere)(picture()).present.any()
+
+
+def test_a_second_hand_in_a_closer_crop_does_not_make_it_less_confident() -> None:
+    class SecondUnsure(Sure):
+        def __call__(self, crops: np.ndarray, /) -> NetworkOutput:
+            answer = super().__call__(crops)
+            assert answer.confidence is not None
+            answer.confidence[:, 21:] = 0.0
+            return answer
+
+    network = SecondUnsure((0.9, 0.8, 0.8), 1, 2, 2)
+    pose = Predictor(network, search=everywhere, second_opinions=False)(picture())
+    assert pose.sides == ("right", "left")
+
+
+def test_the_last_crop_is_averaged_with_the_one_before_it() -> None:
+    """Hands fill half of each crop, which is 1.5 times as large as those in the crop before: 60 px, then 45 px."""
+    where = Proposal(np.array([100.0, 50, 260, 210]), np.zeros((0, 4)))
+    pose = Predictor(Shrinking(1, 1, 1), search=lambda _: where)(picture())
+    extent = (1 - WIDER_CROP_SHARE) * 45 + WIDER_CROP_SHARE * 60
+    np.testing.assert_allclose(np.ptp(pose.joints_2d[:20], axis=0), extent, rtol=3 / SNAPS_PER_SIDE)
+
+
+def test_a_hand_that_points_up_leaves_the_presence_of_the_other_one() -> None:
+    pose = Predictor(Shrinking(1, unseen=0.4))(picture(), (100, 50, 260, 210))
+    np.testing.assert_array_equal(pose.presence, [1, 0.4])
 
 
 @pytest.mark.parametrize(

@@ -191,8 +191,16 @@ def test_a_mirrored_picture_gives_the_mirrored_result() -> None:
     np.testing.assert_allclose(399 - mirrored.joints_2d[:, 0], pose.joints_2d[:, 0], atol=1e-6)
 
 
-def test_nothing_changes_if_a_hand_is_missing_in_its_own_crop() -> None:
-    network = Coloured(alone=0.4)
+@pytest.mark.parametrize("missing", [(0,), (1,), (0, 1)])
+def test_nothing_changes_if_a_hand_is_missing_in_its_own_crop(missing: tuple[int, ...]) -> None:
+    class Missing(Coloured):
+        def __call__(self, crops: Pixels, /) -> NetworkOutput:
+            answer = super().__call__(crops)
+            if not (answer.presence == 1).all():
+                answer.presence[:, missing] *= 0.4
+            return answer
+
+    network = Missing()
     pose = Predictor(network)(picture(), BOX)
     assert network.looks == 3
     np.testing.assert_allclose(np.ptp(pose.hand("right")[0], axis=0), 0)
