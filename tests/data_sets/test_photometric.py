@@ -89,6 +89,21 @@ def test_a_draw_is_a_function_of_the_generator_and_grows_with_the_strength():
         assert spread[0].max() < 0.5 * spread[1].max(), field.name
 
 
+def test_each_change_occurs_independently_and_has_its_own_range():
+    looks = [random_photometric(1.0, np.random.default_rng(i)) for i in range(600)]
+    ranges = {
+        "gamma": (np.exp(-0.7), np.exp(0.7)), "contrast": (np.exp(-0.7), np.exp(0.7)), "saturation": (0, 1),
+        "shrink": (1, 3), "blur": (0, 1.2), "noise": (0, 18),
+    }  # fmt: skip
+    occurs = []
+    for name, (least, most) in ranges.items():
+        values = np.array([getattr(look, name) for look in looks])
+        assert least <= values.min() <= values.max() <= most
+        assert np.ptp(values) > 0.9 * (most - least), name
+        occurs.append(values != getattr(PhotometricChange(), name))
+    assert np.abs(np.corrcoef(occurs) - np.eye(6)).max() < 0.15
+
+
 def test_only_a_config_that_asks_for_it_changes_the_look(make_sample):
     box = make_sample(0).box
     rng = np.random.default_rng(0)

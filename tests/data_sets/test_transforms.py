@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -123,6 +124,45 @@ def test_joints_outside_of_the_crop_are_not_trained_on(make_sample):
     assert not shifted.valid[~inside].any()
 
 
+def at(sample, joints_cam, **changes):
+    """The sample with other joints (42, 3) mm, of a camera whose px at 512 mm are mm from the corner."""
+    focal, princpt = np.full(2, 512, np.float32), np.zeros(2, np.float32)
+    return replace(sample, joints_cam=joints_cam.astype(np.float32), focal=focal, princpt=princpt, **changes)
+
+
+def test_a_crop_begins_with_its_first_pixel_and_ends_before_its_size(make_sample):
+    joints = np.tile([10.0, 10.0, 512.0], (42, 1))
+    joints[:4, 0], joints[4:8, 1] = [0, -0.25, 63.75, 64], [0, -0.25, 63.75, 64]
+    example = make_example(at(make_sample(0), joints), View(np.array([0.0, 0, 64, 64])), 64)
+    np.testing.assert_array_equal(example.pose_2p5d[:8, :2], joints[:8, :2])
+    assert example.valid.tolist() == [True, False, True, False] * 2 + [True] * 34
+
+
+def test_joints_beyond_the_depth_range_are_not_trained_on(make_sample):
+    joints = np.tile([10.0, 10.0, 512.0], (42, 1))
+    joints[:4, 2] += [199, 201, -199, -201]
+    example = make_example(at(make_sample(0), joints), View(np.array([0.0, 0, 64, 64])), 64)
+    assert example.valid.tolist() == [True, False, True, False] + [True] * 38
+
+
+@pytest.mark.parametrize("unknown", ["right wrist", "left wrist", "left hand"])
+def test_the_depth_between_the_wrists_needs_both_hands_and_wrists(make_sample, unknown):
+    sample = make_sample(2)
+    if unknown == "left hand":
+        sample = replace(sample, hand_type=np.array([True, False]))
+    else:
+        sample.valid[{"right wrist": 20, "left wrist": 41}[unknown]] = False
+    example = make_example(sample, plain_view(sample.box), 64)
+    assert not example.root_depth_valid and example.root_depth == 0
+
+
+def test_a_pixel_of_the_map_has_the_part_in_the_middle_of_what_it_covers(make_sample):
+    parts = np.tile(np.arange(96, dtype=np.uint8) % 4, (96, 1))
+    for turned in (parts, parts.T.copy()):
+        example = make_example(replace(make_sample(0), parts=turned), View(np.array([8.0, 8, 72, 72])), 64)
+        assert np.isin(example.parts, (1, 2)).all()
+
+
 def test_the_gain_multiplies_each_channel(make_sample):
     sample = make_sample(12)
     square, gain = geometry.square_box(sample.box), np.array([0.81, 1.19, 1.0], np.float32)
@@ -209,6 +249,18 @@ def test_every_field_of_the_augmentation_changes_the_views(field):
     draws = [[random_view(BOX, c, np.random.default_rng(i)) for i in range(20)] for c in (AugmentConfig(), changed)]
     told = [[(*v.box, v.rotation, v.flip, *v.gain) for v in views] for views in draws]
     assert not np.allclose(told[0], told[1])
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_probabilities_are_those_of_being_changed(probability):
+    config = AugmentConfig(flip_probability=probability, rotation_probability=probability)
+    views = [random_view(BOX, config, np.random.default_rng(i)) for i in range(20)]
+    assert {view.flip for view in views} == {view.rotation != 0 for view in views} == {probability == 1}
+
+
+def test_channels_have_gains_of_their_own(drawn):
+    gains = np.array([view.gain for view in drawn])
+    assert np.abs(np.corrcoef(gains.T) - np.eye(3)).max() < 0.1
 
 
 def test_collate_masks_what_is_missing(make_sample):
