@@ -242,8 +242,22 @@ def test_samples_without_a_place_in_the_picture_count_for_mm_alone() -> None:
     assert math.isnan(accumulate(lifted[1:3]).plane_error("all"))
 
 
+@pytest.mark.parametrize("root", list(metrics.ROOT_JOINTS))
+def test_halves_by_confidence_leave_out_the_joints_of_alignment(root: metrics.Root) -> None:
+    aligned = np.isin(np.arange(42), metrics.ROOT_JOINTS[root])
+    sample = replace(make_scores(1)[0], valid=np.ones(42, dtype=np.bool_), confidence=np.full(42, 0.5))
+    scores = accumulate([replace(sample, errors=np.where(aligned, 0.0, 10.0))])
+    assert scores.halves_by_confidence(root=root) == (10, 10)
+
+
 def test_the_worst_samples_are_kept() -> None:
     samples = make_scores(WORST_KEPT + 15)
     expected = sorted(((s.name, s.mean_error) for s in samples), key=lambda pair: -pair[1])[:WORST_KEPT]
     assert list(accumulate(samples).worst) == expected
     assert list((accumulate(samples[:17]) + accumulate(samples[17:])).worst) == expected
+
+
+def test_of_samples_with_the_same_error_the_first_names_are_kept_in_any_order() -> None:
+    samples = [replace(make_scores(1)[0], name=f"sample {index:03}") for index in range(WORST_KEPT + 2)]
+    for ordered in (samples, samples[::-1]):
+        assert [name for name, _ in accumulate(ordered).worst] == [sample.name for sample in samples[:WORST_KEPT]]
