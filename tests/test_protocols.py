@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dots import MakeSample
 from evaluated import SIZE, Replay, Samples, dataset, guesses, run, slow_camera_joints, true_pose
 from unclasp import geometry
 from unclasp.batch import Prediction
@@ -24,6 +25,7 @@ from unclasp.evaluate import (
     mean_pose,
     score_predictions,
 )
+from unclasp.evaluation.scoring import Truth
 
 __all__ = ["dataset", "guesses"]  # fixtures
 
@@ -71,6 +73,21 @@ def test_relative_depth_uses_the_predicted_offset(dataset: Samples, guesses: dic
     wrong = run(dataset, guesses, protocol=protocol).figures
     assert wrong["mpjpe_single_mm"] == ground_truth.figures["mpjpe_single_mm"]
     assert wrong["mpjpe_two_mm"] != pytest.approx(ground_truth.figures["mpjpe_two_mm"], abs=1e-3)
+
+
+def test_a_picture_of_one_hand_has_no_distance_between_two_nor_contact(make_sample: MakeSample) -> None:
+    """Also if both are annotated."""
+    alone = Samples([replace(make_sample(0), hand_type=np.array([True, False]))])
+    heads = {"poses": true_pose(alone[0])[None], "root_depth": np.zeros(1), "confidence": np.full((1, 42), 9.0)}
+    figures = run(alone, heads).figures
+    assert figures["mrrpe_mm"] is figures["contact_precision"] is figures["contact_recall"] is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_joints_without_annotation_are_not_divided_by_their_depth(make_sample: MakeSample) -> None:
+    sample = make_sample(0, hands="right")
+    assert not sample.joints_cam[21:].any()
+    assert np.isfinite(Truth.of(sample, np.eye(3)).pose_2p5d).all()
 
 
 def test_given_depths_and_boxes(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:

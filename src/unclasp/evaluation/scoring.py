@@ -236,8 +236,7 @@ def _plane_errors(predicted: PredictedSample, truth: Truth) -> Doubles | None:
     else:
         # Predictions for joints without annotation are ignored; their depth may be 0, which must not be divided by.
         safe = np.where(truth.valid[:, None], predicted.joints_cam.astype(np.float64), 1.0)
-        # Joints behind the camera have no position in the picture. Non-finite ones pass, to be reported by `Scores`.
-        in_front = (safe[:, 2:] > 0) | ~np.isfinite(safe[:, 2:])
+        in_front = safe[:, 2:] > 0  # joints behind the camera have no position in the picture
         pixels = geometry.project(np.where(in_front, safe, 1.0), truth.focal, truth.princpt)
         in_plane = np.where(in_front, geometry.apply_affine(truth.crop_from_image, pixels), np.nan)
     if in_plane is None:
