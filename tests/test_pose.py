@@ -368,8 +368,8 @@ def test_the_3d_views_of_a_mirrored_picture_look_like_the_picture() -> None:
 
 @pytest.mark.parametrize(
     ("presence", "expected"),
-    [((0.4, 0.1), (False, False)), ((0.5, 0.1), (True, False)), ((0.4, 0.3), (True, False)),
-     ((0.69, 0.9), (False, True)),
+    [((0.4, 0.1), (False, False)), ((0.5, 0.1), (True, False)), ((0.5, 0.0), (True, False)),
+     ((0.4, 0.3), (True, False)), ((0.69, 0.9), (False, True)),
      ((0.7, 0.9), (True, True)), ((0.9, 0.7), (True, True)), ((0.6, 0.6), (True, True))],
 )  # fmt: skip
 def test_the_less_likely_hand_has_to_be_more_certain(
@@ -377,6 +377,13 @@ def test_the_less_likely_hand_has_to_be_more_certain(
 ) -> None:
     assert tuple(present_hands(np.array(presence))) == expected
     assert tuple(present_hands(np.array(presence[::-1]))) == expected[::-1]
+
+
+def test_confidences_are_written_with_four_digits_and_copied() -> None:
+    pose = replace(random_pose(), confidence=np.full(42, 0.12345))
+    assert pose.to_dict()["hands"][1]["confidence"] == [0.1234] * 21
+    pose.to_numpy()["confidence"][:] = 0
+    assert pose.confidence is not None and (pose.confidence == 0.12345).all()
 
 
 def test_a_name_that_is_not_utf_8_gives_valid_json() -> None:

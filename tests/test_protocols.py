@@ -76,8 +76,10 @@ def test_relative_depth_uses_the_predicted_offset(dataset: Samples, guesses: dic
 
 
 def test_a_picture_of_one_hand_has_no_distance_between_two_nor_contact(make_sample: MakeSample) -> None:
-    """Also if both are annotated."""
-    alone = Samples([replace(make_sample(0), hand_type=np.array([True, False]))])
+    """Also if both are annotated, and touch."""
+    sample = make_sample(0)
+    sample.joints_cam[21:] = sample.joints_cam[:21]
+    alone = Samples([replace(sample, hand_type=np.array([True, False]))])
     heads = {"poses": true_pose(alone[0])[None], "root_depth": np.zeros(1), "confidence": np.full((1, 42), 9.0)}
     figures = run(alone, heads).figures
     assert figures["mrrpe_mm"] is figures["contact_precision"] is figures["contact_recall"] is None

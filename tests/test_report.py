@@ -14,6 +14,7 @@ from unclasp.evaluation.protocol import Protocol
 from unclasp.evaluation.report import Report
 from unclasp.evaluation.scores import SampleScore, Scores
 from unclasp.hands import JOINT_NAMES
+from unclasp.metrics import ROOT_JOINTS, Root
 
 
 def make_report(protocol: Protocol | None = None, **optional: Any) -> Report:
@@ -45,6 +46,7 @@ def test_the_protocol_shapes_the_figures() -> None:
     forty = make_report(Protocol(joints=40)).figures
     assert forty["mpjpe_single_mm"] == pytest.approx(12)
     assert forty["mpjpe_all_mm"] == pytest.approx((12 * 39 + 18) / 40)
+    assert forty["plane_single_px"] == pytest.approx(3)
     by_sample = make_report(Protocol(average="sample")).figures
     assert by_sample["mpjpe_all_mm"] == pytest.approx((12 * 40 + 24) / 43)
     assert by_sample["mpjpe_all_joint_average_mm"] == pytest.approx((12 * 39 + 18) / 42)
@@ -53,6 +55,22 @@ def test_the_protocol_shapes_the_figures() -> None:
     assert wrists.pck["single"][0] == pytest.approx(2 / 42)
     assert wrists.figures["auc_single"] == pytest.approx((2 * 50 + 40 * 38.25) / 42 / 50)
     assert make_report().pck["single"][0] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("root", list(ROOT_JOINTS))
+def test_the_confident_half_is_that_of_the_higher_confidences(root: Root) -> None:
+    """The joints of alignment are of neither half; of each hand one half of the others is better."""
+    others = np.flatnonzero(~np.isin(np.arange(42), ROOT_JOINTS[root]))
+    errors, confidence = np.zeros(42), np.full(42, 0.9)
+    errors[others[::2]], errors[others[1::2]], confidence[others[1::2]] = 10.0, 30.0, 0.4
+    scores = Scores()
+    valid = np.ones(42, dtype=np.bool_)
+    scores.add(
+        SampleScore(name="one", interacting=False, errors=errors, plane_errors=None, valid=valid, confidence=confidence)
+    )
+    report = Report.from_scores(scores, model="m", dataset="d", image_size=64, protocol=Protocol(root=root))
+    assert (report.figures["confident_half_mm"], report.figures["doubtful_half_mm"]) == (10, 30)
+    assert report.notes == {}, "without any place in the picture no joint is left out of the 2D error"
 
 
 def test_optional_figures_appear_when_they_are_known() -> None:

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unclasp.config import Decoder, ModelConfig, Relation
 from unclasp.model import build, decoder
 from unclasp.model.assembly import needs
-from unclasp.model.decoder import DecoupledDecoder
-from unclasp.model.relation import Features, Readout, RelationLayer
+from unclasp.model.decoder import DecoupledDecoder, Estimate, Initialisation
+from unclasp.model.relation import Features, Readout, RelationLayer, Widths
 from unclasp.presets import tiny
 
 PAPER = replace(tiny().model, presence_head=False, root_depth_head=False)
@@ -195,3 +195,36 @@ def test_the_pooled_decoder_reads_the_mean_of_the_coarsest_level() -> None:
     expected = pooled @ model.readout.weight.T + model.readout.bias
     torch.testing.assert_close(decoded.pose.flatten(1), expected)
     assert decoded.steps == decoded.relations == ()
+
+
+def test_the_initialisation_adds_its_queries_to_what_it_gathers() -> None:
+    plain, residual = (Initialisation(Widths(3, 2), Relation.BOTH, residual=residual) for residual in (False, True))
+    residual.load_state_dict(plain.state_dict())
+    level = Features(torch.randn(1, 4, 3), torch.randn(1, 4, 2))
+    for kind in ("appearance", "position"):
+        gathered, joints = (initialise(level)[0].of(kind) for initialise in (plain, residual))
+        torch.testing.assert_close(joints, gathered + plain.queries.of(kind))
+
+
+@pytest.mark.parametrize(("read", "refined"), [(Relation.BOTH, 2), (Relation.POSITION, 2), (Relation.APPEARANCE, 3)])
+def test_positions_are_refined_or_else_appearance(read: Relation, refined: int) -> None:
+    class Refine(nn.Module):
+        def forward(self, joints: Tensor) -> Tensor:
+            assert joints.shape == (1, 42, refined)
+            return joints
+
+    estimate = Estimate(Widths(3, 2), read, 3, refine=Refine())
+    assert estimate(Features(torch.randn(1, 42, 3), torch.randn(1, 42, 2))).shape == (1, 42, 3)
+
+
+def test_relations_are_means_over_the_heads() -> None:
+    logits = torch.randn(1, 2, 42, 4)
+
+    class TwoHeads(nn.Module):
+        def forward(self, joints: Features, level: Features) -> tuple[Features, Tensor]:
+            return joints, logits
+
+    widths, level = Widths(3, 2), Features(torch.randn(1, 4, 3), torch.randn(1, 4, 2))
+    initialise, estimate = Initialisation(widths, Relation.BOTH, residual=False), Estimate(widths, Relation.BOTH, 3)
+    decoded = DecoupledDecoder(initialise, [TwoHeads()], to_steps=[estimate], to_pose=estimate)([level, level])
+    torch.testing.assert_close(decoded.relations[1], logits.mean(dim=1))

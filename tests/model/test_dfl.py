@@ -13,6 +13,7 @@ from unclasp.config import Decoder, DepthAxis, ModelConfig, Relation, with_model
 from unclasp.errors import UnclaspError
 from unclasp.losses import compute_losses, total
 from unclasp.model import build
+from unclasp.model.dfl import RootDepth
 from unclasp.model.units import depth_of, depth_share_of, pixels_of, shares_of
 from unclasp.presets import PRESETS, paper, preset, small, tiny
 
@@ -178,6 +179,38 @@ def test_the_output_is_in_crop_pixels_and_millimetres() -> None:
         model.decoder.to_pose.readout.bias.copy_(torch.tensor([0.0, 1.0, 1.0]))
     pose = model(random_batch().image).pose_2p5d
     torch.testing.assert_close(pose, torch.tensor([-0.5, 63.5, 200.0]).expand(3, 42, 3))
+
+
+class Keep(nn.Module):
+    """Returns zeros, or `value`, for the features that it keeps."""
+
+    def __init__(self, outputs: int, value: float = 0.0) -> None:
+        super().__init__()
+        self.outputs, self.value = outputs, value
+
+    def forward(self, features: Tensor) -> Tensor:
+        self.seen = features
+        return features.new_full((*features.shape[:-1], self.outputs), self.value)
+
+
+def test_the_depth_between_the_wrists_is_read_from_the_means_of_crop_and_hands() -> None:
+    """In half depth ranges: 0.25 of 200 mm."""
+    head = RootDepth(2, 1, hidden=4)
+    head.network = keep = Keep(1, 0.25)
+    assert head(torch.tensor([[7.0, 8.0]]), torch.arange(42.0).view(1, 42, 1)).tolist() == [50]
+    assert keep.seen.tolist() == [[7, 8, 10, 31]]
+
+
+def test_the_heads_read_the_mean_appearance_of_the_coarsest_level_and_the_presence() -> None:
+    model = build(with_model(tiny(), confidence_head=True, confidence_context=True).model).eval()
+    model.presence, model.confidence = presence, confidence = Keep(2), Keep(1)
+    presence.register_forward_hook(lambda *_: torch.tensor([[3.0, -2.0]]))
+    image = random_batch(1).image
+    model(image)
+    level = model.encoder(model.normalise(image)).levels[0]
+    torch.testing.assert_close(presence.seen, level.appearance.mean(dim=1))
+    own_and_other = confidence.seen[0, :, -7:-5]
+    assert own_and_other[0].tolist() == [3, -2] and own_and_other[41].tolist() == [-2, 3]
 
 
 def test_bytes_and_floats_are_the_same_picture() -> None:
