@@ -12,6 +12,8 @@ from unclasp.lifting import (
     DEPTH_RANGE_MM,
     MIN_LATERAL_SHARE,
     assumed_focal,
+    hand_sized,
+    mm_per_px,
     shares_of_size,
     wrist_depths,
 )
@@ -201,6 +203,16 @@ def test_bones_of_a_hand_with_a_share_of_its_size_add_up_to_that_share() -> None
     total = sum(float(((joints[joint] - joints[parent]) ** 2).sum()) for joint, parent in BONES[20:])
     assert total == pytest.approx(0.6 * sum(length**2 for length in BONE_LENGTHS_MM), rel=1e-9)
     assert depths[0] == whole[0] and depths[1] < 0.95 * whole[1]
+
+
+def test_far_hands_have_a_scale_without_a_camera() -> None:
+    hand = hand_sized(two_hands(0, (700.0, 700.0))[:21])
+    assert mm_per_px(4 * hand[:, :2], hand[:, 2]) == pytest.approx(0.25)
+    children, parents = np.array(BONES[:20]).T
+    across, along = (np.square(part[children] - part[parents]).sum() for part in (hand[:, :2], hand[:, 2]))
+    assert across + along == pytest.approx(sum(length**2 for length in BONE_LENGTHS_MM))
+    too_deep = mm_per_px(hand[:, :2], 100 * hand[:, 2])
+    assert too_deep == pytest.approx(np.sqrt(MIN_LATERAL_SHARE * (across + along) / across))
 
 
 @pytest.mark.parametrize("spread", [5.0, 15.0])

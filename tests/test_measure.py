@@ -10,6 +10,7 @@ import pytest
 
 from command_line import run_here
 from dots import make_sample_function
+from unclasp import geometry
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.errors import DataError, UnclaspError
@@ -17,11 +18,13 @@ from unclasp.evaluation.measure import (
     PhotoScore,
     ReferenceHand,
     ReferencePhoto,
+    in_version,
     measure,
     read_photos,
     score_photo,
     summarise_photos,
 )
+from unclasp.evaluation.photo_versions import Version
 from unclasp.hands import HAND_ORDERS
 from unclasp.model import build
 from unclasp.predictor import Predictor
@@ -64,6 +67,34 @@ def test_swapped_sides_are_close_and_wrong() -> None:
 def test_each_predicted_hand_goes_with_one_reference() -> None:
     score = score_photo(Pose(RIGHT, LEFT, ("right",)), REFERENCE)
     assert score == PhotoScore((0.0, float("inf")), (True, False), 1, 2)
+
+
+def test_each_reference_goes_with_the_nearest_predicted_hand() -> None:
+    right_alone = photo(ReferenceHand("right", RIGHT))
+    score = score_photo(Pose(RIGHT, LEFT, ("right", "left")), right_alone)
+    assert score == PhotoScore((0.0,), (True,), 2, 2)
+
+
+def test_distances_are_shares_of_the_references_size_whatever_the_predicted_one() -> None:
+    small, large = np.zeros((21, 2)), np.zeros((21, 2))
+    small[0], large[0] = [10.0, 0.0], [31.0, 0.0]
+    score = score_photo(Pose(large, LEFT, ("right",)), photo(ReferenceHand("right", small)))
+    assert score.distances == pytest.approx((21 / 21 / 10,))
+
+
+def test_references_of_mirrored_photos_are_of_the_other_side() -> None:
+    same, flip = np.eye(3), geometry.flip_matrix(400)
+    for matrix, sides in ((same, ["right", "left"]), (flip, ["left", "right"])):
+        hands = in_version(REFERENCE, Version("made", np.zeros((400, 400, 3), np.uint8), matrix)).hands
+        assert [hand.side for hand in hands] == sides
+        for hand, joints in zip(hands, (RIGHT, LEFT), strict=True):
+            np.testing.assert_array_equal(hand.joints_2d, joints if matrix is same else joints * [-1, 1] + [399, 0])
+
+
+@pytest.mark.parametrize(("in_view", "row"), [(2, 3), (1, 4)])
+def test_neither_too_many_nor_too_few_hands_are_right(in_view: int, row: int) -> None:
+    values = [summarise_photos([PhotoScore((), (), hands, in_view)])[row].value for hands in range(5)]
+    assert values == [100.0 * (hands == in_view) for hands in range(5)]
 
 
 def test_hands_of_others_that_touch_a_single_one_are_reported_too() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unclasp.config import Decoder, ModelConfig, Relation
 from unclasp.model import build, decoder
 from unclasp.model.assembly import needs
-from unclasp.model.decoder import DecoupledDecoder, Estimate, Initialisation
+from unclasp.model.decoder import DecoupledDecoder, Estimate, Initialisation, Iteration, PooledDecoder
 from unclasp.model.relation import Features, Readout, RelationLayer, Widths
 from unclasp.presets import tiny
 
@@ -228,3 +228,27 @@ def test_relations_are_means_over_the_heads() -> None:
     initialise, estimate = Initialisation(widths, Relation.BOTH, residual=False), Estimate(widths, Relation.BOTH, 3)
     decoded = DecoupledDecoder(initialise, [TwoHeads()], to_steps=[estimate], to_pose=estimate)([level, level])
     torch.testing.assert_close(decoded.relations[1], logits.mean(dim=1))
+
+
+def test_joints_relate_to_joints_before_they_relate_to_the_picture() -> None:
+    joints, among, level, seen = (Features(torch.randn(1, 2, 3), torch.randn(1, 2, 2)) for _ in range(4))
+
+    class Returns(nn.Module):
+        def __init__(self, result: Features) -> None:
+            super().__init__()
+            self.result = result
+
+        def forward(self, *inputs: Features) -> tuple[Features, Tensor]:
+            self.inputs = inputs
+            return self.result, torch.zeros(1, 1, 2, 2)
+
+    joint_joint, joint_image = Returns(among), Returns(seen)
+    assert Iteration(joint_joint, joint_image)(joints, level)[0] is seen
+    assert all(given is joints for given in joint_joint.inputs) and len(joint_joint.inputs) == 2
+    assert joint_image.inputs[0] is among and joint_image.inputs[1] is level
+
+
+def test_without_a_decoder_the_coarsest_level_is_pooled() -> None:
+    levels = [Features(torch.randn(1, size, 3), torch.zeros(1, size, 0)) for size in (4, 16)]
+    pooled = PooledDecoder(3)(levels).joints
+    torch.testing.assert_close(pooled, levels[0].appearance.mean(dim=1)[:, None].expand(1, 42, 3))
