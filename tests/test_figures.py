@@ -75,7 +75,7 @@ def test_attention_is_drawn_of_a_data_set_s_picture(
         ([str(HANDS)], "name a picture, or a data set by --data"),
     ):
         assert run([*words, *wrong]) == 2 and hint in capsys.readouterr().err
-    assert run(["attention", str(HANDS), "--index", "3"]) == 2 and "--index is for" in capsys.readouterr().err
+    assert run(["attention", str(HANDS), "--index", "3"]) == 2 and "--index 3 is for --data" in capsys.readouterr().err
 
 
 def test_curves_pass_through_their_values() -> None:
