@@ -145,6 +145,26 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], name:
     assert not re.search(r"\bSTR\b|None", unnamed), "what is named without an option has a name"
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("predict",), "EXIF block is used, and without one a field of view of 60 degrees is assumed."),
+        (
+            ("train", "small"),
+            "Three use strides 16, 8, 4 after an initialisation at 32; two drop the coarsest level, and",
+        ),
+    ],
+)
+def test_help_texts_have_no_line_breaks_of_the_source(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], text: str
+) -> None:
+    """In a wide terminal each is one line, also those of nested options."""
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        main([*words, "--help"])
+    assert text in re.sub(" +", " ", capsys.readouterr().out)
+
+
 def test_scripts_of_completions_are_not_wrapped() -> None:
     script = run("predict", "--tyro-print-completion", "bash").stdout
     assert max(map(len, script.splitlines())) > 80

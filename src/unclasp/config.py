@@ -100,8 +100,8 @@ class ModelConfig:
     confidence_head: bool = False
     """Predict how far each joint can be trusted (not in the paper); `unclasp calibrate` adds it to a trained model."""
     confidence_context: bool = False
-    """The confidence head also reads the shape of the hand and the uncertainty of the whole hand. `unclasp calibrate`
-    turns it on; only heads fitted before the option existed lack it."""
+    """The confidence head also reads the shape of the hand and the uncertainty of the whole hand, as those of
+    `unclasp calibrate` do."""
 
     def __post_init__(self) -> None:
         _positive(

@@ -1,14 +1,16 @@
 """Shared by the commands: argument parsing, and checks of values and of required packages."""
 
+import inspect
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import is_dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar, get_type_hints
 
 import tyro
 
@@ -38,11 +40,30 @@ def parse(kind: type[_Arguments], words: list[str], name: str, default: _Argumen
     """Parse the words after `unclasp NAME` into the dataclass `kind`, whose docstrings are the help texts."""
     _need_no_dashes(words)
     options: dict[str, Any] = {} if default is None else {"default": default}
-    with _wrapping(sys.stdout, is_help=bool({"-h", "--help"} & set(words))):
+    is_help = bool({"-h", "--help"} & set(words))
+    if is_help:
+        _join_lines(kind)
+    with _wrapping(sys.stdout, is_help=is_help):
         parsed: _Arguments = tyro.cli(
             kind, args=words, prog=f"unclasp {name}", config=(tyro.conf.EnumChoicesFromValues,), **options
         )
     return parsed
+
+
+def _join_lines(kind: type) -> None:
+    """Add the help texts of a dataclass's fields to its docstring, each on one line.
+
+    Below the fields their lines are indented, and tyro would keep the breaks before those.
+    """
+    from docstring_parser import parse_from_object
+
+    texts = parse_from_object(kind).params
+    if texts and "\nAttributes:\n" not in (told := inspect.cleandoc(kind.__doc__ or "")):
+        lines = (f"    {text.arg_name}: {' '.join((text.description or '').split())}" for text in texts)
+        kind.__doc__ = "\n".join([told, "", "Attributes:", *lines])
+    for inner in get_type_hints(kind).values():
+        if is_dataclass(inner) and isinstance(inner, type):
+            _join_lines(inner)
 
 
 def _need_no_dashes(words: list[str]) -> None:

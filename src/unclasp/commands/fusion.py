@@ -25,7 +25,7 @@ class CollectArguments:
     out: Path
     """Output file, ending in .npz."""
     weights: str | None = None
-    """Weights of the pose network, as for unclasp predict; small if not given."""
+    """Weights of the pose network, as for `unclasp predict`; small if not given."""
     mirrored: bool = False
     """Use the mirror images of the pictures."""
     seed: int = 0
@@ -67,7 +67,7 @@ class TrainArguments:
     """Train the fusion network, which combines the joints of the pose network and of the landmark network."""
 
     evidence: Files
-    """Files of unclasp fusion collect, all of the same pose network."""
+    """Files of `unclasp fusion collect`, all of the same pose network."""
     out: Path
     """Output file, ending in .npz."""
     epochs: int = 12
@@ -100,11 +100,11 @@ class CalibrateArguments:
     """Fit the confidence in fused joints."""
 
     evidence: Files
-    """Files of unclasp fusion collect, of pictures that the fusion network was not trained on."""
+    """Files of `unclasp fusion collect`, of pictures that the fusion network was not trained on."""
     out: Path
     """Output file, ending in .npz."""
     fusion: OptionalPath = None
-    """The fusion network, a file of unclasp fusion train; the shipped one if not given."""
+    """The fusion network, a file of `unclasp fusion train`; the shipped one if not given."""
 
 
 def calibrate(words: list[str]) -> int:

@@ -52,7 +52,7 @@ class PredictArguments:
     sources: Sources
     """Pictures, videos, folders, globs, or numbers of cameras."""
     out: Path = Path("unclasp-out")
-    """Folder for the results."""
+    """Folder for the results; files that unclasp did not write are not overwritten."""
     weights: OptionalPath = None
     """A weights file, or an .onnx or .xml of `unclasp export`; the shipped model, small, if not given."""
     box: OptionalBox = None
@@ -60,12 +60,11 @@ class PredictArguments:
     detector: Literal["finder", "network", "none"] = "finder"
     """How hands are searched for without a box: by the finder, the pose network, or not at all (whole picture)."""
     landmarks: bool = True
-    """Refine the joints with MediaPipe's landmark network, which was trained on real hands, and the fusion network,
-    and tell faces from hands with MediaPipe's face detector. With the finder, also detect hands with MediaPipe's palm
-    detector. Without the landmark network every picture is assumed to show hands."""
+    """Refine the joints with MediaPipe's landmark network and the fusion network, tell faces from hands, and, with the
+    finder, also detect palms. Without it every picture is assumed to show hands."""
     fusion: OptionalPath = None
-    """A file of unclasp fusion train instead of the shipped one, which was trained on the errors of small. Only for
-    pose networks that unclasp fusion collect accepts; for others a rule is used."""
+    """A file of `unclasp fusion train` instead of the shipped one, which was trained on the errors of small. Only for
+    pose networks that `unclasp fusion collect` accepts; for others a rule is used."""
     second_opinions: bool = True
     """Predict doubtful pictures also mirrored and turned, and sweep over them; not with --box, and not in videos."""
     focal: _Focal = None
@@ -78,11 +77,10 @@ class PredictArguments:
     flip_test: bool = False
     """Average the predictions for the picture and its mirror image."""
     mirrored: bool = False
-    """The pictures are mirror images, such as selfies; right and left are exchanged, so that they are the person's
-    own."""
+    """The pictures are mirror images, such as selfies: exchange right and left."""
     everyone: bool = False
-    """Find the hands of all people in pictures, not only one person's and those that touch a single hand. They are
-    drawn, too, and those of other people are listed as `others` in the JSON. With --no-landmarks fewer are found."""
+    """Find the hands of all people in pictures; the JSON lists those of other people as `others`. With --no-landmarks
+    fewer are found."""
     html: bool = False
     """Also write OUT/NAME.html, an interactive 3D view of the hands in a picture."""
     smooth: bool = True

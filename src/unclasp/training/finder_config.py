@@ -20,13 +20,13 @@ class FinderConfig:
     batch_size: int = 32
     """Views per step."""
     learning_rate: float = 2e-3
-    """Initial learning rate."""
+    """Learning rate at the start."""
     backbone_rate: float = 0.3
     """Factor of the learning rate for the palm detector's body."""
     freeze_down: bool = True
     """Freeze the palm detector's bottom-up path to stride 32, to keep what it has learned from real hands."""
     weight_decay: float = 1e-4
-    """Weight decay of weights; biases and norms have none."""
+    """Weight decay; biases and norms have none."""
     ema_decay: float = 0.998
     """Decay of the averaged weights, which are the result."""
     close_up_share: float = 0.2
@@ -57,9 +57,9 @@ class FinderRun:
     start_weights: Path | None = None
     """Weights of a finder to start from."""
     device: str = "cpu"
-    """cpu or cuda."""
+    """Device: cpu or cuda."""
     bf16: bool = True
-    """Autocast to bfloat16."""
+    """Compute in bfloat16 where that is exact enough (autocast)."""
     save_every: int = 250
     """Steps between saves."""
     report_every: int = 10
