@@ -20,7 +20,7 @@ class FinderConfig:
     batch_size: int = 32
     """Views per step."""
     learning_rate: float = 2e-3
-    """Learning rate at the start."""
+    """Learning rate after the warm-up."""
     backbone_rate: float = 0.3
     """Factor of the learning rate for the palm detector's body."""
     freeze_down: bool = True
