@@ -26,6 +26,24 @@ _NARROWEST: Final = 0.0025
 """Width of the narrowest bones relative to the picture's longer side: those of small hands stay visible."""
 _WIDEST: Final = 0.011
 """Width of the widest bones, in the same unit."""
+_FAR_THINNER: Final = 0.4
+"""Share of their width by which the farthest bones are thinner."""
+_FAR_PALER: Final = 0.45
+"""Share of the card's colour in the farthest bones."""
+_FAR_OUTLINE_PALER: Final = 0.55
+"""The same in their outlines."""
+_EDGE_SHARE: Final = 0.22
+"""Width of a bone's outline on either side relative to the bone's width."""
+_EDGE_RANGE: Final = (0.4, 1.6)
+"""Its smallest and largest value, in px."""
+_JOINT_SHARE: Final = 0.78
+"""Radius of a joint relative to the width of its bone."""
+_HIGHLIGHT_SHARE: Final = 0.36
+"""Radius of the highlight in its middle, in the same unit."""
+_HIGHLIGHT_WHITE: Final = 0.75
+"""Share of white in the highlight's colour."""
+_PALM_OBLONG: Final = 0.65
+"""Width of a palm relative to its length, for palms that are seen edge-on."""
 _OUTLINE: Final = (24, 22, 28)
 _WHITE: Final = (255, 255, 255)
 _NEUTRAL: Final = (208, 206, 202)
@@ -70,9 +88,9 @@ class Pen(NamedTuple):
     def at(self, depth: float, colour: Colour) -> tuple[float, Colour, Colour]:
         """Return the width, fill colour and outline colour of a bone at a depth."""
         distance = min(max((depth - self.near) / (self.far - self.near), 0.0), 1.0)
-        width = self.width * (1.0 - 0.4 * distance)
-        outline = mix(mix(colour, _OUTLINE, self.darkness), CARD, 0.55 * distance)
-        return width, mix(colour, CARD, 0.45 * distance), outline
+        width = self.width * (1.0 - _FAR_THINNER * distance)
+        outline = mix(mix(colour, _OUTLINE, self.darkness), CARD, _FAR_OUTLINE_PALER * distance)
+        return width, mix(colour, CARD, _FAR_PALER * distance), outline
 
 
 class _Bone(NamedTuple):
@@ -165,15 +183,15 @@ def draw_bones(canvas: Canvas, bones: Sequence[_Bone]) -> None:
     for bone in sorted(bones, key=lambda bone: -bone.depth):
         styles = [bone.pen.at(bone.depth, colour) for colour in bone.colours]
         width, fill, outline = styles[0]
-        edge = min(max(0.22 * width, 0.4), 1.6)
+        edge = min(max(_EDGE_SHARE * width, _EDGE_RANGE[0]), _EDGE_RANGE[1])
         pieces = _dashes(bone.ends, DASH * width) if bone.pen.dashed else [bone.ends]
         for colour, thickness in ((outline, width + 2 * edge), (fill, width)):
             for piece in pieces:
                 canvas.line(piece[0], piece[1], thickness, colour)
         for end, (_, joint_fill, joint_outline) in zip(bone.ends, styles, strict=True):
-            canvas.disc(end, 0.78 * width + edge, joint_outline)
-            canvas.disc(end, 0.78 * width, joint_fill)
-            canvas.disc(end, 0.36 * width, mix(joint_fill, _WHITE, 0.75))
+            canvas.disc(end, _JOINT_SHARE * width + edge, joint_outline)
+            canvas.disc(end, _JOINT_SHARE * width, joint_fill)
+            canvas.disc(end, _HIGHLIGHT_SHARE * width, mix(joint_fill, _WHITE, _HIGHLIGHT_WHITE))
 
 
 def _dashes(ends: Floats, distance: float) -> list[Floats]:
@@ -210,7 +228,7 @@ def colours_of(hand: HandView) -> tuple[list[Colour], Colour]:
 def _palm_width(joints_2d: Floats) -> float:
     """Estimate the palm's width in px from the knuckles, or from the palm's length if it is seen edge-on."""
     across, along = joints_2d[7] - joints_2d[19], joints_2d[11] - joints_2d[20]
-    return float(max(np.linalg.norm(across), 0.65 * np.linalg.norm(along)))
+    return float(max(np.linalg.norm(across), _PALM_OBLONG * np.linalg.norm(along)))
 
 
 def _placed(people: Sequence[Sequence[HandView]], place: Callable[[Floats], Floats]) -> list[list[HandView]]:
