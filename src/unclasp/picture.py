@@ -1,13 +1,10 @@
 """Reads users' pictures as RGB arrays.
 
 A picture is an (H, W, 3) uint8 RGB array, upright (EXIF orientation applied), with transparency blended over white. The
-structure of files is checked before OpenCV decodes them, because OpenCV fills truncated files with grey and only prints
-a warning.
+structure of files is checked before OpenCV decodes them (`picture_formats`).
 """
 
-import re
 import struct
-import zlib
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -19,33 +16,14 @@ import numpy as np
 from unclasp import tiff
 from unclasp.arrays import Array, Pixels
 from unclasp.errors import ImageError, advice_on_missing
-from unclasp.exif import focal_length, orientation, tiff_tags
+from unclasp.exif import focal_length, orientation
+from unclasp.picture_formats import MIN_SIDE, recognise, refusal
 from unclasp.quiet import quiet_opencv
 
-MIN_SIDE = 16
-"""Smallest width and height, in pixels."""
 MAX_PIXELS = 200_000_000
 """Largest width × height of a picture."""
 MAX_BYTES = 2**31 - 1
 """Largest file that is read; OpenCV's buffers cannot be larger."""
-_MAX_SCANS = 100
-"""Most scans of a JPEG, each of which is decoded over the whole picture; progressive ones have about 10."""
-
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing, restart marker nor fill byte
-_OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"%PDF", "a PDF document"),
-    (0, b"GIF8", "a GIF"),
-    (8, b"AVI ", "a video"),
-    (0, b"G@", "a video"),
-    (0, b"\0\0\1\xba", "a video"),
-    (0, b"FLV\1", "a video"),
-    (0, b"\x1a\x45\xdf\xa3", "a video"),
-    (4, b"ftyphe", "a HEIC picture"),
-    (4, b"ftypmif1", "a HEIC picture"),
-    (4, b"ftypavi", "an AVIF picture"),
-    (4, b"ftyp", "a video"),
-    (0, b"PK\x03\x04", "a ZIP archive"),
-)
 _BLEND_ROWS = 64
 _TURNS: dict[int, Callable[[Pixels], Array]] = {  # EXIF orientation -> upright
     1: lambda image: image,
@@ -90,7 +68,7 @@ def read_photo(path: Path | str) -> Photo:
         ImageError: As `read_picture` does.
     """
     if not isinstance(path, str | PathLike):
-        raise _refuse("the path of a picture file", type(path).__name__, "give the content of a file to decode_photo")
+        raise refusal("the path of a picture file", type(path).__name__, "give the content of a file to decode_photo")
     try:
         return decode_photo(_read_bytes(Path(path)))
     except ImageError as error:
@@ -109,16 +87,16 @@ def decode_photo(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         advice = "give a path to read_photo, and of an open file its content, file.read()"
-        raise _refuse("the bytes of a picture file", type(data).__name__, advice)
-    kind, check = _recognise(data := bytes(data))
+        raise refusal("the bytes of a picture file", type(data).__name__, advice)
+    kind, check = recognise(data := bytes(data))
     try:
         exif = check(data, max_pixels)
         image = _decode_pixels(data, kind)
     except (struct.error, EOFError):
-        raise _refuse(f"a complete {kind}", "one that is truncated or damaged", "copy or download it again") from None
+        raise refusal(f"a complete {kind}", "one that is truncated or damaged", "copy or download it again") from None
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
-        raise _refuse("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")
+        raise refusal("8 or 16 bits and 1 to 4 channels", f"{channels} of {image.dtype}", "convert it to PNG")
     white = 255 if image.dtype == np.uint8 else _white(image)
     if kind == "TIFF":
         image = tiff.finished(image, data, white=white)
@@ -208,25 +186,21 @@ def _to_rgb(image: Pixels) -> Pixels:
     return opaque
 
 
-def _refuse(expected: str, got: str, advice: str) -> ImageError:
-    return ImageError(f"expected {expected}, got {got}; {advice}")
-
-
 def _read_bytes(path: Path) -> bytes:
     """Read a regular file of at most `MAX_BYTES`."""
     try:
         if path.is_dir():
-            raise _refuse("a picture file", "a folder", "name a picture in it")
+            raise refusal("a picture file", "a folder", "name a picture in it")
         if not path.exists():
-            raise _refuse("a picture file", "nothing at this path", advice_on_missing(path))
+            raise refusal("a picture file", "nothing at this path", advice_on_missing(path))
         if not path.is_file():
-            raise _refuse("a picture file", "a device or pipe", "save the picture to a file first")
+            raise refusal("a picture file", "a device or pipe", "save the picture to a file first")
         if path.stat().st_size > MAX_BYTES:
-            raise _refuse(f"at most {MAX_BYTES:,} bytes", f"{path.stat().st_size:,}", "use a smaller picture")
+            raise refusal(f"at most {MAX_BYTES:,} bytes", f"{path.stat().st_size:,}", "use a smaller picture")
         return path.read_bytes()
     except OSError as error:
         got = f"one that cannot be opened ({error.strerror})"
-        raise _refuse("a picture file", got, "check its permissions") from None
+        raise refusal("a picture file", got, "check its permissions") from None
 
 
 def _decode_pixels(data: bytes, kind: str) -> Array:
@@ -238,113 +212,8 @@ def _decode_pixels(data: bytes, kind: str) -> Array:
     except cv2.error as error:
         if "MAX_IMAGE_PIXELS" in str(error):
             advice = "raise the limit or shrink the picture"
-            raise _refuse("at most OPENCV_IO_MAX_IMAGE_PIXELS pixels", "more", advice) from None
+            raise refusal("at most OPENCV_IO_MAX_IMAGE_PIXELS pixels", "more", advice) from None
         image = None
     if image is None:
         raise EOFError
     return image
-
-
-def _recognise(data: bytes) -> tuple[str, Callable[[bytes, int], bytes]]:
-    """Return the format and its check, which returns the EXIF block and rejects bad sizes and truncated data."""
-    if not data:
-        raise _refuse("a picture", "an empty file", "copy or download it again")
-    for magic, kind, check in _FORMATS:
-        if data.startswith(magic) and (kind != "WebP" or data[8:12] == b"WEBP"):
-            return kind, check
-    unknown = "a text file" if data[:64].isascii() and b"\0" not in data[:64] else "an unknown format"
-    format_name = next((name for at, magic, name in _OTHER_FORMATS if data.startswith(magic, at)), unknown)
-    advice = "convert it to JPEG or PNG" + (", or to MP4 if it moves" if format_name == "a GIF" else "")
-    if format_name == "a video":
-        advice = "run unclasp predict on it, under a name that ends in .mp4, or extract its frames as pictures"
-    raise _refuse("a JPEG, PNG, WebP, BMP or TIFF picture", format_name, advice)
-
-
-def _check_size(width: int, height: int, *, max_pixels: int) -> None:
-    """Raise an error if the size in the header is out of range, before anything is decoded."""
-    if min(width, height) < MIN_SIDE:
-        raise _refuse(f"at least {MIN_SIDE} × {MIN_SIDE} pixels", f"{width} × {height}", "use a larger picture")
-    if width * height > max_pixels:
-        raise _refuse(f"at most {max_pixels:,} pixels", f"{width} × {height}", "shrink the picture first")
-
-
-def _check_jpeg(data: bytes, max_pixels: int) -> bytes:
-    """Walk the segments and scans up to the end-of-image marker; data after it, which phones append, is ignored."""
-    exif, position, scans = b"", 2, 0
-    while found := _JPEG_MARKER.search(data, position):
-        marker, position = found[0][1], found.end()
-        if marker == 0xD9:
-            return exif
-        if marker in (0x01, 0xD8):  # no payload
-            continue
-        (length,) = struct.unpack_from(">H", data, position)
-        payload = data[position + 2 : position + length]
-        if marker == 0xE1 and payload.startswith(b"Exif\0\0"):
-            exif = exif or payload
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            height, width = struct.unpack_from(">HH", payload, 1)
-            _check_size(width, height, max_pixels=max_pixels)
-        scans += marker == 0xDA
-        if scans > _MAX_SCANS:
-            raise _refuse(f"a JPEG of at most {_MAX_SCANS} scans", "more", "convert it to PNG with another program")
-        position += length
-    raise EOFError
-
-
-def _check_png(data: bytes, max_pixels: int) -> bytes:
-    """Walk the chunks up to IEND, and verify the checksums of critical ones (capital first letter)."""
-    _check_size(*struct.unpack_from(">II", data, 16), max_pixels=max_pixels)
-    exif, position, kind = b"", 8, b""
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", data, position)
-        (checksum,) = struct.unpack_from(">I", data, position + 8 + length)
-        if kind[:1].isupper() and checksum != zlib.crc32(data[position + 4 : position + 8 + length]):
-            raise EOFError
-        if kind == b"eXIf":
-            exif = data[position + 8 : position + 8 + length]
-        position += 12 + length
-    return exif
-
-
-def _check_webp(data: bytes, max_pixels: int) -> bytes:
-    """Read the size of the three kinds of WebP, and the EXIF chunk of the extended one."""
-    kind = data[12:16]
-    if kind == b"VP8X":
-        _check_size(*(1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27)), max_pixels=max_pixels)
-    elif kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        _check_size(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), max_pixels=max_pixels)
-    else:
-        _check_size(*(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26)), max_pixels=max_pixels)
-    end = 8 + int(struct.unpack_from("<I", data, 4)[0])
-    position = 12
-    while position + 8 <= end:
-        name, length = struct.unpack_from("<4sI", data, position)
-        if name == b"EXIF":
-            return data[position + 8 : position + 8 + length]
-        position += 8 + length + length % 2
-    return b""
-
-
-def _check_bmp(data: bytes, max_pixels: int) -> bytes:
-    layout = "<HH" if struct.unpack_from("<I", data, 14)[0] == 12 else "<ii"
-    width, height = struct.unpack_from(layout, data, 18)
-    _check_size(width, abs(height), max_pixels=max_pixels)
-    return b""
-
-
-def _check_tiff(data: bytes, max_pixels: int) -> bytes:
-    tags = tiff_tags(data)
-    _check_size(tags.get(256, 0), tags.get(257, 0), max_pixels=max_pixels)
-    tiff.check_samples(data)
-    return b""  # OpenCV rotates TIFF by itself
-
-
-_FORMATS: tuple[tuple[bytes, str, Callable[[bytes, int], bytes]], ...] = (
-    (b"\xff\xd8\xff", "JPEG", _check_jpeg),
-    (b"\x89PNG\r\n\x1a\n", "PNG", _check_png),
-    (b"RIFF", "WebP", _check_webp),
-    (b"BM", "BMP", _check_bmp),
-    (b"II*\0", "TIFF", _check_tiff),
-    (b"MM\0*", "TIFF", _check_tiff),
-)

@@ -91,7 +91,7 @@ def write(words: list[str]) -> int:
 
 def _need_size(size: int) -> None:
     """Raise an error if pictures of this side could not be read again."""
-    from unclasp.picture import MIN_SIDE
+    from unclasp.picture_formats import MIN_SIDE
 
     if size < MIN_SIDE:
         raise UnclaspError(f"--size must be at least {MIN_SIDE} px, got {size}; choose a larger one")

@@ -11,7 +11,8 @@ import numpy as np
 
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
-from unclasp.picture import MIN_SIDE, with_gamma
+from unclasp.picture import with_gamma
+from unclasp.picture_formats import MIN_SIDE
 
 TURN_DEGREES: Final = 15.0
 """Rotation in degrees, in either direction."""
