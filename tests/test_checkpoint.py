@@ -31,7 +31,7 @@ from unclasp.files import check_writable, whole, write_bytes, write_text, write_
 from unclasp.model import DFL, build
 from unclasp.model.loading import load_strictly
 from unclasp.presets import tiny
-from unclasp.video import VideoWriter
+from unclasp.video_writer import VideoWriter
 
 
 @pytest.fixture(scope="module")

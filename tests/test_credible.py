@@ -32,7 +32,7 @@ from unclasp.follow.tracking import MAX_HELD_FRAMES
 from unclasp.picture import with_gamma
 from unclasp.predictor import Predictor
 from unclasp.streaming import StreamOptions
-from unclasp.video import VideoWriter
+from unclasp.video_writer import VideoWriter
 
 
 def result_with(

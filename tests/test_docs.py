@@ -24,7 +24,7 @@ import torch
 from unclasp import cli
 from unclasp.picture import read_picture
 from unclasp.presets import PRESETS, preset
-from unclasp.video import VideoWriter
+from unclasp.video_writer import VideoWriter
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"

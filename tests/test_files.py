@@ -19,7 +19,8 @@ from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.recording import record
 from unclasp.sources import find_sources
-from unclasp.video import Video, VideoWriter
+from unclasp.video import Video
+from unclasp.video_writer import VideoWriter
 
 
 def _enter_only_one(path: Path | str) -> None:

@@ -31,7 +31,7 @@ from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.lifting import BONE_LENGTHS_MM
 from unclasp.predictor import Predictor
 from unclasp.shipped import WEIGHTS
-from unclasp.video import VideoWriter
+from unclasp.video_writer import VideoWriter
 
 PICTURE = np.zeros((200, 300, 3), np.uint8)
 SHIPPED = WEIGHTS / "fusion.npz"

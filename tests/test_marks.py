@@ -9,7 +9,8 @@ import numpy as np
 from poses import random_pose
 from unclasp.marks import is_marked, is_result, marked, numbers_in
 from unclasp.picture import read_picture
-from unclasp.video import Video, VideoWriter
+from unclasp.video import Video
+from unclasp.video_writer import VideoWriter
 
 NUMBERS = {"unclasp": "0.1", "image": {"source": "a.jpg"}}
 

@@ -18,7 +18,8 @@ from unclasp.overlay import FrameDrawer
 from unclasp.pose import HandPose
 from unclasp.recording import record
 from unclasp.rerun_log import RerunLog
-from unclasp.video import Video, VideoWriter
+from unclasp.video import Video
+from unclasp.video_writer import VideoWriter
 
 HEIGHT, WIDTH = 240, 320
 

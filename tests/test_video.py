@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from clips import RATE, Camera, make_video
-from unclasp import video
+from unclasp import video, video_writer
 from unclasp.errors import UnclaspError, VideoError
-from unclasp.video import Video, VideoWriter
+from unclasp.video import Video
+from unclasp.video_writer import VideoWriter
+
+REAL_CAPTURE = cv2.VideoCapture
 
 
 @pytest.fixture
@@ -131,7 +134,8 @@ def test_nothing_is_printed_about_it(tmp_path: Path) -> None:
     code = """
 import sys
 from unclasp.errors import VideoError
-from unclasp.video import Video, VideoWriter
+from unclasp.video import Video
+from unclasp.video_writer import VideoWriter
 try:
     Video(sys.argv[1])
 except VideoError:
@@ -174,44 +178,66 @@ def test_a_truncated_video_gives_what_there_is_and_says_so(tmp_path: Path) -> No
     assert len(list(Video(cut, max_frames=5))) == 5  # who wants no more is not told
 
 
+class Telling:
+    """A file of which OpenCV tells what the test says.
+
+    Args:
+        source: The file.
+        told: Values of its properties.
+        clock: Times of its frames in ms, instead of those of the file.
+        frames: How many can be read, instead of all.
+    """
+
+    def __init__(
+        self, source: str, told: dict[int, float], *, clock: Sequence[float] = (), frames: int | None = None
+    ) -> None:
+        self.inner, self.told, self.clock, self.frames = REAL_CAPTURE(source), told, list(clock), frames
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def get(self, key: int) -> float:
+        if key == cv2.CAP_PROP_POS_MSEC and self.clock:
+            return self.clock.pop(0)
+        return self.told.get(key, self.inner.get(key))
+
+    def grab(self) -> bool:
+        self.frames = None if self.frames is None else self.frames - 1
+        return self.frames != -1 and bool(self.inner.grab())
+
+
+Tell = Callable[..., None]
+
+
+@pytest.fixture
+def tell(monkeypatch: pytest.MonkeyPatch) -> Tell:
+    """Return a function that makes OpenCV tell something else of the files that are opened from then on (`Telling`)."""
+    return lambda *told, **options: monkeypatch.setattr(
+        cv2, "VideoCapture", lambda source: Telling(source, *told, **options)
+    )
+
+
 @pytest.mark.parametrize("last", [0.99, 0.6])
-def test_a_file_that_announces_its_length_in_seconds_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: float
-) -> None:
+def test_a_file_that_announces_its_length_in_seconds_alone(tmp_path: Path, tell: Tell, last: float) -> None:
     """Of Matroska files with uneven times OpenCV tells duration times rate as the number of frames: here 100."""
     clip = make_video(tmp_path / "clip.avi", 12, codec="MJPG")  # its structure does not tell
-    rate, frames = 25.0, 12
-    with Video(clip) as video:
-        capture = video._capture
-        times = iter(np.linspace(0, last * 100 / rate, frames) * 1000)
-
-        class Uneven:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(capture, name)
-
-            def get(self, key: int) -> float:
-                return float(next(times)) if key == cv2.CAP_PROP_POS_MSEC else capture.get(key)
-
-        monkeypatch.setattr(video, "_capture", Uneven())
-        monkeypatch.setattr(video, "_announced", 100)
-        monkeypatch.setattr(video, "rate", rate)
+    tell({cv2.CAP_PROP_FRAME_COUNT: 100.0}, clock=np.linspace(0, last * 100 / RATE, 12) * 1000)
+    with Video(clip) as opened:
         if last > 0.95:
-            assert len(list(video)) == frames
+            assert len(list(opened)) == 12
         else:
-            with pytest.raises(VideoError, match=f"ends after {frames} of 100 frames"):
-                list(video)
+            with pytest.raises(VideoError, match="ends after 12 of 100 frames"):
+                list(opened)
 
 
-def test_a_trimmed_file_has_fewer_frames_than_it_announces(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trimmed_file_has_fewer_frames_than_it_announces(clip: Path, tell: Tell) -> None:
     """An edit list hides frames, and the movie's duration does not count them."""
-    with Video(clip) as video:
-        monkeypatch.setattr(video, "_announced", 100)
-        assert len(list(video)) == 12
-    with Video(clip, max_frames=7) as video:
-        monkeypatch.setattr(video, "_announced", 100)
-        list(video)
-        with pytest.raises(VideoError, match="ends after 7 of 100 frames"):  # not by its duration either
-            video._check_end()
+    tell({cv2.CAP_PROP_FRAME_COUNT: 100.0})
+    with Video(clip) as opened:
+        assert len(list(opened)) == 12
+    tell({cv2.CAP_PROP_FRAME_COUNT: 100.0}, frames=7)
+    with Video(clip) as opened, pytest.raises(VideoError, match="ends after 7 of 100 frames"):
+        list(opened)  # not by its duration either
 
 
 @pytest.mark.parametrize(
@@ -224,12 +250,13 @@ def test_a_trimmed_file_has_fewer_frames_than_it_announces(clip: Path, monkeypat
         ([0, 40, 120, 80, 160], [0, 0.04, 0.12, 0.08, 0.16]),  # out of order, but the same recording
         ([0, 40, 80, 0, 160, 200], [0, 0.04, 0.08, 3 / RATE, 0.16, 0.2]),  # one without a time
         ([0, 0, 0, 0], [0, 1 / RATE, 2 / RATE, 3 / RATE]),
+        ([0, 0, float("nan"), 700], [0, 1 / RATE, 2 / RATE, 0.7]),
     ],
 )
-def test_clocks_that_start_again_or_stumble(clip: Path, clock: list[int], times: list[float]) -> None:
-    with Video(clip) as video:
-        told = [video._time(number, milliseconds / 1000) for number, milliseconds in enumerate(clock)]
-    np.testing.assert_allclose(told, times, atol=1e-9)
+def test_clocks_that_start_again_or_stumble(clip: Path, tell: Tell, clock: list[float], times: list[float]) -> None:
+    tell({}, clock=clock)
+    with Video(clip, max_frames=len(clock)) as opened:
+        np.testing.assert_allclose([frame.time for frame in opened], times, atol=1e-9)
 
 
 def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
@@ -239,14 +266,14 @@ def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_camera_gives_frames_until_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", lambda source: Camera(3))
+    cameras = [Camera(3), Camera(3)]
+    opening = iter(cameras)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: next(opening))
     with Video(0) as opened:
         assert opened.expected is None and opened.rate == video.USUAL_RATE and opened.name == "camera0"
-        frames = []
         with pytest.raises(VideoError, match="camera 0: it stopped after 3 frames"):
-            frames += list(opened)
-        camera: Camera = opened._capture  # type: ignore[assignment]
-    assert camera.released
+            list(opened)
+    assert cameras[0].released
     with Video(0, max_frames=2) as opened:
         frames = list(opened)
     assert [frame.number for frame in frames] == [0, 1] and 0 == frames[0].time <= frames[1].time
@@ -264,24 +291,9 @@ def test_what_is_neither_a_path_nor_a_number_is_told(source: Any) -> None:
         Video(source)
 
 
-class Claiming:
-    """A file of which OpenCV tells what it does of a Matroska file with uneven times and no rate of its own."""
-
-    def __init__(self, source: str) -> None:
-        self.inner = REAL_CAPTURE(source)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.inner, name)
-
-    def get(self, key: int) -> float:
-        return {cv2.CAP_PROP_FPS: 1000.0, cv2.CAP_PROP_FRAME_COUNT: 4000.0}.get(key, self.inner.get(key))
-
-
-REAL_CAPTURE = cv2.VideoCapture
-
-
-def test_a_clock_is_not_taken_for_a_rate(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", Claiming)
+def test_a_clock_is_not_taken_for_a_rate(clip: Path, tell: Tell) -> None:
+    """OpenCV tells this of a Matroska file with uneven times and no rate of its own."""
+    tell({cv2.CAP_PROP_FPS: 1000.0, cv2.CAP_PROP_FRAME_COUNT: 4000.0})
     with Video(clip) as opened:
         assert opened.rate == video.USUAL_RATE and opened.expected is None
         assert len(list(opened)) == 12, "and nobody misses the other 3988 frames"
@@ -289,16 +301,10 @@ def test_a_clock_is_not_taken_for_a_rate(clip: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(("across", "down", "told"), [(16.0, 11.0, ["16:11"]), (1.0, 1.0, []), (0.0, 1.0, [])])
 def test_pixels_that_are_not_square_are_told(
-    clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
-    across: float, down: float, told: list[str],
-) -> None:  # fmt: skip
+    clip: Path, tell: Tell, caplog: pytest.LogCaptureFixture, across: float, down: float, told: list[str]
+) -> None:
     """OpenCV gives 0:1 for a file that does not say."""
-
-    class Camcorder(Claiming):
-        def get(self, key: int) -> float:
-            return {cv2.CAP_PROP_SAR_NUM: across, cv2.CAP_PROP_SAR_DEN: down}.get(key, self.inner.get(key))
-
-    monkeypatch.setattr(cv2, "VideoCapture", Camcorder)
+    tell({cv2.CAP_PROP_SAR_NUM: across, cv2.CAP_PROP_SAR_DEN: down})
     with Video(clip):
         pass
     expected = [f"{clip}: its pixels are not square ({ratio}), but are taken for it" for ratio in told]
@@ -306,11 +312,11 @@ def test_pixels_that_are_not_square_are_told(
 
 
 def test_a_video_of_which_no_frame_can_be_decoded(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Undecodable(Claiming):
+    class Undecodable(Telling):
         def retrieve(self) -> tuple[bool, None]:
             return False, None
 
-    monkeypatch.setattr(cv2, "VideoCapture", Undecodable)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: Undecodable(source, {}))
     with pytest.raises(VideoError, match="got one without a frame that can be decoded"):
         list(Video(clip))
 
@@ -329,7 +335,8 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     code = """
 import os, sys
 import numpy as np
-from unclasp.video import Video, VideoWriter
+from unclasp.video import Video
+from unclasp.video_writer import VideoWriter
 name = os.fsdecode(os.fsencode(sys.argv[1]) + b"/hand\\xe9.mp4")
 with VideoWriter(name, rate=25) as writer:
     writer.write(np.zeros((64, 64, 3), np.uint8))
@@ -338,13 +345,6 @@ print(len(list(Video(name))))
     words = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
-
-
-def test_without_times_the_rate_tells_them(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Video(clip)
-    assert opened._time(0, 0.0) == 0
-    assert opened._time(10, 0.0) == 10 / RATE and opened._time(10, float("nan")) == 10 / RATE
-    assert opened._time(10, 0.7) == 0.7
 
 
 # ---- writing
@@ -360,7 +360,7 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
         for picture in pictures(7):
             writer.write(picture)
         assert not path.exists(), "not before it is whole"
-    assert writer.codec in video.CODECS and list(path.parent.iterdir()) == [path]
+    assert writer.codec in video_writer.CODECS and list(path.parent.iterdir()) == [path]
     frames = list(Video(path))
     assert len(frames) == 7 and Video(path).rate == RATE
     for given, frame in zip(pictures(7), frames, strict=True):
@@ -414,7 +414,7 @@ def test_a_file_that_could_not_be_written_whole_takes_no_place(tmp_path: Path) -
 import resource, sys
 import numpy as np
 from unclasp.errors import VideoError
-from unclasp.video import VideoWriter
+from unclasp.video_writer import VideoWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 rng = np.random.default_rng(0)
 try:
@@ -481,7 +481,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_an_opencv_without_codecs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "CODECS", ("XXXX",))
+    monkeypatch.setattr(video_writer, "CODECS", ("XXXX",))
     with (
         pytest.raises(VideoError, match="this OpenCV can write none of XXXX"),
         VideoWriter(tmp_path / "out.mp4", rate=RATE) as writer,

@@ -14,7 +14,7 @@ from unclasp.hands import SIDES, Side
 from unclasp.overlay import FrameDrawer
 from unclasp.pose import HandPose
 from unclasp.rerun_log import RerunLog
-from unclasp.video import VideoWriter
+from unclasp.video_writer import VideoWriter
 
 _DISK_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Error numbers of the operating system for a full disk, an exceeded quota or a file that is too large."""
