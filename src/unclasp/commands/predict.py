@@ -1,13 +1,12 @@
 """`unclasp predict`."""
 
 import json
-import os
 import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -22,10 +21,10 @@ from unclasp.commands.arguments import (
     with_numbers_last,
 )
 from unclasp.commands.progress import over_frames, over_sources, print_line
+from unclasp.commands.result_files import result_path, suffixes_of, without_done, without_results
 from unclasp.errors import UnclaspError
-from unclasp.files import replaceable
 from unclasp.interruption import signals_as_interrupts
-from unclasp.marks import is_marked, is_result, marked
+from unclasp.marks import marked
 from unclasp.pipes import in_one_line
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from unclasp.sources import Source
 
 Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
-_MAX_NAME_BYTES: Final = 255
-"""Longest name of a file in most file systems."""
 _Focal = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="FX FY", help_behavior_hint="")]
 
 
@@ -104,11 +101,11 @@ def predict(words: list[str]) -> int:
     from unclasp.sources import output_stems
 
     _check(arguments)
-    sources = _without_results(arguments.sources, arguments.out)
+    sources = without_results(arguments.sources, arguments.out)
     usable = [source for source in sources if source.error is None]
     _report_unused_options(arguments, usable)
     stems = dict(zip(usable, output_stems([source.name for source in usable]), strict=True))
-    remaining = _without_done(sources, stems, arguments.out) if arguments.skip_done else sources
+    remaining = without_done(sources, stems, arguments.out) if arguments.skip_done else sources
     if not remaining:
         if arguments.json:
             print("[]")
@@ -147,35 +144,6 @@ def _predict_all(
         if arguments.json:
             print(json.dumps(done, indent=1))
     return done
-
-
-def _without_results(given: tuple[str, ...], out: Path) -> "list[Source]":
-    """Return the sources that were named, without results of earlier runs."""
-    from unclasp.sources import find_sources
-
-    found = find_sources(given)
-    sources = [source for source in found if not _is_earlier_result(source, out)]
-    if not sources:
-        raise UnclaspError(
-            f"expected pictures or videos, got only earlier results, such as those in {out}; name others"
-        )
-    if len(found) > len(sources):
-        print(f"skipped {len(found) - len(sources)} earlier results among the sources", file=sys.stderr)
-    return sources
-
-
-def _without_done(sources: "list[Source]", stems: "dict[Source, str]", out: Path) -> "list[Source]":
-    """Return the sources that lack an overlay or a JSON file, which is a result's last. Cameras never have them."""
-    remaining = []
-    for source in sources:
-        suffixes = (".mp4", ".jsonl") if source.is_video else (".png", ".json")
-        results = [out / (stems[source] + suffix) for suffix in suffixes] if source in stems else []
-        if source.path is None or not results or not all(each.is_file() and is_result(each) for each in results):
-            remaining.append(source)
-    if len(remaining) < len(sources):
-        skipped = len(sources) - len(remaining)
-        print(f"skipped {skipped} of {len(sources)} sources, with results in {out}", file=sys.stderr)
-    return remaining
 
 
 def _check(arguments: PredictArguments) -> None:
@@ -225,19 +193,6 @@ def _hands_text(entry: dict[str, Any]) -> str:
     return (" and ".join(hands) or "no hand") + (" in contact" if entry["in_contact"] else "")
 
 
-def _is_earlier_result(source: "Source", out: Path) -> bool:
-    """Return whether a folder search or a glob found a result of an earlier run.
-
-    These are all files in the output folder, if it is inside the searched folder, and all files that are marked as
-    results. A file that is given by name never counts as one.
-    """
-    if source.path is None or source.path == Path(source.given):
-        return False
-    out = out.resolve()
-    inside = out in source.path.resolve().parents and Path(source.given).resolve() in out.parents
-    return inside or is_marked(source.path)
-
-
 def _predict_source(
     predictor: "Predictor", source: "Source", stems: "dict[Source, str]", arguments: PredictArguments, *,
     protected: set[Path],
@@ -247,13 +202,9 @@ def _predict_source(
 
     if source.error is not None:
         return {"source": source.given, "error": source.error}
-    stem = arguments.out / stems[source]
-    if source.is_video:
-        suffixes = {"overlay": ".mp4", "json": ".jsonl"} | ({"rerun": ".rrd"} if arguments.rerun else {})
-    else:
-        suffixes = {"overlay": ".png", "json": ".json"} | ({"html": ".html"} if arguments.html else {})
+    stem, suffixes = arguments.out / stems[source], suffixes_of(source, html=arguments.html, rerun=arguments.rerun)
     try:
-        outputs = {name: str(_result_path(stem, suffix, protected)) for name, suffix in suffixes.items()}
+        outputs = {name: str(result_path(stem, suffix, protected)) for name, suffix in suffixes.items()}
         if source.is_video:
             return _predict_video(predictor, source, stem, outputs, arguments)
         return _predict_picture(predictor, source, outputs, arguments)
@@ -316,23 +267,6 @@ def _predict_video(
     if recorded.interrupted and source.camera is None:
         entry["interrupted"] = True
     return entry | ({"error": _reason(recorded.problem, source)} if recorded.problem else {})
-
-
-def _result_path(stem: Path, suffix: str, protected: set[Path]) -> Path:
-    """Return the path of an output file; raise an error if it is a source, or exists and is not an earlier result."""
-    path = stem.with_name(stem.name + suffix)
-    if (length := len(os.fsencode(path.name))) > _MAX_NAME_BYTES:
-        raise UnclaspError(
-            f"{path.name}: this name of a result has {length} bytes, more than {_MAX_NAME_BYTES}; rename the source"
-        )
-    target = replaceable(path)
-    if target.resolve() in protected:
-        raise UnclaspError(f"{path} is one of the sources and is not overwritten; choose another --out")
-    if target.exists() and not is_result(target):
-        raise UnclaspError(
-            f"{path} is not an earlier result and is not overwritten; choose another --out, or remove it"
-        )
-    return path
 
 
 def _reason(error: BaseException, source: "Source") -> str:
