@@ -19,12 +19,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from unclasp.errors import UnclaspError
 from unclasp.predictor import Predictor
 from unclasp.web.answer import answer_picture
-from unclasp.web.connections import is_closed, is_loopback, names_loopback, went_away
+from unclasp.web.connections import is_closed, is_loopback, went_away
+from unclasp.web.incoming import CHUNK_BYTES, Refused, body_length, is_addressed_here, parsed_url, read_body
 from unclasp.web.page import EXAMPLES, HEADERS, demo_page
 
 _LOG = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ _IDLE_SECONDS: Final = 20.0
 """Connections that send or accept nothing for this long are closed."""
 _HEADER_SECONDS: Final = 30.0
 """Connections whose request head is not complete by then are closed, even if they keep sending bytes."""
-_CHUNK_BYTES: Final = 1 << 16
 _STATUS_HEADERS: Final = {503: {"Retry-After": "2"}, 405: {"Allow": "POST"}}
 _HTML, _JPEG, _JSON = "text/html; charset=utf-8", "image/jpeg", "application/json"
 _TOO_MANY_CONNECTIONS: Final = "\r\n".join((
@@ -150,14 +150,6 @@ class DemoServer(ThreadingHTTPServer):
         _LOG.log(logging.DEBUG if went_away() else logging.ERROR, "a connection failed", exc_info=True)
 
 
-class _Refused(Exception):  # noqa: N818  a response, not a failure
-    """A request that is answered with an error message."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class _Handler(BaseHTTPRequestHandler):
     server: DemoServer
     timeout = _IDLE_SECONDS
@@ -190,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         try:
             content_type, body = self._content()
-        except _Refused as refused:
+        except Refused as refused:
             self._send_message(refused.status, str(refused))
         else:
             self._send(HTTPStatus.OK, content_type, body)
@@ -198,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         try:
             result = self._result()
-        except _Refused as refused:
+        except Refused as refused:
             self._send_message(refused.status, str(refused))
         except ConnectionError:
             raise
@@ -213,51 +205,46 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus.OK, _JSON, result)
 
-    def _url(self) -> SplitResult:
-        try:
-            return urlsplit(self.path)
-        except ValueError as error:
-            raise _Refused(HTTPStatus.BAD_REQUEST, f"expected an address such as /: {error}") from None
-
     def _content(self) -> tuple[str, bytes]:
         """Return the content type and the bytes of the page or of an example picture."""
-        path = self._url().path
-        if not self._is_for_this_server():
-            raise _Refused(HTTPStatus.FORBIDDEN, "the request is not addressed to this server")
+        path = parsed_url(self.path).path
+        if not is_addressed_here(self.headers, is_local=self.server.is_local):
+            raise Refused(HTTPStatus.FORBIDDEN, "the request is not addressed to this server")
         if path == "/":
             return _HTML, self.server.page
         example = self.server.examples.get(path.removeprefix("/examples/"))
         if path.startswith("/examples/") and example is not None:
             return _JPEG, example
         if path == "/predict":
-            raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, "pictures must be sent here with POST")
-        raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "pictures must be sent here with POST")
+        raise Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address")
 
     def _result(self) -> bytes:
         server = self.server
-        url = self._url()
-        if not self._is_for_this_server():
-            raise _Refused(HTTPStatus.FORBIDDEN, "only the page of this server may send pictures to it")
+        url = parsed_url(self.path)
+        if not is_addressed_here(self.headers, is_local=server.is_local):
+            raise Refused(HTTPStatus.FORBIDDEN, "only the page of this server may send pictures to it")
         if url.path != "/predict":
-            raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address; pictures go to /predict")
+            raise Refused(HTTPStatus.NOT_FOUND, "there is nothing at this address; pictures go to /predict")
         query = parse_qs(url.query)
         name = Path(query.get("name", [""])[-1][:200]).name or None
         mirrored = query.get("mirrored", ["0"])[-1]
         if mirrored not in ("0", "1"):
-            raise _Refused(HTTPStatus.BAD_REQUEST, f"expected mirrored=0 or mirrored=1, got {mirrored[:20]!r}")
-        length = self._body_length()
+            raise Refused(HTTPStatus.BAD_REQUEST, f"expected mirrored=0 or mirrored=1, got {mirrored[:20]!r}")
+        length = body_length(self.headers, max_bytes=server.limits.upload_bytes)
         if not server.places.acquire(timeout=_QUEUE_SECONDS):
             message = f"{server.limits.queue} pictures are already being processed; try again in a moment"
-            raise _Refused(HTTPStatus.SERVICE_UNAVAILABLE, message)
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, message)
         try:
-            return self._predict(self._read_body(length), name=name, mirrored=mirrored == "1")
+            body = read_body(self.rfile, length, max_seconds=server.limits.upload_seconds)
+            return self._predict(body, name=name, mirrored=mirrored == "1")
         finally:
             server.places.release()
 
     def _predict(self, data: bytes, *, name: str | None, mirrored: bool) -> bytes:
         """Wait for the worker, and predict a picture unless its connection has been closed meanwhile."""
         server = self.server
-        closed = _Refused(HTTPStatus.BAD_REQUEST, "the connection was closed before the picture's turn came")
+        closed = Refused(HTTPStatus.BAD_REQUEST, "the connection was closed before the picture's turn came")
 
         def work() -> bytes:
             if is_closed(self.connection):
@@ -271,46 +258,6 @@ class _Handler(BaseHTTPRequestHandler):
             wait([future], timeout=_POLL_SECONDS)
         return future.result()
 
-    def _is_for_this_server(self) -> bool:
-        """Tell whether the request is addressed to this server, and does not come from another site's page."""
-        hosts, origin = self.headers.get_all("Host", []), self.headers.get("Origin")
-        try:
-            foreign = len(hosts) > 1 or (origin is not None and [urlsplit(origin).netloc] != hosts)
-        except ValueError:
-            return False
-        return not foreign and (not self.server.is_local or all(map(names_loopback, hosts)))
-
-    def _body_length(self) -> int:
-        length, limit = self.headers.get("Content-Length"), self.server.limits.upload_bytes
-        if self.headers.get("Content-Type", "").lower().startswith("multipart/"):
-            raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the picture itself as the body, not in a form")
-        if length is None or "Transfer-Encoding" in self.headers:
-            raise _Refused(HTTPStatus.LENGTH_REQUIRED, "expected a picture with its Content-Length")
-        if not (length.isascii() and length.isdecimal() and len(length) < 20):
-            raise _Refused(HTTPStatus.BAD_REQUEST, "expected a number of bytes as Content-Length")
-        if int(length) > limit:
-            size = f"at most {limit / 1e6:g} MB, got {int(length) / 1e6:.1f} MB"
-            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a picture of {size}; use a smaller one")
-        return int(length)
-
-    def _read_body(self, length: int) -> bytes:
-        """Read the picture, and nothing beyond it.
-
-        Raises:
-            TimeoutError: The upload takes too long.
-            ConnectionError: The peer disconnected.
-        """
-        end = time.monotonic() + self.server.limits.upload_seconds
-        body = bytearray()
-        while len(body) < length:
-            if time.monotonic() > end:
-                raise TimeoutError
-            chunk = self.rfile.read1(min(length - len(body), _CHUNK_BYTES))
-            if not chunk:
-                raise ConnectionAbortedError
-            body += chunk
-        return bytes(body)
-
     def _send_message(self, status: HTTPStatus, message: str) -> None:
         """Send an error message, and drain the rest of the upload, so that the peer reads the message."""
         self._send(status, _JSON, json.dumps({"error": message}).encode())
@@ -318,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(1.0)
-            while remaining > 0 and time.monotonic() < end and (chunk := self.rfile.read1(_CHUNK_BYTES)):
+            while remaining > 0 and time.monotonic() < end and (chunk := self.rfile.read1(CHUNK_BYTES)):
                 remaining -= len(chunk)
         except OSError:
             _LOG.debug("the peer disconnected before the end of the response")
