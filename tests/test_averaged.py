@@ -66,4 +66,4 @@ def test_photos_are_averaged_and_frames_are_not() -> None:
     assert averaging.wider_crop_share == WIDER_CROP_SHARE and plain.wider_crop_share == 0
     predictor = Predictor(Shifting())
     assert predictor.photo_search.crop_predictor.wider_crop_share == WIDER_CROP_SHARE
-    assert predictor.photo_search.frame_predictor.wider_crop_share == 0
+    assert predictor.frame_search.crop_predictor.wider_crop_share == 0

@@ -174,7 +174,7 @@ class FakeCropPredictor:
 def predictor_with(result: CropResult, proposal: Proposal, monkeypatch: pytest.MonkeyPatch) -> Predictor:
     predictor = Predictor(None, search=lambda _: proposal, landmarks=None, second_opinions=False)  # type: ignore[arg-type]
     fake: Any = FakeCropPredictor(result)
-    predictor.crop_predictor = predictor.photo_search.crop_predictor = predictor.photo_search.frame_predictor = fake
+    predictor.crop_predictor = predictor.photo_search.crop_predictor = predictor.frame_search.crop_predictor = fake
     monkeypatch.setattr(Predictor, "network", type("Named", (), {"name": "named"}))
     return predictor
 
@@ -206,7 +206,7 @@ def test_tracked_hands_need_less_evidence_and_hands_in_a_box_none(
     predictor = predictor_with(result, Proposal(np.zeros(4)), monkeypatch)
     for square in (None, np.array([20.0, 10.0, 60.0, 50.0])):
         image = np.zeros((60, 90, 3), np.uint8)
-        found = predictor.photo_search.in_frame(image, square, fresh=fresh, hands_given=hands_given)
+        found = predictor.frame_search(image, square, fresh=fresh, hands_given=hands_given)
         assert found.is_credible is (hands_given or (answers is BETWEEN and not fresh))
         np.testing.assert_array_equal(found.results.tracked.presence, result.presence)
 

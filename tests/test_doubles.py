@@ -168,7 +168,8 @@ def test_the_other_hand_is_where_it_was_detected_and_not_on_the_first_one() -> N
     x1, y1, x2, y2 = map(int, ELSEWHERE)
     image[y1:y2, x1:x2, 1] = 150
     search = make_predictor(FakePalms((ELSEWHERE, "left", 0.9)), HAND).photo_search
-    both, beside = search._completed(with_wrists(0.5, scores=(0.6, 0.3)), [hand_in(ELSEWHERE, "left")], image)
-    assert both is not None and both.present_slots == [RIGHT, LEFT] and beside is None
+    result = with_wrists(0.5, scores=(0.6, 0.3))
+    both, beside = search.completed(result, [hand_in(ELSEWHERE, "left")], image)
+    assert both is not result and both.present_slots == [RIGHT, LEFT] and beside is None
     np.testing.assert_allclose(both.joints_2d[HAND_SLICES[RIGHT]], with_wrists(0.5).joints_2d[HAND_SLICES[RIGHT]])
     assert np.abs(both.joints_2d[HAND_SLICES[LEFT]].mean(axis=0) - joints_in(ELSEWHERE).mean(axis=0)).max() < 20

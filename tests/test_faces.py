@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detected import FakeLandmarks, FakePalms, joints_in, make_predictor, result_of
+from detected import FakeLandmarks, FakePalms, hand_in, joints_in, make_predictor, result_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, Shades, is_around, picture
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
@@ -24,7 +24,8 @@ from unclasp.find.faces import (
     FacesIn,
     open_faces,
 )
-from unclasp.find.search import Proposal, everywhere
+from unclasp.find.photo_search import PhotoSearchResult
+from unclasp.find.search import everywhere
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.video import Frame
@@ -247,8 +248,8 @@ def test_a_box_declares_hands() -> None:
 def test_the_tracker_is_told_of_faces_in_its_crop(*, hands_given: bool) -> None:
     palms = FakePalms((DIM, "right", 0.6))
     for detector, expected in ((None, False), (FakeFaces(FAINT), False), (FakeFaces(AROUND_DIM), True)):
-        search, square = make_predictor(palms, DIM, faces=detector).photo_search, geometry.square_box(np.array(DIM))
-        found = search.in_frame(picture(), square, fresh=False, hands_given=hands_given)
+        search, square = make_predictor(palms, DIM, faces=detector).frame_search, geometry.square_box(np.array(DIM))
+        found = search(picture(), square, fresh=False, hands_given=hands_given)
         assert found.results.tracked.present[0], "the frames decide together"
         assert (
             found.are_faces is None if hands_given else found.are_faces is not None and found.are_faces[0] == expected
@@ -258,11 +259,11 @@ def test_the_tracker_is_told_of_faces_in_its_crop(*, hands_given: bool) -> None:
 def test_a_frame_that_is_searched_has_no_faces() -> None:
     palms = FakePalms((DIM, "right", 0.6))
     for detector, present in ((None, True), (FakeFaces(AROUND_DIM), False)):
-        search = make_predictor(palms, DIM, faces=detector).photo_search
-        found = search.in_frame(picture(), None, fresh=True, hands_given=False)
+        search = make_predictor(palms, DIM, faces=detector).frame_search
+        found = search(picture(), None, fresh=True, hands_given=False)
         assert found.results.tracked.present.any() == present
         for square in (None, geometry.square_box(np.array(DIM))):
-            given = search.in_frame(picture(), square, fresh=True, hands_given=True)
+            given = search(picture(), square, fresh=True, hands_given=True)
             assert given.results.tracked.present[0]
 
 
@@ -294,7 +295,7 @@ def test_beside_a_detected_hand_faces_are_none(boxes: tuple[Box, ...], sides: tu
     predictor = make_predictor(palms, DIM, faces=FakeFaces(*boxes))
     pose = predictor(with_green())
     assert pose.sides == sides and np.abs(pose.joints_2d[:21].mean(axis=0) - (300, 70)).max() < 10
-    frame = predictor.photo_search.in_frame(with_green(), None, fresh=True, hands_given=False)
+    frame = predictor.frame_search(with_green(), None, fresh=True, hands_given=False)
     assert frame.results.tracked.present.tolist() == [True, "left" in sides]
 
 
@@ -302,9 +303,10 @@ def test_beside_a_detected_hand_faces_are_none(boxes: tuple[Box, ...], sides: tu
 def test_beside_other_peoples_hands_faces_are_none(boxes: tuple[Box, ...], sides: tuple[str, ...]) -> None:
     palms, faces = FakePalms((BRIGHTER, "right", 0.95), (GREEN, "left", 0.25)), FakeFaces(*boxes)
     search = make_predictor(palms, DIM, faces=faces).photo_search
-    proposal = Proposal(geometry.square_box(np.array(BRIGHTER)))
-    result = search._predict_person(with_green(), FacesIn(search.faces, with_green()), proposal)
-    assert result.present.tolist() == [True, "left" in sides]
+    known = result_of(EMPTY, EMPTY, presence=(0, 0))
+    found = PhotoSearchResult(known, np.zeros((0, 4)), is_credible=True, hands=[hand_in(BRIGHTER, "right", 0.95)])
+    (other,) = search.of_others(with_green(), found)
+    assert other.present.tolist() == [True, "left" in sides]
 
 
 @pytest.mark.parametrize("is_face", [False, True])
@@ -314,7 +316,7 @@ def test_the_result_of_a_variant_is_no_face(monkeypatch: pytest.MonkeyPatch, *, 
     palms = FakePalms((DIM, "right", 0.2), sizes=())
     search = make_predictor(palms, DIM, faces=FakeFaces(BRIGHT if is_face else EMPTY, score=0.99)).photo_search
     search.second_opinions = True
-    monkeypatch.setattr(search, "_sweep", lambda result, *_: result)
+    monkeypatch.setattr("unclasp.find.sweep.is_needed", lambda result: False)
     assert search.in_photo(picture()).result.present.tolist() == [not is_face, False]
 
 
@@ -340,8 +342,8 @@ def test_a_picture_that_is_given_as_a_crop_shows_hands() -> None:
 @pytest.mark.parametrize(("fresh", "sizes"), [(True, FACE_SIZES_IN_VIDEOS), (False, FACE_SIZES_IN_VIDEOS[:1])])
 def test_frames_are_searched_for_faces_of_the_sizes_of_videos(*, fresh: bool, sizes: tuple[int, ...]) -> None:
     palms, detector = FakePalms((DIM, "right", 0.6)), FakeFaces()
-    search = make_predictor(palms, DIM, faces=detector).photo_search
-    search.in_frame(picture(), geometry.square_box(np.array(DIM)), fresh=fresh, hands_given=False)
+    search = make_predictor(palms, DIM, faces=detector).frame_search
+    search(picture(), geometry.square_box(np.array(DIM)), fresh=fresh, hands_given=False)
     assert detector.calls == list(sizes)
 
 
@@ -349,14 +351,14 @@ def test_in_tracked_crops_it_does_not_run_for_networks_without_evidence() -> Non
     palms, detector = FakePalms((DIM, "right", 0.6)), FakeFaces(AROUND_DIM)
     network, square = Shades(has_confidence=False), geometry.square_box(np.array(DIM))
     predictor = Predictor(network, landmarks=FakeLandmarks(palms), faces=detector)  # type: ignore[arg-type]
-    found = predictor.photo_search.in_frame(picture(), square, fresh=False, hands_given=False)
+    found = predictor.frame_search(picture(), square, fresh=False, hands_given=False)
     assert found.hand_evidence is None and found.are_faces is None and not detector.calls
 
 
 def test_hands_that_are_tracked_may_be_before_faces_wherever_they_are_found() -> None:
     palms = FakePalms((DIM, "right", 0.6))
     predictor = make_predictor(palms, DIM, faces=FakeFaces(AROUND_DIM))
-    found = predictor.photo_search.in_frame(picture(), None, fresh=False, hands_given=False)
+    found = predictor.frame_search(picture(), None, fresh=False, hands_given=False)
     assert found.is_credible and found.results.tracked.present[0]
     assert found.are_faces is not None and found.are_faces.tolist() == [True, False]
 

@@ -19,6 +19,7 @@ from unclasp.errors import UnclaspError
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import CropResult
 from unclasp.find.faces import FaceDetector, open_faces
+from unclasp.find.frame_search import FrameSearch
 from unclasp.find.fusion import Fusion, open_fusion
 from unclasp.find.landmarks import Landmarks, open_landmarks
 from unclasp.find.palms import PalmDetector, open_palms
@@ -74,9 +75,13 @@ class Predictor:
         check_flags(flip_test=flip_test, second_opinions=second_opinions)
         self.crop_predictor = CropPredictor(network, flip_test=flip_test)
         self.touch_up = TouchUp(landmarks, fusion)
+        search = by_network(network) if search is None else search
         self.photo_search = PhotoSearch(
-            self.crop_predictor, by_network(network) if search is None else search, self.touch_up, palms=palms,
-            faces=faces, second_opinions=second_opinions,
+            self.crop_predictor, search, self.touch_up, palms=palms, faces=faces, second_opinions=second_opinions
+        )
+        self.frame_search = FrameSearch(
+            self.crop_predictor.without_average(), search, self.touch_up, detector=self.photo_search.detector,
+            faces=faces,
         )  # fmt: skip
 
     def __reduce__(self) -> NoReturn:
@@ -305,7 +310,7 @@ class Predictor:
     def _frame_predictor(
         self, options: StreamOptions, *, focal: Focal | None, princpt: tuple[float, float] | None, mirrored: bool
     ) -> PredictFrame:
-        """Return the function that predicts the hands of a video frame: `PhotoSearch.in_frame`, lifted to 3D."""
+        """Return the function that predicts the hands of a video frame: `FrameSearch`, lifted to 3D."""
         check_flags(mirrored=mirrored)
         if not isinstance(options, StreamOptions):
             raise UnclaspError(
@@ -316,7 +321,7 @@ class Predictor:
         def predict_frame(image: Pixels, box: npt.ArrayLike | None, /, *, fresh: bool) -> FrameResult:
             shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
             square = None if shot.box is None else geometry.square_box(shot.box)
-            found = self.photo_search.in_frame(shot.image, square, fresh=fresh, hands_given=hands_given)
+            found = self.frame_search(shot.image, square, fresh=fresh, hands_given=hands_given)
             lift = partial(self._lift, shot=shot, other_regions=found.regions, is_credible=found.is_credible)
             score = found.results.tracked.detection_score
             return FrameResult(found.results.map(lift), found.is_known, score, found.hand_evidence, found.are_faces)

@@ -5,4 +5,5 @@ regions; `crop_predictor` runs the pose network on crops of them, each of which 
 corrects the joints with the landmark network (`landmarks`) and the fusion network (`fusion`); `faces` removes hands
 that are faces; `hand_detector` finds hands with the palm detector (`palms`); `second_opinions` and `sweep` predict
 again where the result is doubtful. `photo_search` runs all of it; `people` searches for the hands of other people.
+Frames of videos pass through some of these steps in `frame_search`.
 """

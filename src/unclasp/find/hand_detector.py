@@ -14,6 +14,7 @@ from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.find.boxes import SMALLEST_CROP, clipped, meets
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
+from unclasp.find.faces import FacesIn
 from unclasp.find.finder import Regions, merge_nearby
 from unclasp.find.landmarks import LandmarkReading, Landmarks
 from unclasp.find.palms import Palm, PalmDetector
@@ -161,6 +162,14 @@ class HandDetector:
             if hand.reading.finite and hand.score > MIN_DETECTED_SCORE:
                 yield hand
                 return
+
+
+def detect_hands(
+    detector: HandDetector | None, image: Pixels, sizes: Sequence[int], faces: FacesIn
+) -> list[DetectedHand]:
+    """Return the hands detected with letterboxes of these sizes that are no faces; none without a detector."""
+    hands = [] if detector is None else detector(image, sizes)
+    return [hand for hand in hands if not faces.is_face(hand.joints_2d, hand.score)]
 
 
 def pair_of(hands: Sequence[DetectedHand]) -> list[DetectedHand]:

@@ -1,25 +1,24 @@
-"""Finds the hands in whole pictures: runs the searches, and where the result is doubtful the other detectors.
+"""Finds the hands in whole photos: runs the searches, and where the result is doubtful the other detectors.
 
 The order of the steps is that of docs/how-it-predicts.md, "Step by step"; docs/decisions.md has what each step gains.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
 from unclasp import geometry
-from unclasp.arrays import Bools, Floats, Pixels
+from unclasp.arrays import Floats, Pixels
 from unclasp.find import sweep
 from unclasp.find.boxes import box_around, middles_of, pooled, union_of
-from unclasp.find.credibility import discounted, is_certain, is_credible, is_credible_in_track, without_ghost
+from unclasp.find.credibility import discounted, is_certain, is_credible, without_ghost
 from unclasp.find.crop_predictor import CropPredictor, Found
 from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
-from unclasp.find.faces import FACE_SIZES_IN_VIDEOS, FaceDetector, FacesIn
+from unclasp.find.faces import FaceDetector, FacesIn
 from unclasp.find.hand_detector import (
     PALM_SIZES,
-    PALM_SIZES_IN_VIDEOS,
     DetectedHand,
     HandDetector,
+    detect_hands,
     partner_of,
     proposal_of_hands,
     with_detected,
@@ -31,7 +30,6 @@ from unclasp.find.people import Others, PredictAt
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
 from unclasp.find.touch_up import TouchUp
-from unclasp.find.versions import Versions
 from unclasp.hands import HAND_SLICES
 
 ELSEWHERE_IOU: Final = 0.2
@@ -54,24 +52,17 @@ class PhotoSearchResult(NamedTuple):
     """The faces in the picture, so that none is looked for twice; None where the picture is given as a crop."""
 
 
-class FrameSearchResult(NamedTuple):
-    """The hands in a whole frame of a video."""
+class Completed(NamedTuple):
+    """The result for a person after the search for their other hand."""
 
-    results: Versions[CropResult]
-    regions: Floats | None
-    """(N, 4) px: boxes around other hands; None in a tracked crop."""
-    is_known: bool
-    """Whether the frame, as a photo, would count as showing hands."""
-    is_credible: bool
-    """Whether it does as a frame of a video."""
-    hand_evidence: Floats | None = None
-    """(2,) `CropResult.hand_evidence`; None if the hands are given."""
-    are_faces: Bools | None = None
-    """(2,) whether each hand is rather a face (`FacesIn.among`); None without evidence, which that would lower."""
+    result: CropResult
+    """With both hands if the other one was found; otherwise the same object as before."""
+    beside: BesideHands | None = None
+    """What was detected with the only hand painted over, if that was tried."""
 
 
 class PhotoSearch:
-    """Finds the hands in whole pictures.
+    """Finds the hands in whole photos.
 
     Args:
         crop_predictor: Runs the pose network on crops.
@@ -89,7 +80,6 @@ class PhotoSearch:
     ) -> None:  # fmt: skip
         self.crop_predictor, self.search, self.touch_up = crop_predictor, search, touch_up
         self.palms, self.faces = palms, faces
-        self.frame_predictor = crop_predictor.without_average()
         self.second_opinions, landmarks = second_opinions, touch_up.landmarks
         self.detector = None if palms is None or landmarks is None else HandDetector(palms, landmarks)
 
@@ -99,7 +89,7 @@ class PhotoSearch:
         faces = FacesIn(None if proposal.hands_given else self.faces, image)
         found = first = self._predict(image, proposal).map(faces.removed_from)
         is_settled = proposal.hands_given or is_certain(first.result)
-        hands = None if is_settled else self._detect_hands(image, PALM_SIZES, faces)
+        hands = None if is_settled else detect_hands(self.detector, image, PALM_SIZES, faces)
         if hands:
             at_hands = proposal_of_hands(hands, image)
             detected = self._predict(image, at_hands).map(faces.removed_from)
@@ -115,10 +105,10 @@ class PhotoSearch:
         if proposal.hands_given:
             return PhotoSearchResult(result, others, is_credible=True)
         credible, result = is_credible(result), self._without_double(without_ghost(result), image)
-        both, beside = self._completed(result, hands, image) if credible else (None, None)
-        if both is not None:
-            result, others = both, self._outside_hands(both, others, image)
-        return PhotoSearchResult(discounted(result), others, credible, hands, beside, faces)
+        completed = self.completed(result, hands or [], image) if credible else Completed(result)
+        if completed.result is not result:
+            others = self._outside_hands(completed.result, others, image)
+        return PhotoSearchResult(discounted(completed.result), others, credible, hands, completed.beside, faces)
 
     def of_touching(self, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for hands of other people that touch a person's only hand, one for each person.
@@ -136,7 +126,7 @@ class PhotoSearch:
         """Return the results for the hands of other people in a whole picture, one for each person."""
         others, faces = Others(found.result), found.faces or FacesIn(self.faces, image)
         self._add_beside(others, found.beside)
-        hands = self._detect_hands(image, PALM_SIZES, faces) if found.hands is None else found.hands
+        hands = detect_hands(self.detector, image, PALM_SIZES, faces) if found.hands is None else found.hands
         others.add_detected(hands, image, partial(self._predict_person, image, faces))
         others.add_regions(found.regions, partial(self._predict_person, image, faces))
         if self.detector is not None:
@@ -146,65 +136,6 @@ class PhotoSearch:
     def _add_beside(self, others: Others, found: BesideHands | None) -> None:
         if found is not None:
             others.add_detected(found.hands, found.image, partial(self._predict_beside, found))
-
-    def in_frame(self, image: Pixels, square: Floats | None, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
-        """Find the hands in a frame of a video, without second opinions: the other frames tell more.
-
-        The tracker follows the joints of the rule-based touch-up, because its thresholds were tuned on them; with the
-        fusion network's joints, crossing hands swap sides.
-
-        Args:
-            image: (H, W, 3) RGB.
-            square: (4,) px, the crop to predict in; None to search the whole frame.
-            fresh: No hands are tracked yet, or another one is looked for: stronger evidence is required. In a whole
-                frame the hand detector runs, too, unless two hands are certain.
-            hands_given: The frame is known to show hands, so that none is rejected.
-        """
-        faces = FacesIn(self.faces, image, FACE_SIZES_IN_VIDEOS if fresh else FACE_SIZES_IN_VIDEOS[:1])
-        if square is None:
-            proposal = self.search(image)
-            hands_given = hands_given or proposal.hands_given
-            results, regions = self._search_frame(image, proposal, faces, fresh=fresh and not hands_given)
-        else:
-            predict = self.frame_predictor.hands_in if hands_given else self.frame_predictor.hands_near
-            results, regions = self.touch_up.for_video(predict(image, square), image), None
-        if fresh and not hands_given:
-            results = _without_faces(results, faces)
-            ghosts = results.tracked.present & ~without_ghost(results.tracked).present
-            results = _without_hands(results, ghosts)
-        tracked = results.tracked
-        is_known = hands_given or is_credible(tracked)
-        credible = hands_given or (is_credible_in_track(tracked) and (is_known or not fresh))
-        if hands_given:
-            return FrameSearchResult(results, regions, is_known, credible)
-        evidence = tracked.hand_evidence
-        are_faces = None if evidence is None else faces.among(tracked)
-        return FrameSearchResult(results, regions, is_known, credible, evidence, are_faces)
-
-    def _search_frame(
-        self, image: Pixels, proposal: Proposal, faces: FacesIn, *, fresh: bool
-    ) -> tuple[Versions[CropResult], Floats]:
-        """Find the hands in a whole frame; return them, and boxes (N, 4) around others.
-
-        Unless it is `fresh`, the hand detector does not run: where hands are known, a detection could replace two hands
-        in contact by the one that is seen better.
-        """
-        if fresh and self.detector is not None:
-            proposal = proposal._replace(fallback=None)  # the hand detector is a better second search
-        first = self.frame_predictor.predict_proposal(image, proposal)
-        results = self.touch_up.for_video(first.result, image)
-        if not fresh:
-            return results, first.others
-        results = _without_faces(results, faces)
-        hands = [] if is_certain(results.tracked) else self._detect_hands(image, PALM_SIZES_IN_VIDEOS, faces)
-        if hands:
-            at_hands = proposal_of_hands(hands, image)
-            detected = self.frame_predictor.predict_proposal(image, at_hands)
-            touched_up = _without_faces(self.touch_up.for_video(detected.result, image), faces)
-            touched_up = touched_up.map(lambda result: with_detected(result, hands, at_hands.square))
-            if touched_up.tracked.detection_score > results.tracked.detection_score + MIN_SCORE_GAIN:
-                return touched_up, pooled(detected.others, first.others)
-        return results, first.others
 
     def _predict(self, image: Pixels, proposal: Proposal) -> Found:
         """Predict at a proposal in a photo, and touch the result up."""
@@ -226,31 +157,28 @@ class PhotoSearch:
         }
         return result.with_joints_2d(joints)
 
-    def _detect_hands(self, image: Pixels, sizes: Sequence[int], faces: FacesIn) -> list[DetectedHand]:
-        """Return the hands that the hand detector finds with letterboxes of these sizes; none without it."""
-        hands = [] if self.detector is None else self.detector(image, sizes)
-        return [hand for hand in hands if not faces.is_face(hand.joints_2d, hand.score)]
-
     def _without_double(self, result: CropResult, image: Pixels) -> CropResult:
         """Return the result with one hand where both are the same one."""
         landmarks = self.touch_up.landmarks
         return result if landmarks is None else without_double(result, image, landmarks)
 
-    def _completed(
-        self, result: CropResult, hands: list[DetectedHand] | None, image: Pixels
-    ) -> tuple[CropResult | None, BesideHands | None]:
-        """Return the result with the person's other hand, if it is missing or misplaced and detected after all.
+    def completed(self, result: CropResult, hands: list[DetectedHand], image: Pixels) -> Completed:
+        """Add the person's other hand to a result, if it is missing or misplaced and detected after all.
 
-        That is for hands too far apart for one crop, in which they are too small, and for hands behind others. Also
-        returned is what was detected with the only hand painted over, if that was tried.
+        That is for hands too far apart for one crop, in which they are too small, and for hands behind others.
+
+        Args:
+            result: The result for the person.
+            hands: All detected hands in the picture.
+            image: (H, W, 3) RGB.
         """
-        hands = hands or []
         known = without_misplaced(result, hands)
         both = self._with_partner(known, hands, image, lambda proposal: self._predict(image, proposal).result)
         if both is not None or self.detector is None or len(result.present_slots) != 1:
-            return both, None
+            return Completed(result if both is None else both)
         beside = beside_one(self.detector, image, result.joints_of(result.present_slots[0]))
-        return self._with_partner(result, beside.hands, image, partial(self._predict_beside, beside)), beside
+        both = self._with_partner(result, beside.hands, image, partial(self._predict_beside, beside))
+        return Completed(result if both is None else both, beside)
 
     def _with_partner(
         self, result: CropResult, hands: list[DetectedHand], image: Pixels, predict_at: PredictAt
@@ -309,12 +237,3 @@ class PhotoSearch:
                 outside = ((middles < hand[:2]) | (middles > hand[2:])).any(axis=1)
                 boxes, middles = boxes[outside], middles[outside]
         return boxes
-
-
-def _without_hands(results: Versions[CropResult], hands: Bools) -> Versions[CropResult]:
-    """Return both versions without the hands that are marked in `hands` (2,)."""
-    return results.map(lambda result: result.without_hands(hands))
-
-
-def _without_faces(results: Versions[CropResult], faces: FacesIn) -> Versions[CropResult]:
-    return _without_hands(results, faces.among(results.tracked))
