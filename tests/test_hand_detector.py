@@ -15,9 +15,12 @@ from unclasp.find.credibility import (
     GHOST_SCORES_BESIDE,
     MIN_CONFIDENCE_UNSEEN,
     MIN_DETECTION_SCORE,
+    detection_score,
+    hand_evidence,
     is_certain,
     is_credible,
     is_credible_in_track,
+    max_confidence,
     without_ghost,
 )
 from unclasp.find.crop_result import DENIED_PRESENCE, MIN_CONFIDENCE, MIN_HAND_SCORE, SAME_PLACE, CropResult
@@ -206,10 +209,10 @@ def test_depths_of_detected_hands_are_scaled_to_an_average_hand(unit: float) -> 
 
 def test_the_detection_score_grows_with_confidence_and_hand_score() -> None:
     unsure, sure = (result_of(DIM, EMPTY, confidence=(c, c), scores=(0.9, 0.9)) for c in (0.1, 0.6))
-    assert 0 < unsure.detection_score < sure.detection_score
-    assert result_of(DIM, EMPTY, confidence=(0.9, 0.9)).detection_score == 0, "hands without a hand score add nothing"
+    assert 0 < detection_score(unsure) < detection_score(sure)
+    assert detection_score(result_of(DIM, EMPTY, confidence=(0.9, 0.9))) == 0, "hands without a hand score add nothing"
     one = result_of(DIM, EMPTY, presence=(1, 0), confidence=(0.6, 0.6), scores=(0.9, 0.9))
-    assert one.detection_score == pytest.approx(sure.detection_score / 2), "nor do absent hands"
+    assert detection_score(one) == pytest.approx(detection_score(sure) / 2), "nor do absent hands"
 
 
 def test_two_hands_that_both_networks_support_are_certain() -> None:
@@ -333,7 +336,7 @@ def test_new_hands_in_a_video_need_higher_scores_than_tracked_ones() -> None:
     """The score lies between the thresholds for new and for tracked hands."""
     kept = result_of(DIM, EMPTY, presence=(1, 0), confidence=(0.2, 0.0), scores=(0.1, 0.0))
     assert not is_credible(kept) and is_credible_in_track(kept)
-    assert kept.detection_score < MIN_DETECTION_SCORE and kept.max_confidence < MIN_CONFIDENCE_UNSEEN
+    assert detection_score(kept) < MIN_DETECTION_SCORE and max_confidence(kept) < MIN_CONFIDENCE_UNSEEN
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.1, 0.2, 0.6])
@@ -361,7 +364,7 @@ def test_a_frame_reports_the_evidence_for_its_hands(
     monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
     found = predictor.frame_search(picture(), None, fresh=fresh, hands_given=hands_given)
     ghost = 0.0 if fresh and not hands_given else 0.02 * 0.55
-    assert found.is_known and found.results.tracked.detection_score == pytest.approx(0.9 * 0.9 + ghost)
+    assert found.is_known and detection_score(found.results.tracked) == pytest.approx(0.9 * 0.9 + ghost)
     if hands_given:
         assert found.hand_evidence is None
     else:
@@ -381,8 +384,8 @@ def test_a_frame_reports_hands_that_would_not_be_credible_in_a_photo(
 
 
 def test_without_confidence_or_hand_scores_there_is_no_evidence() -> None:
-    assert result_of(DIM, EMPTY, confidence=None).hand_evidence is None
-    assert result_of(DIM, EMPTY, scores=None).hand_evidence is None
+    assert hand_evidence(result_of(DIM, EMPTY, confidence=None)) is None
+    assert hand_evidence(result_of(DIM, EMPTY, scores=None)) is None
 
 
 def test_variants_are_predicted_where_hands_were_detected(monkeypatch: pytest.MonkeyPatch) -> None:

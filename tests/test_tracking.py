@@ -11,7 +11,7 @@ from motion import moving_hands
 from poses import HEIGHT, WIDTH, pose_of, poses_of
 from scripted import BLACK, Script
 from unclasp import geometry
-from unclasp.find.crop_result import MIN_SCORE_GAIN
+from unclasp.find.credibility import MIN_SCORE_GAIN
 from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult, exchanged
 from unclasp.follow.track import FIRST_SIDE_CHANGE_FRAMES, SIDE_CHANGE_FRAMES, Track

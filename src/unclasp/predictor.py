@@ -16,6 +16,7 @@ from unclasp.engines.onnx_engine import RunnerOptions
 from unclasp.engines.onnx_model import in_onnx_runtime
 from unclasp.engines.opening import open_network
 from unclasp.errors import UnclaspError
+from unclasp.find.credibility import detection_score
 from unclasp.find.crop_predictor import CropPredictor
 from unclasp.find.crop_result import CropResult
 from unclasp.find.faces import FaceDetector, open_faces
@@ -323,7 +324,7 @@ class Predictor:
             square = None if shot.box is None else geometry.square_box(shot.box)
             found = self.frame_search(shot.image, square, fresh=fresh, hands_given=hands_given)
             lift = partial(self._lift, shot=shot, other_regions=found.regions, is_credible=found.is_credible)
-            score = found.results.tracked.detection_score
+            score = detection_score(found.results.tracked)
             return FrameResult(found.results.map(lift), found.is_known, score, found.hand_evidence, found.are_faces)
 
         return predict_frame

@@ -2,11 +2,20 @@
 
 from typing import Final
 
+import numpy as np
+
+from unclasp.arrays import Floats
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.hands import HAND_SLICES
 
+UNSURE_HAND_SCORE: Final = 0.5
+"""Weight of a hand score in `detection_score` where the pose network's confidence is 0."""
+
+MIN_SCORE_GAIN: Final = 0.1
+"""The result of another search replaces the present one if its `detection_score` is higher by more than this."""
+
 MIN_DETECTION_SCORE: Final = 0.3
-"""A result is credible if its `CropResult.detection_score` is at least this."""
+"""A result is credible if its `detection_score` is at least this."""
 
 MIN_CONFIDENCE_UNSEEN: Final = 0.5
 """A result is also credible if the mean confidence of one hand is at least this, whatever the landmark network says:
@@ -34,6 +43,36 @@ GHOST_SCORES_SAME_PLACE: Final = (0.5, 0.9)
 first value and that of the other hand is at least the second one."""
 
 
+def max_confidence(result: CropResult) -> float:
+    """Return the highest mean confidence of a present hand; 0 without any."""
+    return max(map(result.confidence, result.present_slots), default=0.0)
+
+
+def max_hand_score(result: CropResult) -> float:
+    """Return the highest hand score of a present hand; 0 without the landmark network."""
+    return max(map(result.hand_score, result.present_slots), default=0.0)
+
+
+def total_hand_score(result: CropResult) -> float:
+    """Return the sum of the hand scores of the present hands, 0 to 2; 0 without the landmark network."""
+    return sum(map(result.hand_score, result.present_slots))
+
+
+def detection_score(result: CropResult) -> float:
+    """Return the evidence for the present hands, 0 to 3; 0 without the landmark network.
+
+    Each hand contributes its hand score, weighted by `UNSURE_HAND_SCORE` plus its mean confidence.
+    """
+    return sum(result.hand_score(slot) * (UNSURE_HAND_SCORE + result.confidence(slot)) for slot in result.present_slots)
+
+
+def hand_evidence(result: CropResult) -> Floats | None:
+    """Return the higher of hand score and mean confidence of each hand, (2,); None where either is missing."""
+    if not result.has_confidence or result.hand_scores is None:
+        return None
+    return np.maximum(result.hand_scores, [result.confidence(slot) for slot in (0, 1)])
+
+
 def is_credible(result: CropResult) -> bool:
     """Tell whether there are hands at all.
 
@@ -42,7 +81,7 @@ def is_credible(result: CropResult) -> bool:
     """
     if not result.has_confidence or result.hand_scores is None:
         return True
-    return result.detection_score >= MIN_DETECTION_SCORE or result.max_confidence >= MIN_CONFIDENCE_UNSEEN
+    return detection_score(result) >= MIN_DETECTION_SCORE or max_confidence(result) >= MIN_CONFIDENCE_UNSEEN
 
 
 def is_credible_in_track(result: CropResult) -> bool:
@@ -50,7 +89,7 @@ def is_credible_in_track(result: CropResult) -> bool:
     if not result.has_confidence or result.hand_scores is None:
         return True
     min_confidence, min_hand_score = MIN_IN_TRACK
-    return result.max_confidence >= min_confidence or result.max_hand_score >= min_hand_score
+    return max_confidence(result) >= min_confidence or max_hand_score(result) >= min_hand_score
 
 
 def is_certain(result: CropResult) -> bool:
@@ -89,7 +128,7 @@ def discounted(result: CropResult) -> CropResult:
     hand exists.
     """
     reported = result.reported_confidence
-    if result.hand_scores is None or reported is None or result.detection_score >= WEAK_DETECTION_SCORE:
+    if result.hand_scores is None or reported is None or detection_score(result) >= WEAK_DETECTION_SCORE:
         return result
     return result.with_reported_confidence(
         {slot: WEAK_SHARE * reported[HAND_SLICES[slot]] for slot in result.present_slots}

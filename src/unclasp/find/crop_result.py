@@ -28,13 +28,6 @@ keeps hands that single frames doubt, and their joints must not jump then."""
 SAME_PLACE: Final = 0.25
 """Two hands are at one place if the distance of their middles is below this share of the larger one's size."""
 
-UNSURE_HAND_SCORE: Final = 0.5
-"""Weight of a hand score in `CropResult.detection_score` where the pose network's confidence is 0."""
-
-MIN_SCORE_GAIN: Final = 0.1
-"""The result of another search replaces the present one if its `CropResult.detection_score` is higher by more than
-this."""
-
 MIN_MEAN_DIRECTION: Final = 0.5
 """Two hands point the same way if the mean of their unit vectors is longer than this: each is within 60 degrees of
 it."""
@@ -151,40 +144,10 @@ class CropResult(NamedTuple):
         return sum(map(self.confidence, slots)) / max(1, len(slots))
 
     @property
-    def max_confidence(self) -> float:
-        """The highest mean confidence of a present hand; 0 without any."""
-        return max(map(self.confidence, self.present_slots), default=0.0)
-
-    @property
     def are_at_one_place(self) -> bool:
         """Whether the middles of both hands are nearer than `SAME_PLACE` times the size of the larger one."""
         right, left = (self.joints_2d[joints] for joints in HAND_SLICES)
         return geometry.on_one_place(right, left, SAME_PLACE)
-
-    @property
-    def total_hand_score(self) -> float:
-        """Sum of the hand scores of the present hands, 0 to 2; 0 without the landmark network."""
-        return sum(map(self.hand_score, self.present_slots))
-
-    @property
-    def max_hand_score(self) -> float:
-        """The highest hand score of a present hand; 0 without the landmark network."""
-        return max(map(self.hand_score, self.present_slots), default=0.0)
-
-    @property
-    def detection_score(self) -> float:
-        """Evidence for the present hands, 0 to 3; 0 without the landmark network.
-
-        Each hand contributes its hand score, weighted by `UNSURE_HAND_SCORE` plus its mean confidence.
-        """
-        return sum(self.hand_score(slot) * (UNSURE_HAND_SCORE + self.confidence(slot)) for slot in self.present_slots)
-
-    @property
-    def hand_evidence(self) -> Floats | None:
-        """(2,) the higher of hand score and mean confidence of each hand; None where either is missing."""
-        if not self.has_confidence or self.hand_scores is None:
-            return None
-        return np.maximum(self.hand_scores, [self.confidence(slot) for slot in (0, 1)])
 
     def _slots(self, *, alone: bool) -> list[int]:
         return [self.slot] if alone else [0, 1]

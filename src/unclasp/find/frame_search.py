@@ -4,9 +4,17 @@ from typing import NamedTuple
 
 from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.find.boxes import pooled
-from unclasp.find.credibility import is_certain, is_credible, is_credible_in_track, without_ghost
+from unclasp.find.credibility import (
+    MIN_SCORE_GAIN,
+    detection_score,
+    hand_evidence,
+    is_certain,
+    is_credible,
+    is_credible_in_track,
+    without_ghost,
+)
 from unclasp.find.crop_predictor import CropPredictor
-from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
+from unclasp.find.crop_result import CropResult
 from unclasp.find.faces import FACE_SIZES_IN_VIDEOS, FaceDetector, FacesIn
 from unclasp.find.hand_detector import (
     PALM_SIZES_IN_VIDEOS,
@@ -31,7 +39,7 @@ class FrameSearchResult(NamedTuple):
     is_credible: bool
     """Whether it does as a frame of a video."""
     hand_evidence: Floats | None = None
-    """(2,) `CropResult.hand_evidence`; None if the hands are given."""
+    """(2,) `credibility.hand_evidence`; None if the hands are given."""
     are_faces: Bools | None = None
     """(2,) whether each hand is rather a face (`FacesIn.among`); None without evidence, which that would lower."""
 
@@ -92,7 +100,7 @@ class FrameSearch:
         credible = hands_given or (is_credible_in_track(tracked) and (is_known or not fresh))
         if hands_given:
             return FrameSearchResult(results, regions, is_known, credible)
-        evidence = tracked.hand_evidence
+        evidence = hand_evidence(tracked)
         are_faces = None if evidence is None else faces.among(tracked)
         return FrameSearchResult(results, regions, is_known, credible, evidence, are_faces)
 
@@ -117,7 +125,7 @@ class FrameSearch:
         results = _without_faces(second.results, faces).map(
             lambda result: with_detected(result, hands, at_hands.square)
         )
-        if results.tracked.detection_score <= first.results.tracked.detection_score + MIN_SCORE_GAIN:
+        if detection_score(results.tracked) <= detection_score(first.results.tracked) + MIN_SCORE_GAIN:
             return first
         return FoundInFrame(results, pooled(second.others, first.others))
 

@@ -8,7 +8,7 @@ import numpy as np
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.find.boxes import middles_of
-from unclasp.find.credibility import discounted, is_credible, without_ghost
+from unclasp.find.credibility import discounted, is_credible, max_hand_score, without_ghost
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import (
     DetectedHand,
@@ -67,7 +67,7 @@ class Others:
             middle = middles_of(region)
             if self._predictions < MAX_PLACES and not any(_is_in(middle, joints) for joints in self._known):
                 result = self._predict(Proposal(geometry.square_box(region)), predict_at)
-                if result.hand_scores is None or result.max_hand_score > MIN_HAND_SCORE:
+                if result.hand_scores is None or max_hand_score(result) > MIN_HAND_SCORE:
                     self._keep(result)
 
     def _unknown(self, hands: Sequence[DetectedHand]) -> list[DetectedHand]:

@@ -10,9 +10,9 @@ from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.find import sweep
 from unclasp.find.boxes import box_around, middles_of, pooled, union_of
-from unclasp.find.credibility import discounted, is_certain, is_credible, without_ghost
+from unclasp.find.credibility import MIN_SCORE_GAIN, detection_score, discounted, is_certain, is_credible, without_ghost
 from unclasp.find.crop_predictor import CropPredictor, Found
-from unclasp.find.crop_result import MIN_SCORE_GAIN, CropResult
+from unclasp.find.crop_result import CropResult
 from unclasp.find.faces import FaceDetector, FacesIn
 from unclasp.find.hand_detector import (
     PALM_SIZES,
@@ -94,7 +94,7 @@ class PhotoSearch:
             at_hands = proposal_of_hands(hands, image)
             detected = self._predict(image, at_hands).map(faces.removed_from)
             result = with_detected(detected.result, hands, at_hands.square)
-            if result.detection_score > first.result.detection_score + MIN_SCORE_GAIN:
+            if detection_score(result) > detection_score(first.result) + MIN_SCORE_GAIN:
                 found = Found(result, pooled(detected.others, first.others))
         result = found.result
         if self.second_opinions and is_doubtful(without_ghost(result)):

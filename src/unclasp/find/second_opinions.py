@@ -15,6 +15,7 @@ import numpy as np
 
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
+from unclasp.find.credibility import total_hand_score
 from unclasp.find.crop_result import DENIED_PRESENCE, MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.hands import HAND_SLICES
 
@@ -88,7 +89,7 @@ def best_of_variants(
         for variant in variants(image, results[0])
         if mirrored or not geometry.is_mirroring(variant.original_from_image)
     )
-    return max(results, key=lambda result: _mean_agreement(result, results) + result.total_hand_score)
+    return max(results, key=lambda result: _mean_agreement(result, results) + total_hand_score(result))
 
 
 def variants(image: Pixels, result: CropResult) -> Iterator[Variant]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from unclasp.arrays import Floats, Pixels
 from unclasp.find.boxes import box_around
+from unclasp.find.credibility import max_confidence, max_hand_score
 from unclasp.find.crop_predictor import MIN_CONFIDENCE_GAIN, CropPredictor
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.landmarks import Landmarks
@@ -36,7 +37,9 @@ def is_needed(result: CropResult) -> bool:
 
     Never where the pose network predicts no confidence.
     """
-    return result.has_confidence and result.max_confidence < MIN_CONFIDENCE and result.max_hand_score <= MIN_HAND_SCORE
+    return (
+        result.has_confidence and max_confidence(result) < MIN_CONFIDENCE and max_hand_score(result) <= MIN_HAND_SCORE
+    )
 
 
 def best_box(crop_predictor: CropPredictor, landmarks: Landmarks, image: Pixels) -> Floats | None:
@@ -67,7 +70,7 @@ def best_box(crop_predictor: CropPredictor, landmarks: Landmarks, image: Pixels)
 def is_better(result: CropResult, before: CropResult) -> bool:
     """Tell whether the most confident hand of a touched-up result replaces the result of before."""
     slot = max(result.present_slots, key=result.confidence, default=None)
-    is_surer = result.max_confidence > max(MIN_CONFIDENCE, before.max_confidence + MIN_CONFIDENCE_GAIN)
+    is_surer = max_confidence(result) > max(MIN_CONFIDENCE, max_confidence(before) + MIN_CONFIDENCE_GAIN)
     return slot is not None and is_surer and result.hand_score(slot) > MIN_HAND_SCORE
 
 

@@ -21,9 +21,9 @@ class FrameResult(NamedTuple):
     is_known: bool = True
     """Whether the frame, as a photo, would count as showing hands (`credibility.is_credible`)."""
     detection_score: float = 0.0
-    """Detection score of all its hands together (`CropResult.detection_score`)."""
+    """Detection score of all its hands together (`credibility.detection_score`)."""
     hand_evidence: Floats | None = None
-    """(2,) evidence for each hand, 0 to 1 (`CropResult.hand_evidence`); None if the networks predict none, or if the
+    """(2,) evidence for each hand, 0 to 1 (`credibility.hand_evidence`); None if the networks predict none, or if the
     hands are given."""
     are_faces: Bools | None = None
     """(2,) whether each hand is rather a face (`FacesIn.among`); None if nothing is known of faces."""

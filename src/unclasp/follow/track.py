@@ -15,7 +15,7 @@ MIN_PRESENCE_TO_STAY: Final = 0.25
 PRESENCE_DECAY: Final = 0.5
 """Weight of the old value in the moving average of the presence."""
 EVIDENCE_DECAY: Final = 0.9
-"""Weight of the old value in the moving average of a hand's evidence (`CropResult.hand_evidence`)."""
+"""Weight of the old value in the moving average of a hand's evidence (`credibility.hand_evidence`)."""
 FIRST_EVIDENCE: Final = 0.5
 """Evidence for a hand before any frame has given some."""
 GHOST_EVIDENCE: Final = (0.15, 0.3)

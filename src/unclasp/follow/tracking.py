@@ -9,7 +9,8 @@ import numpy.typing as npt
 from unclasp import geometry
 from unclasp.arrays import Bools, Floats, Pixels
 from unclasp.find.boxes import box_around_hands
-from unclasp.find.crop_result import MIN_SCORE_GAIN, SAME_PLACE
+from unclasp.find.credibility import MIN_SCORE_GAIN
+from unclasp.find.crop_result import SAME_PLACE
 from unclasp.find.versions import Versions
 from unclasp.follow.frame_result import FrameResult, PredictFrame, exchanged
 from unclasp.follow.smoothing import PoseFilter, seconds_between
