@@ -230,14 +230,18 @@ class CropPredictor:
         crop, and is wrong where people are not as it expects. With `alone` the crop shows one hand, so only one has to
         be present in the turned crop; otherwise both have to.
         """
-        tilt = snapped_rotation(result.tilt(alone=alone))
+
+        def shown(each: CropResult) -> list[int]:
+            return [each.slot] if alone else [0, 1]
+
+        tilt = snapped_rotation(result.tilt_of(shown(result)))
         if abs(tilt) < MIN_TILT:
             return result
         turned = geometry.turned_box(result.square, self.network.image_size, tilt)
         upright = self.one_crop(image, turned, rotation=tilt)._replace(square=result.square)
         if not (upright.present.any() if alone else upright.present.all()):
             return result
-        return max(result, upright, key=lambda each: each.confidence_or_presence(alone=alone))
+        return max(result, upright, key=lambda each: each.confidence_or_presence_of(shown(each)))
 
     def snapped_crop(self, image: Pixels, square: Floats) -> CropResult:
         """Return the result of the pose network for a crop that is laid around joints or regions (`boxes.snapped`)."""

@@ -121,22 +121,15 @@ class CropResult(NamedTuple):
         """Slot of the hand with the higher presence, 0 right and 1 left."""
         return int(self.presence.argmax())
 
-    def tilt(self, *, alone: bool) -> float:
-        """Return the rotation of the hands from pointing up in the picture: degrees, clockwise; 0 if they disagree.
-
-        With `alone` only the hand with the higher presence counts.
-        """
-        hands = np.stack([self.joints_of(slot) for slot in self._slots(alone=alone)])
+    def tilt_of(self, slots: list[int]) -> float:
+        """Return the rotation of some hands from pointing up in the picture: degrees, clockwise; 0 if they disagree."""
+        hands = np.stack([self.joints_of(slot) for slot in slots])
         pointing = hands[:, :-1].mean(axis=1) - hands[:, -1]
         x, y = (pointing / np.maximum(np.linalg.norm(pointing, axis=1, keepdims=True), 1e-6)).mean(axis=0)
         return float(np.rad2deg(np.arctan2(x, -y))) if np.hypot(x, y) > MIN_MEAN_DIRECTION else 0.0
 
-    def confidence_or_presence(self, *, alone: bool) -> float:
-        """Return the mean confidence of the hands, or their mean presence where the network predicts no confidence.
-
-        With `alone` only the hand with the higher presence counts.
-        """
-        slots = self._slots(alone=alone)
+    def confidence_or_presence_of(self, slots: list[int]) -> float:
+        """Return the mean confidence of some hands, or their mean presence where the network predicts no confidence."""
         return self.mean_confidence_of(slots) if self.has_confidence else float(self.presence[slots].mean())
 
     def mean_confidence_of(self, slots: list[int]) -> float:
@@ -148,9 +141,6 @@ class CropResult(NamedTuple):
         """Whether the middles of both hands are nearer than `SAME_PLACE` times the size of the larger one."""
         right, left = (self.joints_2d[joints] for joints in HAND_SLICES)
         return geometry.on_one_place(right, left, SAME_PLACE)
-
-    def _slots(self, *, alone: bool) -> list[int]:
-        return [self.slot] if alone else [0, 1]
 
     def without_hand(self, slot: int) -> "CropResult":
         """Return the result with the presence of a hand, 0 right and 1 left, lowered so that it does not count."""
