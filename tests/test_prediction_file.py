@@ -320,9 +320,8 @@ def test_numbers_that_are_none_are_refused_by_name(dataset: Samples, guesses: np
     path = save(tmp_path / "p.npz", fields_of(dataset, space="crop", joints=guesses))
     with pytest.raises(DataError, match=r"joints of 1 predictions are not finite, the first of them made:3; write 0"):
         read_predictions(path)
-    path = save(
-        tmp_path / "q.npz", fields_of(dataset, space="crop", joints=guesses * 0, root_depth=[0, 0, np.inf, 0, 0])
-    )
+    depths = [0, 0, np.inf, 0, 0]
+    path = save(tmp_path / "q.npz", fields_of(dataset, space="crop", joints=np.zeros_like(guesses), root_depth=depths))
     with pytest.raises(DataError, match="root_depth of 1 predictions are not finite, the first of them made:2"):
         read_predictions(path)
 

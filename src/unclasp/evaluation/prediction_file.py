@@ -39,24 +39,30 @@ def read_predictions(path: Path | str) -> PosePredictions:
     """
     path = Path(path)
     fields = _fields(path)
+    try:
+        return _predictions(fields)
+    except UnclaspError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _predictions(fields: dict[str, Any]) -> PosePredictions:
     unknown, missing = sorted(fields.keys() - _FIELDS), sorted({"format", "joints", "space"} - fields.keys())
     if unknown or missing:
         faults = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
-        raise DataError(f"{path} {' and '.join(faults)}; the fields are {', '.join(sorted(_FIELDS))}")
-    choose = partial(_choice, path, fields)
+        raise DataError(f"it {' and '.join(faults)}; the fields are {', '.join(sorted(_FIELDS))}")
+    choose = partial(_choice, fields)
     choose("format", (FORMAT,))
     space, unit = choose("space", SPACES), choose("unit", UNITS, default="mm")
     axis = DepthAxis(choose("depth_axis", tuple(DepthAxis), default=DepthAxis.CAMERA))
     order, first = choose("order", HAND_ORDERS, default="interhand"), choose("first_hand", SIDES, default="right")
-    names = _names(path, fields)
-    joints = _numbers(path, fields["joints"], "joints", (None, NUM_JOINTS, 3))
+    names = _names(fields)
     label: Callable[[int], str] = lambda row: names[row] if names is not None else f"entry {row}"  # noqa: E731
+    joints = _numbers(fields, "joints", (None, NUM_JOINTS, 3), label)
     shapes = {"presence": (2,), "root_depth": (), "boxes": (4,), "confidence": (NUM_JOINTS,)}
     optional: dict[str, Any] = {
-        name: None if name not in fields else _numbers(path, fields[name], name, (len(joints), *shape), label)
+        name: None if name not in fields else _numbers(fields, name, (len(joints), *shape), label)
         for name, shape in shapes.items()
     }
-    _finite(path, joints, "joints", label)
     joints = _in_interhand_order(joints, order, first)
     if optional["confidence"] is not None:
         optional["confidence"] = _in_interhand_order(optional["confidence"], order, first)
@@ -71,13 +77,9 @@ def read_predictions(path: Path | str) -> PosePredictions:
     if optional["boxes"] is not None and not (
         space == "crop" and (optional["boxes"][:, 2:] > optional["boxes"][:, :2]).all()
     ):
-        raise DataError(f"{path}: boxes are the crops of space crop, as x1, y1, x2, y2 with x2 > x1 and y2 > y1")
-    optional |= {"parts": _parts(path, fields), "annotation_ids": _ids(path, fields)}
-    size = _image_size(path, fields, space)
-    try:
-        return PosePredictions(**optional, depth_axis=axis, image_size=size, names=names)
-    except UnclaspError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError("boxes are the crops of space crop, as x1, y1, x2, y2 with x2 > x1 and y2 > y1")
+    optional |= {"parts": _parts(fields), "annotation_ids": _ids(fields)}
+    return PosePredictions(**optional, depth_axis=axis, image_size=_image_size(fields, space), names=names)
 
 
 def write_predictions(path: Path | str, predictions: PosePredictions) -> None:
@@ -145,83 +147,74 @@ def _as_array(path: Path, name: str, value: Any) -> Array:
         raise DataError(f"{path}: {name} must be a value or a list of values of one shape ({error})") from error
 
 
-def _choice(path: Path, fields: dict[str, Any], name: str, allowed: Collection[str], default: str = "") -> str:
+def _choice(fields: dict[str, Any], name: str, allowed: Collection[str], default: str = "") -> str:
     value = np.asarray(fields.get(name, default))
     if value.size != 1 or (chosen := str(value.item())) not in allowed:
-        raise DataError(
-            f"{path}: {name} must be one of {', '.join(allowed)}; got {' '.join(str(fields.get(name)).split())}"
-        )
+        raise DataError(f"{name} must be one of {', '.join(allowed)}; got {' '.join(str(fields.get(name)).split())}")
     return chosen
 
 
-def _numbers(
-    path: Path, value: Any, name: str, shape: tuple[int | None, ...], label: Callable[[int], str] | None = None
-) -> Doubles:
+def _numbers(fields: dict[str, Any], name: str, shape: tuple[int | None, ...], label: Callable[[int], str]) -> Doubles:
     try:
-        array = np.array(value, dtype=np.float64)
+        array = np.array(fields[name], dtype=np.float64)
     except MISFITS as error:
-        raise DataError(f"{path}: {name} must be numbers of one shape ({error})") from error
+        raise DataError(f"{name} must be numbers of one shape ({error})") from error
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = ", ".join("N" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "")
-        raise DataError(f"{path}: {name} must have shape ({wanted}), got {array.shape}")
-    if label is not None:
-        _finite(path, array, name, label)
-    return array
-
-
-def _finite(path: Path, array: Doubles, name: str, label: Callable[[int], str]) -> None:
+        raise DataError(f"{name} must have shape ({wanted}), got {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if len(bad):
         raise DataError(
-            f"{path}: {name} of {len(bad)} predictions are not finite, the first of them {label(int(bad[0]))}; write 0 "
-            "for joints that your method does not predict"
+            f"{name} of {len(bad)} predictions are not finite, the first of them {label(int(bad[0]))}; write 0 for "
+            "joints that your method does not predict"
         )
+    return array
 
 
-def _names(path: Path, fields: dict[str, Any]) -> tuple[str, ...] | None:
+def _names(fields: dict[str, Any]) -> tuple[str, ...] | None:
     if ("names" in fields) == ("annotation_ids" in fields):
-        raise DataError(f"{path} must have either names or annotation_ids, which say what is predicted")
+        raise DataError("it must have either names or annotation_ids, which say what is predicted")
     if "names" not in fields:
         return None
     names = np.asarray(fields["names"])
     if names.ndim != 1 or (names.size and names.dtype.kind not in "US"):
-        raise DataError(f"{path}: names must be a list of texts, got {names.dtype} of shape {names.shape}")
+        raise DataError(f"names must be a list of texts, got {names.dtype} of shape {names.shape}")
     try:
         texts = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
         "".join(texts).encode()
         return texts
     except UnicodeError as error:
-        raise DataError(f"{path}: names must be in UTF-8 ({error}); write them as text") from error
+        raise DataError(f"names must be in UTF-8 ({error}); write them as text") from error
 
 
-def _ids(path: Path, fields: dict[str, Any]) -> npt.NDArray[np.int64] | None:
+def _ids(fields: dict[str, Any]) -> npt.NDArray[np.int64] | None:
     if "annotation_ids" not in fields:
         return None
     ids = np.asarray(fields["annotation_ids"])
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise DataError(f"{path}: annotation_ids must be a list of integers, got {ids.dtype} of shape {ids.shape}")
+        raise DataError(f"annotation_ids must be a list of integers, got {ids.dtype} of shape {ids.shape}")
     if ids.size and ids.max() > np.iinfo(np.int64).max:
-        raise DataError(f"{path}: annotation_ids must be smaller than 2**63, got {ids.max()}")
+        raise DataError(f"annotation_ids must be smaller than 2**63, got {ids.max()}")
     return ids.astype(np.int64)
 
 
-def _image_size(path: Path, fields: dict[str, Any], space: str) -> int:
+def _image_size(fields: dict[str, Any], space: str) -> int:
     if "image_size" not in fields:
         if space == "crop":
-            raise DataError(f"{path} lacks image_size, the side in pixels of the crops that u and v are in")
+            raise DataError("it lacks image_size, the side in pixels of the crops that u and v are in")
         return PLANE_UNITS
     size = np.asarray(fields["image_size"])
     if size.size != 1 or size.dtype.kind not in "iu" or int(size.item()) < 1:
-        raise DataError(f"{path}: image_size must be a whole number of pixels, got {size.tolist()!r}")
+        raise DataError(f"image_size must be a whole number of pixels, got {size.tolist()!r}")
     return int(size.item())
 
 
-def _parts(path: Path, fields: dict[str, Any]) -> Pixels | None:
+def _parts(fields: dict[str, Any]) -> Pixels | None:
     if "parts" not in fields:
         return None
     parts = np.asarray(fields["parts"])
     if parts.dtype.kind not in "iu" or (parts.size and not 0 <= parts.min() <= parts.max() < NUM_PARTS):
-        raise DataError(f"{path}: parts must be part classes 0-{NUM_PARTS - 1}")
+        raise DataError(f"parts must be part classes 0-{NUM_PARTS - 1}")
     return parts.astype(np.uint8)
 
 
