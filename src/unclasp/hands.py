@@ -19,7 +19,9 @@ FINGERS: Final = ("thumb", "index", "middle", "ring", "pinky")
 
 JOINTS_PER_HAND: Final = 21
 NUM_JOINTS: Final = 2 * JOINTS_PER_HAND
-ROOTS: Final = (20, 41)
+WRIST: Final = 20
+"""Index of the wrist among one hand's 21 joints."""
+ROOTS: Final = (WRIST, JOINTS_PER_HAND + WRIST)
 """Indices of the right and the left wrist among the 42 joints."""
 HAND_SLICES: Final = (slice(0, 21), slice(21, 42))
 
@@ -28,7 +30,7 @@ HAND_JOINT_NAMES: Final = (*(f"{finger}{number}" for finger in FINGERS for numbe
 JOINT_NAMES: Final = tuple(f"{side[0]}_{name}" for side in SIDES for name in HAND_JOINT_NAMES)
 
 HAND_PARENTS: Final = tuple(
-    -1 if joint == 20 else 20 if joint % 4 == 3 else joint + 1 for joint in range(JOINTS_PER_HAND)
+    -1 if joint == WRIST else WRIST if joint % 4 == 3 else joint + 1 for joint in range(JOINTS_PER_HAND)
 )
 """Parent of each of a hand's 21 joints; -1 for the wrist."""
 PARENTS: Final = (*HAND_PARENTS, *(parent + 21 if parent >= 0 else -1 for parent in HAND_PARENTS))
@@ -60,7 +62,7 @@ def parts_at_joint(joint: int) -> tuple[int, ...]:
         ((7,), (6, 7), (1, 5), (17, 0))
     """
     hand, local = divmod(joint, JOINTS_PER_HAND)
-    if local == 20:
+    if local == WRIST:
         return (1 + PARTS_PER_HAND * hand, 0)
     finger, from_tip = divmod(local, 4)
     proximal = 2 + 3 * finger
@@ -70,8 +72,8 @@ def parts_at_joint(joint: int) -> tuple[int, ...]:
 
 Order = Literal["interhand", "mediapipe", "openpose", "mano", "freihand"]
 
-_BASE_TO_TIP = [20, *(4 * finger + step for finger in range(5) for step in (3, 2, 1, 0))]
-_MANO = [20, 7, 6, 5, 11, 10, 9, 19, 18, 17, 15, 14, 13, 3, 2, 1, 0, 4, 8, 12, 16]
+_BASE_TO_TIP = [WRIST, *(4 * finger + step for finger in range(5) for step in (3, 2, 1, 0))]
+_MANO = [WRIST, 7, 6, 5, 11, 10, 9, 19, 18, 17, 15, 14, 13, 3, 2, 1, 0, 4, 8, 12, 16]
 HAND_ORDERS: Final[dict[Order, npt.NDArray[np.int64]]] = {
     "interhand": np.arange(JOINTS_PER_HAND),
     "mediapipe": np.array(_BASE_TO_TIP),

@@ -149,11 +149,7 @@ def test_sleeves_leave_the_hand_alone() -> None:
     hand = scene_of(4)[0].hands[0]
     paint = canvas()
     wardrobe = sample_wardrobe(rng)._replace(sleeve_start=20.0, looseness=3.0, strap_start=None)
-    (tube,) = dress(
-        wardrobe, hand.vertices, hand.joints[20], np.array([0, 0, -1], np.float32),
-        forearm=paint.probabilities[:, 0] > 0.8, far=np.arange(len(hand.vertices)) >= len(hand.vertices) - 24,
-        first=True, keep_out=np.zeros((0, 3), np.float32),
-    )  # fmt: skip
+    (tube,) = dress(wardrobe, hand, 0, forearm=paint.probabilities[:, 0] > 0.8, keep_out=np.zeros((0, 3), np.float32))
     wrist, end = hand.joints[20], hand.vertices[-24:].mean(axis=0)
     axis = (end - wrist) / np.linalg.norm(end - wrist)
     along = (tube.vertices - wrist) @ axis

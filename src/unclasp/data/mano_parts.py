@@ -74,9 +74,8 @@ class PartsRenderer:
             size: Width and height in px.
         """
         width, height = size
-        parts = np.zeros((height, width), dtype=np.uint8)
         if not meshes:
-            return parts
+            return np.zeros((height, width), dtype=np.uint8)
         starts = np.cumsum([0, *(len(mesh) for mesh in meshes.values())])
         faces: list[Ints] = [self.models[side].faces + start for side, start in zip(meshes, starts[:-1], strict=True)]
         corners = np.ascontiguousarray(np.concatenate(faces), dtype=np.int32)
@@ -85,8 +84,7 @@ class PartsRenderer:
         screen = project_to_grid(np.concatenate(list(meshes.values())), focal, princpt)
         raster = rasterize(screen, corners, width=width, height=height)
         rows = np.arange(len(shares), dtype=np.int32)
-        label_parts(raster, corners, left, rows, shares, shares.argmax(axis=1).astype(np.uint8), parts)
-        return parts
+        return label_parts(raster, corners, left, rows, shares, shares.argmax(axis=1).astype(np.uint8))
 
 
 def write_parts(layout: Layout, mano: Path | str, *, processes: int = 1, progress: Progress | None = None) -> Outcome:

@@ -6,6 +6,7 @@ import numpy as np
 
 from unclasp.arrays import Bools, Doubles, Ints, Singles
 from unclasp.synth.material import BAND, CLOTH
+from unclasp.synth.scene import PosedHand
 
 _SIDES: Final = 28
 _ANGLES: Final = np.arange(_SIDES) * (2 * np.pi / _SIDES)
@@ -112,18 +113,17 @@ def sample_wardrobe(rng: np.random.Generator) -> Wardrobe:
 
 class _Arm(NamedTuple):
     wrist: Doubles
-    axis: Doubles
+    axis: Singles
     across: Doubles
     up: Doubles
     radius: Doubles
     """(_ARM_CELLS,) largest distance of the skin from the axis, per step of `_CELL_MM` from the wrist."""
 
 
-def _measure(vertices: Singles, wrist: Singles, forearm: Bools, far: Bools) -> _Arm:
+def _measure(hand: PosedHand, forearm: Bools) -> _Arm:
     """Measure the forearm's axis and its thickness at each distance from the wrist."""
-    skin = vertices[forearm].astype(np.float64) - wrist
-    axis = vertices[far].mean(axis=0) - wrist
-    axis = axis / np.linalg.norm(axis)
+    wrist, axis = hand.wrist, hand.arm_axis
+    skin = hand.vertices[forearm].astype(np.float64) - wrist
     along = skin @ axis
     distance = np.sqrt(np.maximum(0, (skin * skin).sum(axis=1) - along * along))
     cells = np.clip((along / _CELL_MM).astype(np.int64), 0, _ARM_CELLS - 1)
@@ -136,33 +136,20 @@ def _measure(vertices: Singles, wrist: Singles, forearm: Bools, far: Bools) -> _
     return _Arm(np.asarray(wrist, dtype=np.float64), axis, across, np.cross(axis, across), radius)
 
 
-def dress(
-    wardrobe: Wardrobe,
-    vertices: Singles,
-    wrist: Singles,
-    dorsal: Singles,
-    *,
-    forearm: Bools,
-    far: Bools,
-    first: bool,
-    keep_out: Singles,
-) -> list[Tube]:
+def dress(wardrobe: Wardrobe, hand: PosedHand, number: int, *, forearm: Bools, keep_out: Singles) -> list[Tube]:
     """Return the sleeve and the strap of one arm.
 
     Args:
         wardrobe: The clothes.
-        vertices: (V, 3) mm of the hand with its forearm.
-        wrist: (3,) mm.
-        dorsal: (3,) direction out of the back of the hand, where a watch sits.
+        hand: The hand with its forearm.
+        number: 0 for the first hand of the scene, 1 for the second.
         forearm: (V,) vertices that belong to the forearm only.
-        far: (V,) vertices of the forearm's far end.
-        first: Whether this is the first hand of the scene.
         keep_out: (J, 3) mm, joints of the other hand; a sleeve that would contain one starts beyond it instead.
     """
-    arm = _measure(vertices, wrist, forearm, far)
+    arm = _measure(hand, forearm)
     tubes = []
-    if wardrobe.strap_start is not None and wardrobe.strap_hand == (0 if first else 1):
-        tubes.append(_strap(wardrobe, arm, wardrobe.strap_start, dorsal))
+    if wardrobe.strap_start is not None and wardrobe.strap_hand == number:
+        tubes.append(_strap(wardrobe, arm, wardrobe.strap_start, hand.dorsal))
     if wardrobe.sleeve_start is not None:
         start = wardrobe.sleeve_start
         if len(keep_out):

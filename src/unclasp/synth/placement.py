@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.arrays import Doubles
+from unclasp.hands import WRIST
 from unclasp.synth.contact import (
     Spheres,
     Surface,
@@ -63,7 +64,7 @@ class Posed:
     @property
     def forearm(self) -> Doubles:
         """Unit vector from the wrist to the elbow."""
-        direction = self.spheres.centres[-1] - self.joints[20]
+        direction = self.spheres.centres[-1] - self.joints[WRIST]
         return np.asarray(direction / np.linalg.norm(direction))
 
 
@@ -279,8 +280,8 @@ def _interleaved(pair: Pair) -> bool:
 
 def _plausible(pair: Pair) -> bool:
     """Return whether one person could hold the hands like this: palms close, elbows apart, forearms not opposed."""
-    right_palm = pair.right.joints[:20].mean(axis=0)
-    left_palm = pair.rotation @ pair.left.joints[:20].mean(axis=0) + pair.translation
+    right_palm = pair.right.joints[:WRIST].mean(axis=0)
+    left_palm = pair.rotation @ pair.left.joints[:WRIST].mean(axis=0) + pair.translation
     right_elbow, left_elbow = pair.right.spheres.centres[-1], pair.left_spheres().centres[-1]
     opposed = pair.right.forearm @ (pair.rotation @ pair.left.forearm)
     return bool(

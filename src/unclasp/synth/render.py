@@ -58,26 +58,18 @@ def draw_hands(
     lights = _light(scene, mesh, sky)
     surface = _surface(look, wardrobe)
     centre, sub = _rasterised(scene, mesh, 1), _rasterised(scene, mesh, supersample)
-    width, height = scene.size
-    coverage, parts = np.zeros((height, width, 4), dtype=np.float32), np.empty((height, width), dtype=np.uint8)
-    shade(mesh, centre, sub, surface, lights, coverage)
+    coverage = shade(mesh, centre, sub, surface, lights)
     paint = canvas()
-    label_parts(centre, mesh.faces, mesh.left, mesh.model_row, paint.probabilities, paint.dominant, parts)
+    parts = label_parts(centre, mesh.faces, mesh.left, mesh.model_row, paint.probabilities, paint.dominant)
     return Drawn(coverage, parts, centre.depth(), look, wardrobe)
-
-
-def arm_axis(hand: PosedHand) -> Singles:
-    """Return the unit direction (3,) from the wrist to the elbow."""
-    end = hand.vertices[-len(HandModel.load().loop) :].mean(axis=0) - hand.joints[20]
-    return np.asarray(end / np.linalg.norm(end), dtype=np.float32)
 
 
 def _shorten_arms(scene: Scene, mesh: Mesh, length: float) -> None:
     """Clamp vertices farther than `length` mm from the wrist along the forearm to this distance, in place."""
     starts = [*np.flatnonzero(mesh.model_row == 0), len(mesh.rows)]
     for hand, first, last in zip(scene.hands, starts[:-1], starts[1:], strict=True):
-        points, axis = mesh.rows[first:last, :3], arm_axis(hand)
-        beyond = np.maximum((points - hand.joints[20]) @ axis - length, 0)
+        points, axis = mesh.rows[first:last, :3], hand.arm_axis
+        beyond = np.maximum((points - hand.wrist) @ axis - length, 0)
         points -= beyond[:, None] * axis
 
 
@@ -88,16 +80,8 @@ def assemble(scene: Scene, look: SkinLook, wardrobe: Wardrobe) -> Mesh:
     for index, hand in enumerate(scene.hands):
         pieces.append(_hand_piece(hand, model, paint, look))
         others = [other.joints for other in scene.hands if other is not hand]
-        tubes = dress(
-            wardrobe,
-            hand.vertices,
-            hand.joints[20],
-            _dorsal(hand),
-            forearm=paint.probabilities[:, 0] > 0.8,
-            far=np.arange(len(hand.vertices)) >= len(hand.vertices) - len(model.loop),
-            first=index == 0,
-            keep_out=np.concatenate(others) if others else np.zeros((0, 3), dtype=np.float32),
-        )
+        keep_out = np.concatenate(others) if others else np.zeros((0, 3), dtype=np.float32)
+        tubes = dress(wardrobe, hand, index, forearm=paint.probabilities[:, 0] > 0.8, keep_out=keep_out)
         pieces.extend(_tube_piece(tube) for tube in tubes)
     starts = np.cumsum([0, *(len(piece.rows) for piece in pieces)])
     faces = [piece.faces + np.int32(start) for piece, start in zip(pieces, starts[:-1], strict=True)]
@@ -105,14 +89,6 @@ def assemble(scene: Scene, look: SkinLook, wardrobe: Wardrobe) -> Mesh:
         name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in Mesh._fields if name != "faces"
     }
     return Mesh(faces=np.ascontiguousarray(np.concatenate(faces), dtype=np.int32), **joined)
-
-
-def _dorsal(hand: PosedHand) -> Singles:
-    """Return the direction (3,) out of the back of the hand, from wrist, index base and pinky base."""
-    wrist, index, pinky = hand.joints[20], hand.joints[7], hand.joints[19]
-    normal = np.cross(index - wrist, pinky - wrist)
-    normal = normal / (np.linalg.norm(normal) + 1e-9)
-    return np.asarray(normal if hand.side == "right" else -normal, dtype=np.float32)
 
 
 def _hand_piece(hand: PosedHand, model: HandModel, paint: Canvas, look: SkinLook) -> Mesh:

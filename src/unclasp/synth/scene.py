@@ -11,6 +11,7 @@ import numpy as np
 
 from unclasp import geometry
 from unclasp.arrays import Doubles, Floats, Singles
+from unclasp.hands import HAND_JOINT_NAMES, WRIST
 from unclasp.synth.contact import overlap, rest_spheres
 from unclasp.synth.hand import HandModel
 from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, rotation_about, rotation_between
@@ -18,6 +19,7 @@ from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, ro
 Kind = Literal["contact", "interlaced", "apart", "right", "left"]
 View = Literal["frontal", "lowered", "selfie", "reaching", "egocentric", "above", "any"]
 _Name = TypeVar("_Name", bound=str)
+_INDEX_BASE, _PINKY_BASE = HAND_JOINT_NAMES.index("index1"), HAND_JOINT_NAMES.index("pinky1")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,25 @@ class PosedHand:
     """(V, 3) unit, camera frame."""
     joints: Singles
     """(21, 3) mm, camera frame."""
+
+    @property
+    def wrist(self) -> Singles:
+        """(3,) mm."""
+        return np.asarray(self.joints[WRIST])
+
+    @property
+    def arm_axis(self) -> Singles:
+        """(3,) unit direction from the wrist to the elbow."""
+        direction = self.vertices[-len(HandModel.load().loop) :].mean(axis=0) - self.wrist
+        return np.asarray(direction / np.linalg.norm(direction), dtype=np.float32)
+
+    @property
+    def dorsal(self) -> Singles:
+        """(3,) unit direction out of the back of the hand, by the wrist and the bases of index and pinky."""
+        index, pinky = self.joints[_INDEX_BASE] - self.wrist, self.joints[_PINKY_BASE] - self.wrist
+        normal = np.cross(index, pinky)
+        normal = normal / (np.linalg.norm(normal) + 1e-9)
+        return np.asarray(normal if self.side == "right" else -normal, dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,10 @@ shaded at each of its covered samples.
 import math
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from unclasp.arrays import Bools, Ints, Pixels, Singles
+from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth.compiled import compiled
 from unclasp.synth.material import (
     ALBEDO,
@@ -229,8 +232,8 @@ def _coverage(sub: Raster, row: int, column: int, samples: int, key: float) -> t
 
 
 @compiled
-def shade(mesh: Mesh, centre: Raster, sub: Raster, surface: Surface, lights: Lights, out: Singles) -> None:
-    """Write (H, W, 4): linear RGB multiplied by coverage, and coverage.
+def shade(mesh: Mesh, centre: Raster, sub: Raster, surface: Surface, lights: Lights) -> Singles:
+    """Return (H, W, 4): linear RGB multiplied by coverage, and coverage.
 
     Args:
         mesh: The mesh to shade.
@@ -238,9 +241,9 @@ def shade(mesh: Mesh, centre: Raster, sub: Raster, surface: Surface, lights: Lig
         sub: The mesh on the supersampled grid.
         surface: Skin and clothes.
         lights: The light.
-        out: (H, W, 4) float32, zeros.
     """
     height, width = centre.face.shape
+    out = np.zeros((height, width, 4), dtype=np.float32)
     samples = sub.face.shape[0] // height
     weight = 1.0 / (samples * samples)
     for row in range(height):
@@ -260,19 +263,14 @@ def shade(mesh: Mesh, centre: Raster, sub: Raster, surface: Surface, lights: Lig
                         out[row, column, 0] += weight * colour[0]
                         out[row, column, 1] += weight * colour[1]
                         out[row, column, 2] += weight * colour[2]
+    return out
 
 
 @compiled
 def label_parts(
-    raster: Raster,
-    corners: Ints,
-    left: Bools,
-    model_rows: Ints,
-    probabilities: Singles,
-    dominant: Pixels,
-    parts: Pixels,
-) -> None:
-    """Write the part class of each pixel: argmax of the interpolated part probabilities, +16 for the left hand.
+    raster: Raster, corners: Ints, left: Bools, model_rows: Ints, probabilities: Singles, dominant: Pixels
+) -> Pixels:
+    """Return the part class (H, W) of each pixel: argmax of the interpolated part probabilities, +16 for the left hand.
 
     Args:
         raster: `Raster` with one sample per pixel.
@@ -281,11 +279,11 @@ def label_parts(
         model_rows: (V,) vertex of the hand model, -1 for vertices of clothes.
         probabilities: (M, 17) of the hand model, 0 = forearm.
         dominant: (M,) their argmax.
-        parts: (H, W), written.
     """
-    parts[:] = 0
-    for row in range(parts.shape[0]):
-        for column in range(parts.shape[1]):
+    height, width = raster.face.shape
+    parts = np.zeros((height, width), dtype=np.uint8)
+    for row in range(height):
+        for column in range(width):
             f = raster.face[row, column]
             if f < 0 or model_rows[corners[f, 0]] < 0:
                 continue
@@ -304,4 +302,5 @@ def label_parts(
                     if share > best:
                         best, part = share, candidate
             if part > 0:
-                parts[row, column] = part + 16 if left[f] else part
+                parts[row, column] = part + PARTS_PER_HAND if left[f] else part
+    return parts

@@ -21,11 +21,13 @@ from unclasp.synth.figure import (
     draw_upper_arm,
 )
 from unclasp.synth.light import Sky
-from unclasp.synth.render import Drawn, arm_axis
+from unclasp.synth.render import Drawn
 from unclasp.synth.scene import Scene
 from unclasp.synth.skin import sample_skin
 from unclasp.synth.strokes import Colour, Strokes
 
+_ELBOW_MM: Final = 240.0
+"""Distance of the elbow from the wrist."""
 _MAX_UPPER_ARM_MM: Final = 330.0
 _AT_FACE_PROBABILITY: Final = 0.3
 """Probability that people hold their hands in front of their face."""
@@ -175,21 +177,32 @@ def _clothes_of(drawn: Drawn) -> tuple[Colour, Colour, bool]:
     return skin, cloth, drawn.wardrobe.sleeve_start is not None
 
 
-def _elbows(party: Party) -> list[tuple[Doubles, Doubles, float]]:
-    """Return, per hand, wrist and elbow in px and px per mm at the elbow; hands with too near elbows are left out."""
+class _Forearm(NamedTuple):
+    """A forearm in the picture."""
+
+    wrist: Doubles
+    """(2,) px."""
+    elbow: Doubles
+    """(2,) px."""
+    scale: float
+    """px per mm at the elbow."""
+
+
+def _forearms(party: Party) -> list[_Forearm]:
+    """Return the forearm of each hand, but for those whose elbow is too near to the camera."""
     found = []
     for hand in party.scene.hands:
-        elbow = hand.joints[20] + 240.0 * arm_axis(hand)
+        elbow = hand.wrist + _ELBOW_MM * hand.arm_axis
         if elbow[2] > 80:
-            wrist, end = party.scene.project(np.stack([hand.joints[20], elbow]))
-            found.append((wrist, end, float(party.scene.focal[0] / elbow[2])))
+            wrist, end = party.scene.project(np.stack([hand.wrist, elbow]))
+            found.append(_Forearm(wrist, end, float(party.scene.focal[0] / elbow[2])))
     return found
 
 
 def _arms_from_outside(strokes: Strokes, party: Party) -> None:
     """Extend the arms from the elbows out of the picture."""
     skin, cloth, sleeved = _clothes_of(party.drawn)
-    for wrist, elbow, scale in _elbows(party):
+    for wrist, elbow, scale in _forearms(party):
         direction = elbow - wrist
         direction = direction / (np.linalg.norm(direction) + 1e-6) + strokes.rng.normal(0, 0.25, 2)
         far = elbow + direction / np.linalg.norm(direction) * 1.5 * max(strokes.width, strokes.height)
@@ -202,7 +215,7 @@ def _owner(strokes: Strokes, party: Party) -> None:
     """Draw the owner of the hands, at the most plausible of 40 random positions for the arms."""
     rng = strokes.rng
     skin, cloth, sleeved = _clothes_of(party.drawn)
-    elbows = _elbows(party)
+    elbows = [forearm.elbow for forearm in _forearms(party)]
     hands = party.scene.project(party.scene.joints).mean(axis=0)
     bare = strokes.uniform(0, 0.24) if sleeved else strokes.uniform(0.3, 1.0)
     scale = party.scene.scale * strokes.uniform(0.78, 1.05)
@@ -215,22 +228,22 @@ def _owner(strokes: Strokes, party: Party) -> None:
     draw_body(strokes, party.light, person)
     if len(elbows) == 1 and rng.random() < 0.6:
         draw_idle_arms(strokes, party.light, person)
-    for shoulder, (_, elbow, _) in zip(_shoulders_for(person, elbows), elbows, strict=True):
+    for shoulder, elbow in zip(_shoulders_for(person, elbows), elbows, strict=True):
         draw_upper_arm(strokes, party.light, person, (shoulder, elbow), cloth=sleeved)
 
 
-def _shoulders_for(person: Person, elbows: list[tuple[Doubles, Doubles, float]]) -> list[Doubles]:
+def _shoulders_for(person: Person, elbows: list[Doubles]) -> list[Doubles]:
     """Return the shoulder for each elbow: by sides for two elbows, the nearer one for a single elbow."""
     left, right = person.shoulders
     if len(elbows) == 2:
-        return [left, right] if elbows[0][1][0] < elbows[1][1][0] else [right, left]
-    return [min((left, right), key=lambda s: float(np.linalg.norm(s - elbow))) for _, elbow, _ in elbows]
+        return [left, right] if elbows[0][0] < elbows[1][0] else [right, left]
+    return [min((left, right), key=lambda s: float(np.linalg.norm(s - elbow))) for elbow in elbows]
 
 
-def _strain(person: Person, elbows: list[tuple[Doubles, Doubles, float]]) -> float:
+def _strain(person: Person, elbows: list[Doubles]) -> float:
     """Return the implausibility of the upper arms in mm: too long, too short, or with elbows above the chin."""
     total = 0.0
-    for shoulder, (_, elbow, _) in zip(_shoulders_for(person, elbows), elbows, strict=True):
+    for shoulder, elbow in zip(_shoulders_for(person, elbows), elbows, strict=True):
         length = float(np.linalg.norm(shoulder - elbow)) / person.scale
         total += max(0.0, length - _MAX_UPPER_ARM_MM) + 0.3 * max(0.0, 140 - length)
         total += 0.5 * max(0.0, (person.chin[1] - elbow[1]) / person.scale)
