@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("numba", reason="rendering is an extra")
 
 from unclasp.synth import background
+from unclasp.synth.colour import linear_from_srgb
 from unclasp.synth.figure import Light, Person, draw_body, draw_idle_arms, draw_limb
 from unclasp.synth.scene import SceneMix, sample_scene
 from unclasp.synth.strokes import Strokes
@@ -101,4 +102,4 @@ def test_places_without_anybody() -> None:
         strokes = canvas()
         background.draw_place(strokes, kind)
         assert (strokes.canvas != 40).any()
-    assert background.linear_from_srgb(np.array([0, 255], np.uint8)).tolist() == [0, 1]
+    assert linear_from_srgb(np.array([0, 255], np.uint8)).tolist() == [0, 1]

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from unclasp.arrays import Doubles, Floats, Pixels, Singles
+from unclasp.arrays import Doubles, Singles
+from unclasp.synth.colour import displayed, linear_from_srgb
 from unclasp.synth.light import Setting
 from unclasp.synth.people import draw_person
 from unclasp.synth.scene import Scene
@@ -24,20 +25,6 @@ _CAMERA_OF_VIEW: Final = {
     "frontal": "level", "lowered": "level", "selfie": "level", "reaching": "level", "egocentric": "down",
     "above": "down",
 }  # fmt: skip
-
-
-def linear_from_srgb(canvas: Pixels) -> Singles:
-    """Convert 8-bit sRGB to linear light (0-1)."""
-    value = np.arange(256) / 255
-    table = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return np.asarray(table.astype(np.float32)[canvas])
-
-
-def srgb_from_linear(linear: Floats) -> Colour:
-    """Convert linear light (0-1) to 0-255 sRGB."""
-    clipped = np.clip(linear, 0, 1).astype(np.float64)
-    display = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
-    return np.asarray(255 * display, dtype=np.float64)
 
 
 class Subject(NamedTuple):
@@ -64,7 +51,7 @@ def paint(rng: np.random.Generator, *, scene: Scene, setting: Setting, skin: Sin
     """
     strokes = Strokes(rng, scene.size)
     middle = scene.project(scene.joints).mean(axis=0)
-    subject = Subject(middle, scene.scale, srgb_from_linear(skin), srgb_from_linear(cloth))
+    subject = Subject(middle, scene.scale, displayed(skin), displayed(cloth))
     kind = "studio"
     if setting != "studio":
         shares = _KIND_PROBABILITIES[_CAMERA_OF_VIEW.get(scene.view, "any")]

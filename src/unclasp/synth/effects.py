@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unclasp.arrays import Doubles, Pixels, Singles
+from unclasp.synth.colour import srgb_from_linear
 from unclasp.synth.compiled import compiled
 from unclasp.synth.light import Setting
 
@@ -125,8 +126,7 @@ def _tone_curve(rng: np.random.Generator) -> Singles:
     linear = np.linspace(0, 2, _CURVE_STEPS) ** 2
     knee = rng.uniform(0.55, 0.9)
     shoulder = np.where(linear < knee, linear, knee + (1 - knee) * (1 - np.exp(-(linear - knee) / (1 - knee))))
-    display = np.where(shoulder <= 0.0031308, 12.92 * shoulder, 1.055 * np.maximum(shoulder, 1e-9) ** (1 / 2.4) - 0.055)
-    display = display ** np.exp(rng.normal(0, 0.10))
+    display = srgb_from_linear(shoulder) ** np.exp(rng.normal(0, 0.10))
     contrast = rng.normal(0.12, 0.22)
     display = display + contrast * (display * display * (3 - 2 * display) - display)
     black = max(0.0, rng.normal(-0.02, 0.03))

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from unclasp.arrays import Floats, Ints, Pixels, Singles
+from unclasp.synth.colour import linear_from_lab
 from unclasp.synth.hand import HandModel, RestHand, vertex_normals
 from unclasp.synth.material import SkinStrengths, noise_table, sample_noise
 
@@ -138,20 +139,6 @@ class SkinLook(NamedTuple):
     """(V,) thickness of gloves in mm; None for bare hands and for gloves that are only a colour."""
 
 
-def lab_to_linear(lab: Floats) -> Singles:
-    """Convert CIELAB (D65) to linear sRGB, clipped to 0.005-0.95; any shape (..., 3).
-
-    Examples:
-        >>> [round(float(value), 2) for value in lab_to_linear(np.array([50.0, 0.0, 0.0]))]
-        [0.18, 0.18, 0.18]
-    """
-    lightness = (lab[..., 0] + 16) / 116
-    root = np.stack([lightness + lab[..., 1] / 500, lightness, lightness - lab[..., 2] / 200], axis=-1)
-    xyz = np.where(root > 6 / 29, root**3, 3 * (6 / 29) ** 2 * (root - 4 / 29)) * np.array([0.95047, 1.0, 1.08883])
-    rgb_from_xyz = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
-    return np.asarray(np.clip(xyz @ rgb_from_xyz.T, 0.005, 0.95), dtype=np.float32)
-
-
 def sample_skin(rng: np.random.Generator) -> SkinLook:
     """Draw the look of the hands of one picture."""
     paint = canvas()
@@ -163,16 +150,16 @@ def sample_skin(rng: np.random.Generator) -> SkinLook:
     low_noise = sample_noise(noise_table(), paint.rest * 0.045 + rng.uniform(0, 32, 3))
     gloved = bool(rng.random() < 0.06)
     if gloved:
-        back_rgb = palm_rgb = lab_to_linear(np.array([rng.uniform(8, 90), *rng.normal(0, 12, 2)]))
+        back_rgb = palm_rgb = linear_from_lab(np.array([rng.uniform(8, 90), *rng.normal(0, 12, 2)]))
         if rng.random() < 0.5:
-            palm_rgb = lab_to_linear(np.array([rng.uniform(8, 90), *rng.normal(0, 20, 2)]))
+            palm_rgb = linear_from_lab(np.array([rng.uniform(8, 90), *rng.normal(0, 20, 2)]))
         flush = 0.0
     else:
-        back_rgb, palm_rgb = lab_to_linear(back), lab_to_linear(palm)
+        back_rgb, palm_rgb = linear_from_lab(back), linear_from_lab(palm)
     mask = (paint.palm * np.clip(1.0 - 0.6 * paint.probabilities[:, 0], 0, 1))[:, None]
     albedo = back_rgb * (1 - mask) + palm_rgb * mask
     albedo = albedo * (1 + flush * paint.flush[:, None] * np.array([0.03, -0.12, -0.10]))
-    return SkinLook(albedo.astype(np.float32), low_noise, lab_to_linear(back), _strengths(rng, gloved=gloved), gloved)
+    return SkinLook(albedo.astype(np.float32), low_noise, linear_from_lab(back), _strengths(rng, gloved=gloved), gloved)
 
 
 def _strengths(rng: np.random.Generator, *, gloved: bool) -> SkinStrengths:
@@ -180,7 +167,7 @@ def _strengths(rng: np.random.Generator, *, gloved: bool) -> SkinStrengths:
     mottle, vein, wrap, roughness = (float(rng.uniform(*bounds)) for bounds in _STRENGTHS)
     specular, bump = float(rng.uniform(0.8, 3.2)), float((0.04 + 0.12 * age) * rng.uniform(0.6, 1.3))
     offset, brighter, redder = float(rng.uniform(0, 32)), rng.uniform(0.95, 1.3), rng.uniform(0.9, 1.0)
-    polish = lab_to_linear(np.array([rng.uniform(15, 85), rng.uniform(0, 65), rng.uniform(-15, 25)]))
+    polish = linear_from_lab(np.array([rng.uniform(15, 85), rng.uniform(0, 65), rng.uniform(-15, 25)]))
     return SkinStrengths(
         mottle=mottle,
         bump=3 * bump if gloved else bump,

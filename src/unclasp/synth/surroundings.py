@@ -11,6 +11,7 @@ import numpy as np
 from unclasp.arrays import Doubles, Pixels, Singles
 from unclasp.synth import background
 from unclasp.synth.clothes import cloth_colour
+from unclasp.synth.colour import displayed, linear_from_srgb
 from unclasp.synth.figure import (
     Light,
     Person,
@@ -82,7 +83,7 @@ def draw_surroundings(
     if rng.random() < 0.3:
         strokes.blur(strokes.uniform(0.3, 1.5))
     brightness = strokes.uniform(1.3, 3.0) if sky.setting == "backlit" else float(np.exp(rng.normal(0.05, 0.3)))
-    return background.linear_from_srgb(strokes.canvas), brightness
+    return linear_from_srgb(strokes.canvas), brightness
 
 
 def hold_something(rng: np.random.Generator, coverage: Singles, labels: Pixels, party: Party) -> None:
@@ -138,7 +139,7 @@ def _solid(
 def _distraction(strokes: Strokes, light: Light) -> None:
     """Draw a negative example for the finder: a person, a face, a bare limb, or skin-coloured objects."""
     rng = strokes.rng
-    skin = background.srgb_from_linear(sample_skin(rng).colour)
+    skin = displayed(sample_skin(rng).colour)
     kind, long = rng.random(), max(strokes.width, strokes.height)
     if kind < 0.5:
         scale = float(np.exp(rng.uniform(np.log(0.08), np.log(1.2)))) * long / 700
@@ -173,7 +174,7 @@ def _outside(strokes: Strokes) -> Doubles:
 
 def _clothes_of(drawn: Drawn) -> tuple[Colour, Colour, bool]:
     """Return the sRGB of skin and cloth, and whether the sleeves are long."""
-    skin, cloth = (background.srgb_from_linear(c) for c in (drawn.look.colour, drawn.wardrobe.colours[0]))
+    skin, cloth = (displayed(c) for c in (drawn.look.colour, drawn.wardrobe.colours[0]))
     return skin, cloth, drawn.wardrobe.sleeve_start is not None
 
 
