@@ -139,7 +139,7 @@ def test_regions_are_ordered_by_size_and_score() -> None:
 
 HELD_OUT = 3
 Rendered = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""A whole picture, the boxes of its regions, and its mask."""
+"""A whole picture, its mask, and the boxes of its regions."""
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 def test_hands_are_found_in_scenes_never_trained_on(render: Callable[[int], Rendered]) -> None:
     find = open_finder()
     asked = met = empty = false = 0
-    for image, boxes, mask in map(render, range(200)):
+    for image, mask, boxes in map(render, range(200)):
         square = letterbox(image, SIZE)
         regions = decode_regions(find.maps(square.image))
         found = square.to_picture(regions.boxes.reshape(-1, 2, 2)).reshape(-1, 4)

@@ -15,12 +15,13 @@ import torch
 from dots import MakeSample
 from unclasp.checkpoint import tensor_file
 from unclasp.cli import main
-from unclasp.data.views import IGNORED, cut, labels, random_window
+from unclasp.data.views import cut, labels, random_window
 from unclasp.data.wholes import Wholes, write_wholes
 from unclasp.errors import CheckpointError, DataError, NonFiniteLossError, UnclaspError
 from unclasp.exporting.finder import export_finder
 from unclasp.find.finder import open_finder
 from unclasp.model.finder import FinderMaps, FinderNet, Targets, boxes_of, finder_losses, generalised_iou
+from unclasp.synth.regions import IGNORED, Whole
 from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
 from unclasp.training.finder_weights import average_finders, load_finder, save_finder
@@ -28,12 +29,12 @@ from unclasp.training.finder_weights import average_finders, load_finder, save_f
 SIZE, STRIDE = 64, 4
 
 
-def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scene() -> Whole:
     """Return a grey picture with a bright hand of 16 x 12 px and one that is ignored."""
     image, mask = np.full((48, 64, 3), 90, np.uint8), np.zeros((48, 64), np.uint8)
     image[8:20, 16:32] = 230
     mask[8:20, 16:32], mask[40:48, 0:8] = 1, IGNORED
-    return image, mask, np.array([[15.5, 7.5, 31.5, 19.5]], np.float32)
+    return Whole(image, mask, np.array([[15.5, 7.5, 31.5, 19.5]], np.float32))
 
 
 # ---- views
@@ -158,7 +159,7 @@ class Scenes(Wholes):
         for _ in range(4):
             image, mask, boxes = (part.copy() for part in scene())
             dx, dy = (int(rng.integers(0, extent)) for extent in (30, 20))
-            self.items.append((
+            self.items.append(Whole(
                 np.roll(image, (dy, dx), (0, 1)), np.roll(np.where(mask == 1, 1, 0).astype(np.uint8), (dy, dx), (0, 1)),
                 boxes + np.float32([dx, dy, dx, dy]),
             ))  # fmt: skip
@@ -166,7 +167,7 @@ class Scenes(Wholes):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Whole:
         return self.items[index]
 
 
@@ -189,7 +190,7 @@ class Deadly(Scenes):
         super().__init__()
         self.ended_by, self.left = ended_by, 4
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> Whole:
         self.left -= 1
         if not self.left and isinstance(self.ended_by, signal.Signals):
             os.kill(os.getpid(), self.ended_by)
@@ -214,7 +215,7 @@ def test_what_ends_early_leaves_a_finder(tmp_path: Path, ended_by: Any, save_eve
 @pytest.mark.parametrize("save_every", [1, 100])
 def test_a_second_signal_ends_it_at_once_and_tells_what_is_saved(tmp_path: Path, save_every: int) -> None:
     class Impatient(Deadly):
-        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        def __getitem__(self, index: int) -> Whole:
             item = super().__getitem__(index)
             if not self.left:
                 os.kill(os.getpid(), signal.SIGTERM)

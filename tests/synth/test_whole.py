@@ -8,9 +8,10 @@ pytest.importorskip("numba", reason="rendering is an extra")
 from unclasp.synth import background
 from unclasp.synth.colour import linear_from_srgb
 from unclasp.synth.figure import Light, Person, draw_body, draw_idle_arms, draw_limb
+from unclasp.synth.regions import IGNORED, Whole
 from unclasp.synth.scene import SceneMix, sample_scene
 from unclasp.synth.strokes import Strokes
-from unclasp.synth.whole import IGNORED, Whole, _regions, generate_whole
+from unclasp.synth.whole import generate_whole, regions_of
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_hands_come_small_and_large(scenes: list[Whole]) -> None:
 def test_two_hands_are_one_region_where_they_meet_alone() -> None:
     for kind, expected in (("contact", {1}), ("apart", {1, 2}), ("left", {1})):
         mix = SceneMix(kinds={kind: 1.0})  # type: ignore[dict-item]
-        numbers = [len(_regions(sample_scene(np.random.default_rng(i), mix, size=128))) for i in range(60)]
+        numbers = [len(regions_of(sample_scene(np.random.default_rng(i), mix, size=128))) for i in range(60)]
         assert set(numbers) == expected
 
 

@@ -10,7 +10,7 @@ from unclasp.arrays import Pixels, Singles
 from unclasp.data.container import open_arrays, write_arrays
 from unclasp.errors import DataError
 from unclasp.opencv_threads import opencv_threads
-from unclasp.synth.regions import IGNORED
+from unclasp.synth.regions import IGNORED, Whole
 
 SHARD: Final = 250
 """Pictures per file; an interrupted run repeats the unfinished file."""
@@ -70,7 +70,7 @@ def _render(seed: int, indices: range, size: int, gloved: float) -> dict[str, Pi
 
 
 class Wholes:
-    """The pictures of `write_wholes`; an item is an image (H, W, 3), a mask (H, W) and boxes (R, 4).
+    """The pictures of `write_wholes`.
 
     Args:
         folder: Folder of the files.
@@ -89,7 +89,7 @@ class Wholes:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getitem__(self, index: int) -> tuple[Pixels, Pixels, Singles]:
+    def __getitem__(self, index: int) -> Whole:
         if not 0 <= index < len(self):
             raise IndexError(f"index must lie in [0, {len(self)}), got {index}")
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
@@ -97,4 +97,4 @@ class Wholes:
         width, height = shard["size"][row].astype(int)
         boxes = shard["boxes"][row]
         used = np.isfinite(boxes[:, 0])
-        return shard["image"][row, :height, :width], shard["mask"][row, :height, :width], boxes[used]
+        return Whole(shard["image"][row, :height, :width], shard["mask"][row, :height, :width], boxes[used])

@@ -14,7 +14,7 @@ from unclasp.hands import PARTS_PER_HAND
 from unclasp.synth import effects
 from unclasp.synth.gloves import Gloves, sample_gloves
 from unclasp.synth.light import Sky, sample_sky
-from unclasp.synth.regions import IGNORED, are_one_region
+from unclasp.synth.regions import IGNORED, Whole, are_one_region
 from unclasp.synth.render import FOREARM_MM, draw_hands
 from unclasp.synth.scene import PosedHand, Scene, SceneMix, sample_scene
 from unclasp.synth.surroundings import Party, draw_surroundings, hold_something, sample_light
@@ -39,15 +39,13 @@ _OWN: Final = SceneMix(
 )
 
 
-class Whole(NamedTuple):
-    """A picture with its hand regions."""
+class _Region(NamedTuple):
+    """Hands that are found as one."""
 
-    image: Pixels
-    """(H, W, 3) RGB."""
-    boxes: Singles
-    """(R, 4) x1, y1, x2, y2 px around the joints of each region, within the picture."""
-    mask: Pixels
-    """(H, W) 0 for background and forearms, r + 1 on the hands of region r, IGNORED on hardly visible hands."""
+    box: Singles
+    """(4,) px around the joints, within the picture."""
+    inside: float
+    """Share of the joints inside the picture."""
 
 
 def generate_whole(seed: int, index: int, *, size: int = 224, gloved: float = 0.0) -> Whole:
@@ -81,7 +79,7 @@ def generate_whole(seed: int, index: int, *, size: int = 224, gloved: float = 0.
     image = effects.photograph(
         rng, coverage, backdrop * np.float32(brightness), setting=sky.setting, metered=_metered(parties)
     )
-    return Whole(image, boxes, mask)
+    return Whole(image, mask, boxes)
 
 
 def _party(
@@ -115,34 +113,30 @@ def _metered(parties: list[Party]) -> float:
     return min(float(np.mean(ratios)), _MAX_METERED)
 
 
-def _together(extent: tuple[int, int], parties: list[Party]) -> tuple[Singles, Pixels, list[tuple[Singles, float]]]:
-    """Compose the hands of all parties, the last one on top.
-
-    Returns:
-        Coverage, mask, and for each region its box and the share of its joints inside the picture.
-    """
+def _together(extent: tuple[int, int], parties: list[Party]) -> tuple[Singles, Pixels, list[_Region]]:
+    """Compose the hands of all parties, the last one on top; return coverage, mask and regions."""
     width, height = extent
     coverage = np.zeros((height, width, 4), dtype=np.float32)
     mask = np.zeros((height, width), dtype=np.uint8)
-    boxes: list[tuple[Singles, float]] = []
+    regions: list[_Region] = []
     for party in parties:
         over = party.drawn.coverage
         coverage = over + (1 - over[..., 3:]) * coverage
         mask[over[..., 3] > 0.5] = 0
-        for hands in _regions(party.scene):
+        for hands in regions_of(party.scene):
             points = np.concatenate([party.scene.project(hand.joints) for hand in hands])
             low, high = points.min(axis=0), points.max(axis=0)
             inside = ((points > -0.5) & (points < np.array(extent) - 0.5)).all(axis=1).mean()
             low, high = (np.clip(corner, -0.5, np.array(extent) - 0.5) for corner in (low, high))
-            boxes.append((np.concatenate([low, high]).astype(np.float32), float(inside)))
+            regions.append(_Region(np.concatenate([low, high]).astype(np.float32), float(inside)))
             for hand in hands:
                 last = PARTS_PER_HAND if hand.side == "right" else 2 * PARTS_PER_HAND
                 parts = party.drawn.parts
-                mask[(parts > last - PARTS_PER_HAND) & (parts <= last)] = len(boxes)
-    return coverage, mask, boxes
+                mask[(parts > last - PARTS_PER_HAND) & (parts <= last)] = len(regions)
+    return coverage, mask, regions
 
 
-def _regions(scene: Scene) -> list[tuple[PosedHand, ...]]:
+def regions_of(scene: Scene) -> list[tuple[PosedHand, ...]]:
     """Group the hands into regions: both in one if they are near each other, else one region per hand."""
     if len(scene.hands) < 2:
         return [scene.hands]
@@ -151,12 +145,12 @@ def _regions(scene: Scene) -> list[tuple[PosedHand, ...]]:
     return [scene.hands] if are_one_region(first, second) else [(hand,) for hand in scene.hands]
 
 
-def _visible_regions(mask: Pixels, boxes: list[tuple[Singles, float]]) -> tuple[Pixels, Singles]:
+def _visible_regions(mask: Pixels, regions: list[_Region]) -> tuple[Pixels, Singles]:
     """Renumber the regions that are sufficiently visible; the others become IGNORED."""
     numbers = np.zeros(256, dtype=np.uint8)
     kept: list[Singles] = []
     counts = np.bincount(mask.ravel(), minlength=256)
-    for number, (box, inside) in enumerate(boxes, start=1):
+    for number, (box, inside) in enumerate(regions, start=1):
         large_enough = counts[number] >= max(_MIN_REGION_PX, 0.06 * float(np.prod(box[2:] - box[:2])))
         if large_enough and inside >= _MIN_INSIDE_SHARE:
             kept.append(box)

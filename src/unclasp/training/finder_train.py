@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unclasp import geometry
-from unclasp.arrays import Pixels, Singles
+from unclasp.arrays import Pixels
 from unclasp.batch import Sample
 from unclasp.data import Dataset
 from unclasp.data.photometric import apply_photometric, random_photometric
@@ -24,14 +24,12 @@ from unclasp.hands import HAND_SLICES, PARTS_PER_HAND
 from unclasp.interruption import Interruption
 from unclasp.model.finder import STRIDE, WEIGHTS, FinderNet, Targets, finder_losses
 from unclasp.model.palms import load_palm_backbone
-from unclasp.synth.regions import are_one_region
+from unclasp.synth.regions import Whole, are_one_region
 from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_weights import load_finder, save_finder
 from unclasp.training.optimisation import Result, parameter_groups, set_rate
 from unclasp.training.reporter import Reporter
 
-Item = tuple[Pixels, Pixels, Singles]
-"""Image (H, W, 3), mask (H, W) and boxes (R, 4), as in `Wholes`."""
 _PHOTOMETRIC_STRENGTH: Final = 0.8
 """Strength of the photometric augmentation."""
 _TEXTURE_SHARE: Final = 0.15
@@ -41,7 +39,7 @@ _GREY_SHARE: Final = 0.15
 _WARM_UP_STEPS: Final = 50
 
 
-def close_up(sample: Sample) -> Item:
+def close_up(sample: Sample) -> Whole:
     """Convert a sample with a part mask to a picture with one region, or with two if its hands are apart.
 
     Raises:
@@ -63,12 +61,12 @@ def close_up(sample: Sample) -> Item:
     mask = np.minimum(sides, np.uint8(len(boxes)))  # both sides are one region if there is only one box
     height, width = mask.shape
     limits = np.array([width, height, width, height]) - 0.5
-    return sample.image, mask, np.clip(np.stack(boxes), -0.5, limits).astype(np.float32)
+    return Whole(sample.image, mask, np.clip(np.stack(boxes), -0.5, limits).astype(np.float32))
 
 
-def make_view(item: Item, rng: np.random.Generator, size: int) -> tuple[Pixels, Labels]:
+def make_view(whole: Whole, rng: np.random.Generator, size: int) -> tuple[Pixels, Labels]:
     """Draw a random view of a picture with its labels: cropped, possibly mirrored, and photometrically augmented."""
-    image, mask, boxes = item
+    image, mask, boxes = whole
     window, flip = random_window(rng, mask.shape[1], mask.shape[0]), bool(rng.random() < 0.5)
     view, matrix = cut(image, window, size, flip=flip)
     cut_mask, _ = cut(mask, window, size, flip=flip, nearest=True)
@@ -96,11 +94,11 @@ def batch_maker(
         for position in range(step * config.batch_size, (step + 1) * config.batch_size):
             rng = np.random.default_rng([config.seed, position])
             if close_ups is not None and rng.random() < config.close_up_share:
-                item = close_up(close_ups[int(rng.integers(len(close_ups)))])
+                whole = close_up(close_ups[int(rng.integers(len(close_ups)))])
             else:
                 epoch, row = divmod(position, len(wholes))
-                item = wholes[_shuffled(config.seed, epoch, len(wholes))[row]]
-            views.append(make_view(item, rng, config.image_size))
+                whole = wholes[_shuffled(config.seed, epoch, len(wholes))[row]]
+            views.append(make_view(whole, rng, config.image_size))
         return views
 
     return make
