@@ -5,6 +5,7 @@ their images are marked as unusable.
 """
 
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, Subset
 from unclasp.data.problems import Problems
 from unclasp.data.progress import Progress
-from unclasp.data.tables import Columns, OnRead, misfit, read_cameras, read_frames, read_mano
+from unclasp.data.tables import BOTH_HANDS, Columns, OnRead, file_names, misfit, read_cameras, read_frames, read_mano
 from unclasp.errors import DataError
 from unclasp.hands import NUM_JOINTS
 
@@ -25,6 +26,8 @@ TYPE_VALID, USABLE = 1, 2
 """Bits of the column `flags`."""
 SUBSET_BITS: Final[dict[Subset, int]] = {"human": 4, "machine": 8}
 """Further bits of `flags`, of the subsets whose lists of annotation ids exist."""
+_KIND_VALID: Final = 4
+"""Bit of the column `kind` of annotations, beside those of the hands: the hand type is valid."""
 _TYPE_BITS: Final = {name: right + 2 * left for name, (right, left) in HAND_TYPES.items()}
 _NUMBERS: Final = {
     "id": np.int64, "capture": np.int32, "frame_idx": np.int64, "sequence": np.int32, "camera": np.int32,
@@ -204,7 +207,7 @@ class _Boxes(_Table):
             kind = _TYPE_BITS[annotation["hand_type"]]
             image_id = whole_number(annotation["image_id"], 64)
             number = whole_number(annotation.get("id", image_id), 64)
-            numbers = (image_id, number, 4 * bool(annotation["hand_type_valid"]) + kind)
+            numbers = (image_id, number, _KIND_VALID * bool(annotation["hand_type_valid"]) + kind)
         except MISFITS:
             self.problems.add("annotation", f"number {self.count}: {annotation_fault(annotation)}")
             return
@@ -275,8 +278,9 @@ def _join(images: Columns, annotations: Columns, finite: Array, problems: Proble
     jointless = annotated & ~images["valid"].any(axis=1)
     _report(ids[jointless], "no joint at all" if jointless.all() else "no joint", problems, "image {}")
     usable = annotated & boxed & (images["camera"] >= 0) & (images["frame"] >= 0)
-    images["hand_type"] = (kind & 3).astype(np.uint8)
-    images["flags"] = np.where(kind & 4, TYPE_VALID, 0).astype(np.uint8) | np.where(usable, USABLE, 0).astype(np.uint8)
+    images["hand_type"] = (kind & BOTH_HANDS).astype(np.uint8)
+    flags = np.where(kind & _KIND_VALID, TYPE_VALID, 0) | np.where(usable, USABLE, 0)
+    images["flags"] = flags.astype(np.uint8)
     _report_duplicate_names(images, problems)
 
 
@@ -289,12 +293,10 @@ def _report(ids: Array, kind: str, problems: Problems, text: str) -> None:
 
 def _report_duplicate_names(images: Columns, problems: Problems) -> None:
     """Report file names that two images share; comparing hashes first saves memory."""
-    data, starts = images["names"].tobytes(), images["name_starts"].tolist()
-    hashes = np.array([hash(data[starts[i] : starts[i + 1]]) for i in range(len(starts) - 1)], dtype=np.int64)
+    hashes = np.fromiter(map(hash, file_names(images)), dtype=np.int64, count=len(images["id"]))
     suspects = np.isin(hashes, _repeated(hashes))
     seen: set[bytes] = set()
-    for i in np.flatnonzero(suspects):
-        name = data[starts[i] : starts[i + 1]]
+    for name in compress(file_names(images), suspects):
         if name in seen:
             problems.add("name twice", name.decode())
         seen.add(name)

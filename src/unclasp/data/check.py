@@ -14,7 +14,7 @@ from unclasp.data.index import Index, verified_index
 from unclasp.data.interhand import frame_step
 from unclasp.data.layout import PUBLISHED, PUBLISHED_V0, SUBSETS, Counts, Layout, Subset, find_layout, layouts_in
 from unclasp.data.progress import NamedProgress
-from unclasp.data.tables import MANO_KEY, Columns
+from unclasp.data.tables import BOTH_HANDS, MANO_KEY, Columns
 from unclasp.errors import DataError
 from unclasp.hands import JOINT_NAMES, PARENTS
 
@@ -100,7 +100,7 @@ def _verified(layout: Layout) -> tuple[Index | None, str | None]:
 
 def _counts(layout: Layout, columns: Columns, lists: list[Subset]) -> dict[str, Counts]:
     def of(chosen: Any) -> Counts:
-        interacting = int((columns["hand_type"][chosen] == 3).sum())
+        interacting = int((columns["hand_type"][chosen] == BOTH_HANDS).sum())
         return Counts(int(np.count_nonzero(chosen)) - interacting, interacting)
 
     flags = columns["flags"]
@@ -131,7 +131,7 @@ def _fps(columns: Columns) -> int | None:
 
 def _check_mano(columns: Columns) -> Mano:
     flags = columns["frame_mano"]
-    hands = np.bitwise_count(flags & 3)
+    hands = np.bitwise_count(flags & BOTH_HANDS)
     there = (flags & MANO_KEY) > 0
     frames = columns["frame"][columns["frame"] >= 0]
     return Mano(

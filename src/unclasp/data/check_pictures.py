@@ -1,10 +1,9 @@
 """Checks the pictures and part masks of a split: which are there, and what is wrong with some that are decoded."""
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from unclasp.data.layout import Layout
 from unclasp.data.part_masks import PartMasks, open_part_masks
 from unclasp.data.pictures import has_size, read_rgb
 from unclasp.data.progress import NamedProgress
-from unclasp.data.tables import Columns
+from unclasp.data.tables import Columns, file_names
 from unclasp.errors import DataError
 
 _CHUNK = 256
@@ -31,7 +30,7 @@ def check_pictures(layout: Layout, columns: Columns, opened: int | None, progres
         opened: Number of pictures to decode, evenly spread over the sorted names; None for all.
         progress: Called from time to time.
     """
-    names = sorted(_names(columns))
+    names = sorted(name.decode() for name in file_names(columns))
     present: list[str] = []
     missing: Counter[str] = Counter()
     empty_folders = done = 0
@@ -77,9 +76,9 @@ def _look_at(
 ) -> dict[str, _Look]:
     """Decode pictures and their part masks, in several threads."""
     rows = dict.fromkeys(names, 0)  # a damaged file may name a picture twice
-    for row, name in enumerate(_names(columns)):
-        if name in rows:
-            rows[name] = row
+    for row, name in enumerate(file_names(columns)):
+        if (text := name.decode()) in rows:
+            rows[text] = row
     names, sizes = list(rows), columns["size"][list(rows.values())].tolist()
     looks: list[_Look] = []
     look = partial(_look, layout, masks)
@@ -116,11 +115,6 @@ def _masks_found(looks: dict[str, _Look], error: str | None) -> Masks:
     errors = [look.mask_error for look in looks.values() if look.mask_error]
     found = sum(look.has_mask for look in looks.values())
     return Masks(found=found, unreadable=len(errors), error=error or (errors[0] if errors else None))
-
-
-def _names(columns: Columns) -> Iterator[str]:
-    data, starts = columns["names"].tobytes(), columns["name_starts"].tolist()
-    return (data[start:end].decode() for start, end in pairwise(starts))
 
 
 def _natural(name: str) -> tuple[int, str]:

@@ -22,6 +22,7 @@ from unclasp.data.index import Index
 from unclasp.data.layout import Layout
 from unclasp.data.pictures import read_rgb
 from unclasp.data.progress import Progress
+from unclasp.data.tables import BOTH_HANDS
 from unclasp.errors import DataError
 
 MIN_MEAN_PIXEL: Final = 10.0
@@ -75,9 +76,9 @@ def filtered_candidates(index: Index, layout: Layout) -> Bools:
     columns = index.columns
     wanted = TYPE_VALID | USABLE
     # Images without a frame (row -1) are not usable, so the fits looked up for them do not matter.
-    both_fits = (columns["frame_mano"][columns["frame"]] & 3) == 3
+    both_fits = (columns["frame_mano"][columns["frame"]] & BOTH_HANDS) == BOTH_HANDS
     certain = (columns["flags"] & wanted) == wanted
-    return np.asarray((columns["hand_type"] == 3) & certain & both_fits)
+    return np.asarray((columns["hand_type"] == BOTH_HANDS) & certain & both_fits)
 
 
 def brightness(paths: Iterable[Path]) -> list[int]:

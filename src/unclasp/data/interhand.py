@@ -22,14 +22,13 @@ from unclasp.data.layout import Subset, find_layout, splits_in
 from unclasp.data.naming import split_options
 from unclasp.data.part_masks import open_part_masks
 from unclasp.data.pictures import read_rgb
+from unclasp.data.tables import BOTH_HANDS
 from unclasp.errors import DataError, check_choice
 from unclasp.hands import NUM_JOINTS
 
 Hands = Literal["all", "single", "interacting"]
 Rows = npt.NDArray[np.int64]
 
-_BOTH: Final = 3
-"""Value of the column `hand_type` for pictures of two hands."""
 _THINNING: Final = 6
 """Ratio of the releases' frame rates, 30 and 5 frames per second."""
 _OPTIONS: Final = ("subset", "hands", "fps", "filtered", "parts")
@@ -156,7 +155,7 @@ class InterHand:
         """Return whether a picture's mask may be used: published ones require fits of exactly the picture's hands."""
         if self._parts is None or not (self._parts.published and self.index.has_mano):
             return self._parts is not None
-        fits = self._column("frame_mano")[self._column("frame")[row]] & _BOTH
+        fits = self._column("frame_mano")[self._column("frame")[row]] & BOTH_HANDS
         return bool(fits == self._column("hand_type")[row])
 
     def _row(self, index: int) -> int:
@@ -182,7 +181,7 @@ class InterHand:
         return (self._column("flags") & SUBSET_BITS[subset]) > 0
 
     def _of_hands(self, hands: Hands) -> Bools:
-        both = self._column("hand_type") == _BOTH
+        both = self._column("hand_type") == BOTH_HANDS
         return np.ones_like(both) if hands == "all" else both if hands == "interacting" else ~both
 
 

@@ -21,11 +21,10 @@ from unclasp.arrays import Doubles, Ints, Pixels
 from unclasp.data.annotations import USABLE
 from unclasp.data.index import Index, open_index
 from unclasp.data.json_file import MISFITS, parse_json
-from unclasp.data.jsonstream import JsonStream
 from unclasp.data.layout import Layout, parts_path
 from unclasp.data.mano import ManoModel, mano_key, read_mano
 from unclasp.data.progress import Progress
-from unclasp.data.tables import fit_of
+from unclasp.data.tables import BOTH_HANDS, FIT_SIZE, entries_by_frame, fit_of, parts_of_fit
 from unclasp.errors import DataError, write_error
 from unclasp.files import write_bytes
 from unclasp.hands import SIDES, Side
@@ -119,13 +118,13 @@ def write_parts(layout: Layout, mano: Path | str, *, processes: int = 1, progres
 def rows_with_fits(index: Index) -> Rows:
     """Return the rows of an index that are usable and have fits of exactly their hands."""
     columns = index.columns
-    fits = columns["frame_mano"][columns["frame"]] & 3
+    fits = columns["frame_mano"][columns["frame"]] & BOTH_HANDS
     usable = (columns["flags"] & USABLE) > 0  # excludes images without a frame, whose row is -1
     return np.flatnonzero(usable & (fits == columns["hand_type"]))
 
 
 def read_fits(layout: Layout, index: Index) -> Doubles:
-    """Return the fits (frames, 2, 61) of both hands: pose, shape and translation; NaN without a fit."""
+    """Return the fits (frames, 2, `FIT_SIZE`) of both hands, as of `fit_of`; NaN without a fit."""
     columns = index.columns
     frames, first = np.unique(columns["frame"], return_index=True)
     keys = {
@@ -133,18 +132,15 @@ def read_fits(layout: Layout, index: Index) -> Doubles:
         for frame, row in zip(frames, first, strict=True)
         if frame >= 0
     }
-    fits = np.full((len(columns["world"]), 2, 61), np.nan)
-    with JsonStream(layout.mano) as stream:
-        for capture in stream.members():
-            for frame in stream.members():
-                hands, row = stream.value(), keys.get(f"{capture}/{frame}")
-                if row is None or not isinstance(hands, dict):
-                    continue
-                for column, side in enumerate(SIDES):
-                    fit = fit_of(hands.get(side))
-                    if fit is not None:
-                        fits[row, column] = fit
-        stream.end()
+    fits = np.full((len(columns["world"]), 2, FIT_SIZE), np.nan)
+    for capture, frame, hands in entries_by_frame(layout.mano):
+        row = keys.get(f"{capture}/{frame}")
+        if row is None or not isinstance(hands, dict):
+            continue
+        for column, side in enumerate(SIDES):
+            fit = fit_of(hands.get(side))
+            if fit is not None:
+                fits[row, column] = fit
     return fits
 
 
@@ -154,7 +150,7 @@ class _Task:
 
     rows: Rows
     fits: dict[int, Doubles]
-    """(2, 61) by frame."""
+    """(2, `FIT_SIZE`) by frame."""
 
 
 def _tasks(index: Index, rows: Rows, fits: Doubles) -> Iterator[_Task]:
@@ -209,7 +205,7 @@ def _render_task(task: _Task) -> tuple[int, int]:
 def _meshes(models: dict[Side, ManoModel], fits: Doubles) -> dict[Side, Doubles]:
     """Return the vertices of each hand that has a fit, in mm in the world frame."""
     return {
-        side: models[side].vertices(fit[:48], fit[48:58], fit[58:])
+        side: models[side].vertices(*parts_of_fit(fit))
         for side, fit in zip(SIDES, fits, strict=True)
         if np.isfinite(fit).all()
     }

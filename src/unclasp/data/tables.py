@@ -1,7 +1,8 @@
 """Reads the tables of cameras, frames and MANO fits, each in one pass."""
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +19,16 @@ Columns = dict[str, Array]
 OnRead = Callable[[int], None]
 """Called with the number of characters of each read."""
 
+BOTH_HANDS: Final = 3
+"""The bits of the right hand, 1, and of the left one, 2, in the columns `hand_type` and `frame_mano`."""
 MANO_KEY: Final = 4
-"""Bit of `frame_mano`: the MANO file has an entry for the frame. The other bits are 1 for a right and 2 for a left
-hand's fit."""
+"""Bit of `frame_mano`: the MANO file has an entry for the frame. The hands' bits are set for those with a fit."""
 _CAMERA_SHAPES: Final = {"camrot": (3, 3), "campos": (3,), "focal": (2,), "princpt": (2,)}
 _ROTATION_TOLERANCE: Final = 0.01
 """Of a rotation times its transpose, to the identity; the published matrices are exact to 1e-7."""
-_MANO_SHAPES: Final = {"pose": 48, "shape": 10, "trans": 3}
+_FIT: Final = {"pose": 48, "shape": 10, "trans": 3}
+"""The parts of a hand's MANO fit, and how many numbers each has."""
+FIT_SIZE: Final = sum(_FIT.values())
 
 
 def read_cameras(path: Path, on_read: OnRead) -> tuple[dict[str, int | str], Columns]:
@@ -78,6 +82,15 @@ def _is_rotation(matrix: Array) -> bool:
     return bool(close and np.linalg.det(matrix) > 0)
 
 
+def entries_by_frame(path: Path, on_read: OnRead | None = None) -> Iterator[tuple[str, str, Any]]:
+    """Yield capture, frame and entry of a file that is an object of captures, each an object of frames."""
+    with JsonStream(path, on_read) as stream:
+        for capture in stream.members():
+            for frame in stream.members():
+                yield capture, frame, stream.value()
+        stream.end()
+
+
 def read_frames(path: Path, problems: Problems, on_read: OnRead) -> tuple[dict[str, int | str], Columns, Array]:
     """Read joint_3d.json.
 
@@ -87,23 +100,20 @@ def read_frames(path: Path, problems: Problems, on_read: OnRead) -> tuple[dict[s
     """
     rows: dict[str, int | str] = {}
     worlds = array("d")
-    with JsonStream(path, on_read) as stream:
-        for capture in stream.members():
-            for frame in stream.members():
-                key, entry = f"{capture}/{frame}", stream.value()
-                try:
-                    world = np.asarray(entry["world_coord"], dtype=np.float64)
-                except MISFITS:
-                    rows[key] = "'world_coord' must hold 42 points"
-                    continue
-                if world.shape != (NUM_JOINTS, 3):
-                    rows[key] = f"'world_coord' must hold (42, 3) numbers, got {world.shape}"
-                    continue
-                if not np.isfinite(world).all():
-                    problems.add("joints", f"capture {capture} frame {frame}")
-                rows[key] = len(worlds) // world.size
-                worlds.frombytes(world.tobytes())
-        stream.end()
+    for capture, frame, entry in entries_by_frame(path, on_read):
+        key = f"{capture}/{frame}"
+        try:
+            world = np.asarray(entry["world_coord"], dtype=np.float64)
+        except MISFITS:
+            rows[key] = "'world_coord' must hold 42 points"
+            continue
+        if world.shape != (NUM_JOINTS, 3):
+            rows[key] = f"'world_coord' must hold (42, 3) numbers, got {world.shape}"
+            continue
+        if not np.isfinite(world).all():
+            problems.add("joints", f"capture {capture} frame {frame}")
+        rows[key] = len(worlds) // world.size
+        worlds.frombytes(world.tobytes())
     table = np.array(worlds, dtype=np.float64).reshape(-1, NUM_JOINTS, 3)
     finite = np.asarray(np.isfinite(table).all(axis=2))
     # Joints that are not finite get the placeholder of joints without annotation, so that they cannot spoil a sum.
@@ -115,34 +125,42 @@ def read_mano(path: Path, rows: dict[str, int | str], count: int, problems: Prob
     flags = np.zeros(count, dtype=np.uint8)
     if not path.exists():
         return flags
-    with JsonStream(path, on_read) as stream:
-        for capture in stream.members():
-            for frame in stream.members():
-                hands, row = stream.value(), rows.get(f"{capture}/{frame}")
-                if not isinstance(row, int):
-                    problems.add("mano frame", f"capture {capture} frame {frame}")
-                    continue
-                flags[row] = MANO_KEY
-                for bit, side in enumerate(SIDES):
-                    hand = hands.get(side) if isinstance(hands, dict) else 0
-                    if hand is not None and fit_of(hand) is not None:
-                        flags[row] |= 1 << bit
-                    elif hand is not None:
-                        problems.add("mano", f"capture {capture} frame {frame} {side}")
-        stream.end()
+    for capture, frame, hands in entries_by_frame(path, on_read):
+        row = rows.get(f"{capture}/{frame}")
+        if not isinstance(row, int):
+            problems.add("mano frame", f"capture {capture} frame {frame}")
+            continue
+        flags[row] = MANO_KEY
+        for bit, side in enumerate(SIDES):
+            hand = hands.get(side) if isinstance(hands, dict) else 0
+            if hand is not None and fit_of(hand) is not None:
+                flags[row] |= 1 << bit
+            elif hand is not None:
+                problems.add("mano", f"capture {capture} frame {frame} {side}")
     return flags
 
 
 def fit_of(hand: Any) -> Array | None:
-    """Return the pose, shape and translation of a MANO fit as (61,); None if it is missing or damaged."""
+    """Return the pose, shape and translation of a MANO fit as (`FIT_SIZE`,); None if it is missing or damaged."""
     try:
-        arrays = [np.asarray(hand[key], dtype=np.float64).ravel() for key in _MANO_SHAPES]
+        arrays = [np.asarray(hand[key], dtype=np.float64).ravel() for key in _FIT]
     except MISFITS:
         return None
-    if any(values.size != size for values, size in zip(arrays, _MANO_SHAPES.values(), strict=True)):
+    if any(values.size != size for values, size in zip(arrays, _FIT.values(), strict=True)):
         return None
     joined: Array = np.concatenate(arrays)
     return joined if np.isfinite(joined).all() else None
+
+
+def parts_of_fit(fit: Array) -> list[Array]:
+    """Split a result of `fit_of` into pose (48,), shape (10,) and translation (3,)."""
+    return np.split(fit, np.cumsum(list(_FIT.values()))[:-1])
+
+
+def file_names(columns: Columns) -> Iterator[bytes]:
+    """Yield the file name of each image, in UTF-8, from the columns `names` and `name_starts`."""
+    data = columns["names"].tobytes()
+    return (data[start:end] for start, end in pairwise(columns["name_starts"].tolist()))
 
 
 def misfit(path: Path, what: str) -> DataError:
