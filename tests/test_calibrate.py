@@ -17,7 +17,7 @@ from unclasp.model import build
 from unclasp.model.confidence import WITHIN, Confidence, evidence, evidence_size
 from unclasp.presets import tiny
 from unclasp.train import train
-from unclasp.training.calibrate import _CalibrationData, _measure, calibrate
+from unclasp.training.calibrate import Observed, calibrate, fit, quality
 from unclasp.training.options import RunOptions
 
 
@@ -122,10 +122,10 @@ def test_evidence_has_the_size_that_the_head_expects() -> None:
 
 def test_the_figures_of_known_confidences() -> None:
     confidence = torch.tensor([0.95, 0.95, 0.05, 0.05])
-    told = _measure(confidence, torch.tensor([1.0, 3.0, 30.0, 50.0]), torch.tensor([1.0, 1.0, 0.0, 1.0]), 1)
+    told = quality(confidence, torch.tensor([1.0, 3.0, 30.0, 50.0]), torch.tensor([1.0, 1.0, 0.0, 1.0]), pictures=1)
     assert (told.confident_mm, told.doubtful_mm) == (2.0, 40.0)
     assert told.gap == pytest.approx(0.5 * 0.05 + 0.5 * 0.45)
-    wrists_out = _measure(confidence, torch.tensor([torch.nan, 3.0, 30.0, 50.0]), torch.ones(4), 1)
+    wrists_out = quality(confidence, torch.tensor([torch.nan, 3.0, 30.0, 50.0]), torch.ones(4), pictures=1)
     assert (wrists_out.confident_mm, wrists_out.doubtful_mm) == (3.0, 40.0)
 
 
@@ -155,16 +155,11 @@ def test_fitting_again_gives_the_same() -> None:
 def test_planted_doubt_is_found() -> None:
     """Relations are flat for wrong joints and sharp for correct ones: the head has to separate them."""
     rng = np.random.default_rng(0)
-    gathered, head = _CalibrationData(), Confidence(2, context=True)
-    for _ in range(200):
-        wrong = rng.random(42) < 0.5
-        signs = rng.standard_normal((42, evidence_size(2)))
-        signs[:, 0] += 3 * wrong
-        errors = np.where(wrong, 60.0, 5.0) + rng.random(42)
-        gathered.evidence.append(torch.from_numpy(signs).float())
-        gathered.camera_errors.append(errors)
-        gathered.relative_errors.append(errors)
-    calibration = gathered.fit(head)
+    wrong = rng.random((200, 42)) < 0.5
+    signs = rng.standard_normal((200, 42, evidence_size(2)))
+    signs[..., 0] += 3 * wrong
+    errors = torch.from_numpy(np.where(wrong, 60.0, 5.0) + rng.random((200, 42)))
+    calibration = fit(Confidence(2, context=True), Observed(torch.from_numpy(signs).float(), errors, errors))
     assert calibration.confident_mm < 15 and calibration.doubtful_mm > 45 and calibration.gap < 0.05
 
 

@@ -7,7 +7,7 @@ the camera frame). The pose network is not changed.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ from unclasp.training.reliability import calibration_error
 
 _STEPS = 500
 _LEARNING_RATE = 3e-3
-_HELD_OUT_SHARE = 0.25
+_HELD_OUT = 4
+"""Every how many-th picture is held out from the fit."""
 _MIN_PICTURES = 8
 """Smallest number of pictures that calibration accepts."""
 
@@ -86,12 +87,12 @@ def calibrate(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     if count < _MIN_PICTURES:
         raise UnclaspError(f"calibration needs at least {_MIN_PICTURES} pictures, got {count}")
-    data = _CalibrationData()
+    observed: list[Observed] = []
     for batch in _batches(dataset, count, batch_size):
-        data.add(model, batch, config.model.image_size)
-        report_progress("predict", len(data.evidence), count)
-    calibration = data.fit(head, report_progress)
-    return fitted.eval(), fitted_config, calibration
+        observed.append(_observe(model, batch, config.model.image_size))
+        report_progress("predict", sum(len(part.signs) for part in observed), count)
+    joined = Observed(*map(torch.cat, zip(*observed, strict=True)))
+    return fitted.eval(), fitted_config, fit(head, joined, report_progress)
 
 
 def _batches(dataset: Dataset, count: int, size: int) -> Iterator[list[Sample]]:
@@ -100,73 +101,37 @@ def _batches(dataset: Dataset, count: int, size: int) -> Iterator[list[Sample]]:
         yield [dataset[index] for index in indices[start : start + size]]
 
 
-class _CalibrationData:
-    """Evidence and errors of the pictures processed so far."""
+class Observed(NamedTuple):
+    """What a head is fitted to: evidence and errors of the model's predictions for N pictures."""
 
-    def __init__(self) -> None:
-        self.evidence: list[Tensor] = []
-        """(42, F), see `evidence`."""
-        self.camera_errors: list[Floats] = []
-        """(42,) mm, in the camera frame, given the true depth of the wrists; NaN at joints that are not annotated."""
-        self.relative_errors: list[Floats] = []
-        """(42,) mm, relative to the wrists; NaN at joints that are not annotated."""
+    signs: Tensor
+    """(N, 42, F), see `evidence`."""
+    camera_errors: Tensor
+    """(N, 42) mm, in the camera frame, given the true depth of the wrists; NaN at joints that are not annotated."""
+    relative_errors: Tensor
+    """(N, 42) mm, relative to the wrists; NaN at joints that are not annotated."""
 
-    @torch.inference_mode()
-    def add(self, model: DFL, samples: list[Sample], image_size: int) -> None:
-        """Run the model on some pictures and store evidence and errors."""
-        crops = [crop_image(sample.image, geometry.square_box(sample.box), image_size) for sample in samples]
-        images = torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2)
-        prediction = model(images)
-        self.evidence += list(_evidence(prediction, image_size).clone())
-        for sample, crop, pose in zip(samples, crops, prediction.pose_2p5d.double().numpy(), strict=True):
-            valid = geometry.mask_without_root(sample.valid)
-            truth = np.where(valid[:, None], sample.joints_cam.astype(np.float64), 1.0)
-            joints = geometry.cam_from_pose_2p5d(
-                pose, truth[list(ROOTS), 2], focal=sample.focal, princpt=sample.princpt,
-                image_from_crop=crop.image_from_crop,
-                sights=sight_of(crop.middle, sample.focal, sample.princpt, model.depth_axis),
-            )  # fmt: skip
-            relative = geometry.relative_to_roots(joints) - geometry.relative_to_roots(truth)
-            for errors, difference in ((self.camera_errors, joints - truth), (self.relative_errors, relative)):
-                errors.append(np.where(valid, np.linalg.norm(difference, axis=1), np.nan))
 
-    def fit(self, head: Confidence, progress: NamedProgress = lambda *_: None) -> Calibration:
-        """Fit the head to three quarters of the pictures and evaluate it on the others."""
-        inputs = torch.stack(self.evidence)
-        camera_errors, errors = (
-            torch.from_numpy(np.stack(values)) for values in (self.camera_errors, self.relative_errors)
-        )
-        known = camera_errors.isfinite()
-        held_out = torch.arange(len(inputs)) % round(1 / _HELD_OUT_SHARE) == 0
-        train = ~held_out
-        if not (known[train].any() and known[held_out].any()):
-            raise UnclaspError(
-                "calibration needs annotated joints, and these pictures have none; take another data set"
-            )
-        head.mean.copy_(inputs[train].mean(dim=(0, 1)))
-        head.std.copy_(inputs[train].std(dim=(0, 1)).clamp(min=1e-6))
-        wrists = torch.isin(torch.arange(inputs.shape[1]), torch.tensor(ROOTS))
-        found = (torch.where(wrists, camera_errors, errors) <= WITHIN).float()
-        torch.manual_seed(0)
-        for module in head.children():
-            module.reset_parameters()  # type: ignore[operator]
-        adam = torch.optim.AdamW(head.parameters(), lr=_LEARNING_RATE, weight_decay=1e-3)
-        for step in range(_STEPS):
-            for group in adam.param_groups:
-                group["lr"] = _LEARNING_RATE * (1 - step / _STEPS)
-            logits = head(inputs[train])
-            loss = functional.binary_cross_entropy_with_logits(logits[known[train]], found[train][known[train]])
-            adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            progress("fit", step + 1, _STEPS)
-        head.requires_grad_(False)
-        confidence, valid = head(inputs[held_out]).sigmoid(), known[held_out]
-        # The error of a wrist relative to itself is always 0.
-        return _measure(
-            confidence[valid], torch.where(wrists, torch.nan, errors[held_out])[valid], found[held_out][valid],
-            int(held_out.sum()),
+@torch.inference_mode()
+def _observe(model: DFL, samples: list[Sample], image_size: int) -> Observed:
+    """Run the model on some pictures."""
+    crops = [crop_image(sample.image, geometry.square_box(sample.box), image_size) for sample in samples]
+    prediction = model(torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2))
+    camera_errors, relative_errors = list[Floats](), list[Floats]()
+    for sample, crop, pose in zip(samples, crops, prediction.pose_2p5d.double().numpy(), strict=True):
+        valid = geometry.mask_without_root(sample.valid)
+        truth = np.where(valid[:, None], sample.joints_cam.astype(np.float64), 1.0)
+        joints = geometry.cam_from_pose_2p5d(
+            pose, truth[list(ROOTS), 2], focal=sample.focal, princpt=sample.princpt,
+            image_from_crop=crop.image_from_crop,
+            sights=sight_of(crop.middle, sample.focal, sample.princpt, model.depth_axis),
         )  # fmt: skip
+        relative = geometry.relative_to_roots(joints) - geometry.relative_to_roots(truth)
+        for errors, difference in ((camera_errors, joints - truth), (relative_errors, relative)):
+            errors.append(np.where(valid, np.linalg.norm(difference, axis=1), np.nan))
+    return Observed(_evidence(prediction, image_size), *(
+        torch.from_numpy(np.stack(errors)) for errors in (camera_errors, relative_errors)
+    ))  # fmt: skip
 
 
 def _evidence(prediction: Prediction, image_size: int) -> Tensor:
@@ -179,8 +144,45 @@ def _evidence(prediction: Prediction, image_size: int) -> Tensor:
     )  # fmt: skip
 
 
-def _measure(confidence: Tensor, errors: Tensor, found: Tensor, pictures: int) -> Calibration:
-    """Evaluate confidences of joints (J,) by their errors in mm, NaN at wrists, and whether each was found (1 or 0)."""
+def fit(head: Confidence, observed: Observed, progress: NamedProgress = lambda *_: None) -> Calibration:
+    """Fit a head to three quarters of the pictures, and measure its confidences on the others."""
+    signs, camera_errors, errors = observed
+    known, held_out = camera_errors.isfinite(), torch.arange(len(signs)) % _HELD_OUT == 0
+    train = ~held_out
+    if not (known[train].any() and known[held_out].any()):
+        raise UnclaspError("calibration needs annotated joints, and these pictures have none; take another data set")
+    wrists = torch.isin(torch.arange(signs.shape[1]), torch.tensor(ROOTS))
+    found = (torch.where(wrists, camera_errors, errors) <= WITHIN).float()
+    _train(head, signs[train], found[train], known[train], progress)
+    valid = known & held_out[:, None]
+    # The error of a wrist relative to itself is always 0.
+    return quality(
+        head(signs[held_out]).sigmoid()[known[held_out]], torch.where(wrists, torch.nan, errors)[valid],
+        found[valid], pictures=int(held_out.sum()),
+    )  # fmt: skip
+
+
+def _train(head: Confidence, signs: Tensor, found: Tensor, known: Tensor, progress: NamedProgress) -> None:
+    """Fit a head from scratch, so that its sigmoid is the probability that a known joint is found, (N, 42) 1 or 0."""
+    head.mean.copy_(signs.mean(dim=(0, 1)))
+    head.std.copy_(signs.std(dim=(0, 1)).clamp(min=1e-6))
+    torch.manual_seed(0)
+    for module in head.children():
+        module.reset_parameters()  # type: ignore[operator]
+    adam = torch.optim.AdamW(head.parameters(), lr=_LEARNING_RATE, weight_decay=1e-3)
+    for step in range(_STEPS):
+        for group in adam.param_groups:
+            group["lr"] = _LEARNING_RATE * (1 - step / _STEPS)
+        loss = functional.binary_cross_entropy_with_logits(head(signs)[known], found[known])
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        progress("fit", step + 1, _STEPS)
+    head.requires_grad_(False)
+
+
+def quality(confidence: Tensor, errors: Tensor, found: Tensor, *, pictures: int) -> Calibration:
+    """Measure confidences of joints (J,) by their errors in mm, NaN at wrists, and whether each was found (1 or 0)."""
     ranked = errors[confidence.argsort(descending=True)]
     ranked = ranked[ranked.isfinite()]
     half = len(ranked) // 2
