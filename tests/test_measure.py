@@ -26,7 +26,7 @@ from unclasp.evaluation.measure import (
 )
 from unclasp.evaluation.photo_versions import Version
 from unclasp.hands import HAND_ORDERS
-from unclasp.model import build
+from unclasp.model import DFL, build
 from unclasp.predictor import Predictor
 from unclasp.presets import tiny
 
@@ -214,9 +214,16 @@ def test_a_manifest_that_is_not_text_is_named(folder: Path) -> None:
         read_photos(folder / "photos", folder / "points")
 
 
-def test_nothing_to_measure_on(tmp_path: Path) -> None:
+def loaded(folder: Path) -> tuple[DFL, Predictor]:
+    """Return a tiny model, and a predictor of it."""
+    model = build(tiny().model).eval()
+    save_weights(folder / "a.safetensors", model.state_dict(), tiny())
+    return model, Predictor.load(folder / "a.safetensors")
+
+
+def test_nothing_to_measure_on(folder: Path) -> None:
     with pytest.raises(UnclaspError, match="nothing to measure"):
-        measure(tmp_path / "a.safetensors")
+        measure(*loaded(folder))
 
 
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,9 +274,9 @@ def test_whole_pictures_are_touched_up_and_asked_again_unless_told_otherwise(
 
 
 def test_versions_of_photos_have_rows_of_their_own(folder: Path) -> None:
-    save_weights(folder / "a.safetensors", build(tiny().model).state_dict(), tiny())
     photos = read_photos(folder / "photos", folder / "points")
-    plain, changed = (measure(folder / "a.safetensors", photos=photos, changed=changed) for changed in (False, True))
+    given = loaded(folder)
+    plain, changed = (measure(*given, photos=photos, changed=changed) for changed in (False, True))
     assert changed[: len(plain)] == plain
     assert {figure.group for figure in changed[len(plain) :]} == {"8 versions of photos, 8 reference hands"}
 

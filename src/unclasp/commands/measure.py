@@ -50,9 +50,12 @@ def measure(words: list[str]) -> int:
         raise UnclaspError("--changed is for photos: add --photos and --references")
     if arguments.limit is not None and arguments.rendered is None:
         raise UnclaspError("--limit is for rendered pictures, and there are none: leave it out, or give --rendered")
+    from unclasp.checkpoint import load_model
     from unclasp.data import open_dataset
     from unclasp.evaluation.measure import as_markdown, read_photos
     from unclasp.evaluation.measure import measure as run
+    from unclasp.model.deploy import optimise
+    from unclasp.predictor import Predictor
     from unclasp.shipped import model_name, weights_file
 
     photos = []
@@ -67,10 +70,13 @@ def measure(words: list[str]) -> int:
         for weights in arguments.weights or (None,):
             path = weights_file(weights)
             status.update(f"measure {path}")
+            predictor = Predictor.load(
+                weights, flip_test=arguments.flip_test, landmarks=arguments.landmarks,
+                second_opinions=arguments.second_opinions,
+            )  # fmt: skip
             figures = run(
-                weights, rendered=rendered, limit=arguments.limit, frames=frames, photos=photos,
-                flip_test=arguments.flip_test, landmarks=arguments.landmarks,
-                second_opinions=arguments.second_opinions, changed=arguments.changed,
+                optimise(load_model(weights)[0]), predictor, rendered=rendered, limit=arguments.limit, frames=frames,
+                photos=photos, changed=arguments.changed,
             )  # fmt: skip
             measured.append((model_name(path, in_folder=True), figures))
     if arguments.json:

@@ -15,14 +15,12 @@ import numpy as np
 
 from unclasp import geometry
 from unclasp.arrays import Bools, Floats
-from unclasp.checkpoint import load_model
 from unclasp.data import Dataset
 from unclasp.data.json_file import MISFITS, parse_json
 from unclasp.errors import DataError, UnclaspError
-from unclasp.evaluate import EvaluateOptions, evaluate, predictions_of, score_predictions
+from unclasp.evaluate import CropModel, EvaluateOptions, evaluate, predictions_of, score_predictions
 from unclasp.evaluation.photo_versions import Version, versions
 from unclasp.hands import HAND_ORDERS, HAND_SLICES, JOINTS_PER_HAND, SIDES, Side
-from unclasp.model.deploy import optimise
 from unclasp.picture import read_picture
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
@@ -186,30 +184,20 @@ def _share(flags: Sequence[bool] | Bools) -> float | None:
 
 
 def measure(
-    weights: Path | str | None,
-    *,
-    rendered: Dataset | None = None,
-    limit: int | None = None,
-    frames: Dataset | None = None,
-    photos: Sequence[ReferencePhoto] = (),
-    flip_test: bool = False,
-    landmarks: bool = True,
-    second_opinions: bool = True,
-    changed: bool = False,
-) -> list[Figure]:
+    model: CropModel, predictor: Predictor, *, rendered: Dataset | None = None, limit: int | None = None,
+    frames: Dataset | None = None, photos: Sequence[ReferencePhoto] = (), changed: bool = False,
+) -> list[Figure]:  # fmt: skip
     """Measure one model on each of the given sets of pictures.
 
     Args:
-        weights: A weights file; None for the shipped model, in the form that `Predictor.load` opens.
+        model: The model, on the CPU, for annotated crops.
+        predictor: A predictor of the same model, for whole pictures. The reference joints of photos are MediaPipe's, as
+            is the landmark network: the distance to them is meaningful only for a predictor without it.
         rendered: Synthetic pictures, scored with InterHand2.6M's protocol.
         limit: Score only this many rendered pictures, from the first on.
-        frames: Annotated real pictures, scored with the same protocol: once from annotated crops, once with
-            `Predictor` on whole pictures without boxes.
-        photos: Pictures for `Predictor`, whole and without boxes.
-        flip_test: Average the predictions for whole pictures with those for their mirror images.
-        landmarks: Use the landmark network on whole pictures. It is MediaPipe's, like the reference joints of the
-            photos, so the distance to them is meaningless then.
-        second_opinions: Run doubtful whole pictures again in other ways (test-time augmentation).
+        frames: Annotated real pictures, scored with the same protocol: once from annotated crops, once as whole
+            pictures without boxes.
+        photos: Whole pictures, without boxes.
         changed: Also measure on versions of the photos (`photo_versions`).
 
     Raises:
@@ -217,8 +205,6 @@ def measure(
     """
     if rendered is None and frames is None and not photos:
         raise UnclaspError("there is nothing to measure on: give rendered pictures, frames or photos")
-    model = optimise(load_model(weights)[0])
-    predictor = Predictor.load(weights, flip_test=flip_test, landmarks=landmarks, second_opinions=second_opinions)
     measured: list[Figure] = []
     if rendered is not None:
         figures = evaluate(model, rendered, EvaluateOptions(limit=limit, workers=1)).figures
