@@ -296,22 +296,16 @@ class _Crops(TorchDataset[tuple[Pixels, Truth]]):
 def _split_batch(prediction: Prediction, image_size: int, depth_axis: DepthAxis) -> list[PredictedSample]:
     """Split a batch into one prediction per sample, with logits turned into probabilities and part classes."""
     middle = geometry.crop_middle(image_size) if depth_axis is DepthAxis.CROP else None
-    poses = prediction.pose_2p5d.cpu().double().numpy()
-    presence = None if prediction.presence is None else prediction.presence.cpu().double().sigmoid().numpy()
-    root_depth = None if prediction.root_depth is None else prediction.root_depth.cpu().double().numpy()
-    confidence = None if prediction.confidence is None else prediction.confidence.cpu().double().sigmoid().numpy()
-    parts = prediction.part_logits.argmax(dim=1).cpu().numpy()
+    columns = {"parts": prediction.part_logits.argmax(dim=1).cpu()}
+    for name in ("pose_2p5d", "root_depth", "presence", "confidence"):
+        values = getattr(prediction, name)
+        if values is not None:
+            numbers = values.cpu().double()
+            columns[name] = numbers.sigmoid() if name in ("presence", "confidence") else numbers
+    rows = zip(*(column.numpy() for column in columns.values()), strict=True)
     return [
-        PredictedSample(
-            pose_2p5d=pose,
-            sight_pixel=middle,
-            image_size=image_size,
-            presence=None if presence is None else presence[index],
-            root_depth=None if root_depth is None else float(root_depth[index]),
-            parts=parts[index],
-            confidence=None if confidence is None else confidence[index],
-        )
-        for index, pose in enumerate(poses)
+        PredictedSample(image_size=image_size, sight_pixel=middle, **dict(zip(columns, row, strict=True)))
+        for row in rows
     ]
 
 

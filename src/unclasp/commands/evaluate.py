@@ -174,35 +174,34 @@ def _report(
         recorder=None if arguments.save_predictions is None else Recorder(),
     )  # fmt: skip
     report: Report | None
-    predictions: PosePredictions | None
+    predictions: PosePredictions | None = None
     if arguments.predictions is not None:
-        report, name, predictions = _run_file(arguments.predictions, dataset, options)
+        report = _run_file(arguments.predictions, dataset, options)
     elif arguments.as_predicted:
-        report, name, predictions = _run_predictor(arguments, dataset, options)
+        report, predictions = _run_predictor(arguments, dataset, options)
         crops = "closer, of each hand that is apart, upright"
         fusion = "the shipped fusion network" if arguments.fusion is None else arguments.fusion.name
         source = f"the landmark network, fused by {fusion} where possible"
         refined = f"; joints corrected by {source}" if arguments.landmarks else ""
         notes = {**notes, "prediction": f"all of unclasp predict --box, with the true camera; crops {crops}{refined}"}
     else:
-        report, name, predictions = _run_model(arguments, dataset, options)
-    return None if report is None else report.named(model=name, dataset=arguments.data).noting(notes), predictions
+        report, predictions = _run_model(arguments, dataset, options)
+    return None if report is None else report.named(dataset=arguments.data).noting(notes), predictions
 
 
-def _run_file(path: Path, dataset: "Dataset", options: "EvaluateOptions") -> "tuple[Report, str, None]":
+def _run_file(path: Path, dataset: "Dataset", options: "EvaluateOptions") -> "Report":
     from unclasp.evaluate import score_predictions
     from unclasp.evaluation.prediction_file import read_predictions
 
-    report = score_predictions(
-        read_predictions(path), dataset, protocol=options.protocol, external=options.external, limit=options.limit,
-        progress=options.progress,
+    return score_predictions(
+        read_predictions(path), dataset, protocol=options.protocol, name=path.stem, external=options.external,
+        limit=options.limit, progress=options.progress,
     )  # fmt: skip
-    return report, path.stem, None
 
 
 def _run_predictor(
     arguments: EvaluateArguments, dataset: "Dataset", options: "EvaluateOptions"
-) -> "tuple[Report, str, PosePredictions]":
+) -> "tuple[Report, PosePredictions]":
     from unclasp.evaluate import predictions_of, score_predictions
     from unclasp.predictor import Predictor
 
@@ -213,15 +212,17 @@ def _run_predictor(
     predictions = predictions_of(
         predictor, dataset, own_distance=arguments.own_distance, limit=options.limit, progress=options.progress
     )
+    network = predictor.network
     report = score_predictions(
-        predictions, dataset, protocol=options.protocol, external=options.external, limit=options.limit
-    )
-    return report.named(image_size=predictor.network.image_size), predictor.network.name, predictions
+        predictions, dataset, protocol=options.protocol, name=network.name, external=options.external,
+        limit=options.limit,
+    )  # fmt: skip
+    return report.named(image_size=network.image_size), predictions
 
 
 def _run_model(
     arguments: EvaluateArguments, dataset: "Dataset", options: "EvaluateOptions"
-) -> "tuple[Report | None, str, PosePredictions | None]":
+) -> "tuple[Report | None, PosePredictions | None]":
     from unclasp.checkpoint import load_model
     from unclasp.engines.onnx_model import EXPORTED
     from unclasp.engines.torch_network import check_device
@@ -259,8 +260,10 @@ def _run_model(
         report = evaluate_over(launch(arguments.device, arguments.devices), scored, dataset, options)
     else:
         report = run(scored.to(arguments.device), dataset, options, device=arguments.device)
-    recorder = None if report is None else options.recorder
-    return report, name, None if recorder is None else recorder.predictions(scored.image_size)
+    if report is None:
+        return None, None
+    recorder = options.recorder
+    return report.named(model=name), None if recorder is None else recorder.predictions(scored.image_size)
 
 
 def _external(arguments: EvaluateArguments, dataset: "Dataset") -> "tuple[External, dict[str, str]]":

@@ -67,9 +67,7 @@ class Report:
             worst=scores.worst, version=installed_version(), notes={**(notes or {}), **_plane_note(scores)},
         )  # fmt: skip
 
-    def named(
-        self, *, model: str | None = None, dataset: str | None = None, image_size: int | None = None
-    ) -> Self:  # fmt: skip
+    def named(self, *, model: str | None = None, dataset: str | None = None, image_size: int | None = None) -> Self:
         """Return the report with the names of the model or the data set, or the size of the crops, replaced."""
         return replace(
             self, model=model or self.model, dataset=dataset or self.dataset, image_size=image_size or self.image_size
