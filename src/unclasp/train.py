@@ -179,7 +179,8 @@ def _check_unused(out: Path) -> None:
 
 def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, state: dict[str, Any] | None) -> None:
     fabric.seed_everything(config.train.seed, verbose=False)
-    plain = _start(config, options, state, TrainingExamples(dataset, config))
+    examples = TrainingExamples(dataset, config)
+    plain = _start(options, state, examples)
     _freeze(plain.encoder.backbone, config)
     adam = optimiser(plain, config.train)
     styles = StyleMixing(plain.encoder.backbone, config.augment.style)
@@ -194,7 +195,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
         done = state["step"]
     facts = {"samples": len(dataset), "data": fingerprint_of(dataset)}
     facts["run"] = run_facts(options) if state is None else state["run"]  # the start may be left out when resuming
-    run = _Run(fabric, config, options, plain, model, adam, result, styles, facts, done)
+    run = _Run(fabric, config, options, model, adam, result, styles, facts, done)
     per_epoch = len(dataset) // config.train.batch_size
     steps = per_epoch * config.train.epochs
     last_step = min(steps, options.max_steps or steps)
@@ -203,7 +204,7 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
             _check_unused(options.out)  # another run may have ended there meanwhile
         if done >= last_step:  # the weights file may have been deleted since
             run.save()
-        loader = _loader(fabric, config, dataset, options, first_step=done, last_step=last_step)
+        loader = _loader(fabric, examples, first_step=done, last_step=last_step, workers=options.workers)
         with closing(raise_errors(loader)) as batches:
             run.take_steps(batches, last_step=last_step, per_epoch=per_epoch)
 
@@ -215,9 +216,8 @@ class _Run:
     fabric: Fabric
     config: Config
     options: RunOptions
-    plain: DFL
     model: Any
-    """`plain` as Fabric has set it up."""
+    """The network as Fabric has set it up; its state is that of the plain one."""
     adam: torch.optim.Optimizer
     result: Result
     styles: StyleMixing
@@ -263,7 +263,7 @@ class _Run:
         """Write the state and the weights, with `keep` also under the step's number; all processes wait for it."""
         if self.fabric.is_global_zero:
             state = {
-                "config": to_dict(self.config), "step": self.done, "model": self.plain.state_dict(),
+                "config": to_dict(self.config), "step": self.done, "model": self.model.state_dict(),
                 "average": self.result.state, "optimiser": self.adam.state_dict(),
                 "precision": self.fabric.strategy.precision.state_dict(), **self.facts,
             }  # fmt: skip
@@ -274,7 +274,8 @@ class _Run:
         self.fabric.barrier()
 
 
-def _start(config: Config, options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:
+def _start(options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:
+    config = examples.config
     model: DFL = build(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if state is not None:
         load_strictly(model, state["model"], str(options.out / STATE))
@@ -319,15 +320,13 @@ def _freeze(backbone: Backbone, config: Config) -> None:
 
 
 def _loader(
-    fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, *, first_step: int, last_step: int
+    fabric: Fabric, examples: TrainingExamples, *, first_step: int, last_step: int, workers: int
 ) -> DataLoader[Any]:
     batches = Batches(
-        size=len(dataset), config=config.train, first_step=first_step, last_step=last_step, rank=fabric.global_rank,
-        world=fabric.world_size,
+        size=len(examples.dataset), config=examples.config.train, first_step=first_step, last_step=last_step,
+        rank=fabric.global_rank, world=fabric.world_size,
     )  # fmt: skip
     return DataLoader(
-        Guarded(TrainingExamples(dataset, config)), batch_sampler=batches, collate_fn=collate_or_error,
-        num_workers=options.workers,
-        worker_init_fn=start_worker,
-        pin_memory=fabric.device.type == "cuda",
+        Guarded(examples), batch_sampler=batches, collate_fn=collate_or_error, num_workers=workers,
+        worker_init_fn=start_worker, pin_memory=fabric.device.type == "cuda",
     )  # fmt: skip
