@@ -158,14 +158,14 @@ def test_networks_that_cannot_be_fused_are_told(
 
 def test_a_mirrored_sample_is_the_sample_of_the_mirror_image(make_sample: MakeSample) -> None:
     sample = make_sample()
-    mirror_image = fusion_evidence._mirror_image(sample)
+    mirror_image = fusion_evidence.mirror_image(sample)
     last = sample.image.shape[1] - 1
     np.testing.assert_array_equal(mirror_image.image, sample.image[:, ::-1])
     pixels, mirrored = (geometry.project(each.joints_cam, each.focal, each.princpt) for each in (sample, mirror_image))
     for slot, joints in enumerate(HAND_SLICES):
         there = mirrored[HAND_SLICES[1 - slot]]
         np.testing.assert_allclose(there, pixels[joints] * [-1, 1] + [last, 0], atol=1e-3)
-    back = fusion_evidence._mirror_image(mirror_image)
+    back = fusion_evidence.mirror_image(mirror_image)
     np.testing.assert_allclose(back.joints_cam, sample.joints_cam, atol=1e-4)
     np.testing.assert_allclose(back.box, sample.box, atol=1e-4)
 

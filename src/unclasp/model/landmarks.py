@@ -4,7 +4,7 @@ Bazarevsky et al., "MediaPipe Hands: On-device Real-time Hand Tracking" (2020), 
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,19 @@ MediaPipe calls the last one left, because it expects mirrored images.
 """
 
 
+class LandmarkOutput(NamedTuple):
+    """Output of the network for B crops."""
+
+    joints: Tensor
+    """(B, 21, 3) x, y and depth in px, in MediaPipe's order."""
+    hand: Tensor
+    """(B, 1) probability of a hand."""
+    right: Tensor
+    """(B, 1) probability of a right hand."""
+    features: Tensor
+    """(B, 1152) from which the others are computed."""
+
+
 class LandmarkNet(nn.Module):
     """Predicts the joints of one hand that points up in a crop, and the probabilities of a hand and of a right hand."""
 
@@ -31,16 +44,11 @@ class LandmarkNet(nn.Module):
         self.body = HandLandmarks()
         self.answers = nn.Linear(_FEATURE_CHANNELS, sum(outputs for _, outputs in _OUTPUT_LAYERS))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Predict from (B, 3, S, S) RGB crops, 0 to 255; S is 224.
-
-        Returns:
-            The joints (B, 21, 3), x, y and depth in px, in MediaPipe's order; the probability (B, 1) of a hand; the
-            probability (B, 1) of a right hand; and the features (B, 1152) from which these are computed.
-        """
+    def forward(self, image: Tensor) -> LandmarkOutput:
+        """Predict from (B, 3, S, S) RGB crops, 0 to 255; S is 224."""
         features = self.body.before_last(image / self.body.std[0]).mean(dim=(2, 3))
         joints, hand, right = self.answers(features).split([n for _, n in _OUTPUT_LAYERS], dim=1)
-        return joints.unflatten(1, (JOINTS_PER_HAND, 3)), hand.sigmoid(), right.sigmoid(), features
+        return LandmarkOutput(joints.unflatten(1, (JOINTS_PER_HAND, 3)), hand.sigmoid(), right.sigmoid(), features)
 
 
 def load_landmarks(path: Path) -> LandmarkNet:

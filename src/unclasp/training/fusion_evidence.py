@@ -72,7 +72,7 @@ def collect_evidence(
     count = len(dataset) if limit is None else min(limit, len(dataset))
     rows: list[tuple[Floats, ...]] = []
     for index in range(count):
-        sample = _mirror_image(dataset[index]) if mirrored else dataset[index]
+        sample = mirror_image(dataset[index]) if mirrored else dataset[index]
         rng = np.random.default_rng([seed, index, mirrored])
         square = geometry.square_box(sample.box)
         side = square[2] - square[0]
@@ -144,7 +144,7 @@ def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator
         yield (*fusion_input(result, slot, reading), truth, np.asarray(side_mm))
 
 
-def _mirror_image(sample: Sample) -> Sample:
+def mirror_image(sample: Sample) -> Sample:
     """Return the mirror image of a sample, without its part mask."""
     width = sample.image.shape[1]
     return replace(
