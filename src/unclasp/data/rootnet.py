@@ -25,17 +25,17 @@ _LARGEST: Final = 1e9
 class Rows(Mapping[str, Doubles]):
     """Rows of an array by name, at a fraction of the memory of a dict of small arrays."""
 
-    def __init__(self, rows: Mapping[str, int], values: Doubles) -> None:
-        self.rows, self.values_ = rows, values
+    def __init__(self, rows: Mapping[str, int], array: Doubles) -> None:
+        self._rows, self._array = rows, array
 
     def __getitem__(self, name: str) -> Doubles:
-        return np.asarray(self.values_[self.rows[name]])
+        return np.asarray(self._array[self._rows[name]])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.rows)
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows)
 
 
 @dataclass(frozen=True, kw_only=True)

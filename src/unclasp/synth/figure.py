@@ -3,6 +3,7 @@
 They are the negative examples of the hand finder, and the bodies that the rendered forearms are attached to.
 """
 
+from functools import partial
 from typing import Final, NamedTuple
 
 import cv2
@@ -15,6 +16,8 @@ from unclasp.synth.strokes import CLOUDS, Colour, Strokes
 _FACE_CELLS: Final = 72
 _EDGE_PX: Final = 0.7
 """Width of the soft edge of limbs."""
+CLOTH_FOLDS: Final = 0.08
+"""Depth of the folds of clothes, for `draw_limb`."""
 
 
 class Light(NamedTuple):
@@ -224,17 +227,17 @@ class Person(NamedTuple):
 
 def draw_body(strokes: Strokes, light: Light, person: Person, *, turned: bool = False) -> None:
     """Draw legs, trunk, neck and head; the arms are drawn separately."""
-    rng, scale = strokes.rng, person.scale
+    rng, scale, limb = strokes.rng, person.scale, partial(draw_limb, strokes, light)
     trousers = person.skin if rng.random() < 0.15 else strokes.colour(light=(10, 150))
     spread = strokes.uniform(0, 160) if rng.random() < 0.5 else strokes.uniform(0, 40)
     for side in (-1, 1):
         hip, knee = person.at(90 * side, 640), person.at((90 + spread) * side, strokes.uniform(850, 1080))
-        draw_limb(strokes, light, (knee, person.at(90 * side, 1500)), (65 * scale, 50 * scale), trousers, folds=0.08)
-        draw_limb(strokes, light, (hip, knee), (95 * scale, 70 * scale), trousers, folds=0.06)
+        limb((knee, person.at(90 * side, 1500)), (65 * scale, 50 * scale), trousers, folds=CLOTH_FOLDS)
+        limb((hip, knee), (95 * scale, 70 * scale), trousers, folds=0.06)
     trunk = person.skin if person.bare > 0.9 else person.cloth
-    folds = 0.0 if person.bare > 0.9 else 0.08
-    draw_limb(strokes, light, (person.at(0, 250), person.at(0, 600)), (165 * scale, 150 * scale), trunk, folds=folds)
-    draw_limb(strokes, light, (person.at(-110, 145), person.at(110, 145)), (90 * scale, 90 * scale), trunk, folds=folds)
+    folds = 0.0 if person.bare > 0.9 else CLOTH_FOLDS
+    limb((person.at(0, 250), person.at(0, 600)), (165 * scale, 150 * scale), trunk, folds=folds)
+    limb((person.at(-110, 145), person.at(110, 145)), (90 * scale, 90 * scale), trunk, folds=folds)
     pattern = rng.random()
     if pattern < 0.35 and person.bare <= 0.9:
         mask = np.zeros(strokes.canvas.shape[:2], dtype=np.uint8)
@@ -245,7 +248,7 @@ def draw_body(strokes: Strokes, light: Light, person: Person, *, turned: bool = 
         depth = strokes.uniform(100, 230)
         neckline = [person.at(x, y) for x, y in ((-90, 40), (-60, 110), (0, depth), (60, 110), (90, 40))]
         strokes.polygon(neckline, np.clip(0.95 * person.skin, 0, 255))
-    draw_limb(strokes, light, (person.at(0, -60), person.at(0, 85)), (58 * scale, 66 * scale), 0.85 * person.skin)
+    limb((person.at(0, -60), person.at(0, 85)), (58 * scale, 66 * scale), 0.85 * person.skin)
     draw_head(
         strokes, light, person.at(0, 0), 230 * scale * strokes.uniform(0.92, 1.08), skin=person.skin, turned=turned
     )
@@ -255,24 +258,24 @@ def draw_upper_arm(
     strokes: Strokes, light: Light, person: Person, ends: tuple[Doubles, Doubles], *, cloth: bool
 ) -> None:
     """Draw an upper arm from shoulder to elbow (px), in cloth, or bare, perhaps with a short sleeve."""
-    shoulder, elbow = ends
+    (shoulder, elbow), limb = ends, partial(draw_limb, strokes, light)
     scale, thick = person.scale, strokes.uniform(0.85, 1.15)
-    colour, folds = (person.cloth, 0.08) if cloth else (person.skin, 0.0)
-    draw_limb(strokes, light, (shoulder, elbow), (56 * scale * thick, 43 * scale * thick), colour, folds=folds)
+    colour, folds = (person.cloth, CLOTH_FOLDS) if cloth else (person.skin, 0.0)
+    limb((shoulder, elbow), (56 * scale * thick, 43 * scale * thick), colour, folds=folds)
     if not cloth and person.bare < 0.7:
         hem = shoulder + strokes.uniform(0.3, 0.75) * (elbow - shoulder)
-        draw_limb(strokes, light, (shoulder, hem), (66 * scale * thick, 62 * scale * thick), person.cloth, folds=0.08)
+        limb((shoulder, hem), (66 * scale * thick, 62 * scale * thick), person.cloth, folds=CLOTH_FOLDS)
 
 
 def draw_idle_arms(strokes: Strokes, light: Light, person: Person) -> None:
     """Draw both arms with hidden hands: behind the back, in a pocket, or behind something."""
-    cloth = person.bare < 0.25
+    cloth, limb = person.bare < 0.25, partial(draw_limb, strokes, light)
     for side, shoulder in zip((-1, 1), person.shoulders, strict=True):
         elbow = shoulder + person.scale * np.array([side * strokes.uniform(10, 150), strokes.uniform(220, 300)])
         wrist = person.at(side * strokes.uniform(40, 190), strokes.uniform(470, 620))
-        colour, folds = (person.cloth, 0.08) if cloth else (person.skin, 0.0)
-        draw_limb(strokes, light, (elbow, wrist), (42 * person.scale, 31 * person.scale), colour, folds=folds)
+        colour, folds = (person.cloth, CLOTH_FOLDS) if cloth else (person.skin, 0.0)
+        limb((elbow, wrist), (42 * person.scale, 31 * person.scale), colour, folds=folds)
         cover = person.cloth if strokes.rng.random() < 0.5 else strokes.colour()
         pocket = wrist + person.scale * np.array([0, strokes.uniform(20, 60)])
-        draw_limb(strokes, light, (wrist, pocket), (85 * person.scale, 85 * person.scale), cover, folds=0.08)
+        limb((wrist, pocket), (85 * person.scale, 85 * person.scale), cover, folds=CLOTH_FOLDS)
         draw_upper_arm(strokes, light, person, (shoulder, elbow), cloth=cloth)

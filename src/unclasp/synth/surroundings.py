@@ -13,6 +13,7 @@ from unclasp.synth import background
 from unclasp.synth.clothes import cloth_colour
 from unclasp.synth.colour import displayed, linear_from_srgb
 from unclasp.synth.figure import (
+    CLOTH_FOLDS,
     Light,
     Person,
     draw_body,
@@ -207,7 +208,7 @@ def _arms_from_outside(strokes: Strokes, party: Party) -> None:
         direction = elbow - wrist
         direction = direction / (np.linalg.norm(direction) + 1e-6) + strokes.rng.normal(0, 0.25, 2)
         far = elbow + direction / np.linalg.norm(direction) * 1.5 * max(strokes.width, strokes.height)
-        colour, folds = (cloth, 0.08) if sleeved else (skin, 0.0)
+        colour, folds = (cloth, CLOTH_FOLDS) if sleeved else (skin, 0.0)
         reach = strokes.uniform(1.0, 1.5)
         draw_limb(strokes, party.light, (elbow, far), (44 * scale, 44 * scale * reach), colour, folds=folds)
 
