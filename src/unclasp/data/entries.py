@@ -14,9 +14,7 @@ def annotation_entries(sample: Sample, index: int, capture: int, file_name: str)
     camera, frame = file_name.split("/cam")[1].split("/", maxsplit=1)[0], str(index)
     height, width = sample.image.shape[:2]
     x1, y1, x2, y2 = (float(value) for value in sample.box)
-    hand_type = {flags: name for name, flags in HAND_TYPES.items()}[
-        (bool(sample.hand_type[0]), bool(sample.hand_type[1]))
-    ]
+    hand_type = next(name for name, flags in HAND_TYPES.items() if flags == tuple(sample.hand_type.tolist()))
     world: Singles = np.where(sample.valid[:, None], sample.joints_cam, np.float32(1.0))
     return {
         "image": {

@@ -162,19 +162,13 @@ class Scores:
 
     def mpjpe(self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True, root: Root = "wrist") -> float:
         """Return `metrics.mpjpe` in mm over all 42 joints, or without the two joints of alignment."""
-        rows, kept = _rows(bucket), _kept(wrists, root)
-        return metrics.mean_of_joints(
-            _pooled(self.error_sums, rows)[kept], self.joints[rows].sum(axis=0)[kept], average
-        )
+        return _mean_of_joints(self.error_sums, self.joints, _rows(bucket), _kept(wrists, root), average)
 
     def plane_error(
         self, bucket: Bucket, *, average: Average = "joint", wrists: bool = True, root: Root = "wrist"
     ) -> float:
         """Return the mean in-plane error in pixels of a 256 x 256 crop, averaged as `mpjpe` is."""
-        rows, kept = _rows(bucket), _kept(wrists, root)
-        return metrics.mean_of_joints(
-            _pooled(self.plane_sums, rows)[kept], self.plane_joints[rows].sum(axis=0)[kept], average
-        )
+        return _mean_of_joints(self.plane_sums, self.plane_joints, _rows(bucket), _kept(wrists, root), average)
 
     def pck_curve(self, bucket: Bucket, *, wrists: bool = False, root: Root = "wrist") -> Doubles:
         """Return `metrics.pck_curve` at `metrics.PCK_THRESHOLDS`, with or without the joints of alignment."""
@@ -221,6 +215,10 @@ def _kept(wrists: bool, root: Root) -> Bools:
 
 def _pooled(sums: _Integers, rows: slice) -> Doubles:
     return _inexact(cast(_Integers, sums[rows].sum(axis=0)))
+
+
+def _mean_of_joints(sums: _Integers, counts: Counts, rows: slice, kept: Bools, average: Average) -> float:
+    return metrics.mean_of_joints(_pooled(sums, rows)[kept], counts[rows].sum(axis=0)[kept], average)
 
 
 def _means(total: Doubles, count: Counts) -> Doubles:

@@ -64,14 +64,15 @@ class LeanEncoder(nn.Module):
         part_logits = self.segmentation(maps[_FINEST])
         parts = part_logits.softmax(dim=1)
         levels = {
-            stride: Level(maps[stride], pixels(functional.avg_pool2d(parts, stride // _FINEST)))
-            if stride > _FINEST
-            else Level(maps[stride], pixels(parts))
-            for stride in sorted(self.read)
+            stride: Level(maps[stride], pixels(_shrunk(parts, stride // _FINEST))) for stride in sorted(self.read)
         }
         # Of levels without appearance only positions are read, which the decoder holds as constants: any level will do.
         chosen = tuple(levels.get(stride, levels[self.strides[0]]) for stride in self.strides)
         return Encoded(cast(tuple[Features, ...], chosen), part_logits)
+
+
+def _shrunk(parts: Tensor, factor: int) -> Tensor:
+    return functional.avg_pool2d(parts, factor) if factor > 1 else parts  # a traced graph would keep pooling by 1
 
 
 class LeanDecoder(nn.Module):
