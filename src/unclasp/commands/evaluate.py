@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unclasp.data import Dataset
     from unclasp.data.progress import Progress
     from unclasp.evaluate import EvaluateOptions, MeanPose, PosePredictions
+    from unclasp.evaluation.exported import ExportedScored
     from unclasp.evaluation.report import Report
     from unclasp.evaluation.scoring import External
     from unclasp.model import DFL
@@ -223,29 +224,14 @@ def _run_predictor(
 def _run_model(
     arguments: EvaluateArguments, dataset: "Dataset", options: "EvaluateOptions"
 ) -> "tuple[Report | None, PosePredictions | None]":
-    from unclasp.checkpoint import load_model
-    from unclasp.engines.onnx_model import EXPORTED
-    from unclasp.engines.torch_network import check_device
     from unclasp.evaluate import evaluate as run
     from unclasp.evaluate import mean_pose
     from unclasp.evaluation.exported import ExportedScored
     from unclasp.evaluation.ranks import evaluate_over, launch, under_torchrun
-    from unclasp.model.deploy import optimise
     from unclasp.shipped import model_name, weights_file
 
-    scored: DFL | MeanPose | ExportedScored
-    several = arguments.devices > 1 or under_torchrun()
-    path = weights_file(arguments.weights)
-    if path.suffix in EXPORTED:
-        if arguments.device != "cpu" or several:
-            raise UnclaspError(
-                f"{path}: exported models are scored on the cpu, in one process; leave out --device and --devices"
-            )
-        scored = ExportedScored(path)
-    else:
-        if not several:
-            check_device(arguments.device)
-        scored = optimise(load_model(path)[0])
+    several, path = arguments.devices > 1 or under_torchrun(), weights_file(arguments.weights)
+    scored: DFL | MeanPose | ExportedScored = _opened(path, arguments.device, several=several)
     name = model_name(path)
     if arguments.mean_pose:
         scored = mean_pose(
@@ -264,6 +250,25 @@ def _run_model(
         return None, None
     recorder = options.recorder
     return report.named(model=name), None if recorder is None else recorder.predictions(scored.image_size)
+
+
+def _opened(path: Path, device: str, *, several: bool) -> "DFL | ExportedScored":
+    """Open a model, optimised or as exported; `several` for several processes."""
+    from unclasp.checkpoint import load_model
+    from unclasp.engines.onnx_model import EXPORTED
+    from unclasp.engines.torch_network import check_device
+    from unclasp.evaluation.exported import ExportedScored
+    from unclasp.model.deploy import optimise
+
+    if path.suffix not in EXPORTED:
+        if not several:
+            check_device(device)
+        return optimise(load_model(path)[0])
+    if device != "cpu" or several:
+        raise UnclaspError(
+            f"{path}: exported models are scored on the cpu, in one process; leave out --device and --devices"
+        )
+    return ExportedScored(path)
 
 
 def _external(arguments: EvaluateArguments, dataset: "Dataset") -> "tuple[External, dict[str, str]]":

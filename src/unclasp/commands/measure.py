@@ -44,12 +44,7 @@ class MeasureArguments:
 def measure(words: list[str]) -> int:
     """Run `unclasp measure`."""
     arguments = parse(MeasureArguments, words, "measure")
-    if (arguments.photos is None) != (arguments.references is None):
-        raise UnclaspError("--photos and --references go together: a folder of photos, and one of their joints")
-    if arguments.changed and arguments.photos is None:
-        raise UnclaspError("--changed is for photos: add --photos and --references")
-    if arguments.limit is not None and arguments.rendered is None:
-        raise UnclaspError("--limit is for rendered pictures, and there are none: leave it out, or give --rendered")
+    _check(arguments)
     from unclasp.checkpoint import load_model
     from unclasp.data import open_dataset
     from unclasp.evaluation.measure import as_markdown, read_photos
@@ -85,3 +80,12 @@ def measure(words: list[str]) -> int:
     else:
         print(as_markdown(measured))
     return 0
+
+
+def _check(arguments: MeasureArguments) -> None:
+    if (arguments.photos is None) != (arguments.references is None):
+        raise UnclaspError("--photos and --references go together: a folder of photos, and one of their joints")
+    if arguments.changed and arguments.photos is None:
+        raise UnclaspError("--changed is for photos: add --photos and --references")
+    if arguments.limit is not None and arguments.rendered is None:
+        raise UnclaspError("--limit is for rendered pictures, and there are none: leave it out, or give --rendered")
