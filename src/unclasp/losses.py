@@ -38,14 +38,9 @@ def smooth_l1(x: Tensor, tau: float) -> Tensor:
 
 
 def pose_loss(
-    pose: Tensor,
-    target: Tensor,
-    valid: Tensor,
-    *,
-    plane_weight: float,
-    depth_weight: float,
+    pose: Tensor, target: Tensor, valid: Tensor, *, plane_weight: float, depth_weight: float,
     thresholds: tuple[float, float],
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Return L_2.5D as in eq. 6: the sum over coordinates, averaged over the valid joints of each sample.
 
     Args:

@@ -45,11 +45,7 @@ def evidence_size(iterations: int, *, context: bool = True) -> int:
 
 
 def evidence(
-    pose: Tensor,
-    steps: Sequence[Tensor],
-    relations: Sequence[Tensor],
-    part_logits: Tensor,
-    presence: Tensor | None,
+    pose: Tensor, steps: Sequence[Tensor], relations: Sequence[Tensor], part_logits: Tensor, presence: Tensor | None
 ) -> Tensor:
     """Collect the evidence from which the confidence of a prediction is computed.
 

@@ -148,14 +148,9 @@ def _expose(curve: Singles, light: float) -> float:
 
 @compiled
 def _develop(
-    light: Singles,
-    curve: Singles,
-    gains: Doubles,
-    look: Doubles,
-    noise: Singles,
-    start: npt.NDArray[np.int64],
+    light: Singles, curve: Singles, gains: Doubles, look: Doubles, noise: Singles, start: npt.NDArray[np.int64],
     image: Pixels,
-) -> None:
+) -> None:  # fmt: skip
     """Apply gains, vignette, tone curve, saturation and noise per pixel; look = (saturation, vignette, shot, read)."""
     height, width = light.shape[:2]
     saturation, vignette, shot, read = look

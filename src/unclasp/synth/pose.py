@@ -186,15 +186,9 @@ def _set(transforms: Doubles, bone: int, rotation: Doubles, head: Doubles, to: D
 
 @compiled
 def _finger(
-    transforms: Doubles,
-    joints: Doubles,
-    heads: Doubles,
-    tails: Doubles,
-    axis: Doubles,
-    finger: int,
-    angles: Doubles,
+    transforms: Doubles, joints: Doubles, heads: Doubles, tails: Doubles, axis: Doubles, finger: int, angles: Doubles,
     arch: float,
-) -> None:
+) -> None:  # fmt: skip
     """Pose finger 1-4 (index to pinky) by absolute angles, which are independent of the rest pose."""
     x, y, z = np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, 1.0])
     metacarpal = 4 * finger

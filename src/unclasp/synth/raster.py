@@ -61,13 +61,7 @@ def supersampled(points: Doubles, supersample: int) -> Doubles:
     return (points + 0.5) * supersample - 0.5
 
 
-def project_to_grid(
-    vertices: Floats,
-    focal: Floats,
-    princpt: Floats,
-    *,
-    supersample: int = 1,
-) -> Screen:
+def project_to_grid(vertices: Floats, focal: Floats, princpt: Floats, *, supersample: int = 1) -> Screen:
     """Project camera-frame vertices onto the sampling grid of a picture.
 
     Args:

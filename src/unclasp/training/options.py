@@ -46,11 +46,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_at_least(
-            1,
-            devices=self.devices,
-            save_every=self.save_every,
-            report_every=self.report_every,
-            keep_every=self.keep_every,
-            max_steps=self.max_steps,
-        )
+            1, devices=self.devices, save_every=self.save_every, report_every=self.report_every,
+            keep_every=self.keep_every, max_steps=self.max_steps,
+        )  # fmt: skip
         check_at_least(0, workers=self.workers)
