@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from made_results import reading_of
+from made_results import hands, made_result, reading_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, SHADES, Box, Shades, is_around, picture
 from unclasp.arrays import Floats, Pixels
 from unclasp.find import sweep
 from unclasp.find.crop_predictor import MIN_CONFIDENCE_GAIN, CropPredictor
-from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE
+from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.find.landmarks import LandmarkReading
 from unclasp.find.search import Proposal, everywhere
 from unclasp.geometry import square_box
@@ -160,3 +160,94 @@ def test_a_swept_hand_needs_a_clearly_higher_confidence() -> None:
     assert sweep.is_needed(nothing) and not sweep.is_needed(before) and not sweep.is_needed(result_with(200))
     without = nothing._replace(output=nothing.output._replace(confidence=None))
     assert not sweep.is_needed(without), "a network without confidences cannot tell"
+
+
+# ---- what a window shows
+
+
+class Windows:
+    """Shows a hand in each of the first windows, one after another, and none in the others."""
+
+    def __init__(self, *results: CropResult) -> None:
+        self.results = iter(results)
+
+    def one_crop(self, *_: object) -> CropResult:
+        return next(self.results, shown(0.0, presence=(0, 0)))
+
+
+class Readings:
+    """A landmark network with prepared hand scores; it keeps the sides that it was asked for."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores, self.sides = iter(scores), list[Side]()
+
+    def __call__(self, image: Pixels, joints_2d: Floats, side: Side) -> LandmarkReading:
+        self.sides.append(side)
+        return reading_of(joints_2d, next(self.scores), 1.0)
+
+
+def shown(
+    *confidence: float, x: float = 0.0, presence: tuple[float, float] = (1, 0), scores: Any = (0.0, 0.0)
+) -> CropResult:
+    """Return a result for a hand that is shifted by x px; the left hand has the second confidence."""
+    both = (confidence[0], confidence[-1])
+    joints = hands() + np.array([x, 0.0])
+    return made_result(joints, presence=presence, confidence=both)._replace(hand_scores=np.array(scores))
+
+
+def best_of(readings: Readings, *results: CropResult) -> Floats | None:
+    return sweep.best_box(Windows(*results), readings, np.zeros((300, 400, 3), np.uint8))  # type: ignore[arg-type]
+
+
+def is_at(box: Floats | None, x: float) -> bool:
+    return box is not None and abs((box[0] + box[2]) / 2 - 40 - x) < 5
+
+
+def test_only_hands_that_may_be_the_best_are_read() -> None:
+    readings = Readings(1.0, 0.9)
+    assert is_at(best_of(readings, shown(0.09), shown(0.9, x=50), shown(0.85, x=100), shown(0.92, x=150)), 50)
+    assert len(readings.sides) == 2, "0.92 may have been better, as a hand that is missed counts a little"
+    assert is_at(best_of(Readings(0.5, 0.53), shown(0.9, x=50), shown(0.9, x=100)), 100)
+
+
+def test_confidence_and_hand_score_of_a_window_are_multiplied_and_hands_that_are_missed_count_a_little() -> None:
+    assert is_at(best_of(Readings(0.9, 0.5), shown(0.2, x=50), shown(0.9, x=100)), 100)
+    assert is_at(best_of(Readings(0.0, 0.0), shown(0.2, x=50), shown(0.9, x=100)), 100)
+
+
+def test_each_hand_of_a_window_is_read_as_one_of_its_side() -> None:
+    readings = Readings(0.5, 0.5)
+    best_of(readings, shown(0.4), shown(0.8, presence=(0, 1)))
+    assert readings.sides == ["right", "left"]
+
+
+def test_a_hand_outside_of_the_picture_does_not_hide_the_others() -> None:
+    assert is_at(best_of(Readings(1.0, 0.5), shown(0.9, x=900), shown(0.5, x=50)), 50)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "scores", "better"),
+    [
+        ((0.9, 0.3), (0.9, 0.0), True),
+        ((0.9, 0.3), (0.0, 0.9), False),
+        ((0.9, 0.3), (MIN_HAND_SCORE, 0.9), False),
+        ((0.5 * MIN_CONFIDENCE + 0.5 * MIN_CONFIDENCE_GAIN, 0.0), (0.9, 0.0), False),
+    ],
+    ids=["surer", "the other one", "hardly seen", "unsure"],
+)
+def test_the_most_confident_hand_of_a_swept_result_decides(
+    confidence: tuple[float, float], scores: tuple[float, float], better: bool
+) -> None:
+    assert sweep.is_better(shown(*confidence, presence=(1, 1), scores=scores), shown(0.0)) == better
+
+
+def test_a_hand_score_of_just_the_minimum_does_not_prevent_a_sweep() -> None:
+    assert sweep.is_needed(shown(0.1, scores=(MIN_HAND_SCORE, 0)))
+    assert not sweep.is_needed(shown(0.1, scores=(MIN_HAND_SCORE + 0.01, 0)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (2000, 90)])
+def test_windows_of_a_mirrored_picture_are_the_mirrored_windows(width: int, height: int) -> None:
+    windows = np.array(list(sweep.windows(width, height)))
+    turned = np.array([width, height, width, height]) - 1 - windows[:, [2, 3, 0, 1]]
+    assert {tuple(window) for window in windows.round(6)} == {tuple(window) for window in turned.round(6)}
