@@ -74,6 +74,24 @@ def test_depth_counts_by_the_confidence() -> None:
     assert probability(behind, unsure) == pytest.approx(probability(joints, unsure), abs=0.1)
 
 
+def test_hands_on_the_same_rays_are_near_each_other_as_seen_wherever_they_are() -> None:
+    joints = side_by_side(6) + np.array([400.0, 0.0, 0.0])
+    behind = joints.copy()
+    behind[21:] *= 1.4
+    assert probability(behind, np.zeros(42)) == pytest.approx(probability(joints, np.zeros(42)), abs=0.1)
+
+
+def test_hands_far_from_each_other_are_all_equally_unlikely_to_touch() -> None:
+    near, far = probability(side_by_side(350)), probability(side_by_side(4000))
+    assert near == pytest.approx(far, rel=1e-9, abs=0) and far > 0
+
+
+def test_joints_at_the_distance_of_contact_touch() -> None:
+    joints = np.zeros((42, 3))
+    joints[21:, 0] = CONTACT_MM
+    assert truly_touch(joints) and not truly_touch(np.nextafter(1, 2) * joints)
+
+
 def test_the_less_confident_hand_decides() -> None:
     joints, confidence = side_by_side(10), np.ones(42)
     confidence[21:] = 0.2

@@ -14,10 +14,12 @@ import pytest
 import torch
 
 from evaluated import SIZE, Replay, Samples, dataset, guesses, run, slow_camera_joints, true_pose
+from poses import random_pose
 from unclasp import geometry
+from unclasp.batch import Prediction
 from unclasp.config import DepthAxis
 from unclasp.data.interhand import InterHand
-from unclasp.data.transforms import PART_STRIDE, View, make_example, sight_of
+from unclasp.data.transforms import PART_STRIDE, View, crop_image, make_example, sight_of
 from unclasp.errors import UnclaspError
 from unclasp.evaluate import (
     EvaluateOptions,
@@ -329,6 +331,28 @@ def test_recorded_predictions_lose_no_figure(dataset: Samples, guesses: dict[str
     assert {name for name, value in report.figures.items() if value is None} == {"contact_precision", "contact_recall"}
 
 
+def test_parts_of_pictures_without_true_parts_are_not_recorded(
+    dataset: Samples, guesses: dict[str, np.ndarray]
+) -> None:
+    bare, recorder = Samples(replace(sample, parts=None) for sample in dataset.samples), Recorder()
+    run(bare, guesses, recorder=recorder)
+    assert recorder.predictions(SIZE).parts is None
+
+
+def test_a_model_sees_the_crop_as_it_is(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:
+    seen: list[np.ndarray] = []
+
+    class Watching(Replay):
+        def forward(self, image: torch.Tensor) -> Prediction:
+            seen.extend(image.numpy())
+            return super().forward(image)
+
+    evaluate(Watching(**guesses), dataset)
+    for sample, image in zip(dataset.samples, seen, strict=True):
+        crop = crop_image(sample.image, geometry.square_box(sample.box.astype(np.float64)), SIZE)
+        np.testing.assert_array_equal(image, crop.image.transpose(2, 0, 1))
+
+
 def test_a_recorder_without_predictions_says_so() -> None:
     with pytest.raises(UnclaspError, match="this Recorder holds no predictions"):
         Recorder().predictions(SIZE)
@@ -397,6 +421,23 @@ def test_a_predictor_that_knows_the_truth_has_no_error(dataset: Samples, *, boxe
         assert figures[name] == pytest.approx(0, abs=2e-3), name
     assert figures["handedness_accuracy"] == 1
     assert all((box is not None) == boxed for box in asked) and len(asked) == len(dataset)
+
+
+@pytest.mark.parametrize("own_distance", [True, False])
+def test_poses_of_a_predictor_are_kept_at_their_own_distance_on_demand(dataset: Samples, *, own_distance: bool) -> None:
+    pose = random_pose(right=0.97, left=0.05)
+    predictions = predictions_of(
+        lambda *_, **__: pose,
+        dataset,
+        own_distance=own_distance,
+        limit=1,  # type: ignore[arg-type]
+    )
+    assert predictions.presence is not None and predictions.presence.tolist() == [pose.present.tolist()] == [[1, 0]]
+    if own_distance:
+        np.testing.assert_array_equal(predictions.joints_cam, pose.joints_cam[None])
+    else:
+        assert predictions.joints_cam is None and predictions.pose_2p5d is not None
+        np.testing.assert_array_equal(predictions.pose_2p5d[0], np.c_[pose.joints_2d, pose.joints_3d[:, 2]])
 
 
 def test_a_limit_is_told(dataset: Samples, guesses: dict[str, np.ndarray]) -> None:

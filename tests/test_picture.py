@@ -133,6 +133,12 @@ def test_progressive_restart_and_arithmetic_free_jpegs_are_whole(save: Callable[
         assert read_picture(save(encode(".jpg", noise(), chosen))).shape == (64, 64, 3)
 
 
+def test_a_jpeg_that_tells_how_its_arithmetic_code_is_set_is_whole() -> None:
+    data = encode(".jpg")
+    conditioning = b"\xff\xcc" + struct.pack(">HBB", 4, 0, 0x10)
+    assert quarters(decode_photo(data[:2] + conditioning + data[2:]).image) == [RED, GREEN, BLUE, WHITE]
+
+
 UPRIGHT = {  # what EXIF says about where row 0 and column 0 are -> the four corners, read like a page
     1: [RED, GREEN, BLUE, WHITE],
     2: [GREEN, RED, WHITE, BLUE],
@@ -154,6 +160,11 @@ def test_exif_orientation_is_applied(save: Callable[..., Path], orientation: int
     assert image.flags.c_contiguous
     assert image.shape == ((32, 48, 3) if orientation < 5 else (48, 32, 3))
     np.testing.assert_array_equal(image, cv2.imread(str(path))[..., ::-1])  # OpenCV's own opinion
+
+
+def test_of_two_exif_blocks_the_first_counts() -> None:
+    twice = with_app1(with_app1(encode(".jpg"), exif(3)), exif(6))
+    assert quarters(decode_photo(twice).image) == UPRIGHT[6]
 
 
 @pytest.mark.parametrize("damage", [b"", b"MM", b"MM\0*\0\0\xff\xff", exif(9), exif(0), exif(6)[:12]])
@@ -335,8 +346,9 @@ def test_hollow_files_are_refused_silently(
 def test_a_jpeg_of_very_many_scans_is_refused(save: Callable[..., Path]) -> None:
     data = encode(".jpg", flags=(cv2.IMWRITE_JPEG_PROGRESSIVE, 1))
     start = data.rindex(b"\xff\xda")
-    assert "at most 100 scans, got more;" in refusal(save(data[:start] + data[start:-2] * 100 + data[-2:]))
-    read_picture(save(data[:start] + data[start:-2] * 80 + data[-2:]))
+    more = 101 - data.count(b"\xff\xda")
+    assert "at most 100 scans, got more;" in refusal(save(data[:start] + data[start:-2] * (more + 1) + data[-2:]))
+    read_picture(save(data[:start] + data[start:-2] * more + data[-2:]))
 
 
 @pytest.mark.parametrize("thumbnail", [b"", exif(1) + encode(".jpg")], ids=["plain", "thumbnail"])
@@ -429,6 +441,12 @@ def test_extended_webp_size(save: Callable[..., Path]) -> None:
 
 def test_smallest_side_is_read(save: Callable[..., Path]) -> None:
     assert read_picture(save(encode(".png", corners(16, 16)))).shape == (16, 16, 3)
+
+
+def test_pictures_of_just_the_largest_and_the_smallest_size_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decode_photo(encode(".png"), max_pixels=32 * 48).image.shape == (32, 48, 3)
+    monkeypatch.setattr(picture, "MAX_PIXELS", 16 * 48)
+    assert check_image(corners(16, 48)).shape == (16, 48, 3)
 
 
 def test_float_tiff_is_refused(save: Callable[..., Path]) -> None:

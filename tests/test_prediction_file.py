@@ -155,6 +155,25 @@ def test_the_wrist_of_mano_comes_first(tmp_path: Path) -> None:
     assert told == {"r_wrist": 1, "r_index1": 2, "r_thumb4": 3, "l_thumb4": 4}
 
 
+@pytest.mark.parametrize("space", ["crop", "image"])
+def test_in_pictures_the_unit_is_that_of_the_depths_alone(
+    dataset: Samples, guesses: np.ndarray, tmp_path: Path, space: str
+) -> None:
+    offsets = np.arange(5.0)
+    fields = fields_of(dataset, space=space, unit="m", joints=guesses, root_depth=offsets)
+    read = read_predictions(save(tmp_path / "p.npz", fields))
+    assert read.pose_2p5d is not None
+    np.testing.assert_array_equal(read.pose_2p5d, guesses * [1, 1, 1000])
+    np.testing.assert_array_equal(read.root_depth, offsets * 1000)
+
+
+def test_confidences_have_the_order_of_the_joints(dataset: Samples, guesses: np.ndarray, tmp_path: Path) -> None:
+    confidence = np.random.default_rng(0).random((5, 42))
+    theirs = confidence.reshape(5, 2, 21)[:, ::-1, HAND_ORDERS["mano"]].reshape(5, 42)
+    fields = fields_of(dataset, space="camera", joints=guesses, confidence=theirs, order="mano", first_hand="left")
+    np.testing.assert_array_equal(read_predictions(save(tmp_path / "p.npz", fields)).confidence, confidence)
+
+
 def test_samples_are_found_by_name_or_by_id_in_any_order(dataset: Samples, guesses: np.ndarray, tmp_path: Path) -> None:
     order = np.array([3, 1, 4, 0, 2])
     fields = fields_of(dataset, space="camera", joints=guesses)
