@@ -8,8 +8,16 @@ import pytest
 from detected import hand_in
 from shades import Box
 from unclasp.arrays import Pixels
-from unclasp.find.hand_detector import DetectedHand, HandDetector
-from unclasp.find.overlap import BESIDE_DISTANCES, MIN_BESIDE_SCORE, MIN_BESIDE_SIZE, beside_all
+from unclasp.find.hand_detector import MAX_PALMS, DetectedHand, HandDetector
+from unclasp.find.overlap import (
+    BESIDE_DISTANCES,
+    MIN_BESIDE_SCORE,
+    MIN_BESIDE_SIZE,
+    beside_all,
+    beside_one,
+    painted_over,
+)
+from unclasp.find.palms import Palm
 from unclasp.find.people import KNOWN_HAND
 
 FRONT: Box = (100, 100, 200, 200)
@@ -46,6 +54,9 @@ def found(*hands: DetectedHand, front: tuple[DetectedHand, ...] = (hand_in(FRONT
         (behind(NEAREST - 0.02), False),
         (behind(FARTHEST - 0.02), True),
         (behind(FARTHEST + 0.02), False),
+        (behind(FARTHEST - 0.1, size=1.5), True),
+        (behind(FARTHEST - 0.1, size=0.8), True),
+        (behind(0.5, score=MIN_BESIDE_SCORE), True),
         (behind(0.5, score=MIN_BESIDE_SCORE - 0.01), False),
         (behind(0.5, size=MIN_BESIDE_SIZE + 0.02), True),
         (behind(0.5, size=MIN_BESIDE_SIZE - 0.02), False),
@@ -73,6 +84,34 @@ def test_hands_are_painted_over_in_a_copy() -> None:
     assert changed[150, 150] and changed[100:201, 100:201].sum() == changed.sum() > 3000
     assert np.ptp(painted[changed].astype(int), axis=0).max() == 0, "one colour"
     assert rows.min() >= 100 and columns.max() <= 200
+
+
+def test_hands_are_painted_over_with_the_mean_colour() -> None:
+    image = np.full((300, 600, 3), (10, 60, 200), np.uint8)
+    np.testing.assert_array_equal(painted_over(image, [hand_in(FRONT).joints_2d]), image)
+
+
+def test_around_one_hand_the_best_palms_are_read_in_the_picture_that_is_painted_over() -> None:
+    class Crowd(HandDetector):
+        def __init__(self) -> None:
+            self.read = list[tuple[Pixels, int]]()
+
+        def palms(self, *_: Any) -> list[Palm]:  # type: ignore[override]
+            return [Palm(0.9, *np.zeros((3, 2)), 24.0)] * (MAX_PALMS + 1)
+
+        def read_all(self, image: Pixels, palms: Any) -> list[DetectedHand]:
+            self.read.append((image, len(list(palms))))
+            return []
+
+    image, joints, detector = (
+        np.random.default_rng(0).integers(0, 255, (300, 600, 3)),
+        hand_in(FRONT).joints_2d,
+        Crowd(),
+    )
+    painted, _ = beside_one(detector, image.astype(np.uint8), joints)
+    ((read, count),) = detector.read
+    assert read is painted and count == MAX_PALMS
+    np.testing.assert_array_equal(painted, painted_over(image.astype(np.uint8), [joints]))
 
 
 def test_without_hands_nothing_is_painted_or_detected() -> None:

@@ -17,6 +17,7 @@ from shades import DIM
 from unclasp import geometry
 from unclasp.find.credibility import (
     MIN_CONFIDENCE_UNSEEN,
+    MIN_DETECTION_SCORE,
     MIN_IN_TRACK,
     WEAK_DETECTION_SCORE,
     WEAK_SHARE,
@@ -52,14 +53,15 @@ def result_with(
         (result_with(confidence=(0.1, 0.1), scores=(0.2, 0.1)), False),
         (result_with(confidence=(0.1, 0.1), scores=(0.2, 0.9)), True),
         (result_with(confidence=(0.1, 0.1), scores=(0.4, 0.4)), True),
-        (result_with(confidence=(0.0, 1.1 * MIN_CONFIDENCE_UNSEEN), scores=(0.0, 0.0)), True),
+        (result_with(confidence=(0.0, 0.0), scores=(2 * MIN_DETECTION_SCORE, 0.0)), True),
+        (result_with(confidence=(0.0, MIN_CONFIDENCE_UNSEEN), scores=(0.0, 0.0)), True),
         (result_with(confidence=(0.0, 0.9 * MIN_CONFIDENCE_UNSEEN), scores=(0.0, 0.0)), False),
         (result_with(confidence=(0.1, 0.9), scores=(0.2, 0.9), presence=(1.0, 0.2)), False),
         (result_with(confidence=None, scores=(0.0, 0.0)), True),
         (result_with(confidence=(0.0, 0.0), scores=None), True),
     ],
-    ids=["hardly seen", "one is seen", "both may be", "one is sure", "not sure", "of hands that count", "no confidence",
-         "no landmark network"],
+    ids=["hardly seen", "one is seen", "both may be", "one is just seen", "one is sure", "not sure",
+         "of hands that count", "no confidence", "no landmark network"],
 )  # fmt: skip
 def test_a_result_is_credible_with_a_high_score_or_confidence(result: CropResult, credible: bool) -> None:
     assert is_credible(result) is credible
@@ -70,7 +72,7 @@ def test_a_result_is_credible_with_a_high_score_or_confidence(result: CropResult
     [
         (result_with(confidence=(0.9 * MIN_IN_TRACK[0],) * 2, scores=(0.9 * MIN_IN_TRACK[1], 0.0)), False),
         (result_with(confidence=(0.0, 1.1 * MIN_IN_TRACK[0]), scores=(0.0, 0.0)), True),
-        (result_with(confidence=(0.0, 0.0), scores=(0.0, 1.1 * MIN_IN_TRACK[1])), True),
+        (result_with(confidence=(0.0, 0.0), scores=(0.0, MIN_IN_TRACK[1])), True),
         (result_with(confidence=(0.0, 0.9), scores=(0.0, 0.9), presence=(1.0, 0.2)), False),
         (result_with(confidence=None, scores=(0.0, 0.0)), True),
         (result_with(confidence=(0.0, 0.0), scores=None), True),
@@ -83,8 +85,8 @@ def test_tracked_hands_stay_credible_at_lower_thresholds(result: CropResult, cre
 
 @pytest.mark.parametrize(
     ("score", "confidence", "is_weak"),
-    [(0.4, 0.6, True), (0.5, 0.6, False), (0.0, 0.9, True)],
-    ids=["hardly seen", "seen", "not seen, but sure"],
+    [(0.4, 0.6, True), (0.5, 0.6, False), (0.5, 0.5, False), (0.0, 0.9, True)],
+    ids=["hardly seen", "seen", "just seen", "not seen, but sure"],
 )
 def test_confidences_are_lower_where_there_may_be_no_hand(score: float, confidence: float, is_weak: bool) -> None:
     result = result_with(confidence=(confidence, 0.3), scores=(score, 0.0), presence=(1.0, 0.0))

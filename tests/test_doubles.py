@@ -32,19 +32,19 @@ BELOW, ENOUGH = MIN_REMAINING_SCORE - 0.01, MIN_REMAINING_SCORE + 0.01
 class Remaining:
     """A landmark network with given hand scores, which keeps the pictures that it reads."""
 
-    def __init__(self, **scores: float) -> None:
-        self.scores, self.read = scores, dict[str, Pixels]()
+    def __init__(self, *, side_score: float = 1.0, **scores: float) -> None:
+        self.scores, self.side_score, self.read = scores, side_score, dict[str, Pixels]()
 
     def __call__(self, image: Pixels, joints_2d: np.ndarray, side: Side) -> LandmarkReading:
         self.read[side] = image
-        return reading_of(joints_2d, self.scores[side], 1.0)
+        return reading_of(joints_2d, self.scores[side], self.side_score)
 
 
-def with_wrists(distance: float, *, scores: tuple[float, float] = (0.6, 0.5)) -> CropResult:
+def with_wrists(distance: float, *, scores: tuple[float, float] = (0.6, 0.5), left: Box = NEAR) -> CropResult:
     """Return hands on one place, with a distance between their wrists in sizes of the larger one."""
-    right, left = joints_in(HAND, 3), joints_in(NEAR, 4)
-    right[-1], left[-1] = (150, 150), (150 + 100 * distance, 150)
-    return result_of(HAND, NEAR, scores=scores).with_joints_2d({RIGHT: right, LEFT: left})
+    joints, others = joints_in(HAND, 3), joints_in(left, 4)
+    joints[-1], others[-1] = (150, 150), (150 + 100 * distance, 150)
+    return result_of(HAND, left, scores=scores).with_joints_2d({RIGHT: joints, LEFT: others})
 
 
 DOUBLE = with_wrists(0.1)
@@ -57,7 +57,14 @@ def slots_of(result: CropResult, right: float, left: float) -> list[int]:
 
 @pytest.mark.parametrize(
     ("right", "left", "count"),
-    [(BELOW, BELOW, 1), (ENOUGH, BELOW, 2), (BELOW, ENOUGH, 2), (0.9, 0.9, 2), (0.0, 0.0, 1)],
+    [
+        (BELOW, BELOW, 1),
+        (MIN_REMAINING_SCORE, BELOW, 2),
+        (ENOUGH, BELOW, 2),
+        (BELOW, ENOUGH, 2),
+        (0.9, 0.9, 2),
+        (0.0, 0.0, 1),
+    ],
 )
 def test_hands_on_one_place_are_two_if_either_is_left_without_the_other(right: float, left: float, count: int) -> None:
     assert len(slots_of(DOUBLE, right, left)) == count
@@ -68,7 +75,8 @@ def test_hands_on_one_place_are_two_if_either_is_left_without_the_other(right: f
     [
         (with_wrists(MAX_WRIST_DISTANCE - 0.01), 1),
         (with_wrists(MAX_WRIST_DISTANCE + 0.01), 2),
-        (with_wrists(0.1, scores=(MIN_HAND_SCORE + 0.01, 0)), 1),
+        (with_wrists(0.15, left=(120, 120, 180, 180)), 1),
+        (with_wrists(0.1, scores=(MIN_HAND_SCORE, 0)), 1),
         (with_wrists(0.1, scores=(MIN_HAND_SCORE - 0.01, 0)), 2),
     ],
 )
@@ -102,6 +110,12 @@ def test_each_hand_is_read_with_the_other_one_painted_over() -> None:
     without_double(result, image, landmarks)  # type: ignore[arg-type]
     for side, other in (("right", 1), ("left", 0)):
         np.testing.assert_array_equal(landmarks.read[side], painted_over(image, [result.joints_2d[HAND_SLICES[other]]]))
+
+
+def test_what_remains_may_be_a_hand_of_either_side() -> None:
+    landmarks = Remaining(right=0.9, left=0.9, side_score=0.1)
+    image = np.zeros((300, 300, 3), np.uint8)
+    assert without_double(DOUBLE, image, landmarks) is DOUBLE  # type: ignore[arg-type]
 
 
 class Double(FakeLandmarks):
@@ -140,7 +154,7 @@ def at(distance: float, side: Side = "left", *, score: float = 0.9) -> DetectedH
         ([at(1, score=MIN_HAND_SCORE - 0.01)], (0.6, 0.3), [RIGHT, LEFT]),
         ([at(1, "right")], (0.6, 0.3), [RIGHT, LEFT]),
         ([at(0)], (0.6, 0.3), [RIGHT, LEFT]),
-        ([at(1)], (0.9, MIN_HAND_SCORE + 0.01), [RIGHT, LEFT]),
+        ([at(1)], (0.9, MIN_HAND_SCORE), [RIGHT, LEFT]),
         ([at(1, "right")], (0.3, 0.6), [LEFT]),
         ([], (0.6, 0.3), [RIGHT, LEFT]),
     ],

@@ -10,9 +10,11 @@ from made_results import made_result, reading_of
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, Shades, is_around, picture
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
+from unclasp.find.boxes import SMALLEST_CROP
 from unclasp.find.credibility import (
     GHOST_MAX_CONFIDENCE,
     GHOST_SCORES_BESIDE,
+    GHOST_SCORES_SAME_PLACE,
     MIN_CONFIDENCE_UNSEEN,
     MIN_DETECTION_SCORE,
     detection_score,
@@ -25,6 +27,7 @@ from unclasp.find.credibility import (
 )
 from unclasp.find.crop_result import DENIED_PRESENCE, MIN_CONFIDENCE, MIN_HAND_SCORE, SAME_PLACE, CropResult
 from unclasp.find.hand_detector import (
+    MAX_OTHER_SIDE_SCORE,
     MAX_PALMS,
     MIN_DETECTED_SCORE,
     MIN_FIRST_HAND_SCORE,
@@ -32,6 +35,7 @@ from unclasp.find.hand_detector import (
     PALM_SIZES_IN_VIDEOS,
     DetectedHand,
     HandDetector,
+    pair_of,
     proposal_of_hands,
     with_detected,
 )  # fmt: skip
@@ -46,6 +50,7 @@ from unclasp.pose import MIN_PRESENCE_SECOND
 from unclasp.predictor import Predictor
 
 UNSEEN, SEEN_BESIDE = GHOST_SCORES_BESIDE
+UNSEEN_ON, SEEN_ON = GHOST_SCORES_SAME_PLACE
 
 
 def detector_of(palms: FakePalms, **options: Any) -> HandDetector:
@@ -89,6 +94,17 @@ def test_palms_with_a_low_first_hand_score_are_not_read_again(share: float, coun
 @pytest.mark.parametrize("box", [(-90, 40, -10, 100), (100, 100, 110, 112), (-80, -80, 0.2, 0.2), (390, 290, 460, 350)])
 def test_hands_outside_of_the_picture_and_tiny_ones_are_left_out(box: Box) -> None:
     assert not detector_of(FakePalms((box, "right", 0.9)))(BLACK)
+
+
+def test_narrow_hands_count_if_they_are_long_enough() -> None:
+    (hand,) = detector_of(FakePalms(((-50, 40, 10, 100), "right", 0.9)))(BLACK)
+    assert np.diff(hand.box_in(400, 300)[[0, 2]]) < SMALLEST_CROP
+
+
+def test_a_palm_beside_a_certain_hand_is_another_hand_s() -> None:
+    _, y1, x2, y2 = BRIGHT
+    beside = (x2 - 15, y1, x2 + 15, y2)
+    assert len(detector_of(FakePalms((BRIGHT, "right", 0.95), (beside, "left", 0.95)))(BLACK)) == 2
 
 
 def test_the_proposal_for_a_hand_at_the_border_is_clipped_to_the_picture() -> None:
@@ -176,6 +192,8 @@ def test_a_single_hand_of_the_other_side_changes_its_side() -> None:
     np.testing.assert_array_equal(
         own.joints_2d, result.joints_2d, err_msg="its own joints are confirmed there, and stay"
     )
+    hardly = with_detected(result._replace(hand_scores=np.array([0.0, MAX_OTHER_SIDE_SCORE])), [hand], SQUARE)
+    assert hardly.present_slots == [RIGHT]
     unsure = with_detected(result._replace(hand_scores=np.array([0.0, 0.3])), [hand], SQUARE)
     assert unsure.present_slots == [LEFT], "it may really be a left one"
 
@@ -220,7 +238,7 @@ def test_two_hands_that_both_networks_support_are_certain() -> None:
     assert is_certain(result_of(DIM, EMPTY, confidence=None))
     for doubtful in (
         result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, 0.9 * MIN_CONFIDENCE), scores=(0.9, 0.9)),
-        result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), scores=(0.9, 0.9 * MIN_HAND_SCORE)),
+        result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), scores=(0.9, MIN_HAND_SCORE)),
         result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), scores=(0.9, 0.9), presence=(1, 0)),
         result_of(DIM, EMPTY, confidence=(MIN_CONFIDENCE, MIN_CONFIDENCE), scores=None),
     ):
@@ -232,7 +250,7 @@ def test_two_hands_that_both_networks_support_are_certain() -> None:
     [
         (0.9 * GHOST_MAX_CONFIDENCE, 0.9 * UNSEEN, (1, 1), True),
         (1.1 * GHOST_MAX_CONFIDENCE, 0.9 * UNSEEN, (1, 1), False),
-        (0.9 * GHOST_MAX_CONFIDENCE, 1.1 * UNSEEN, (1, 1), False),
+        (0.9 * GHOST_MAX_CONFIDENCE, UNSEEN, (1, 1), False),
         (0.9 * GHOST_MAX_CONFIDENCE, 0.9 * UNSEEN, (0, 1), False),
     ],
     ids=["neither is sure", "one is sure", "one sees it", "it is alone"],
@@ -245,7 +263,7 @@ def test_a_second_hand_that_neither_network_supports_is_a_ghost(
         return (of_ghost, other) if ghost == RIGHT else (other, of_ghost)
 
     result = result_of(
-        DIM, EMPTY, confidence=ordered(confidence, 0.5), scores=ordered(seen, 1.1 * SEEN_BESIDE),
+        DIM, EMPTY, confidence=ordered(confidence, 0.5), scores=ordered(seen, SEEN_BESIDE),
         presence=ordered(presence[0], presence[1]),
     )  # fmt: skip
     assert (ghost not in without_ghost(result).present_slots) == (ghosts or not presence[0])
@@ -263,9 +281,9 @@ def test_without_confidence_no_hand_is_a_ghost() -> None:
 @pytest.mark.parametrize(
     ("confidence", "seen", "other", "share", "ghosts"),
     [
-        (0.9 * GHOST_MAX_CONFIDENCE, 0.4, 0.95, 0.9 * SAME_PLACE, True),
+        (0.9 * GHOST_MAX_CONFIDENCE, 0.4, SEEN_ON, 0.9 * SAME_PLACE, True),
         (1.1 * GHOST_MAX_CONFIDENCE, 0.4, 0.95, 0.9 * SAME_PLACE, False),
-        (0.9 * GHOST_MAX_CONFIDENCE, 0.6, 0.95, 0.9 * SAME_PLACE, False),
+        (0.9 * GHOST_MAX_CONFIDENCE, UNSEEN_ON, 0.95, 0.9 * SAME_PLACE, False),
         (0.9 * GHOST_MAX_CONFIDENCE, 0.4, 0.85, 0.9 * SAME_PLACE, False),
         (0.9 * GHOST_MAX_CONFIDENCE, 0.4, 0.95, 1.1 * SAME_PLACE, False),
     ],
@@ -448,6 +466,14 @@ def test_two_hands_of_one_side_are_not_one_person_s() -> None:
     )
 
 
+def test_the_nearest_hand_of_the_other_side_is_the_first_one_s_and_others_follow_by_score_and_size() -> None:
+    first, near, far = hand_in(BRIGHT), hand_in(DIM, "left", 0.6), hand_in(EMPTY, "left", 0.6)
+    assert [hand.box[0] for hand in pair_of([first, far, near])] == [BRIGHT[0], DIM[0]]
+    large, small = hand_in((20, 200, 110, 290), score=0.6), hand_in((300, 200, 340, 240), score=0.8)
+    others = proposal_of_hands([first, small, large], BLACK).others
+    np.testing.assert_allclose((others[:, :2] + others[:, 2:]) / 2, [[65, 245], [320, 220]])
+
+
 def test_of_each_side_the_hand_with_the_best_score_counts() -> None:
     result = with_detected(
         result_of(DIM, EMPTY), [hand_in(BRIGHT, "left", 0.9), hand_in((90, 200, 150, 260), "left", 0.8)], SQUARE
@@ -470,6 +496,22 @@ def test_a_hand_at_the_detected_place_only_gets_its_score() -> None:
     assert changed.hand_scores is not None and changed.hand_scores[LEFT] == hand.score
     np.testing.assert_array_equal(changed.joints_2d, result.joints_2d)
     assert changed.confidence(LEFT) == result.confidence(LEFT)
+
+
+def test_a_hand_that_is_hardly_seen_moves_to_a_detected_one_a_third_of_its_size_away() -> None:
+    hand = hand_in(BRIGHT, "left")
+    for distance, moves in ((0.15, False), (0.3, True)):
+        joints = hand.joints_2d + np.array([distance * hand.extent, 0.0])
+        result = result_of(DIM, EMPTY, scores=(0.0, MIN_HAND_SCORE)).with_joints_2d({LEFT: joints})
+        changed = with_detected(result, [hand], SQUARE)
+        expected = hand.joints_2d if moves else joints
+        np.testing.assert_allclose(changed.joints_2d[HAND_SLICES[LEFT]], expected, atol=1e-6)
+        assert changed.hand_score(LEFT) == hand.score
+
+
+def test_a_detected_hand_is_no_less_likely_than_before() -> None:
+    changed = with_detected(result_of(DIM, EMPTY, presence=(0.9, 0.99)), [hand_in(BRIGHT, "left", 0.8)], SQUARE)
+    assert changed.output.presence[0].tolist() == pytest.approx([0.9, 0.99])
 
 
 def test_a_credible_result_is_not_replaced_by_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

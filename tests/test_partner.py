@@ -36,7 +36,7 @@ def at(distance: float, side: Side = "left", *, size: float = 1.0, score: float 
         (at(MAX_REACH + 0.05), False),
         (at(4, "right"), False),
         (at(4, score=MIN_HAND_SCORE + 0.01), True),
-        (at(4, score=MIN_HAND_SCORE - 0.01), False),
+        (at(4, score=MIN_HAND_SCORE), False),
         (at(4, size=MAX_SIZE_RATIO_OF_PAIR - 0.01), True),
         (at(4, size=MAX_SIZE_RATIO_OF_PAIR + 0.01), False),
         (at(4, size=1 / (MAX_SIZE_RATIO_OF_PAIR - 0.01)), True),

@@ -18,6 +18,7 @@ from unclasp.find.hand_detector import MAX_REACH, PALM_SIZES, DetectedHand, pair
 from unclasp.find.palms import SIZE
 from unclasp.find.people import MAX_PLACES, Others
 from unclasp.find.search import Proposal
+from unclasp.geometry import square_box
 from unclasp.hands import HAND_SLICES
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
@@ -75,9 +76,10 @@ def test_hands_that_are_too_far_apart_are_two_people_s(apart: float, together: b
     assert (len(proposal.others) > 0 or proposal.square[2] > 100 + 10 * apart) == together
 
 
-@pytest.mark.parametrize(("score", "counts"), [(MIN_HAND_SCORE - 0.01, 0), (MIN_HAND_SCORE + 0.01, 1)])
-def test_hands_in_regions_need_the_landmark_network(score: float, counts: int) -> None:
-    sure = result_of(BRIGHT, EMPTY, presence=(1, 0), confidence=(0.9, 0.0), scores=(score, 0.0))
+@pytest.mark.parametrize(("score", "counts"), [(MIN_HAND_SCORE, 0), (MIN_HAND_SCORE + 0.01, 1), (None, 1)])
+def test_hands_in_regions_need_the_landmark_network_if_there_is_one(score: float | None, counts: int) -> None:
+    scores = None if score is None else (score, 0.0)
+    sure = result_of(BRIGHT, EMPTY, presence=(1, 0), confidence=(0.9, 0.0), scores=scores)
     assert len(found(FakePredictor(sure), regions=[BRIGHT])) == counts
 
 
@@ -109,6 +111,20 @@ def test_results_that_are_not_credible_are_dropped_and_each_hand_is_predicted_on
     assert not found(fake, hand_in(BRIGHT, score=0.4), hand_in(BRIGHTER, score=0.4)) and len(fake.proposals) == 2
 
 
+@pytest.mark.parametrize(("apart", "is_known"), [(0.25, True), (0.35, False)])
+def test_hands_whose_middles_are_near_each_other_are_one(apart: float, is_known: bool) -> None:
+    x1, y1, x2, y2 = DIM
+    fake = FakePredictor(right_in(BRIGHT))
+    found(fake, hand_in((x1 + 60 * apart, y1, x2 + 60 * apart, y2), seed=3))
+    assert len(fake.proposals) == (not is_known)
+
+
+def test_weak_hands_of_others_are_reported_with_lower_confidences() -> None:
+    weak = result_of(BRIGHT, EMPTY, presence=(1, 0), confidence=(0.2, 0.0), scores=(0.6, 0.0))
+    (result,) = found(FakePredictor(weak), hand_in(BRIGHT))
+    assert result.reported_confidence is not None and 0 < result.reported_confidence[0] < 0.1
+
+
 def test_ghosts_are_dropped() -> None:
     ghost = result_of(BRIGHT, BRIGHTER, confidence=(0.5, 0.05), scores=(0.9, 0.05))
     assert [result.present_slots for result in found(FakePredictor(ghost), hand_in(BRIGHT))] == [[RIGHT]]
@@ -119,7 +135,7 @@ def test_regions_without_a_known_hand_are_predicted() -> None:
     results = found(fake, hand_in(BRIGHT), regions=[DIM, BRIGHT, FAINT])
     assert len(results) == 2 and len(fake.proposals) == 2
     square = fake.proposals[1].square
-    np.testing.assert_allclose((square[:2] + square[2:]) / 2, [60, 230])
+    np.testing.assert_allclose(square, square_box(np.array(FAINT)))
 
 
 def test_the_number_of_predictions_for_a_crowd_is_limited() -> None:

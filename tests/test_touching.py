@@ -117,11 +117,13 @@ def test_only_a_tuple_of_poses_touches(touching: Any) -> None:
         replace(random_pose(), touching=touching)
 
 
-def test_nothing_is_searched_for_around_a_hand_outside_the_picture() -> None:
-    detector = make_predictor(FakePalms(), EMPTY).photo_search.detector
+@pytest.mark.parametrize("at", [-900.0, -240.0])
+def test_nothing_is_searched_for_around_a_hand_outside_the_picture(at: float) -> None:
+    palms = FakePalms()
+    detector = make_predictor(palms, EMPTY).photo_search.detector
     assert detector is not None
-    outside = joints_in((-900.0, -900, -840, -840))
-    assert not beside_one(detector, picture(), outside).hands
+    outside = joints_in((at, at, at + 60, at + 60))
+    assert not beside_one(detector, picture(), outside).hands and not palms.calls
 
 
 def touched(monkeypatch: pytest.MonkeyPatch) -> HandPose:
