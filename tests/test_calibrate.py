@@ -53,6 +53,22 @@ def test_a_flat_relation_spreads_like_the_map() -> None:
     assert spread == pytest.approx((2 * centres.var()) ** 0.5, rel=1e-5) and distance < 1e-6
 
 
+def test_a_sharp_relation_anywhere_on_a_map_of_odd_size_has_a_spread() -> None:
+    for x in range(7):
+        for y in range(7):
+            assert answer(peak=(x, y), joint=(0.5, 0.5), side=7, sharp=100.0).isfinite().all()
+
+
+def test_the_pixel_at_a_joint_tells_its_parts_and_the_background_is_of_no_hand() -> None:
+    x, y = 1, 6
+    logits = torch.full((1, 33, 8, 8), -30.0)
+    logits[:, 17], logits[:, :, y, x], logits[:, 0, y, x] = 30.0, -30.0, 30.0
+    pose = torch.tensor([(x + 0.5) / 8, (y + 0.5) / 8, 0.5]).expand(1, 42, 3)
+    signs = evidence(pose, [pose[..., :2]], [torch.zeros(1, 42, 4)], logits, torch.zeros(1, 2))
+    for joint in (0, 21):
+        assert signs[0, joint, 3:7].tolist() == pytest.approx([0, 0, 0, 1], abs=1e-5)
+
+
 def test_parts_are_read_where_the_joint_is_put() -> None:
     """All pixels left of the middle show the right index tip, all pixels right of it the left palm."""
     logits = torch.full((1, 33, 8, 8), -30.0)
@@ -95,6 +111,20 @@ def test_a_head_without_context_sees_one_joint_at_a_time() -> None:
         differs = (head(changed) - head(signs)).abs()[0] > 1e-6
         assert set(differs.nonzero().flatten().tolist()) <= told and differs[3]
         assert bool(differs[5]) == context
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_both_hands_are_read_alike_and_evidence_is_scaled_as_it_was_when_fitted(context: bool) -> None:
+    torch.manual_seed(0)
+    head = Confidence(2, context=context)
+    torch.nn.init.normal_(head.joint)
+    signs = torch.randn(1, 21, evidence_size(2)).repeat(1, 2, 1)
+    logits = head(signs)
+    torch.testing.assert_close(logits[:, :21], logits[:, 21:])
+    assert logits[0, :21].unique().numel() == 21
+    head.mean += 3
+    head.std *= 2
+    torch.testing.assert_close(head(2 * signs + 3), logits, rtol=1e-4, atol=1e-5)
 
 
 def test_a_head_that_was_fitted_before_needs_no_shape() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from unclasp.batch import Prediction
 from unclasp.config import DepthAxis
+from unclasp.engines.network import NetworkOutput, mirror_output, output_of
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import UnclaspError
 
@@ -71,11 +72,35 @@ def test_a_fork_of_a_process_with_several_threads_is_told_to_load_its_own_model(
             network(crops)
 
 
-@pytest.mark.parametrize(("pixels", "present"), [(0, False), (1, False), (10, True)])
+@pytest.mark.parametrize(("pixels", "present"), [(0, False), (1, False), (2, False), (3, True), (10, True)])
 def test_without_the_head_presence_comes_from_the_parts(pixels: int, present: bool) -> None:
-    """Part 5 belongs to the right index; a single pixel of 256 is not enough for a hand."""
+    """Part 5 belongs to the right index; two of the five clearest pixels of 256 are not enough for a hand."""
     model = Listening(presence=False, roots=False, pixels=pixels)
     answer = TorchNetwork(model, name="x", image_size=SIZE)(np.zeros((1, SIZE, SIZE, 3), np.uint8))  # type: ignore[arg-type]
     assert (answer.presence[0, 0] >= 0.5) == present
     assert answer.presence[0, 1] < 1e-6 and answer.root_depth is None
     assert answer.hand_probability[0].round().sum() == pixels
+
+
+def output(part_logits: np.ndarray) -> NetworkOutput:
+    return output_of(
+        pose_2p5d=np.zeros((1, 42, 3), np.float32), part_logits=part_logits.astype(np.float32), presence=None,
+        root_depth=None, confidence=None, depth_axis=DepthAxis.CAMERA,
+    )  # fmt: skip
+
+
+def test_on_a_small_map_one_pixel_tells_a_hand_and_parts_of_a_hand_add_up() -> None:
+    logits = np.zeros((1, 33, 4, 4))
+    logits[:, 0] = 900.0
+    logits[0, [0, 20, 25], 2, 1] = 0.0, 900.0, 900.0
+    found = output(logits)
+    np.testing.assert_allclose(found.presence, [[0, 1]], atol=1e-6)
+    expected = np.zeros((4, 4))
+    expected[2, 1] = 1
+    np.testing.assert_allclose(found.hand_probability[0], expected, atol=1e-6)
+
+
+def test_the_hands_of_a_mirrored_map_are_mirrored_back() -> None:
+    found = output(np.random.default_rng(0).normal(0, 1, (1, 33, 4, 6)))
+    mirrored = mirror_output(found, 24)
+    np.testing.assert_array_equal(mirrored.hand_probability, found.hand_probability[..., ::-1])

@@ -47,8 +47,14 @@ def test_the_relation_is_the_product_of_its_kinds_maps() -> None:
 
 def test_heads_are_averaged_as_distributions() -> None:
     model = build(with_model(tiny(), heads=2, fpn_channels=31).model).eval()
-    for each in attention_maps(model, picture(model))[0]:
-        torch.testing.assert_close(each.relation.sum(dim=(1, 2)), torch.ones(42))
+    logits: list[Tensor] = []
+    for iteration in model.decoder.iterations:
+        iteration.joint_image.register_forward_hook(lambda *given: logits.append(given[-1][1]))
+    start, *iterations = attention_maps(model, picture(model))[0]
+    torch.testing.assert_close(start.relation.sum(dim=(1, 2)), torch.ones(42))
+    for each, of_heads in zip(iterations, logits, strict=True):
+        expected = of_heads[0].softmax(dim=-1).mean(dim=0)
+        torch.testing.assert_close(each.relation.flatten(1), expected, rtol=1e-5, atol=1e-8)
 
 
 def test_the_baseline_knows_only_the_sum() -> None:

@@ -164,6 +164,19 @@ def test_batch_norms_fold_into_every_backbone(name: str) -> None:
             assert (got - value).abs().max() <= 1e-4 * value.abs().max()
 
 
+def test_batch_norms_fold_into_convolutions_with_a_bias() -> None:
+    torch.manual_seed(0)
+    block = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).double()
+    block(torch.randn(8, 3, 9, 9, dtype=torch.float64) + 1)
+    torch.nn.init.normal_(block[1].weight)
+    block.eval()
+    image = torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    expected = block(image)
+    fold_batch_norms(block)
+    assert isinstance(block[1], torch.nn.Identity)
+    torch.testing.assert_close(block(image), expected)
+
+
 def test_macs_are_counted_by_hand() -> None:
     net = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
     assert count_macs(net, 8) == 64 * (3 * 5 * 9 + 5 * 2)

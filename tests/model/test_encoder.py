@@ -121,3 +121,5 @@ def test_levels_that_nobody_reads_are_not_built() -> None:
     for iterations in (2, 3):
         pooled = build(with_model(tiny(), decoder=Decoder.POOLED, iterations=iterations).model).encoder
         assert pooled.positions is None and pooled.strides == (32,)
+        (level,) = pooled(torch.randn(2, 3, 128, 128)).levels
+        assert level.position.shape == (1, level.appearance.shape[1], 0) == (1, 16, 0)

@@ -143,6 +143,11 @@ def test_heads_are_a_different_function_of_the_same_parameters() -> None:
     assert not torch.allclose(one(joints, tokens)[0].position, four(joints, tokens)[0].position)
 
 
+def test_a_new_readout_gives_about_its_bias_for_all_features() -> None:
+    torch.manual_seed(0)
+    torch.testing.assert_close(Readout(8, 3, bias=0.5)(torch.randn(42, 8)), torch.full((42, 3), 0.5), rtol=0, atol=0.2)
+
+
 def test_readout_is_a_linear_layer_that_keeps_float32_under_autocast() -> None:
     readout = Readout(8, 3, bias=0.5)
     features = torch.randn(2, 42, 8)

@@ -58,6 +58,17 @@ def test_styles_are_mixed_in_training_alone_and_the_same_for_a_seed(name: str) -
         assert not torch.equal(a, plain[level]), level
 
 
+def test_each_sample_has_a_share_of_its_own_that_is_mostly_all_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[torch.Tensor] = []
+    monkeypatch.setattr("unclasp.model.style.mixed", lambda features, _, share: shares.append(share.flatten()))
+    backbone = BACKBONES["tiny"]().train()
+    StyleMixing(backbone, 1.0)
+    backbone(torch.randn(64, 3, 32, 32))
+    for share in shares:
+        assert len(share.unique()) == 64
+        assert ((share < 0.1) | (share > 0.9)).float().mean() > 0.5
+
+
 def test_at_probability_zero_there_are_no_hooks() -> None:
     backbone = BACKBONES["tiny"]()
     StyleMixing(backbone, 0.0)
