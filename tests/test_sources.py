@@ -1,5 +1,6 @@
 """What words stand for which pictures, and how their results are called."""
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,19 @@ def test_a_long_search_says_so(
     assert str(tmp_path / "a") in caplog.text
 
 
+def test_a_long_search_says_so_every_five_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two seconds pass at every look at the clock: once a folder, of which there are six, and once a message."""
+    for name in "abcde":
+        (tmp_path / name).mkdir()
+    clock = itertools.count(step=2.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("unclasp.sources.time.monotonic", lambda: next(clock))
+        find_sources(tmp_path)
+    assert caplog.text.count("still searching") == 2
+
+
 def test_globs(save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b.jpg", "a.jpg", "c.png", "sub/d.jpg", ".e.jpg", "sub/.cache/f.jpg", "notes.txt"):
         save(b"x", name)
@@ -112,10 +126,13 @@ def test_links_to_nothing_are_errors_and_no_others(save: Callable[..., Path], tm
     assert alone.error is not None and "leads to nothing" in alone.error
 
 
-def test_a_folder_of_videos_is_told_what_to_do(save: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_folder_of_videos_is_told_what_to_do_once(
+    save: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save(b"x", "a.mp4"), save(b"x", "sub/b.mov")
     (source,) = find_sources(tmp_path)
     assert source.error is not None and "with videos only (2); name them, or use a pattern" in source.error
+    assert not caplog.messages
 
 
 def test_videos_beside_the_pictures_of_a_folder_are_counted_unless_they_are_results(

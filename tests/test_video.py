@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -244,11 +244,12 @@ def test_a_trimmed_file_has_fewer_frames_than_it_announces(clip: Path, tell: Tel
     ("clock", "times"),
     [
         (
-            [5000, 5040, 5080, 8000, 1400, 1440, 1480],
-            [0, 0.04, 0.08, 3, 3 + 1 / RATE, 3.04 + 1 / RATE, 3.08 + 1 / RATE],
+            [5000, 5040, 5080, 8000, 1400, 1450, 1480],
+            [0, 0.04, 0.08, 3, 3 + 1 / RATE, 3.05 + 1 / RATE, 3.08 + 1 / RATE],
         ),
         ([0, 40, 120, 80, 160], [0, 0.04, 0.12, 0.08, 0.16]),  # out of order, but the same recording
         ([0, 40, 80, 0, 160, 200], [0, 0.04, 0.08, 3 / RATE, 0.16, 0.2]),  # one without a time
+        ([0, 1000, 2000, 0, 4000], [0, 1, 2, 3 / RATE, 4]),
         ([0, 0, 0, 0], [0, 1 / RATE, 2 / RATE, 3 / RATE]),
         ([0, 0, float("nan"), 700], [0, 1 / RATE, 2 / RATE, 0.7]),
     ],
@@ -291,6 +292,38 @@ def test_what_is_neither_a_path_nor_a_number_is_told(source: Any) -> None:
         Video(source)
 
 
+def test_the_next_recording_in_a_file_begins_a_step_of_what_is_read_later(clip: Path, tell: Tell) -> None:
+    tell({}, clock=[5000.0, 8000.0, 1000.0, 1500.0])
+    with Video(clip, every=3) as opened:
+        told = [frame.time for frame in opened]
+    np.testing.assert_allclose(told, [0, 3, 3 + 3 / RATE, 3.5 + 3 / RATE], atol=1e-9)
+
+
+@pytest.mark.parametrize(("announced", "complete"), [(43, True), (44, False)])
+def test_a_twentieth_of_the_frames_and_one_may_be_missing(
+    tmp_path: Path, tell: Tell, announced: int, complete: bool
+) -> None:
+    clip = make_video(tmp_path / "clip.avi", 40, codec="MJPG")
+    tell({cv2.CAP_PROP_FRAME_COUNT: float(announced)})
+    expected = nullcontext() if complete else pytest.raises(VideoError, match="ends after 40 of 44 frames")
+    with Video(clip) as opened, expected:
+        assert len(list(opened)) == 40
+
+
+def test_a_file_that_tells_no_rate_has_the_usual_one(clip: Path, tell: Tell) -> None:
+    tell({cv2.CAP_PROP_FPS: 0.0})
+    assert Video(clip).rate == video.USUAL_RATE
+
+
+def test_a_file_that_tells_no_number_of_frames_may_have_any(clip: Path, tell: Tell) -> None:
+    tell({cv2.CAP_PROP_FRAME_COUNT: 0.0})
+    assert Video(clip).expected is None
+
+
+def test_a_rate_below_what_an_mp4_can_have_is_raised(tmp_path: Path) -> None:
+    assert VideoWriter(tmp_path / "out.mp4", rate=1e-4).rate == 0.002
+
+
 def test_a_clock_is_not_taken_for_a_rate(clip: Path, tell: Tell) -> None:
     """OpenCV tells this of a Matroska file with uneven times and no rate of its own."""
     tell({cv2.CAP_PROP_FPS: 1000.0, cv2.CAP_PROP_FRAME_COUNT: 4000.0})
@@ -299,7 +332,9 @@ def test_a_clock_is_not_taken_for_a_rate(clip: Path, tell: Tell) -> None:
         assert len(list(opened)) == 12, "and nobody misses the other 3988 frames"
 
 
-@pytest.mark.parametrize(("across", "down", "told"), [(16.0, 11.0, ["16:11"]), (1.0, 1.0, []), (0.0, 1.0, [])])
+@pytest.mark.parametrize(
+    ("across", "down", "told"), [(16.0, 11.0, ["16:11"]), (8.0, 9.0, ["8:9"]), (1.0, 1.0, []), (0.0, 1.0, [])]
+)
 def test_pixels_that_are_not_square_are_told(
     clip: Path, tell: Tell, caplog: pytest.LogCaptureFixture, across: float, down: float, told: list[str]
 ) -> None:
@@ -384,6 +419,7 @@ def test_rates_that_mpeg_4_cannot_tell_exactly(tmp_path: Path, rate: float) -> N
         (True, (0.0, 0.14, 0.15, 0.31), [40, 50, 60, 70]),  # uneven, but nowhere far from the rate
         (True, (0.0, 0.01, 0.02, 0.03), [40, 50, 60, 70]),  # too early: none is dropped
         (True, (0.0, 0.1, 0.5, 0.6), [40, 50, 50, 50, 50, 60, 70]),  # a gap
+        (False, (0.0, 0.16, 0.24, 0.36), [40, 40, 50, 60, 70]),  # each at the nearest place
         (False, (0.0, 0.3, 0.32, 0.6), [40, 40, 40, 50, 60, 60, 70]),  # the third is too early for a place of its own
     ],
 )
