@@ -213,6 +213,9 @@ def test_the_ranks_share_the_batches_of_one_process():
     assert [epoch for batch in alone for epoch, _ in batch] == [0] * 8 + [1] * 8
     assert len({index for batch in alone[:2] for _, index in batch}) == 8, "no sample twice in an epoch"
     assert alone[2:] == list(Batches(size=11, config=config, first_step=2, last_step=4, rank=0, world=1))
+    first, second = ([index for batch in batches for _, index in batch] for batches in (alone[:2], alone[2:]))
+    other = Batches(size=11, config=replace(config, seed=4), first_step=0, last_step=2, rank=0, world=1)
+    assert first != second and first != [index for batch in other for _, index in batch]
 
 
 def test_a_whole_run_of_batches_is_never_listed():

@@ -104,7 +104,7 @@ def learning_rate(step: int, config: TrainConfig, *, steps_per_epoch: int) -> fl
     warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == "cosine":
         progress = step / (config.epochs * steps_per_epoch)
-        return config.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return config.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * progress))
     drops = sum(step >= epoch * steps_per_epoch for epoch in config.decay_epochs)
     return config.learning_rate * warmup / config.decay_factor**drops
 
