@@ -56,7 +56,7 @@ def test_a_flat_relation_spreads_like_the_map() -> None:
 def test_a_sharp_relation_anywhere_on_a_map_of_odd_size_has_a_spread() -> None:
     for x in range(7):
         for y in range(7):
-            assert answer(peak=(x, y), joint=(0.5, 0.5), side=7, sharp=100.0).isfinite().all()
+            assert answer(peak=(x, y), joint=(0.5, 0.5), side=7, sharp=20.0).isfinite().all()
 
 
 def test_the_pixel_at_a_joint_tells_its_parts_and_the_background_is_of_no_hand() -> None:

@@ -94,6 +94,20 @@ def test_annotations_are_found_by_their_id_not_their_place(small: Path) -> None:
         np.testing.assert_array_equal(InterHand(small)[index].box, sample.box)
 
 
+def test_pictures_come_in_the_order_of_the_file_whatever_their_ids(small: Path) -> None:
+    before = [InterHand(small)[i] for i in range(3)]
+
+    def edit(data: Any) -> None:
+        data["images"].reverse()
+        data["annotations"].insert(0, {**data["annotations"][0], "image_id": 99})
+
+    change(small, "data", edit)
+    for sample, index in zip(before, (2, 1, 0), strict=True):
+        after = InterHand(small)[index]
+        assert after.name == sample.name and after.hand_type.tolist() == sample.hand_type.tolist()
+        np.testing.assert_array_equal(after.box, sample.box)
+
+
 def test_an_invalid_hand_type_is_told(small: Path) -> None:
     change(small, "data", lambda data: data["annotations"][1].update(hand_type_valid=0))
     assert [InterHand(small)[i].hand_type_valid for i in range(3)] == [True, False, True]

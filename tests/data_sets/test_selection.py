@@ -14,8 +14,9 @@ from made_set import change, fit, set_annotations, set_mano
 from unclasp.data import container, open_dataset
 from unclasp.data.entries import annotation_entries
 from unclasp.data.index import open_index
-from unclasp.data.interhand import InterHand, thinned
+from unclasp.data.interhand import InterHand, frame_step, thinned
 from unclasp.data.layout import annotation_path, find_layout, layouts_in
+from unclasp.data.tables import MANO_KEY
 from unclasp.errors import DataError, UnclaspError
 
 
@@ -64,6 +65,14 @@ def test_thinning_takes_every_sixth_step_of_a_sequence(six: Path, make_sample: A
     assert frames(InterHand(six, fps=5)) == [9, 27, 45, 63]
     with pytest.raises(DataError, match="fps must be 5 or 30, the releases that there are, got 10"):
         InterHand(six, fps=10)
+
+
+def test_pictures_one_by_one_are_taken_for_the_sparse_release(six: Path, make_sample: Any) -> None:
+    assert frame_step(np.array([9, 12, 30]), np.array([0, 1, 2])) == 6
+    assert frame_step(np.array([30, 9, 12, 12]), np.array([0, 1, 1, 0])) == 3
+    entries = [annotation_entries(make_sample(0), i, 0, f"Capture0/{i}/cam1/image{i}.jpg") for i in (0, 7, 36)]
+    set_annotations(six, entries)
+    assert frames(InterHand(six, fps=5)) == [0, 7, 36]
 
 
 def test_the_sparse_release_cannot_be_made_denser(six: Path, make_sample: Any) -> None:
@@ -168,6 +177,13 @@ def test_options_may_follow_a_name(six: Path) -> None:
 
 
 # ---- the filtered two-hand set
+
+
+def test_an_index_tells_which_hands_of_a_frame_have_a_fit(six: Path) -> None:
+    some = {"9": {"right": fit(), "left": None}, "12": {"right": None, "left": fit()}, "15": {}}
+    set_mano(six, {"0": {**some, "18": {"right": fit(), "left": fit()}}})
+    told = open_index(find_layout(six, "train")).columns["frame_mano"]
+    assert told.tolist() == [MANO_KEY + 1, MANO_KEY + 2, MANO_KEY, MANO_KEY + 3, 0, 0]
 
 
 def test_the_filtered_set_follows_its_rule(six: Path, monkeypatch: pytest.MonkeyPatch) -> None:
