@@ -47,6 +47,7 @@ def test_hands_are_told_apart_by_the_annotated_type(six: Path) -> None:
     single = InterHand(six, hands="single")
     assert [single[i].hand_type.tolist() for i in range(2)] == [[True, False], [False, True]]
     assert single.file_names[-1] == single.file_names[1] == single[1].name == single[-1].name
+    assert single[-2].name == single[0].name
     assert single.file_names[0:2] == list(single.file_names) and single.annotation_ids.tolist() == [101, 103]
     with pytest.raises(IndexError, match=r"index must lie in \[0, 2\), got 2"):
         single[2]
@@ -69,7 +70,7 @@ def test_thinning_takes_every_sixth_step_of_a_sequence(six: Path, make_sample: A
 
 def test_pictures_one_by_one_are_taken_for_the_sparse_release(six: Path, make_sample: Any) -> None:
     assert frame_step(np.array([9, 12, 30]), np.array([0, 1, 2])) == 6
-    assert frame_step(np.array([30, 9, 12, 12]), np.array([0, 1, 1, 0])) == 3
+    assert frame_step(np.array([30, 9, 12, 12, 9]), np.array([0, 1, 1, 0, 1])) == 3, "two cameras see one frame"
     entries = [annotation_entries(make_sample(0), i, 0, f"Capture0/{i}/cam1/image{i}.jpg") for i in (0, 7, 36)]
     set_annotations(six, entries)
     assert frames(InterHand(six, fps=5)) == [0, 7, 36]
@@ -81,6 +82,11 @@ def test_the_sparse_release_cannot_be_made_denser(six: Path, make_sample: Any) -
     assert frames(InterHand(six, fps=5)) == [0, 18, 36]
     with pytest.raises(DataError, match="every 18th frame, which is the 5 frames a second release"):
         thinned(open_index(find_layout(six, "train")), 30)
+    entries = [annotation_entries(make_sample(0), i, 0, f"Capture0/a/cam1/image{i}.jpg") for i in (0, 6, 12)]
+    set_annotations(six, entries)
+    assert frames(InterHand(six, fps=5)) == [0, 6, 12]
+    with pytest.raises(DataError, match="every 6th frame, which is the 5 frames a second release"):
+        InterHand(six, fps=30)
 
 
 def test_subsets_are_told_by_their_lists_of_ids(six: Path) -> None:
