@@ -100,7 +100,7 @@ def _side_views(sample: Sample, predicted: PredictedSample, present: Bools) -> l
 
 
 def _side_view(card: Pixels, hands: list[Floats], side: Side) -> Pixels:
-    """Draw the true hand and, if there is one, the predicted hand, (21, 3) mm from the wrist, at one scale."""
+    """Draw the true hand in grey and, if there is one, the predicted hand over it: (21, 3) mm from the wrist."""
     points = np.concatenate(hands)[:, :2]
     low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     scale = (_CELL - 2 * _MARGIN) / max(float((high - low).max()), 1.0)
@@ -108,10 +108,10 @@ def _side_view(card: Pixels, hands: list[Floats], side: Side) -> Pixels:
         [
             HandView(
                 joints_2d=(joints[:, :2] - (low + high) / 2) * scale + _CELL / 2, joints_3d=joints, side=side,
-                score=1.0, neutral=is_true,
+                score=1.0, neutral=index == 0,
             )
         ]
-        for joints, is_true in zip(hands, (True, False), strict=False)
+        for index, joints in enumerate(hands)
     ]  # fmt: skip
     return draw_people(card, people)
 
