@@ -33,20 +33,20 @@ def test_folders_are_searched_by_suffix_in_order(save: Callable[..., Path], tmp_
 def test_pictures_of_a_folder_that_cannot_be_read_are_counted(
     save: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("a.jpg", "1.HEIC", "sub/2.heic", "3.avif", "4.gif", "._5.heic", "notes.txt"):
+    for name in ("a.jpg", "1.JXL", "sub/2.jxl", "3.gif", "._5.gif", "notes.txt"):
         save(b"x", name)
     assert names(find_sources(tmp_path), tmp_path) == ["a.jpg"]
     assert caplog.messages == [
-        f"{tmp_path}: skipped pictures in formats that cannot be read: 1 AVIF, 1 GIF, 2 HEIC; convert them to JPEG"
+        f"{tmp_path}: skipped pictures in formats that cannot be read: 1 GIF, 2 JPEG XL; convert them to JPEG"
     ]
 
 
 def test_pictures_of_a_pattern_that_cannot_be_read_are_counted(
     save: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("1.HEIC", "2.gif", "3.gif", ".4.gif", "notes.txt"):
+    for name in ("1.JXL", "2.gif", "3.gif", ".4.gif", "notes.txt"):
         save(b"x", name)
-    told = "pictures in formats that cannot be read: 2 GIF, 1 HEIC; convert them to JPEG"
+    told = "pictures in formats that cannot be read: 2 GIF, 1 JPEG XL; convert them to JPEG"
     for pattern in ("*", "[123].*"):
         (source,) = find_sources(tmp_path / pattern)
         assert source.error == f"{tmp_path / pattern}: the pattern matches only {told}"

@@ -50,7 +50,8 @@ def read_picture(path: Path | str) -> Pixels:
     """Read a picture file, upright.
 
     Args:
-        path: A JPEG, PNG, WebP, BMP or TIFF file, recognised by its content, not its suffix.
+        path: A JPEG, PNG, WebP, BMP or TIFF file, or, with the extra `heic`, a HEIC or AVIF file, recognised by its
+            content, not its suffix.
 
     Returns:
         (H, W, 3) uint8 RGB. 10, 12 and 16 bits are scaled to 8, grey is repeated, transparency is blended over white.
@@ -88,10 +89,10 @@ def decode_photo(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_
     if not isinstance(data, bytes | bytearray | memoryview):
         advice = "give a path to read_photo, and of an open file its content, file.read()"
         raise refusal("the bytes of a picture file", type(data).__name__, advice)
-    kind, check = recognise(data := bytes(data))
+    kind, check, decode = recognise(data := bytes(data))
     try:
         exif = check(data, max_pixels)
-        image = _decode_pixels(data, kind)
+        image = _decode_pixels(data, kind) if decode is None else decode(data)
     except (struct.error, EOFError):
         raise refusal(f"a complete {kind}", "one that is truncated or damaged", "copy or download it again") from None
     channels = image.shape[2] if image.ndim == 3 else 1

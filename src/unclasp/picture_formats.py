@@ -1,15 +1,17 @@
 """Recognises the formats of picture files, and checks their structure before they are decoded.
 
-OpenCV fills truncated files with grey and only prints a warning.
+OpenCV, which decodes most of them, fills truncated files with grey and only prints a warning.
 """
 
 import re
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-from unclasp import tiff
+from unclasp import heif, tiff
+from unclasp.arrays import Array
 from unclasp.errors import ImageError
 from unclasp.exif import tiff_tags
 
@@ -27,9 +29,6 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\1\xba", "a video"),
     (0, b"FLV\1", "a video"),
     (0, b"\x1a\x45\xdf\xa3", "a video"),
-    (4, b"ftyphe", "a HEIC picture"),
-    (4, b"ftypmif1", "a HEIC picture"),
-    (4, b"ftypavi", "an AVIF picture"),
     (4, b"ftyp", "a video"),
     (0, b"PK\x03\x04", "a ZIP archive"),
 )
@@ -42,6 +41,8 @@ class Format(NamedTuple):
     check: Callable[[bytes, int], bytes]
     """Takes a file's bytes and the largest width × height, and returns the EXIF block, which may be empty. Raises an
     ImageError for bad sizes; for truncated or damaged data also EOFError or struct.error."""
+    decode: Callable[[bytes], Array] | None = None
+    """Takes a file's bytes, and returns its pixels as OpenCV does, which is used if this is None."""
 
 
 def recognise(data: bytes) -> Format:
@@ -55,6 +56,9 @@ def recognise(data: bytes) -> Format:
     for magic, found in _FORMATS:
         if data.startswith(magic) and (found.name != "WebP" or data[8:12] == b"WEBP"):
             return found
+    kind = heif.kind_of(data)
+    if kind is not None:
+        return Format(kind, partial(_check_heif, kind), partial(heif.read_pixels, kind))
     unknown = "a text file" if data[:64].isascii() and b"\0" not in data[:64] else "an unknown format"
     format_name = next((name for at, magic, name in _OTHER_FORMATS if data.startswith(magic, at)), unknown)
     advice = "convert it to JPEG or PNG" + (", or to MP4 if it moves" if format_name == "a GIF" else "")
@@ -146,6 +150,12 @@ def _check_tiff(data: bytes, max_pixels: int) -> bytes:
     _check_size(tags.get(256, 0), tags.get(257, 0), max_pixels=max_pixels)
     tiff.check_samples(data)
     return b""  # OpenCV rotates TIFF by itself
+
+
+def _check_heif(kind: heif.HeifKind, data: bytes, max_pixels: int) -> bytes:
+    header = heif.read_header(kind, data)
+    _check_size(header.width, header.height, max_pixels=max_pixels)
+    return header.exif
 
 
 _FORMATS = (

@@ -14,18 +14,22 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
+from unclasp import heif
 from unclasp.errors import advice_on_missing
 from unclasp.marks import is_marked
 
 _logger = logging.getLogger(__name__)
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", *(heif.SUFFIXES if heif.is_installed() else ()),
+})  # fmt: skip
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
     ".ogv", ".vob",
 })  # fmt: skip
-_UNSUPPORTED: Final = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".gif": "GIF", ".jxl": "JPEG XL"}
-"""Suffixes of picture formats that cannot be read; such files are counted for a warning."""
+_OTHER_FORMATS: Final = {**heif.SUFFIXES, ".gif": "GIF", ".jxl": "JPEG XL"}
+"""Suffixes of picture formats that cannot be read, unless they are in `PICTURE_SUFFIXES`; such files are counted for a
+warning."""
 _EXPECTED = "a picture, video, folder or pattern"
 PATIENCE: Final = 5.0
 """Seconds between messages that a folder search is still running."""
@@ -204,13 +208,14 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
 
 def _unsupported_in(paths: Sequence[Path]) -> Counter[str]:
     """Return how many pictures there are of each kind that cannot be read."""
-    kinds = (_UNSUPPORTED.get(path.suffix.lower()) for path in paths if not path.name.startswith("."))
-    return Counter(kind for kind in kinds if kind is not None)
+    suffixes = (path.suffix.lower() for path in paths if not path.name.startswith("."))
+    return Counter(_OTHER_FORMATS[suffix] for suffix in suffixes if suffix in _OTHER_FORMATS.keys() - PICTURE_SUFFIXES)
 
 
 def _told(unsupported: Counter[str]) -> str:
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(unsupported.items()))
-    return f"pictures in formats that cannot be read: {counts}; convert them to JPEG"
+    install = "" if unsupported.keys().isdisjoint(heif.SUFFIXES.values()) else f"{heif.INSTALL} for HEIC and AVIF, or "
+    return f"pictures in formats that cannot be read: {counts}; {install}convert them to JPEG"
 
 
 def _matches(pattern: Path) -> Iterator[Path]:

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Final
 
+from unclasp import heif
+
 EXAMPLES: Final = {
     "apart.jpg": "two hands apart",
     "touching.jpg": "two hands that touch",
@@ -39,7 +41,10 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
         f'<button type="button" data-name="{name}" title="{title}"><img src="examples/{name}" alt="{title}"></button>'
         for name, title in EXAMPLES.items()
     )
-    bounds = f"JPEG, PNG, WebP, BMP, TIFF · up to {upload_bytes / 1e6:g} MB and {pixels / 1e6:g} megapixels"
+    formats, accepted = ["JPEG", "PNG", "WebP", "BMP", "TIFF"], ["image/jpeg,image/png,image/webp,image/bmp,image/tiff"]
+    if heif.is_installed():  # by suffix, too, as some browsers do not know these types
+        formats, accepted = [*formats, "HEIC", "AVIF"], [*accepted, "image/heic,image/heif,image/avif", *heif.SUFFIXES]
+    bounds = f"{', '.join(formats)} · up to {upload_bytes / 1e6:g} MB and {pixels / 1e6:g} megapixels"
     style, script = (Path(__file__).with_suffix(kind).read_text(encoding="utf-8") for kind in (".css", ".js"))
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -57,7 +62,7 @@ def demo_page(*, upload_bytes: int, pixels: int, model: str) -> str:
 </header>
 <main>
 <section id="ask">
-<label id="drop"><input id="file" type="file" accept="image/jpeg,image/png,image/webp,image/bmp,image/tiff">
+<label id="drop"><input id="file" type="file" accept="{",".join(accepted)}">
 <strong>Choose a picture</strong><span>or drop or paste it here</span><span class="muted">{bounds}</span></label>
 <label class="check"><input id="mirrored" type="checkbox"><span>mirrored (selfie)<br>
 <span class="muted">the picture is a mirror image, as many phones save selfies</span></span></label>
