@@ -288,6 +288,10 @@ def test_huge_file_is_not_read(save: Callable[..., Path], monkeypatch: pytest.Mo
         (bytes(range(256)), "an unknown format"),
         (b"%PDF-1.7\n%\xe2\xe3", "a PDF document"),
         (b"GIF89a" + bytes(20), "a GIF"),
+        (b"\0\0\0\x18ftypcrx " + bytes(20), "a raw picture"),
+        (b"FUJIFILMCCD-RAW " + bytes(20), "a raw picture"),
+        (b"IIU\0" + bytes(20), "a raw picture"),
+        (b"IIRO" + bytes(20), "a raw picture"),
         (b"\0\0\0\x18ftypisom" + bytes(20), "a video"),
         (b"RIFF\0\0\0\0AVI LIST", "a video"),
         (b"G@\x11\x10\0B\xf0" + bytes(20), "a video"),  # MPEG-TS

@@ -33,11 +33,11 @@ def test_folders_are_searched_by_suffix_in_order(save: Callable[..., Path], tmp_
 def test_pictures_of_a_folder_that_cannot_be_read_are_counted(
     save: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("a.jpg", "1.JXL", "sub/2.jxl", "3.gif", "._5.gif", "notes.txt"):
+    for name in ("a.jpg", "1.JXL", "sub/2.jxl", "3.gif", "4.NEF", "._5.gif", "notes.txt"):
         save(b"x", name)
     assert names(find_sources(tmp_path), tmp_path) == ["a.jpg"]
     assert caplog.messages == [
-        f"{tmp_path}: skipped pictures in formats that cannot be read: 1 GIF, 2 JPEG XL; convert them to JPEG"
+        f"{tmp_path}: skipped pictures in formats that cannot be read: 1 GIF, 2 JPEG XL, 1 raw; convert them to JPEG"
     ]
 
 

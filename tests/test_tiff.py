@@ -15,6 +15,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3  # PhotometricInterpreta
 def tiff(
     image: np.ndarray, *, photometric: int = RGB, extra: tuple[int, ...] | None = None, separate: bool = False,
     order: str = "<", extra_kind: int = 3, colours: tuple[int, ...] = (),
+    more: dict[int, tuple[int, tuple[int, ...]]] | None = None,
 ) -> bytes:  # fmt: skip
     """Return an uncompressed TIFF of (H, W, C) samples; `order` is that of the bytes, `extra_kind` a TIFF type."""
     height, width, channels = image.shape
@@ -25,6 +26,7 @@ def tiff(
         262: (3, (photometric,)), 273: (4, (0,) * len(strips)), 277: (3, (channels,)), 278: (4, (height,)),
         279: (4, tuple(map(len, strips))), 284: (3, (2 if separate else 1,)),
     }  # fmt: skip
+    tags |= more or {}
     if colours:
         tags[320] = (3, colours)
     if extra is not None:
@@ -158,3 +160,30 @@ def test_values_outside_the_file_are_damage(length: int) -> None:
     struct.pack_into("<II", data, at + 4, length, len(data))
     with pytest.raises(ImageError, match="truncated or damaged"):
         decode_photo(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("more", "is_raw"),
+    [
+        ({0xFE: (4, (1,))}, True),  # a reduced copy
+        ({0xFE: (4, (0,)), 0xC612: (1, (1, 4, 0, 0))}, True),  # DNG
+        ({0xFE: (4, (0,))}, False),
+        ({0xFE: (4, (2,))}, False),  # a page of several
+    ],
+)
+@pytest.mark.parametrize("order", "<>")
+def test_raw_pictures_are_refused_as_their_thumbnail_would_be_read(
+    order: str, more: dict[int, tuple[int, tuple[int, ...]]], is_raw: bool
+) -> None:
+    data = tiff(samples(3, "u1"), order=order, more=more)
+    if is_raw:
+        with pytest.raises(ImageError, match="got a raw one or one with a thumbnail first; convert it to JPEG"):
+            decode_photo(data)
+    else:
+        assert decode_photo(data).image.shape == (24, 20, 3)
+
+
+def test_a_raw_picture_of_canon_is_refused() -> None:
+    data = tiff(samples(3, "u1"))
+    with pytest.raises(ImageError, match="got a raw one"):
+        decode_photo(data[:4] + struct.pack("<I", len(data)) + b"CR\2\0" + data[12:] + data[8:])

@@ -20,6 +20,8 @@ MIN_SIDE = 16
 _MAX_SCANS = 100
 """Most scans of a JPEG, each of which is decoded over the whole picture; progressive ones have about 10."""
 
+_SUBFILE_TYPE, _DNG_VERSION = 0x00FE, 0xC612
+"""TIFF tags: NewSubfileType, whose lowest bit means a reduced copy, and DNGVersion (Adobe's DNG 1.7)."""
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither stuffing, restart marker nor fill byte
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
@@ -29,7 +31,11 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\0\0\1\xba", "a video"),
     (0, b"FLV\1", "a video"),
     (0, b"\x1a\x45\xdf\xa3", "a video"),
+    (4, b"ftypcrx", "a raw picture"),
     (4, b"ftyp", "a video"),
+    (0, b"FUJIFILMCCD-RAW", "a raw picture"),
+    (0, b"IIU\0", "a raw picture"),  # Panasonic
+    (0, b"IIR", "a raw picture"),  # Olympus
     (0, b"PK\x03\x04", "a ZIP archive"),
 )
 
@@ -147,6 +153,9 @@ def _check_bmp(data: bytes, max_pixels: int) -> bytes:
 
 def _check_tiff(data: bytes, max_pixels: int) -> bytes:
     tags = tiff_tags(data)
+    if tags.get(_SUBFILE_TYPE, 0) & 1 or _DNG_VERSION in tags or data[8:12] == b"CR\2\0":  # Canon
+        got = "a raw one or one with a thumbnail first"
+        raise refusal("a TIFF that begins with the whole picture", got, "convert it to JPEG")
     _check_size(tags.get(256, 0), tags.get(257, 0), max_pixels=max_pixels)
     tiff.check_samples(data)
     return b""  # OpenCV rotates TIFF by itself

@@ -27,7 +27,8 @@ VIDEO_SUFFIXES = frozenset({
     ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv",
     ".ogv", ".vob",
 })  # fmt: skip
-_OTHER_FORMATS: Final = {**heif.SUFFIXES, ".gif": "GIF", ".jxl": "JPEG XL"}
+_RAW_SUFFIXES: Final = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef")
+_OTHER_FORMATS: Final = {**heif.SUFFIXES, ".gif": "GIF", ".jxl": "JPEG XL", **dict.fromkeys(_RAW_SUFFIXES, "raw")}
 """Suffixes of picture formats that cannot be read, unless they are in `PICTURE_SUFFIXES`; such files are counted for a
 warning."""
 _EXPECTED = "a picture, video, folder or pattern"
