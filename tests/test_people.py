@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 
 from command_line import predict_here
-from detected import RIGHT, FakePalms, hand_in, joints_in, make_predictor, result_of
+from detected import RIGHT, FakeLandmarks, FakePalms, hand_in, joints_in, make_predictor, result_of
 from poses import random_pose
 from shades import BRIGHT, BRIGHTER, DIM, EMPTY, FAINT, Box, picture
+from unclasp.arrays import Pixels
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
-from unclasp.find.hand_detector import MAX_REACH, PALM_SIZES, DetectedHand, pair_of
-from unclasp.find.palms import SIZE
+from unclasp.find.faces import FacesIn
+from unclasp.find.hand_detector import (
+    CERTAIN_SCORE,
+    MAX_REACH,
+    PALM_SIZES,
+    PALM_SIZES_IN_CROWDS,
+    DetectedHand,
+    HandDetector,
+    pair_of,
+    with_small_hands,
+)
+from unclasp.find.palms import SIZE, Palm
 from unclasp.find.people import MAX_PLACES, Others
 from unclasp.find.search import Proposal
 from unclasp.geometry import square_box
@@ -154,13 +165,44 @@ def test_a_call_s_hands_come_first_and_the_others_have_some(mirrored: bool) -> N
     palms = FakePalms((BRIGHT, "right", 0.95), (FAINT, "right", 0.8))
     predictor = make_predictor(palms, EMPTY)
     first, *others = predictor.everyone(picture(), mirrored=mirrored)
-    assert palms.calls == [*PALM_SIZES, SIZE, *PALM_SIZES], "whole, around the first hand, and with hands painted over"
+    whole, around_first, painted_over = PALM_SIZES, [SIZE], PALM_SIZES
+    assert palms.calls == [*whole, *around_first, *PALM_SIZES_IN_CROWDS, *painted_over]
     alone = predictor(picture(), mirrored=mirrored)
     assert first.to_dict() == alone.to_dict() and first.mirrored == mirrored
     assert len(others) == 1 and others[0].sides and others[0].image is first.image
     assert others[0].other_regions is None
     middles = [pose.joints_2d[HAND_SLICES[RIGHT]].mean(axis=0) for pose in (first, others[0])]
     assert np.linalg.norm(np.subtract(*middles)) > 60
+
+
+class PalmsBySize:
+    """A palm detector that finds other hands at each size."""
+
+    def __init__(self, found: dict[int, FakePalms]) -> None:
+        self.found = found
+
+    def __call__(self, image: Pixels, size: int) -> list[Palm]:
+        return self.found[size](image, size) if size in self.found else []
+
+
+@pytest.mark.parametrize(("score", "is_reported"), [(CERTAIN_SCORE, True), (CERTAIN_SCORE - 0.01, False)])
+def test_small_hands_of_a_crowd_count_if_they_are_certain(score: float, is_reported: bool) -> None:
+    large, small = FakePalms((BRIGHT, "right", 0.95)), FakePalms((FAINT, "right", score), sizes=PALM_SIZES_IN_CROWDS)
+    both = FakePalms(*large.hands, *small.hands)
+    predictor = make_predictor(both, EMPTY)
+    palms = PalmsBySize({PALM_SIZES[0]: large, PALM_SIZES_IN_CROWDS[1]: small})
+    assert predictor.photo_search.detector is not None
+    predictor.photo_search.detector.palms = palms  # type: ignore[assignment]
+    first, *others = predictor.everyone(picture())
+    assert first.sides == ("right",) and len(others) == is_reported
+
+
+@pytest.mark.parametrize(("score", "best"), [(0.92, 0.95), (0.4, 0.95), (0.97, 0.97)])
+def test_a_hand_that_is_small_and_known_is_kept_once_with_its_better_score(score: float, best: float) -> None:
+    palms = FakePalms((BRIGHT, "right", 0.95), sizes=PALM_SIZES_IN_CROWDS)
+    detector, known = HandDetector(palms, FakeLandmarks(palms)), hand_in(BRIGHT, score=score)  # type: ignore[arg-type]
+    (hand,) = with_small_hands([known], detector, picture(), FacesIn(None, picture()))
+    assert hand.score == pytest.approx(best)
 
 
 def test_without_credible_hands_there_are_no_other_people() -> None:

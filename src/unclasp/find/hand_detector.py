@@ -26,6 +26,8 @@ from unclasp.pose import MIN_PRESENCE_SECOND
 
 PALM_SIZES: Final = (128, 192, 320, 512)
 """px: sides of the squares on which the palm detector runs; larger ones show smaller hands (docs/decisions.md)."""
+PALM_SIZES_IN_CROWDS: Final = (768, 1024)
+"""Further ones for everyone's hands in a picture, which may be small."""
 PALM_SIZES_IN_VIDEOS: Final = (192, 320)
 """The same for frames of videos: fewer, as frames have to be fast and there are more of them."""
 MAX_OTHER_SIDE_SCORE: Final = 0.1
@@ -35,7 +37,8 @@ MIN_FIRST_HAND_SCORE: Final = 0.1
 MIN_DETECTED_SCORE: Final = 0.3
 """A hand is detected if its score after the second reading is above this."""
 CERTAIN_SCORE: Final = 0.9
-"""Palms at a detected hand with a score above this are not read again."""
+"""Palms at a detected hand with a score above this are not read again. A hand that only the further sizes for crowds
+show must reach it: less certain ones are ears and fingertips as often as hands."""
 MAX_PALMS: Final = 16
 """At most this many palms are read at each size, in the order of their scores: a crowd has many."""
 MAX_REACH: Final = 7.0
@@ -77,6 +80,12 @@ class DetectedHand(NamedTuple):
     def box_in(self, width: int, height: int) -> Floats:
         """Return its box (4,), clipped to a picture of this size."""
         return clipped(self.box, width, height)
+
+    def is_seen_in(self, image: Pixels) -> bool:
+        """Tell whether enough of it is in a picture (H, W, 3) for a crop."""
+        height, width = image.shape[:2]
+        x1, y1, x2, y2 = self.box_in(width, height)
+        return meets(self.box, image) and max(x2 - x1, y2 - y1) >= SMALLEST_CROP
 
     @property
     def extent(self) -> float:
@@ -134,18 +143,11 @@ class HandDetector:
 
     def read_all(self, image: Pixels, palms: Iterable[Palm]) -> list[DetectedHand]:
         """Return the distinct hands at palms, by descending score."""
-        height, width = image.shape[:2]
         readings: list[DetectedHand] = []
         for palm in palms:
             if not any(hand.score > CERTAIN_SCORE and hand.contains(palm.middle) for hand in readings):
                 readings.extend(self._read(image, palm))
-        distinct: list[DetectedHand] = []
-        for hand in sorted(readings, key=lambda hand: -hand.score):
-            visible = hand.box_in(width, height)
-            is_new = not any(hand.is_at(other.joints_2d) for other in distinct)
-            if is_new and meets(hand.box, image) and max(visible[2:] - visible[:2]) >= SMALLEST_CROP:
-                distinct.append(hand)
-        return distinct
+        return _distinct(hand for hand in readings if hand.is_seen_in(image))
 
     def _read(self, image: Pixels, palm: Palm) -> Iterator[DetectedHand]:
         """Yield the hand at a palm, if there is one.
@@ -170,6 +172,23 @@ def detect_hands(
     """Return the hands detected with letterboxes of these sizes that are no faces; none without a detector."""
     hands = [] if detector is None else detector(image, sizes)
     return [hand for hand in hands if not faces.is_face(hand.joints_2d, hand.score)]
+
+
+def with_small_hands(
+    hands: Sequence[DetectedHand], detector: HandDetector | None, image: Pixels, faces: FacesIn
+) -> list[DetectedHand]:
+    """Return detected hands, and with them those that are too small for the usual sizes of the palm detector."""
+    small = detect_hands(detector, image, PALM_SIZES_IN_CROWDS, faces)
+    return _distinct([*hands, *(hand for hand in small if hand.score >= CERTAIN_SCORE)])
+
+
+def _distinct(hands: Iterable[DetectedHand]) -> list[DetectedHand]:
+    """Return the best hand at each place, by descending score."""
+    distinct: list[DetectedHand] = []
+    for hand in sorted(hands, key=lambda hand: -hand.score):
+        if not any(hand.is_at(other.joints_2d) for other in distinct):
+            distinct.append(hand)
+    return distinct
 
 
 def pair_of(hands: Sequence[DetectedHand]) -> list[DetectedHand]:

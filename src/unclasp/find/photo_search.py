@@ -22,6 +22,7 @@ from unclasp.find.hand_detector import (
     partner_of,
     proposal_of_hands,
     with_detected,
+    with_small_hands,
     without_misplaced,
 )
 from unclasp.find.overlap import BesideHands, beside_all, beside_one, without_double
@@ -127,6 +128,7 @@ class PhotoSearch:
         others, faces = Others(found.result), found.faces or FacesIn(self.faces, image)
         self._add_beside(others, found.beside)
         hands = detect_hands(self.detector, image, PALM_SIZES, faces) if found.hands is None else found.hands
+        hands = with_small_hands(hands, self.detector, image, faces)
         others.add_detected(hands, image, partial(self._predict_person, image, faces))
         others.add_regions(found.regions, partial(self._predict_person, image, faces))
         if self.detector is not None:
