@@ -6,7 +6,7 @@ import pytest
 from made_results import hands, made_result
 from unclasp import geometry
 from unclasp.engines.network import NetworkOutput
-from unclasp.find.crop_predictor import WIDER_CROP_SHARE, CropPredictor
+from unclasp.find.crop_predictor import WIDER_CROP_SHARE, CropPredictor, averaged
 from unclasp.find.search import Proposal
 from unclasp.hands import HAND_SLICES
 from unclasp.predictor import Predictor
@@ -18,7 +18,7 @@ RIGHT, LEFT = HAND_SLICES
 @pytest.mark.parametrize("share", [0.2, 0.75])
 def test_joints_lie_between_both_and_depths_stay(share: float) -> None:
     closer, wider = hands(), hands() + np.array([0.5, -0.25])
-    result = made_result(closer).averaged(made_result(wider, square=WIDER), share)
+    result = averaged(made_result(closer), made_result(wider, square=WIDER), share)
     np.testing.assert_allclose(result.joints_2d, closer + share * np.array([0.5, -0.25]), atol=1e-9)
     np.testing.assert_array_equal(result.output.pose_2p5d[0, :, 2], np.arange(42))
 
@@ -27,14 +27,14 @@ def test_a_hand_that_the_wider_crop_has_elsewhere_stays() -> None:
     closer, wider = hands(), hands()
     wider[RIGHT] += 0.5 * geometry.extent(closer[RIGHT])
     wider[LEFT] += 1.0
-    result = made_result(closer).averaged(made_result(wider), 0.5)
+    result = averaged(made_result(closer), made_result(wider), 0.5)
     np.testing.assert_allclose(result.joints_2d[RIGHT], closer[RIGHT], atol=1e-9)
     np.testing.assert_allclose(result.joints_2d[LEFT], closer[LEFT] + 0.5, atol=1e-9)
 
 
 def test_other_hands_are_not_averaged() -> None:
     closer = made_result(hands())
-    assert closer.averaged(made_result(hands() + 1, presence=(1, 0)), 0.5) is closer
+    assert averaged(closer, made_result(hands() + 1, presence=(1, 0)), 0.5) is closer
 
 
 class Shifting:

@@ -12,6 +12,7 @@ from unclasp import geometry
 from unclasp.arrays import Pixels
 from unclasp.find.crop_result import MIN_HAND_SCORE
 from unclasp.find.hand_detector import MAX_REACH, MAX_SIZE_RATIO_OF_PAIR, DetectedHand, partner_of
+from unclasp.find.photo_search import with_both
 from unclasp.hands import HAND_SLICES, Side
 
 KNOWN: Box = (100, 100, 140, 140)
@@ -88,7 +89,7 @@ def test_a_hand_alone_stays_although_it_is_less_likely_than_its_partner() -> Non
     right = result_of(NEAR, ABSENT, presence=(0.6, 0.1), scores=(0.9, 0.0))
     left = result_of(ABSENT, FAR, presence=(0.1, 0.95), scores=(0.0, 0.9))
     assert right.present_slots == [RIGHT]
-    both = result_of(NEAR, FAR, presence=(0.3, 0.3)).with_hands_of(right, left)
+    both = with_both(result_of(NEAR, FAR, presence=(0.3, 0.3)), {RIGHT: right, LEFT: left})
     assert both.present_slots == [RIGHT, LEFT]
     assert both.hand_scores is not None and both.hand_scores.tolist() == [0.9, 0.9]
 

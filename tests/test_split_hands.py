@@ -179,7 +179,7 @@ def test_the_middle_of_a_result_is_that_of_its_crop(rotation: float) -> None:
 
 def test_a_hand_of_another_result_keeps_the_middle_of_its_own_crop() -> None:
     both, other = made_result(hands()), made_result(hands())._replace(middles=np.array([[1.0, 2.0], [3.0, 4.0]]))
-    np.testing.assert_array_equal(both.with_hands({1: other}).middles_of_hands, [both.middle, [3, 4]])
+    np.testing.assert_array_equal(both.with_hands({0: both, 1: other}).middles_of_hands, [both.middle, [3, 4]])
 
 
 def test_a_mirrored_picture_gives_the_mirrored_result() -> None:

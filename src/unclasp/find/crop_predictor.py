@@ -14,7 +14,7 @@ from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
 from unclasp.errors import UnclaspError
 from unclasp.find.boxes import box_around, box_around_hands, middles_of, snapped, snapped_rotation, union_of
-from unclasp.find.crop_result import MIN_CONFIDENCE, CropResult
+from unclasp.find.crop_result import MIN_CONFIDENCE, SAME_PLACE, CropResult
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
 from unclasp.pose import MIN_PRESENCE
@@ -47,6 +47,10 @@ smoothed over frames instead."""
 
 MIN_TILT: Final = 30.0
 """Hands that are turned by at least so many degrees from pointing up are also predicted in an upright crop."""
+
+MIN_MEAN_DIRECTION: Final = 0.5
+"""Two hands point the same way if the mean of their unit vectors is longer than this: each is within 60 degrees of
+it."""
 
 
 class Found(NamedTuple):
@@ -152,7 +156,7 @@ class CropPredictor:
             if closer.present.any() and confidence < MIN_CONFIDENCE_RATIO * result.mean_confidence:
                 break
             wider, result = result, closer
-        return result.averaged(wider, self.wider_crop_share) if self.wider_crop_share else result
+        return averaged(result, wider, self.wider_crop_share) if self.wider_crop_share else result
 
     def _with_other_hand(self, image: Pixels, found: Found) -> Found | None:
         """Search for the other hand where only one was found: arms may be far apart, or the finder may miss one.
@@ -168,7 +172,7 @@ class CropPredictor:
         box = box_around_hands(result.joints_2d, result.present, image)
         if box is None or result.present.all() or not result.has_confidence:
             return None
-        slot = result.slot
+        slot = result.likelier_slot
         for other_box, remaining in self._elsewhere(image, found, box):
             extents = np.max(box[2:] - box[:2]), np.max(other_box[2:] - other_box[:2])
             if max(extents) > MAX_SIZE_RATIO * min(extents):
@@ -191,7 +195,7 @@ class CropPredictor:
         for index, region in enumerate(found.others[:MAX_OTHER_REGIONS]):
             yield region, np.delete(found.others, index, axis=0)
         wide = self.snapped_crop(image, geometry.expand_box(geometry.square_box(box), WIDER_CROP))
-        other_slot = 1 - found.result.slot
+        other_slot = 1 - found.result.likelier_slot
         other_box = box_around(wide.joints_of(other_slot), image)
         if other_box is None or not wide.present.all() or wide.confidence(other_slot) < MIN_CONFIDENCE:
             return
@@ -232,16 +236,16 @@ class CropPredictor:
         """
 
         def shown(each: CropResult) -> list[int]:
-            return [each.slot] if alone else [0, 1]
+            return [each.likelier_slot] if alone else [0, 1]
 
-        tilt = snapped_rotation(result.tilt_of(shown(result)))
+        tilt = snapped_rotation(_tilt(result, shown(result)))
         if abs(tilt) < MIN_TILT:
             return result
         turned = geometry.turned_box(result.square, self.network.image_size, tilt)
         upright = self.one_crop(image, turned, rotation=tilt)._replace(square=result.square)
         if not (upright.present.any() if alone else upright.present.all()):
             return result
-        return max(result, upright, key=lambda each: each.confidence_or_presence_of(shown(each)))
+        return max(result, upright, key=lambda each: _sureness(each, shown(each)))
 
     def snapped_crop(self, image: Pixels, square: Floats) -> CropResult:
         """Return the result of the pose network for a crop that is laid around joints or regions (`boxes.snapped`)."""
@@ -269,3 +273,39 @@ class CropPredictor:
         if not all(np.isfinite(values).all() for values in (output.pose_2p5d, output.presence, *optional)):
             raise UnclaspError(f"the output of {self.network.name} is not finite; are its weights damaged?")
         return CropResult(output, crop.image_from_crop, square, size)
+
+
+def averaged(result: CropResult, wider: CropResult, share: float) -> CropResult:
+    """Return a closer crop's result with its joints averaged with those of a wider one, in pixels of the picture.
+
+    Nothing changes unless both have the same hands present, nor for a hand that the wider crop has elsewhere (mean
+    joint distance of `SAME_PLACE` times its size or more). Depths stay: each crop has a line of sight of its own.
+
+    Args:
+        result: The closer crop's result.
+        wider: The wider crop's result in the same picture.
+        share: Weight of the wider one, 0 to 1.
+    """
+    if (result.present != wider.present).any():
+        return result
+    pairs = {slot: (result.joints_of(slot), wider.joints_of(slot)) for slot in result.present_slots}
+    return result.with_joints_2d(
+        {
+            slot: (1 - share) * joints + share * wider_joints
+            for slot, (joints, wider_joints) in pairs.items()
+            if geometry.mean_distance(joints, wider_joints) < SAME_PLACE * geometry.extent(joints)
+        }
+    )
+
+
+def _tilt(result: CropResult, slots: list[int]) -> float:
+    """Return the rotation of some hands from pointing up in the picture: degrees, clockwise; 0 if they disagree."""
+    hands = np.stack([result.joints_of(slot) for slot in slots])
+    pointing = hands[:, :-1].mean(axis=1) - hands[:, -1]
+    x, y = (pointing / np.maximum(np.linalg.norm(pointing, axis=1, keepdims=True), 1e-6)).mean(axis=0)
+    return float(np.rad2deg(np.arctan2(x, -y))) if np.hypot(x, y) > MIN_MEAN_DIRECTION else 0.0
+
+
+def _sureness(result: CropResult, slots: list[int]) -> float:
+    """Return the mean confidence of some hands, or their mean presence where the network predicts no confidence."""
+    return result.mean_confidence_of(slots) if result.has_confidence else float(result.presence[slots].mean())

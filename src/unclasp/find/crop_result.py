@@ -8,7 +8,7 @@ from unclasp import geometry
 from unclasp.arrays import Bools, Floats
 from unclasp.engines.network import NetworkOutput, mirror_output
 from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND
-from unclasp.pose import MIN_PRESENCE_SECOND, present_hands
+from unclasp.pose import present_hands
 
 MIN_CONFIDENCE: Final = 0.2
 """A hand with a mean confidence below this is doubtful, and is searched for elsewhere or predicted again. Of 16 regions
@@ -27,10 +27,6 @@ keeps hands that single frames doubt, and their joints must not jump then."""
 
 SAME_PLACE: Final = 0.25
 """Two hands are at one place if the distance of their middles is below this share of the larger one's size."""
-
-MIN_MEAN_DIRECTION: Final = 0.5
-"""Two hands point the same way if the mean of their unit vectors is longer than this: each is within 60 degrees of
-it."""
 
 
 class CropResult(NamedTuple):
@@ -92,6 +88,11 @@ class CropResult(NamedTuple):
         return [int(slot) for slot in np.flatnonzero(self.present)]
 
     @property
+    def likelier_slot(self) -> int:
+        """Slot of the hand with the higher presence, 0 right and 1 left."""
+        return int(self.presence.argmax())
+
+    @property
     def has_confidence(self) -> bool:
         """Whether the network predicts confidences. Without them all rules that need one are left out."""
         return self.output.confidence is not None
@@ -116,22 +117,6 @@ class CropResult(NamedTuple):
         """Mean confidence of the joints of all present hands; 0 without any."""
         return self.mean_confidence_of(self.present_slots)
 
-    @property
-    def slot(self) -> int:
-        """Slot of the hand with the higher presence, 0 right and 1 left."""
-        return int(self.presence.argmax())
-
-    def tilt_of(self, slots: list[int]) -> float:
-        """Return the rotation of some hands from pointing up in the picture: degrees, clockwise; 0 if they disagree."""
-        hands = np.stack([self.joints_of(slot) for slot in slots])
-        pointing = hands[:, :-1].mean(axis=1) - hands[:, -1]
-        x, y = (pointing / np.maximum(np.linalg.norm(pointing, axis=1, keepdims=True), 1e-6)).mean(axis=0)
-        return float(np.rad2deg(np.arctan2(x, -y))) if np.hypot(x, y) > MIN_MEAN_DIRECTION else 0.0
-
-    def confidence_or_presence_of(self, slots: list[int]) -> float:
-        """Return the mean confidence of some hands, or their mean presence where the network predicts no confidence."""
-        return self.mean_confidence_of(slots) if self.has_confidence else float(self.presence[slots].mean())
-
     def mean_confidence_of(self, slots: list[int]) -> float:
         """Return the mean confidence of the joints of some hands, 0 right and 1 left; 0 without any."""
         return sum(map(self.confidence, slots)) / max(1, len(slots))
@@ -148,7 +133,14 @@ class CropResult(NamedTuple):
 
     def with_one_hand(self) -> "CropResult":
         """Return the result with only the hand of the higher presence."""
-        return self.without_hand(1 - self.slot)
+        return self.without_hand(1 - self.likelier_slot)
+
+    def without_hands(self, hands: Bools) -> "CropResult":
+        """Return the result without the hands that are marked in `hands` (2,)."""
+        result = self
+        for slot in np.flatnonzero(hands & self.present).tolist():
+            result = result.without_hand(slot)
+        return result
 
     def without_confidence_in(self, slot: int) -> "CropResult":
         """Return the result with zero confidence in the joints of a hand, 0 right and 1 left."""
@@ -158,13 +150,6 @@ class CropResult(NamedTuple):
         confidence[0, HAND_SLICES[slot]] = 0.0
         result = self._replace(output=self.output._replace(confidence=confidence))
         return result.with_reported_confidence({slot: np.zeros(JOINTS_PER_HAND)})
-
-    def without_hands(self, hands: Bools) -> "CropResult":
-        """Return the result without the hands that are marked in `hands` (2,)."""
-        result = self
-        for slot in np.flatnonzero(hands & self.present).tolist():
-            result = result.without_hand(slot)
-        return result
 
     def mapped(self, other_from_this: Floats) -> "CropResult":
         """Return the result in another picture, of which this one is a mirrored, turned or cut-out copy.
@@ -220,55 +205,26 @@ class CropResult(NamedTuple):
             reported[HAND_SLICES[slot]] = of_hand
         return self._replace(adjusted_confidence=reported)
 
-    def averaged(self, other: "CropResult", share: float) -> "CropResult":
-        """Return the result with its joints averaged with those of another one, in pixels of the picture.
-
-        Nothing changes unless both have the same hands present, nor for a hand that the other result has elsewhere
-        (mean joint distance of `SAME_PLACE` times its size or more). Depths stay: each crop has a line of sight of its
-        own.
-
-        Args:
-            other: A result in the same picture.
-            share: Weight of the other one, 0 to 1.
-        """
-        if (self.present != other.present).any():
-            return self
-        pairs = {slot: (self.joints_of(slot), other.joints_of(slot)) for slot in self.present_slots}
-        return self.with_joints_2d(
-            {
-                slot: (1 - share) * joints + share * other_joints
-                for slot, (joints, other_joints) in pairs.items()
-                if geometry.mean_distance(joints, other_joints) < SAME_PLACE * geometry.extent(joints)
-            }
-        )
-
-    def with_hands_of(self, right: "CropResult", left: "CropResult") -> "CropResult":
-        """Return the result, of a crop around both hands, with the right and the left hand of touched-up results.
-
-        Both count as present. Only the distance of the wrists in depth is this result's own.
-        """
-        results = {0: right, 1: left}
-        # A hand alone needs less to count than the second one of two.
-        presence = {slot: max(result.presence[slot], MIN_PRESENCE_SECOND) for slot, result in results.items()}
-        joined = self.with_hands(results).with_presence(presence)
-        if right.hand_scores is not None and left.hand_scores is not None:
-            joined = joined._replace(hand_scores=np.array([right.hand_scores[0], left.hand_scores[1]]))
-        confidence = {slot: result.reported_confidence for slot, result in results.items()}
-        return joined.with_reported_confidence(
-            {slot: values[HAND_SLICES[slot]] for slot, values in confidence.items() if values is not None}
-        )
-
     def with_hands(self, results: dict[int, "CropResult"]) -> "CropResult":
-        """Return the result with the joints, depths and confidences of some hands, 0 right and 1 left, from others."""
-        moved = self.with_joints_2d({slot: result.joints_of(slot) for slot, result in results.items()})
-        moved = moved.with_depths(
-            {slot: result.output.pose_2p5d[0, HAND_SLICES[slot], 2] for slot, result in results.items()}
+        """Return the result with both hands, 0 right and 1 left, taken from other results.
+
+        The presence of the hands, and the distance of their wrists in depth, stay this result's own.
+        """
+        right, left = results[0], results[1]
+        joints = {slot: result.joints_of(slot) for slot, result in results.items()}
+        depths = {slot: result.output.pose_2p5d[0, HAND_SLICES[slot], 2] for slot, result in results.items()}
+        moved = self.with_joints_2d(joints).with_depths(depths)
+        return moved._replace(
+            output=moved.output._replace(confidence=_joined(right.output.confidence, left.output.confidence)),
+            middles=np.stack([right.middles_of_hands[0], left.middles_of_hands[1]]),
+            hand_scores=_joined(right.hand_scores, left.hand_scores),
+            adjusted_confidence=_joined(right.reported_confidence, left.reported_confidence),
         )
-        confidence = None if self.output.confidence is None else self.output.confidence.copy()
-        middles = self.middles_of_hands.copy()
-        for slot, result in results.items():
-            joints = HAND_SLICES[slot]
-            middles[slot] = result.middles_of_hands[slot]
-            if confidence is not None and result.output.confidence is not None:
-                confidence[0, joints] = result.output.confidence[0, joints]
-        return moved._replace(output=moved.output._replace(confidence=confidence), middles=middles)
+
+
+def _joined(right: Floats | None, left: Floats | None) -> Floats | None:
+    """Return the right hand's half (along the last axis) of one array and the left hand's of another."""
+    if right is None or left is None:
+        return None
+    half = right.shape[-1] // 2
+    return np.concatenate([right[..., :half], left[..., half:]], axis=-1)

@@ -31,7 +31,7 @@ from unclasp.find.people import Others, PredictAt
 from unclasp.find.search import Proposal, Search
 from unclasp.find.second_opinions import Variant, best_of_variants, is_doubtful
 from unclasp.find.touch_up import TouchUp
-from unclasp.hands import HAND_SLICES
+from unclasp.pose import MIN_PRESENCE_SECOND
 
 ELSEWHERE_IOU: Final = 0.2
 """Two results are of different places if the IoU of their crops is below this."""
@@ -191,15 +191,13 @@ class PhotoSearch:
             return None
         proposal = proposal_of_hands([partner], image)
         other = with_detected(predict_at(proposal), [partner], proposal.square)
-        right_and_left = (result, other) if partner.slot == 1 else (other, result)
-        boxes = [
-            box_around(hand.joints_2d[joints], image) for hand, joints in zip(right_and_left, HAND_SLICES, strict=True)
-        ]
+        hands_of = {1 - partner.slot: result, partner.slot: other}
+        box, other_box = (box_around(each.joints_of(slot), image) for slot, each in hands_of.items())
         is_found = other.present[partner.slot] and partner.is_at(other.joints_of(partner.slot))
-        if not is_found or boxes[0] is None or boxes[1] is None:
+        if not is_found or box is None or other_box is None:
             return None
-        square = geometry.square_box(union_of(boxes[0], boxes[1]))
-        return self.crop_predictor.snapped_crop(image, square).with_hands_of(*right_and_left)
+        around = self.crop_predictor.snapped_crop(image, geometry.square_box(union_of(box, other_box)))
+        return with_both(around, hands_of)
 
     def _with_second_opinions(self, result: CropResult, first: CropResult, image: Pixels, faces: FacesIn) -> CropResult:
         """Return the best of a doubtful result, the first one of all, and those in variants of the picture."""
@@ -239,3 +237,12 @@ class PhotoSearch:
                 outside = ((middles < hand[:2]) | (middles > hand[2:])).any(axis=1)
                 boxes, middles = boxes[outside], middles[outside]
         return boxes
+
+
+def with_both(around: CropResult, hands_of: dict[int, CropResult]) -> CropResult:
+    """Return the result of a crop around both hands, 0 right and 1 left, with those of touched-up results.
+
+    Both count as present: a hand alone needs less to count than the second one of two.
+    """
+    presence = {slot: max(result.presence[slot], MIN_PRESENCE_SECOND) for slot, result in hands_of.items()}
+    return around.with_hands(hands_of).with_presence(presence)
