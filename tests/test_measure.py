@@ -14,17 +14,16 @@ from unclasp import geometry
 from unclasp.checkpoint import save_weights
 from unclasp.cli import main
 from unclasp.errors import DataError, UnclaspError
-from unclasp.evaluation.measure import (
+from unclasp.evaluation.measure import measure, summarise_photos
+from unclasp.evaluation.photo_versions import Version
+from unclasp.evaluation.reference_photos import (
     PhotoScore,
     ReferenceHand,
     ReferencePhoto,
     in_version,
-    measure,
     read_photos,
     score_photo,
-    summarise_photos,
 )
-from unclasp.evaluation.photo_versions import Version
 from unclasp.hands import HAND_ORDERS
 from unclasp.model import DFL, build
 from unclasp.predictor import Predictor

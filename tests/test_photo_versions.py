@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from unclasp import geometry
-from unclasp.evaluation.measure import ReferenceHand, ReferencePhoto, in_version
 from unclasp.evaluation.photo_versions import versions
+from unclasp.evaluation.reference_photos import ReferenceHand, ReferencePhoto, in_version
 
 NAMES = ["mirrored", "half as large", "turned left", "turned right", "wider", "darker", "grey", "coarse JPEG"]
 

@@ -47,8 +47,9 @@ def measure(words: list[str]) -> int:
     _check(arguments)
     from unclasp.checkpoint import load_model
     from unclasp.data import open_dataset
-    from unclasp.evaluation.measure import as_markdown, read_photos
+    from unclasp.evaluation.measure import as_markdown
     from unclasp.evaluation.measure import measure as run
+    from unclasp.evaluation.reference_photos import read_photos
     from unclasp.model.deploy import optimise
     from unclasp.predictor import Predictor
     from unclasp.shipped import model_name, weights_file
