@@ -209,10 +209,10 @@ def test_tracked_hands_need_less_evidence_and_hands_in_a_box_none(
     monkeypatch: pytest.MonkeyPatch, fresh: bool, hands_given: bool, answers: dict[str, Any]
 ) -> None:
     result = result_with(**answers)
-    predictor = predictor_with(result, Proposal(np.zeros(4)), monkeypatch)
-    for square in (None, np.array([20.0, 10.0, 60.0, 50.0])):
-        image = np.zeros((60, 90, 3), np.uint8)
-        found = predictor.frame_search(image, square, fresh=fresh, hands_given=hands_given)
+    search = predictor_with(result, Proposal(np.zeros(4), hands_given=hands_given), monkeypatch).frame_search
+    image, square = np.zeros((60, 90, 3), np.uint8), np.array([20.0, 10.0, 60.0, 50.0])
+    in_crop = search.in_given_crop(image, square) if hands_given else search(image, square, fresh=fresh)
+    for found in (search(image, None, fresh=fresh), in_crop):
         assert found.is_credible is (hands_given or (answers is BETWEEN and not fresh))
         np.testing.assert_array_equal(found.results.tracked.presence, result.presence)
 

@@ -25,7 +25,7 @@ from unclasp.find.faces import (
     open_faces,
 )
 from unclasp.find.photo_search import PhotoSearchResult
-from unclasp.find.search import everywhere
+from unclasp.find.search import Proposal, everywhere
 from unclasp.picture import read_picture
 from unclasp.predictor import Predictor
 from unclasp.video import Frame
@@ -249,7 +249,7 @@ def test_the_tracker_is_told_of_faces_in_its_crop(*, hands_given: bool) -> None:
     palms = FakePalms((DIM, "right", 0.6))
     for detector, expected in ((None, False), (FakeFaces(FAINT), False), (FakeFaces(AROUND_DIM), True)):
         search, square = make_predictor(palms, DIM, faces=detector).frame_search, geometry.square_box(np.array(DIM))
-        found = search(picture(), square, fresh=False, hands_given=hands_given)
+        found = search.in_given_crop(picture(), square) if hands_given else search(picture(), square, fresh=False)
         assert found.results.tracked.present[0], "the frames decide together"
         assert (
             found.are_faces is None if hands_given else found.are_faces is not None and found.are_faces[0] == expected
@@ -260,10 +260,11 @@ def test_a_frame_that_is_searched_has_no_faces() -> None:
     palms = FakePalms((DIM, "right", 0.6))
     for detector, present in ((None, True), (FakeFaces(AROUND_DIM), False)):
         search = make_predictor(palms, DIM, faces=detector).frame_search
-        found = search(picture(), None, fresh=True, hands_given=False)
+        found = search(picture(), None, fresh=True)
         assert found.results.tracked.present.any() == present
-        for square in (None, geometry.square_box(np.array(DIM))):
-            given = search(picture(), square, fresh=True, hands_given=True)
+        square = geometry.square_box(np.array(DIM))
+        search.search = lambda _, square=square: Proposal(square, hands_given=True)  # type: ignore[misc]
+        for given in (search(picture(), None, fresh=True), search.in_given_crop(picture(), square)):
             assert given.results.tracked.present[0]
 
 
@@ -295,7 +296,7 @@ def test_beside_a_detected_hand_faces_are_none(boxes: tuple[Box, ...], sides: tu
     predictor = make_predictor(palms, DIM, faces=FakeFaces(*boxes))
     pose = predictor(with_green())
     assert pose.sides == sides and np.abs(pose.joints_2d[:21].mean(axis=0) - (300, 70)).max() < 10
-    frame = predictor.frame_search(with_green(), None, fresh=True, hands_given=False)
+    frame = predictor.frame_search(with_green(), None, fresh=True)
     assert frame.results.tracked.present.tolist() == [True, "left" in sides]
 
 
@@ -343,7 +344,7 @@ def test_a_picture_that_is_given_as_a_crop_shows_hands() -> None:
 def test_frames_are_searched_for_faces_of_the_sizes_of_videos(*, fresh: bool, sizes: tuple[int, ...]) -> None:
     palms, detector = FakePalms((DIM, "right", 0.6)), FakeFaces()
     search = make_predictor(palms, DIM, faces=detector).frame_search
-    search(picture(), geometry.square_box(np.array(DIM)), fresh=fresh, hands_given=False)
+    search(picture(), geometry.square_box(np.array(DIM)), fresh=fresh)
     assert detector.calls == list(sizes)
 
 
@@ -351,14 +352,14 @@ def test_in_tracked_crops_it_does_not_run_for_networks_without_evidence() -> Non
     palms, detector = FakePalms((DIM, "right", 0.6)), FakeFaces(AROUND_DIM)
     network, square = Shades(has_confidence=False), geometry.square_box(np.array(DIM))
     predictor = Predictor(network, landmarks=FakeLandmarks(palms), faces=detector)  # type: ignore[arg-type]
-    found = predictor.frame_search(picture(), square, fresh=False, hands_given=False)
+    found = predictor.frame_search(picture(), square, fresh=False)
     assert found.hand_evidence is None and found.are_faces is None and not detector.calls
 
 
 def test_hands_that_are_tracked_may_be_before_faces_wherever_they_are_found() -> None:
     palms = FakePalms((DIM, "right", 0.6))
     predictor = make_predictor(palms, DIM, faces=FakeFaces(AROUND_DIM))
-    found = predictor.frame_search(picture(), None, fresh=False, hands_given=False)
+    found = predictor.frame_search(picture(), None, fresh=False)
     assert found.is_credible and found.results.tracked.present[0]
     assert found.are_faces is not None and found.are_faces.tolist() == [True, False]
 

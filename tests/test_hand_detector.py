@@ -343,7 +343,7 @@ def test_frames_run_the_detector_only_without_known_hands(fresh: bool, hands_giv
     predictor = make_predictor(palms, EMPTY)
     if hands_given:
         predictor.frame_search.search = everywhere
-    found = predictor.frame_search(picture(), None, fresh=fresh, hands_given=False)
+    found = predictor.frame_search(picture(), None, fresh=fresh)
     assert palms.calls == (list(PALM_SIZES_IN_VIDEOS) if fresh and not hands_given else [])
     if palms.calls:
         square = square_box(geometry.expand_box(np.array(BRIGHT), 1.2))
@@ -366,7 +366,7 @@ def test_hands_that_appear_in_a_frame_stay_in_an_equal_one(
     result = result_of(DIM, EMPTY, confidence=(confidence, confidence), scores=(seen, seen))
     predictor = make_predictor(FakePalms(), DIM)
     monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
-    new, known = (predictor.frame_search(picture(), None, fresh=fresh, hands_given=False) for fresh in (True, False))
+    new, known = (predictor.frame_search(picture(), None, fresh=fresh) for fresh in (True, False))
     assert new.results.tracked.present.any() and known.results.tracked.present.any()
     assert known.is_credible or not new.is_credible
 
@@ -380,7 +380,9 @@ def test_a_frame_reports_the_evidence_for_its_hands(
     result = result_of(DIM, EMPTY, confidence=(0.4, 0.05), scores=(0.9, 0.02))
     predictor = make_predictor(FakePalms(), DIM)
     monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
-    found = predictor.frame_search(picture(), None, fresh=fresh, hands_given=hands_given)
+    if hands_given:
+        predictor.frame_search.search = everywhere
+    found = predictor.frame_search(picture(), None, fresh=fresh)
     ghost = 0.0 if fresh and not hands_given else 0.02 * 0.55
     assert found.is_known and detection_score(found.results.tracked) == pytest.approx(0.9 * 0.9 + ghost)
     if hands_given:
@@ -397,7 +399,7 @@ def test_a_frame_reports_hands_that_would_not_be_credible_in_a_photo(
     result = result_of(DIM, EMPTY, confidence=(0.3, 0.0), scores=(score, 0.0))
     predictor = make_predictor(FakePalms(), DIM)
     monkeypatch.setattr(predictor.touch_up, "for_video", lambda *_: Versions(result, result))
-    found = predictor.frame_search(picture(), None, fresh=False, hands_given=False)
+    found = predictor.frame_search(picture(), None, fresh=False)
     assert found.results.tracked.present.any() and found.is_credible and not found.is_known
 
 
@@ -428,7 +430,7 @@ def test_variants_are_predicted_where_hands_were_detected(monkeypatch: pytest.Mo
 def test_a_frame_takes_detected_hands_that_the_pose_network_misses() -> None:
     place = (150.0, 200, 200, 250)  # nothing is red there
     search = make_predictor(FakePalms((place, "right", 0.95)), EMPTY).frame_search
-    found = search(picture(), None, fresh=True, hands_given=False)
+    found = search(picture(), None, fresh=True)
     assert found.is_credible
     for result in found.results:
         assert result.present_slots == [RIGHT]

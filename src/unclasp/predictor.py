@@ -317,12 +317,14 @@ class Predictor:
             raise UnclaspError(
                 f"options must be StreamOptions(...), got {type(options).__name__}; import it from unclasp"
             )
-        hands_given = options.box is not None
 
         def predict_frame(image: Pixels, box: npt.ArrayLike | None, /, *, fresh: bool) -> FrameResult:
             shot = check_picture(image, box, focal=focal, princpt=princpt, mirrored=mirrored)
             square = None if shot.box is None else geometry.square_box(shot.box)
-            found = self.frame_search(shot.image, square, fresh=fresh, hands_given=hands_given)
+            if options.box is None or square is None:
+                found = self.frame_search(shot.image, square, fresh=fresh)
+            else:
+                found = self.frame_search.in_given_crop(shot.image, square)
             lift = partial(self._lift, shot=shot, other_regions=found.regions, is_credible=found.is_credible)
             score = detection_score(found.results.tracked)
             return FrameResult(found.results.map(lift), found.is_known, score, found.hand_evidence, found.are_faces)

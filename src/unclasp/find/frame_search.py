@@ -73,7 +73,7 @@ class FrameSearch:
         self.crop_predictor, self.search, self.touch_up = crop_predictor, search, touch_up
         self.detector, self.faces = detector, faces
 
-    def __call__(self, image: Pixels, square: Floats | None, *, fresh: bool, hands_given: bool) -> FrameSearchResult:
+    def __call__(self, image: Pixels, square: Floats | None, *, fresh: bool) -> FrameSearchResult:
         """Find the hands in a frame.
 
         Args:
@@ -81,40 +81,38 @@ class FrameSearch:
             square: (4,) px, the crop to predict in; None to search the whole frame.
             fresh: No hands are tracked yet, or another one is looked for: stronger evidence is required. In a whole
                 frame the hand detector runs, too, unless two hands are certain.
-            hands_given: The frame is known to show hands, so that none is rejected.
         """
         faces = FacesIn(self.faces, image, FACE_SIZES_IN_VIDEOS if fresh else FACE_SIZES_IN_VIDEOS[:1])
-        if square is None:
-            proposal = self.search(image)
-            hands_given = hands_given or proposal.hands_given
-            results, regions = self._in_whole_frame(image, proposal, faces, fresh=fresh and not hands_given)
+        regions: Floats | None = None
+        if square is not None:
+            results = self.touch_up.for_video(self.crop_predictor.hands_near(image, square), image)
         else:
-            predict = self.crop_predictor.hands_in if hands_given else self.crop_predictor.hands_near
-            results, regions = self.touch_up.for_video(predict(image, square), image), None
-        if fresh and not hands_given:
+            proposal = self.search(image)
+            if proposal.hands_given:
+                return FrameSearchResult(*self._predict(image, proposal), is_known=True, is_credible=True)
+            # Where hands are known, a detection could replace two hands in contact by the one that is seen better.
+            results, regions = self._with_detector(image, proposal, faces) if fresh else self._predict(image, proposal)
+        if fresh:
             results = _without_faces(results, faces)
             ghosts = results.tracked.present & ~without_ghost(results.tracked).present
             results = _without_hands(results, ghosts)
         tracked = results.tracked
-        is_known = hands_given or is_credible(tracked)
-        credible = hands_given or (is_credible_in_track(tracked) and (is_known or not fresh))
-        if hands_given:
-            return FrameSearchResult(results, regions, is_known, credible)
+        is_known = is_credible(tracked)
+        credible = is_credible_in_track(tracked) and (is_known or not fresh)
         evidence = hand_evidence(tracked)
         are_faces = None if evidence is None else faces.among(tracked)
         return FrameSearchResult(results, regions, is_known, credible, evidence, are_faces)
 
-    def _in_whole_frame(self, image: Pixels, proposal: Proposal, faces: FacesIn, *, fresh: bool) -> FoundInFrame:
-        """Find the hands in a whole frame.
+    def in_given_crop(self, image: Pixels, square: Floats) -> FrameSearchResult:
+        """Predict the hands in a crop (4,) px that is known to show hands, so that none is rejected."""
+        results = self.touch_up.for_video(self.crop_predictor.hands_in(image, square), image)
+        return FrameSearchResult(results, None, is_known=True, is_credible=True)
 
-        Unless it is `fresh`, the hand detector does not run: where hands are known, a detection could replace two hands
-        in contact by the one that is seen better.
-        """
-        if fresh and self.detector is not None:
+    def _with_detector(self, image: Pixels, proposal: Proposal, faces: FacesIn) -> FoundInFrame:
+        """Predict at a proposal, and also where hands are detected, unless the former shows two certain hands."""
+        if self.detector is not None:
             proposal = proposal._replace(fallback=None)  # the hand detector is a better second search
         first = self._predict(image, proposal)
-        if not fresh:
-            return first
         first = first._replace(results=_without_faces(first.results, faces))
         is_settled = is_certain(first.results.tracked)
         hands = [] if is_settled else detect_hands(self.detector, image, PALM_SIZES_IN_VIDEOS, faces)
