@@ -12,6 +12,7 @@ from unclasp.find.boxes import (
     box_around,
     box_around_hands,
     clipped,
+    inside,
     meets,
     pooled,
     snapped,
@@ -94,6 +95,14 @@ def test_only_joints_of_present_hands_have_a_box() -> None:
 
 def test_the_union_of_boxes_holds_both() -> None:
     np.testing.assert_array_equal(union_of(np.array([1, 2, 30, 40]), np.array([5, 0, 70, 6])), [1, 0, 70, 40])
+
+
+def test_a_point_on_the_edge_of_a_box_lies_in_it() -> None:
+    points, box = np.array([[0.0, 2], [4, 1], [4.1, 1], [2, -0.1]]), np.array([0.0, 0, 4, 2])
+    assert inside(points, box).tolist() == [True, True, False, False]
+    assert inside(points[0], box) and not inside(points[2], box)
+    boxes = np.array([box, box + 1])
+    assert inside(points[:, None], boxes).tolist() == [[True, False], [True, True], [False, True], [False, False]]
 
 
 def test_boxes_whose_middles_lie_in_others_are_not_pooled() -> None:

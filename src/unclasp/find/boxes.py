@@ -54,6 +54,11 @@ def middles_of(boxes: Floats) -> Floats:
     return np.asarray((boxes[..., :2] + boxes[..., 2:]) / 2)
 
 
+def inside(points: Floats, boxes: Floats) -> Bools:
+    """Tell which points (..., 2) px lie in the boxes (..., 4) px that go with them, edges included."""
+    return np.asarray(((points >= boxes[..., :2]) & (points <= boxes[..., 2:])).all(axis=-1))
+
+
 def union_of(box: Floats, other: Floats) -> Floats:
     """Return the smallest box (4,) px around two boxes (4,) px."""
     return np.concatenate([np.minimum(box[:2], other[:2]), np.maximum(box[2:], other[2:])])
@@ -61,9 +66,8 @@ def union_of(box: Floats, other: Floats) -> Floats:
 
 def pooled(boxes: Floats, more: Floats) -> Floats:
     """Return boxes (N, 4), followed by those of `more` (M, 4) whose middles lie in none of them."""
-    middles = middles_of(more)[:, None]
-    inside = ((middles >= boxes[:, :2]) & (middles <= boxes[:, 2:])).all(axis=2)
-    return np.concatenate([boxes, more[~np.any(inside, axis=1)]])
+    are_known = inside(middles_of(more)[:, None], boxes).any(axis=1)
+    return np.concatenate([boxes, more[~are_known]])
 
 
 def clipped(boxes: Floats, width: int, height: int) -> Floats:

@@ -13,7 +13,7 @@ from unclasp.arrays import Floats, Pixels
 from unclasp.data.transforms import crop_image
 from unclasp.engines.network import Network, average_flip_test
 from unclasp.errors import UnclaspError
-from unclasp.find.boxes import box_around, box_around_hands, middles_of, snapped, snapped_rotation, union_of
+from unclasp.find.boxes import box_around, box_around_hands, inside, middles_of, snapped, snapped_rotation, union_of
 from unclasp.find.crop_result import MIN_CONFIDENCE, SAME_PLACE, CropResult
 from unclasp.find.search import Proposal
 from unclasp.find.split_hands import slots_of_two, squares_of_two
@@ -199,8 +199,7 @@ class CropPredictor:
         other_box = box_around(wide.joints_of(other_slot), image)
         if other_box is None or not wide.present.all() or wide.confidence(other_slot) < MIN_CONFIDENCE:
             return
-        middle = middles_of(other_box)
-        if ((middle < box[:2]) | (middle > box[2:])).any():
+        if not inside(middles_of(other_box), box):
             yield other_box, found.others
 
     def _hands_one_by_one(self, image: Pixels, result: CropResult) -> CropResult:

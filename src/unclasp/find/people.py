@@ -7,7 +7,7 @@ import numpy as np
 
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
-from unclasp.find.boxes import middles_of
+from unclasp.find.boxes import inside, middles_of
 from unclasp.find.credibility import discounted, is_credible, max_hand_score, without_ghost
 from unclasp.find.crop_result import MIN_HAND_SCORE, CropResult
 from unclasp.find.hand_detector import (
@@ -64,8 +64,8 @@ class Others:
     def add_regions(self, regions: Floats, predict_at: PredictAt) -> None:
         """Predict in boxes (N, 4) px, which may show hands that the hand detector missed."""
         for region in regions:
-            middle = middles_of(region)
-            if self._predictions < MAX_PLACES and not any(_is_in(middle, joints) for joints in self._known):
+            is_known = any(inside(middles_of(region), geometry.tight_box(joints)) for joints in self._known)
+            if self._predictions < MAX_PLACES and not is_known:
                 result = self._predict(Proposal(geometry.square_box(region)), predict_at)
                 if result.hand_scores is None or max_hand_score(result) > MIN_HAND_SCORE:
                     self._keep(result)
@@ -95,7 +95,3 @@ class Others:
 
 def _hands_of(result: CropResult) -> list[Floats]:
     return [result.joints_of(slot) for slot in result.present_slots]
-
-
-def _is_in(point: Floats, joints_2d: Floats) -> bool:
-    return bool(((joints_2d.min(axis=0) <= point) & (point <= joints_2d.max(axis=0))).all())

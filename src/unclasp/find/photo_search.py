@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.find import sweep
-from unclasp.find.boxes import box_around, middles_of, pooled, union_of
+from unclasp.find.boxes import box_around, inside, middles_of, pooled, union_of
 from unclasp.find.credibility import MIN_SCORE_GAIN, detection_score, discounted, is_certain, is_credible, without_ghost
 from unclasp.find.crop_predictor import CropPredictor, Found
 from unclasp.find.crop_result import CropResult
@@ -230,12 +230,10 @@ class PhotoSearch:
     @staticmethod
     def _outside_hands(result: CropResult, boxes: Floats, image: Pixels) -> Floats:
         """Return the boxes (N, 4) whose middles lie in none of the result's hands."""
-        middles = middles_of(boxes)
         for slot in result.present_slots:
             hand = box_around(result.joints_of(slot), image)
             if hand is not None:
-                outside = ((middles < hand[:2]) | (middles > hand[2:])).any(axis=1)
-                boxes, middles = boxes[outside], middles[outside]
+                boxes = boxes[~inside(middles_of(boxes), hand)]
         return boxes
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from unclasp import geometry
 from unclasp.arrays import Bools, Floats, Pixels
-from unclasp.find.boxes import box_around_hands
+from unclasp.find.boxes import box_around_hands, inside
 from unclasp.find.credibility import MIN_SCORE_GAIN
 from unclasp.find.crop_result import SAME_PLACE
 from unclasp.find.versions import Versions
@@ -238,8 +238,7 @@ def _sizes(pose: HandPose) -> Floats:
 
 def _outside_crop(pose: HandPose) -> bool:
     """Tell whether a present hand's middle lies outside the crop, where the network cannot see it."""
-    middles = _middles(pose)[pose.present]
-    return bool(((middles < pose.box[:2]) | (middles > pose.box[2:])).any())
+    return not inside(_middles(pose)[pose.present], pose.box).all()
 
 
 def _in_same_place(pose: HandPose) -> bool:
