@@ -188,8 +188,7 @@ def _jumped(pose: HandPose, last: HandPose) -> Bools:
 
     A hand has if its confidence is too low for the distance, or if it has moved onto the other hand.
     """
-    distances, sizes = _moved(pose, last)
-    moved = distances / np.maximum(sizes, 1.0)
+    moved = _moves(pose, last) / np.maximum(_sizes(pose), 1.0)
     jumped = np.array([_confidence(pose, slot) for slot in (0, 1)]) < CONFIDENCE_PER_SIZE_MOVED * moved
     if _in_same_place(pose) and last.present.all() and not _in_same_place(last):
         jumped |= moved > max(SAME_PLACE / 2, moved.min())
@@ -217,22 +216,23 @@ def _distance_to_track(pose: HandPose, last: HandPose, trust: Floats) -> float:
         last: The last frame's pose.
         trust: (2,) weight of each of the last frame's hands, 0 to 1.
     """
-    moved, sizes = _moved(pose, last)
-    relative = moved / max(float(sizes[pose.present].max(initial=0.0)), 1.0)
+    relative = _moves(pose, last) / max(float(_sizes(pose)[pose.present].max(initial=0.0)), 1.0)
     distances = np.where(last.present, trust * np.minimum(relative, _NEW_HAND_DISTANCE), _NEW_HAND_DISTANCE)
     return float(distances[pose.present].sum())
 
 
-def _moved(pose: HandPose, last: HandPose) -> tuple[Floats, Floats]:
-    """Return the distance of each hand's middle from its last position, and each hand's size: (2,) px each."""
-    return np.linalg.norm(_middles(pose) - _middles(last), axis=1), _sizes(pose)
+def _moves(pose: HandPose, last: HandPose) -> Floats:
+    """Return the distance (2,) px of each hand's middle from its last position."""
+    return np.asarray(np.linalg.norm(_middles(pose) - _middles(last), axis=1))
 
 
 def _middles(pose: HandPose) -> Floats:
+    """Return the middle of each hand's joints: (2, 2) px."""
     return np.asarray(pose.joints_2d.reshape(2, -1, 2).mean(axis=1))
 
 
 def _sizes(pose: HandPose) -> Floats:
+    """Return the longer side (2,) px of the box around each hand's joints."""
     return np.asarray(np.ptp(pose.joints_2d.reshape(2, -1, 2), axis=1).max(axis=1))
 
 
