@@ -88,6 +88,12 @@ class CropResult(NamedTuple):
         return [int(slot) for slot in np.flatnonzero(self.present)]
 
     @property
+    def only_slot(self) -> int | None:
+        """Slot of the hand that counts as present, 0 right and 1 left; None unless it is just one."""
+        slots = self.present_slots
+        return slots[0] if len(slots) == 1 else None
+
+    @property
     def likelier_slot(self) -> int:
         """Slot of the hand with the higher presence, 0 right and 1 left."""
         return int(self.presence.argmax())

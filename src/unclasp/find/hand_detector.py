@@ -218,9 +218,9 @@ def partner_of(result: CropResult, hands: Sequence[DetectedHand]) -> DetectedHan
         result: A result; there is no partner unless exactly one hand is present in it.
         hands: The hands detected in the whole picture.
     """
-    if len(result.present_slots) != 1:
+    slot = result.only_slot
+    if slot is None:
         return None
-    (slot,) = result.present_slots
     known = result.joints_of(slot)
     others = [hand for hand in hands if hand.score > MIN_HAND_SCORE and not hand.is_at(known)]
     return nearest_in_reach(known, slot, others)
@@ -240,8 +240,7 @@ def without_misplaced(result: CropResult, hands: Sequence[DetectedHand]) -> Crop
     if scores[weaker] >= MIN_HAND_SCORE:
         return result
     alone = result.without_hand(weaker)
-    (slot,) = alone.present_slots
-    partner, known = partner_of(alone, hands), result.joints_of(slot)
+    partner, known = partner_of(alone, hands), result.joints_of(1 - weaker)
     is_near = partner is not None and partner.is_in_reach_of(known, MAX_REACH_OF_MISPLACED)
     return alone if is_near else result
 

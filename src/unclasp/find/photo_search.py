@@ -116,9 +116,9 @@ class PhotoSearch:
 
         They have the side of that hand: one of the other side would be the person's own.
         """
-        if found.beside is None or len(found.result.present_slots) != 1:
+        slot = found.result.only_slot
+        if found.beside is None or slot is None:
             return []
-        (slot,) = found.result.present_slots
         others, same_side = Others(found.result), [hand for hand in found.beside.hands if hand.slot == slot]
         self._add_beside(others, found.beside._replace(hands=same_side))
         return [result.without_hand(1 - slot) for result in others.found if result.present[slot]]
@@ -176,9 +176,10 @@ class PhotoSearch:
         """
         known = without_misplaced(result, hands)
         both = self._with_partner(known, hands, image, lambda proposal: self._predict(image, proposal).result)
-        if both is not None or self.detector is None or len(result.present_slots) != 1:
+        slot = result.only_slot
+        if both is not None or self.detector is None or slot is None:
             return Completed(result if both is None else both)
-        beside = beside_one(self.detector, image, result.joints_of(result.present_slots[0]))
+        beside = beside_one(self.detector, image, result.joints_of(slot))
         both = self._with_partner(result, beside.hands, image, partial(self._predict_beside, beside))
         return Completed(result if both is None else both, beside)
 

@@ -62,11 +62,8 @@ def is_doubtful(result: CropResult) -> bool:
     is_unseen = (
         result.hand_scores is not None and result.hand_scores[result.present_slots].min(initial=1.0) < MIN_HAND_SCORE
     )
-    return (
-        is_unsure
-        or bool(is_unseen)
-        or (len(result.present_slots) == 1 and bool(result.presence.min() > DENIED_PRESENCE))
-    )
+    may_be_another = result.only_slot is not None and result.presence.min() > DENIED_PRESENCE
+    return is_unsure or bool(is_unseen or may_be_another)
 
 
 def best_of_variants(
