@@ -191,8 +191,8 @@ class Predictor:
             return self._lift(self.touch_up(result, shot.image), shot)
         found = self.photo_search.in_photo(shot.image)
         pose = self._lift(found.result, shot, found.regions, is_credible=found.is_credible)
-        touching = [self._lift(other, shot) for other in self.photo_search.of_touching(found)]
-        return replace(pose, touching=tuple(replace(other, image=None) for other in touching)) if touching else pose
+        touching = (self._lift(other, shot) for other in self.photo_search.of_touching(found))
+        return replace(pose, touching=tuple(replace(other, image=None) for other in touching))
 
     def everyone(
         self, image: Array, *, focal: Focal | None = None, princpt: tuple[float, float] | None = None,

@@ -66,7 +66,8 @@ class TouchUp:
         if self.landmarks is None:
             return result
         readings = _read_hands(result, image, self.landmarks)
-        return _corrected(result, readings, _find_elsewhere(result, readings, image, self.landmarks), self.fusion)
+        found = _find_elsewhere(result, readings, image, self.landmarks)
+        return _corrected(result, readings, found, self._fusion_for(result))
 
     def for_video(self, result: CropResult, image: Pixels) -> Versions[CropResult]:
         """Touch up a result in a frame (H, W, 3) RGB in both ways, from one reading of each hand.
@@ -76,9 +77,12 @@ class TouchUp:
         if self.landmarks is None:
             return Versions(result, result)
         readings = _read_hands(result, image, self.landmarks)
-        tracked = _corrected(result, readings, {}, None)
-        is_fused = self.fusion is not None and can_fuse(result)
-        return Versions(tracked, _corrected(result, readings, {}, self.fusion) if is_fused else tracked)
+        tracked, fusion = _corrected(result, readings, {}, None), self._fusion_for(result)
+        return Versions(tracked, tracked if fusion is None else _corrected(result, readings, {}, fusion))
+
+    def _fusion_for(self, result: CropResult) -> Fusion | None:
+        """Return the fusion network if it supports the pose network of the result."""
+        return self.fusion if self.fusion is not None and can_fuse(result) else None
 
 
 def _read_hands(result: CropResult, image: Pixels, landmarks: Landmarks) -> dict[int, LandmarkReading]:
@@ -92,14 +96,13 @@ def _corrected(
 ) -> CropResult:
     """Return the result with the hands of `readings` corrected.
 
-    Those in `found` move towards the hand found there, with one weight for all joints. Without a fusion network, or if
-    it does not support the pose network, the rule is used.
+    Those in `found` move towards the hand found there, with one weight for all joints. Without a fusion network the
+    rule is used.
     """
     moved: dict[int, Floats] = {}
     depths: dict[int, Floats] = {}
     fused_confidence: dict[int, Floats] = {}
     confidence = result.output.confidence
-    fusion = fusion if fusion is not None and can_fuse(result) else None
     for slot, reading in readings.items():
         joints = result.joints_of(slot)
         if slot in found:
