@@ -131,6 +131,11 @@ def test_hands_that_are_dropped_are_less_likely_than_the_others() -> None:
     np.testing.assert_array_equal(made_result(hands(), presence=(0.8, 1)).with_one_hand().present, [False, True])
 
 
+def test_the_only_hand_is_the_one_that_counts() -> None:
+    for presence, slot in (((0.9, 0.1), 0), ((0.1, 0.9), 1), ((0.9, 0.9), None), ((0.1, 0.1), None)):
+        assert made_result(hands(), presence=presence).only_slot == slot
+
+
 def test_hands_that_do_not_count_are_not_made_less_likely() -> None:
     likely = made_result(hands(), presence=(0.4, 0.9))
     np.testing.assert_array_equal(likely.without_hands(np.array([True, False])).output.presence, [[0.4, 0.9]])
