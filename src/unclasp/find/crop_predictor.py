@@ -122,13 +122,12 @@ class CropPredictor:
         if not first.has_confidence or first.mean_confidence >= MIN_CONFIDENCE or proposal.fallback is None:
             return None
         surer, best = None, first
-        squares = [geometry.square_box(other) for other in proposal.others[:MAX_OTHER_REGIONS]]
-        for index, square in enumerate((*squares, proposal.fallback())):
+        candidates = [(geometry.square_box(region), remaining) for region, remaining in _one_by_one(proposal.others)]
+        for square, remaining in (*candidates, (proposal.fallback(), proposal.others)):
             other = self._zoom_in_on_each(image, square)
             min_confidence = max(first.mean_confidence + MIN_CONFIDENCE_GAIN, best.mean_confidence)
             if other.present.sum() >= best.present.sum() and other.mean_confidence > min_confidence:
-                best = other
-                surer = Found(best, np.delete(proposal.others, [index] if index < len(squares) else [], axis=0))
+                best, surer = other, Found(other, remaining)
         return surer
 
     def _zoom_in_on_each(self, image: Pixels, square: Floats) -> CropResult:
@@ -192,8 +191,7 @@ class CropPredictor:
         These are the next regions, and the other hand's box in a wider crop, if the network is confident of a second
         hand there and it lies beside the first one.
         """
-        for index, region in enumerate(found.others[:MAX_OTHER_REGIONS]):
-            yield region, np.delete(found.others, index, axis=0)
+        yield from _one_by_one(found.others)
         wide = self.snapped_crop(image, geometry.expand_box(geometry.square_box(box), WIDER_CROP))
         other_slot = 1 - found.result.likelier_slot
         other_box = box_around(wide.joints_of(other_slot), image)
@@ -272,6 +270,12 @@ class CropPredictor:
         if not all(np.isfinite(values).all() for values in (output.pose_2p5d, output.presence, *optional)):
             raise UnclaspError(f"the output of {self.network.name} is not finite; are its weights damaged?")
         return CropResult(output, crop.image_from_crop, square, size)
+
+
+def _one_by_one(regions: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Yield the first `MAX_OTHER_REGIONS` of regions (N, 4), each with the N - 1 remaining ones."""
+    for index, region in enumerate(regions[:MAX_OTHER_REGIONS]):
+        yield region, np.delete(regions, index, axis=0)
 
 
 def averaged(result: CropResult, wider: CropResult, share: float) -> CropResult:
