@@ -7,7 +7,7 @@ import numpy as np
 from unclasp import geometry
 from unclasp.arrays import Bools, Floats
 from unclasp.engines.network import NetworkOutput, mirror_output
-from unclasp.hands import FLIPPED_JOINTS, HAND_SLICES, JOINTS_PER_HAND
+from unclasp.hands import HAND_SLICES, JOINTS_PER_HAND
 from unclasp.pose import present_hands
 
 MIN_CONFIDENCE: Final = 0.2
@@ -175,11 +175,9 @@ class CropResult(NamedTuple):
         return mapped._replace(
             output=mirror_output(self.output, self.image_size),
             image_from_crop=mapped.image_from_crop @ geometry.flip_matrix(self.image_size),
-            middles=None if mapped.middles is None else mapped.middles[::-1],
-            hand_scores=None if mapped.hand_scores is None else mapped.hand_scores[::-1],
-            adjusted_confidence=None
-            if mapped.adjusted_confidence is None
-            else mapped.adjusted_confidence[FLIPPED_JOINTS],
+            middles=_exchanged(mapped.middles),
+            hand_scores=_exchanged(self.hand_scores),
+            adjusted_confidence=_exchanged(self.adjusted_confidence),
         )
 
     def with_presence(self, presence: dict[int, float]) -> "CropResult":
@@ -226,6 +224,11 @@ class CropResult(NamedTuple):
             hand_scores=_joined(right.hand_scores, left.hand_scores),
             adjusted_confidence=_joined(right.reported_confidence, left.reported_confidence),
         )
+
+
+def _exchanged(values: Floats | None) -> Floats | None:
+    """Return an array with its halves (along the first axis), of the right and of the left hand, exchanged."""
+    return None if values is None else np.roll(values, len(values) // 2, axis=0)
 
 
 def _joined(right: Floats | None, left: Floats | None) -> Floats | None:
