@@ -13,14 +13,17 @@ from made_results import hands, made_result
 from motion import moving_hands
 from poses import poses_of
 from scripted import Script
-from shades import DIM
+from shades import DIM, EMPTY
 from unclasp import geometry
 from unclasp.find.credibility import (
     MIN_CONFIDENCE_UNSEEN,
     MIN_DETECTION_SCORE,
     MIN_IN_TRACK,
+    SPECK_SCORE,
+    SPECK_SIZE,
     WEAK_DETECTION_SCORE,
     WEAK_SHARE,
+    are_specks,
     detection_score,
     discounted,
     is_credible,
@@ -103,6 +106,50 @@ def test_confidences_are_lower_where_there_may_be_no_hand(score: float, confiden
 def test_nothing_is_lowered_without_both_networks(lacking: Any) -> None:
     result = result_with(**lacking)
     assert discounted(result) is result
+
+
+@pytest.mark.parametrize(
+    ("confidence", "scores", "presence", "longer_side", "expected"),
+    [
+        ((0.2, 0.2), (0.8, 0.8), (1, 1), 400, True),
+        ((0.2, 0.2), (0.8, 0.8), (1, 1), 200, False),
+        ((0.2, 0.4), (0.8, 0.8), (1, 1), 400, False),
+        ((0.2, 0.2), (0.8, SPECK_SCORE), (1, 1), 400, False),
+        ((0.2, 0.4), (0.8, SPECK_SCORE), (1, 0.2), 400, True),
+        ((0.2, 0.2), (0.8, 0.8), (0.2, 0.2), 400, True),
+    ],
+    ids=["small and in doubt", "not small", "one is certain", "one is seen", "the certain one does not count", "none"],
+)
+def test_small_uncertain_hands_are_none_if_there_are_only_such(
+    confidence: tuple[float, float], scores: tuple[float, float], presence: tuple[float, float], longer_side: int,
+    expected: bool,
+) -> None:  # fmt: skip
+    result = result_with(confidence=confidence, scores=scores, presence=presence)
+    for shape in ((100, longer_side, 3), (longer_side, 100, 3)):
+        assert are_specks(result, np.zeros(shape, np.uint8)) == expected
+
+
+def test_one_hand_that_is_not_small_makes_no_specks() -> None:
+    result = result_with(confidence=(0.2, 0.2), scores=(0.8, 0.8))
+    image = np.zeros((400, 400, 3), np.uint8)
+    extent = geometry.extent(result.joints_of(1))
+    size = 1.01 * SPECK_SIZE * 400 / extent
+    larger = result.with_joints_2d({1: size * result.joints_of(1)})
+    assert are_specks(result.with_joints_2d({1: 0.98 * size * result.joints_of(1)}), image)
+    assert not are_specks(larger, image)
+
+
+def test_nothing_is_a_speck_without_both_networks() -> None:
+    image = np.zeros((2000, 2000, 3), np.uint8)
+    assert not are_specks(result_with(confidence=None, scores=(0.0, 0.0)), image)
+    assert not are_specks(result_with(confidence=(0.1, 0.1), scores=None), image)
+
+
+@pytest.mark.parametrize(("score", "is_reported"), [(0.4, False), (0.95, True)])
+def test_a_photo_with_nothing_but_a_speck_has_no_hands(score: float, is_reported: bool) -> None:
+    small = (100.0, 100.0, 125.0, 125.0)
+    pose = make_predictor(FakePalms((small, "right", score)), EMPTY)(np.zeros((300, 400, 3), np.uint8))
+    assert bool(pose.sides) == is_reported
 
 
 def test_scores_and_confidences_are_those_of_the_hands_that_count() -> None:

@@ -4,9 +4,11 @@ from typing import Final
 
 import numpy as np
 
-from unclasp.arrays import Floats
+from unclasp import geometry
+from unclasp.arrays import Floats, Pixels
 from unclasp.find.crop_result import MIN_CONFIDENCE, MIN_HAND_SCORE, CropResult
 from unclasp.hands import HAND_SLICES
+from unclasp.pose import DOUBTED_BELOW
 
 UNSURE_HAND_SCORE: Final = 0.5
 """Weight of a hand score in `detection_score` where the pose network's confidence is 0."""
@@ -26,6 +28,11 @@ WEAK_DETECTION_SCORE: Final = 0.5
 
 WEAK_SHARE: Final = 0.25
 """The share of them that do, about: five to seven of 30 (docs/decisions.md)."""
+
+SPECK_SIZE: Final = 0.08
+"""Hands that are smaller than this share of a photo's longer side, in doubt, and have a hand score below `SPECK_SCORE`
+are no hands, if there is none but such."""
+SPECK_SCORE: Final = 0.9
 
 MIN_IN_TRACK: Final = (0.15, 0.5)
 """Where the last frame of a video had hands, a result is credible if one hand has at least this mean confidence, or at
@@ -64,6 +71,22 @@ def detection_score(result: CropResult) -> float:
     Each hand contributes its hand score, weighted by `UNSURE_HAND_SCORE` plus its mean confidence.
     """
     return sum(result.hand_score(slot) * (UNSURE_HAND_SCORE + result.confidence(slot)) for slot in result.present_slots)
+
+
+def are_specks(result: CropResult, image: Pixels) -> bool:
+    """Tell whether all hands in a photo (H, W, 3) are small and uncertain (`SPECK_SIZE`): few of those are hands.
+
+    False where a network is missing.
+    """
+    reported, longer_side = result.reported_confidence, max(image.shape[:2])
+    if reported is None or result.hand_scores is None:
+        return False
+    return all(
+        reported[HAND_SLICES[slot]].mean() < DOUBTED_BELOW
+        and result.hand_score(slot) < SPECK_SCORE
+        and geometry.extent(result.joints_of(slot)) < SPECK_SIZE * longer_side
+        for slot in result.present_slots
+    )
 
 
 def hand_evidence(result: CropResult) -> Floats | None:

@@ -10,7 +10,15 @@ from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.find import sweep
 from unclasp.find.boxes import box_around, inside, middles_of, pooled, union_of
-from unclasp.find.credibility import MIN_SCORE_GAIN, detection_score, discounted, is_certain, is_credible, without_ghost
+from unclasp.find.credibility import (
+    MIN_SCORE_GAIN,
+    are_specks,
+    detection_score,
+    discounted,
+    is_certain,
+    is_credible,
+    without_ghost,
+)
 from unclasp.find.crop_predictor import CropPredictor, Found
 from unclasp.find.crop_result import CropResult
 from unclasp.find.faces import FaceDetector, FacesIn
@@ -109,7 +117,9 @@ class PhotoSearch:
         completed = self.completed(result, hands or [], image) if credible else Completed(result)
         if completed.result is not result:
             others = self._outside_hands(completed.result, others, image)
-        return PhotoSearchResult(discounted(completed.result), others, credible, hands, completed.beside, faces)
+        result = discounted(completed.result)
+        credible = credible and not are_specks(result, image)
+        return PhotoSearchResult(result, others, credible, hands, completed.beside, faces)
 
     def of_touching(self, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for hands of other people that touch a person's only hand, one for each person.
