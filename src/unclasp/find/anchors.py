@@ -12,7 +12,7 @@ STRIDES: Final = (8, 16)
 ANCHORS: Final = (2, 6)
 """Anchors in each cell of the same two maps."""
 OUTPUTS: Final = ("fine_scores", "fine_places", "coarse_scores", "coarse_places")
-"""As of `model.palms.PalmOutput`."""
+"""As of `model.palms.AnchorOutput`."""
 _NMS_IOU: Final = 0.3
 """If the IoU of a box with one of a higher score is above this, both are the same object."""
 _MIDDLE, _EXTENT = slice(0, 2), slice(2, 4)

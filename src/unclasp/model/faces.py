@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from unclasp.model.palms import PalmBlock, PalmOutput
+from unclasp.model.palms import AnchorOutput, PalmBlock
 from unclasp.model.tflite import Layer, copy_layers, read_layers
 
 _STEM_CHANNELS: Final = 24
@@ -35,16 +35,13 @@ class FaceDetector(nn.Module):
         self.scores = nn.ModuleList(nn.Conv2d(width, anchors, 1) for width, anchors in _ANCHORS)
         self.places = nn.ModuleList(nn.Conv2d(width, anchors * PLACE, 1) for width, anchors in _ANCHORS)
 
-    def forward(self, pictures: Tensor) -> PalmOutput:
-        """Detect faces in (B, 3, H, W) RGB pictures, 0 to 255; H and W are multiples of 16.
-
-        The output is that of the palm detector, with `PLACE` coordinates per anchor.
-        """
+    def forward(self, pictures: Tensor) -> AnchorOutput:
+        """Detect faces in (B, 3, H, W) RGB pictures, 0 to 255; H and W are multiples of 16."""
         stem = functional.relu(self.stem(functional.pad(pictures / 127.5 - 1, (1, 2, 1, 2))))
         fine = self.fine(stem)
         coarse = self.coarse(fine)
         (fine_score, coarse_score), (fine_place, coarse_place) = self.scores, self.places
-        return PalmOutput(
+        return AnchorOutput(
             fine_score(fine).sigmoid(), fine_place(fine), coarse_score(coarse).sigmoid(), coarse_place(coarse)
         )
 

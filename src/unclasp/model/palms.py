@@ -114,12 +114,12 @@ class PalmBackbone(nn.Module):
         return [fine, self.up8(coarse, middle), coarse, coarsest]
 
 
-class PalmOutput(NamedTuple):
-    """Output of the palm detector for B pictures of S x S px: for A anchors at the centre of each cell of two maps.
+class AnchorOutput(NamedTuple):
+    """Output of a detector for B pictures of S x S px: for A anchors at the centre of each cell of two maps.
 
-    Scores (B, A, M, M) are the probabilities that an anchor is a palm. Places (B, A * 18, M, M), in px, contain for
-    each anchor in turn the box's centre, width and height, and seven keypoints; centre and keypoints are relative to
-    the cell's centre.
+    Scores (B, A, M, M) are the probabilities that an anchor is a palm, or a face. Places (B, A * `PLACE`, M, M), in px,
+    contain for each anchor in turn the box's centre, width and height, and the keypoints; centre and keypoints are
+    relative to the cell's centre.
     """
 
     fine_scores: Tensor
@@ -139,11 +139,11 @@ class PalmDetector(nn.Module):
         self.scores = nn.ModuleList(nn.Conv2d(width, anchors, 1) for width, anchors in _ANCHORS)
         self.places = nn.ModuleList(nn.Conv2d(width, anchors * PLACE, 1) for width, anchors in _ANCHORS)
 
-    def forward(self, pictures: Tensor) -> PalmOutput:
+    def forward(self, pictures: Tensor) -> AnchorOutput:
         """Detect palms in (B, 3, H, W) RGB pictures, 0 to 255; H and W are multiples of 32."""
         _, fine, coarse, _ = self.body.up(self.body.down(pictures / 255))
         (fine_score, coarse_score), (fine_place, coarse_place) = self.scores, self.places
-        return PalmOutput(
+        return AnchorOutput(
             fine_score(fine).sigmoid(), fine_place(fine), coarse_score(coarse).sigmoid(), coarse_place(coarse)
         )
 
