@@ -8,7 +8,7 @@ confidence is too low for them. The fusion network itself is not changed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from unclasp.arrays import Bools, Floats
 from unclasp.data.progress import Progress
 from unclasp.errors import DataError
 from unclasp.find.fusion import FORMAT, SHIPPED, UNIT_MM, Fusion, FusionInput, confidence_inputs, open_fusion
+from unclasp.hands import JOINTS_PER_HAND
 from unclasp.model.confidence import WITHIN
 from unclasp.npz import read_arrays, write_arrays
-from unclasp.training.fusion_evidence import read_evidence
+from unclasp.training.fusion_evidence import Evidence, read_evidence
 from unclasp.training.reliability import calibration_error
 
 _HELD_OUT: Final = 4
@@ -66,17 +67,15 @@ def calibrate_fusion(
     """
     fusion = open_fusion(weights)
     evidence = read_evidence(paths)
-    hands = len(evidence["numbers"])
+    hands = len(evidence.numbers)
     if hands < _MIN_HANDS:
         raise DataError(f"expected at least {_MIN_HANDS} hands to fit a confidence to, got {hands}")
-    errors = np.empty((hands, evidence["truth"].shape[1]))
-    for hand in range(hands):
-        errors[hand] = _errors(
-            fusion, *(evidence[name][hand] for name in ("numbers", "own", "read", "truth", "side_mm"))
-        )
+    errors = np.empty((hands, JOINTS_PER_HAND))
+    for row, hand in enumerate(zip(*evidence, strict=True)):
+        errors[row] = _errors(fusion, Evidence(*hand))
         if progress is not None:
-            progress(hand + 1, hands)
-    inputs, found = confidence_inputs(evidence["numbers"])[:, :-1], errors[:, :-1] <= WITHIN  # wrists have no error
+            progress(row + 1, hands)
+    inputs, found = confidence_inputs(evidence.numbers)[:, :-1], errors[:, :-1] <= WITHIN  # wrists have no error
     held_out = np.arange(hands) % _HELD_OUT == 0
     fitted = _fit(inputs[~held_out].reshape(-1, inputs.shape[-1]), found[~held_out].ravel())
     before, after = (
@@ -88,9 +87,9 @@ def calibrate_fusion(
     return FusionCalibration(hands=int(held_out.sum()), before=before, after=after)
 
 
-def _errors(fusion: Fusion, numbers: Floats, own: Floats, read: Floats, truth: Floats, side_mm: Any) -> Floats:
+def _errors(fusion: Fusion, hand: Evidence) -> Floats:
     """Return the distances (21,) mm of a hand's fused joints from the truth, relative to the wrist."""
-    offsets = fusion.joints(FusionInput(numbers, own, read)) - truth
+    offsets, side_mm = fusion.joints(FusionInput(hand.numbers, hand.own, hand.read)) - hand.truth, float(hand.side_mm)
     offsets -= offsets[-1].copy()
     offsets *= [side_mm, side_mm, UNIT_MM]
     return np.asarray(np.linalg.norm(offsets, axis=1))

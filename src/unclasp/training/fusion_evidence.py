@@ -7,7 +7,7 @@ than on users' pictures.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -38,8 +38,24 @@ _COLUMNS: Final[dict[str, tuple[type[np.floating], tuple[int, ...]]]] = {
     "read": (np.float32, (JOINTS_PER_HAND, 2)), "truth": (np.float32, (JOINTS_PER_HAND, 3)),
     "side_mm": (np.float32, ()),
 }  # fmt: skip
-"""Type and shape of what is stored for each hand: `FusionInput`, the true joints in the form of its `own`, and how wide
-the landmark network's crop is at the true wrist."""
+"""Type and shape in which each field of `Evidence` is stored for a hand."""
+
+
+class Evidence(NamedTuple):
+    """Both networks' outputs and the truth for a hand, or, with another first axis in each field, for several."""
+
+    numbers: Floats
+    """As in `FusionInput`, like `own` and `read`."""
+    own: Floats
+    read: Floats
+    truth: Floats
+    """(21, 3) the true joints, in the form of `own`."""
+    side_mm: Floats
+    """() how wide the landmark network's crop is at the true wrist."""
+
+    def as_stored(self) -> "Evidence":
+        """Return the evidence of a hand in the types in which it is stored."""
+        return Evidence(*(field.astype(kind) for field, (kind, _) in zip(self, _COLUMNS.values(), strict=True)))
 
 
 def collect_evidence(
@@ -70,33 +86,33 @@ def collect_evidence(
     network = predictor.network
     facts = {"format": EVIDENCE_FORMAT, "network": network.name, "digest": digest_of(getattr(network, "source", None))}
     count = len(dataset) if limit is None else min(limit, len(dataset))
-    rows: list[tuple[Floats, ...]] = []
+    hands: list[Evidence] = []
     for index in range(count):
         sample = mirror_image(dataset[index]) if mirrored else dataset[index]
         rng = np.random.default_rng([seed, index, mirrored])
-        square = geometry.square_box(sample.box)
-        side = square[2] - square[0]
-        middle = (square[:2] + square[2:]) / 2 + rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 2) * side
-        half = side / 2 * np.exp(rng.uniform(*_LOG_SCALE_RANGE))
-        result = predictor.crop_predictor.hands_in(sample.image, geometry.square_around(middle, half))
+        result = predictor.crop_predictor.hands_in(sample.image, _random_square(sample.box, rng))
         if not can_fuse(result):
             raise UnclaspError(
                 f"{predictor.network.name} cannot be fused: it tells no confidence (unclasp calibrate), no distance of "
                 "the wrists, or depths along the camera's axis instead of the crop's line of sight"
             )
-        rows += [
-            tuple(part.astype(kind) for part, (kind, _) in zip(hand, _COLUMNS.values(), strict=True))
-            for hand in _hands(landmarks, result, sample)
-        ]
+        hands += [hand.as_stored() for hand in _hands(landmarks, result, sample)]
         if progress is not None:
             progress(index + 1, count)
-    if not rows:
+    if not hands:
         raise DataError("there is no hand with all its joints in these pictures that the network sees")
-    columns = (np.stack(column) for column in zip(*rows, strict=True))
-    write_arrays(
-        out, {name: np.array(fact) for name, fact in facts.items()} | dict(zip(_COLUMNS, columns, strict=True))
-    )
-    return len(rows)
+    stacked = Evidence(*map(np.stack, zip(*hands, strict=True)))
+    write_arrays(out, {name: np.array(fact) for name, fact in facts.items()} | stacked._asdict())
+    return len(hands)
+
+
+def _random_square(box: Floats, rng: np.random.Generator) -> Floats:
+    """Return a square (4,) px near an annotated box, as a user's or a finder's might be."""
+    square = geometry.square_box(box)
+    side = square[2] - square[0]
+    middle = (square[:2] + square[2:]) / 2 + rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 2) * side
+    half = side / 2 * np.exp(rng.uniform(*_LOG_SCALE_RANGE))
+    return geometry.square_around(middle, half)
 
 
 def digest_of(weights: Path | None) -> str:
@@ -107,8 +123,8 @@ def digest_of(weights: Path | None) -> str:
     return digest(weights, *beside)
 
 
-def read_evidence(paths: Sequence[Path]) -> dict[str, Array]:
-    """Read files of `collect_evidence` into memory: the arrays of `_COLUMNS`, for all hands.
+def read_evidence(paths: Sequence[Path]) -> Evidence:
+    """Read files of `collect_evidence` into memory, and return the evidence of all hands.
 
     Raises:
         DataError: A file is missing, damaged or of another kind, or its outputs are from another pose network than
@@ -120,11 +136,11 @@ def read_evidence(paths: Sequence[Path]) -> dict[str, Array]:
             first, network = files[0]["network"], file["network"]
             other = f"another file of {first}" if network == first else first
             raise DataError(f"{path} has evidence of {network}, {paths[0]} of {other}: use one network's")
-    return {name: np.concatenate([file[name] for file in files]) for name in _COLUMNS}
+    return Evidence(*(np.concatenate([file[name] for file in files]) for name in Evidence._fields))
 
 
-def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator[tuple[Floats, ...]]:
-    """Yield the row of each hand with a likely presence, in the order of `_COLUMNS`.
+def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator[Evidence]:
+    """Yield the evidence of each hand with a likely presence.
 
     Hands must be fully annotated, and the landmark network's output must be finite.
     """
@@ -141,7 +157,7 @@ def _hands(landmarks: Landmarks, result: CropResult, sample: Sample) -> Iterator
         truth = np.column_stack([in_crop(reading, pixels[joints]), depths])
         side = SIZE / geometry.scale_of(reading.crop_from_image)
         side_mm = side * sample.joints_cam[joints][-1, 2] / np.mean(sample.focal)
-        yield (*fusion_input(result, slot, reading), truth, np.asarray(side_mm))
+        yield Evidence(*fusion_input(result, slot, reading), truth, np.asarray(side_mm))
 
 
 def mirror_image(sample: Sample) -> Sample:

@@ -46,7 +46,7 @@ def train_fusion(
         UnclaspError: The loss is not finite.
     """
     evidence = read_evidence(paths)
-    numbers, own, read, truth = (torch.from_numpy(evidence[name]) for name in ("numbers", "own", "read", "truth"))
+    numbers, own, read, truth = map(torch.from_numpy, (evidence.numbers, evidence.own, evidence.read, evidence.truth))
     steps = epochs * (len(numbers) // _BATCH_SIZE)
     if len(numbers) < _BATCH_SIZE:
         raise DataError(f"expected at least {_BATCH_SIZE} hands to train on, got {len(numbers)}")
