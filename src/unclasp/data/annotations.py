@@ -197,6 +197,10 @@ class _Boxes(_Table):
         self._numbers: list[tuple[int, int, int]] = []
         self._boxes: list[list[float]] = []
         self._valid: list[list[Any]] = []
+        self._grow(  # so that a file without entries has the columns, too
+            image_id=np.empty(0, np.int64), annotation_id=np.empty(0, np.int64), kind=np.empty(0, np.uint8),
+            box=np.empty((0, 4), np.float32), valid=np.empty((0, (NUM_JOINTS + 7) // 8), np.uint8),
+        )  # fmt: skip
 
     def add(self, annotation: Any) -> None:
         self.count += 1
@@ -251,25 +255,37 @@ class _Boxes(_Table):
 
 def _join(images: Columns, annotations: Columns, finite: Array, problems: Problems) -> None:
     """Join each image with its annotation by `image_id`, and mark the usable images."""
-    ids, wanted = images["id"], annotations.get("image_id", np.zeros(0, np.int64))
+    rows = _rows_of_annotations(images["id"], annotations, problems)
+    annotated = rows >= 0
+    for name, empty in (("annotation_id", -1), ("box", 0), ("valid", 0), ("kind", 0)):
+        source = annotations[name]
+        images[name] = np.full((len(rows), *source.shape[1:]), empty, dtype=source.dtype)
+        images[name][annotated] = source[rows[annotated]]
+    _mark_usable(images, annotated, finite, problems)
+    _report_duplicate_names(images, problems)
+
+
+def _rows_of_annotations(ids: Array, annotations: Columns, problems: Problems) -> Array:
+    """Return the row of each image's annotation, -1 where there is none."""
+    wanted = annotations["image_id"]
     order = np.argsort(ids, kind="stable")
     _report(_repeated(ids), "image twice", problems, "{}")
     position = np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)
     known = ids[order][position] == wanted
     _report(wanted[~known], "orphan", problems, "of image {}")
     _report(_repeated(wanted[known]), "annotation twice", problems, "{}")
-    row = np.full(len(ids), -1, dtype=np.int64)
-    row[order[position[known]]] = np.flatnonzero(known)
-    _report(ids[row < 0], "unannotated", problems, "image {}")
-    _report(wanted[wanted != annotations["annotation_id"]] if len(wanted) else wanted, "id", problems, "of image {}")
+    rows = np.full(len(ids), -1, dtype=np.int64)
+    rows[order[position[known]]] = np.flatnonzero(known)
+    _report(ids[rows < 0], "unannotated", problems, "image {}")
+    _report(wanted[wanted != annotations["annotation_id"]], "id", problems, "of image {}")
     if len(wanted) == len(ids) and (moved := np.flatnonzero(wanted != ids)).size:
         problems.add("order", f"from number {moved[0] + 1} on", len(moved))
-    annotated = row >= 0
-    for name, empty in (("annotation_id", -1), ("box", 0), ("valid", 0), ("kind", 0)):
-        source = annotations.get(name, np.zeros((0, *{"box": (4,), "valid": (6,)}.get(name, ())), np.int64))
-        images[name] = np.full((len(ids), *source.shape[1:]), empty, dtype=source.dtype)
-        images[name][annotated] = source[row[annotated]]
-    kind = images.pop("kind")
+    return rows
+
+
+def _mark_usable(images: Columns, annotated: Array, finite: Array, problems: Problems) -> None:
+    """Replace the column `kind` by `hand_type` and `flags`; joints that are not `finite` become invalid."""
+    ids, kind = images["id"], images.pop("kind")
     with np.errstate(invalid="ignore"):
         boxed = np.isfinite(images["box"]).all(axis=1) & (images["box"][:, 2:] > images["box"][:, :2]).all(axis=1)
     _report(ids[annotated & ~boxed], "box", problems, "image {}")
@@ -281,7 +297,6 @@ def _join(images: Columns, annotations: Columns, finite: Array, problems: Proble
     images["hand_type"] = (kind & BOTH_HANDS).astype(np.uint8)
     flags = np.where(kind & _KIND_VALID, TYPE_VALID, 0) | np.where(usable, USABLE, 0)
     images["flags"] = flags.astype(np.uint8)
-    _report_duplicate_names(images, problems)
 
 
 def _report(ids: Array, kind: str, problems: Problems, text: str) -> None:
