@@ -14,8 +14,9 @@ from unclasp.arrays import Doubles
 from unclasp.synth.compiled import compiled
 from unclasp.synth.contact import Spheres
 from unclasp.synth.hand import RestHand
-from unclasp.synth.pose import choose_templates, draw_pose, jitter, pose_bones, product, rotation_matrix
+from unclasp.synth.pose import choose_templates, draw_pose, jitter, pose_bones
 from unclasp.synth.rig import Rig, place, rig_of
+from unclasp.synth.rotations import product, rotation_matrix
 
 _STRAIGHT: Final = ("flat", "relaxed", "flat_thumb_out")
 _BLOCKS: Final = 11

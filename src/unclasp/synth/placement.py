@@ -30,6 +30,7 @@ from unclasp.synth.hand import HandModel, RestHand
 from unclasp.synth.interlace import fingers_between, weave
 from unclasp.synth.pose import TEMPLATES, bend_wrist, choose_templates, draw_pose, jitter, pose_bones, skin
 from unclasp.synth.recipes import MIRRORS, TOUCHES, Mirrored
+from unclasp.synth.rotations import degrees_about, rotation_about, rotation_between
 
 MIRROR: Final = np.array([-1.0, 1.0, 1.0])
 _TRIES: Final = 40
@@ -126,23 +127,6 @@ def _pick(rng: np.random.Generator, weights: list[float]) -> int:
     return int(rng.choice(len(weights), p=np.array(weights) / sum(weights)))
 
 
-def rotation_about(axis: Doubles, degrees: float) -> Doubles:
-    """Return the 3x3 rotation about an axis of any length."""
-    x, y, z = axis / (np.linalg.norm(axis) + 1e-12)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.deg2rad(degrees)
-    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
-
-
-def rotation_between(a: Doubles, b: Doubles) -> Doubles:
-    """Return the smallest rotation from the direction a to the direction b."""
-    axis = np.cross(a, b)
-    sine, cosine = float(np.linalg.norm(axis)), float(a @ b)
-    if sine < 1e-8:
-        return np.eye(3) if cosine > 0 else rotation_about(np.cross(a, np.eye(3)[np.abs(a).argmin()]), 180.0)
-    return rotation_about(axis, float(np.rad2deg(np.arctan2(sine, cosine))))
-
-
 @dataclass(frozen=True)
 class Pair:
     """Two hands, and the left one's transform into the right hand's frame: `rotation @ x + translation`."""
@@ -188,7 +172,7 @@ def _touching(rng: np.random.Generator, body: Body) -> Pair | None:
     normal = right.normals[at_right]
     facing = rotation_between(left.normals[at_left], -normal)
     along = facing @ np.array([0.0, 1.0, 0.0])
-    straight = _angle_about(normal, along, np.array([0.0, 1.0, 0.0]))
+    straight = degrees_about(normal, along, np.array([0.0, 1.0, 0.0]))
     twist = rotation_about(normal, straight + rng.uniform(*recipe.twist))
     tilt = rotation_about(rng.standard_normal(3), abs(rng.normal(0, recipe.tilt)))
     rotation = tilt @ twist @ facing
@@ -211,11 +195,6 @@ def _closed(pair: Pair, *, left: bool) -> Pair | None:
     if closed is None:
         return None
     return replace(pair, left=closed) if left else replace(pair, right=closed)
-
-
-def _angle_about(axis: Doubles, a: Doubles, b: Doubles) -> float:
-    a, b = a - (a @ axis) * axis, b - (b @ axis) * axis
-    return float(np.rad2deg(np.arctan2(np.cross(a, b) @ axis, a @ b)))
 
 
 def _twins(rng: np.random.Generator, body: Body, recipe: Mirrored) -> tuple[Posed, Posed] | None:

@@ -19,6 +19,7 @@ import numpy as np
 from unclasp.arrays import Doubles
 from unclasp.synth.compiled import compiled
 from unclasp.synth.hand import HandModel, RestHand
+from unclasp.synth.rotations import product, rotation_matrix
 
 ANGLES: Final = 26
 BONES: Final = 22
@@ -127,29 +128,6 @@ def bend_wrist(rng: np.random.Generator, pose: Doubles, extension: float) -> Dou
     bent = pose.copy()
     bent[23] = np.deg2rad(np.clip(rng.normal(-extension, 18), *WRIST_RANGE))
     return bent
-
-
-@compiled
-def rotation_matrix(axis: Doubles, angle: float) -> Doubles:
-    """Return the 3x3 rotation about a unit axis by an angle in radians (Rodrigues' formula)."""
-    x, y, z = axis[0], axis[1], axis[2]
-    c, s = np.cos(angle), np.sin(angle)
-    t = 1 - c
-    return np.array([
-        [t * x * x + c, t * x * y - s * z, t * x * z + s * y],
-        [t * x * y + s * z, t * y * y + c, t * y * z - s * x],
-        [t * x * z - s * y, t * y * z + s * x, t * z * z + c],
-    ])  # fmt: skip
-
-
-@compiled
-def product(a: Doubles, b: Doubles) -> Doubles:
-    """Return the product of two 3x3 matrices; numba's own operator needs SciPy."""
-    c = np.empty((3, 3))
-    for i in range(3):
-        for j in range(3):
-            c[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
-    return c
 
 
 @compiled

@@ -14,7 +14,8 @@ from unclasp.arrays import Doubles, Floats, Singles
 from unclasp.hands import HAND_JOINT_NAMES, WRIST
 from unclasp.synth.contact import overlap, rest_spheres
 from unclasp.synth.hand import HandModel
-from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact, rotation_about, rotation_between
+from unclasp.synth.placement import Body, Pair, Posed, draw_hand, in_contact
+from unclasp.synth.rotations import degrees_about, rotation_about, rotation_between
 
 Kind = Literal["contact", "interlaced", "apart", "right", "left"]
 View = Literal["frontal", "lowered", "selfie", "reaching", "egocentric", "above", "any"]
@@ -225,13 +226,9 @@ def _turn_pair(rng: np.random.Generator, pair: Pair, prior: _ViewPrior) -> list[
     if prior.forearm == (0, 0, 0):
         turn = rotation_about(down, rng.uniform(-180, 180)) @ first
     else:
-        across = first @ elbows
-        across = across - (across @ down) * down
-        wanted = np.array([prior.right_side, 0.0, 0.0])
-        wanted = wanted - (wanted @ down) * down
-        angle = np.rad2deg(np.arctan2(np.cross(across, wanted) @ down, across @ wanted))
+        upright = degrees_about(down, first @ elbows, np.array([prior.right_side, 0.0, 0.0]))
         spread = _CROSSING_DEG if rng.random() < _CROSSING_PROBABILITY else _UPRIGHT_DEG
-        turn = rotation_about(down, float(angle) + rng.normal(0, spread)) @ first
+        turn = rotation_about(down, upright + rng.normal(0, spread)) @ first
     return [
         _Placed(pair.right, turn, np.zeros(3)),
         _Placed(pair.left, turn @ pair.rotation, turn @ pair.translation),
