@@ -179,17 +179,17 @@ def test_a_closed_terminal_keeps_the_steps(tmp_path: Path, start: Callable[..., 
 
 CODE = """
 import os, signal, sys
-from unclasp import train
 from unclasp.cli import main
+from unclasp.training.step import Learner
 signal.signal(signal.SIGINT, signal.default_int_handler)
-step, done = train.take_step, 0
+step, done = Learner.take_step, 0
 def take_step(*given, **options):
     global done
     done += 1
     if done == 3:
         {what}
     return step(*given, **options)
-train.take_step = take_step
+Learner.take_step = take_step
 main(sys.argv[1:])
 """
 

@@ -18,7 +18,6 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from dots import make_sample_function
 from ports import free_port
-from unclasp import train as train_module
 from unclasp.checkpoint import load_model, load_notes, load_state, save_state, save_weights
 from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, with_model
 from unclasp.data.collate import collate
@@ -46,7 +45,7 @@ from unclasp.train import (
 from unclasp.training.optimisation import MovingAverage
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
-from unclasp.training.step import check_devices
+from unclasp.training.step import Learner, check_devices
 
 
 class Samples:
@@ -383,7 +382,7 @@ def test_a_step_reads_the_device_once(tmp_path, monkeypatch):
         monkeypatch.setattr(
             torch.Tensor, name, lambda self, *args, name=name, plain=plain: (reads.append(name), plain(self, *args))[1]
         )
-    steps, reduced, step = [], [], train_module.take_step
+    steps, reduced, step = [], [], Learner.take_step
     reduce = Fabric.all_reduce
     monkeypatch.setattr(Fabric, "all_reduce", lambda *args, **how: (reduced.append(1), reduce(*args, **how))[1])
 
@@ -393,7 +392,7 @@ def test_a_step_reads_the_device_once(tmp_path, monkeypatch):
         steps.append(list(reads))
         return terms
 
-    monkeypatch.setattr(train_module, "take_step", counted)
+    monkeypatch.setattr(Learner, "take_step", counted)
     # On a CPU, AdamW reads the number of its step.
     monkeypatch.setattr(
         "unclasp.train.optimiser", lambda model, _: torch.optim.SGD([{"params": model.parameters(), "rate": 1.0}])

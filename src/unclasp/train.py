@@ -39,7 +39,7 @@ from unclasp.training.optimisation import Result, parameter_groups
 from unclasp.training.options import RunOptions
 from unclasp.training.reporter import Reporter
 from unclasp.training.resuming import differences, run_facts, state_to_resume
-from unclasp.training.step import take_step
+from unclasp.training.step import Learner
 
 STATE, WEIGHTS, LOG = "state.pt", "weights.safetensors", "log.jsonl"
 """Files of a run: the state that `--resume` needs, the resulting model, and the log with one JSON object per line."""
@@ -185,64 +185,54 @@ def _run(fabric: Fabric, config: Config, dataset: Dataset, options: RunOptions, 
     adam = optimiser(plain, config.train)
     styles = StyleMixing(plain.encoder.backbone, config.augment.style)
     model, adam = fabric.setup(plain, adam)
-    result, done = Result(plain, config.train.ema_decay), 0
-    # The parameters are on their device by now, and the optimiser's state is loaded onto the same device.
-    if state is not None:
-        adam.load_state_dict(state["optimiser"])
-        if state["precision"]:  # only 16-mixed has a state
-            fabric.strategy.precision.load_state_dict(state["precision"])
-        result.resume(state["average"])
-        done = state["step"]
     facts = {"samples": len(dataset), "data": fingerprint_of(dataset)}
     facts["run"] = run_facts(options) if state is None else state["run"]  # the start may be left out when resuming
-    run = _Run(fabric, config, options, model, adam, result, styles, facts, done)
+    run = _Run(
+        learner=Learner(fabric, model, adam, config), styles=styles, result=Result(plain, config.train.ema_decay),
+        options=options, facts=facts,
+    )  # fmt: skip
+    if state is not None:
+        run.resume(state)
     per_epoch = len(dataset) // config.train.batch_size
     steps = per_epoch * config.train.epochs
     last_step = min(steps, options.max_steps or steps)
     with only_one(options.out, ("state", "weights", "weights-*", "log")) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero and not options.resume:
             _check_unused(options.out)  # another run may have ended there meanwhile
-        if done >= last_step:  # the weights file may have been deleted since
+        if run.done >= last_step:  # the weights file may have been deleted since
             run.save()
-        loader = _loader(fabric, examples, first_step=done, last_step=last_step, workers=options.workers)
+        loader = _loader(fabric, examples, first_step=run.done, last_step=last_step, workers=options.workers)
         with closing(raise_errors(loader)) as batches:
             run.take_steps(batches, last_step=last_step, per_epoch=per_epoch)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Run:
     """A run that is set up, and how far it is."""
 
-    fabric: Fabric
-    config: Config
-    options: RunOptions
-    model: Any
-    """The network as Fabric has set it up; its state is that of the plain one."""
-    adam: torch.optim.Optimizer
-    result: Result
+    learner: Learner
     styles: StyleMixing
+    result: Result
+    options: RunOptions
     facts: dict[str, Any]
     """What a run must have in common with this one to resume it."""
-    done: int
+    done: int = 0
     """Number of steps done."""
 
     def take_steps(self, batches: Iterable[Batch], *, last_step: int, per_epoch: int) -> None:
         """Train on the batches and save; if the process is to end, finish and save the current step first."""
-        fabric, config, options = self.fabric, self.config, self.options
+        fabric, recipe, options = self.learner.fabric, self.learner.config.train, self.options
         log = options.out / LOG if fabric.is_global_zero else None
         with Interruption() as interruption, Reporter(
-            log, first_step=self.done, last_step=last_step, batch_size=config.train.batch_size,
-            every=options.report_every,
+            log, first_step=self.done, last_step=last_step, batch_size=recipe.batch_size, every=options.report_every,
         ) as reporter:  # fmt: skip
             for batch in batches:
                 reporter.data_ready()
-                self.styles.start(config.train.seed, self.done, fabric.global_rank)
-                rate = learning_rate(self.done, config.train, steps_per_epoch=per_epoch)
+                self.styles.start(recipe.seed, self.done, fabric.global_rank)
+                rate = learning_rate(self.done, recipe, steps_per_epoch=per_epoch)
                 here = batch.to(fabric.device)
                 try:
-                    terms, ends = take_step(
-                        fabric, self.model, self.adam, here, config, at=self.done, rate=rate, interruption=interruption
-                    )
+                    terms, ends = self.learner.take_step(here, at=self.done, rate=rate, interruption=interruption)
                 except NonFiniteLossError as error:
                     raise NonFiniteLossError(f"{error}; {_saved(options.out, _START_ANOTHER)}") from error
                 self.result.update(self.done)
@@ -261,17 +251,23 @@ class _Run:
 
     def save(self, *, keep: bool = False) -> None:
         """Write the state and the weights, with `keep` also under the step's number; all processes wait for it."""
-        if self.fabric.is_global_zero:
+        fabric, config = self.learner.fabric, self.learner.config
+        if fabric.is_global_zero:
             state = {
-                "config": to_dict(self.config), "step": self.done, "model": self.model.state_dict(),
-                "average": self.result.state, "optimiser": self.adam.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(), **self.facts,
+                "config": to_dict(config), "step": self.done, "average": self.result.state, **self.learner.state,
+                **self.facts,
             }  # fmt: skip
             save_state(self.options.out / STATE, state)
             notes = {"steps": self.done, **{name: self.facts[name] for name in ("data", "samples", "run")}}
             for name in (WEIGHTS, f"weights-{self.done}{SUFFIX}")[: 2 if keep else 1]:
-                save_weights(self.options.out / name, self.result.state, self.config, notes=notes)
-        self.fabric.barrier()
+                save_weights(self.options.out / name, self.result.state, config, notes=notes)
+        fabric.barrier()
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `save` has written."""
+        self.learner.resume(state)
+        self.result.resume(state["average"])
+        self.done = state["step"]
 
 
 def _start(options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:

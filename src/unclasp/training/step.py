@@ -1,6 +1,7 @@
-"""A step of the pose network's training."""
+"""Steps of the pose network's training."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,41 +16,61 @@ from unclasp.losses import compute_losses, total
 from unclasp.training.optimisation import set_rate
 
 
-def take_step(
-    fabric: Fabric, model: Any, adam: torch.optim.Optimizer, batch: Batch, config: Config, *, at: int, rate: float,
-    interruption: Interruption,
-) -> tuple[dict[str, float], bool]:  # fmt: skip
-    """Take one optimiser step on all devices.
+@dataclass(frozen=True)
+class Learner:
+    """The network and its optimiser, as Fabric has set them up: takes steps, and is saved and resumed."""
 
-    Args:
-        fabric: The devices.
-        model: The model as Fabric has set it up.
-        adam: Its optimiser, as well.
-        batch: This device's share of the batch.
-        config: Config of the run.
-        at: Number of steps already done.
-        rate: Learning rate.
-        interruption: Tells that this process is to end.
+    fabric: Fabric
+    model: Any
+    """Its state is that of the plain network."""
+    adam: torch.optim.Optimizer
+    config: Config
 
-    Returns:
-        The loss terms, with their weighted sum as `total`, each the mean of all devices', and whether to stop after
-            this step.
+    def take_step(
+        self, batch: Batch, *, at: int, rate: float, interruption: Interruption
+    ) -> tuple[dict[str, float], bool]:
+        """Take one optimiser step on all devices.
 
-    Raises:
-        NonFiniteLossError: The loss or its gradient is infinite or not a number on any device.
-    """
-    set_rate(adam, rate)
-    prediction = model(batch.image)
-    terms = compute_losses(prediction, batch, config.loss, image_size=config.model.image_size)
-    loss = total(terms, config.loss)
-    adam.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    max_norm = config.train.clip_norm or math.inf
-    norm: Any = fabric.clip_gradients(model, adam, max_norm=max_norm, error_if_nonfinite=False)
-    all_terms = {"total": loss, **terms}
-    means, ends = check_devices(fabric, all_terms, norm, batch, at, ends=interruption.requested)
-    adam.step()
-    return means, ends
+        Args:
+            batch: This device's share of the batch.
+            at: Number of steps already done.
+            rate: Learning rate.
+            interruption: Tells that this process is to end.
+
+        Returns:
+            The loss terms, with their weighted sum as `total`, each the mean of all devices', and whether to stop after
+                this step.
+
+        Raises:
+            NonFiniteLossError: The loss or its gradient is infinite or not a number on any device.
+        """
+        config, adam = self.config, self.adam
+        set_rate(adam, rate)
+        prediction = self.model(batch.image)
+        terms = compute_losses(prediction, batch, config.loss, image_size=config.model.image_size)
+        loss = total(terms, config.loss)
+        adam.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        max_norm = config.train.clip_norm or math.inf
+        norm: Any = self.fabric.clip_gradients(self.model, adam, max_norm=max_norm, error_if_nonfinite=False)
+        all_terms = {"total": loss, **terms}
+        means, ends = check_devices(self.fabric, all_terms, norm, batch, at, ends=interruption.requested)
+        adam.step()
+        return means, ends
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs of it."""
+        return {
+            "model": self.model.state_dict(), "optimiser": self.adam.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }  # fmt: skip
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from an earlier `state`; the network has been loaded from it already, before it was set up."""
+        self.adam.load_state_dict(state["optimiser"])  # onto the device that the parameters are on by now
+        if state["precision"]:  # only 16-mixed has a state
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
 
 
 def check_devices(
