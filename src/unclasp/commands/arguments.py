@@ -22,6 +22,10 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 """An optional path; its help text says what happens without it, so tyro adds no hint."""
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 """The same for an integer."""
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+"""The same for the name of a split or a preset."""
+OptionalData = Annotated[str | None, tyro.conf.arg(metavar="DATA", help_behavior_hint="")]
+"""The same for a data set."""
 OptionalBox = Annotated[
     tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X1 Y1 X2 Y2", help_behavior_hint="")
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from unclasp.commands.arguments import need_positive, need_sheet, need_synth, parse
+from unclasp.commands.arguments import OptionalName, need_positive, need_sheet, need_synth, parse
 from unclasp.errors import DataError, UnclaspError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class IndexArguments:
 
     root: Root
     """Folder with annotations/ and images/."""
-    split: str | None = None
+    split: OptionalName = None
     """Only this split; all splits of the folder if not given."""
     filtered: bool = False
     """Also read the pictures to select the filtered two-hand set (IntagHand, DIR), and print its size."""
@@ -109,7 +109,7 @@ class PartsArguments:
     """Folder with annotations/ and images/."""
     mano: Path
     """Folder with MANO_RIGHT.pkl and MANO_LEFT.pkl, as the authors of MANO distribute them."""
-    split: str | None = None
+    split: OptionalName = None
     """Only this split; all splits of the folder if not given."""
     processes: int = 1
     """Number of parallel processes."""
@@ -142,7 +142,7 @@ class ShowArguments:
 
     root: Root
     """Folder with annotations/ and images/."""
-    split: str | None = None
+    split: OptionalName = None
     """Split to draw from; the first one in the folder if not given."""
     count: int = 12
     """Number of pictures, evenly spread over the split."""

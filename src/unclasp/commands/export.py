@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from unclasp.commands.arguments import OptionalFile, OptionalPath, need_positive, need_synth, parse
+from unclasp.commands.arguments import OptionalFile, OptionalName, OptionalPath, need_positive, need_synth, parse
 from unclasp.errors import UnclaspError
 from unclasp.files import check_writable
 
@@ -23,7 +23,7 @@ class ExportArguments:
 
     weights: OptionalFile = None
     """A weights file; the shipped model, small, if not given."""
-    preset: str | None = None
+    preset: OptionalName = None
     """Instead of weights: a preset with random weights, for measuring speed."""
     out: OptionalPath = None
     """Output file; NAME.onnx or NAME.xml in the current folder if not given."""

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import tyro
 
-from unclasp.commands.arguments import OptionalBox, OptionalInt, OptionalPath, need_sheet, parse, with_numbers_last
+from unclasp.commands.arguments import (
+    OptionalBox,
+    OptionalData,
+    OptionalInt,
+    OptionalPath,
+    need_sheet,
+    parse,
+    with_numbers_last,
+)
 from unclasp.errors import UnclaspError
 from unclasp.hands import JOINT_NAMES, JOINTS_PER_HAND, SIDES
 
@@ -26,7 +34,7 @@ class AttentionArguments:
         None
     )
     """A picture of hands; or give --data."""
-    data: Annotated[str | None, tyro.conf.arg(metavar="DATA", help_behavior_hint="")] = None
+    data: OptionalData = None
     """A data set instead, as for evaluate: its annotated crop is shown, and a cross where the joint truly is."""
     index: OptionalInt = None
     """Which of its pictures; the first if not given."""

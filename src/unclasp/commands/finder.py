@@ -8,6 +8,7 @@ import tyro
 
 from unclasp.commands.arguments import (
     Files,
+    OptionalData,
     need_folder,
     need_out,
     need_positive,
@@ -66,7 +67,7 @@ class TrainArguments:
 
     data: Path
     """Folder of `unclasp finder render`."""
-    close_ups: str | None = None
+    close_ups: OptionalData = None
     """Pictures of `unclasp synth write` to mix in: interhand:ROOT[:SPLIT]."""
     config: Annotated[FinderConfig, tyro.conf.arg(name="")] = field(default_factory=FinderConfig)
     """Training configuration."""

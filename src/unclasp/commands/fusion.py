@@ -24,7 +24,7 @@ class CollectArguments:
     """Data set that the pose network was not trained on: interhand:ROOT[:SPLIT] or synthetic:SPLIT."""
     out: Path
     """Output file, ending in .npz."""
-    weights: str | None = None
+    weights: OptionalPath = None
     """Weights of the pose network, as for `unclasp predict`; small if not given."""
     mirrored: bool = False
     """Use the mirror images of the pictures."""

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
+import tyro
 from rich.console import Console
 
-from unclasp.commands.arguments import Files, OptionalInt, OptionalPath, parse
+from unclasp.commands.arguments import Files, OptionalData, OptionalInt, OptionalPath, parse
 from unclasp.errors import UnclaspError
 
 
@@ -18,11 +20,11 @@ class MeasureArguments:
 
     weights: Files = ()
     """Weights files; the shipped model, small, if none is given."""
-    rendered: str | None = "synthetic:test"
+    rendered: Annotated[str | None, tyro.conf.arg(metavar="DATA")] = "synthetic:test"
     """Data set of rendered pictures; None for none."""
     limit: OptionalInt = None
     """Use only the first N pictures of it."""
-    frames: str | None = None
+    frames: OptionalData = None
     """Data set of annotated real pictures: interhand:ROOT:SPLIT."""
     photos: OptionalPath = None
     """A folder of photos."""
