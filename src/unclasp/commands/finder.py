@@ -71,7 +71,7 @@ class TrainArguments:
     """Pictures of `unclasp synth write` to mix in: interhand:ROOT[:SPLIT]."""
     config: Annotated[FinderConfig, tyro.conf.arg(name="")] = field(default_factory=FinderConfig)
     """Training configuration."""
-    run: Annotated[FinderRun, tyro.conf.arg(name="")] = field(default_factory=FinderRun)
+    run: Annotated[FinderRun, tyro.conf.arg(name=""), tyro.conf.DisallowNone] = field(default_factory=FinderRun)
     """Options of the run."""
 
 

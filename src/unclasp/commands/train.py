@@ -22,7 +22,7 @@ class TrainArguments:
 
     data: str
     """Data set: synthetic:train, or interhand:ROOT[:SPLIT] for a folder in InterHand2.6M's layout."""
-    run: Annotated[RunOptions, tyro.conf.arg(name="")] = field(default_factory=RunOptions)
+    run: Annotated[RunOptions, tyro.conf.arg(name=""), tyro.conf.DisallowNone] = field(default_factory=RunOptions)
     """Options of the run."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=presets.small)
     """The preset's configuration."""
