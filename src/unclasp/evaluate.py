@@ -1,7 +1,8 @@
 """Scores a model, or stored predictions of any method, on a data set and returns a `Report` (section 4.1)."""
 
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -145,12 +146,8 @@ def collect_scores(
         Guarded(crops), sampler=range(len(indices)), batch_size=options.batch_size, num_workers=options.workers,
         collate_fn=listed_or_error, worker_init_fn=start_worker,
     )  # fmt: skip
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    scores, modes = Scores(), [(module, module.training) for module in modules]
-    next_indices, batches = iter(indices), raise_errors(loader)
-    try:
-        for module, _ in modes:
-            module.training = False
+    scores, next_indices = Scores(), iter(indices)
+    with closing(raise_errors(loader)) as batches, _in_eval_mode(model):
         for items in batches if len(indices) else ():
             images = torch.from_numpy(np.stack([image for image, _ in items]).transpose(0, 3, 1, 2)).to(device)
             with torch.inference_mode():
@@ -163,11 +160,20 @@ def collect_scores(
                     options.recorder.add(index, truth.name, predicted, with_parts=truth.parts is not None)
             if options.progress is not None:
                 options.progress(int(scores.samples.sum()), len(indices))
+    return scores
+
+
+@contextmanager
+def _in_eval_mode(model: CropModel) -> Iterator[None]:
+    """Set a module to evaluation mode within the block, and each of its parts back to its own mode afterwards."""
+    modes = [(module, module.training) for module in (model.modules() if isinstance(model, nn.Module) else ())]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
     finally:
-        batches.close()
         for module, training in modes:
             module.training = training
-    return scores
 
 
 def share_of(count: int, batch_size: int, *, rank: int, world: int) -> list[int]:

@@ -180,14 +180,19 @@ def _report(
         report = _run_file(arguments.predictions, dataset, options)
     elif arguments.as_predicted:
         report, predictions = _run_predictor(arguments, dataset, options)
-        crops = "closer, of each hand that is apart, upright"
-        fusion = "the shipped fusion network" if arguments.fusion is None else arguments.fusion.name
-        source = f"the landmark network, fused by {fusion} where possible"
-        refined = f"; joints corrected by {source}" if arguments.landmarks else ""
-        notes = {**notes, "prediction": f"all of unclasp predict --box, with the true camera; crops {crops}{refined}"}
+        notes = {**notes, "prediction": _pipeline_in_words(arguments)}
     else:
         report, predictions = _run_model(arguments, dataset, options)
     return None if report is None else report.named(dataset=arguments.data).noting(notes), predictions
+
+
+def _pipeline_in_words(arguments: EvaluateArguments) -> str:
+    fusion = "the shipped fusion network" if arguments.fusion is None else arguments.fusion.name
+    refined = f"; joints corrected by the landmark network, fused by {fusion} where possible"
+    return (
+        "all of unclasp predict --box, with the true camera; crops closer, of each hand that is apart, upright"
+        f"{refined if arguments.landmarks else ''}"
+    )
 
 
 def _run_file(path: Path, dataset: "Dataset", options: "EvaluateOptions") -> "Report":

@@ -114,18 +114,21 @@ def crop_box(sample: Sample, protocol: Protocol, external: External) -> Floats:
     """Return the square box (x1, y1, x2, y2) px of the crop that the protocol prescribes."""
     if protocol.box_source == "annotated":
         return geometry.square_box(sample.box.astype(np.float64), protocol.box_expansion)
-    return geometry.square_box(_given(external.boxes, sample.name, (4,), "box", protocol.box_source), 1.0)
+    box = _given(external.boxes, sample.name, (4,), what="box", source=protocol.box_source)
+    if not (box[2:] > box[:2]).all():
+        raise UnclaspError(
+            f"the box given for {sample.name} must be x1, y1, x2, y2 with x2 > x1 and y2 > y1, got {box}"
+        )
+    return geometry.square_box(box, 1.0)
 
 
-def _given(values: Mapping[str, Floats], name: str, shape: tuple[int, ...], what: str, source: str) -> Floats:
+def _given(values: Mapping[str, Floats], name: str, shape: tuple[int, ...], *, what: str, source: str) -> Floats:
     if name not in values:
         where = "RootNet's file" if source == "rootnet" else "outside"
         raise UnclaspError(f"the protocol takes each {what} from {where}, but none is given for {name}")
     value = np.asarray(values[name], dtype=np.float64)
     if value.shape != shape:
         raise UnclaspError(f"the {what} given for {name} must have shape {shape}, got {value.shape}")
-    if what == "box" and not (value[2:] > value[:2]).all():
-        raise UnclaspError(f"the box given for {name} must be x1, y1, x2, y2 with x2 > x1 and y2 > y1, got {value}")
     return value
 
 
@@ -221,7 +224,8 @@ def _root_depths(placed: _Placed, truth: Truth, protocol: Protocol, external: Ex
     if protocol.depth_source == "gt":
         return true_depths
     if protocol.depth_source in ("given", "rootnet"):
-        return _given(external.root_depths, truth.name, (2,), "pair of wrist depths", protocol.depth_source)
+        what = "pair of wrist depths"
+        return _given(external.root_depths, truth.name, (2,), what=what, source=protocol.depth_source)
     left = placed.left_from(true_depths[0])
     # Without a right wrist, the left one takes its own true depth.
     return np.array([true_depths[0], left]) if truth.valid[ROOTS[0]] else true_depths
