@@ -4,7 +4,7 @@ docs/evaluation.md describes the format. Nothing in a file is ever executed: obj
 """
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -56,11 +56,10 @@ def _predictions(fields: dict[str, Any]) -> PosePredictions:
     axis = DepthAxis(choose("depth_axis", tuple(DepthAxis), default=DepthAxis.CAMERA))
     order, first = choose("order", HAND_ORDERS, default="interhand"), choose("first_hand", SIDES, default="right")
     names = _names(fields)
-    label: Callable[[int], str] = lambda row: names[row] if names is not None else f"entry {row}"  # noqa: E731
-    joints = _numbers(fields, "joints", (None, NUM_JOINTS, 3), label)
+    joints = _numbers(fields, "joints", (None, NUM_JOINTS, 3), names)
     shapes = {"presence": (2,), "root_depth": (), "boxes": (4,), "confidence": (NUM_JOINTS,)}
     optional: dict[str, Any] = {
-        name: None if name not in fields else _numbers(fields, name, (len(joints), *shape), label)
+        name: None if name not in fields else _numbers(fields, name, (len(joints), *shape), names)
         for name, shape in shapes.items()
     }
     joints = _in_interhand_order(joints, order, first)
@@ -154,7 +153,9 @@ def _choice(fields: dict[str, Any], name: str, allowed: Collection[str], default
     return chosen
 
 
-def _numbers(fields: dict[str, Any], name: str, shape: tuple[int | None, ...], label: Callable[[int], str]) -> Doubles:
+def _numbers(
+    fields: dict[str, Any], name: str, shape: tuple[int | None, ...], samples: Sequence[str] | None
+) -> Doubles:
     try:
         array = np.array(fields[name], dtype=np.float64)
     except MISFITS as error:
@@ -164,9 +165,10 @@ def _numbers(fields: dict[str, Any], name: str, shape: tuple[int | None, ...], l
         raise DataError(f"{name} must have shape ({wanted}), got {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array).all(axis=tuple(range(1, array.ndim))))
     if len(bad):
+        first = f"entry {bad[0]}" if samples is None else samples[bad[0]]
         raise DataError(
-            f"{name} of {len(bad)} predictions are not finite, the first of them {label(int(bad[0]))}; write 0 for "
-            "joints that your method does not predict"
+            f"{name} of {len(bad)} predictions are not finite, the first of them {first}; write 0 for joints that your "
+            "method does not predict"
         )
     return array
 
