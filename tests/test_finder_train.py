@@ -323,7 +323,7 @@ def test_every_scene_comes_once_an_epoch_and_batches_depend_on_their_step_alone(
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing() -> None:
     config = FinderConfig(steps=400, learning_rate=1.0)
-    rates = [learning_rate(config, step) for step in range(400)]
+    rates = [learning_rate(step, config) for step in range(400)]
     assert rates[0] == pytest.approx(0.02) and max(rates) > 0.95 and rates[-1] < 1e-4
     assert rates[200] == pytest.approx(0.5)
 

@@ -1,5 +1,6 @@
 """`unclasp bench`."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,8 +66,6 @@ def index(words: list[str]) -> int:
     """Run `unclasp bench index`."""
     arguments = parse(BenchIndexArguments, words, "bench index")
     need_positive(count=arguments.count, workers=arguments.workers)
-    import json
-
     from unclasp.bench.index import index_cost, summary, write_made_up
 
     with TemporaryDirectory(dir=arguments.folder) as folder:
@@ -132,8 +131,6 @@ class BenchLatencyArguments:
 def latency(words: list[str]) -> int:
     """Run `unclasp bench latency`."""
     arguments = parse(BenchLatencyArguments, words, "bench latency")
-    import json
-
     from unclasp.bench.latency import measure
 
     network, name = _network(arguments.preset, linear_head=arguments.linear_head)

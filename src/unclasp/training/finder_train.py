@@ -171,7 +171,7 @@ def _take_steps(
         for step in range(config.steps):
             images, targets = stack(make(step), device)
             reporter.data_ready()
-            rate = learning_rate(config, step)
+            rate = learning_rate(step, config)
             set_rate(adam, rate)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=run.bf16):
                 found = net(images)
@@ -194,7 +194,7 @@ def _take_steps(
     return step + 1
 
 
-def learning_rate(config: FinderConfig, step: int) -> float:
+def learning_rate(step: int, config: FinderConfig) -> float:
     """Return the learning rate at a step: a cosine times the linear warm-up."""
     warm_up = min(1.0, (step + 1) / _WARM_UP_STEPS)
     return config.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * step / config.steps))
