@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -271,6 +271,7 @@ class _Run:
 
 
 def _start(options: RunOptions, state: dict[str, Any] | None, examples: TrainingExamples) -> DFL:
+    """Build the network as it is before the run's first step, or as it was when the run was saved."""
     config = examples.config
     model: DFL = build(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if state is not None:
@@ -278,22 +279,31 @@ def _start(options: RunOptions, state: dict[str, Any] | None, examples: Training
         return model.train()
     if options.start_weights is not None:
         skipped = ("confidence.",) if options.backbone_weights is None else ("confidence.", "encoder.backbone.")
-        start, its_config = load_model(options.start_weights)
-        loaded = {key: value for key, value in start.state_dict().items() if not key.startswith(skipped)}
-        initial = {key: value for key, value in model.state_dict().items() if key.startswith(skipped)}
-        try:
-            load_strictly(model, initial | loaded, str(options.start_weights))
-        except CheckpointError as error:
-            others = ", ".join(differences(to_dict(replace(config, model=its_config.model)), config))
-            raise CheckpointError(f"{options.start_weights} is of another model ({others})") from error
+        _load_start(model, options.start_weights, config, skipped)
     if options.backbone_weights is not None:
         load_backbone(model.encoder.backbone, options.backbone_weights)
         if options.backbone_weights.suffix == TFLITE:
-            count = len(examples.dataset)
-            rows = np.linspace(0, count - 1, min(count, _STATISTICS_CROPS), dtype=int)
-            crops = collate([examples[0, int(row)] for row in rows]).image
-            unfold_norms(model, model.encoder.backbone, crops)
+            unfold_norms(model, model.encoder.backbone, _crops_for_statistics(examples))
     return model.train()
+
+
+def _load_start(model: DFL, weights: Path, config: Config, skipped: tuple[str, ...]) -> None:
+    """Load a weights file into a network, but for the parameters whose names begin with one of `skipped`."""
+    start, its_config = load_model(weights)
+    loaded = {key: value for key, value in start.state_dict().items() if not key.startswith(skipped)}
+    initial = {key: value for key, value in model.state_dict().items() if key.startswith(skipped)}
+    try:
+        load_strictly(model, initial | loaded, str(weights))
+    except CheckpointError as error:
+        others = ", ".join(differences(to_dict(replace(config, model=its_config.model)), config))
+        raise CheckpointError(f"{weights} is of another model ({others})") from error
+
+
+def _crops_for_statistics(examples: TrainingExamples) -> Tensor:
+    """Return up to `_STATISTICS_CROPS` crops of the first epoch, evenly spread over the data set."""
+    count = len(examples.dataset)
+    rows = np.linspace(0, count - 1, min(count, _STATISTICS_CROPS), dtype=int)
+    return collate([examples[0, int(row)] for row in rows]).image
 
 
 def _freeze(backbone: Backbone, config: Config) -> None:
