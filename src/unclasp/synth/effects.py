@@ -2,7 +2,7 @@
 
 import math
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +15,18 @@ from unclasp.synth.light import Setting
 
 _CURVE_STEPS: Final = 1024
 _NOISE_SIZE: Final = 512
+
+
+class _Finish(NamedTuple):
+    """What a photo has besides exposure, white balance and tone curve."""
+
+    saturation: float
+    vignette: float
+    """Share of light that is lost in the corners."""
+    shot: float
+    """Standard deviation of the noise that grows with the light, in display values at mid grey."""
+    read: float
+    """The same of the noise that does not."""
 
 
 @cache
@@ -45,10 +57,10 @@ def photograph(
     grey = rng.random() < 0.1
     saturation = 0.0 if grey else np.clip(rng.normal(1.0, 0.13), 0.55, 1.4)
     vignette = rng.uniform(0.0, 0.5) if rng.random() < 0.35 else 0.0
-    look = np.array([saturation, vignette, *_sensor(rng)])
+    finish = _Finish(float(saturation), vignette, *_sensor(rng))
     noise, start = _noise()[int(rng.random() < 0.7)], rng.integers(0, _NOISE_SIZE, 2)
     image = np.empty(light.shape, dtype=np.uint8)
-    _develop(light, curve, gains, look, noise, start, image)
+    _develop(light, curve, gains, finish, noise, start, image)
     image = _file(rng, image)
     if grey:
         image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
@@ -148,12 +160,12 @@ def _expose(curve: Singles, light: float) -> float:
 
 @compiled
 def _develop(
-    light: Singles, curve: Singles, gains: Doubles, look: Doubles, noise: Singles, start: npt.NDArray[np.int64],
+    light: Singles, curve: Singles, gains: Doubles, finish: _Finish, noise: Singles, start: npt.NDArray[np.int64],
     image: Pixels,
 ) -> None:  # fmt: skip
-    """Apply gains, vignette, tone curve, saturation and noise per pixel; look = (saturation, vignette, shot, read)."""
+    """Apply gains, vignette, tone curve, saturation and noise per pixel."""
     height, width = light.shape[:2]
-    saturation, vignette, shot, read = look
+    saturation, vignette, shot, read = finish
     mask = noise.shape[0] - 1
     reach = 4.0 / (width * width + height * height)
     for y in range(height):
