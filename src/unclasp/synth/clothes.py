@@ -151,17 +151,20 @@ def dress(wardrobe: Wardrobe, hand: PosedHand, number: int, *, forearm: Bools, k
     if wardrobe.strap_start is not None and wardrobe.strap_hand == number:
         tubes.append(_strap(wardrobe, arm, wardrobe.strap_start, hand.dorsal))
     if wardrobe.sleeve_start is not None:
-        start = wardrobe.sleeve_start
-        if len(keep_out):
-            offset = keep_out.astype(np.float64) - arm.wrist
-            along = offset @ arm.axis
-            away = np.linalg.norm(offset - along[:, None] * arm.axis, axis=1)
-            limit = np.interp(along, np.arange(_ARM_CELLS) * _CELL_MM, arm.radius) + wardrobe.looseness + 14
-            inside = (along > start - 15) & (away < limit)
-            start = max(start, float(along[inside].max()) + 20) if inside.any() else start
+        start = _beyond(keep_out, arm, wardrobe.sleeve_start, wardrobe.looseness)
         if start < 300:
             tubes.append(_sleeve(wardrobe, arm, start))
     return tubes
+
+
+def _beyond(points: Singles, arm: _Arm, start: float, looseness: float) -> float:
+    """Return where a sleeve that begins at `start` must begin so that none of the points (N, 3) is inside it."""
+    offset = points.astype(np.float64) - arm.wrist
+    along = offset @ arm.axis
+    away = np.linalg.norm(offset - along[:, None] * arm.axis, axis=1)
+    limit = np.interp(along, np.arange(_ARM_CELLS) * _CELL_MM, arm.radius) + looseness + 14
+    inside = (along > start - 15) & (away < limit)
+    return max(start, float(along[inside].max()) + 20) if inside.any() else start
 
 
 def _sleeve(wardrobe: Wardrobe, arm: _Arm, start: float) -> Tube:
