@@ -252,3 +252,16 @@ def test_without_a_decoder_the_coarsest_level_is_pooled() -> None:
     levels = [Features(torch.randn(1, size, 3), torch.zeros(1, size, 0)) for size in (4, 16)]
     pooled = PooledDecoder(3)(levels).joints
     torch.testing.assert_close(pooled, levels[0].appearance.mean(dim=1)[:, None].expand(1, 42, 3))
+
+
+@pytest.mark.parametrize("name", ["init_relation", "joint_joint_relation", "joint_image_relation", "regress_from"])
+def test_appearance_of_the_coarsest_level_is_read_wherever_appearance_is_read_at_all(name: str) -> None:
+    """The optional heads read its mean."""
+    by = Relation.POSITION
+    config = replace(
+        PAPER, init_relation=by, joint_joint_relation=by, joint_image_relation=by, regress_from=by,
+        presence_head=True, root_depth_head=True,
+    )  # fmt: skip
+    with torch.device("meta"):
+        encoder = build(replace(config, **{name: Relation.APPEARANCE})).encoder
+    assert encoder.strides[0] in encoder.appearance_strides

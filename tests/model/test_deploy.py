@@ -12,9 +12,10 @@ from unclasp.checkpoint import load_model
 from unclasp.config import Config, Relation, with_model
 from unclasp.model import DFL, build
 from unclasp.model.backbones import BACKBONES, build_backbone
-from unclasp.model.deploy import LeanDecoder, optimise
+from unclasp.model.deploy import ConstantPositions, LeanDecoder, optimise
 from unclasp.model.folding import fold_batch_norms
 from unclasp.model.macs import count_macs
+from unclasp.model.relation import Similarity, Update
 from unclasp.presets import PRESETS, paper, preset, small, tiny
 
 APPEARANCE = Relation.APPEARANCE
@@ -30,6 +31,9 @@ CONFIGS: dict[str, Config] = {
     "context": with_model(tiny(), confidence_head=True, confidence_context=True),
     "two heads": with_model(tiny(), heads=2),
     "no heads": with_model(tiny(), root_depth_head=False, presence_head=False),
+    "levels without appearance": with_model(
+        tiny(), root_depth_head=False, presence_head=False, joint_image_relation=Relation.POSITION
+    ),
     "appearance alone": with_model(
         tiny(),
         root_depth_head=False,
@@ -148,6 +152,22 @@ def test_what_is_left() -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in lean.modules())
     assert not any("positions.network" in name for name, _ in lean.named_parameters())
     assert "4" not in lean.encoder.output and "8" in lean.encoder.output  # type: ignore[operator]
+    assert not any(isinstance(module, Similarity | Update) for module in lean.modules()), "all are merged, SPR's too"
+
+
+@pytest.mark.parametrize("name", ["two heads", "tiny-table1-pooled", "tiny-table1-ji"])
+def test_what_is_left_of_networks_that_are_not_rewritten(name: str) -> None:
+    lean = optimise(built(CONFIGS[name]))
+    assert not isinstance(lean.decoder, LeanDecoder)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in lean.modules())
+    assert lean.encoder.positions is None or isinstance(lean.encoder.positions, ConstantPositions)
+
+
+def test_the_optimised_network_is_for_inference_whatever_the_plain_one_was_for() -> None:
+    model = built(tiny()).train()
+    lean = optimise(model)
+    assert not any(module.training for module in lean.modules()) and model.training
+    assert not any(parameter.requires_grad for parameter in lean.parameters())
 
 
 @pytest.mark.parametrize("name", [*BACKBONES])
@@ -164,16 +184,25 @@ def test_batch_norms_fold_into_every_backbone(name: str) -> None:
             assert (got - value).abs().max() <= 1e-4 * value.abs().max()
 
 
-def test_batch_norms_fold_into_convolutions_with_a_bias() -> None:
+@pytest.mark.parametrize("options", [{}, {"stride": 2, "padding": 1}, {"groups": 2}], ids=str)
+def test_batch_norms_fold_into_convolutions_with_a_bias(options: dict[str, int]) -> None:
     torch.manual_seed(0)
-    block = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).double()
-    block(torch.randn(8, 3, 9, 9, dtype=torch.float64) + 1)
+    block = torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3, **options), torch.nn.BatchNorm2d(6)).double()
+    block(torch.randn(8, 4, 9, 9, dtype=torch.float64) + 1)
     torch.nn.init.normal_(block[1].weight)
     block.eval()
-    image = torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    image = torch.randn(2, 4, 9, 9, dtype=torch.float64)
     expected = block(image)
     fold_batch_norms(block)
     assert isinstance(block[1], torch.nn.Identity)
+    torch.testing.assert_close(block(image), expected)
+
+
+def test_norms_without_running_statistics_stay() -> None:
+    block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
+    image = torch.randn(2, 3, 9, 9)
+    expected = block(image)
+    fold_batch_norms(block)
     torch.testing.assert_close(block(image), expected)
 
 

@@ -50,6 +50,7 @@ class _DecoderParts(NamedTuple):
     joint_channels: int
     strides: tuple[int, ...]
     appearance_strides: frozenset[int]
+    """Contains the coarsest stride, whose mean appearance the heads read: what depends on the picture begins there."""
     reads_position: bool
 
 
@@ -144,18 +145,16 @@ def build(config: ModelConfig) -> DFL:
     if not isinstance(config, ModelConfig):
         raise UnclaspError(f"expected a ModelConfig, got {type(config).__name__}; of a Config, give config.model")
     parts = _DECODERS[config.decoder](config)
-    reads_mean = config.presence_head or config.root_depth_head
-    appearance_strides = parts.appearance_strides.union(parts.strides[:1] if reads_mean else ())
     backbone = build_backbone(config.backbone)
     encoder = Encoder(
         backbone,
-        Pyramid(backbone.channels, config.fpn_channels, sorted({*appearance_strides, STRIDES[0]})),
+        Pyramid(backbone.channels, config.fpn_channels, sorted({*parts.appearance_strides, STRIDES[0]})),
         part_segmentation(config.fpn_channels, config.segmentation_channels),
         PositionFeatures(config.position_channels, [config.image_size // stride for stride in parts.strides])
         if parts.reads_position
         else None,
         strides=parts.strides,
-        appearance_strides=appearance_strides,
+        appearance_strides=parts.appearance_strides,
     )
     appearance = config.appearance_channels
     return DFL(

@@ -53,7 +53,7 @@ class LeanEncoder(nn.Module):
             smoothing = cast(nn.Conv2d, cast(nn.Sequential, self.output.pop(str(_FINEST)))[0])
             head = cast(nn.Conv2d, cast(nn.Sequential, encoder.segmentation)[0])
             self.segmentation = then_pointwise(smoothing, head)
-        self.strides, self.read = encoder.strides, {*encoder.strides[:1], *encoder.appearance_strides}
+        self.strides, self.read = encoder.strides, encoder.appearance_strides
 
     def forward(self, image: Tensor) -> Encoded:
         """Encode normalised images (B, 3, H, W)."""
@@ -63,9 +63,7 @@ class LeanEncoder(nn.Module):
         }
         part_logits = self.segmentation(maps[_FINEST])
         parts = part_logits.softmax(dim=1)
-        levels = {
-            stride: Level(maps[stride], pixels(_shrunk(parts, stride // _FINEST))) for stride in sorted(self.read)
-        }
+        levels = {stride: Level(maps[stride], pixels(_shrunk(parts, stride // _FINEST))) for stride in self.read}
         # Of levels without appearance only positions are read, which the decoder holds as constants: any level will do.
         chosen = tuple(levels.get(stride, levels[self.strides[0]]) for stride in self.strides)
         return Encoded(cast(tuple[Features, ...], chosen), part_logits)
@@ -134,7 +132,7 @@ def optimise(model: DFL) -> DFL:
     """
     precision = next(model.parameters()).dtype
     # Weights are merged in double precision, so that each value is rounded only once.
-    return _rewritten(deepcopy(model).eval().requires_grad_(False)).to(precision)
+    return _rewritten(deepcopy(model).requires_grad_(False)).eval().to(precision)
 
 
 def _rewritten(copy: DFL) -> DFL:
@@ -163,5 +161,5 @@ def _is_linear(segmentation: nn.Module) -> bool:
 
 
 def _gathers(decoder: DecoupledDecoder, level: int) -> bool:
-    """Return whether the decoder gathers appearance from a level, rather than only relating joints to it."""
-    return level == 0 or "appearance" in cast(Iteration, decoder.iterations[level - 1]).joint_image.kinds_updated
+    """Return whether the decoder gathers appearance from a level after the first, or only relates joints to it."""
+    return "appearance" in cast(Iteration, decoder.iterations[level - 1]).joint_image.kinds_updated
