@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dots import MakeSample
-from fusion_parts import a_look, changed, made_up_evidence, read_around, with_output
+from fusion_parts import a_look, a_net, changed, in_numpy, made_up_evidence, read_around, with_output
 from unclasp import geometry
 from unclasp.arrays import Floats, Pixels
 from unclasp.cli import main
@@ -27,9 +28,10 @@ from unclasp.find.fusion import (
 )
 from unclasp.find.landmarks import FEATURES, SIZE, LandmarkReading
 from unclasp.hands import HAND_SLICES, SIDES, Side
-from unclasp.training import fusion_evidence, fusion_train
+from unclasp.training import fusion_calibrate, fusion_evidence, fusion_net, fusion_train
 from unclasp.training.fusion_calibrate import calibrate_fusion
 from unclasp.training.fusion_evidence import EVIDENCE_FORMAT
+from unclasp.training.fusion_net import FusionNet
 
 
 def test_training_learns_whom_to_trust(tmp_path: Path) -> None:
@@ -317,3 +319,156 @@ def test_the_stored_side_is_that_of_the_crop_at_the_wrist(make_sample: MakeSampl
         reading = network.read(sample.image, np.zeros((21, 2)), SIDES[slot])
         inside = in_crop(reading, geometry.project(beside, sample.focal, sample.princpt))
         assert evidence["side_mm"][slot] * np.linalg.norm(inside[1] - inside[0]) == pytest.approx(10, rel=0.02)
+
+
+def test_an_untrained_network_trusts_the_pose_network_by_four_fifths_and_corrects_no_depth() -> None:
+    shares, deeper = FusionNet(8).eval()(torch.randn(3, NUMBERS + FEATURES))
+    torch.testing.assert_close(shares, torch.full((3, 21), 0.8), rtol=0, atol=0.01)
+    assert not deeper.any()
+
+
+@pytest.mark.parametrize("kept", ["_FEATURE_DROPOUT", "_BLOCK_DROPOUT"])
+def test_features_and_blocks_drop_out_in_training_alone(monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    monkeypatch.setattr(fusion_net, kept, 0.0)
+    net, numbers = a_net(), torch.randn(4, NUMBERS + FEATURES)
+    assert torch.equal(net(numbers)[0], net(numbers)[0])
+    net.train()
+    assert not torch.equal(net(numbers)[0], net(numbers)[0])
+
+
+def test_the_loss_adds_distances_and_coordinates_in_units_of_50_mm() -> None:
+    """One joint is 25 mm off in the plane, a tenth of the crop's 250 mm, and 40 mm in depth; the others are right."""
+    share, deeper = torch.full((1, 21), 0.75), torch.zeros(1, 21)
+    own, read, truth = torch.zeros(1, 21, 3), torch.zeros(1, 21, 2), torch.zeros(1, 21, 3)
+    own[0, 5], read[0, 5], truth[0, 5, 2], deeper[0, 5] = (
+        torch.tensor([0.2, 0.0, 0.2]),
+        torch.tensor([-0.2, 0]),
+        0.1,
+        0.3,
+    )
+    expected = ((0.5**2 + 0.8**2) ** 0.5 + 0.3 * (0.5 + 0.8) + 20 * 0.01) / 21  # 0.01 keeps the root's gradient finite
+    assert float(fusion_train._loss(share, deeper, own, read, truth)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_every_epoch_takes_all_hands_in_another_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[float] = []
+
+    def record(share: torch.Tensor, deeper: torch.Tensor, own: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        orders.extend(own[:, 0, 0].tolist())
+        return share.sum() * 0 + 2
+
+    evidence = made_up_evidence(tmp_path / "l.npz", 512)
+    monkeypatch.setattr(fusion_train, "_loss", record)
+    assert fusion_train.train_fusion([evidence], tmp_path / "f.npz", epochs=2) == 2, "the mean over the batches"
+    first, second, stored = orders[:512], orders[512:], np.load(evidence)["own"][:, 0, 0].tolist()
+    assert sorted(first) == sorted(second) == sorted(stored)
+    assert first != second and stored not in (first, second)
+
+
+def test_inputs_are_standardised_even_those_that_never_change(tmp_path: Path) -> None:
+    numbers = np.load(made_up_evidence(tmp_path / "l.npz", 256))["numbers"]
+    numbers[:, 7] = 0.5
+    evidence = made_up_evidence(tmp_path / "l.npz", 256, numbers=numbers)
+    fusion_train.train_fusion([evidence], tmp_path / "f.npz", epochs=1)
+    net = np.load(tmp_path / "f.npz")
+    np.testing.assert_allclose(net["mean"], numbers.astype(np.float64).mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(net["deviation"], numbers.astype(np.float64).std(axis=0), atol=2e-3)
+    assert 0 < net["deviation"][7] < 2e-3
+    assert {name: net[name].dtype.name for name in ("mean", "deviation", "enter.bias", "enter.weight")} == {
+        "mean": "float32", "deviation": "float32", "enter.bias": "float32", "enter.weight": "float16",
+    }  # fmt: skip
+
+
+def test_errors_of_fused_joints_are_in_mm_and_relative_to_the_wrist() -> None:
+    """All joints are beside the truth, by the same, but for two: one 100 mm to the side, one 150 mm deeper."""
+    own = np.random.default_rng(0).normal(0, 0.2, (21, 3))
+    own[-1, 2] = 0
+    truth = own + np.array([0.1, -0.2, 0.0])
+    truth[3, :2] += [0.3, 0.4]
+    truth[5, 2] += 1.5
+    fusion = in_numpy(FusionNet(8).eval())
+    errors = fusion_calibrate._errors(fusion, np.zeros(NUMBERS + FEATURES), own, own[:, :2], truth, 200.0)
+    expected = np.zeros(21)
+    expected[[3, 5]] = 100, 150
+    np.testing.assert_allclose(errors, expected, atol=1e-9)
+
+
+def test_hands_that_are_held_out_do_not_shape_the_confidence(tmp_path: Path) -> None:
+    evidence, network, fitted = calibrated_evidence(tmp_path / "e.npz", np.ones(4), 120), untrained(tmp_path), []
+    arrays = dict(np.load(evidence))
+    for shift in (0.0, 9.0):
+        arrays["truth"][::4, :-1, 0] += shift
+        np.savez(evidence, **arrays)
+        calibrate_fusion([evidence], tmp_path / "c.npz", weights=network)
+        fitted.append(np.load(tmp_path / "c.npz")["confidence"])
+    np.testing.assert_array_equal(*fitted)
+
+
+def test_crops_of_evidence_are_moved_and_scaled_both_ways(make_sample: MakeSample, tmp_path: Path) -> None:
+    sample, network = make_sample(), Sees()
+    predictor: Any = network
+    done: list[tuple[int, int]] = []
+    fusion_evidence.collect_evidence(
+        predictor, Made([sample] * 40), tmp_path / "l.npz", limit=99, progress=lambda *step: done.append(step)
+    )
+    assert done == [(number + 1, 40) for number in range(40)]
+    box = geometry.square_box(sample.box)
+    squares = np.stack([square for square in network.squares if square.any()])
+    side = box[2] - box[0]
+    shifts = ((squares[:, :2] + squares[:, 2:]) - (box[:2] + box[2:])) / 2 / side
+    scales = np.log((squares[:, 2] - squares[:, 0]) / side)
+    assert len(np.unique(squares, axis=0)) == 40
+    assert (shifts.min(axis=0) < -0.03).all() and (shifts.max(axis=0) > 0.03).all() and np.abs(shifts).max() < 0.07
+    assert -0.16 < scales.min() < -0.08 and 0.06 < scales.max() < 0.13
+
+
+def test_the_mirror_image_of_a_sample_has_crops_of_its_own(make_sample: MakeSample, tmp_path: Path) -> None:
+    sample, network = make_sample(), Sees()
+    predictor: Any = network
+    for mirrored in (False, True):
+        fusion_evidence.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz", mirrored=mirrored)  # type: ignore[arg-type]
+    plain, other = (square for square in network.squares if square.any())
+    assert np.abs(geometry.mirror_box(plain, sample.image.shape[1]) - other).max() > 0.1
+
+
+def test_readings_that_are_not_finite_are_left_out(make_sample: MakeSample, tmp_path: Path) -> None:
+    network = Sees()
+    network.landmarks = lambda *given: network.read(*given)._replace(features=np.full(FEATURES, np.nan))
+    predictor: Any = network
+    with pytest.raises(DataError, match="there is no hand with all its joints"):
+        fusion_evidence.collect_evidence(predictor, Made([make_sample()]), tmp_path / "l.npz")  # type: ignore[arg-type]
+
+
+def test_depths_of_the_truth_are_along_the_sight_of_the_hands_own_crop(
+    make_sample: MakeSample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample, middles, look = make_sample(), np.array([[10.0, 40.0], [80.0, 50.0]]), Sees.look
+    monkeypatch.setattr(Sees, "look", lambda *given: look(*given)._replace(middles=middles))
+    predictor: Any = Sees()
+    fusion_evidence.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz")  # type: ignore[arg-type]
+    for slot, joints in enumerate(HAND_SLICES):
+        relative = (sample.joints_cam[joints] - sample.joints_cam[joints][-1]).astype(np.float64)
+        sight = geometry.sight_through(middles[slot], sample.focal, sample.princpt)
+        truth = np.load(tmp_path / "l.npz")["truth"][slot, :, 2]
+        np.testing.assert_allclose(truth, relative @ sight / UNIT_MM, atol=1e-4)
+
+
+def test_all_that_belongs_to_a_hand_changes_sides_in_the_mirror(make_sample: MakeSample) -> None:
+    sample = make_sample(hands="right")
+    sample = replace(sample, valid=sample.valid & (np.arange(42) != 7))
+    mirror_image = fusion_evidence.mirror_image(sample)
+    assert mirror_image.hand_type.tolist() == [False, True]
+    assert np.flatnonzero(mirror_image.valid).tolist() == [21 + joint for joint in range(21) if joint != 7]
+    pixels = geometry.project(mirror_image.joints_cam[mirror_image.valid], sample.focal, mirror_image.princpt)
+    x1, y1, x2, y2 = mirror_image.box
+    assert ((pixels >= [x1, y1]) & (pixels <= [x2, y2])).all()
+    assert x1 > sample.box[0] + 5, "on the other side of the picture"
+
+
+def test_a_network_of_openvino_is_known_by_its_weights_which_are_in_another_file(tmp_path: Path) -> None:
+    (tmp_path / "net.xml").write_text("the same outline")
+    digests = []
+    for weights in (b"one", b"another"):
+        (tmp_path / "net.bin").write_bytes(weights)
+        digests.append(fusion_evidence.digest_of(tmp_path / "net.xml"))
+    assert digests[0] != digests[1]

@@ -90,7 +90,7 @@ def calibrate_fusion(
 def _errors(fusion: Fusion, hand: Evidence) -> Floats:
     """Return the distances (21,) mm of a hand's fused joints from the truth, relative to the wrist."""
     offsets, side_mm = fusion.joints(FusionInput(hand.numbers, hand.own, hand.read)) - hand.truth, float(hand.side_mm)
-    offsets -= offsets[-1].copy()
+    offsets -= offsets[-1]
     offsets *= [side_mm, side_mm, UNIT_MM]
     return np.asarray(np.linalg.norm(offsets, axis=1))
 
