@@ -709,3 +709,111 @@ def test_augmentation_depends_on_the_epoch_and_the_index_alone():
     assert not np.array_equal(examples[0, 2].image, examples[1, 2].image)
     other = TrainingExamples(Samples(6), config_for(seed=1))
     assert not np.array_equal(examples[0, 2].image, other[0, 2].image)
+
+
+def test_the_moving_average_forgets_the_random_start_and_counts_as_the_model_does():
+    """Later it moves as slowly as its decay says. Counters cannot be averaged."""
+    model = torch.nn.BatchNorm1d(1)
+    torch.nn.init.zeros_(model.weight)
+    average = MovingAverage(model, 0.999)
+    torch.nn.init.ones_(model.weight)
+    for step in range(10):
+        model(torch.randn(4, 1))
+        average.update(model, step)
+        if step == 0:
+            assert average.state["weight"].item() == pytest.approx(0.9)
+    assert average.state["weight"].item() > 0.9999
+    assert average.state["num_batches_tracked"].item() == 10
+    torch.nn.init.zeros_(model.weight)
+    average.update(model, 1_000_000)
+    assert average.state["weight"].item() == pytest.approx(0.999, abs=1e-4)
+
+
+def test_the_log_tells_the_speed_and_the_time_spent_waiting_since_the_last_line(tmp_path, monkeypatch):
+    """Three seconds to wait for a batch and one to compute, then one and one."""
+    # The clock is read at the start, when a batch has come, for a line, and after a step.
+    times = iter([100.0, 103, 104, 107, 108, 108, 109, 110, 111, 112, 112])
+    monkeypatch.setattr("unclasp.training.reporter.time", SimpleNamespace(perf_counter=lambda: next(times)))
+    with Reporter(tmp_path / LOG, first_step=0, last_step=4, batch_size=6, every=2) as reporter:
+        for _ in range(4):
+            reporter.data_ready()
+            reporter.stepped({"total": torch.tensor(2.0)}, 0.5)
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [(line["step"], line["samples_per_second"], line["data_share"]) for line in lines] == [
+        (2, 12 / 8, 6 / 8), (4, 12 / 4, 2 / 4),
+    ]  # fmt: skip
+    assert lines[0]["loss"] == {"total": 2.0} and lines[0]["learning_rate"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("logged", "kept"),
+    [
+        ('{"step": 1}\n{"step": 2}\n{"step": 3}\n', 2),
+        ('{"step": 1}\n{"step": 2}', 1),
+        ('{"step": 1}\n{"st\n{"step": 2}\n', 1),
+        ('{"st', 0),
+        ("", 0),
+    ],
+)
+def test_a_log_goes_on_after_its_last_whole_line_of_a_step_that_was_saved(tmp_path, logged, kept):
+    (tmp_path / LOG).write_text(logged)
+    with Reporter(tmp_path / LOG, first_step=2, last_step=3, batch_size=4, every=100) as reporter:
+        reporter.data_ready()
+        reporter.stepped({}, 0.5)
+    steps = [json.loads(line)["step"] for line in (tmp_path / LOG).read_text().splitlines()]
+    assert steps == [*[1, 2][:kept], 3], "the last step has a line, whatever the interval"
+
+
+@pytest.mark.parametrize(("path", "shown"), [(LOG, True), (None, False)])
+def test_only_the_process_with_the_log_shows_its_progress(tmp_path, monkeypatch, path, shown):
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: True, write=lambda _: 0, flush=lambda: None))
+    reporter = Reporter(path and tmp_path / path, first_step=0, last_step=3, batch_size=4, every=1)
+    assert reporter._bar.disable == (not shown)
+
+
+def test_a_run_that_another_one_has_overtaken_does_not_overwrite_it(tmp_path, monkeypatch):
+    """The other one has begun and ended between the first check and the start of this one."""
+
+    def overtaken(*_, **__):
+        (tmp_path / STATE).write_text("of another run")
+        return Fabric(accelerator="cpu", devices=1)
+
+    monkeypatch.setattr("unclasp.train.fabric_on", overtaken)
+    with pytest.raises(CheckpointError, match="exists: add --resume"):
+        train(config_for(), Samples(4), cpu(tmp_path))
+    assert (tmp_path / STATE).read_text() == "of another run"
+
+
+def test_a_start_from_calibrated_weights_leaves_their_confidence_head(tmp_path):
+    """It was fitted to the weights as they are, and belongs to another config."""
+    calibrated = with_model(config_for(), confidence_head=True)
+    start = build(calibrated.model)
+    save_weights(tmp_path / "start.safetensors", start.state_dict(), calibrated)
+    options = cpu(tmp_path / "run", start_weights=tmp_path / "start.safetensors")
+    begun = train_module._start(options, None, TrainingExamples(Samples(4), config_for())).state_dict()
+    assert not any(key.startswith("confidence.") for key in begun)
+    for key, value in begun.items():
+        torch.testing.assert_close(value, start.state_dict()[key], rtol=1e-3, atol=1e-6, msg=key)
+
+
+def test_statistics_of_a_backbone_are_of_pictures_from_the_whole_data_set(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train_module, "_STATISTICS_CROPS", 3)
+    monkeypatch.setattr(train_module, "load_backbone", lambda *_: None)
+    monkeypatch.setattr(train_module, "unfold_norms", lambda model, backbone, crops: seen.append(len(crops)))
+    examples = TrainingExamples(Samples(9), config_for())
+    examples.dataset.make = lambda index, make=examples.dataset.make, **hands: (seen.append(index), make(index))[1]
+    train_module._start(cpu(tmp_path, backbone_weights=tmp_path / "hands.tflite"), None, examples)
+    assert seen == [0, 4, 8, 3]
+
+
+def test_a_norm_of_zero_does_not_clip(tmp_path):
+    assert min(moved(tmp_path, clip_norm=0.0)) > 5e-3
+
+
+@pytest.mark.parametrize("name", ["devices", "save_every", "report_every", "keep_every", "max_steps", "workers"])
+def test_options_that_no_run_can_have_are_refused(tmp_path, name):
+    with pytest.raises(
+        UnclaspError, match=f"{name} must be at least {'0, got -1' if name == 'workers' else '1, got 0'}"
+    ):
+        RunOptions(out=tmp_path, **{name: -1 if name == "workers" else 0})
