@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,15 +10,17 @@ import torch
 
 import unclasp
 from dots import make_sample_function
+from unclasp.batch import Prediction
 from unclasp.checkpoint import load_model, load_notes, save_weights
 from unclasp.cli import main
-from unclasp.config import Decoder, with_model
+from unclasp.config import Decoder, DepthAxis, with_model
+from unclasp.data.transforms import make_example, plain_view
 from unclasp.errors import UnclaspError
 from unclasp.model import build
 from unclasp.model.confidence import WITHIN, Confidence, evidence, evidence_size
 from unclasp.presets import tiny
 from unclasp.train import train
-from unclasp.training.calibrate import Observed, calibrate, fit, quality
+from unclasp.training.calibrate import Observed, _observe, calibrate, fit, quality
 from unclasp.training.options import RunOptions
 
 
@@ -261,3 +264,48 @@ def test_pictures_without_annotated_joints_calibrate_nothing() -> None:
 
     with pytest.raises(UnclaspError, match="needs annotated joints, and these pictures have none"):
         calibrate(build(tiny().model).eval(), tiny(), Blank(8))
+
+
+@pytest.mark.parametrize("axis", DepthAxis)
+def test_errors_are_those_of_the_predicted_pose_in_mm(axis: DepthAxis) -> None:
+    """One joint is predicted 20 mm too deep, and the left wrist 3 px beside its place; one joint is not annotated."""
+    sample = make_sample_function()(0)
+    valid = np.arange(42) != 9
+    sample = replace(sample, valid=valid, joints_cam=np.where(valid[:, None], sample.joints_cam, 1).astype(np.float32))
+    pose = torch.from_numpy(make_example(sample, plain_view(sample.box), 64, depth_axis=axis).pose_2p5d)[None]
+    pose[0, 5, 2] += 20
+    pose[0, 41, 0] += 3
+
+    class Predicts(torch.nn.Module):
+        depth_axis = axis
+
+        def forward(self, image: torch.Tensor) -> Prediction:
+            relations = tuple(torch.zeros(1, 42, 4) for _ in range(2))
+            return Prediction(pose, (pose[..., :2],), torch.zeros(1, 33, 8, 8), relations, None, None)
+
+    model: Any = Predicts()
+    observed = _observe(model, [sample], 64)
+    side_px = float(plain_view(sample.box).box[2] - plain_view(sample.box).box[0])
+    beside = 3 * side_px / 64 * float(sample.joints_cam[41, 2] / sample.focal[0])
+    camera, relative = observed.camera_errors[0], observed.relative_errors[0]
+    assert camera.isnan().nonzero().flatten().tolist() == relative.isnan().nonzero().flatten().tolist() == [9]
+    for errors, expected in ((camera, {5: 20.0, 41: beside}), (relative, {5: 20.0})):
+        for joint in {*range(21)} - {9}:
+            assert float(errors[joint]) == pytest.approx(expected.get(joint, 0.0), rel=0.1, abs=0.01)
+    assert float(camera[41]) == pytest.approx(beside, rel=0.02) and float(relative[41]) == 0
+    assert float(camera[30]) < 0.5 and float(relative[30]) == pytest.approx(beside, rel=0.02)
+
+
+def test_wrists_are_found_by_their_place_in_the_camera_frame_and_unknown_joints_teach_nothing() -> None:
+    """Other joints by their place relative to the wrist. Joint 7 is right wherever it is known."""
+    camera, relative = torch.full((24, 42), 90.0), torch.full((24, 42), 10.0)
+    camera[:, [20, 41]] = 80.0
+    relative[:, [20, 41]] = 0.0
+    relative[::2, 7] = camera[::2, 7] = torch.nan
+    relative[:, [3, 24]] = 50.0
+    head = Confidence(2, context=True)
+    fit(head, Observed(torch.zeros(24, 42, evidence_size(2)), camera, relative))
+    confidence = head(torch.zeros(1, 42, evidence_size(2))).sigmoid()[0]
+    assert (confidence < 0.5).nonzero().flatten().tolist() == [3, 20, 24, 41]
+    assert confidence[7] > 0.9 and confidence[28] > 0.9
+    assert not any(parameter.requires_grad for parameter in head.parameters())

@@ -2,9 +2,11 @@
 
 import errno
 import json
+import math
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from dots import MakeSample
+from dots import MakeSample, make_sample_function
+from unclasp import geometry
 from unclasp.checkpoint import tensor_file
 from unclasp.cli import main
 from unclasp.data.views import cut, labels, random_window
@@ -22,6 +25,7 @@ from unclasp.exporting.finder import export_finder
 from unclasp.find.finder import open_finder
 from unclasp.model.finder import FinderMaps, FinderNet, Targets, boxes_of, finder_losses, generalised_iou
 from unclasp.synth.regions import IGNORED, Whole
+from unclasp.training import finder_train
 from unclasp.training.finder_config import FinderConfig, FinderRun
 from unclasp.training.finder_train import batch_maker, close_up, learning_rate, make_view, stack, train_finder
 from unclasp.training.finder_weights import average_finders, load_finder, save_finder
@@ -348,7 +352,7 @@ def test_an_export_that_is_not_the_network_is_not_written(tmp_path: Path, monkey
 
 
 def test_what_knows_real_hands_stays_as_it_is(tmp_path: Path) -> None:
-    config = FinderConfig(image_size=SIZE, steps=2, batch_size=2, channels=16, ema_decay=0.0, learning_rate=1e-2)
+    config = FinderConfig(image_size=SIZE, steps=2, batch_size=2, channels=16, ema_decay=0.5, learning_rate=1e-2)
     before = FinderNet(16)
     save_finder(tmp_path / "before.safetensors", before.state_dict(), channels=16)
     run = FinderRun(out=tmp_path / "f.safetensors", bf16=False, start_weights=tmp_path / "before.safetensors")
@@ -458,3 +462,122 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
         Wholes(tmp_path)
     with pytest.raises(DataError, match="count must be at least 1"):
         list(write_wholes(tmp_path, 0, seed=1, size=64))
+
+
+# ---- what the training is made from
+
+
+def test_the_losses_are_those_of_the_papers_cell_by_cell() -> None:
+    """The focal loss of CenterNet, the mean cross-entropy and the weighted mean of 1 - GIoU, in double precision."""
+    rng = np.random.default_rng(0)
+    middle, hand, weight = rng.uniform(0, 0.99, (3, 2, 4, 4))
+    middle[rng.uniform(size=middle.shape) < 0.2] = 1
+    mask = (rng.uniform(size=middle.shape) < 0.7).astype(np.float64)
+    corner, extent = rng.uniform(0, 8, (2, 2, 2, 4, 4))
+    logits, hand_logits, edges = (
+        rng.normal(0, 2, (2, 4, 4)),
+        rng.normal(0, 2, (2, 4, 4)),
+        rng.uniform(0, 2, (2, 4, 4, 4)),
+    )
+    boxes = np.concatenate([corner, corner + extent], axis=1)
+    found = FinderMaps(*map(torch.from_numpy, (logits, hand_logits, edges)))
+    told = finder_losses(found, Targets(*map(torch.from_numpy, (middle, hand, boxes, weight, mask))))
+    overlap = generalised_iou(boxes_of(found.edges), torch.from_numpy(boxes)).numpy()
+    focal = cross = box = 0.0
+    for at in np.ndindex(middle.shape):
+        p, q = (1 / (1 + math.exp(-each[at])) for each in (logits, hand_logits))
+        if middle[at] == 1:
+            focal -= mask[at] * (1 - p) ** 2 * math.log(p)
+        else:
+            focal -= mask[at] * (1 - middle[at]) ** 4 * p**2 * math.log(1 - p)
+        cross -= mask[at] * (hand[at] * math.log(q) + (1 - hand[at]) * math.log(1 - q))
+        box += weight[at] * (1 - overlap[at])
+    assert float(told["middle"]) == pytest.approx(focal / (middle == 1).sum())
+    assert float(told["hand"]) == pytest.approx(cross / mask.sum())
+    assert float(told["box"]) == pytest.approx(box / weight.sum())
+
+
+def test_hands_that_meet_in_a_close_up_are_one_region() -> None:
+    sample = make_sample_function()(0)
+    joints = sample.joints_cam.copy()
+    joints[21:, 0] -= 130
+    image, mask, boxes = close_up(replace(sample, joints_cam=joints))
+    pixels = geometry.project(joints, sample.focal, sample.princpt)
+    np.testing.assert_allclose(boxes, [[*pixels.min(axis=0), *pixels.max(axis=0)]], atol=1e-3)
+    np.testing.assert_array_equal(mask, np.minimum(sample.parts, 1))
+    assert image is sample.image
+
+
+def test_hands_apart_in_a_close_up_are_a_region_each_within_the_picture() -> None:
+    sample = make_sample_function()(0)
+    valid, joints = np.arange(42) != 3, sample.joints_cam.copy()
+    joints[:21, 0] -= 100
+    joints[3] = 1  # a placeholder
+    _, mask, boxes = close_up(replace(sample, joints_cam=joints, valid=valid))
+    np.testing.assert_array_equal(mask, np.select([sample.parts == 0, sample.parts <= 16], [0, 1], 2))
+    pixels = geometry.project(joints, sample.focal, sample.princpt)
+    for box, hand in zip(boxes, (valid.nonzero()[0][:20], np.arange(21, 42)), strict=True):
+        expected = np.clip([*pixels[hand].min(axis=0), *pixels[hand].max(axis=0)], -0.5, 95.5)
+        np.testing.assert_allclose(box, expected, atol=1e-3)
+    assert boxes[0, 0] == -0.5, "cut at the edge"
+
+
+def test_labels_stay_with_their_pixels_in_every_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hand of the scene is brighter than all around it."""
+    monkeypatch.setattr(finder_train, "_PHOTOMETRIC_STRENGTH", 0.0)
+    monkeypatch.setattr(finder_train, "_TEXTURE_SHARE", 0.0)
+    shown = 0
+    for seed in range(30):
+        view, made = make_view(scene(), np.random.default_rng(seed), SIZE)
+        cells = view.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3, 4))
+        hand, background = made.hand > 0.99, (made.hand == 0) & (made.loss_mask > 0)
+        if hand.any():
+            shown += 1
+            assert np.median(cells[hand]) > np.median(cells[background]), seed
+    assert shown > 15
+
+
+def test_some_views_are_grey(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, mask, boxes = scene()
+    image[..., 2] = 20
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(finder_train, "_GREY_SHARE", share)
+        view, _ = make_view(Whole(image, mask, boxes), np.random.default_rng(0), SIZE)
+        assert (np.ptp(view.astype(int), axis=2).mean() < 10) == (share == 1)
+
+
+def test_epochs_have_orders_of_their_own_and_close_ups_their_share() -> None:
+    class Watched(Scenes):
+        def __getitem__(self, index: int) -> Whole:
+            seen.append(index)
+            return super().__getitem__(index)
+
+    seen: list[int] = []
+    make = batch_maker(Watched(), None, FinderConfig(image_size=SIZE, batch_size=4))
+    for step in range(4):
+        make(step)
+    orders = [tuple(seen[start : start + 4]) for start in range(0, 16, 4)]
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders) and len(set(orders)) > 1
+
+    close_ups: Any = [make_sample_function()(0)]
+    for share, wholes in ((0.0, 8), (1.0, 0)):
+        seen.clear()
+        batch_maker(Watched(), close_ups, FinderConfig(image_size=SIZE, batch_size=8, close_up_share=share))(0)
+        assert len(seen) == wholes
+
+
+def test_one_scene_has_another_view_every_time() -> None:
+    class Same(Scenes):
+        def __getitem__(self, index: int) -> Whole:
+            return super().__getitem__(0)
+
+    make = batch_maker(Same(), None, FinderConfig(image_size=SIZE, batch_size=4))
+    views = [image for step in range(2) for image, _ in make(step)]
+    assert len({view.tobytes() for view in views}) == 8
+
+
+def test_a_new_finder_has_the_body_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(finder_train, "load_palm_backbone", lambda *args: given.extend(args))
+    net = finder_train._start(FinderConfig(channels=16), FinderRun(backbone_weights=tmp_path / "palm.tflite"))
+    assert given == [net.backbone, tmp_path / "palm.tflite"]

@@ -341,8 +341,8 @@ def test_the_loss_adds_distances_and_coordinates_in_units_of_50_mm() -> None:
     share, deeper = torch.full((1, 21), 0.75), torch.zeros(1, 21)
     own, read, truth = torch.zeros(1, 21, 3), torch.zeros(1, 21, 2), torch.zeros(1, 21, 3)
     own[0, 5], read[0, 5], truth[0, 5, 2], deeper[0, 5] = (
-        torch.tensor([0.2, 0.0, 0.2]),
-        torch.tensor([-0.2, 0]),
+        torch.tensor([0.3, 0.0, 0.2]),
+        torch.tensor([-0.5, 0]),
         0.1,
         0.3,
     )
@@ -427,8 +427,11 @@ def test_the_mirror_image_of_a_sample_has_crops_of_its_own(make_sample: MakeSamp
     predictor: Any = network
     for mirrored in (False, True):
         fusion_evidence.collect_evidence(predictor, Made([sample]), tmp_path / "l.npz", mirrored=mirrored)  # type: ignore[arg-type]
-    plain, other = (square for square in network.squares if square.any())
-    assert np.abs(geometry.mirror_box(plain, sample.image.shape[1]) - other).max() > 0.1
+    boxes = [geometry.square_box(each.box) for each in (sample, fusion_evidence.mirror_image(sample))]
+    plain, other = (
+        square - box for square, box in zip((each for each in network.squares if each.any()), boxes, strict=True)
+    )
+    assert np.abs(plain - other).max() > 0.1, "offsets from the box of the joints"
 
 
 def test_readings_that_are_not_finite_are_left_out(make_sample: MakeSample, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """The palm detector, from MediaPipe's file to the shipped one."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from made_layers import given, layers_of
+from torch.nn import functional
 
 from unclasp.cli import main
 from unclasp.errors import CheckpointError, UnclaspError
@@ -84,3 +87,45 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: py
     with pytest.raises(SystemExit) as stop:
         main(["palms", str(tmp_path / "palm.tflite"), "--out", str(tmp_path / "p.bin")])
     assert stop.value.code == 2 and "--out must end in .onnx" in capsys.readouterr().err
+
+
+def naive_block(x: torch.Tensor, held: Iterator[Layer], stride: int = 1) -> torch.Tensor:
+    """Apply a block layer by layer; padding is TensorFlow's SAME."""
+    depthwise, pointwise, slope = next(held), next(held), next(held)
+    padded = functional.pad(x, (1, 2, 1, 2) if stride == 2 else (2, 2, 2, 2))
+    y = functional.conv2d(padded, depthwise.weight, stride=stride, groups=x.shape[1])
+    y = functional.conv2d(y, pointwise.weight, pointwise.bias)
+    y[:, : x.shape[1]] += functional.max_pool2d(x, 2) if stride == 2 else x
+    return functional.prelu(y, slope.weight)
+
+
+def naive_up(coarse: torch.Tensor, fine: torch.Tensor, held: Iterator[Layer]) -> torch.Tensor:
+    project, slope = next(held), next(held)
+    size = (fine.shape[3], fine.shape[2])
+    up = np.stack([[cv2.resize(channel, size, interpolation=cv2.INTER_LINEAR) for channel in coarse[0].numpy()]])
+    projected = functional.conv2d(torch.from_numpy(up), project.weight, project.bias)
+    return naive_block(naive_block(fine + functional.prelu(projected, slope.weight), held), held)
+
+
+@torch.no_grad()
+def test_the_body_is_the_file_s_network() -> None:
+    torch.manual_seed(0)
+    palms, held = PalmBackbone(), layers()[:-4]
+    parts = [part for part in palms.modules() if isinstance(part, torch.nn.Conv2d | torch.nn.PReLU)]
+    for part, layer in zip(parts, held, strict=True):
+        part.load_state_dict({name: getattr(layer, name) for name in part.state_dict()})
+    picture, left = torch.rand(1, 3, 64, 96), iter(held)
+    stem, slope = next(left), next(left)
+    x = functional.conv2d(functional.pad(picture, (1, 2, 1, 2)), stem.weight, stem.bias, stride=2)
+    x, maps = functional.prelu(x, slope.weight), []
+    for stage in range(5):
+        if stage:
+            x = naive_block(x, left, stride=2)
+        for _ in range(4):
+            x = naive_block(x, left)
+        maps.append(x)
+    coarse = naive_up(maps[4], maps[3], left)
+    expected = [maps[1], naive_up(coarse, maps[2], left), coarse, maps[4]]
+    for mine, theirs in zip(palms.up(palms.down(picture)), expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+    assert not list(left)
