@@ -817,3 +817,11 @@ def test_options_that_no_run_can_have_are_refused(tmp_path, name):
         UnclaspError, match=f"{name} must be at least {'0, got -1' if name == 'workers' else '1, got 0'}"
     ):
         RunOptions(out=tmp_path, **{name: -1 if name == "workers" else 0})
+
+
+def test_data_sets_are_known_by_their_size_and_by_each_of_their_names():
+    """Also those whose samples have no names."""
+    assert fingerprint_of(Samples(12)) != fingerprint_of(Samples(13))
+    named, other = Named(30), Named(30)
+    other.file_names[17] = "another.jpg"
+    assert fingerprint_of(named) == fingerprint_of(Named(30)) != fingerprint_of(other)

@@ -19,6 +19,7 @@ from unclasp.bench.index import index_cost, memory_of, summary, write_made_up
 from unclasp.cli import main
 from unclasp.data import annotations, index
 from unclasp.data.container import open_arrays, verify_arrays, write_arrays
+from unclasp.data.fields import whole_number
 from unclasp.data.index import build_index, fresh_index, index_paths, open_index
 from unclasp.data.interhand import InterHand
 from unclasp.data.layout import annotation_path, find_layout, layouts_in
@@ -425,3 +426,141 @@ def test_index_paths_differ_between_folders(tmp_path: Path, small: Path) -> None
         path.write_text("{}")
     other = index_paths(layouts_in(tmp_path / "elsewhere")[0])
     assert not set(ours) & set(other)
+
+
+# ---- what is read
+
+
+@pytest.mark.parametrize("kind", ["data", "camera", "joint_3d", "MANO_NeuralAnnot"])
+def test_nothing_may_follow_the_end_of_a_file(small: Path, kind: str) -> None:
+    """As after two downloads into one file."""
+    set_mano(small, {"0": {"0": {"right": fit(), "left": None}}})
+    path = annotation_path(small, "train", kind)
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(DataError, match=rf"{kind}\.json is not whole JSON \(something follows its end\)"):
+        InterHand(small)
+
+
+def test_progress_rises_to_the_size_of_all_files(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unclasp.data.jsonstream._CHUNK", 1000)
+    layout, told = find_layout(small, "train"), list[tuple[int, int]]()
+    annotations.read_annotations(layout, lambda *done: told.append(done))
+    sizes = sum(path.stat().st_size for path in layout.sources if path.exists())
+    done = [amount for amount, _ in told]
+    assert len(told) > 5 and done == sorted(done) and done[-1] == sizes and {total for _, total in told} == {sizes}
+
+
+def test_pieces_of_one_row_hold_the_same_rows(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edit(data: Any) -> None:
+        for number, (image, entry) in enumerate(zip(data["images"], data["annotations"], strict=True)):
+            entry["joint_valid"][5 + number] = [0]
+            image["file_name"] = image["file_name"].replace("hands", "hände" * number)
+
+    change(small, "data", edit)
+    expected = open_index(find_layout(small, "train"))
+    names = [image["file_name"] for image in json.loads(annotation_path(small, "train", "data").read_text())["images"]]
+    assert [expected.file_name(row) for row in range(3)] == names
+    monkeypatch.setattr(annotations, "_ROWS", 1)
+    pieces = build_index(find_layout(small, "train"), anew=True)
+    for name, values in expected.columns.items():
+        np.testing.assert_array_equal(pieces.columns[name], values, err_msg=name)
+
+
+def test_sequences_of_one_name_in_two_captures_are_two(small: Path) -> None:
+    opened = open_index(find_layout(small, "train"))
+    assert opened.sequences == ["0/hands", "1/hands"] and opened.columns["sequence"].tolist() == [0, 0, 1]
+
+
+def test_frames_may_have_large_numbers_and_sizes_are_of_width_and_height(small: Path) -> None:
+    change(small, "data", lambda data: data["images"][0].update(frame_idx=2**40, width=97))
+    change(small, "joint_3d", lambda joints: joints["0"].update({str(2**40): joints["0"].pop("0")}))
+    opened = open_index(find_layout(small, "train"))
+    assert opened.columns["frame_idx"].tolist() == [2**40, 1, 2] and opened.columns["frame"].min() == 0
+    assert opened.columns["size"][0].tolist() == [97, 96]
+
+
+def test_numbers_fit_into_signed_columns() -> None:
+    assert whole_number(2**31 - 1, 32) == 2**31 - 1
+    for number in (2**31, -(2**31) - 1):
+        with pytest.raises(ValueError, match="of 32 bits, where at most 31 are expected"):
+            whole_number(number, 32)
+
+
+def test_flags_in_pairs_are_not_the_flags_of_the_joints(small: Path) -> None:
+    change(small, "data", lambda data: data["annotations"][0].update(joint_valid=[[1, 1]] * 21))
+    with pytest.raises(DataError, match="'joint_valid' must be a list of 42 values of 0 or 1"):
+        InterHand(small)
+
+
+def test_images_without_an_annotation_are_of_no_subset(small: Path) -> None:
+    """The lists of annotation ids begin with 0, as ids do."""
+    change(small, "data", lambda data: data["annotations"].pop())
+    (small / "annotations" / "train" / "aid_human_annot_train.txt").write_text("0\n1\n")
+    read = annotations.read_annotations(find_layout(small, "train"), None)
+    assert read.columns["annotation_id"].tolist() == [0, 1, -1]
+    assert (read.columns["flags"] & annotations.SUBSET_BITS["human"] > 0).tolist() == [True, True, False]
+
+
+# ---- the file
+
+
+def test_arrays_begin_at_multiples_of_64_bytes(tmp_path: Path) -> None:
+    """Readers of any kind may take them as they lie there; the file is mapped at the beginning of a page."""
+    arrays = {"one": np.zeros(3, np.uint8), "two": np.zeros(5), "three": np.zeros(2, np.float32)}
+    write_arrays(tmp_path / "arrays", arrays, {"note": "of some length"})
+    assert [values.ctypes.data % 64 for values in open_arrays(tmp_path / "arrays")[0].values()] == [0, 0, 0]
+
+
+def test_arrays_with_something_after_them_are_refused(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "arrays", {"numbers": np.arange(100.0)}, {})
+    with (tmp_path / "arrays").open("ab") as file:
+        file.write(bytes(64))
+    with pytest.raises(DataError, match="is cut short"):
+        open_arrays(tmp_path / "arrays")
+
+
+def test_an_index_of_another_version_is_made_anew(small: Path) -> None:
+    path = open_index(find_layout(small, "train")).path
+    arrays, note = open_arrays(path)
+    write_arrays(path, {name: values.copy() for name, values in arrays.items()}, {**note, "version": index.VERSION - 1})
+    assert fresh_index(find_layout(small, "train")) is None
+    assert open_arrays(open_index(find_layout(small, "train")).path)[1]["version"] == index.VERSION
+
+
+def test_an_index_is_made_anew_on_request(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout, read, calls = find_layout(small, "train"), index.read_annotations, list[int]()
+    monkeypatch.setattr(index, "read_annotations", lambda *given: (calls.append(1), read(*given))[1])
+    for anew, count in ((False, 1), (False, 1), (True, 2)):
+        build_index(layout, anew=anew)
+        assert len(calls) == count
+
+
+def test_sources_of_another_size_are_other_sources_whatever_their_time(small: Path) -> None:
+    layout = find_layout(small, "train")
+    open_index(layout)
+    path = layout.path("data")
+    stamp = path.stat().st_mtime_ns
+    path.write_text(path.read_text() + " ")
+    os.utime(path, ns=(stamp, stamp))
+    assert fresh_index(layout) is None
+
+
+def test_whoever_sees_the_progress_needs_no_announcement(
+    small: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(index, "SLOW_FROM_BYTES", 10)
+    build_index(find_layout(small, "train"), lambda *_: None)
+    assert not caplog.records
+
+
+def test_a_folder_has_one_index_by_whatever_path(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absolute = index_paths(find_layout(small, "train"))
+    monkeypatch.chdir(small)
+    assert index_paths(find_layout(Path(), "train"))[1] == absolute[1]
+
+
+def test_the_first_kind_of_damage_is_told_with_the_number_of_others(small: Path) -> None:
+    change(small, "camera", lambda cameras: cameras["0"]["focal"].pop("000"))
+    change(small, "joint_3d", lambda joints: joints["0"].pop("1"))
+    with pytest.raises(DataError, match=r"damaged in camera\.json .*'focal' lacks it\), and 1 more kinds of damage"):
+        InterHand(small)
