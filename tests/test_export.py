@@ -2,11 +2,13 @@
 
 import copy
 import json
+import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +22,14 @@ from unclasp.checkpoint import load_model, save_weights
 from unclasp.cli import main
 from unclasp.config import Config, DepthAxis, to_dict, with_model
 from unclasp.data.crops import synthetic_crops
-from unclasp.engines.onnx_model import OUTPUTS, ExportedNetwork, OnnxModel, OpenVinoModel
+from unclasp.engines.onnx_model import OUTPUTS, ExportedModel, ExportedNetwork, ModelMetadata, OnnxModel, OpenVinoModel
 from unclasp.engines.onnx_session import INPUT
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.evaluation.exported import ExportedScored
 from unclasp.export import ExportError, Parity, check, compare, export_onnx, export_openvino
+from unclasp.exporting import graph as graphs
+from unclasp.exporting.tracing import export, spots
 from unclasp.hands import JOINT_NAMES, PART_NAMES
 from unclasp.model import DFL, build
 from unclasp.predictor import Predictor
@@ -340,3 +344,138 @@ def test_wrong_use(words: tuple[str, ...], told: str, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as exit_:
         main(["export", *words])
     assert exit_.value.code == 2 and told in capsys.readouterr().err
+
+
+# ---- parts
+
+
+def facts_of(**changes: object) -> ModelMetadata:
+    given = {
+        "name": "é", "version": "1", "image_size": 64, "precision": "fp32", "crop": "so", "joints": ("a", "b"),
+        "parts": ("c",), "config": to_dict(tiny()),
+    }  # fmt: skip
+    return ModelMetadata(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_metadata_come_back_as_they_were_among_those_of_others() -> None:
+    metadata = {**facts_of().to_metadata(), "author": "not JSON"}
+    assert ModelMetadata.from_metadata(metadata, "m.onnx") == facts_of()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"format": "2"}, {"config": {}}, {"config": {"model": {"depth_axis": "up"}}}, {"image_size": 0},
+     {"image_size": True}, {"joints": 3}, {"more": 1}],
+    ids=str,
+)  # fmt: skip
+def test_metadata_that_describe_no_model_are_refused(changes: dict[str, object]) -> None:
+    changed = {f"unclasp.{key}": json.dumps(value) for key, value in changes.items()}
+    with pytest.raises(CheckpointError, match=r"m\.onnx: expected a model of unclasp export, format 1, got one with"):
+        ModelMetadata.from_metadata({**facts_of().to_metadata(), **changed}, "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "sides", "ours"),
+    [
+        (["part_logits", "pose_2p5d"], [[64, 64]], True),
+        (list(OUTPUTS), [[64, 64]], True),
+        (["pose_2p5d"], [[64, 64]], False),
+        (["part_logits", "pose_2p5d", "more"], [[64, 64]], False),
+        (["part_logits", "pose_2p5d"], [[64, 32]], False),
+        (["part_logits", "pose_2p5d"], [[64, 64], [64, 64]], False),
+    ],
+)
+def test_outputs_and_inputs_are_those_that_a_model_of_ours_has(
+    outputs: list[str], sides: list[list[int]], ours: bool
+) -> None:
+    class Model(ExportedModel):
+        def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+            return {}
+
+    model = Model(facts_of())
+    if ours:
+        model._check("m.onnx", outputs, sides)
+    else:
+        with pytest.raises(CheckpointError, match="its inputs or outputs are not those of its metadata"):
+            model._check("m.onnx", outputs, sides)
+
+
+def chain(*kinds: tuple[str, str], domain: str = "") -> Any:
+    """Return a graph of operators in a row, given by kind and name, from `x` to `y`, all of (2, 3)."""
+    from onnx import TensorProto, helper
+
+    names = ["x", *(f"t{index}" for index in range(1, len(kinds))), "y"]
+    nodes = [
+        helper.make_node(kind, [names[index]], [names[index + 1]], name=name, domain=domain)
+        for index, (kind, name) in enumerate(kinds)
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (2, 3)) for name in "xy"]
+    opsets = [helper.make_opsetid("", graphs.OPSET), *([helper.make_opsetid(domain, 1)] if domain else [])]
+    model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:]), opset_imports=opsets)
+    model.ir_version = 8
+    return model
+
+
+def test_nodes_are_sorted_by_what_they_read() -> None:
+    model = chain(("Relu", "a"), ("Exp", "b"), ("Neg", "c"))
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes[::-1])
+    graphs._sort(model.graph)
+    assert [node.name for node in model.graph.node] == ["a", "b", "c"]
+    model.graph.node[0].input[0] = "nowhere"
+    with pytest.raises(UnclaspError, match="reads what nothing writes, at a"):
+        graphs._sort(model.graph)
+
+
+def test_what_sums_many_values_stays_in_single_precision() -> None:
+    from onnx import TensorProto
+
+    halved = graphs.halved(chain(("Relu", "a"), ("Softmax", "b"), ("Neg", "c"))).graph
+    writes = {name: node for node in halved.node for name in node.output}
+    kinds = {node.op_type: writes[node.input[0]] for node in halved.node if node.op_type in ("Relu", "Softmax", "Neg")}
+    to = {kind: before.attribute[0].i for kind, before in kinds.items() if before.op_type == "Cast"}
+    assert to == {"Relu": TensorProto.FLOAT16, "Softmax": TensorProto.FLOAT, "Neg": TensorProto.FLOAT16}
+    ends = [value.type.tensor_type.elem_type for value in (*halved.input, *halved.output)]
+    assert ends == [TensorProto.FLOAT] * 2
+
+
+def test_the_encoder_is_quantised_but_for_its_stem_and_the_part_logits() -> None:
+    backbone = "/encoder/backbone"
+    model = chain(
+        ("Relu", f"{backbone}/_conv_stem/Relu"), ("Relu", f"{backbone}/_blocks.0/_depthwise_conv/Relu"),
+        ("Relu", f"{backbone}/_blocks.1/_depthwise_conv/Relu"), ("Exp", f"{backbone}/_blocks.1/Exp"),
+        ("Relu", "/encoder/lateral.4/Relu"), ("Relu", "/encoder/output.8/Relu"), ("Relu", "/decoder/Relu"),
+        ("Relu", "/encoder/segmentation/Relu"),
+    )  # fmt: skip
+    assert graphs._to_quantise(model) == [
+        f"{backbone}/_blocks.1/_depthwise_conv/Relu", "/encoder/lateral.4/Relu", "/encoder/output.8/Relu",
+    ]  # fmt: skip
+
+
+def test_only_the_quantiser_is_silenced(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    with graphs._silenced():
+        print("progress")
+        logging.getLogger().warning("progress")
+    print("result")
+    logging.getLogger().warning("result")
+    assert capsys.readouterr().out == "result\n" and [record.getMessage() for record in caplog.records] == ["result"]
+
+
+def test_operators_of_one_engine_are_not_exported(tmp_path: Path) -> None:
+    model = chain(("Gelu", "a"), domain="com.microsoft")
+    (tmp_path / "traced.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UnclaspError, match=r"operators that are not ONNX's own: com\.microsoft"):
+        graphs.simplified(tmp_path / "traced.onnx", tmp_path / "simple.onnx")
+
+
+@pytest.mark.parametrize("apart", [0.11, float("nan")])
+def test_a_small_network_that_differs_is_not_written(tmp_path: Path, apart: float) -> None:
+    net, (picture, image) = torch.nn.Conv2d(3, 2, 1), spots(8)
+    np.testing.assert_array_equal(image[0].permute(1, 2, 0).numpy(), picture)
+    options = {"what": "net", "largest": 0.1}
+    with pytest.raises(UnclaspError, match="the exported net does not match the network: outputs differ by"):
+        export(net, image, ["out"], tmp_path / "n.onnx", apart=lambda _: apart, **options)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+    export(net, image, ["out"], tmp_path / "n.onnx", apart=lambda _: 0.1, **options)  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["n.onnx"]

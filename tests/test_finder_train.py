@@ -512,6 +512,7 @@ def test_hands_apart_in_a_close_up_are_a_region_each_within_the_picture() -> Non
     sample = make_sample_function()(0)
     valid, joints = np.arange(42) != 3, sample.joints_cam.copy()
     joints[:21, 0] -= 100
+    joints[21:, 0] += 100
     joints[3] = 1  # a placeholder
     _, mask, boxes = close_up(replace(sample, joints_cam=joints, valid=valid))
     np.testing.assert_array_equal(mask, np.select([sample.parts == 0, sample.parts <= 16], [0, 1], 2))
@@ -519,7 +520,7 @@ def test_hands_apart_in_a_close_up_are_a_region_each_within_the_picture() -> Non
     for box, hand in zip(boxes, (valid.nonzero()[0][:20], np.arange(21, 42)), strict=True):
         expected = np.clip([*pixels[hand].min(axis=0), *pixels[hand].max(axis=0)], -0.5, 95.5)
         np.testing.assert_allclose(box, expected, atol=1e-3)
-    assert boxes[0, 0] == -0.5, "cut at the edge"
+    assert boxes[0, 0] == -0.5 and boxes[1, 2] == 95.5, "cut at the edges"
 
 
 def test_labels_stay_with_their_pixels_in_every_view(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,3 +94,31 @@ def test_only_single_precision_is_stored_compactly(tmp_path: Path) -> None:
         main(["export", "--compact", "--precision", "int8", "--out", str(tmp_path / "a.onnx")])
     with pytest.raises(UnclaspError, match="only fp32 can be stored compactly, fp16 is small already"):
         export_onnx(model, tiny(), tmp_path / "a.onnx", name="a", precision="fp16", unseen=CROPS, compact=True)
+
+
+def test_vectors_scalars_and_whole_numbers_stay_as_they_are() -> None:
+    """A gain per value would take more space than the value, and so would a node per scalar."""
+    vector = np.float32([0.1, 0.2, 0.3])
+    values = {"vector": vector, "scalar": np.float32(0.5), "counts": np.zeros((2, 3), np.int32)}
+    tensors = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
+    half = np.ones(3, np.float32)
+    graph = compacted(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), [half]).graph
+    assert not graph.node
+    for tensor in graph.initializer:
+        assert np.array_equal(onnx.numpy_helper.to_array(tensor), values[tensor.name])
+        assert onnx.numpy_helper.to_array(tensor).dtype == np.asarray(values[tensor.name]).dtype
+
+
+def test_values_that_halves_can_hold_are_stored_as_halves_and_too_large_ones_are_not() -> None:
+    values = {"exact": np.float32([0.5, -2.0, -0.0]), "large": np.float32([0.5, 1e6]), "tiny": np.float32([1e-12])}
+    tensors = [onnx.numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = compacted(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), []).graph
+    assert [tensor.name for tensor in graph.initializer] == ["exact_half", "large", "tiny"]
+    assert [(node.op_type, list(node.output)) for node in graph.node] == [("Cast", ["exact"])]
+
+
+def test_a_zero_keeps_its_sign() -> None:
+    half = np.float16([[0.0, 1.0]])
+    assert as_rows(np.float32([[0.0, -0.1]]), [half]) is None, "times a negative gain it would be a negative zero"
+    rows = as_rows(np.float32([[-0.0, -0.1]]), [half])
+    assert rows is not None and np.signbit(rows.product).all()

@@ -123,7 +123,7 @@ class ExportedModel(ABC):
             UnclaspError: The crops have another shape, or there are none.
         """
         expected = (3, self.image_size, self.image_size)
-        if images.ndim != 4 or images.shape[1:] != expected:
+        if images.shape[1:] != expected:
             raise UnclaspError(f"images must be (B, {', '.join(map(str, expected))}), got {images.shape}")
         if not len(images):
             raise UnclaspError(f"images must hold at least one crop, got {images.shape}; skip the call for none")
