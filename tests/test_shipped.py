@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 from unclasp.data.crops import synthetic_crops
+from unclasp.engines.onnx_engine import Runner
 from unclasp.engines.onnx_model import ExportedNetwork
-from unclasp.engines.onnx_session import open_session
-from unclasp.engines.opening import open_network
+from unclasp.engines.onnx_session import import_engine, open_session
+from unclasp.engines.opening import is_cpu, open_network
 from unclasp.engines.torch_network import TorchNetwork
 from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.inputs import check_threads
@@ -169,3 +171,59 @@ def test_an_onnxruntime_that_cannot_be_loaded_is_told(monkeypatch: pytest.Monkey
         UnclaspError, match=r"package onnxruntime cannot be loaded \(libstdc.*file\); install it again$"
     ):
         Predictor.load()
+
+
+def test_the_cpu_has_several_names() -> None:
+    for device, cpu in (("cpu", True), ("cpu:0", True), ("cuda", False), ("cuda:0", False), ("cpux", False)):
+        assert is_cpu(device) is cpu
+
+
+def test_an_engine_that_is_missing_or_broken_is_told_as_that_and_a_missing_file_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "m.onnx"
+    with pytest.raises(CheckpointError, match=r"there is no model file .*m\.onnx"):
+        import_engine("an_engine_that_nobody_has", file)
+    file.touch()
+    with pytest.raises(UnclaspError, match="needs the package an_engine_that_nobody_has: pip install an_engine"):
+        import_engine("an_engine_that_nobody_has", file)
+    assert import_engine("json", file).dumps(1) == "1"
+
+
+def test_sessions_are_opened_with_the_threads_and_the_waiting_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Settings:
+        def __init__(self) -> None:
+            self.entries: dict[str, str] = {}
+
+        def add_session_config_entry(self, key: str, value: str) -> None:
+            self.entries[key] = value
+
+    opened: list[tuple[Any, ...]] = []
+    runtime = SimpleNamespace(
+        SessionOptions=Settings, InferenceSession=lambda *given, **how: opened.append((*given, how))
+    )
+    monkeypatch.chdir(tmp_path)
+    for threads, spin, entries in (
+        (3, True, {"session.force_spinning_stop": "1"}), (None, False, {"session.intra_op.allow_spinning": "0"}),
+    ):  # fmt: skip
+        open_session(runtime, Path("m.onnx"), threads=threads, spin=spin, enable_profiling=True)
+        place, settings, how = opened[-1]
+        assert place == str(tmp_path / "m.onnx") and how == {"providers": ["CPUExecutionProvider"]}
+        assert settings.intra_op_num_threads == (threads or 0) and settings.entries == entries
+        assert settings.enable_profiling is True
+
+
+def test_outputs_of_small_networks_come_in_the_order_that_is_asked_for() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 48, 3)).astype(np.uint8)
+
+    class Answers:
+        def run(self, names: list[str], inputs: dict[str, Any]) -> list[Any]:
+            assert inputs["image"].flags.c_contiguous and inputs["image"].dtype == np.float32
+            np.testing.assert_array_equal(inputs["image"][0].transpose(1, 2, 0), image)
+            return names
+
+    runner = Runner.__new__(Runner)
+    runner._outputs, runner._session = ["b", "a"], Answers()  # type: ignore[assignment]
+    assert runner(image) == ["b", "a"]

@@ -4,7 +4,6 @@ Shipped models exist in both forms; on the CPU they are run by ONNX Runtime, whi
 On the way from a picture to a pose, torch is only imported if a weights file or another device requires it.
 """
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +37,7 @@ def open_network(
             raise UnclaspError(f"exported models run on the cpu, got device {str(device)!r}")
         return ExportedNetwork(weights, threads=threads)
     if is_cpu(device) and (exported := exported_file(weights)):
-        with suppress(ImportError):  # installed, but it cannot be loaded on this machine
-            return ExportedNetwork(exported, threads=threads)
+        return ExportedNetwork(exported, threads=threads)
     existing_weights(weights)  # what is missing needs no torch
     try:
         from unclasp.engines.torch_network import load_network  # noqa: PLC0415 (see the module docstring)
