@@ -14,15 +14,27 @@ from unclasp.model.tflite import Layer
 
 
 def layers() -> list[Layer]:
-    """Return the layers of the network's file, with random weights of a similar scale.
+    """Return the layers of the network's file, with random weights that keep the scale of what passes through.
 
-    World joints, which are not used, are included, and the output layers have an order of their own.
+    Like the file's, the weights are in half precision. World joints, which are not used, are included, and the output
+    layers have an order of their own.
     """
     convolutions = [part for part in LandmarkNet().body.modules() if isinstance(part, nn.Conv2d)][:-1]
-    read = [Layer(part.weight.detach(), 0.1 * torch.randn(len(part.weight))) for part in convolutions]
+    read = [
+        Layer(
+            (torch.randn_like(part.weight) * (2 / part.weight[0].numel()) ** 0.5).half().float(),
+            (0.1 * torch.randn(len(part.weight))).half().float(),
+        )
+        for part in convolutions
+    ]
     names = (("conv_handedness", 1), ("conv_handflag", 1), ("conv_landmarks", 63), ("conv_world_landmarks", 63))
     return read + [
-        Layer(torch.randn(outputs, 1152) / 30, torch.randn(outputs), f"model/{name}/MatMul") for name, outputs in names
+        Layer(
+            (torch.randn(outputs, 1152) / 30).half().float(),
+            torch.randn(outputs).half().float(),
+            f"model/{name}/MatMul",
+        )
+        for name, outputs in names
     ]
 
 
@@ -40,6 +52,7 @@ def test_answers_are_linear_in_the_mean_of_the_last_block(monkeypatch: pytest.Mo
         joints, hand, right, told = net(picture)
         features = net.body.before_last(picture / 255).mean(dim=(2, 3))
     assert features.shape == (2, 1152)
+    assert (features[0] - features[1]).abs().max() > 0.01, "they depend on the picture"
     named = {layer.name.split("/")[1]: layer for layer in held[-4:]}
     spoken = {name: nn.functional.linear(features, layer.weight, layer.bias) for name, layer in named.items()}
     torch.testing.assert_close(joints, spoken["conv_landmarks"].reshape(2, 21, 3))
