@@ -14,6 +14,7 @@ from unclasp.errors import CheckpointError, UnclaspError
 from unclasp.model import build, load_backbone
 from unclasp.model.backbones import BACKBONES, STRIDES, build_backbone
 from unclasp.model.backbones.efficientnet import EfficientNetLite0, SameConv2d
+from unclasp.model.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from unclasp.presets import tiny
 
 
@@ -230,3 +231,102 @@ def test_timm_models_become_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
         build_backbone("timm:bad")
     with pytest.raises(UnclaspError, match=r"timm makes no backbone of 'none' \(Unknown model"):
         build_backbone("timm:none")
+
+
+def with_statistics(backbone: nn.Module) -> dict[str, Tensor]:
+    """Give every norm weights and statistics of its own, and return all values in double precision."""
+    torch.manual_seed(0)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values in (module.weight.data, module.running_var):
+                values.uniform_(0.5, 1.5)
+            for values in (module.bias.data, module.running_mean):
+                values.uniform_(-0.5, 0.5)
+    return backbone.double().eval().state_dict()
+
+
+def convolved(
+    x: Tensor, state: dict[str, Tensor], conv: str, norm: str, *, stride: int = 1, padding: int = 0, eps: float = 1e-5
+) -> Tensor:
+    weight = state[f"{conv}.weight"]
+    y = functional.conv2d(x, weight, stride=stride, padding=padding, groups=x.shape[1] // weight.shape[1])
+    mean, var, gain, bias = (
+        state[f"{norm}.{name}"][:, None, None] for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    return (y - mean) / (var + eps).sqrt() * gain + bias
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("block", "depths"), [(BasicBlock, (2, 1, 2, 1)), (Bottleneck, (1, 2, 1, 2))])
+def test_resnets_are_those_of_the_paper(block: type[BasicBlock] | type[Bottleneck], depths: tuple[int, ...]) -> None:
+    backbone = ResNet(block, depths)  # type: ignore[arg-type]
+    state, image = with_statistics(backbone), torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    x = convolved(image, state, "conv1", "bn1", stride=2, padding=3).clamp(min=0)
+    x = functional.max_pool2d(x, 3, stride=2, padding=1)
+    for stage, (depth, got) in enumerate(zip(depths, backbone(image), strict=True), start=1):
+        for index in range(depth):
+            name, stride, y = f"layer{stage}.{index}", 2 if stage > 1 and index == 0 else 1, x
+            steps = ((1, stride, 1), (2, 1, 1)) if block is BasicBlock else ((1, 1, 0), (2, stride, 1), (3, 1, 0))
+            for number, step, padding in steps:
+                y = convolved(y, state, f"{name}.conv{number}", f"{name}.bn{number}", stride=step, padding=padding)
+                y = y if number == len(steps) else y.clamp(min=0)
+            if f"{name}.downsample.0.weight" in state:
+                x = convolved(x, state, f"{name}.downsample.0", f"{name}.downsample.1", stride=stride)
+            x = (x + y).clamp(min=0)
+        torch.testing.assert_close(got, x)
+
+
+@torch.no_grad()
+def test_efficientnet_lite0_is_the_published_one() -> None:
+    """Its rows: blocks, channels, expansion, kernel, stride; maps are taken from the last row of each stride."""
+    rows = (
+        (1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2), (3, 112, 6, 5, 1), (4, 192, 6, 5, 2),
+        (1, 320, 6, 3, 1),
+    )  # fmt: skip
+    backbone = EfficientNetLite0()
+    state, image = with_statistics(backbone), torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    for name, values in state.items():
+        if "_bn" in name and name.endswith("bias"):
+            values.mul_(16)  # so that some activations are above 6, and some below 0
+
+    def step(x: Tensor, conv: str, norm: str, *, stride: int = 1, kernel: int = 1) -> Tensor:
+        near, far = {(1, 1): (0, 0), (3, 1): (1, 1), (5, 1): (2, 2), (3, 2): (0, 1), (5, 2): (1, 2)}[kernel, stride]
+        return convolved(functional.pad(x, (near, far, near, far)), state, conv, norm, stride=stride, eps=1e-3)
+
+    x = step(image, "_conv_stem", "_bn0", stride=2, kernel=3).clamp(0, 6)
+    maps, number = [], 0
+    for blocks, channels, expand, kernel, first in rows:
+        for index in range(blocks):
+            name, stride, y = f"_blocks.{number}", first if index == 0 else 1, x
+            if expand > 1:
+                y = step(y, f"{name}._expand_conv", f"{name}._bn0").clamp(0, 6)
+            y = step(y, f"{name}._depthwise_conv", f"{name}._bn1", stride=stride, kernel=kernel).clamp(0, 6)
+            y = step(y, f"{name}._project_conv", f"{name}._bn2")
+            x, number = x + y if index > 0 else y, number + 1
+        if channels in (24, 40, 112, 320):
+            maps.append(x)
+    for got, expected in zip(backbone(image), maps, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "of_maps"), [("resnet18", (0, 1)), ("efficientnet_lite0", (None, 0, 1))])
+def test_shallow_layers_end_a_resolution(name: str, of_maps: tuple[int | None, ...]) -> None:
+    """Those of EfficientNet begin with the one at stride 2, of which there is no map."""
+    backbone, outputs = build_backbone(name).eval(), list[Tensor]()
+    for layer in backbone.shallow():
+        layer.register_forward_hook(lambda *given: outputs.append(given[-1]))
+    maps = backbone(torch.randn(1, 3, 64, 64))
+    assert len(outputs) == len(of_maps)
+    for output, at in zip(outputs, of_maps, strict=True):
+        assert output.shape[-1] == 32 if at is None else torch.equal(output, maps[at])
+
+
+def test_of_several_maps_at_a_stride_the_last_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = FakeTimm((2, 4, 4, 8, 16, 16, 32))
+    model.feature_info.channels = lambda: [1, 2, 3, 4, 5, 6, 7]
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=lambda *_, **__: model))
+    monkeypatch.setattr(model, "forward", lambda _: [torch.zeros(index) for index in range(1, 8)])
+    backbone = build_backbone("timm:doubled")
+    assert backbone.channels == {4: 3, 8: 4, 16: 6, 32: 7}
+    assert [len(each) for each in backbone(torch.zeros(1, 3, 64, 64))] == [3, 4, 6, 7]

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from unclasp.model import load_backbone
 from unclasp.model.backbones import build_backbone
 from unclasp.model.backbones.efficientnet import HandLandmarks
 from unclasp.model.palms import MoreChannels, PalmBackbone, load_palm_backbone, make_lean
-from unclasp.model.tflite import Layer, load_folded, read_layers, unfold_norms
+from unclasp.model.tflite import Layer, _kind, load_folded, read_layers, unfold_norms
 
 flatbuffers = pytest.importorskip("flatbuffers")
 tflite = pytest.importorskip("tflite", reason="reading such files is an extra")
@@ -236,3 +237,48 @@ def test_lean_palms_answer_the_same() -> None:
         expected, got = (each.double().up(each.double().down(pictures.double())) for each in (palms, lean))
     for mine, theirs in zip(got, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6 * float(theirs.abs().max()))
+
+
+def with_statistics(module: nn.Module) -> None:
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            for values in (norm.weight.data, norm.running_var, norm.bias.data, norm.running_mean):
+                values.uniform_(0.5, 1.5)
+
+
+def test_a_backbone_that_was_trained_before_is_loaded_like_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, new = HandLandmarks(), HandLandmarks()
+    given(monkeypatch, layers_of(used)[:-1])
+    with_statistics(used)
+    for backbone in (used, new):
+        load_folded(backbone, Path("a file"))
+    last = f"_blocks.{len(new._blocks) - 1}._"  # its projection is not in the file
+    for name, value in new.state_dict().items():
+        if not name.startswith((f"{last}project", f"{last}bn2")):
+            torch.testing.assert_close(used.state_dict()[name], value, msg=name)
+
+
+@torch.no_grad()
+def test_unfolding_takes_the_statistics_of_the_pictures_and_leaves_no_trace() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2)
+    ).double()
+    with_statistics(net)
+    pictures, others = torch.randn(2, 4, 3, 9, 9, dtype=torch.float64)
+    net.eval()
+    before = net(others)
+    unfold_norms(net, net, pictures)
+    assert not net.training
+    for at in (1, 4):
+        inputs = net[:at](pictures)
+        torch.testing.assert_close(net[at].running_mean, inputs.mean(dim=(0, 2, 3)), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(net[at].running_var, inputs.var(dim=(0, 2, 3), correction=0), rtol=1e-5, atol=1e-6)
+    statistics = net[1].running_mean.clone()
+    torch.testing.assert_close(net(others), before, rtol=1e-5, atol=1e-6)
+    assert torch.equal(net[1].running_mean, statistics), "later pictures change nothing"
+
+
+@pytest.mark.parametrize(("new", "old", "kind"), [(0, 3, 3), (3, 3, 3), (150, 127, 150)])
+def test_the_kind_of_an_operator_is_in_an_old_or_a_new_field(new: int, old: int, kind: int) -> None:
+    assert _kind(SimpleNamespace(BuiltinCode=lambda: new, DeprecatedBuiltinCode=lambda: old)) == kind
