@@ -22,6 +22,7 @@ from unclasp.presets import tiny
 from unclasp.train import train
 from unclasp.training.calibrate import Observed, _observe, calibrate, fit, quality
 from unclasp.training.options import RunOptions
+from unclasp.training.reliability import calibration_error
 
 
 class Samples:
@@ -309,3 +310,8 @@ def test_wrists_are_found_by_their_place_in_the_camera_frame_and_unknown_joints_
     assert (confidence < 0.5).nonzero().flatten().tolist() == [3, 20, 24, 41]
     assert confidence[7] > 0.9 and confidence[28] > 0.9
     assert not any(parameter.requires_grad for parameter in head.parameters())
+
+
+def test_confidences_are_compared_in_ten_bins_of_which_the_last_includes_certainty() -> None:
+    assert calibration_error(np.array([1.0, 1.0]), np.array([False, True])) == pytest.approx(0.5)
+    assert calibration_error(np.array([0.51, 0.59]), np.array([True, False])) == pytest.approx(0.05)

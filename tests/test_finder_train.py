@@ -16,7 +16,7 @@ import torch
 
 from dots import MakeSample, make_sample_function
 from unclasp import geometry
-from unclasp.checkpoint import tensor_file
+from unclasp.checkpoint import read_tensors, tensor_file
 from unclasp.cli import main
 from unclasp.data.views import cut, labels, random_window
 from unclasp.data.wholes import Wholes, write_wholes
@@ -398,7 +398,11 @@ def test_the_least_and_the_most_are_no_nonsense() -> None:
 def test_weights_round_trip_and_others_are_refused(tmp_path: Path) -> None:
     net = FinderNet(16)
     save_finder(tmp_path / "f.safetensors", net.state_dict(), channels=16, notes={"steps": 3})
-    again = load_finder(tmp_path / "f.safetensors").state_dict()
+    loaded = load_finder(tmp_path / "f.safetensors")
+    again = loaded.state_dict()
+    assert not loaded.training
+    stored = read_tensors(tmp_path / "f.safetensors")[0]
+    assert not any(name.endswith("num_batches_tracked") for name in stored), "counters are of no use"
     for key, value in net.state_dict().items():
         torch.testing.assert_close(again[key], value, rtol=1e-3, atol=1e-4)
     pose = Path(__file__).parents[1] / "src/unclasp/weights/small.safetensors"

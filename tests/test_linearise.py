@@ -14,6 +14,7 @@ from unclasp.model import DFL, build
 from unclasp.model.deploy import optimise
 from unclasp.model.macs import count_macs
 from unclasp.presets import tiny
+from unclasp.training import linearise
 from unclasp.training.linearise import linearised
 
 CROPS = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64)).astype(np.uint8)
@@ -84,3 +85,14 @@ def test_confidences_are_left_out_as_they_were_fitted_to_the_other_head(
     assert exit_.value.code == 0 and "run unclasp calibrate again" in capsys.readouterr().out
     assert not load_model(out)[1].model.confidence_head
     assert load_notes(out) == {"steps": 7, "linearised": "sure"}, "the calibration is gone, and the note of it"
+
+
+def test_the_fit_is_the_same_in_any_mode_and_batches_and_after_any_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made()
+    once, _ = linearised(model, tiny(), CROPS, steps=3)
+    monkeypatch.setattr(linearise, "_BATCH_SIZE", 3)
+    torch.manual_seed(7)
+    again, _ = linearised(model.train(), tiny(), CROPS, steps=3)
+    assert not model.training and not again.training
+    for name, value in once.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, msg=name)
