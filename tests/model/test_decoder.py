@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unclasp.config import Decoder, ModelConfig, Relation
+from unclasp.errors import UnclaspError
 from unclasp.model import build, decoder
 from unclasp.model.assembly import needs
 from unclasp.model.decoder import DecoupledDecoder, Estimate, Initialisation, Iteration, PooledDecoder
@@ -127,6 +128,15 @@ def test_the_paper_builds_no_last_appearance_update() -> None:
         ({"joint_image_relation": Relation.APPEARANCE, "regress_from": Relation.APPEARANCE}, BOTH, {"appearance"}),
         ({"root_depth_head": True, "joint_image_relation": Relation.POSITION}, BOTH, BOTH),
         ({"joint_joint": False, "joint_image_relation": Relation.POSITION}, {"position"}, {"position"}),
+        (
+            {
+                "joint_joint": False,
+                "joint_image_relation": Relation.POSITION,
+                "joint_joint_relation": Relation.APPEARANCE,
+            },
+            {"position"},
+            {"position"},
+        ),
     ],
 )
 def test_needs_follow_the_decoder_backwards(
@@ -265,3 +275,20 @@ def test_appearance_of_the_coarsest_level_is_read_wherever_appearance_is_read_at
     with torch.device("meta"):
         encoder = build(replace(config, **{name: Relation.APPEARANCE})).encoder
     assert encoder.strides[0] in encoder.appearance_strides
+
+
+def test_a_relation_among_joints_that_is_not_built_shows_no_picture() -> None:
+    by = Relation.POSITION
+    config = replace(
+        PAPER, init_relation=by, joint_joint_relation=Relation.APPEARANCE, joint_image_relation=by, regress_from=by,
+        joint_joint=False,
+    )  # fmt: skip
+    with torch.device("meta"), pytest.raises(UnclaspError, match="the pose cannot depend on the picture"):
+        build(config)
+
+
+def test_positions_that_nothing_reads_are_not_built() -> None:
+    by = Relation.APPEARANCE
+    config = replace(PAPER, init_relation=by, joint_joint_relation=by, joint_image_relation=by, regress_from=by)
+    with torch.device("meta"):
+        assert build(config).encoder.positions is None and build(PAPER).encoder.positions is not None

@@ -4,6 +4,7 @@ import itertools
 import math
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from unclasp.config import Decoder, Relation, with_model
@@ -123,3 +124,13 @@ def test_levels_that_nobody_reads_are_not_built() -> None:
         assert pooled.positions is None and pooled.strides == (32,)
         (level,) = pooled(torch.randn(2, 3, 128, 128)).levels
         assert level.position.shape == (1, level.appearance.shape[1], 0) == (1, 16, 0)
+
+
+def test_convolutions_begin_in_the_range_that_keeps_the_scale_of_their_inputs() -> None:
+    """He et al. 2015, without a rectifier: uniform up to the root of 3 / inputs."""
+    torch.manual_seed(0)
+    pyramid = Pyramid({4: 30, 8: 40, 16: 50, 32: 60}, 70, (4, 16))
+    for conv, norm in (*pyramid.lateral.values(), *pyramid.output.values()):
+        most = math.sqrt(3 / conv.weight[0].numel())
+        assert 0.95 * most < float(conv.weight.detach().abs().max()) <= most
+        assert isinstance(norm, nn.BatchNorm2d)

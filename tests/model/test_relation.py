@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from unclasp.config import Relation
+from unclasp.model.refine import RefineBlock
 from unclasp.model.relation import KINDS, Features, Readout, RelationLayer, Similarity, Widths, aggregate, relate
 
 WIDTHS = Widths(12, 8)
@@ -157,3 +158,14 @@ def test_readout_is_a_linear_layer_that_keeps_float32_under_autocast() -> None:
         assert functional.linear(features, readout.weight).dtype == torch.bfloat16
         torch.testing.assert_close(readout(features), expected)
         assert readout(features.bfloat16()).dtype == torch.float32
+
+
+def test_learned_maps_begin_in_the_range_that_keeps_the_scale_of_features_and_gradients() -> None:
+    """Glorot and Bengio 2010: uniform up to the root of 6 / (inputs + outputs)."""
+    torch.manual_seed(0)
+    relation, refine = layer(), RefineBlock(12, heads=1, feedforward=2)
+    maps = [module for module in (*relation.modules(), *refine.modules()) if type(module) is nn.Linear]
+    assert len(maps) == 2 * 6 + 7
+    for each in maps:
+        most = math.sqrt(6 / (each.in_features + each.out_features))
+        assert 0.9 * most < float(each.weight.detach().abs().max()) <= most
