@@ -458,7 +458,7 @@ def test_what_cannot_be_run_is_said(tmp_path, changes, options, error, told):
 
 def test_fewer_devices_than_asked_for_are_told_in_one_line(tmp_path, monkeypatch):
     def fabric(**_):
-        raise MisconfigurationException("You requested gpu: [0, 1]\n But your machine only has: [0]")
+        raise MisconfigurationException("You requested gpu: [0, 1]\n But your machine only has: [0]. See the manual")
 
     monkeypatch.setattr("unclasp.training.devices.Fabric", fabric)
     told = r"device 'cpu' cannot be used: You requested gpu: \[0, 1\] But your machine only has: \[0\]$"

@@ -1,6 +1,7 @@
 """InterHand2.6M's layout: a written set reads back unchanged, interrupted runs resume, and damage is reported."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -418,3 +419,9 @@ def test_damaged_notes_of_an_earlier_run_are_named(
     (tmp_path / "annotations" / "train" / "captures" / name).write_text('{"seed"')
     with pytest.raises(DataError, match=name.replace(".", r"\.")):
         list(write.write_dataset(tmp_path, 4, seed=9, image_size=64))
+
+
+def test_entries_tell_width_and_height(make_sample: Any) -> None:
+    wide = replace(make_sample(0), image=np.zeros((40, 60, 3), np.uint8), parts=None)
+    image = annotation_entries(wide, 0, 0, "Capture0/hands/cam000/image0.jpg")["image"]
+    assert (image["width"], image["height"]) == (60, 40)

@@ -88,7 +88,7 @@ def state_to_resume(path: Path, config: Config, dataset: Dataset, options: RunOp
     for name, now in run_facts(options).items():
         before = state["run"].get(name)
         is_same = _digest_in(before) == _digest_in(now) if name in _ONLY_AT_START and before and now else before == now
-        if not is_same and (now is not None or name not in _ONLY_AT_START):
+        if not is_same and now is not None:
             raise CheckpointError(
                 f"{path} was trained with {name} {before}, got {now}: resume with what it began with, or start another "
                 "run from its weights (--start-weights)"
