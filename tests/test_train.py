@@ -18,6 +18,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from dots import make_sample_function
 from ports import free_port
+from unclasp import train as train_module
 from unclasp.checkpoint import load_model, load_notes, load_state, save_state, save_weights
 from unclasp.config import AugmentConfig, DepthAxis, TrainConfig, with_model
 from unclasp.data.collate import collate
