@@ -30,7 +30,7 @@ from unclasp.find.landmarks import FEATURES, SIZE, LandmarkReading
 from unclasp.hands import HAND_SLICES, SIDES, Side
 from unclasp.training import fusion_calibrate, fusion_evidence, fusion_net, fusion_train
 from unclasp.training.fusion_calibrate import calibrate_fusion
-from unclasp.training.fusion_evidence import EVIDENCE_FORMAT
+from unclasp.training.fusion_evidence import EVIDENCE_FORMAT, Evidence
 from unclasp.training.fusion_net import FusionNet
 
 
@@ -387,7 +387,8 @@ def test_errors_of_fused_joints_are_in_mm_and_relative_to_the_wrist() -> None:
     truth[3, :2] += [0.3, 0.4]
     truth[5, 2] += 1.5
     fusion = in_numpy(FusionNet(8).eval())
-    errors = fusion_calibrate._errors(fusion, np.zeros(NUMBERS + FEATURES), own, own[:, :2], truth, 200.0)
+    hand = Evidence(np.zeros(NUMBERS + FEATURES), own, own[:, :2], truth, np.array(200.0))
+    errors = fusion_calibrate._errors(fusion, hand)
     expected = np.zeros(21)
     expected[[3, 5]] = 100, 150
     np.testing.assert_allclose(errors, expected, atol=1e-9)

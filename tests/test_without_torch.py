@@ -30,13 +30,19 @@ COMMAND_LINE = (
 BARE = """
 import sys
 
-class NothingElse:
+class Allowed:
+    def __init__(self, finder):
+        self.finder = finder
+
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in sys.stdlib_module_names and top not in {allowed!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=top)
+        is_allowed = top in sys.stdlib_module_names or top in {allowed!r}
+        return self.finder.find_spec(name, path, target) if is_allowed else None
 
-sys.meta_path.insert(0, NothingElse())
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Allowed, sys.meta_path)
 """
 
 
