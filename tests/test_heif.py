@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,16 +145,49 @@ def test_data_after_the_picture_is_ignored() -> None:
         decode_photo(TURNED + (1).to_bytes(4) + b"free" + (25).to_bytes(8) + bytes(8))
 
 
-def test_a_name_that_is_no_text_is_refused_instead_of_ending_the_process() -> None:
-    damaged = TURNED.replace(b"Exif\0", b"E\x80if\0", 1)
-    assert damaged != TURNED
+ENTRY = (21).to_bytes(4) + b"infe\2\0\0\1\0\2\0\0Exif\0"
+
+
+def with_entry(entry: bytes) -> bytes:
+    """Return the file with another entry for its EXIF block; the boxes around it grow with it."""
+    data, more = TURNED, len(entry) - len(ENTRY)
+    for box in (b"meta", b"iinf"):
+        at = data.index(box) - 4
+        data = data[:at] + (int.from_bytes(data[at : at + 4]) + more).to_bytes(4) + data[at + 4 :]
+    assert ENTRY in data
+    return data.replace(ENTRY, entry)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ENTRY.replace(b"Exif", b"E\x80if"),
+        ENTRY.replace(b"Exif\0", "Exi\xe9".encode()),
+        bytes(4) + ENTRY[4:].replace(b"Exif", b"E\x80if"),
+        (1).to_bytes(4) + b"infe" + (29).to_bytes(8) + ENTRY[8:].replace(b"Exif", b"E\x80if"),
+        (23).to_bytes(4) + b"infe\3\0\0\1\0\0\0\2\0\0" + "Exi\xe9".encode(),
+    ],
+    ids=["type", "half a letter", "to the end", "64 bits", "version 3"],
+)
+def test_a_type_that_is_no_text_is_refused_instead_of_ending_the_process(entry: bytes) -> None:
     program = "import sys; from unclasp.picture import decode_photo; decode_photo(sys.stdin.buffer.read())"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-c", program], input=damaged, capture_output=True, check=False, env=environment
+        [sys.executable, "-c", program], input=with_entry(entry), capture_output=True, check=False, env=environment
     )
     assert done.returncode == 1
     assert done.stderr.decode().splitlines()[-1].endswith("truncated or damaged; copy or download it again")
+
+
+def test_files_that_claim_much_are_refused_at_once() -> None:
+    start, entries = TURNED[: TURNED.index(b"meta") - 4], (b"\x7f\x7f\x7f\x7finfe" + bytes(8)) * 50_000
+    meta = (12 + len(entries)).to_bytes(4) + b"meta" + bytes(4) + entries
+    brands = (2**31).to_bytes(4) + b"ftypheic" + bytes(20_000_000)
+    for data in (start + meta, brands):
+        began = time.process_time()
+        with pytest.raises(ImageError, match="truncated or damaged"):
+            decode_photo(data)
+        assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("data", [TURNED, avif()], ids=["heic", "avif"])

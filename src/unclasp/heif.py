@@ -28,10 +28,12 @@ _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"h
 """Brands of pictures in HEVC, and those that leave the coding open."""
 _HEADER: Final = 8
 """Bytes of the length and the type with which a box begins."""
-_ITEM: Final = re.compile(rb"(....)infe", re.DOTALL)
-"""How the entry of an item begins."""
-_ITEM_TEXT: Final = 16
-"""Where its text begins, the type and the name, after numbers."""
+_MAX_BRANDS_END: Final = 1024
+"""Brands after so many bytes do not count; usual files list up to ten of four bytes."""
+_ITEM: Final = re.compile(rb"(....)infe(.)", re.DOTALL)
+"""How the entry of an item begins: with its length, which includes all of this, and the entry's version."""
+_ITEM_NUMBERS: Final = 16
+"""Bytes of the entry before its text, which is the type, of four bytes, and the name; in version 3 two more."""
 _ERRORS: Final = (ValueError, EOFError, SyntaxError, RuntimeError, OSError)
 """What the two packages raise for damaged files."""
 
@@ -57,7 +59,7 @@ def kind_of(data: bytes) -> HeifKind | None:
     if data[4:_HEADER] != b"ftyp":
         return None
     length = int.from_bytes(data[:4])
-    brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(length, len(data)), 4))}
+    brands = {data[8:12], *(data[at : at + 4] for at in range(16, min(length, _MAX_BRANDS_END), 4))}
     return "AVIF" if brands & _AVIF_BRANDS else "HEIC" if brands & _HEIF_BRANDS else None
 
 
@@ -126,10 +128,20 @@ def _check_boxes(data: bytes) -> None:
 
 
 def _check_names(meta: bytes) -> None:
-    """Raise an EOFError unless the names and types of all items in a meta box are text."""
+    """Raise an EOFError unless the names and types of all items in a meta box are text.
+
+    It is also raised for entries that overlap, so that no byte is read twice, and for the lengths 0 (up to the end) and
+    1 (in 64 bits), which are of no use for an entry.
+    """
+    unread = len(meta)
     for item in _ITEM.finditer(meta):
-        entry = meta[item.start() : item.start() + int.from_bytes(item[1])]
+        length = int.from_bytes(item[1])
+        unread -= length
+        if length < _ITEM_NUMBERS or unread < 0:
+            raise EOFError
+        text = meta[item.start() : item.start() + length][_ITEM_NUMBERS + 2 * (item[2] == b"\3") :]
         try:
-            entry[_ITEM_TEXT:].decode()
+            text[:4].decode()
+            text[4:].decode()
         except UnicodeDecodeError:
             raise EOFError from None
