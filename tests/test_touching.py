@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import numpy as np
 import pytest
 
 from command_line import predict_here
-from detected import FakePalms, joints_in, make_predictor
+from detected import FakePalms, hand_in, joints_in, make_predictor
 from poses import random_pose
 from shades import BRIGHT, EMPTY, Box
 from unclasp.arrays import Pixels
 from unclasp.errors import UnclaspError
 from unclasp.find.hand_detector import PALM_SIZES
-from unclasp.find.overlap import MIN_BESIDE_SCORE, SURROUNDINGS, beside_one
+from unclasp.find.overlap import MIN_BESIDE_SCORE, SURROUNDINGS, BesideHands, beside_one
 from unclasp.find.palms import Palm
+from unclasp.find.photo_search import Completed
 from unclasp.hands import HAND_SLICES, Side
 from unclasp.pose import HandPose
 from unclasp.predictor import Predictor
@@ -83,6 +85,18 @@ def test_what_is_less_certain_or_far_away_does_not_count(at: Box, score: float, 
 def test_a_hand_of_the_other_side_that_cannot_be_the_person_s_own_is_left_out() -> None:
     pose = found(side="left", at=(150, 50, 290, 190))
     assert pose.sides == ("right",) and not pose.touching, "it is more than twice as large"
+
+
+def test_nothing_touches_hands_that_are_too_small_and_uncertain_to_count() -> None:
+    dim = picture() // 3 + np.array([0, 0, 200], np.uint8)  # red, on blue: a dark picture would be brightened
+    wide = cv2.copyMakeBorder(dim, 0, 0, 0, 600, cv2.BORDER_REPLICATE)
+    for image, is_hand in ((dim, True), (wide, False)):
+        predictor = make_predictor(FakePalms((BRIGHT, "right", 0.6)), BRIGHT)
+        completed = partial(Completed, beside=BesideHands(image, [hand_in(BEHIND, score=0.95)]))
+        predictor.photo_search.completed = lambda result, *_, of=completed: of(result)  # type: ignore[method-assign]
+        predictor.photo_search.detector = None
+        pose = predictor(image)
+        assert len(pose.sides) == len(pose.touching) == is_hand
 
 
 def test_nothing_is_painted_over_with_a_box_and_without_hands() -> None:

@@ -56,7 +56,8 @@ class PhotoSearchResult(NamedTuple):
     hands: list[DetectedHand] | None = None
     """All hands that the hand detector found in the picture; None where it was not run."""
     beside: BesideHands | None = None
-    """What it found beside the person's only hand, once that was painted over; None where that was not tried."""
+    """What it found beside the person's only hand, once that was painted over; None without hands, and where that was
+    not tried."""
     faces: FacesIn | None = None
     """The faces in the picture, so that none is looked for twice; None where the picture is given as a crop."""
 
@@ -117,9 +118,10 @@ class PhotoSearch:
         completed = self.completed(result, hands or [], image) if credible else Completed(result)
         if completed.result is not result:
             others = self._outside_hands(completed.result, others, image)
-        result = discounted(completed.result)
-        credible = credible and not are_specks(result, image)
-        return PhotoSearchResult(result, others, credible, hands, completed.beside, faces)
+        result, beside = discounted(completed.result), completed.beside
+        if are_specks(result, image):
+            credible, beside = False, None  # what is beside them touches no hand
+        return PhotoSearchResult(result, others, credible, hands, beside, faces)
 
     def of_touching(self, found: PhotoSearchResult) -> list[CropResult]:
         """Return the results for hands of other people that touch a person's only hand, one for each person.
