@@ -209,8 +209,9 @@ def _search_folder(folder: Path, given: str) -> Iterator[Source]:
 
 def _unsupported_in(paths: Sequence[Path]) -> Counter[str]:
     """Return how many pictures there are of each kind that cannot be read."""
+    unreadable = _OTHER_FORMATS.keys() - PICTURE_SUFFIXES
     suffixes = (path.suffix.lower() for path in paths if not path.name.startswith("."))
-    return Counter(_OTHER_FORMATS[suffix] for suffix in suffixes if suffix in _OTHER_FORMATS.keys() - PICTURE_SUFFIXES)
+    return Counter(_OTHER_FORMATS[suffix] for suffix in suffixes if suffix in unreadable)
 
 
 def _told(unsupported: Counter[str]) -> str:
