@@ -1,7 +1,7 @@
 """Reads users' pictures as RGB arrays.
 
 A picture is an (H, W, 3) uint8 RGB array, upright (EXIF orientation applied), with transparency blended over white. The
-structure of files is checked before OpenCV decodes them (`picture_formats`).
+structure of files is checked before they are decoded (`picture_formats`).
 """
 
 import struct
