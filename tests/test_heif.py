@@ -215,24 +215,24 @@ def test_without_the_extra_the_error_says_how_to_get_it(
 def test_folders_are_searched_for_them(
     save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("1.HEIC", "2.heif", "3.avif", "4.jpg", "5.gif"):
+    for name in ("1.HEIC", "2.heif", "2.hif", "3.avif", "4.jpg", "5.gif"):
         save(TURNED, name)
     found = [Path(source.name).name for source in find_sources(tmp_path)]
-    assert found == ["1.HEIC", "2.heif", "3.avif", "4.jpg"]
+    assert found == ["1.HEIC", "2.heif", "2.hif", "3.avif", "4.jpg"]
     told = f"{tmp_path}: skipped pictures in formats that cannot be read"
     assert caplog.messages == [f"{told}: 1 GIF; convert them to JPEG"]
     caplog.clear()
     monkeypatch.setattr(sources, "PICTURE_SUFFIXES", sources.PICTURE_SUFFIXES - heif.SUFFIXES.keys())
     assert [Path(source.name).name for source in find_sources(tmp_path)] == ["4.jpg"]
     assert caplog.messages == [
-        f"{told}: 1 AVIF, 1 GIF, 2 HEIC; pip install 'unclasp[heic]' for HEIC and AVIF, or convert them to JPEG"
+        f"{told}: 1 AVIF, 1 GIF, 3 HEIC; pip install 'unclasp[heic]' for HEIC and AVIF, or convert them to JPEG"
     ]
 
 
 def test_the_web_page_takes_them_where_they_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     page = demo_page(upload_bytes=1, pixels=1, model="x")
     assert "TIFF, HEIC, AVIF ·" in page
-    assert 'image/tiff,image/heic,image/heif,image/avif,.heic,.heif,.avif">' in page
+    assert 'image/tiff,image/heic,image/heif,image/avif,.heic,.heif,.hif,.avif">' in page
     monkeypatch.setattr(heif, "find_spec", lambda _: None)
     page = demo_page(upload_bytes=1, pixels=1, model="x")
     assert "TIFF ·" in page

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HeifKind = Literal["HEIC", "AVIF"]
 
-SUFFIXES: Final[dict[str, HeifKind]] = {".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF"}
+SUFFIXES: Final[dict[str, HeifKind]] = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".avif": "AVIF"}
 INSTALL: Final = "pip install 'unclasp[heic]'"
 """How to get the packages."""
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
