@@ -21,6 +21,7 @@ from unclasp.sources import find_sources
 from unclasp.web.page import demo_page
 
 pytest.importorskip("pi_heif", reason="needs the extra heic")
+import pi_heif
 from PIL import Image
 
 DATA = Path(__file__).parent / "data"
@@ -210,6 +211,17 @@ def test_without_the_extra_the_error_says_how_to_get_it(
         f"{path}: expected a JPEG, PNG, WebP, BMP or TIFF picture, got {kind} picture; pip install 'unclasp[heic]' to "
         "read it, or convert it to JPEG"
     )
+
+
+def test_a_decoder_that_cannot_be_loaded_is_told_like_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pi-heif can be imported without its library, and says so only when it is used."""
+
+    def cannot_be_loaded(_: object) -> None:
+        raise ImportError("libheif.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(pi_heif, "HeifImageFile", cannot_be_loaded)
+    with pytest.raises(ImageError, match=r"got a HEIC picture; pip install 'unclasp\[heic\]'"):
+        decode_photo(TURNED)
 
 
 def test_folders_are_searched_for_them(

@@ -43,6 +43,11 @@ class NonFiniteLossError(UnclaspError):
     """The training loss became infinite or not a number."""
 
 
+def refusal(expected: str, got: str, advice: str) -> ImageError:
+    """Return an error for what is no usable picture, to be raised."""
+    return ImageError(f"expected {expected}, got {got}; {advice}")
+
+
 def write_error(path: Path, error: OSError) -> DataError:
     """Return the error that says that and why a file of a data set could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from unclasp.arrays import Array
-from unclasp.errors import ImageError
+from unclasp.errors import refusal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -95,16 +95,16 @@ def read_pixels(kind: HeifKind, data: bytes) -> Array:
 
 def _open(kind: HeifKind, data: bytes) -> "Image":
     """Return a picture whose pixels are decoded when it is asked for them."""
-    try:  # an extra; the classes are used directly, as PIL.Image.open has a limit of pixels of its own
-        from pi_heif import HeifImageFile  # noqa: PLC0415
+    file = io.BytesIO(data)
+    try:  # the classes are used directly, as PIL.Image.open has a limit of pixels of its own
+        from pi_heif import HeifImageFile  # noqa: PLC0415  an extra
         from PIL.AvifImagePlugin import AvifImageFile  # noqa: PLC0415
-    except ImportError:
+
+        return HeifImageFile(file) if kind == "HEIC" else AvifImageFile(file)
+    except ImportError:  # also where pi-heif is there, but its library cannot be loaded, which using it tells
         got = f"{'a' if kind == 'HEIC' else 'an'} {kind} picture"
         advice = f"{INSTALL} to read it, or convert it to JPEG"
-        raise ImageError(f"expected a JPEG, PNG, WebP, BMP or TIFF picture, got {got}; {advice}") from None
-    file = io.BytesIO(data)
-    try:
-        return HeifImageFile(file) if kind == "HEIC" else AvifImageFile(file)
+        raise refusal("a JPEG, PNG, WebP, BMP or TIFF picture", got, advice) from None
     except _ERRORS as error:
         raise EOFError from error
 

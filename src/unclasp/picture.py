@@ -15,9 +15,9 @@ import numpy as np
 
 from unclasp import tiff
 from unclasp.arrays import Array, Pixels
-from unclasp.errors import ImageError, advice_on_missing
+from unclasp.errors import ImageError, advice_on_missing, refusal
 from unclasp.exif import focal_length, orientation
-from unclasp.picture_formats import MIN_SIDE, recognise, refusal
+from unclasp.picture_formats import MIN_SIDE, recognise
 from unclasp.quiet import quiet_opencv
 
 MAX_PIXELS = 200_000_000

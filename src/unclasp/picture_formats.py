@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from unclasp import heif, tiff
 from unclasp.arrays import Array
-from unclasp.errors import ImageError
+from unclasp.errors import refusal
 from unclasp.exif import tiff_tags
 
 MIN_SIDE = 16
@@ -71,11 +71,6 @@ def recognise(data: bytes) -> Format:
     if format_name == "a video":
         advice = "run unclasp predict on it, under a name that ends in .mp4, or extract its frames as pictures"
     raise refusal("a JPEG, PNG, WebP, BMP or TIFF picture", format_name, advice)
-
-
-def refusal(expected: str, got: str, advice: str) -> ImageError:
-    """Return an error for what is no usable picture, to be raised."""
-    return ImageError(f"expected {expected}, got {got}; {advice}")
 
 
 def _check_size(width: int, height: int, *, max_pixels: int) -> None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from unclasp.arrays import Array
-from unclasp.errors import ImageError
+from unclasp.errors import refusal
 
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA = 258, 262, 277, 284, 338
 """Tags: BitsPerSample, PhotometricInterpretation, SamplesPerPixel, PlanarConfiguration, ExtraSamples."""
@@ -59,7 +59,7 @@ def check_samples(data: bytes) -> None:
         expected, got = "a TIFF that is opaque or has RGB and transparency", "one channel with transparency"
     else:
         return
-    raise ImageError(f"expected {expected}, got {got}; convert it to PNG")
+    raise refusal(expected, got, "convert it to PNG")
 
 
 def finished(image: Array, data: bytes, *, white: int) -> Array:
