@@ -34,6 +34,8 @@ Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar=
 """Files that are named without an option."""
 OptionalFile = Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[PATH]", help_behavior_hint="")]
 """The same for one file, which can be left out; its help text says what happens then."""
+Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
+"""Pictures, videos, folders, patterns and cameras (`sources.find_sources`)."""
 DataSet = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
 """A data set that is named without an option."""
 Preset = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[PRESET]")]

@@ -15,6 +15,7 @@ from unclasp.commands.arguments import (
     OptionalBox,
     OptionalInt,
     OptionalPath,
+    Sources,
     need_folder,
     need_positive,
     parse,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from unclasp.predictor import Predictor
     from unclasp.sources import Source
 
-Sources = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE ...", help_behavior_hint="")]
 _Focal = Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="FX FY", help_behavior_hint="")]
 
 
