@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tests.made_hands import two_hands
-from tests.poses import pose_of
 from torch import nn
 
+from made_hands import two_hands
+from poses import pose_of
 from unclasp.checkpoint import load_model, load_notes
 from unclasp.cli import main
 from unclasp.errors import UnclaspError
