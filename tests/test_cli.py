@@ -114,7 +114,7 @@ def test_the_commands_are_these() -> None:
     """Frozen: a command that goes away or is renamed breaks scripts. What is added goes here and into CHANGELOG.md."""
     assert set(COMMANDS) == {
         "predict", "evaluate", "export", "measure", "train", "average", "calibrate", "landmarks", "palms", "faces",
-        "adapt", "linearise", "synth preview", "synth write",
+        "adapt", "label", "linearise", "synth preview", "synth write",
         "bench synth", "bench latency", "bench pieces", "bench train", "bench predict", "bench index", "data check",
         "data index",
         "data show", "data parts", "bench data", "presets", "demo", "gallery", "figures attention", "figures curves",
@@ -245,6 +245,7 @@ def test_wrong_use_is_told_in_one_line(capsys: pytest.CaptureFixture[str], words
         ("average a.safetensors b.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("calibrate a.safetensors --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("adapt photos --out x.onnx", "--out must end in .safetensors, got x.onnx"),
+        ("label photos --out x --min-confidence 2", "--min-confidence must lie in [0, 1], got 2.0"),
         ("linearise --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder train --data nowhere --out x.onnx", "--out must end in .safetensors, got x.onnx"),
         ("finder average a.safetensors --out b.safetensors", "name at least two weights files, got 1"),

@@ -40,6 +40,7 @@ GROUPS: Final = {
         "average": "Average the weights of several stages of a training run.",
         "calibrate": "Fit a confidence for each joint of a trained model.",
         "adapt": "Adapt a trained model to pictures of your own kind, without annotations.",
+        "label": "Write a data set to train on from pictures without annotations.",
         "linearise": "Fit a linear part segmentation head for a trained model: cheaper, slightly less accurate.",
         "export": "Export a model to ONNX or OpenVINO, and check that its outputs match the network's.",
     },

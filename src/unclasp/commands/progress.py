@@ -48,8 +48,8 @@ def named_bars() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
-def track(items: Iterable[_Item], task: str, *, total: int) -> Iterator[_Item]:
-    """Yield the items of a task, of which there are `total`."""
+def track(items: Iterable[_Item], task: str, *, total: int | None) -> Iterator[_Item]:
+    """Yield the items of a task, of which there are `total`, if that is known."""
     with _bars() as bars:
         yield from bars.track(items, total=total, description=task)
 

@@ -23,7 +23,8 @@ def annotation_entries(sample: Sample, index: int, capture: int, file_name: str)
         },
         "annotation": {
             "id": index, "image_id": index, "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "joint_valid": [[int(valid)] for valid in sample.valid], "hand_type": hand_type, "hand_type_valid": 1,
+            "joint_valid": [[int(valid)] for valid in sample.valid], "hand_type": hand_type,
+            "hand_type_valid": int(sample.hand_type_valid),
         },
         "camera": {
             "campos": {camera: [0.0, 0.0, 0.0]}, "camrot": {camera: np.eye(3).tolist()},
@@ -33,7 +34,7 @@ def annotation_entries(sample: Sample, index: int, capture: int, file_name: str)
             frame: {
                 "world_coord": world.round(3).astype(float).tolist(),
                 "joint_valid": [[bool(valid)] for valid in sample.valid],
-                "hand_type": hand_type, "hand_type_valid": True,
+                "hand_type": hand_type, "hand_type_valid": sample.hand_type_valid,
             }
         },
     }  # fmt: skip

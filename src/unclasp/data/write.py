@@ -8,24 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
-from unclasp.batch import Sample
-from unclasp.data.entries import annotation_entries
 from unclasp.data.json_file import parse_json
-from unclasp.data.layout import FILES, annotation_path, parts_path
+from unclasp.data.layout import parts_path
+from unclasp.data.store import check_split_name, write_annotations, write_sample
 from unclasp.data.synthetic import Synthetic
 from unclasp.errors import DataError
-from unclasp.files import write_bytes, write_text
-from unclasp.hands import JOINT_NAMES, PARENTS
+from unclasp.files import write_text
 from unclasp.opencv_threads import opencv_threads
 from unclasp.synth.scene import SceneMix
 
 CAPTURE_SIZE = 500
 """Pictures per `Capture` folder. Each capture is rendered by one process; an interrupted run repeats unfinished ones.
 """
-JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -71,8 +65,7 @@ def write_dataset(
     """
     if count < 1 or seed < 0:
         raise DataError(f"count must be at least 1 and seed at least 0, got {count} and {seed}")
-    if not re.fullmatch(r"[\w-]+", split):
-        raise DataError(f"split must be a plain name of letters, digits, - and _, got {split!r}")
+    check_split_name(split)
     mix = mix or SceneMix()
     _check_same_options(root, split, {"seed": seed, "image_size": image_size, "mix": repr(mix)})
     jobs = [
@@ -90,7 +83,7 @@ def write_dataset(
             for rendered in pool.imap_unordered(_render_capture, jobs):
                 done += rendered
                 yield done
-    _write_annotations(root, split, jobs)
+    write_annotations(root, split, {job.capture: _read_json(job.finished) for job in jobs})
 
 
 def _check_same_options(root: Path, split: str, options: dict[str, Any]) -> None:
@@ -132,7 +125,7 @@ def _render_capture(job: _Job) -> int:
         return len(job.indices)
     dataset = Synthetic(job.seed, job.indices.stop, job.mix, image_size=job.image_size)
     with opencv_threads(1):
-        entries = [_write_sample(job, dataset[index], index) for index in job.indices]
+        entries = [write_sample(job.root, job.split, job.capture, dataset[index], index) for index in job.indices]
     write_text(job.finished, json.dumps(entries))
     return len(entries)
 
@@ -146,37 +139,6 @@ def _is_whole(job: _Job) -> bool:
         (job.root / "images" / job.split / name).exists() and parts_path(job.root, job.split, name).exists()
         for name in names
     )
-
-
-def _write_sample(job: _Job, sample: Sample, index: int) -> dict[str, Any]:
-    kind = "interacting" if sample.interacting else "single"
-    file_name = f"Capture{job.capture}/{kind}/cam{index:06d}/image{index}.jpg"
-    image_path = job.root / "images" / job.split / file_name
-    bgr = np.ascontiguousarray(sample.image[..., ::-1])
-    write_bytes(image_path, cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
-    if sample.parts is not None:
-        write_bytes(parts_path(job.root, job.split, file_name), cv2.imencode(".png", sample.parts)[1].tobytes())
-    return annotation_entries(sample, index, job.capture, file_name)
-
-
-def _write_annotations(root: Path, split: str, jobs: list[_Job]) -> None:
-    data: dict[str, Any] = {"images": [], "annotations": []}
-    cameras: dict[str, Any] = {}
-    joints: dict[str, Any] = {}
-    for job in jobs:
-        capture = str(job.capture)
-        cameras[capture] = {key: {} for key in ("campos", "camrot", "focal", "princpt")}
-        joints[capture] = {}
-        for entry in _read_json(job.finished):
-            data["images"].append(entry["image"])
-            data["annotations"].append(entry["annotation"])
-            joints[capture].update(entry["joint_3d"])
-            for key, by_camera in cameras[capture].items():
-                by_camera.update(entry["camera"][key])
-    for kind, content in zip(FILES, (data, cameras, joints), strict=True):
-        write_text(annotation_path(root, split, kind), json.dumps(content))
-    lines = (f"{name} {index} {parent}" for index, (name, parent) in enumerate(zip(JOINT_NAMES, PARENTS, strict=True)))
-    write_text(root / "annotations" / "skeleton.txt", "\n".join(["# name index parent", *lines, ""]))
 
 
 def _read_json(path: Path) -> Any:
