@@ -45,7 +45,9 @@ def sample_of(pose: HandPose, *, min_confidence: float = MIN_CONFIDENCE) -> Samp
         UnclaspError: The pose has no picture or no confidences, or is that of a mirror image.
     """
     if pose.image is None or pose.confidence is None:
-        raise UnclaspError("labels need a pose with its picture and confidences")
+        raise UnclaspError(
+            "labels need a pose with its picture and confidences; unclasp calibrate gives a trained model the latter"
+        )
     if pose.mirrored:
         raise UnclaspError("labels need poses of pictures that are no mirror images: mirror the picture instead")
     certain = _certain_hands(pose, pose.confidence, min_confidence)
