@@ -1,5 +1,6 @@
 """Training data from pictures without annotations: what predictions are certain of."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,23 @@ def test_the_labels_lie_on_the_same_pixels_as_the_pose(distance: float) -> None:
     assert side < 230.5
     np.testing.assert_allclose(sample.box, geometry.expand_box(geometry.tight_box(pixels), 1.2), atol=0.01)
     assert min(width, height) >= 0.9 * min(2.6 * side, HEIGHT * side / max(np.ptp(pose.joints_2d, axis=0)))
+
+
+def test_resizing_moves_the_labels_by_less_than_a_tenth_of_a_pixel() -> None:
+    columns = np.arange(WIDTH)
+    wave = 128 + 100 * np.sin(columns / 12)
+    pose = pose_over(np.tile(wave.round().astype(np.uint8)[None, :, None], (HEIGHT, 1, 3)), distance=350.0)
+    sample = sample_of(pose)
+    assert sample is not None
+    scale = sample.focal[0] / pose.camera.focal[0]
+    assert scale < 0.8
+    pixels = geometry.project(sample.joints_cam, sample.focal, sample.princpt).astype(np.float32)
+    seen = (pixels > 2).all(axis=1) & (pixels < np.subtract(sample.image.shape[1::-1], 3)).all(axis=1)
+    found = cv2.remap(sample.image, pixels[None], None, cv2.INTER_CUBIC)[0, :, 0].astype(float)  # type: ignore[call-overload]
+    slope = 100 / 12 * np.cos(pose.joints_2d[:, 0] / 12)
+    steep = seen & (np.abs(slope) > 4)
+    offsets = (found - (128 + 100 * np.sin(pose.joints_2d[:, 0] / 12)))[steep] / slope[steep]
+    assert steep.sum() > 10 and abs(offsets.mean()) < 0.1, f"half a pixel there is {0.5 / scale - 0.5:.2f} here"
 
 
 def test_small_hands_are_not_enlarged_and_dark_pictures_are_brightened() -> None:
@@ -115,6 +133,8 @@ def test_samples_read_back_as_they_were_written(tmp_path: Path) -> None:
         assert ours.parts is None and np.abs(ours.image.astype(int) - theirs.image).mean() < 3, "JPEG"
         for name in ("focal", "princpt", "box"):
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-5, err_msg=name)
+    joints = json.loads((tmp_path / "annotations" / "mine" / "InterHand2.6M_mine_joint_3d.json").read_text())["0"]
+    assert [joints[frame]["hand_type_valid"] for frame in ("0", "1")] == [True, False]
     with pytest.raises(DataError, match="has a split mine already: remove it, or choose"):
         write_samples(tmp_path, [first], split="mine")
     with pytest.raises(DataError, match="nothing to write"):
@@ -188,8 +208,10 @@ def test_pictures_are_labelled_and_trained_on(tmp_path: Path, capsys: pytest.Cap
     code, _, errors = run_here(capsys, *words, "--train.epochs", "1", "--accelerator", "cpu", "--workers", "0")
     assert code == 0, errors
     load_model(run / "weights.safetensors")
-    code, _, errors = run_here(capsys, "label", str(photos / "none.png"), "--out", str(tmp_path / "empty"))
-    assert code == 2 and "nothing to write" in errors and not (tmp_path / "empty").exists()
+    empty = tmp_path / "empty"
+    for words in (["none.png"], ["hands.png", "--min-confidence", "1"]):
+        code, _, errors = run_here(capsys, "label", str(photos / words[0]), *words[1:], "--out", str(empty))
+        assert code == 2 and "nothing to write" in errors and not empty.exists()
 
 
 def run_here(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
