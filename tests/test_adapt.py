@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from command_line import run_here
 from made_hands import two_hands
 from poses import pose_of
 from unclasp.checkpoint import load_model, load_notes
-from unclasp.cli import main
 from unclasp.errors import UnclaspError
 from unclasp.model import DFL, build
 from unclasp.presets import tiny
@@ -111,18 +111,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     picture = cv2.imread(str(EXAMPLE))
     for index in range(11):
         cv2.imwrite(str(folder / f"{index}.jpg"), cv2.convertScaleAbs(picture, alpha=1 + index / 50))
-    code, told, errors = run(capsys, "adapt", folder / "0.jpg", "--out", out)
+    code, told, errors = run_here(capsys, "adapt", folder / "0.jpg", "--out", out)
     assert code == 2 and "got 3: give more pictures" in errors and not out.exists()
-    code, told, errors = run(capsys, "adapt", folder, "--out", out, "--max-crops", 32)
+    code, told, errors = run_here(capsys, "adapt", folder, "--out", out, "--max-crops", "32")
     assert code == 0 and told == f"{out}: small with the statistics of 32 crops in its first layers\n", errors
     notes = load_notes(out)
     assert (notes["adapted"], notes["adapted_crops"]) == ("small", 32)
     small, changed = load_model("small")[0].state_dict(), load_model(out)[0].state_dict()
     assert sum(not torch.equal(small[name], changed[name]) for name in small if "running_var" in name) == 15
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as exit_:
-        main([str(word) for word in words])
-    told = capsys.readouterr()
-    return int(exit_.value.code or 0), told.out, told.err

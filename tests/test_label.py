@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from command_line import run_here
 from made_hands import two_hands
 from poses import HEIGHT, WIDTH, pose_of
 from unclasp import geometry
 from unclasp.checkpoint import load_model
-from unclasp.cli import main
+from unclasp.commands.label import LabelArguments
 from unclasp.data import open_dataset
 from unclasp.data.interhand import InterHand
 from unclasp.data.mixed import Mixed
@@ -20,7 +21,7 @@ from unclasp.data.store import write_samples
 from unclasp.errors import DataError, UnclaspError
 from unclasp.hands import HAND_SLICES
 from unclasp.pose import HandPose
-from unclasp.training.pseudo_labels import sample_of
+from unclasp.training.pseudo_labels import MIN_CONFIDENCE, sample_of
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "two_hands.jpg"
 
@@ -191,6 +192,7 @@ def test_impossible_mixtures_are_refused() -> None:
 
 def test_pictures_are_labelled_and_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos, labels, run = tmp_path / "photos", tmp_path / "labels", tmp_path / "run"
+    assert LabelArguments.min_confidence == MIN_CONFIDENCE
     photos.mkdir()
     picture = cv2.imread(str(EXAMPLE))
     cv2.imwrite(str(photos / "hands.png"), picture)
@@ -212,10 +214,3 @@ def test_pictures_are_labelled_and_trained_on(tmp_path: Path, capsys: pytest.Cap
     for words in (["none.png"], ["hands.png", "--min-confidence", "1"]):
         code, _, errors = run_here(capsys, "label", str(photos / words[0]), *words[1:], "--out", str(empty))
         assert code == 2 and "nothing to write" in errors and not empty.exists()
-
-
-def run_here(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as exit_:
-        main(list(words))
-    told = capsys.readouterr()
-    return int(exit_.value.code or 0), told.out, told.err

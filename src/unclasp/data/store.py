@@ -16,8 +16,6 @@ from unclasp.errors import DataError
 from unclasp.files import write_bytes, write_text
 from unclasp.hands import JOINT_NAMES, PARENTS
 
-_CAPTURE_SIZE: Final = 500
-"""Pictures per `Capture` folder."""
 _JPEG_QUALITY: Final = 95
 
 
@@ -37,15 +35,11 @@ def write_samples(root: Path, samples: Iterable[Sample], *, split: str = "train"
     check_split_name(split)
     if (root / "annotations" / split).exists() or (root / "images" / split).exists():
         raise DataError(f"{root} has a split {split} already: remove it, or choose another folder or --split")
-    captures: dict[int, list[dict[str, Any]]] = {}
-    count = 0
-    for count, sample in enumerate(samples, start=1):
-        capture = (count - 1) // _CAPTURE_SIZE
-        captures.setdefault(capture, []).append(write_sample(root, split, capture, sample, count - 1))
-    if not count:
+    entries = [write_sample(root, split, 0, sample, index) for index, sample in enumerate(samples)]
+    if not entries:
         raise DataError(f"there is nothing to write to {root}")
-    write_annotations(root, split, captures)
-    return count
+    write_annotations(root, split, {0: entries})
+    return len(entries)
 
 
 def write_sample(root: Path, split: str, capture: int, sample: Sample, index: int) -> dict[str, Any]:
